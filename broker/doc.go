@@ -1,0 +1,2 @@
+// Package broker is an authentication broker for Microsoft Entra ID.
+package broker
