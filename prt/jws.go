@@ -95,7 +95,7 @@ func signRS256(ctx context.Context, key Signer, h header, payload []byte) (strin
 	if !ok {
 		return "", badRequest("the key is not an RSA key")
 	}
-	h.Alg, h.Typ = "RS256", "JWT"
+	h.Alg, h.Typ = "RS256", first(h.Typ, "JWT")
 	input, err := signingInput(h, payload)
 	if err != nil {
 		return "", err
