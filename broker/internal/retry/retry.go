@@ -105,7 +105,13 @@ func (p Policy) Next(n int, r Result, once bool) (time.Duration, bool) {
 		return 0, false
 	}
 	switch r.Class() {
-	case Unsent, Refused:
+	case Unsent:
+	case Refused:
+		// A loop or a used-up allowance, which some codes report, does not end
+		// within the seconds that a caller waits.
+		if r.Verdict == aadsts.Throttled && r.Status != http.StatusTooManyRequests && r.RetryAfter == 0 {
+			return 0, false
+		}
 	case Failed:
 		if once {
 			return 0, false
