@@ -2,122 +2,168 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"net/http"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // A Broker works for the accounts of one tenant on one device. It is safe for
-// concurrent use.
+// concurrent use. Make one with [New].
 type Broker struct {
-	cfg Config
+	cfg    Config
+	client client
+	login  Cloud
+	sleep  func(context.Context, time.Duration) error
+
+	nonces  nonceCache
+	tokens  tokenCache
+	flights flights
+
+	device atomic.Pointer[device]  // nil until it was loaded and found
+	only   atomic.Pointer[Account] // the account, when exactly one is known
+
+	mu       sync.Mutex // guards all below; not held over I/O
+	closed   bool
+	accounts map[string]*account // by owner
+
+	background sync.WaitGroup
+	ctx        context.Context // ends at Close
+	cancel     context.CancelFunc
 }
 
-var errSkeleton = errors.New("broker: being built")
-
-// New returns a broker over the state in cfg.Store. It makes no request; it
-// returns ErrKeyUnusable when the state was made with other keys.
+// New returns a broker over the state in cfg.Store. It makes no request. It
+// returns ErrKeyUnusable when the registration in the store was made with
+// other keys than cfg.Keys holds, and ErrStateDamaged when it cannot be read.
 func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Broker{cfg: cfg}, nil
+	cfg.Cloud = cfg.Cloud.withDefaults()
+	if err := cfg.Cloud.check(); err != nil {
+		return nil, err
+	}
+	cfg.fill()
+	b := &Broker{
+		cfg:      cfg,
+		login:    cfg.Cloud,
+		sleep:    sleep,
+		accounts: map[string]*account{},
+		client: client{
+			transport: cfg.Transport,
+			userAgent: cfg.UserAgent,
+			now:       cfg.Now,
+			rand:      cfg.Rand,
+		},
+	}
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	b.flights.init(b.ctx, &b.background)
+	if _, err := b.loadDevice(ctx); err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
+		b.cancel()
+		return nil, opError("open", err)
+	}
+	if _, err := b.loadAccounts(ctx); err != nil {
+		_ = b.Close()
+		return nil, opError("open", err)
+	}
+	return b, nil
+}
+
+func (c *Config) fill() {
+	c.Tenant = strings.ToLower(c.Tenant)
+	if c.Store == nil {
+		c.Store = &MemoryStore{}
+	}
+	if c.Transport == nil {
+		c.Transport = newTransport(nil)
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = defaultUserAgent()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	c.Device.fill()
 }
 
 // Close waits for what is under way and releases what the broker holds in the
-// key store. It leaves cfg.Keys and cfg.Store open: they are the caller's.
-func (b *Broker) Close() error { return nil }
+// key store. It leaves Config.Keys and Config.Store open: they are the
+// caller's. A second call does nothing.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	accounts := b.accounts
+	b.accounts = nil
+	b.mu.Unlock()
 
-// Run renews PRTs in the background until ctx ends. It is optional.
-func (b *Broker) Run(ctx context.Context) error { return errSkeleton }
-
-// SignIn gets a PRT for a user on the registered device. It returns
-// ErrDeviceNotRegistered on a device that is not.
-func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption) (AuthResult, error) {
-	return AuthResult{}, errSkeleton
+	b.flushLogs(accounts)
+	b.cancel()
+	b.background.Wait()
+	var errs []error
+	for _, a := range accounts {
+		errs = append(errs, a.close())
+	}
+	if d := b.device.Swap(nil); d != nil {
+		errs = append(errs, d.close())
+	}
+	b.tokens.clear()
+	b.only.Store(nil)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("broker: close: %w", err)
+	}
+	return nil
 }
 
-// AcquireTokenSilent returns a token for scopes of one resource without the
-// user. It takes WithAccount, WithApp, WithTenantID, WithClaims,
-// WithForceRefresh and WithCorrelationID.
-func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error) {
-	return AuthResult{}, errSkeleton
+func (b *Broker) check() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	return nil
 }
 
-// AcquireTokenInteractive returns a token for scopes of one resource, with the
-// user where that is needed: it steps up to MFA, after which a new PRT carries
-// the claim for all apps, and then asks silently again.
-func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error) {
-	return AuthResult{}, errSkeleton
+// lease holds a name among all processes that share the store. A store that
+// lends none leaves the exclusion to compare-and-swap.
+func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
+	l, ok := b.cfg.Store.(Leaser)
+	if !ok {
+		return func() {}, nil
+	}
+	return l.Lease(ctx, name)
 }
 
-// Accounts returns who is signed in.
-func (b *Broker) Accounts(ctx context.Context) ([]Account, error) { return nil, errSkeleton }
-
-// RemoveAccount erases the account's PRTs and tokens here. It revokes nothing
-// at the service.
-func (b *Broker) RemoveAccount(ctx context.Context, a Account) error { return errSkeleton }
-
-// RenewPRT renews the account's PRT now.
-func (b *Broker) RenewPRT(ctx context.Context, a Account) error { return errSkeleton }
-
-// SSOCookies returns the cookies that sign the account in at signInURL, an
-// https address of a sign-in host.
-func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallOption) ([]*http.Cookie, error) {
-	return nil, errSkeleton
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-// PRTStatus says what the account's PRT is and carries. It makes no request.
-func (b *Broker) PRTStatus(ctx context.Context, a Account) (PRTStatus, error) {
-	return PRTStatus{}, errSkeleton
+// keyError is an error of the key store. What the store says about a wrong
+// machine, a cleared TPM or a broken blob is ErrKeyUnusable; the end of the
+// context stays what it is.
+func keyError(op string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &Error{Op: op, kind: ErrKeyUnusable, cause: err}
 }
-
-// Status says what `dsregcmd /status` shows, and what protects the keys. It
-// makes no request.
-func (b *Broker) Status(ctx context.Context) (Status, error) { return Status{}, errSkeleton }
-
-// A PRTStatus describes an account's PRT.
-type PRTStatus struct {
-	Account    Account
-	State      PRTState
-	Credential CredentialKind // what it was born of
-	IssuedOn   time.Time
-	RenewedOn  time.Time // equals IssuedOn before the first renewal
-	RenewOn    time.Time // when it is due for renewal
-	ExpiresOn  time.Time
-	DeviceID   string
-	AMR        []string // as the service named the methods
-	MFA        MFAStatus
-	SessionKey bool // the key store opens its session key
-}
-
-// A PRTState says what a PRT is good for.
-type PRTState string
-
-// States of a PRT.
-const (
-	PRTNone             PRTState = "none"              // no PRT
-	PRTFresh            PRTState = "fresh"             // usable
-	PRTNeedsRenewal     PRTState = "needs renewal"     // usable, and renewed at its next use
-	PRTExpired          PRTState = "expired"           // by the clock; it is still tried once online
-	PRTNeedsInteraction PRTState = "needs interaction" // revoked or refused: the user must sign in
-)
-
-// An MFAStatus is what is known about the MFA of a PRT.
-type MFAStatus struct {
-	Known   bool      // the service said whether MFA was done
-	Done    bool      // and it was
-	On      time.Time // when, as far as known
-	Methods []string
-	Source  string // how it was earned, such as "step-up"
-}
-
-// A Status is the state of device, tenant, user and sign-on, in the layout of
-// `dsregcmd /status` as String prints it.
-type Status struct {
-	Device Device
-	PRTs   []PRTStatus
-}
-
-// String returns the sections of `dsregcmd /status`.
-func (s Status) String() string { return "" }

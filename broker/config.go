@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -42,6 +43,11 @@ type Config struct {
 	// Transport sends requests. Nil is a client with the deadlines and limits
 	// of this package, TLS 1.2 and later, and the proxy of the environment.
 	Transport Transport
+
+	// MutualTLS returns a transport that shows a client certificate, which
+	// UnregisterDevice needs. Nil: one like Transport, if that is an
+	// *http.Client over an *http.Transport.
+	MutualTLS func(tls.Certificate) Transport
 
 	// Prompter shows things to the user. Nil: what needs the user ends in
 	// ErrInteractionRequired.
@@ -112,10 +118,6 @@ type Prompter interface {
 	// PIN asks for the PIN of the account's Hello key.
 	PIN(ctx context.Context, acct Account) (PIN, error)
 }
-
-// RenewAfter is the age at which a PRT in use is renewed, as Windows and the
-// Linux broker do.
-const RenewAfter = 4 * time.Hour
 
 func (c *Config) check() error {
 	if c.Tenant == "" {

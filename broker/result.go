@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
 )
 
 // An AuthResult is what a sign-in or a token request gave. Its token is a
@@ -39,6 +41,8 @@ type ResultMetadata struct {
 	DeviceID string
 	// CorrelationID names the request in the tenant's sign-in log.
 	CorrelationID string
+	// MFA is what was known about the PRT when it was used.
+	MFA claims.Evidence
 }
 
 // A TokenSource says where a token came from.

@@ -197,3 +197,5 @@ func check(ctx context.Context, name string) error {
 func errRecordSize(name string, n int) error {
 	return fmt.Errorf("broker: record %s has %d bytes; at most %d are allowed", name, n, MaxRecord)
 }
+
+func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }

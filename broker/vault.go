@@ -31,6 +31,7 @@ type vault struct {
 
 	mu   sync.Mutex // guards all below; not held over I/O
 	key  []byte     // the data key; nil before it is open
+	from Version    // of the record that the data key came from
 	seen map[string]uint64
 }
 
@@ -55,7 +56,7 @@ func (v *vault) open(ctx context.Context) error {
 	if v.dataKey() != nil {
 		return nil
 	}
-	sealed, _, err := v.store.Get(ctx, v.owner+keySuffix)
+	sealed, version, err := v.store.Get(ctx, v.owner+keySuffix)
 	if err != nil {
 		return err
 	}
@@ -66,8 +67,27 @@ func (v *vault) open(ctx context.Context) error {
 	if len(key) != dataKeySize {
 		return fmt.Errorf("%w: data key of %s has %d bytes", ErrStateDamaged, v.owner, len(key))
 	}
-	v.setKey(key)
+	v.setKey(key, version)
 	return nil
+}
+
+// rekeyed opens the vault anew if another process erased it and made it again.
+func (v *vault) rekeyed(ctx context.Context) (bool, error) {
+	_, version, err := v.store.Get(ctx, v.owner+keySuffix)
+	if err != nil {
+		return false, err
+	}
+	v.mu.Lock()
+	same := v.from == version
+	if !same {
+		clear(v.key)
+		v.key, v.seen = nil, map[string]uint64{}
+	}
+	v.mu.Unlock()
+	if same {
+		return false, nil
+	}
+	return true, v.open(ctx)
 }
 
 // create opens the vault, or makes it when it is not there.
@@ -88,7 +108,7 @@ func (v *vault) create(ctx context.Context) error {
 	if err != nil {
 		return keyError("sealing a data key", err)
 	}
-	_, err = v.store.Put(ctx, v.owner+keySuffix, sealed, 0)
+	version, err := v.store.Put(ctx, v.owner+keySuffix, sealed, 0)
 	if errors.Is(err, ErrConflict) {
 		clear(key)
 		return v.open(ctx) // another process made it meanwhile
@@ -96,14 +116,14 @@ func (v *vault) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.setKey(key)
+	v.setKey(key, version)
 	return nil
 }
 
-func (v *vault) setKey(key []byte) {
+func (v *vault) setKey(key []byte, from Version) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.key = key
+	v.key, v.from = key, from
 }
 
 func (v *vault) dataKey() []byte {
