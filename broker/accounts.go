@@ -311,7 +311,7 @@ func (b *Broker) RemoveAccount(ctx context.Context, acct Account) error {
 	if err != nil {
 		return err
 	}
-	b.tokens.dropAccount(acct.HomeAccountID, acct.Environment)
+	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
 	if err := a.vault.destroy(ctx); err != nil {
 		return opError("remove account", err)
 	}

@@ -10,6 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/nonce"
+	"github.com/prtbroker/prtbroker/broker/internal/retry"
+	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 )
 
 // A Broker works for the accounts of one tenant on one device. It is safe for
@@ -20,11 +24,12 @@ type Broker struct {
 	login  Cloud
 	sleep  func(context.Context, time.Duration) error
 
-	nonces  nonceCache
-	tokens  tokenCache
+	nonces  nonce.Cache
+	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
 
 	device atomic.Pointer[device]  // nil until it was loaded and found
+	pop    atomic.Pointer[popKey]  // nil until it was asked for
 	only   atomic.Pointer[Account] // the account, when exactly one is known
 
 	mu       sync.Mutex // guards all below; not held over I/O
@@ -51,7 +56,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg:      cfg,
 		login:    cfg.Cloud,
-		sleep:    sleep,
+		sleep:    retry.Wait,
 		accounts: map[string]*account{},
 		client: client{
 			transport: cfg.Transport,
@@ -61,7 +66,8 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 		},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	b.flights.init(b.ctx, &b.background)
+	b.tokens = tokencache.New[*cachedToken](b.graph(), 0)
+	b.client.wait = func(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) }
 	if _, err := b.loadDevice(ctx); err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
 		b.cancel()
 		return nil, opError("open", err)
@@ -112,6 +118,8 @@ func (b *Broker) Close() error {
 
 	b.flushLogs(accounts)
 	b.cancel()
+	b.flights.group.Close()
+	b.nonces.Close()
 	b.background.Wait()
 	var errs []error
 	for _, a := range accounts {
@@ -120,7 +128,10 @@ func (b *Broker) Close() error {
 	if d := b.device.Swap(nil); d != nil {
 		errs = append(errs, d.close())
 	}
-	b.tokens.clear()
+	if k := b.pop.Swap(nil); k != nil {
+		errs = append(errs, k.signer.Close())
+	}
+	b.tokens.Clear()
 	b.only.Store(nil)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("broker: close: %w", err)
@@ -145,17 +156,6 @@ func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
 		return func() {}, nil
 	}
 	return l.Lease(ctx, name)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // keyError is an error of the key store. What the store says about a wrong

@@ -49,6 +49,12 @@ type Config struct {
 	// *http.Client over an *http.Transport.
 	MutualTLS func(tls.Certificate) Transport
 
+	// AllowUnbound lets users sign in on a machine without a device
+	// registration. Their tokens come from plain refresh tokens of the app,
+	// which are not bound to this machine and carry no device: results say
+	// SourceRefreshToken. False: such calls end in ErrDeviceNotRegistered.
+	AllowUnbound bool
+
 	// Prompter shows things to the user. Nil: what needs the user ends in
 	// ErrInteractionRequired.
 	Prompter Prompter

@@ -250,6 +250,7 @@ func (b *Broker) requestCertificate(ctx context.Context, op string, req *Registe
 	}
 	rep, err := b.client.do(ctx, request{
 		method:      http.MethodPost,
+		once:        true,
 		url:         withVersion(r.Endpoints.Join, r.Endpoints.JoinVersion),
 		contentType: "application/json",
 		body:        body,

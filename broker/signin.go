@@ -28,6 +28,10 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	if err != nil {
 		return AuthResult{}, err
 	}
+	if b.unregistered(ctx) {
+		res, err := b.signInApp(ctx, op, cred, c)
+		return res, opError(op, err)
+	}
 	if _, err := b.loadDevice(ctx); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
@@ -139,7 +143,7 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, t *pr
 		return err
 	}
 	a.releaseUnused()
-	b.tokens.dropAccount(acct.HomeAccountID, acct.Environment)
+	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
 	_, err = b.loadAccounts(ctx)
 	return err
 }

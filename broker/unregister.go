@@ -150,6 +150,6 @@ func (b *Broker) dropPRTs(ctx context.Context) error {
 		errs = append(errs, err)
 		a.releaseUnused()
 	}
-	b.tokens.clear()
+	b.tokens.Clear()
 	return errors.Join(errs...)
 }

@@ -140,6 +140,19 @@ func (s Set) Within(other Set) bool {
 	return true
 }
 
+// Missing returns what of the set is not among the scopes that the service
+// granted.
+func (s Set) Missing(grantedScopes []string, defaultResource string) []string {
+	have := granted(grantedScopes, s.Resource(), defaultResource)
+	var missing []string
+	for _, scope := range s {
+		if _, ok := slices.BinarySearch(have, scope); !ok {
+			missing = append(missing, scope)
+		}
+	}
+	return missing
+}
+
 // granted normalises the scopes that the service said it granted. It leaves
 // out what is not a scope of the resource, where [Normalize] would refuse.
 func granted(scopes []string, resource, defaultResource string) Set {
