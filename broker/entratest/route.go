@@ -68,8 +68,10 @@ type route struct {
 	methods  string // space separated
 	pattern  []string
 	endpoint Endpoint
-	handle   func(http.ResponseWriter, *request)
+	handle   handler
 }
+
+type handler = func(http.ResponseWriter, *request)
 
 // request is an HTTP request on its way through the server.
 type request struct {
@@ -82,7 +84,7 @@ type request struct {
 	entry  *SignIn // of the sign-in log; nil until a grant begins
 }
 
-func (s *Server) route(host hostKind, methods, pattern string, e Endpoint, h func(http.ResponseWriter, *request)) {
+func (s *Server) route(host hostKind, methods, pattern string, e Endpoint, h handler) {
 	s.routes = append(s.routes, route{host, methods, split(pattern), e, h})
 }
 
