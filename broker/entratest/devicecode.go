@@ -144,7 +144,11 @@ func (s *Server) deviceCodeGrant(r *request) (any, error) {
 // deviceLoginPage is the page on which a user enters a code.
 func (s *Server) deviceLoginPage(w http.ResponseWriter, r *request) {
 	if s.hostKind(r.Request) == onDeviceLogin {
-		http.Redirect(w, r.Request, loginURL+"common/oauth2/deviceauth", http.StatusFound)
+		to := loginURL + "common/oauth2/deviceauth"
+		if r.URL.RawQuery != "" {
+			to += "?" + r.URL.RawQuery
+		}
+		http.Redirect(w, r.Request, to, http.StatusFound)
 		return
 	}
 	if r.Method == http.MethodGet {

@@ -14,8 +14,8 @@ func (p *plainServer) close() {}
 type Passkey struct{}
 type passkeyRecord struct{ id string }
 
-func (k Passkey) record() (passkeyRecord, error)   { return passkeyRecord{}, nil }
-func (u *user) passkeyIDs() []string               { return nil }
+func (k Passkey) record() (passkeyRecord, error)                                     { return passkeyRecord{}, nil }
+func (u *user) passkeyIDs() []string                                                 { return nil }
 func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err error) {}
 func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow)           {}
 func (s *Server) loginAccessPass(w http.ResponseWriter, r *request, fl *flow)        {}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -115,6 +116,14 @@ func (rt *route) match(segments []string) (map[string]string, bool) {
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler {
+				s.opts.Logf("entratest: %s %s: panic: %v\n%s", r.Method, r.URL.Path, v, debug.Stack())
+			}
+			panic(v)
+		}
+	}()
 	w.Header().Set("Date", s.Now().UTC().Format(http.TimeFormat))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {

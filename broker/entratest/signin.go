@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -179,7 +180,7 @@ func (s *Server) showUserCode(w http.ResponseWriter, _ *request, code string, wr
 }
 
 func (s *Server) showFormPost(w http.ResponseWriter, _ *request, to string, values url.Values) {
-	p := pages.Page{Name: "formpost", Title: "Working…", Action: to, FormAct: formTarget(to), Nonce: s.pageNonce(), Config: map[string]any{}}
+	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to), FormAct: formTarget(to), Nonce: s.pageNonce(), Config: map[string]any{}}
 	for _, name := range sortedKeys(values) {
 		p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: values.Get(name)})
 	}

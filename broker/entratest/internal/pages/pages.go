@@ -38,7 +38,10 @@ type Page struct {
 	// Text is a paragraph.
 	Text string
 
-	Action   string // of the main form
+	Action string // of the main form
+	// To is the action of a form that leaves the service: a registered redirect
+	// URI, whose scheme may be the app's own.
+	To       template.URL
 	Username string
 	Hidden   []Field // hidden fields of every form
 	Methods  []Method
@@ -70,7 +73,7 @@ func (p Page) Write(w http.ResponseWriter, status int) {
 	if err != nil {
 		panic("pages: " + err.Error()) // a plain map
 	}
-	p.JSON = template.JS(config)
+	p.JSON = template.JS("//<![CDATA[\n$Config=" + string(config) + ";\n//]]>")
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, p.Name+".html", p); err != nil {
 		panic("pages: " + err.Error()) // a template of this package
