@@ -74,7 +74,7 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 		if err != nil {
 			return AuthResult{}, opError(op, err)
 		}
-		in, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, c.account)
+		in, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, originDeviceCode, c.account)
 		if err != nil {
 			return AuthResult{}, opError(op, err)
 		}

@@ -81,6 +81,21 @@ func (b *Broker) cached(c *call, scopes []string) *cachedToken {
 	return nil
 }
 
+// inMemory returns the token that a silent call would be answered with from
+// memory.
+func (b *Broker) inMemory(c *call, scopes []string, now time.Time) (AuthResult, bool) {
+	set, _, err := b.scopeSet(scopes)
+	if err != nil {
+		return AuthResult{}, false
+	}
+	k := c.key(&c.account)
+	e, state := b.tokens.Serve(&k, set, now)
+	if state != tokencache.Fresh && state != tokencache.Stale {
+		return AuthResult{}, false
+	}
+	return e.Value.result, true
+}
+
 // key is what a token is kept under, but for its scopes.
 func (c *call) key(acct *Account) tokencache.Key {
 	k := tokencache.Key{
@@ -201,6 +216,12 @@ func (b *Broker) scopeSet(scopes []string) (tokencache.Set, string, error) {
 		}
 	}
 	return set, graph, nil
+}
+
+// resource returns the one resource that the scopes belong to.
+func (b *Broker) resource(scopes []string) (string, error) {
+	_, r, err := b.scopeSet(scopes)
+	return r, err
 }
 
 // acquire is a silent call that memory did not answer.
