@@ -359,14 +359,21 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
+	signedIn := b.cfg.Now()
 	if _, err := b.register(ctx, op, rr, t); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
 	rr.step(StepPRT)
-	grant := prt.Grant(prt.RefreshTokenGrant{Token: t.RefreshToken})
-	if p, ok := cred.(Password); ok {
-		grant = prt.PasswordGrant{Username: p.Username, Password: prt.NewSecret(p.Password)}
+	p, err := b.tokenProof(t, cred, nil)
+	if _, ok := cred.(Password); ok {
+		p, err = b.proofFor(ctx, op, cred, "")
 	}
-	res, err := b.issue(ctx, op, grant, originOf(cred), Account{})
+	if err != nil {
+		return AuthResult{}, opError(op, err)
+	}
+	if !p.fresh.IsZero() {
+		p.fresh = signedIn
+	}
+	res, err := b.issue(ctx, op, p, Account{})
 	return res, opError(op, err)
 }

@@ -89,16 +89,14 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 		hint = want.PreferredUsername
 	}
 	mfa := needsMFA(e)
-	from := originPage
-	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, hint, "", mfa)
+	p, err := b.proofFor(ctx, op, AuthCode{LoginHint: hint, MFA: mfa}, "")
 	if errors.Is(err, errors.ErrUnsupported) {
-		from = originDeviceCode
-		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), mfa)
+		p, err = b.proofFor(ctx, op, DeviceCodeFlow{MFA: mfa}, "")
 	}
 	if err != nil {
 		return Account{}, err
 	}
-	res, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, from, want)
+	res, err := b.issue(ctx, op, p, want)
 	if err != nil {
 		return Account{}, err
 	}
