@@ -65,16 +65,18 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 	if _, err := b.loadDevice(ctx); err != nil {
 		return DeviceCode{}, opError(op, err)
 	}
-	f, err := b.startBrokerCode(ctx, op, b.registrationResource(), c.claims != "")
+	mfa := c.claims != ""
+	f, err := b.startBrokerCode(ctx, op, b.registrationResource(), mfa)
 	if err != nil {
 		return DeviceCode{}, opError(op, err)
 	}
 	f.show.result = func(ctx context.Context) (AuthResult, error) {
 		t, err := f.poll(ctx)
+		p, err := b.tokenProof(t, DeviceCodeFlow{MFA: mfa}, err)
 		if err != nil {
 			return AuthResult{}, opError(op, err)
 		}
-		in, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, originDeviceCode, c.account)
+		in, err := b.issue(ctx, op, p, c.account)
 		if err != nil {
 			return AuthResult{}, opError(op, err)
 		}

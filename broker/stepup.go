@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/prtbroker/prtbroker/internal/aadsts"
-	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
