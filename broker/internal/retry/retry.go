@@ -57,9 +57,13 @@ func (r Result) Class() Class {
 		return Unsent
 	case r.Err != nil:
 		return Lost
-	case r.Verdict == aadsts.Throttled, r.Status == http.StatusTooManyRequests, r.Status == http.StatusServiceUnavailable:
+	case r.Verdict == aadsts.Throttled, r.Status == http.StatusTooManyRequests:
 		return Refused
-	case r.Verdict == aadsts.Retry, r.Status >= 500 && r.Verdict == aadsts.None:
+	case r.Verdict != aadsts.Retry && r.Verdict != aadsts.None:
+		return Done // the code knows better than the status
+	case r.Status == http.StatusServiceUnavailable:
+		return Refused
+	case r.Verdict == aadsts.Retry, r.Status >= 500:
 		return Failed
 	}
 	return Done

@@ -36,6 +36,8 @@ func TestClass(t *testing.T) {
 		{"bad gateway", Result{Status: 502}, Failed, true, false},
 		{"passing trouble by code", Result{Status: 400, Verdict: aadsts.Retry}, Failed, true, false},
 		{"server error that stays", Result{Status: 500, Verdict: aadsts.Blocked}, Done, false, false},
+		{"unavailable for good", Result{Status: 503, Verdict: aadsts.Blocked}, Done, false, false},
+		{"unavailable, by code too", Result{Status: 503, Verdict: aadsts.Retry}, Refused, true, true},
 		{"no connection", Result{Err: broken}, Unsent, true, true},
 		{"connection lost", Result{Err: broken, Sent: true}, Lost, false, false},
 		{"caller gave up", Result{Err: context.Canceled, Stopped: true}, Stopped, false, false},
