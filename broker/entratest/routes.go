@@ -38,5 +38,10 @@ func (s *Server) registrationRoutes() {
 	on := func(methods, pattern string, e Endpoint, h handler) { s.route(onRegistration, methods, pattern, e, h) }
 	on("GET", "/{tenant}/Discover", EndpointDRSDiscovery, s.drsDiscovery)
 	on("POST", "/EnrollmentServer/device", EndpointDevice, s.join)
+	on("DELETE", "/EnrollmentServer/device/{device}", EndpointDevice, s.unjoin)
+	on("PUT", "/EnrollmentServer/device/{device}", EndpointDevice, s.hybridJoin)
+	on("GET", "/manage/{tenant}/{device}", EndpointDevice, s.deviceStatus)
+	on("POST", "/EnrollmentServer/key", EndpointKey, s.registerKey)
+	on("DELETE", "/EnrollmentServer/key/{rest}", EndpointKey, s.deleteKey)
 	on("GET", "/EnrollmentServer/nonce/{tenant}", EndpointDRSNonce, s.drsNonce)
 }
