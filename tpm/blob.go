@@ -31,7 +31,7 @@ func (b *keyBlob) marshal(kind envelope.Kind) []byte {
 }
 
 func unmarshalBlob(data []byte, kind envelope.Kind) (*keyBlob, error) {
-	if IsTSS2(data) {
+	if envelope.IsTSS2(data) {
 		return nil, fmt.Errorf("%w: an asymmetric key", ErrInvalidBlob)
 	}
 	f, err := envelope.Unmarshal(data, envelope.TPM, kind, envelopeFields)

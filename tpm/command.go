@@ -31,11 +31,13 @@ func permanent(h tpm2.TPMHandle) object {
 }
 
 // An auth authorises one handle of a command, or only encrypts when it stands
-// behind the last handle. A nil session is a password session.
+// behind the last handle. Without a session it is a satisfied policy session
+// or, the zero value, an empty password.
 type auth struct {
 	session *session
 	value   []byte
 	dir     direction
+	policy  tpm2.TPMHandle
 }
 
 // A command is a TPM command that needs authorisation. It is encoded here and
@@ -115,10 +117,14 @@ func (c *command) marshal() ([]byte, error) {
 }
 
 func (c *command) appendAuth(b []byte, i int, a auth, cpHash []byte) []byte {
-	if a.session == nil {
+	switch {
+	case a.policy != 0:
+		// Neither salted nor bound nor asked for an auth value: no HMAC.
+		b = binary.BigEndian.AppendUint32(b, uint32(a.policy))
+		return append(b, 0, 0, attrContinue, 0, 0)
+	case a.session == nil:
 		b = binary.BigEndian.AppendUint32(b, uint32(tpm2.TPMRSPW))
-		b = append(b, 0, 0, 0)
-		return append2B(b, a.value)
+		return append(b, 0, 0, 0, 0, 0)
 	}
 	// The first authorisation also covers the nonces of a session that only
 	// encrypts (Part 1, 19.6.5).

@@ -3,6 +3,7 @@ package tpm
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -84,3 +85,17 @@ func (e *LockedOutError) Error() string {
 
 // Is reports whether target is ErrLockedOut.
 func (e *LockedOutError) Is(target error) bool { return target == ErrLockedOut }
+
+// failed says which operation failed, with the package's name in front once.
+func failed(op string, err error) error { return &opError{op, err} }
+
+type opError struct {
+	op  string
+	err error
+}
+
+func (e *opError) Error() string {
+	return "tpm: " + e.op + ": " + strings.TrimPrefix(e.err.Error(), "tpm: ")
+}
+
+func (e *opError) Unwrap() error { return e.err }

@@ -12,12 +12,13 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
+	"github.com/prtbroker/prtbroker/tpm/internal/signing"
 )
 
 // key is an asymmetric key of the TPM. It is loaded for each use and flushed
@@ -28,8 +29,10 @@ type key struct {
 	blob   []byte
 	public crypto.PublicKey
 	attrs  tpm2.TPMAObject
+
+	mu     sync.Mutex // guards what follows; never held over a command
 	pin    []byte
-	closed atomic.Bool
+	closed bool
 }
 
 // signer is a key made to sign; see [Signer].
@@ -40,17 +43,26 @@ func (k *key) Blob() []byte             { return bytes.Clone(k.blob) }
 
 // Close forgets the PIN. Nothing of the key is held in the TPM between uses.
 func (k *key) Close() error {
-	k.closed.Store(true)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.pin)
+	k.pin, k.closed = nil, true
 	return nil
 }
 
-func (k *key) hasPIN() bool { return len(k.b.salt) > 0 }
-
-func (k *key) auth() []byte {
-	if k.hasPIN() {
-		return k.t.pinAuth(k.pin, k.b.salt)
+// auth returns the auth value of the key.
+func (k *key) auth() ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.closed:
+		return nil, ErrClosed
+	case len(k.b.salt) == 0:
+		return k.t.keyAuth(), nil
+	case k.pin == nil:
+		return nil, fmt.Errorf("%w: the key needs WithPIN", ErrWrongPIN)
 	}
-	return k.t.keyAuth()
+	return k.t.pinAuth(k.pin, k.b.salt), nil
 }
 
 // GenerateKey makes a key in the TPM: fixedTPM, fixedParent, its private part
@@ -82,7 +94,7 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 		return b, nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("tpm: generating a key: %w", err)
+		return nil, failed("generating a key", err)
 	}
 	var blob []byte
 	if pin != nil {
@@ -134,11 +146,11 @@ func (t *TPM) template(spec KeySpec) (tpm2.TPMTPublic, error) {
 func (t *TPM) OpenKey(ctx context.Context, blob []byte, opts ...OpenOption) (Key, error) {
 	b, err := t.parseKey(blob)
 	if err != nil {
-		return nil, fmt.Errorf("tpm: opening a key: %w", err)
+		return nil, failed("opening a key", err)
 	}
 	_, err = do(ctx, t.keys, func() (*storageKey, error) { return t.storageOf(t.keys, b) })
 	if err != nil {
-		return nil, fmt.Errorf("tpm: opening a key: %w", err)
+		return nil, failed("opening a key", err)
 	}
 	var pin []byte
 	for _, o := range opts {
@@ -150,7 +162,7 @@ func (t *TPM) OpenKey(ctx context.Context, blob []byte, opts ...OpenOption) (Key
 }
 
 func (t *TPM) parseKey(blob []byte) (*keyBlob, error) {
-	if IsTSS2(blob) {
+	if envelope.IsTSS2(blob) {
 		return unmarshalTSS2(blob)
 	}
 	return unmarshalBlob(blob, envelope.Key)
@@ -227,11 +239,9 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	if err != nil {
 		return nil, err
 	}
-	if k.closed.Load() {
-		return nil, ErrClosed
-	}
-	if k.hasPIN() && k.pin == nil {
-		return nil, fmt.Errorf("%w: the key needs WithPIN", ErrWrongPIN)
+	value, err := k.auth()
+	if err != nil {
+		return nil, failed("signing", err)
 	}
 	digest = bytes.Clone(digest)
 	sig, err := do(ctx, k.t.keys, func() ([]byte, error) {
@@ -245,7 +255,7 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 		cmd := command{
 			code:    tpm2.TPMCCSign,
 			handles: []object{loaded},
-			auths:   []auth{{session: k.t.keys.session, value: k.auth(), dir: encryptIn}},
+			auths:   []auth{{session: k.t.keys.session, value: value, dir: encryptIn}},
 			params:  params,
 		}
 		rsp, err := cmd.run(k.t.keys)
@@ -255,7 +265,7 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 		return parseSignature(rsp.params)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("tpm: signing: %w", err)
+		return nil, failed("signing", err)
 	}
 	return sig, nil
 }
@@ -269,7 +279,7 @@ var hashAlgs = map[crypto.Hash]tpm2.TPMAlgID{
 
 // signScheme encodes the TPMT_SIG_SCHEME.
 func signScheme(public crypto.PublicKey, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if err := CheckSign(digest, opts); err != nil {
+	if err := signing.Check(digest, opts); err != nil {
 		return nil, err
 	}
 	scheme := tpm2.TPMAlgECDSA

@@ -36,7 +36,7 @@ func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 		return t.create(ctx, t.keys, sensitiveCreate(value, plaintext), sealTemplate)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("tpm: sealing: %w", err)
+		return nil, failed("sealing", err)
 	}
 	return b.marshal(envelope.Sealed), nil
 }
@@ -46,7 +46,7 @@ func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 func (t *TPM) Unseal(ctx context.Context, sealed, aad []byte) ([]byte, error) {
 	b, err := unmarshalBlob(sealed, envelope.Sealed)
 	if err != nil {
-		return nil, fmt.Errorf("tpm: unsealing: %w", err)
+		return nil, failed("unsealing", err)
 	}
 	value := t.sealAuth(aad)
 	plaintext, err := do(ctx, t.keys, func() ([]byte, error) {
@@ -71,7 +71,7 @@ func (t *TPM) Unseal(ctx context.Context, sealed, aad []byte) ([]byte, error) {
 		return bytes.Clone(first(rsp.params)), nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("tpm: unsealing: %w", err)
+		return nil, failed("unsealing", err)
 	}
 	return plaintext, nil
 }

@@ -31,11 +31,11 @@ const maxMessage = 1024
 func (t *TPM) OpenSession(ctx context.Context, blob []byte) (SessionKey, error) {
 	b, err := unmarshalBlob(blob, envelope.Session)
 	if err != nil {
-		return nil, fmt.Errorf("tpm: opening a session key: %w", err)
+		return nil, failed("opening a session key", err)
 	}
 	s := &sessionKey{t: t, b: b, blob: bytes.Clone(blob)}
 	if err := s.load(ctx); err != nil {
-		return nil, fmt.Errorf("tpm: opening a session key: %w", err)
+		return nil, failed("opening a session key", err)
 	}
 	return s, nil
 }
@@ -91,7 +91,7 @@ func (s *sessionKey) Derive(ctx context.Context, label, context []byte) ([32]byt
 		return s.t.hmac(s.t.sessions, o, message)
 	})
 	if err != nil {
-		return none, fmt.Errorf("tpm: deriving: %w", err)
+		return none, failed("deriving", err)
 	}
 	return key, nil
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
@@ -32,6 +34,9 @@ type space struct {
 	held    heldKey
 	loaded  []tpm2.TPMHandle // to be flushed when the operation ends
 	idle    *time.Timer
+
+	mu   sync.Mutex // guards live; never held over a command
+	live io.Closer  // conn, for Close to cut off an operation that hangs
 }
 
 // A heldKey is the session key that stays loaded between operations.
@@ -125,6 +130,7 @@ func once[T any](sp *space, op func() (T, error)) (T, error) {
 			return none, noTPM(err)
 		}
 		sp.conn = conn
+		sp.setLive(conn)
 	}
 	sp.fresh = sp.session == nil
 	v, err := op()
@@ -230,6 +236,13 @@ func (sp *space) forget() {
 		_ = sp.conn.Close()
 	}
 	sp.conn, sp.broken = nil, false
+	sp.setLive(nil)
+}
+
+func (sp *space) setLive(c io.Closer) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	sp.live = c
 }
 
 // makeRoom flushes what is ours. On a connection nobody shares, that includes
@@ -276,6 +289,10 @@ func (sp *space) startIdle() {
 	if sp.held.owner == nil && sp.session == nil || sp.idleAfter <= 0 {
 		return
 	}
+	if sp.idle != nil {
+		sp.idle.Reset(sp.idleAfter)
+		return
+	}
 	sp.idle = time.AfterFunc(sp.idleAfter, func() {
 		select {
 		case <-sp.queue:
@@ -293,8 +310,13 @@ func (sp *space) shut(grace time.Duration) error {
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
-	case <-sp.queue:
+	case <-sp.queue: // and never put back
 	case <-t.C:
+		sp.mu.Lock()
+		defer sp.mu.Unlock()
+		if sp.live != nil {
+			_ = sp.live.Close()
+		}
 		return fmt.Errorf("%w: the TPM did not answer within %v of closing", ErrBusy, grace)
 	}
 	sp.stopIdle()

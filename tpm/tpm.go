@@ -3,13 +3,11 @@ package tpm
 import (
 	"bytes"
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,7 +96,7 @@ func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	}
 	if err != nil {
 		go t.Close() // a TPM that hangs does not hold up its error
-		return nil, fmt.Errorf("tpm: opening: %w", err)
+		return nil, failed("opening", err)
 	}
 	t.parent = k
 	return t, nil
@@ -138,7 +136,7 @@ func (t *TPM) Info(ctx context.Context) (Info, error) {
 		return infoOf(p), nil
 	})
 	if err != nil {
-		return Info{}, fmt.Errorf("tpm: reading properties: %w", err)
+		return Info{}, failed("reading properties", err)
 	}
 	t.mu.Lock()
 	t.info = &info
@@ -179,12 +177,5 @@ func p256(x, y []byte) (*ecdsa.PublicKey, error) {
 	point[0] = 4
 	copy(point[33-len(x):33], x)
 	copy(point[65-len(y):], y)
-	if _, err := ecdh.P256().NewPublicKey(point); err != nil {
-		return nil, err
-	}
-	return &ecdsa.PublicKey{
-		Curve: elliptic.P256(),
-		X:     new(big.Int).SetBytes(x),
-		Y:     new(big.Int).SetBytes(y),
-	}, nil
+	return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
 )
 
 // Device and transport keys without a PIN are kept as TSS2 PRIVATE KEY, the
@@ -26,7 +28,7 @@ import (
 // It has no place for the parent's name. We write that into a line before the
 // PEM block, where RFC 7468 allows explanatory text that other programs skip.
 const (
-	tss2Type   = "TSS2 PRIVATE KEY"
+	tss2Type   = envelope.TSS2
 	tss2Parent = "Parent-Name: "
 )
 
@@ -36,10 +38,6 @@ var (
 	tss2Begin = []byte("-----BEGIN " + tss2Type + "-----\n")
 	tss2End   = []byte("-----END " + tss2Type + "-----\n")
 )
-
-// IsTSS2 reports whether a blob is a TSS2 PRIVATE KEY in PEM, which only a TPM
-// opens.
-func IsTSS2(data []byte) bool { return bytes.Contains(data, tss2Begin[:len(tss2Begin)-1]) }
 
 func (b *keyBlob) marshalTSS2(emptyAuth bool) []byte {
 	var c cryptobyte.Builder

@@ -63,13 +63,14 @@ func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) 
 	if !ok || k.t != t {
 		return nil, fmt.Errorf("tpm: unwrapping: %w: not a transport key of this store", ErrPurpose)
 	}
-	if k.closed.Load() {
-		return nil, ErrClosed
+	value, err := k.auth()
+	if err != nil {
+		return nil, failed("unwrapping", err)
 	}
 	wrapped = bytes.Clone(wrapped)
 	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
 		sp := t.keys
-		rsp, err := t.rsaDecrypt(sp, k, wrapped)
+		rsp, err := t.rsaDecrypt(sp, k, value, wrapped)
 		if err != nil {
 			return nil, err
 		}
@@ -83,18 +84,18 @@ func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) 
 		return t.create(ctx, sp, sensitive, sessionKeyTemplate)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("tpm: unwrapping: %w", err)
+		return nil, failed("unwrapping", err)
 	}
 	s := &sessionKey{t: t, b: b, blob: b.marshal(envelope.Session)}
 	if err := s.load(ctx); err != nil {
-		return nil, fmt.Errorf("tpm: unwrapping: %w", err)
+		return nil, failed("unwrapping", err)
 	}
 	return s, nil
 }
 
 // rsaDecrypt returns the response to TPM2_RSA_Decrypt, to be cleared. The key
 // is flushed before the result is used: slots are scarce.
-func (t *TPM) rsaDecrypt(sp *space, k *key, wrapped []byte) (*response, error) {
+func (t *TPM) rsaDecrypt(sp *space, k *key, value, wrapped []byte) (*response, error) {
 	loaded, err := t.load(sp, k.b)
 	if err != nil {
 		return nil, err
@@ -106,7 +107,7 @@ func (t *TPM) rsaDecrypt(sp *space, k *key, wrapped []byte) (*response, error) {
 	cmd := command{
 		code:    tpm2.TPMCCRSADecrypt,
 		handles: []object{loaded},
-		auths:   []auth{{session: sp.session, value: k.auth(), dir: encryptAll}},
+		auths:   []auth{{session: sp.session, value: value, dir: encryptAll}},
 		params:  params,
 	}
 	rsp, err := cmd.run(sp)
@@ -114,7 +115,7 @@ func (t *TPM) rsaDecrypt(sp *space, k *key, wrapped []byte) (*response, error) {
 	case err == nil:
 		return rsp, nil
 	case errors.Is(err, tpm2.TPMRCValue), errors.Is(err, tpm2.TPMRCSize):
-		return nil, fmt.Errorf("%w: %s", ErrDecrypt, tpm2.TPMRCValue)
+		return nil, fmt.Errorf("%w: the TPM refuses the ciphertext", ErrDecrypt)
 	case errors.Is(err, tpm2.TPMRCFailure) && healthy(sp):
 		// libtpms before 0.9.3 says TPM_RC_FAILURE for wrong padding.
 		return nil, fmt.Errorf("%w: wrong padding", ErrDecrypt)

@@ -18,6 +18,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/kdf"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
+	"github.com/prtbroker/prtbroker/tpm/internal/signing"
 )
 
 // key is an asymmetric key. Its header is one byte each of purpose and of
@@ -226,7 +227,7 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	if err := k.s.ready(ctx); err != nil {
 		return nil, err
 	}
-	if err := tpm.CheckSign(digest, opts); err != nil {
+	if err := signing.Check(digest, opts); err != nil {
 		return nil, err
 	}
 	if pss, ok := opts.(*rsa.PSSOptions); ok {

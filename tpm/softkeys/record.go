@@ -51,7 +51,7 @@ func (s *Store) decrypt(kind envelope.Kind, blob, extra []byte) (header, plainte
 }
 
 func parse(kind envelope.Kind, blob []byte) (salt, header, sealed []byte, err error) {
-	if tpm.IsTSS2(blob) {
+	if envelope.IsTSS2(blob) {
 		return nil, nil, nil, fmt.Errorf("%w: a TSS2 private key", tpm.ErrWrongStore)
 	}
 	f, err := envelope.Unmarshal(blob, envelope.SoftKeys, kind, recordFields)

@@ -46,6 +46,12 @@ var (
 	ErrStore = errors.New("made by another store")
 )
 
+// TSS2 is the PEM type of the other form, which only a TPM opens.
+const TSS2 = "TSS2 PRIVATE KEY"
+
+// IsTSS2 reports whether b holds a TSS2 private key in PEM.
+func IsTSS2(b []byte) bool { return bytes.Contains(b, []byte("-----BEGIN "+TSS2+"-----")) }
+
 var magic = []byte("prtbroker\x00")
 
 // Has reports whether b begins like an envelope.
