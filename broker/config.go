@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -52,6 +53,11 @@ type Config struct {
 	// Prompter shows things to the user. Nil: what needs the user ends in
 	// ErrInteractionRequired.
 	Prompter Prompter
+
+	// Policies returns the Conditional Access policies of the tenant, for Why
+	// and Preflight. It is called for each of them, so that it may return
+	// newer ones. Nil, or a nil Set: they are not known.
+	Policies func() *policy.Set
 
 	// Device describes this machine in a registration. Empty fields are filled
 	// from the operating system.

@@ -137,8 +137,11 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 		return nil, err
 	}
 	req.step(StepSave)
+	existing := stored.record.Phase == phaseComplete // under another name of the tenant
 	stored.record.Phase, stored.record.Certificate = phaseComplete, cert.DER
-	stored.record.Registered = b.cfg.Now()
+	if !existing {
+		stored.record.Registered = b.cfg.Now()
+	}
 	// The certificate is here: the end of the caller's context must not lose it.
 	if err := stored.save(context.WithoutCancel(ctx)); err != nil {
 		return nil, err
@@ -147,7 +150,9 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	d := &device{record: stored.record, cert: cert, key: key, transport: transport}
 	b.device.Store(d)
 	b.cfg.Logger.InfoContext(ctx, "device registered", "device", cert.DeviceID, "tenant", stored.record.TenantID, "type", req.JoinType.String())
-	return d.public(), nil
+	out := d.public()
+	out.Existing = existing
+	return out, nil
 }
 
 // prepare returns the record of an interrupted registration, or a new one.
@@ -361,6 +366,6 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if p, ok := cred.(Password); ok {
 		grant = prt.PasswordGrant{Username: p.Username, Password: prt.NewSecret(p.Password)}
 	}
-	res, err := b.issue(ctx, op, grant, Account{})
+	res, err := b.issue(ctx, op, grant, originOf(cred), Account{})
 	return res, opError(op, err)
 }

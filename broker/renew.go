@@ -173,7 +173,7 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.
 		if e == nil || !e.token.PRT.Equal(t.PRT) {
 			return errReplaced
 		}
-		r.set(prtEntry{token: renewed, previous: t})
+		r.set(prtEntry{token: renewed, previous: t, origin: e.origin})
 		return nil
 	})
 	if errors.Is(err, errReplaced) {

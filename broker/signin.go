@@ -35,7 +35,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
-	res, err := b.issue(ctx, op, grant, c.account)
+	res, err := b.issue(ctx, op, grant, originOf(cred), c.account)
 	return res, opError(op, err)
 }
 
@@ -63,6 +63,18 @@ func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint 
 	return nil, &Error{Op: op, detail: "this credential gives no PRT here"}
 }
 
+func originOf(cred Credential) origin {
+	switch cred.(type) {
+	case AuthCode:
+		return originPage
+	case DeviceCodeFlow:
+		return originDeviceCode
+	case RefreshToken:
+		return originUnknown
+	}
+	return originDirect
+}
+
 func (b *Broker) interactiveGrant(t *brokerToken, err error) (prt.Grant, error) {
 	if err != nil {
 		return nil, err
@@ -77,7 +89,7 @@ func samlGrant(assertion []byte) prt.Grant {
 
 // issue buys a PRT and saves it with its session key. want, if not zero, is
 // who must have signed in.
-func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, want Account) (AuthResult, error) {
+func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from origin, want Account) (AuthResult, error) {
 	d, err := b.loadDevice(ctx)
 	if err != nil {
 		return AuthResult{}, err
@@ -106,7 +118,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, want Acc
 		return AuthResult{}, err
 	}
 	a.holdSession(string(t.SessionKey), key)
-	if err := b.saveIssued(ctx, a, acct, t); err != nil {
+	if err := b.saveIssued(ctx, a, acct, prtEntry{token: t, origin: from}); err != nil {
 		return AuthResult{}, err
 	}
 	b.cfg.Logger.InfoContext(ctx, "signed in", "account", acct.HomeAccountID, "credential", string(t.Credential), "mfa", t.Evidence.MFA.String(), "correlation_id", rep.correlationID)
@@ -119,7 +131,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, want Acc
 
 // saveIssued keeps a new PRT in the account's record, which it makes for a new
 // account.
-func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, t *prt.Token) error {
+func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prtEntry) error {
 	if err := a.vault.create(ctx); err != nil {
 		return err
 	}
@@ -128,11 +140,11 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, t *pr
 	case err == nil:
 		_, err = a.update(ctx, func(r *accountRecord) error {
 			r.Account = acct
-			r.set(prtEntry{token: t})
+			r.set(e)
 			return nil
 		})
 	case isNotFound(err):
-		rec := &accountRecord{Version: stateVersion, Account: acct, PRTs: []prtEntry{{token: t}}}
+		rec := &accountRecord{Version: stateVersion, Account: acct, PRTs: []prtEntry{e}}
 		_, err = a.write(ctx, rec, sealedRecord{})
 	}
 	if err != nil {

@@ -63,7 +63,19 @@ type prtEntry struct {
 	// with success.
 	previous *prt.Token
 	dead     *deathNote // nil: as far as is known it lives
+	origin   origin
 }
+
+// origin is how the session of a PRT began. The mark of a device code stays
+// with every token that is born of it.
+type origin string
+
+const (
+	originUnknown    origin = "" // of a refresh token that the caller gave
+	originPage       origin = "page"
+	originDeviceCode origin = "device_code"
+	originDirect     origin = "direct" // the credential itself
+)
 
 // deathNote says why a PRT is given up.
 type deathNote struct {
@@ -77,6 +89,7 @@ type prtEntryJSON struct {
 	Token    json.RawMessage `json:"token"`
 	Previous json.RawMessage `json:"previous,omitempty"`
 	Dead     *deathNote      `json:"dead,omitempty"`
+	Origin   origin          `json:"origin,omitempty"`
 }
 
 // MarshalJSON writes the tokens in the clear: it is for sealed records alone,
@@ -92,7 +105,7 @@ func (e prtEntry) MarshalJSON() ([]byte, error) {
 			return nil, err
 		}
 	}
-	j.Dead = e.dead
+	j.Dead, j.Origin = e.dead, e.origin
 	return json.Marshal(j)
 }
 
@@ -111,7 +124,7 @@ func (e *prtEntry) UnmarshalJSON(b []byte) error {
 			return err
 		}
 	}
-	e.dead = j.Dead
+	e.dead, e.origin = j.Dead, j.Origin
 	return nil
 }
 

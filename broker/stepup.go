@@ -88,14 +88,16 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 		hint = want.PreferredUsername
 	}
 	mfa := needsMFA(e)
+	from := originPage
 	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, hint, "", mfa)
 	if errors.Is(err, errors.ErrUnsupported) {
+		from = originDeviceCode
 		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), mfa)
 	}
 	if err != nil {
 		return Account{}, err
 	}
-	res, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, want)
+	res, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, from, want)
 	if err != nil {
 		return Account{}, err
 	}
