@@ -366,6 +366,6 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if p, ok := cred.(Password); ok {
 		grant = prt.PasswordGrant{Username: p.Username, Password: prt.NewSecret(p.Password)}
 	}
-	res, err := b.issue(ctx, op, grant, originOf(cred), Account{})
+	res, err := b.issue(ctx, op, grant, provenanceOf(cred, t, b.cfg.Now()), Account{})
 	return res, opError(op, err)
 }

@@ -31,55 +31,47 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	if _, err := b.loadDevice(ctx); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
-	grant, err := b.grantFor(ctx, op, cred, c.loginHint)
+	grant, from, err := b.grantFor(ctx, op, cred, c.loginHint)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
-	res, err := b.issue(ctx, op, grant, originOf(cred), c.account)
+	res, err := b.issue(ctx, op, grant, from, c.account)
 	return res, opError(op, err)
 }
 
 // grantFor turns a credential into what buys a PRT.
-func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint string) (prt.Grant, error) {
+func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint string) (prt.Grant, provenance, error) {
+	var t *brokerToken
+	var grant prt.Grant
+	var err error
 	switch c := cred.(type) {
 	case Password:
-		return prt.PasswordGrant{Username: c.Username, Password: prt.NewSecret(c.Password)}, nil
+		grant = prt.PasswordGrant{Username: c.Username, Password: prt.NewSecret(c.Password)}
 	case RefreshToken:
-		return prt.RefreshTokenGrant{Token: prt.NewSecret(c.Token)}, nil
+		grant = prt.RefreshTokenGrant{Token: prt.NewSecret(c.Token)}
 	case AuthCode:
 		if c.LoginHint == "" {
 			c.LoginHint = hint
 		}
-		return b.interactiveGrant(b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c.LoginHint, "", c.MFA))
+		t, err = b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c.LoginHint, "", c.MFA)
 	case DeviceCodeFlow:
-		return b.interactiveGrant(b.byDeviceCode(ctx, op, b.registrationResource(), c.MFA))
+		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), c.MFA)
 	case SAMLAssertion:
-		return samlGrant(c.Assertion), nil
+		grant = samlGrant(c.Assertion)
 	case Federated:
-		return b.federatedGrant(ctx, op, c)
+		grant, err = b.federatedGrant(ctx, op, c)
 	case nil:
-		return nil, &Error{Op: op, detail: "a credential is required"}
+		err = &Error{Op: op, detail: "a credential is required"}
+	default:
+		err = &Error{Op: op, detail: "this credential gives no PRT here"}
 	}
-	return nil, &Error{Op: op, detail: "this credential gives no PRT here"}
-}
-
-func originOf(cred Credential) origin {
-	switch cred.(type) {
-	case AuthCode:
-		return originPage
-	case DeviceCodeFlow:
-		return originDeviceCode
-	case RefreshToken:
-		return originUnknown
-	}
-	return originDirect
-}
-
-func (b *Broker) interactiveGrant(t *brokerToken, err error) (prt.Grant, error) {
 	if err != nil {
-		return nil, err
+		return nil, provenance{}, err
 	}
-	return prt.RefreshTokenGrant{Token: t.RefreshToken}, nil
+	if t != nil {
+		grant = prt.RefreshTokenGrant{Token: t.RefreshToken}
+	}
+	return grant, provenanceOf(cred, t, b.cfg.Now()), nil
 }
 
 func samlGrant(assertion []byte) prt.Grant {
@@ -89,7 +81,7 @@ func samlGrant(assertion []byte) prt.Grant {
 
 // issue buys a PRT and saves it with its session key. want, if not zero, is
 // who must have signed in.
-func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from origin, want Account) (AuthResult, error) {
+func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (AuthResult, error) {
 	d, err := b.loadDevice(ctx)
 	if err != nil {
 		return AuthResult{}, err
@@ -100,6 +92,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from ori
 	}
 	t := issued.Token
 	t.DeviceID = d.cert.DeviceID
+	from.complete(t)
 	acct := b.accountOf(t)
 	if acct.HomeAccountID == "" {
 		return AuthResult{}, &Error{Op: op, detail: "the reply does not say whose PRT it is", CorrelationID: rep.correlationID}
@@ -118,7 +111,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from ori
 		return AuthResult{}, err
 	}
 	a.holdSession(string(t.SessionKey), key)
-	if err := b.saveIssued(ctx, a, acct, prtEntry{token: t, origin: from}); err != nil {
+	if err := b.saveIssued(ctx, a, acct, prtEntry{token: t, origin: from.origin}); err != nil {
 		return AuthResult{}, err
 	}
 	b.cfg.Logger.InfoContext(ctx, "signed in", "account", acct.HomeAccountID, "credential", string(t.Credential), "mfa", t.Evidence.MFA.String(), "correlation_id", rep.correlationID)

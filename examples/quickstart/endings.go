@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/claims"
 )
 
 const day = 24 * time.Hour
@@ -26,10 +28,10 @@ func (s *story) time(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !after.RenewedOn.After(before.RenewedOn) || !after.MFA.Done || !after.MFA.On.Equal(before.MFA.On) {
-		return fmt.Errorf("after 4 hours: renewed %s, MFA %t since %s", at(after.RenewedOn), after.MFA.Done, at(after.MFA.On))
+	if !after.RenewedOn.After(before.RenewedOn) || after.MFA.MFA != claims.Yes || !after.MFA.At.Equal(before.MFA.At) {
+		return fmt.Errorf("after 4 hours: renewed %s, MFA %t since %s", at(after.RenewedOn), after.MFA.MFA == claims.Yes, at(after.MFA.At))
 	}
-	s.say("4 hours later", "renewed %s, the claim is still there, its time unmoved: %s", at(after.RenewedOn), at(after.MFA.On))
+	s.say("4 hours later", "renewed %s, the claim is still there, its time unmoved: %s", at(after.RenewedOn), at(after.MFA.At))
 
 	for range 13 {
 		s.clock.Advance(day)
@@ -41,8 +43,8 @@ func (s *story) time(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !slid.ExpiresOn.After(before.ExpiresOn) || !slid.MFA.Done {
-		return fmt.Errorf("after 13 days of use the PRT expires %s, MFA %t", at(slid.ExpiresOn), slid.MFA.Done)
+	if !slid.ExpiresOn.After(before.ExpiresOn) || slid.MFA.MFA != claims.Yes {
+		return fmt.Errorf("after 13 days of use the PRT expires %s, MFA %t", at(slid.ExpiresOn), slid.MFA.MFA == claims.Yes)
 	}
 	s.say("13 days of use", "expiry slid from %s to %s", at(before.ExpiresOn), at(slid.ExpiresOn))
 
@@ -94,6 +96,10 @@ func (s *story) revoked(ctx context.Context) error {
 		return fmt.Errorf("with the device enabled again: %w", err)
 	}
 	s.say("enabled again", "silent, with the registration and the PRT that were there all along")
+	if _, err := s.b.AcquireTokenInteractive(ctx, []string{payrollURI + "/.default"}, broker.WithAccount(s.alice)); err != nil {
+		return fmt.Errorf("MFA for the new sign-in: %w", err)
+	}
+	s.say("asked once", "for Payroll again, since the new sign-in was by password alone")
 	return nil
 }
 
@@ -115,7 +121,7 @@ func (s *story) stolen(ctx context.Context) (err error) {
 	}
 	other := filepath.Join(s.dir, "other")
 	defer func() { err = errors.Join(err, os.RemoveAll(other)) }()
-	if err := os.CopyFS(filepath.Join(other, "state"), os.DirFS(filepath.Join(s.dir, "state"))); err != nil {
+	if err := copyState(filepath.Join(other, "state"), filepath.Join(s.dir, "state")); err != nil {
 		return err
 	}
 	kind := s.o.tpm
@@ -143,6 +149,22 @@ func (s *story) tryForeign(ctx context.Context, m *machine, dir string) error {
 	defer b.Close()
 	_, err = b.AcquireTokenSilent(ctx, []string{graphScope}, broker.WithAccount(s.alice))
 	return err
+}
+
+// copyState copies a state directory as a thief would who keeps its modes.
+func copyState(to, from string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		return os.Chmod(path, 0o600)
+	})
 }
 
 // code names the AADSTS code of an error, if it has one.

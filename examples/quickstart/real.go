@@ -78,7 +78,7 @@ func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	s.say("device id", "%s", st.DeviceID)
 	fmt.Fprintf(out, "2. %s has a PRT.\n", res.Account.PreferredUsername)
-	s.say("amr", "%s", strings.Join(st.AMR, " "))
+	s.say("amr", "%s", strings.Join(st.MFA.Methods.AMR(), " "))
 	s.say("expires", "%s", at(st.ExpiresOn))
 	fmt.Fprintln(out, "3. A silent token for Graph.")
 	tok, err := b.AcquireTokenSilent(ctx, []string{graphScope}, broker.WithAccount(res.Account))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/claims"
 )
 
 // A story is one run against the emulated tenant.
@@ -175,14 +176,14 @@ func (s *story) signIn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if st.MFA.Done {
-		return fmt.Errorf("a password alone gave the MFA claim: amr %v", st.AMR)
+	if st.MFA.MFA == claims.Yes {
+		return fmt.Errorf("a password alone gave the MFA claim: amr %s", strings.Join(st.MFA.Methods.AMR(), " "))
 	}
 	if !st.SessionKey {
 		return errors.New("the key store does not open the session key")
 	}
 	s.say("PRT", "issued %s, expires %s", at(st.IssuedOn), at(st.ExpiresOn))
-	s.say("amr", "%s: no MFA claim", strings.Join(st.AMR, " "))
+	s.say("amr", "%s: no MFA claim", strings.Join(st.MFA.Methods.AMR(), " "))
 	s.say("session key", "sealed for this machine by %s", s.machine.describe())
 	return nil
 }
@@ -219,11 +220,11 @@ func (s *story) stepUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !st.MFA.Done {
-		return fmt.Errorf("the new PRT does not carry the claim: amr %v", st.AMR)
+	if st.MFA.MFA != claims.Yes {
+		return fmt.Errorf("the new PRT does not carry the claim: amr %s", strings.Join(st.MFA.Methods.AMR(), " "))
 	}
-	s.say("new PRT", "amr %s: the MFA claim, earned %s by %s", strings.Join(st.AMR, " "), at(st.MFA.On), st.MFA.Source)
-	s.say("token", "for Payroll, from the %s, expires %s", res.Metadata.Source, at(res.ExpiresOn))
+	s.say("new PRT", "amr %s: the MFA claim, earned %s, born of the broker client's %s", strings.Join(st.MFA.Methods.AMR(), " "), at(st.MFA.At), st.MFA.Source)
+	s.say("token", "for Payroll, after an %s sign-in, expires %s", res.Metadata.Source, at(res.ExpiresOn))
 	return nil
 }
 
@@ -244,7 +245,7 @@ func (s *story) silent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.say("not asked", "%s, because the PRT of this device carries MFA since %s", s.alice.PreferredUsername, at(st.MFA.On))
+	s.say("not asked", "%s, because the PRT of this device carries MFA since %s", s.alice.PreferredUsername, at(st.MFA.At))
 	return nil
 }
 
