@@ -20,8 +20,11 @@ require (
 )
 
 require (
+	github.com/gofrs/flock v0.13.2
 	github.com/google/go-tpm v0.9.8
 	github.com/google/go-tpm-tools v0.4.11
+	github.com/google/renameio/v2 v2.0.2
 	github.com/lestrrat-go/jwx/v2 v2.1.7
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/net v0.62.0
 )
