@@ -367,12 +367,6 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if _, ok := cred.(Password); ok {
 		p, err = b.proofFor(ctx, op, cred, "")
 	}
-	if err != nil {
-		return AuthResult{}, opError(op, err)
-	}
-	if !p.fresh.IsZero() {
-		p.fresh = signedIn
-	}
-	res, err := b.issue(ctx, op, p, Account{})
+	res, err := b.issue(ctx, op, grant, provenanceOf(cred, t, b.cfg.Now()), Account{})
 	return res, opError(op, err)
 }
