@@ -359,6 +359,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 		return AuthResult{}, opError(op, err)
 	}
 	signedIn := b.cfg.Now()
+	from := provenanceOf(cred, t, b.cfg.Now()) // before the registration, which takes its time
 	if _, err := b.register(ctx, op, rr, t); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
@@ -367,6 +368,6 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if _, ok := cred.(Password); ok {
 		p, err = b.proofFor(ctx, op, cred, "")
 	}
-	res, err := b.issue(ctx, op, grant, provenanceOf(cred, t, b.cfg.Now()), Account{})
+	res, err := b.issue(ctx, op, grant, from, Account{})
 	return res, opError(op, err)
 }
