@@ -1,6 +1,9 @@
 package tpm
 
-import "github.com/google/go-tpm/tpm2"
+import (
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+)
 
 // SRKTemplate is the template of the transient primary.
 func SRKTemplate() tpm2.TPMTPublic { return srkTemplate }
@@ -13,3 +16,29 @@ var (
 	UnpadOAEP   = unpadOAEP
 	ParsePublic = parsePublic
 )
+
+// PINAuth returns the auth value that a PIN makes for a key of t.
+func PINAuth(t *TPM, k Key, pin []byte) []byte { return t.pinAuth(pin, ownKey(k).b.salt) }
+
+// HMACWithAuth has a session of ours authorise an HMAC key on a bare TPM.
+func HMACWithAuth(c transport.TPM, handle tpm2.TPMHandle, name, value, message []byte) ([]byte, error) {
+	s, err := startSession(c, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer tpm2.FlushContext{FlushHandle: s.handle}.Execute(c)
+	cmd := command{
+		code:    tpm2.TPMCCHMAC,
+		handles: []object{{handle, name}},
+		auths:   []auth{{session: s, value: value}},
+		params:  append(append2B(nil, message), byte(tpm2.TPMAlgNull>>8), byte(tpm2.TPMAlgNull)),
+	}
+	rsp, err := cmd.run(c)
+	if err != nil {
+		return nil, err
+	}
+	return first(rsp.params), nil
+}
+
+// SessionKeyTemplate is the template of a session key.
+func SessionKeyTemplate() tpm2.TPMTPublic { return sessionKeyTemplate }
