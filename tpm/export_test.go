@@ -42,3 +42,15 @@ func HMACWithAuth(c transport.TPM, handle tpm2.TPMHandle, name, value, message [
 
 // SessionKeyTemplate is the template of a session key.
 func SessionKeyTemplate() tpm2.TPMTPublic { return sessionKeyTemplate }
+
+// AKTemplate is the template of the attestation key.
+func AKTemplate() tpm2.TPMTPublic { return akTemplate }
+
+// PublicArea returns the public area of a key.
+func PublicArea(k Key) *tpm2.TPMTPublic {
+	public, err := parsePublic(ownKey(k).b.public)
+	if err != nil {
+		panic(err)
+	}
+	return public
+}
