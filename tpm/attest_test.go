@@ -240,13 +240,12 @@ func name(area []byte) []byte {
 
 // softwareAK is a key that looks like an AK and signs anything.
 func softwareAK(t testing.TB) (sign func([]byte) []byte, area []byte) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	key := fixedKey(t, 1)
 	template := tpm.AKTemplate()
 	template.Unique = point(t, key)
 	return func(info []byte) []byte {
 		d := sha256.Sum256(info)
-		der, err := key.Sign(rand.Reader, d[:], crypto.SHA256)
+		der, err := key.Sign(nil, d[:], crypto.SHA256)
 		require.NoError(t, err)
 		var rs struct{ R, S *big.Int }
 		_, err = asn1.Unmarshal(der, &rs)
@@ -254,6 +253,15 @@ func softwareAK(t testing.TB) (sign func([]byte) []byte, area []byte) {
 		sig := []byte{0x00, 0x18, 0x00, 0x0b} // ECDSA, SHA-256
 		return sized(sized(sig, rs.R.Bytes()), rs.S.Bytes())
 	}, tpm2.Marshal(template)
+}
+
+// fixedKey is the same in every process: a fuzzer has several.
+func fixedKey(t testing.TB, n byte) *ecdsa.PrivateKey {
+	raw := make([]byte, 32)
+	raw[31] = n
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), raw)
+	require.NoError(t, err)
+	return key
 }
 
 func point(t testing.TB, key *ecdsa.PrivateKey) tpm2.TPMUPublicID {
@@ -266,8 +274,7 @@ func point(t testing.TB, key *ecdsa.PrivateKey) tpm2.TPMUPublicID {
 
 // softwareKey is the public area of a key that claims to be in a TPM.
 func softwareKey(t testing.TB) []byte {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	key := fixedKey(t, 2)
 	template := tpm.AKTemplate()
 	template.ObjectAttributes.Restricted = false
 	template.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256})

@@ -3,6 +3,8 @@ package tpm
 import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
 )
 
 // SRKTemplate is the template of the transient primary.
@@ -53,4 +55,38 @@ func PublicArea(k Key) *tpm2.TPMTPublic {
 		panic(err)
 	}
 	return public
+}
+
+// Blob parsing, for fuzzing. The results are opaque.
+func ParseEnvelope(data []byte, kind byte) (remarshal []byte, err error) {
+	b, err := unmarshalBlob(data, envelope.Kind(kind))
+	if err != nil {
+		return nil, err
+	}
+	return b.marshal(envelope.Kind(kind)), nil
+}
+
+// ParseTSS2 returns the public area, the private area and the parent's name.
+func ParseTSS2(data []byte) (remarshal, public, private, parentName []byte, err error) {
+	b, err := unmarshalTSS2(data)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	return b.marshalTSS2(true), b.public, b.private, b.parentName, nil
+}
+
+// ForgedResponse has a command that a session protects take a response.
+func ForgedResponse(raw []byte) error {
+	s := &session{handle: 0x02000000, key: make([]byte, 32), nonceTPM: make([]byte, nonceSize)}
+	c := command{
+		code:    tpm2.TPMCCHMAC,
+		handles: []object{{0x80000000, make([]byte, nameSize)}},
+		auths:   []auth{{session: s, dir: encryptAll}},
+		params:  append2B(nil, []byte("message")),
+	}
+	if _, err := c.marshal(); err != nil {
+		return nil
+	}
+	_, err := c.unmarshal(raw)
+	return err
 }
