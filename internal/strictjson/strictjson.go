@@ -9,7 +9,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -243,8 +245,12 @@ func Int(r json.RawMessage) (int64, bool) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, true
 	}
+	// ParseFloat takes hexadecimal, underscores, NaN and Inf too.
+	if strings.Trim(s, "0123456789+-.eE") != "" {
+		return 0, false
+	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || f != float64(int64(f)) || f < -1<<53 || f > 1<<53 {
+	if err != nil || f < -1<<53 || f > 1<<53 || f != math.Trunc(f) {
 		return 0, false
 	}
 	return int64(f), true
