@@ -145,6 +145,7 @@ func (w *walker) peek() byte {
 	return 0
 }
 
+// unquote returns what stands between the quotes of a valid string.
 func unquote(quoted []byte) (string, error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : len(quoted)-1]), nil
@@ -213,8 +214,17 @@ func (o *Object) fail(name, want string) {
 }
 
 // String returns a member that is a string.
-func (o *Object) String(name string) (s string) {
-	if r := o.Raw(name); r != nil && json.Unmarshal(r, &s) != nil {
+func (o *Object) String(name string) string {
+	r := o.Raw(name)
+	if r == nil {
+		return ""
+	}
+	if r[0] != '"' {
+		o.fail(name, "a string")
+		return ""
+	}
+	s, err := unquote(r)
+	if err != nil {
 		o.fail(name, "a string")
 	}
 	return s
