@@ -166,16 +166,35 @@ func (k *Keys) Token(raw string, o Options) (*claims.Token, error) {
 }
 
 // signature verifies and returns the issuer template of the key.
-func (k *Keys) signature(raw string, t *claims.Token, opts Options) (template string, err error) {
-	if strings.HasSuffix(raw, ".") || strings.EqualFold(t.Algorithm, "none") {
-		if opts.InsecurePRTReply && t.Algorithm == "none" && strings.HasSuffix(raw, ".") {
-			return "", nil
-		}
+func (k *Keys) signature(raw string, t *claims.Token, o Options) (template string, err error) {
+	unsigned := strings.HasSuffix(raw, ".")
+	switch {
+	case unsigned && t.Algorithm == "none" && o.InsecurePRTReply:
+		return "", nil
+	case unsigned, strings.EqualFold(t.Algorithm, "none"):
 		return "", ErrUnsigned
-	}
-	if t.Algorithm != jwa.RS256.String() {
+	case t.Algorithm != jwa.RS256.String():
 		return "", ErrAlgorithm
+	case k == nil:
+		return "", ErrUnknownKey
 	}
+	signer, ok := k.byID[t.KeyID]
+	if !ok {
+		return "", ErrUnknownKey
+	}
+	signed, err := asSigned(raw, t)
+	if err != nil {
+		return "", err
+	}
+	if _, err := jws.Verify([]byte(signed), jws.WithKey(jwa.RS256, signer.public)); err != nil {
+		return "", ErrSignature
+	}
+	return signer.issuer, nil
+}
+
+// asSigned returns the token as the service signed it. Extensions that must be
+// understood (crit, RFC 7515 4.1.11) are not.
+func asSigned(raw string, t *claims.Token) (string, error) {
 	head, rest, _ := strings.Cut(raw, ".")
 	header, err := base64.RawURLEncoding.DecodeString(head)
 	if err != nil {
@@ -183,26 +202,15 @@ func (k *Keys) signature(raw string, t *claims.Token, opts Options) (template st
 	}
 	o, err := strictjson.Parse(header, len(header))
 	if err != nil || o.Has("crit") {
-		// Extensions that must be understood (RFC 7515 4.1.11) are not.
 		return "", ErrMalformed
 	}
-	if k == nil {
-		return "", ErrUnknownKey
+	if !forGraph(t) {
+		return raw, nil
 	}
-	signer, ok := k.byID[t.KeyID]
-	if !ok {
-		return "", ErrUnknownKey
+	if header, err = hashNonce(header, o); err != nil {
+		return "", err
 	}
-	if forGraph(t) {
-		if header, err = hashNonce(header, o); err != nil {
-			return "", err
-		}
-		raw = base64.RawURLEncoding.EncodeToString(header) + "." + rest
-	}
-	if _, err := jws.Verify([]byte(raw), jws.WithKey(jwa.RS256, signer.public)); err != nil {
-		return "", ErrSignature
-	}
-	return signer.issuer, nil
+	return base64.RawURLEncoding.EncodeToString(header) + "." + rest, nil
 }
 
 // graphAudiences are the names of Microsoft Graph in the aud claim, in the

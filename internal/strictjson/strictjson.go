@@ -77,7 +77,7 @@ func (w *walker) value(depth int) error {
 		w.string()
 		return nil
 	}
-	for w.pos < len(w.data) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(w.data[w.pos])) {
+	for w.pos < len(w.data) && strings.IndexByte(",]} \t\r\n", w.data[w.pos]) < 0 {
 		w.pos++
 	}
 	return nil
