@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -87,12 +86,11 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 	if err != nil {
 		return AuthResult{}, err
 	}
-	issued, rep, err := b.requestPRT(ctx, op, d, p.grant)
+	issued, rep, err := b.requestPRT(ctx, op, d, grant)
 	if err != nil {
 		return AuthResult{}, err
 	}
 	t := issued.Token
-	p.apply(t)
 	t.DeviceID = d.cert.DeviceID
 	from.complete(t)
 	acct := b.accountOf(t)
