@@ -2,10 +2,11 @@ package policy
 
 // Subject is a principal's row in one Set: the policies whose users, groups,
 // roles, guests, workloads or agents include it. Callers keep it as long as
-// the principal's facts and the Set live.
+// the principal's facts and the Set live. It refers to the lists of its User.
 type Subject struct {
-	set *Set
-	row row
+	set  *Set
+	user User // for Explain
+	row  row
 	// shared is the row where shared channels of Teams live: policies for B2B
 	// direct connect users reach B2B collaboration users there. nil: the same.
 	shared row
@@ -28,12 +29,12 @@ func (s *Set) Subject(u *User) *Subject {
 	if u == nil || s.refuse(u) != NoReason {
 		return nil
 	}
-	sub := &Subject{set: s, row: newRow(s.blocks), traits: u.traits()}
+	sub := &Subject{set: s, user: *u, row: newRow(s.blocks), traits: u.traits()}
 	exc := newRow(s.blocks)
-	s.who(u, false, &window{0, sub.row, exc})
+	s.who(u, nil, false, &window{0, sub.row, exc})
 	if u.collaborates() {
 		sub.shared, exc = newRow(s.blocks), newRow(s.blocks)
-		s.who(u, true, &window{0, sub.shared, exc})
+		s.who(u, nil, true, &window{0, sub.shared, exc})
 	}
 	return sub
 }
@@ -59,10 +60,10 @@ func (s *Set) refuse(u *User) Reason {
 
 // who writes the policies that include a principal into w.inc: all inclusions
 // first, then less all exclusions.
-func (s *Set) who(u *User, shared bool, w *window) {
+func (s *Set) who(u *User, known []uint32, shared bool, w *window) {
 	switch {
 	case u.Kind == Person:
-		s.person(u, shared, w)
+		s.person(u, known, shared, w)
 	case u.Kind == Workload && u.MultiTenant:
 		return
 	case u.Kind == Workload:
@@ -77,17 +78,21 @@ func (s *Set) who(u *User, shared bool, w *window) {
 	}
 }
 
-func (s *Set) person(u *User, shared bool, w *window) {
+func (s *Set) person(u *User, known []uint32, shared bool, w *window) {
 	w.or(s.people.base)
 	s.people.add(s.ids.find(u.ID), w)
-	for _, id := range u.Groups {
-		s.groups.add(s.ids.find(id), w)
+	if known != nil {
+		s.addKnown(known, w)
+	} else {
+		for _, id := range u.Groups {
+			s.groups.add(s.ids.find(id), w)
+		}
+		for _, id := range u.Roles {
+			s.roles.add(s.ids.find(id), w)
+		}
 	}
 	for _, sym := range u.GroupSymbols {
 		s.groups.add(uint32(sym), w)
-	}
-	for _, id := range u.Roles {
-		s.roles.add(s.ids.find(id), w)
 	}
 	for _, sym := range u.RoleSymbols {
 		s.roles.add(uint32(sym), w)
@@ -99,6 +104,16 @@ func (s *Set) person(u *User, shared bool, w *window) {
 	s.guest(u.Guest, tenant, w)
 	if shared {
 		s.sharedChannel(tenant, w)
+	}
+}
+
+func (s *Set) addKnown(known []uint32, w *window) {
+	sel := s.groups
+	for _, n := range known {
+		if n == 0 {
+			sel = s.roles
+		}
+		sel.add(n, w)
 	}
 }
 
