@@ -17,11 +17,11 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
-// blackHole takes requests and never answers, whatever their context says,
+// neverAnswers takes requests and never answers, whatever their context says,
 // until the test is over.
-type blackHole struct{ over chan struct{} }
+type neverAnswers struct{ over chan struct{} }
 
-func (h blackHole) Do(*http.Request) (*http.Response, error) {
+func (h neverAnswers) Do(*http.Request) (*http.Response, error) {
 	<-h.over
 	return nil, errors.New("over")
 }
@@ -112,7 +112,7 @@ var withoutContext = []string{"Close"}
 
 // Every call returns within its context, though the service never answers and
 // the transport does not heed the context.
-func TestBlackHole(t *testing.T) {
+func TestEveryCallHeedsItsContext(t *testing.T) {
 	w := newWorld(t, withMemory)
 	w.join()
 	acct := w.signIn()
@@ -137,7 +137,7 @@ func TestBlackHole(t *testing.T) {
 				if registered {
 					cfg.Store = copyStore(t, state)
 				}
-				cfg.Transport, cfg.Prompter, cfg.MutualTLS = blackHole{over}, deaf{over}, func(tls.Certificate) broker.Transport { return blackHole{over} }
+				cfg.Transport, cfg.Prompter, cfg.MutualTLS = neverAnswers{over}, deaf{over}, func(tls.Certificate) broker.Transport { return neverAnswers{over} }
 				cfg.AllowUnbound = true
 				b, err := broker.New(t.Context(), cfg)
 				require.NoError(t, err)

@@ -345,7 +345,7 @@ func TestErrorsHelp(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
+func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
