@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
@@ -167,6 +168,7 @@ func contains(list []string, s string) bool {
 
 // No goroutine of the broker outlives Close.
 func TestNoGoroutineLeak(t *testing.T) {
+	before := brokerGoroutines(nil) // of tests whose transport never returns
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -190,19 +192,22 @@ func TestNoGoroutineLeak(t *testing.T) {
 	cancel()
 	<-done
 	require.NoError(t, w.b.Close())
-	var left string
-	require.Eventually(t, func() bool { left = brokerGoroutines(); return left == "" }, 10*time.Second, 10*time.Millisecond, "%s", &left)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		assert.Empty(c, brokerGoroutines(before))
+	}, 10*time.Second, 10*time.Millisecond)
 }
 
-// brokerGoroutines returns the stacks of goroutines inside the broker.
-func brokerGoroutines() string {
-	buf := make([]byte, 4<<20)
+// brokerGoroutines returns the stacks of goroutines inside the broker, by
+// their names, but for those that were there before.
+func brokerGoroutines(before map[string]string) map[string]string {
+	buf := make([]byte, 16<<20)
 	buf = buf[:runtime.Stack(buf, true)]
-	var in []string
+	in := map[string]string{}
 	for g := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.Contains(g, "prtbroker/broker.") && !strings.Contains(g, "broker_test.TestNoGoroutineLeak") {
-			in = append(in, g)
+		name, _, _ := strings.Cut(g, " [")
+		if _, old := before[name]; !old && strings.Contains(g, "prtbroker/broker.") && !strings.Contains(g, "broker_test.TestNoGoroutineLeak") {
+			in[name] = g
 		}
 	}
-	return strings.Join(in, "\n\n")
+	return in
 }

@@ -21,7 +21,7 @@ import (
 type Broker struct {
 	cfg    Config
 	client client
-	login  Cloud
+	place  atomic.Pointer[place]
 	sleep  func(context.Context, time.Duration) error
 
 	nonces  nonce.Cache
@@ -48,6 +48,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	anywhere := cfg.Cloud.LoginHost == "" && cfg.Cloud.RegistrationHost == ""
 	cfg.Cloud = cfg.Cloud.withDefaults()
 	if err := cfg.Cloud.check(); err != nil {
 		return nil, err
@@ -55,7 +56,6 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	cfg.fill()
 	b := &Broker{
 		cfg:      cfg,
-		login:    cfg.Cloud,
 		sleep:    retry.Wait,
 		accounts: map[string]*account{},
 		client: client{
@@ -66,11 +66,16 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 		},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	b.tokens = tokencache.New[*cachedToken](b.graph(), 0)
+	b.place.Store(&place{Cloud: cfg.Cloud, movable: anywhere, known: cfg.Cloud.known()})
+	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
 	b.client.wait = func(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) }
-	if _, err := b.loadDevice(ctx); err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
+	d, err := b.loadDevice(ctx)
+	if err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
 		b.cancel()
 		return nil, opError("open", err)
+	}
+	if d != nil {
+		b.returnTo(d.record.Endpoints.Token)
 	}
 	if _, err := b.loadAccounts(ctx); err != nil {
 		_ = b.Close()

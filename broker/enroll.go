@@ -77,9 +77,9 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (*Devi
 	return d, opError(op, err)
 }
 
-func (b *Broker) registrationResource() string {
-	return b.login.fallback("").JoinResource
-}
+// registrationResource is the registration service by its application id,
+// which is the same in every cloud; its URI names a host of one.
+func (b *Broker) registrationResource() string { return wire.ResourceRegistrationApp }
 
 // registered returns the device if it is registered, nil if it is not.
 func (b *Broker) registered(ctx context.Context, want JoinType) (*Device, error) {

@@ -29,7 +29,7 @@ func (b *Broker) request(ctx context.Context, op string, a *account, q tokenRequ
 		}
 		res = b.result(q, t, tokens, rep)
 		b.learn(ctx, a, t, tokens)
-		return q.checkGranted(op, b.graph(), &res)
+		return q.checkGranted(op, b.cfg.Cloud.graph(), &res)
 	})
 	if err != nil {
 		return AuthResult{}, err
@@ -82,7 +82,7 @@ func (b *Broker) redirectURI(app App) string {
 	if app.RedirectURI != "" {
 		return app.RedirectURI
 	}
-	return "https://" + b.login.LoginHost + "/common/oauth2/nativeclient"
+	return "https://" + b.cloud().LoginHost + "/common/oauth2/nativeclient"
 }
 
 func (c *call) checkClaims() error {

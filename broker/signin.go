@@ -156,7 +156,7 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 func (b *Broker) accountOf(t *prt.Token) Account {
 	return Account{
 		HomeAccountID:     t.HomeAccountID(),
-		Environment:       b.login.Environment,
+		Environment:       b.cloud().Environment,
 		Realm:             t.TenantID,
 		LocalAccountID:    t.UserID,
 		PreferredUsername: t.Username,

@@ -200,13 +200,9 @@ func (q *tokenRequest) belongsTo(acct Account) {
 	}
 }
 
-// graph is the resource of scopes that name none.
-func (b *Broker) graph() string { return "https://" + b.login.GraphHost }
-
 // scopeSet returns the scopes in one spelling and their resource as written.
 func (b *Broker) scopeSet(scopes []string) (tokencache.Set, string, error) {
-	graph := b.graph()
-	set, err := tokencache.Normalize(scopes, graph)
+	set, err := tokencache.Normalize(scopes, b.cfg.Cloud.graph())
 	if err != nil {
 		return nil, "", &Error{kind: ErrAppConfig, detail: err.Error(), Scopes: scopes}
 	}
@@ -215,7 +211,7 @@ func (b *Broker) scopeSet(scopes []string) (tokencache.Set, string, error) {
 			return set, r, nil
 		}
 	}
-	return set, graph, nil
+	return set, b.cloud().graph(), nil
 }
 
 // resource returns the one resource that the scopes belong to.

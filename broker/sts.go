@@ -14,7 +14,7 @@ import (
 
 // nonce returns a fresh nonce, from memory or from the service.
 func (b *Broker) nonce(ctx context.Context) (string, error) {
-	n, err := b.nonces.Get(ctx, b.login.LoginHost, b.cfg.Now, func(ctx context.Context) (string, error) {
+	n, err := b.nonces.Get(ctx, b.cloud().LoginHost, b.cfg.Now, func(ctx context.Context) (string, error) {
 		body, err := b.post(ctx, "nonce", "common", prt.NonceRequest(), grantUser, "")
 		if err != nil {
 			return "", err
@@ -43,24 +43,34 @@ func (b *Broker) withNonce(ctx context.Context, send func(nonce string) error) e
 		if action(err) != aadsts.NewNonce || try > 0 {
 			return err
 		}
-		b.nonces.Refuse(b.login.LoginHost, nonce)
+		b.nonces.Refuse(b.cloud().LoginHost, nonce)
 	}
 }
 
 // post sends a form to the token endpoint. An error reply, with whatever
 // status, is an Error; a redirect is one too.
 func (b *Broker) post(ctx context.Context, op, tenant string, f prt.Form, g grantKind, correlationID string) (*reply, error) {
-	q := form(b.login.login(tenant, f.Path), f.Values)
-	q.correlationID, q.once = correlationID, usedUp(f.Values, g)
-	r, err := b.client.do(ctx, q)
-	clear(q.body)
-	if err != nil {
+	if err := b.verifyCloud(ctx); err != nil {
 		return nil, opError(op, err)
 	}
-	if !r.ok() {
-		return nil, serviceError(op, prt.ParseError(r.status, r.body), r, g, b.cfg.Now())
+	for {
+		at := b.place.Load()
+		q := form(at.login(tenant, f.Path), f.Values)
+		q.correlationID, q.once = correlationID, usedUp(f.Values, g)
+		r, err := b.client.do(ctx, q)
+		clear(q.body)
+		if err != nil {
+			return nil, opError(op, err)
+		}
+		if r.ok() {
+			return r, nil
+		}
+		reply := prt.ParseError(r.status, r.body)
+		e := serviceError(op, reply, r, g, b.cfg.Now())
+		if e.action != aadsts.SwitchCloud || !b.moveTo(at, reply.Description) {
+			return nil, e
+		}
 	}
-	return r, nil
 }
 
 // usedUp reports whether a request presents what must not be handled twice: a

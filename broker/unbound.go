@@ -211,7 +211,7 @@ func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, 
 // signInApp signs in for Config.App without asking for a token of a resource
 // but Graph, which every app may ask for the user's own name.
 func (b *Broker) signInApp(ctx context.Context, op string, cred Credential, c call) (AuthResult, error) {
-	q, err := b.resolveApp(ctx, c, []string{b.graph() + "/User.Read"})
+	q, err := b.resolveApp(ctx, c, []string{b.cloud().graph() + "/User.Read"})
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -285,7 +285,7 @@ func (b *Broker) appAuthorization(op string, q tokenRequest, hint, wanted string
 // adopt returns the account that a reply of an app's own client is about,
 // making it when it is new. want, if not zero, is who it must be.
 func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, want Account) (*account, Account, error) {
-	acct := Account{HomeAccountID: r.ClientInfo.HomeAccountID(), Environment: b.login.Environment}
+	acct := Account{HomeAccountID: r.ClientInfo.HomeAccountID(), Environment: b.cloud().Environment}
 	if r.ID != nil {
 		acct.Realm, acct.LocalAccountID = strings.ToLower(r.ID.TenantID), strings.ToLower(r.ID.ObjectID)
 		acct.PreferredUsername, acct.Name = r.ID.Username, r.ID.Name

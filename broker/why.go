@@ -280,7 +280,7 @@ func (w *whyChain) resourceID() string {
 	switch r := strings.ToLower(w.out.Resource); {
 	case w.in.ResourceID != "":
 		return w.in.ResourceID
-	case r == "https://"+w.b.login.GraphHost, r == "https://"+w.b.login.GraphHost+"/":
+	case r == "https://"+w.b.cloud().GraphHost, r == "https://"+w.b.cloud().GraphHost+"/":
 		return wire.ResourceGraphApp
 	case guidPattern.MatchString(strings.TrimPrefix(r, "api://")):
 		return strings.TrimPrefix(r, "api://")
