@@ -52,8 +52,10 @@ type Decision struct {
 	// cannot be satisfied, those that wait for a prompt, or for Grant those that
 	// applied. Policies names the first of them.
 	Deciding int
-	// Controls counts the distinct controls of Prompt or Missing.
-	Controls int
+	// Controls counts the controls that Prompt or Missing yields, and
+	// MoreControls says that there are more than eight.
+	Controls     int
+	MoreControls bool
 
 	Session Session
 
@@ -89,7 +91,7 @@ func (d *Decision) yieldControls(when Outcome) iter.Seq[Control] {
 		if d.Outcome != when {
 			return
 		}
-		for _, c := range d.controls[:min(d.Controls, maxControls)] {
+		for _, c := range d.controls[:d.Controls] {
 			if !yield(d.set.control(c)) {
 				return
 			}
@@ -196,4 +198,6 @@ const (
 type Results struct {
 	Policies []Result  // of Set.Policy(i), in its order
 	Controls []Control // all controls that Decision.Prompt or Missing would yield
+
+	prompt, missing []uint16
 }

@@ -87,12 +87,11 @@ type ExternalTenants struct {
 // ApplicationCondition selects the resource, user action or authentication
 // context.
 type ApplicationCondition struct {
-	Include         []string `json:"includeApplications,omitempty"` // app ids, All, None, Office365, MicrosoftAdminPortals, AllAgentIdResources
-	Exclude         []string `json:"excludeApplications,omitempty"`
-	UserActions     []string `json:"includeUserActions,omitempty"`
-	AuthContexts    []string `json:"includeAuthenticationContextClassReferences,omitempty"` // c1 … c99
-	Filter          *Filter  `json:"applicationFilter,omitempty"`
-	TrafficProfiles Flags    `json:"-"` // globalSecureAccess (beta, withdrawn): internet, m365, private
+	Include      []string `json:"includeApplications,omitempty"` // app ids, All, None, Office365, MicrosoftAdminPortals, AllAgentIdResources
+	Exclude      []string `json:"excludeApplications,omitempty"`
+	UserActions  []string `json:"includeUserActions,omitempty"`
+	AuthContexts []string `json:"includeAuthenticationContextClassReferences,omitempty"` // c1 … c99
+	Filter       *Filter  `json:"applicationFilter,omitempty"`
 }
 
 // Filter is a rule in the filter language; Mode is include or exclude.

@@ -25,6 +25,7 @@ type SignIn struct {
 	App           Symbol
 	AppID         string      // looked up when App is zero
 	AppAttributes []Attribute // custom security attributes of the resource; nil: none assigned
+	AgentResource bool        // the resource is an agent's: AllAgentIdResources includes it
 	Action        UserAction
 	AuthContext   int // 1 … 99 for c1 … c99; 0: none
 
@@ -68,6 +69,7 @@ type SignIn struct {
 	RiskRemediated  bool           // in this session
 	AcceptedTerms   []string       // ids of accepted terms of use
 	CustomFactors   []string       // names of custom controls done
+	Available       claims.Methods // methods the user could still use; 0: not known, so any
 
 	// When. A plain renewal of a PRT moves neither time; a sign-in moves both
 	// that it proves, an unlock by Hello both, an unlock by password AuthTime.
@@ -101,8 +103,9 @@ type User struct {
 
 // Attribute is a custom security attribute: "Set_Name" and its values.
 type Attribute struct {
-	Name   string
-	Values []string
+	Name     string
+	Values   []string // none: as if not assigned
+	Multiple bool     // defined as multi-valued: -contains then compares whole values
 }
 
 // IdentityKind says which condition of a policy selects a principal.
