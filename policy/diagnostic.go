@@ -19,22 +19,21 @@ type Code string
 
 // Codes of diagnostics.
 const (
-	CodeUnmodeled    Code = "unmodeled"         // a key with a value that this package does not know
-	CodeUnknownValue Code = "unknown-value"     // a value outside an enumeration
-	CodeWrongType    Code = "wrong-type"        // JSON of another type than Graph's
-	CodeFilterRule   Code = "filter-rule"       // a rule that does not parse
-	CodeNoLocation   Code = "no-location"       // a reference to a named location that the bundle does not hold
-	CodeNoStrength   Code = "no-strength"       // the same of an authentication strength
-	CodeNoAppGroup   Code = "no-app-group"      // the same of a group of applications
-	CodeBadLocation  Code = "bad-location"      // a named location that cannot be evaluated
-	CodeBadStrength  Code = "bad-strength"      // the same of an authentication strength
-	CodeUnknownRole  Code = "unknown-role"      // a role that is not a known template id
-	CodeAuthoring    Code = "authoring"         // what Entra would refuse to save
-	CodeTemplate     Code = "template"          // a policy without state: taken for enabled
-	CodeDuplicate    Code = "duplicate"         // an id that was there before; the first one counts
-	CodeUnknownThing Code = "unknown-object"    // an object that is neither policy nor location nor strength
-	CodeHostBits     Code = "host-bits"         // a CIDR with bits behind its mask, which are cleared
-	CodeRepaired     Code = "unexpected-casing" // a key in another casing than Graph's
+	CodeUnmodeled    Code = "unmodeled"      // a key with a value that this package does not know
+	CodeUnknownValue Code = "unknown-value"  // a value outside an enumeration
+	CodeWrongType    Code = "wrong-type"     // JSON of another type than Graph's
+	CodeFilterRule   Code = "filter-rule"    // a rule that does not parse
+	CodeNoLocation   Code = "no-location"    // a reference to a named location that the bundle does not hold
+	CodeNoStrength   Code = "no-strength"    // the same of an authentication strength
+	CodeNoAppGroup   Code = "no-app-group"   // the same of a group of applications
+	CodeBadLocation  Code = "bad-location"   // a named location that cannot be evaluated
+	CodeBadStrength  Code = "bad-strength"   // the same of an authentication strength
+	CodeUnknownRole  Code = "unknown-role"   // a role that is not a known template id
+	CodeAuthoring    Code = "authoring"      // what Entra would refuse to save
+	CodeTemplate     Code = "template"       // a policy without state: taken for enabled
+	CodeDuplicate    Code = "duplicate"      // an id that was there before; the first one counts
+	CodeUnknownThing Code = "unknown-object" // an object that is neither policy nor location nor strength
+	CodeHostBits     Code = "host-bits"      // a CIDR with bits behind its mask, which are cleared
 )
 
 // Diagnostic is a remark on an export: nothing that cannot be modelled is

@@ -233,3 +233,8 @@ func countryIndex(code string) (i int, ok bool) {
 }
 
 const countries = 26 * 26
+
+func hostBits(cidr string) bool {
+	p, err := netip.ParsePrefix(strings.TrimSpace(cidr))
+	return err == nil && p.Masked().Addr() != p.Addr()
+}
