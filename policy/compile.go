@@ -35,6 +35,7 @@ type Set struct {
 	escape                        row    // policies for all resources with exclusions
 	actions                       matrix // by UserAction
 	contexts                      matrix // by auth context
+	traffic                       matrix // by TrafficProfile
 	ownStrength                   row    // policies that name registersecurityinfo and demand a strength
 	hasOwnStrength                bool
 

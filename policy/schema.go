@@ -92,6 +92,14 @@ type ApplicationCondition struct {
 	UserActions  []string `json:"includeUserActions,omitempty"`
 	AuthContexts []string `json:"includeAuthenticationContextClassReferences,omitempty"` // c1 … c99
 	Filter       *Filter  `json:"applicationFilter,omitempty"`
+
+	GlobalSecureAccess *TrafficCondition `json:"globalSecureAccess,omitempty"` // beta
+}
+
+// TrafficCondition selects traffic that Global Secure Access forwards:
+// internet, m365, private. An older export calls it networkAccess.
+type TrafficCondition struct {
+	Profiles Flags `json:"includeTrafficProfiles"`
 }
 
 // Filter is a rule in the filter language; Mode is include or exclude.
