@@ -41,6 +41,7 @@ type bearerClaims struct {
 	AMR      []string `json:"amr"`
 	AppID    string   `json:"appid"`
 	Scopes   string   `json:"scp"`
+	IssuedAt int64    `json:"iat"`
 	// Mark is xms_st: opaque to clients, and here the count of revocations that
 	// the token was issued under.
 	Mark map[string]int `json:"xms_st"`
