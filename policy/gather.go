@@ -86,7 +86,7 @@ func (s *Set) lookWho(f *facts, buf *scratch, first, n int) []block {
 		}
 		return sub.row[first : first+n]
 	}
-	w := window{first, buf.who[:n], buf.whoExc[:n]}
+	w := window{first: first, inc: buf.who[:n], exc: buf.whoExc[:n]}
 	s.who(f.in.User, f.known, f.in.User.collaborates() && s.sharedApp(f.app), &w)
 	return w.inc
 }
@@ -105,7 +105,7 @@ func (s *Set) lookApp(f *facts, buf *scratch, first, n int) []block {
 	if len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !escape {
 		return s.appRows.run(int(s.apps.local(f.app)), first, n)
 	}
-	w := window{first, buf.app[:n], buf.appExc[:n]}
+	w := window{first: first, inc: buf.app[:n], exc: buf.appExc[:n]}
 	s.apps.addRules(in.AppAttributes, &w)
 	s.apps.add(f.app, &w)
 	if in.AgentResource {
@@ -135,7 +135,7 @@ func (s *Set) lookDevice(f *facts, buf *scratch, first, n int) []block {
 func (s *Set) lookLocation(f *facts, v view, buf *scratch) (inc, exc []block) {
 	in, t := f.in, &s.locations
 	n := len(v.regionInc)
-	w := window{v.first, buf.locInc[:n], buf.locExc[:n]}
+	w := window{first: v.first, inc: buf.locInc[:n], exc: buf.locExc[:n]}
 	copy(w.inc, v.regionInc)
 	copy(w.exc, v.regionExc)
 	if in.GPSCountry != "" {
