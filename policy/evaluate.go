@@ -21,7 +21,6 @@ type facts struct {
 	override bool           // a policy's own strength for registersecurityinfo stands in for others
 	lenient  bool           // the policy at hand is one whose strength is stood in for
 	app      uint32         // number of the application
-	known    []uint32       // numbers of the user's ids, see Set.know; nil: to be looked up
 }
 
 // A view is the rows that a sign-in selects, over a run of blocks.
