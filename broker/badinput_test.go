@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"os"
@@ -251,6 +252,7 @@ func TestBlackHole(t *testing.T) {
 	acct := w.signIn()
 	w.clock.Advance(5 * time.Hour)
 	w.cfg.Transport = blackHole{}
+	w.cfg.MutualTLS = func(tls.Certificate) broker.Transport { return blackHole{} }
 	b := w.open()
 	ctx := func() context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)

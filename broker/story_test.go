@@ -207,7 +207,7 @@ func TestStoryEnds(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, filepath.Join(t.TempDir(), "state")) })
 			d := w.join()
 			acct := w.signIn()
 			w.silent(graph)

@@ -92,10 +92,10 @@ func newWorld(t *testing.T, changes ...change) *world {
 	}
 	w.srv = entratest.NewTB(t, opts)
 	if w.keys == nil {
-		w.keys = softwareKeys(t)
+		w.keys = pooledKeys(t)
 	}
 	if w.store == nil {
-		w.store = fileStore(t, filepath.Join(t.TempDir(), "state"))
+		w.store = &broker.MemoryStore{}
 	}
 	w.person = &person{Person: entratest.Person{Username: alice, Password: password, TOTPSecret: totp}, client: w.srv.Client()}
 	w.wire = &counter{inner: w.srv.Client()}
