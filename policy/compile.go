@@ -104,7 +104,7 @@ func Compile(b *Bundle, opts ...Option) (*Set, error) {
 	if b == nil {
 		return nil, errors.New("policy: no bundle to compile")
 	}
-	c := &compiler{bundle: b, opt: options{groups: defaultAppGroups()}}
+	c := &compiler{bundle: b, opt: options{groups: DefaultAppGroups()}}
 	for _, o := range opts {
 		o(&c.opt)
 	}

@@ -5,20 +5,26 @@ import "hash/fnv"
 // symbols numbers the ids that a Set mentions, from 1. Ids compare without
 // regard to ASCII case. A Symbol carries a tag made of all ids in order, so
 // that a Symbol of a Set with another numbering is recognised.
+//
+// The table is open-addressed and folds case while it hashes and compares,
+// eight bytes at a time: callers' ids come in any casing, and folding them
+// first would need memory.
 type symbols struct {
-	index map[string]uint32 // by id in lower case
-	long  map[string]uint32 // those longer than maxFold
-	ids   []string          // by number, as first written
+	slots []slot   // a power of two, at most half full
+	ids   []string // by number, as first written
+	lower []string // by number, in lower case
 	tag   Symbol
 }
 
-const (
-	maxFold   = 128 // bytes of an id that can be folded on the stack
-	symbolNum = 1<<32 - 1
-)
+type slot struct {
+	hash uint32
+	num  uint32 // 0: empty
+}
+
+const symbolNum = 1<<32 - 1
 
 func newSymbols() *symbols {
-	return &symbols{index: map[string]uint32{}, long: map[string]uint32{}, ids: []string{""}}
+	return &symbols{slots: make([]slot, 64), ids: []string{""}, lower: []string{""}}
 }
 
 // intern numbers an id; "" has the number 0.
@@ -30,20 +36,32 @@ func (t *symbols) intern(id string) uint32 {
 		return n
 	}
 	n := uint32(len(t.ids))
-	t.ids = append(t.ids, id)
-	if len(id) > maxFold {
-		t.long[lower(id)] = n
-	} else {
-		t.index[lower(id)] = n
+	t.ids, t.lower = append(t.ids, id), append(t.lower, lower(id))
+	if 2*len(t.ids) > len(t.slots) {
+		t.slots = make([]slot, 2*len(t.slots))
+		for n := 1; n < len(t.ids); n++ {
+			t.place(uint32(n))
+		}
+		return n
 	}
+	t.place(n)
 	return n
+}
+
+func (t *symbols) place(n uint32) {
+	h := hashFold(t.lower[n])
+	i := h & uint32(len(t.slots)-1)
+	for t.slots[i].num != 0 {
+		i = (i + 1) & uint32(len(t.slots)-1)
+	}
+	t.slots[i] = slot{h, n}
 }
 
 // seal computes the tag, after the last id is interned.
 func (t *symbols) seal() {
 	h := fnv.New32a()
-	for _, id := range t.ids {
-		_, _ = h.Write([]byte(lower(id)))
+	for _, id := range t.lower {
+		_, _ = h.Write([]byte(id))
 		_, _ = h.Write([]byte{0})
 	}
 	t.tag = Symbol(h.Sum32()|1) << 32
@@ -52,26 +70,76 @@ func (t *symbols) seal() {
 // find returns the number of an id, 0 when the Set does not mention it. It
 // does not allocate.
 func (t *symbols) find(id string) uint32 {
-	if len(id) > maxFold {
-		return t.findLong(id)
+	if id == "" {
+		return 0
 	}
-	if !hasUpper(id) {
-		return t.index[id]
-	}
-	var buf [maxFold]byte
-	for i := range len(id) {
-		buf[i] = lowerByte(id[i])
-	}
-	return t.index[string(buf[:len(id)])]
-}
-
-func (t *symbols) findLong(id string) uint32 {
-	for l, n := range t.long {
-		if equalASCII(id, l) {
-			return n
+	h := hashFold(id)
+	mask := uint32(len(t.slots) - 1)
+	for i := h & mask; ; i = (i + 1) & mask {
+		switch s := t.slots[i]; {
+		case s.num == 0:
+			return 0
+		case s.hash == h && equalLower(id, t.lower[s.num]):
+			return s.num
 		}
 	}
-	return 0
+}
+
+// fold8 is eight bytes of a string in lower case.
+func fold8(s string, i int) uint64 {
+	_ = s[i+7]
+	x := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+	const ones = 0x0101010101010101
+	low := x &^ (0x80 * ones)
+	// The high bit of each byte: set in the first sum from 'A' on, in the second
+	// behind 'Z'.
+	upper := (low + (0x80-'A')*ones) &^ (low + (0x7f-'Z')*ones) &^ x & (0x80 * ones)
+	return x | upper>>2
+}
+
+// hashFold hashes a string in lower case.
+func hashFold(s string) uint32 {
+	const m1, m2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93
+	h := uint64(len(s)) * m1
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		h = (h ^ fold8(s, i)) * m2
+		h ^= h >> 32
+	}
+	if i < len(s) {
+		var tail uint64
+		if len(s) >= 8 {
+			tail = fold8(s, len(s)-8)
+		} else {
+			for _, c := range []byte(s) {
+				tail = tail<<8 | uint64(lowerByte(c))
+			}
+		}
+		h = (h ^ tail) * m2
+		h ^= h >> 32
+	}
+	h *= m1
+	return uint32(h >> 32)
+}
+
+// equalLower says whether a string in lower case is folded.
+func equalLower(s, folded string) bool {
+	if len(s) != len(folded) {
+		return false
+	}
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if fold8(s, i) != fold8(folded, i) {
+			return false
+		}
+	}
+	for ; i < len(s); i++ {
+		if lowerByte(s[i]) != folded[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // number returns the number in a Symbol of this table; ok is false for one of
