@@ -3,6 +3,7 @@ package benchpeers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,8 +73,8 @@ func TestPeersAgree(t *testing.T) {
 }
 
 // BenchmarkPeers decides the same sign-ins with every engine, after checking
-// that they agree. x-prtbroker is how many times the time of prtbroker (with a
-// cached subject, measured in between) an engine takes.
+// that they agree. x-prtbroker is how many times the time of prtbroker with a
+// cached subject an engine takes, measured in the same run.
 func BenchmarkPeers(b *testing.B) {
 	for _, policies := range []int{240} {
 		b.Run(fmt.Sprintf("policies=%d", policies), func(b *testing.B) {
@@ -109,29 +110,39 @@ func (t *tenants) benchmark(b *testing.B) {
 	} {
 		b.Run(e.name, func(b *testing.B) {
 			b.ReportAllocs()
-			base := fastest(ours)
 			for i := 0; b.Loop(); i++ {
 				e.op(i)
 			}
-			per := float64(b.Elapsed()) / float64(b.N)
-			b.ReportMetric(per/min(base, fastest(ours)), "x-prtbroker")
+			b.ReportMetric(ratio(e.op, ours, n), "x-prtbroker")
 		})
 	}
 }
 
 var sink policy.Outcome
 
-// fastest measures op in ns: the best of ten rounds, so that a busy machine
-// flatters nobody's rival.
-func fastest(op func(int)) float64 {
-	const calls = 20000
-	best := time.Duration(1<<63 - 1)
-	for range 10 {
+// ratio is how many times the time of ours an engine takes. Both run in turns
+// of equal length, so that whatever else the machine does burdens both alike,
+// and the median of the turns counts.
+func ratio(theirs, ours func(int), questions int) float64 {
+	var turns []float64
+	for range 9 {
 		begin := time.Now()
-		for i := range calls {
-			op(i)
+		asked := 0
+		for ; asked < questions || time.Since(begin) < 10*time.Millisecond; asked++ {
+			theirs(asked)
 		}
-		best = min(best, time.Since(begin))
+		turn := time.Since(begin)
+		per := float64(turn) / float64(asked)
+
+		begin, asked = time.Now(), 0
+		for time.Since(begin) < turn {
+			for range 20 * questions {
+				ours(asked)
+				asked++
+			}
+		}
+		turns = append(turns, per/(float64(time.Since(begin))/float64(asked)))
 	}
-	return float64(best) / calls
+	slices.Sort(turns)
+	return turns[len(turns)/2]
 }
