@@ -1,0 +1,285 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Set is a compiled Bundle: immutable and safe for concurrent use. To change
+// policies compile another Set and swap it in, say with an
+// atomic.Pointer[Set]; a Subject, Endpoint or Symbol of the old one is then
+// answered with Invalid until it is made anew.
+type Set struct {
+	policies []Policy
+	grants   []grant   // by policy
+	sessions []session // by policy
+	idle     []Result  // by policy: its result when it does not apply
+	diags    []Diagnostic
+	ids      *symbols
+	blocks   int
+	closed   bool // fail closed
+	lowOld   bool // LegacyLowPrivilege
+
+	masks []masks // by block
+	unsat matrix  // by mask of fulfilled simple controls: the policies left wanting
+
+	people, groups, roles         *selector
+	workloads, agents, agentUsers *selector
+	guests                        [ServiceProvider + 1]*selector // by home tenant; base: any
+	apps                          *selector
+	appRows                       matrix // by the apps selector's local numbers: its final row; empty when that would be too large
+	agentApps                     pair   // what AllAgentIdResources adds
+	wellKnown                     [appSharePoint + 1]uint32
+	escape                        row    // policies for all resources with exclusions
+	actions                       matrix // by UserAction
+	contexts                      matrix // by auth context
+	ownStrength                   row    // policies that name registersecurityinfo and demand a strength
+	hasOwnStrength                bool
+
+	single    [dimensions]matrix // the dimensions of one value, by value
+	form      matrix             // platform × client app
+	risk      matrix             // sign-in × user × insider risk
+	misc      matrix             // service principal × agent risk × flow × agent context
+	locations locationTable
+	devices   deviceTable
+
+	controls  []Control   // by control number: prompt order
+	strengths []*strength // by control number; nil for other kinds
+}
+
+// masks are the properties of a block's policies.
+type masks struct {
+	enabled     block // enforced, and evaluable
+	reportOnly  block // the same for report-only
+	unevaluable block // would be enforced, but cannot be evaluated
+	unknown     block // cannot be evaluated, in whatever state
+	deny        block // block
+	complex     block // grants with controls beyond the simple ones
+	session     block // with session controls
+}
+
+// Option configures Compile.
+type Option func(*options)
+
+type options struct {
+	closed     bool
+	lowOld     bool
+	trustedIPs []netip.Prefix
+	trusted    bool
+	groups     map[string][]string
+}
+
+// FailClosed makes Evaluate answer Block, with reason Unevaluable, when a
+// policy that cannot be evaluated may apply. Without it such a policy is only
+// counted.
+func FailClosed() Option { return func(o *options) { o.closed = true } }
+
+// WithTrustedIPs gives the multifactor authentication trusted IPs, which Graph
+// does not export. They are part of AllTrusted.
+func WithTrustedIPs(ips ...netip.Prefix) Option {
+	return func(o *options) { o.trusted = true; o.trustedIPs = append(o.trustedIPs, ips...) }
+}
+
+// WithAppGroup sets the application ids that a name in includeApplications or
+// excludeApplications stands for, such as Office365 or MicrosoftAdminPortals.
+func WithAppGroup(name string, appIDs ...string) Option {
+	return func(o *options) { o.groups[lower(name)] = appIDs }
+}
+
+// LegacyLowPrivilege judges requests for sign-in scopes only as Entra did
+// before March 2026: policies for all resources that exclude some do not apply
+// to them.
+func LegacyLowPrivilege() Option { return func(o *options) { o.lowOld = true } }
+
+// maxControlNumber bounds the distinct controls of a Set.
+const maxControlNumber = 1<<16 - 1
+
+// Compile makes a Set of a bundle, which the Set then refers to for names. Its
+// error is about the bundle as a whole; what is wrong with single policies is
+// in Set.Diagnostics.
+func Compile(b *Bundle, opts ...Option) (*Set, error) {
+	if b == nil {
+		return nil, errors.New("policy: no bundle to compile")
+	}
+	c := &compiler{bundle: b, opt: options{groups: defaultAppGroups()}}
+	for _, o := range opts {
+		o(&c.opt)
+	}
+	return c.compile()
+}
+
+type compiler struct {
+	bundle *Bundle
+	opt    options
+	*Set
+	strengthIDs map[string]*Strength
+	relaxed     [dimensions]row // policies whose dimension cannot be evaluated
+	rules       map[string]*FilterRule
+}
+
+func (c *compiler) compile() (*Set, error) {
+	n := len(c.bundle.Policies)
+	c.Set = &Set{
+		policies: slices.Clone(c.bundle.Policies),
+		grants:   make([]grant, n),
+		sessions: make([]session, n),
+		idle:     make([]Result, n),
+		ids:      newSymbols(),
+		blocks:   max(1, (n+blockSize-1)/blockSize),
+		closed:   c.opt.closed,
+		lowOld:   c.opt.lowOld,
+	}
+	c.rules = map[string]*FilterRule{}
+	c.masks = make([]masks, c.blocks)
+	for d := range c.relaxed {
+		c.relaxed[d] = newRow(c.blocks)
+	}
+	for _, s := range []**selector{&c.people, &c.groups, &c.roles, &c.workloads, &c.agents, &c.agentUsers, &c.apps} {
+		*s = newSelector(c.blocks)
+	}
+	for t := range c.guests {
+		c.guests[t] = newSelector(c.blocks)
+	}
+	if err := c.collectControls(); err != nil {
+		return nil, err
+	}
+	c.collectLocations()
+	c.collectApps()
+	for i := range c.policies {
+		c.problems(i)
+		c.state(i)
+	}
+	for i := range c.policies {
+		c.users(i)
+		c.applications(i)
+		c.clientApplications(i)
+		c.grants[i] = c.grant(&c.policies[i])
+		c.sessions[i] = newSession(c.policies[i].SessionControls)
+	}
+	c.seal()
+	return c.Set, nil
+}
+
+func (c *compiler) report(path string, p problem, name string) {
+	c.diags = append(c.diags, Diagnostic{
+		Path: path, Policy: name, Severity: p.severity, Code: p.code, Message: p.message,
+	})
+}
+
+func (p *Policy) name() string {
+	if p.DisplayName != "" {
+		return p.DisplayName
+	}
+	return p.ID
+}
+
+// problems collects what is wrong with a policy by itself and within its
+// bundle, and relaxes the dimensions that cannot be evaluated.
+func (c *compiler) problems(i int) {
+	p := &c.policies[i]
+	found := append(p.check(), c.references(p)...)
+	for _, f := range found {
+		c.report(fmt.Sprintf("$.policies[%d].%s", i, f.path), f, p.name())
+		if f.severity == Error {
+			c.masks[i/blockSize].unknown.set(i % blockSize)
+			if f.dim != dimNone {
+				c.relaxed[f.dim].set(i)
+			}
+		}
+	}
+}
+
+func (c *compiler) state(i int) {
+	m, bit := &c.masks[i/blockSize], i%blockSize
+	unknown := m.unknown.has(bit)
+	switch c.policies[i].State {
+	case Disabled:
+		c.idle[i] = ResultNotEnabled
+	case ReportOnly:
+		c.idle[i] = ResultReportOnlyNotApplied
+		if !unknown {
+			m.reportOnly.set(bit)
+		}
+	default:
+		c.idle[i] = ResultNotApplied
+		if unknown {
+			m.unevaluable.set(bit)
+		} else {
+			m.enabled.set(bit)
+		}
+	}
+}
+
+// references finds the problems of a policy that lie in its bundle.
+func (c *compiler) references(p *Policy) []problem {
+	k := &checker{}
+	if l := p.Conditions.Locations; l != nil {
+		c.locationRefs(k, "conditions.locations.includeLocations", l.Include)
+		c.locationRefs(k, "conditions.locations.excludeLocations", l.Exclude)
+	}
+	if a := p.Conditions.Applications; a != nil {
+		c.appRefs(k, "conditions.applications.includeApplications", a.Include)
+		c.appRefs(k, "conditions.applications.excludeApplications", a.Exclude)
+	}
+	if g := p.GrantControls; g != nil && g.AuthenticationStrength != nil {
+		c.strengthRef(k, g.AuthenticationStrength)
+	}
+	return k.found
+}
+
+// appRefs finds names of applications where ids should be: an id has no
+// spaces, whatever it looks like otherwise.
+func (c *compiler) appRefs(k *checker, path string, list []string) {
+	for i, id := range list {
+		if slices.Contains([]byte(id), ' ') {
+			k.add(at(path, i), Error, CodeNoAppGroup, dimApplications, "%q is neither an application id nor a known group of applications", id)
+		}
+	}
+}
+
+func (c *compiler) seal() {
+	for _, s := range append([]*selector{c.people, c.groups, c.roles, c.workloads, c.agents, c.agentUsers, c.apps}, c.guests[:]...) {
+		s.seal()
+	}
+	c.ids.seal()
+	c.singles()
+	c.sealApps()
+	c.sealLocations()
+	c.sealDevices()
+	c.sealGrants()
+}
+
+// rule parses a filter rule once; nil stands for one that does not parse,
+// whose dimension is relaxed.
+func (c *compiler) rule(f *Filter) *FilterRule {
+	r, ok := c.rules[f.Rule]
+	if !ok {
+		r, _ = ParseFilterRule(f.Rule)
+		c.rules[f.Rule] = r
+	}
+	return r
+}
+
+// relax makes a dimension's rows match for the policies that it cannot be
+// evaluated for.
+func (c *compiler) relax(d dimension, inc, exc row) {
+	inc.or(c.relaxed[d])
+	exc.andNot(c.relaxed[d])
+}
+
+// Len returns the number of policies.
+func (s *Set) Len() int { return len(s.policies) }
+
+// Policy returns the policy with index i, in the order of the Bundle. It must
+// not be changed.
+func (s *Set) Policy(i int) *Policy { return &s.policies[i] }
+
+// Evaluable says whether the policy with index i can be evaluated; if not, an
+// Error of Diagnostics says why.
+func (s *Set) Evaluable(i int) bool { return !s.masks[i/blockSize].unknown.has(i % blockSize) }
+
+// Diagnostics lists what is wrong with the policies and with what they refer
+// to. Paths begin at the bundle: $.policies[3].conditions.times.
+func (s *Set) Diagnostics() []Diagnostic { return slices.Clone(s.diags) }

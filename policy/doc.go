@@ -1,0 +1,2 @@
+// Package policy evaluates Microsoft Entra Conditional Access policies.
+package policy

@@ -1,0 +1,131 @@
+package policy
+
+// windowBlocks is how many blocks facts are looked up for at a time, in
+// memory on the stack.
+const windowBlocks = 4
+
+// scratch holds the rows that a sign-in needs and that do not exist yet.
+type scratch struct {
+	who, whoExc, app, appExc, dev, locInc, locExc [windowBlocks]block
+}
+
+// runFacts judges a sign-in whose facts have to be looked up, a window of
+// blocks at a time.
+func (s *Set) runFacts(f *facts, t *tally, d *Decision) {
+	if f.in.Action == RegisterSecurityInfo && s.hasOwnStrength {
+		f.override = s.probeOverride(f)
+	}
+	for first := 0; first < s.blocks; first += windowBlocks {
+		var buf scratch
+		v := s.look(f, &buf, first, min(windowBlocks, s.blocks-first))
+		s.run(f, &v, t, d)
+	}
+}
+
+// probeOverride says whether a policy applies that names registersecurityinfo
+// and demands a strength: that strength then stands in for those of policies
+// for all resources.
+func (s *Set) probeOverride(f *facts) bool {
+	for first := 0; first < s.blocks; first += windowBlocks {
+		var buf scratch
+		n := min(windowBlocks, s.blocks-first)
+		v := s.look(f, &buf, first, n)
+		for i := range n {
+			a := v.applied(i)
+			a = a.and(&s.masks[first+i].enabled)
+			if a = a.and(&s.ownStrength[first+i]); !a.empty() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// look returns its view by value: what is stored behind a pointer would take
+// the scratch to the heap.
+func (s *Set) look(f *facts, buf *scratch, first, n int) view {
+	var v view
+	s.bind(f, &v, first, n)
+	v.who = s.lookWho(f, buf, first, n)
+	v.app = s.lookApp(f, buf, first, n)
+	v.dev = s.lookDevice(f, buf, first, n)
+	if in := f.in; in.GPSCountry != "" || in.CompliantNetwork || len(in.Locations) != 0 {
+		v.regionInc, v.regionExc = s.lookLocation(f, v, buf)
+	}
+	return v
+}
+
+func (s *Set) lookWho(f *facts, buf *scratch, first, n int) []block {
+	if sub := f.in.Subject; sub != nil {
+		if f.sharedChannel() {
+			return sub.shared[first : first+n]
+		}
+		return sub.row[first : first+n]
+	}
+	w := window{first, buf.who[:n], buf.whoExc[:n]}
+	s.who(f.in.User, f.in.User.collaborates() && s.sharedApp(f.app), &w)
+	return w.inc
+}
+
+func (s *Set) lookApp(f *facts, buf *scratch, first, n int) []block {
+	in := f.in
+	switch {
+	case in.Action != NoAction:
+		return s.actions.run(int(in.Action), first, n)
+	case in.AuthContext != 0:
+		return s.contexts.run(in.AuthContext, first, n)
+	}
+	escape := in.LowPrivilegeScopes && s.lowOld
+	if len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !escape {
+		return s.appRows.run(int(s.apps.local(f.app)), first, n)
+	}
+	w := window{first, buf.app[:n], buf.appExc[:n]}
+	s.apps.addRules(in.AppAttributes, &w)
+	s.apps.add(f.app, &w)
+	if in.AgentResource {
+		w.or(s.agentApps)
+	}
+	for i := range w.inc {
+		w.inc[i] = w.inc[i].andNot(&w.exc[i])
+		if escape {
+			w.inc[i] = w.inc[i].andNot(&s.escape[first+i])
+		}
+	}
+	return w.inc
+}
+
+func (s *Set) lookDevice(f *facts, buf *scratch, first, n int) []block {
+	switch {
+	case !f.carriesDevice() || f.in.Endpoint == nil && f.in.Device == nil:
+		return s.devices.null.row[first : first+n]
+	case f.in.Endpoint != nil:
+		return f.in.Endpoint.row[first : first+n]
+	}
+	s.devices.gather(f.in.Device, first, buf.dev[:n])
+	return buf.dev[:n]
+}
+
+// lookLocation adds what is known of the place beside the address.
+func (s *Set) lookLocation(f *facts, v view, buf *scratch) (inc, exc []block) {
+	in, t := f.in, &s.locations
+	n := len(v.regionInc)
+	w := window{v.first, buf.locInc[:n], buf.locExc[:n]}
+	copy(w.inc, v.regionInc)
+	copy(w.exc, v.regionExc)
+	if in.GPSCountry != "" {
+		set := t.byGPS[unknownPlace]
+		if c, ok := countryIndex(in.GPSCountry); ok {
+			set = t.byGPS[c]
+		}
+		w.or(t.sets.at(int(set)))
+	}
+	if in.CompliantNetwork {
+		w.or(t.sets.at(int(t.network)))
+	}
+	for _, sym := range in.Locations {
+		if p, ok := t.bySymbol[uint32(sym)]; ok {
+			w.or(t.sets.at(int(t.places[p].set)))
+		}
+	}
+	return w.inc, w.exc
+}

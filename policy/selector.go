@@ -1,0 +1,157 @@
+package policy
+
+import "slices"
+
+// A selector decides one multi-valued dimension of conditions, such as users
+// or applications: the policies that include everybody, those that mention an
+// id, and those that ask a rule.
+type selector struct {
+	blocks  int
+	base    pair // what every value gets
+	number  []uint32
+	posts   [][]posting // by local number: the policies that mention the id
+	dense   pairs       // the same as rows, in sets of one block
+	filters []filterRows
+	null    pair // base and what the rules give to a value without attributes
+}
+
+// A posting is a policy that includes or excludes an id.
+type posting struct {
+	policy  uint32
+	exclude bool
+}
+
+// filterRows are the policies that include or exclude by one rule.
+type filterRows struct {
+	rule *FilterRule
+	pair
+}
+
+func newSelector(blocks int) *selector {
+	return &selector{
+		blocks: blocks,
+		base:   pair{newRow(blocks), newRow(blocks)},
+		null:   pair{newRow(blocks), newRow(blocks)},
+		posts:  make([][]posting, 1),
+	}
+}
+
+// mention notes that a policy includes or excludes the id of a symbol.
+// Policies are given in ascending order.
+func (s *selector) mention(sym uint32, policy int, exclude bool) {
+	if int(sym) >= len(s.number) {
+		s.number = append(s.number, make([]uint32, int(sym)+1-len(s.number))...)
+	}
+	n := s.number[sym]
+	if n == 0 {
+		n = uint32(len(s.posts))
+		s.number[sym] = n
+		s.posts = append(s.posts, nil)
+	}
+	if p := (posting{uint32(policy), exclude}); !slices.Contains(s.posts[n], p) {
+		s.posts[n] = append(s.posts[n], p)
+	}
+}
+
+func (s *selector) filter(rule *FilterRule, policy int, exclude bool) {
+	text := rule.String()
+	i := slices.IndexFunc(s.filters, func(f filterRows) bool { return f.rule.String() == text })
+	if i < 0 {
+		i = len(s.filters)
+		s.filters = append(s.filters, filterRows{rule, pair{newRow(s.blocks), newRow(s.blocks)}})
+	}
+	s.filters[i].put(policy, exclude)
+}
+
+func (p pair) put(policy int, exclude bool) {
+	if exclude {
+		p.exc.set(policy)
+	} else {
+		p.inc.set(policy)
+	}
+}
+
+func (s *selector) seal() {
+	s.null.inc.or(s.base.inc)
+	s.null.exc.or(s.base.exc)
+	for _, f := range s.filters {
+		if f.rule.MatchAttributes(nil) {
+			s.null.inc.or(f.inc)
+			s.null.exc.or(f.exc)
+		}
+	}
+	if s.blocks > 1 {
+		return
+	}
+	s.dense = newPairs(len(s.posts), 1)
+	for n, posts := range s.posts {
+		for _, p := range posts {
+			s.dense.at(n).put(int(p.policy), p.exclude)
+		}
+	}
+}
+
+// local returns the selector's own number of a symbol's id, 0 when no policy
+// mentions it here.
+func (s *selector) local(sym uint32) uint32 {
+	if int(sym) < len(s.number) {
+		return s.number[sym]
+	}
+	return 0
+}
+
+// A window is a run of blocks of a pair, beginning with block first, that
+// facts are gathered into.
+type window struct {
+	first    int
+	inc, exc []block
+}
+
+func (w *window) or(p pair) {
+	for i := range w.inc {
+		w.inc[i].or(&p.inc[w.first+i])
+		w.exc[i].or(&p.exc[w.first+i])
+	}
+}
+
+// add ORs what policies say of the id of a symbol into the window.
+func (s *selector) add(sym uint32, w *window) {
+	n := s.local(sym)
+	if n == 0 {
+		return
+	}
+	if s.blocks == 1 {
+		w.inc[0].or(&s.dense.cells[2*n])
+		w.exc[0].or(&s.dense.cells[2*n+1])
+		return
+	}
+	lo, hi := uint32(w.first*blockSize), uint32((w.first+len(w.inc))*blockSize)
+	posts := s.posts[n]
+	i := 0
+	if lo > 0 {
+		i, _ = slices.BinarySearchFunc(posts, lo, func(p posting, at uint32) int { return int(p.policy) - int(at) })
+	}
+	for ; i < len(posts) && posts[i].policy < hi; i++ {
+		p := posts[i].policy - lo
+		if posts[i].exclude {
+			w.exc[p/blockSize].set(int(p % blockSize))
+		} else {
+			w.inc[p/blockSize].set(int(p % blockSize))
+		}
+	}
+}
+
+// addRules ORs what the rules say of attributes into the window, with what
+// every value gets.
+func (s *selector) addRules(attrs []Attribute, w *window) {
+	if len(attrs) == 0 {
+		w.or(s.null)
+		return
+	}
+	w.or(s.base)
+	for i := range s.filters {
+		if f := &s.filters[i]; f.rule.MatchAttributes(attrs) {
+			w.or(f.pair)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package policy
+
+// Subject is a principal's row in one Set: the policies whose users, groups,
+// roles, guests, workloads or agents include it. Callers keep it as long as
+// the principal's facts and the Set live.
+type Subject struct {
+	set *Set
+	row row
+	// shared is the row where shared channels of Teams live: policies for B2B
+	// direct connect users reach B2B collaboration users there. nil: the same.
+	shared row
+	traits traits
+}
+
+// traits are what a principal means to grants.
+type traits struct {
+	kind        IdentityKind
+	guest       GuestType
+	mfaTrust    bool
+	deviceTrust bool
+}
+
+func (u *User) traits() traits { return traits{u.Kind, u.Guest, u.MFATrust, u.DeviceTrust} }
+
+// Subject looks a principal up in every list and rule of the Set. It is nil
+// when the user holds Symbols of another Set or a kind that does not exist.
+func (s *Set) Subject(u *User) *Subject {
+	if u == nil || s.refuse(u) != NoReason {
+		return nil
+	}
+	sub := &Subject{set: s, row: newRow(s.blocks), traits: u.traits()}
+	exc := newRow(s.blocks)
+	s.who(u, false, &window{0, sub.row, exc})
+	if u.collaborates() {
+		sub.shared, exc = newRow(s.blocks), newRow(s.blocks)
+		s.who(u, true, &window{0, sub.shared, exc})
+	}
+	return sub
+}
+
+func (u *User) collaborates() bool {
+	return u.Kind == Person && (u.Guest == B2BCollaborationGuest || u.Guest == B2BCollaborationMember)
+}
+
+// refuse says why a user cannot be looked up.
+func (s *Set) refuse(u *User) Reason {
+	if u.Kind > AgentUser || u.Guest > ServiceProvider {
+		return OutOfRange
+	}
+	for _, list := range [...][]Symbol{u.GroupSymbols, u.RoleSymbols} {
+		for _, sym := range list {
+			if _, ok := s.ids.number(sym); !ok {
+				return ForeignSymbol
+			}
+		}
+	}
+	return NoReason
+}
+
+// who writes the policies that include a principal into w.inc: all inclusions
+// first, then less all exclusions.
+func (s *Set) who(u *User, shared bool, w *window) {
+	switch {
+	case u.Kind == Person:
+		s.person(u, shared, w)
+	case u.Kind == Workload && u.MultiTenant:
+		return
+	case u.Kind == Workload:
+		s.principal(s.workloads, u, w)
+	case u.Kind == Agent:
+		s.principal(s.agents, u, w)
+	default:
+		s.principal(s.agentUsers, u, w)
+	}
+	for i := range w.inc {
+		w.inc[i] = w.inc[i].andNot(&w.exc[i])
+	}
+}
+
+func (s *Set) person(u *User, shared bool, w *window) {
+	w.or(s.people.base)
+	s.people.add(s.ids.find(u.ID), w)
+	for _, id := range u.Groups {
+		s.groups.add(s.ids.find(id), w)
+	}
+	for _, sym := range u.GroupSymbols {
+		s.groups.add(uint32(sym), w)
+	}
+	for _, id := range u.Roles {
+		s.roles.add(s.ids.find(id), w)
+	}
+	for _, sym := range u.RoleSymbols {
+		s.roles.add(uint32(sym), w)
+	}
+	if u.Guest == Member {
+		return
+	}
+	tenant := s.ids.find(u.HomeTenant)
+	s.guest(u.Guest, tenant, w)
+	if shared {
+		s.sharedChannel(tenant, w)
+	}
+}
+
+func (s *Set) guest(t GuestType, tenant uint32, w *window) {
+	w.or(s.guests[t].base)
+	s.guests[t].add(tenant, w)
+}
+
+// sharedChannel adds the inclusions of B2B direct connect users, not the
+// exclusions: those name people who are not collaborators.
+func (s *Set) sharedChannel(tenant uint32, w *window) {
+	g := s.guests[B2BDirectConnectUser]
+	for i := range w.inc {
+		w.inc[i].or(&g.base.inc[w.first+i])
+	}
+	for _, p := range g.posts[g.local(tenant)] {
+		if b := int(p.policy)/blockSize - w.first; !p.exclude && b >= 0 && b < len(w.inc) {
+			w.inc[b].set(int(p.policy % blockSize))
+		}
+	}
+}
+
+func (s *Set) principal(sel *selector, u *User, w *window) {
+	sel.addRules(u.Attributes, w)
+	sel.add(s.ids.find(u.ID), w)
+}

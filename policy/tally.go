@@ -1,0 +1,257 @@
+package policy
+
+// A tally collects what the blocks of a Set come to.
+type tally struct {
+	applied  deciders
+	denied   deciders
+	hopeless deciders // cannot be satisfied by this sign-in
+	unknown  deciders // cannot be evaluated
+	waiting  deciders // for a prompt
+
+	prompt  controlList
+	missing controlList
+	results *Results
+}
+
+// deciders counts policies and keeps the first.
+type deciders struct {
+	n     int
+	first [maxDeciding]int32
+}
+
+func (l *deciders) add(policy int) {
+	if l.n < maxDeciding {
+		l.first[l.n] = int32(policy)
+	}
+	l.n++
+}
+
+func (l *deciders) block(b int, set *block) {
+	if l.n < maxDeciding {
+		n := l.n
+		for w, x := set.next(0, 0); w < len(set) && n < maxDeciding; w, x = set.next(w, x+1) {
+			l.first[n] = int32(b*blockSize + w*64 + x)
+			n++
+		}
+	}
+	l.n += set.count()
+}
+
+// controlList is a small ordered set of control numbers: the lowest, which
+// come first in prompt order.
+type controlList struct {
+	n    int
+	more bool // some did not fit
+	list [maxControls]uint16
+}
+
+func (l *controlList) add(c uint16) {
+	at := l.n
+	for at > 0 && l.list[at-1] >= c {
+		at--
+	}
+	switch {
+	case at < l.n && l.list[at] == c:
+		return
+	case l.n == maxControls:
+		l.more = true
+		if at == maxControls {
+			return
+		}
+	default:
+		l.n++
+	}
+	copy(l.list[at+1:l.n], l.list[at:])
+	l.list[at] = c
+}
+
+func (t *tally) addPrompt(c uint16) {
+	t.prompt.add(c)
+	if t.results != nil {
+		t.results.prompt = insert(t.results.prompt, c)
+	}
+}
+
+func (t *tally) addMissing(c uint16) {
+	t.missing.add(c)
+	if t.results != nil {
+		t.results.missing = insert(t.results.missing, c)
+	}
+}
+
+// insert adds to an ascending list without repetition.
+func insert(list []uint16, c uint16) []uint16 {
+	at := len(list)
+	for at > 0 && list[at-1] >= c {
+		at--
+	}
+	if at < len(list) && list[at] == c {
+		return list
+	}
+	list = append(list, 0)
+	copy(list[at+1:], list[at:])
+	list[at] = c
+	return list
+}
+
+// want adds a policy that is not satisfied, with what it needs: prompts, or
+// what the sign-in cannot fulfil.
+func (s *Set) want(f *facts, t *tally, p int) {
+	g := &s.grants[p]
+	f.lenient = f.override && !s.ownStrength.has(p)
+	hopeless := false
+	switch due := s.sessions[p].control.due(f); {
+	case due >= 0 && f.prompts:
+		t.addPrompt(uint16(due))
+	case due >= 0:
+		t.addMissing(uint16(due))
+		hopeless = true
+	}
+	if len(g.controls) > 0 && s.wanting(f, g) && !s.wantGrant(f, t, g) {
+		hopeless = true
+	}
+	if hopeless {
+		t.hopeless.add(p)
+	} else {
+		t.waiting.add(p)
+	}
+}
+
+// wantGrant adds the controls of an unsatisfied grant; it is false when the
+// sign-in cannot fulfil them.
+func (s *Set) wantGrant(f *facts, t *tally, g *grant) bool {
+	possible := g.and
+	for _, n := range g.controls {
+		switch {
+		case g.and && s.satisfied(f, n):
+		case s.satisfiable(f, n):
+			t.addPrompt(n)
+			if !g.and {
+				return true
+			}
+		case g.and:
+			t.addMissing(n)
+			possible = false
+		}
+	}
+	if !g.and {
+		for _, n := range g.controls {
+			t.addMissing(n)
+		}
+	}
+	return possible
+}
+
+// decide turns the tally into the decision.
+func (t *tally) decide(s *Set, d *Decision) {
+	d.Applied, d.Unevaluable = t.applied.n, t.unknown.n
+	deciding, controls := &t.applied, &controlList{}
+	d.Outcome = Grant
+	switch {
+	case t.denied.n > 0:
+		d.Outcome, d.Reason, deciding = Block, BlockControl, &t.denied
+	case t.hopeless.n > 0:
+		d.Outcome, d.Reason, deciding, controls = Block, Unsatisfiable, &t.hopeless, &t.missing
+	case t.unknown.n > 0 && s.closed:
+		d.Outcome, d.Reason, deciding = Block, Unevaluable, &t.unknown
+	case t.waiting.n > 0:
+		d.Outcome, deciding, controls = Interrupt, &t.waiting, &t.prompt
+	}
+	if d.Outcome == Block {
+		d.Session = Session{}
+	}
+	d.Deciding, d.deciding = deciding.n, deciding.first
+	d.Controls, d.MoreControls, d.controls = controls.n, controls.more, controls.list
+	if t.results != nil {
+		t.fill(s, d)
+	}
+}
+
+func (t *tally) fill(s *Set, d *Decision) {
+	r := t.results
+	from := r.prompt
+	switch {
+	case d.Reason == Unsatisfiable:
+		from = r.missing
+	case d.Outcome != Interrupt:
+		from = nil
+	}
+	for _, n := range from {
+		r.Controls = append(r.Controls, s.controls[n])
+	}
+}
+
+// log writes how the policies of a block that apply fared.
+func (s *Set) log(f *facts, b int, applied *block, r *Results) {
+	m := &s.masks[b]
+	for w, x := applied.next(0, 0); w < len(applied); w, x = applied.next(w, x+1) {
+		p := b*blockSize + w*64 + x
+		bit := uint64(1) << x
+		switch {
+		case m.enabled[w]&bit != 0:
+			r.Policies[p] = ResultSuccess
+			if s.verdict(f, p) != fulfilled {
+				r.Policies[p] = ResultFailure
+			}
+		case m.reportOnly[w]&bit != 0 && f.in.Action == NoAction:
+			r.Policies[p] = reportOnlyResults[s.verdict(f, p)]
+		case m.unknown[w]&bit != 0 && s.idle[p] != ResultNotEnabled:
+			r.Policies[p] = ResultUnknown
+		}
+	}
+}
+
+// A verdict is how one policy fares by itself.
+type verdict uint8
+
+const (
+	fulfilled verdict = iota
+	needsPrompt
+	failed // blocked, or short of what no prompt brings
+)
+
+var reportOnlyResults = [...]Result{
+	fulfilled:   ResultReportOnlySuccess,
+	needsPrompt: ResultReportOnlyInterrupted,
+	failed:      ResultReportOnlyFailure,
+}
+
+func (s *Set) verdict(f *facts, p int) verdict {
+	g := &s.grants[p]
+	f.lenient = f.override && !s.ownStrength.has(p)
+	if g.deny {
+		return failed
+	}
+	v := fulfilled
+	if s.sessions[p].any && s.sessions[p].control.due(f) >= 0 {
+		v = needsPrompt
+		if !f.prompts {
+			return failed
+		}
+	}
+	if len(g.controls) > 0 && s.wanting(f, g) {
+		v = max(v, s.unfulfilled(f, g))
+	}
+	return v
+}
+
+// unfulfilled is the verdict on a grant that is not satisfied: a prompt will
+// do when everything that is needed can be had by one.
+func (s *Set) unfulfilled(f *facts, g *grant) verdict {
+	for _, n := range g.controls {
+		if g.and && s.satisfied(f, n) {
+			continue
+		}
+		promptable := s.controls[n].Kind.interactive() && s.satisfiable(f, n)
+		if g.and && !promptable {
+			return failed
+		}
+		if !g.and && promptable {
+			return needsPrompt
+		}
+	}
+	if g.and {
+		return needsPrompt
+	}
+	return failed
+}
