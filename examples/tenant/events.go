@@ -75,7 +75,10 @@ func answerNumber(d *dashboard, form url.Values) (string, error) {
 	if err != nil {
 		return "", errors.New("type the number that the sign-in page shows")
 	}
-	return user + " answered the prompt", d.srv.AnswerNumberMatch(user, n)
+	if !d.srv.AnswerNumberMatch(user, n) {
+		return "", errors.New("no sign-in of " + user + " waits for a number")
+	}
+	return user + " answered the prompt", nil
 }
 
 // maxMove limits a move of the clock: beyond it certificates end.

@@ -35,29 +35,16 @@ type tenant struct {
 	dashboard *dashboard
 }
 
-func start(o options, stderr io.Writer) (t *tenant, err error) {
+func start(o options, stderr io.Writer) (*tenant, error) {
 	var mu sync.Mutex // guards stderr
-	t = &tenant{o: o, logf: func(format string, args ...any) {
+	t := &tenant{o: o, logf: func(format string, args ...any) {
 		mu.Lock()
 		defer mu.Unlock()
 		fmt.Fprintf(stderr, "tenant: "+format+"\n", args...)
 	}}
-	defer func() {
-		if err != nil {
-			_ = t.close()
-		}
-	}()
-	if err := t.startServer(); err != nil {
+	if err := t.open(); err != nil {
+		_ = t.close()
 		return nil, err
-	}
-	if err := t.writeCA(); err != nil {
-		return nil, err
-	}
-	if t.proxyLn, err = listenLoopback(o.proxy); err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
-	}
-	if t.dashLn, err = listenLoopback(o.dashboard); err != nil {
-		return nil, fmt.Errorf("dashboard: %w", err)
 	}
 	quiet := t.logf
 	if !o.verbose {
@@ -72,6 +59,20 @@ func start(o options, stderr io.Writer) (t *tenant, err error) {
 		t.keeper = keep(t.srv, o.data, t.logf)
 	}
 	return t, nil
+}
+
+// open takes what can be refused: the data, the file, the ports.
+func (t *tenant) open() (err error) {
+	if err := t.startServer(); err != nil {
+		return err
+	}
+	if t.proxyLn, err = listenLoopback(t.o.proxy); err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	if t.dashLn, err = listenLoopback(t.o.dashboard); err != nil {
+		return fmt.Errorf("dashboard: %w", err)
+	}
+	return t.writeCA()
 }
 
 // startServer starts the emulator, from the data file when there is one.
@@ -142,7 +143,7 @@ func (t *tenant) environment() []variable {
 	proxy := "http://" + t.proxyLn.Addr().String()
 	return []variable{
 		{"HTTPS_PROXY", proxy, "most clients"},
-		{"NO_PROXY", "localhost,127.0.0.1,::1", "redirects to loopback"},
+		{"NO_PROXY", "localhost,127.0.0.1", "redirects to loopback"},
 		{"SSL_CERT_FILE", t.caFile, "Go, OpenSSL"},
 		{"CURL_CA_BUNDLE", t.caFile, "curl"},
 		{"REQUESTS_CA_BUNDLE", t.caFile, "Python requests"},

@@ -31,12 +31,12 @@ type view struct {
 
 type userView struct {
 	entratest.UserStatus
-	Key     string // of the card, for links and focus
-	Code    string // of the authenticator app; "": none
+	Key      string // of the card, for links and focus
+	Code     string // of the authenticator app; "": none
 	CodeEnds time.Time
-	Pending bool // a number prompt waits
-	Locked  bool
-	Levels  []string
+	Pending  bool // a number prompt waits
+	Locked   bool
+	Levels   []string
 }
 
 type deviceView struct {
