@@ -65,6 +65,7 @@ var (
 	clientTypeNames  = []string{"all", "browser", "mobileAppsAndDesktopClients", "exchangeActiveSync", "easSupported", "other", "modern", "easUnsupported"}
 	deviceStateNames = []string{"All", "Compliant", "DomainJoined"}
 	userActionNames  = []string{"", "urn:user:registersecurityinfo", "urn:user:registerdevice"}
+	trafficNames     = []string{"", "internet", "m365", "private"}
 	casNames         = []string{"", "mcasConfigured", "monitorOnly", "blockDownloads"}
 	persistNames     = []string{"", "always", "never"}
 	continuousNames  = []string{"", "disabled", "strictEnforcement", "strictLocation"}
@@ -172,6 +173,9 @@ func (c *checker) applications(a *ApplicationCondition) {
 		if authContext(s) == 0 {
 			c.add(at(path+".includeAuthenticationContextClassReferences", i), Error, CodeUnknownValue, dimApplications, "%q is not one of c1 to c99", s)
 		}
+	}
+	if t := a.GlobalSecureAccess; t != nil {
+		c.enum(path+".globalSecureAccess.includeTrafficProfiles", t.Profiles, trafficNames, dimApplications)
 	}
 	c.filter(path+".applicationFilter", a.Filter, propAttribute, dimApplications)
 }

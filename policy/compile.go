@@ -35,6 +35,7 @@ type Set struct {
 	escape                        row    // policies for all resources with exclusions
 	actions                       matrix // by UserAction
 	contexts                      matrix // by auth context
+	traffic                       matrix // by TrafficProfile
 	ownStrength                   row    // policies that name registersecurityinfo and demand a strength
 	hasOwnStrength                bool
 
@@ -103,7 +104,7 @@ func Compile(b *Bundle, opts ...Option) (*Set, error) {
 	if b == nil {
 		return nil, errors.New("policy: no bundle to compile")
 	}
-	c := &compiler{bundle: b, opt: options{groups: defaultAppGroups()}}
+	c := &compiler{bundle: b, opt: options{groups: DefaultAppGroups()}}
 	for _, o := range opts {
 		o(&c.opt)
 	}

@@ -15,6 +15,7 @@ const (
 func (c *compiler) collectApps() {
 	c.actions = newMatrix(int(RegisterDevice)+1, c.blocks)
 	c.contexts = newMatrix(maxAuthContext+1, c.blocks)
+	c.traffic = newMatrix(int(PrivateTraffic)+1, c.blocks)
 	c.agentApps = pair{newRow(c.blocks), newRow(c.blocks)}
 	c.escape, c.ownStrength = newRow(c.blocks), newRow(c.blocks)
 	c.wellKnown = [...]uint32{
@@ -34,6 +35,9 @@ func (c *compiler) applications(i int) {
 		for t := range RegisterDevice + 1 {
 			c.actions.row(int(t)).set(i)
 		}
+		for t := range PrivateTraffic + 1 {
+			c.traffic.row(int(t)).set(i)
+		}
 		for n := range maxAuthContext + 1 {
 			c.contexts.row(n).set(i)
 		}
@@ -43,6 +47,9 @@ func (c *compiler) applications(i int) {
 	if all {
 		c.apps.base.inc.set(i)
 		c.actions.row(int(RegisterSecurityInfo)).set(i)
+		for t := range PrivateTraffic + 1 {
+			c.traffic.row(int(t)).set(i)
+		}
 	}
 	if a == nil {
 		return
@@ -62,6 +69,11 @@ func (c *compiler) applications(i int) {
 			c.hasOwnStrength = true
 		}
 	}
+	if t := a.GlobalSecureAccess; t != nil {
+		for _, s := range t.Profiles {
+			c.traffic.row(member(trafficNames, s)).set(i)
+		}
+	}
 	for _, s := range a.AuthContexts {
 		c.contexts.row(authContext(s)).set(i)
 	}
@@ -76,7 +88,7 @@ func (a *ApplicationCondition) everything() bool {
 	if slices.ContainsFunc(a.Include, isAll) {
 		return true
 	}
-	return len(a.Include) == 0 && len(a.UserActions) == 0 && len(a.AuthContexts) == 0 &&
+	return len(a.Include) == 0 && len(a.UserActions) == 0 && len(a.AuthContexts) == 0 && a.GlobalSecureAccess == nil &&
 		(a.Filter == nil || equalASCII(a.Filter.Mode, "exclude"))
 }
 

@@ -74,6 +74,7 @@ func (k *Conditions) deviceState(s int) bool {
 // keep it as long as the device's facts and the Set live.
 type Endpoint struct {
 	set       *Set
+	device    *Device // for Explain
 	row       row
 	compliant bool
 	hybrid    bool
@@ -81,7 +82,7 @@ type Endpoint struct {
 
 // Endpoint judges a device; nil is one that is not registered.
 func (s *Set) Endpoint(d *Device) *Endpoint {
-	e := &Endpoint{set: s, row: newRow(s.blocks)}
+	e := &Endpoint{set: s, device: d, row: newRow(s.blocks)}
 	e.compliant, e.hybrid = d.grants()
 	s.devices.gather(d, 0, e.row)
 	return e

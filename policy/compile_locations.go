@@ -13,7 +13,8 @@ type locationTable struct {
 	sets      pairs    // by number of a location set; 0 is that of no location
 	byCountry []uint32 // by country of the address, then unknown: its set
 	byGPS     []uint32
-	network   uint32 // set of the compliant network locations
+	network   uint32  // set of the compliant network locations
+	members   [][]int // by number of a location set: its places
 	places    []place
 	bySymbol  map[uint32]int // places by the symbol of their id
 }
@@ -193,6 +194,7 @@ func (b *setBuilder) number(places []int) uint32 {
 		}
 	}
 	b.known[string(b.key)] = uint32(n)
+	b.table.members = append(b.table.members, slices.Clone(places))
 	return uint32(n)
 }
 

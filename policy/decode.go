@@ -283,12 +283,19 @@ func (o *object) guests(key string) *GuestCondition {
 
 func (o *object) applications() *ApplicationCondition {
 	defer o.done()
-	return &ApplicationCondition{
+	a := &ApplicationCondition{
 		Include: o.list("includeApplications", false), Exclude: o.list("excludeApplications", false),
 		UserActions:  o.list("includeUserActions", false),
 		AuthContexts: o.list("includeAuthenticationContextClassReferences", false),
 		Filter:       o.filter("applicationFilter"),
 	}
+	for _, key := range []string{"networkAccess", "globalSecureAccess"} {
+		if k := o.object(key); k != nil && !k.n.empty() {
+			a.GlobalSecureAccess = &TrafficCondition{k.list("includeTrafficProfiles", true)}
+			k.done()
+		}
+	}
+	return a
 }
 
 func (o *object) clientApplications() *ClientApplicationCondition {

@@ -120,10 +120,13 @@ func (s *Set) target(in *SignIn, f *facts) Reason {
 	if in.AuthContext != 0 {
 		targets++
 	}
+	if in.Traffic != NoTraffic {
+		targets++
+	}
 	switch {
 	case targets != 1:
 		return NoTarget
-	case in.Action > RegisterDevice, in.AuthContext < 0, in.AuthContext > maxAuthContext:
+	case in.Action > RegisterDevice, in.Traffic > PrivateTraffic, in.AuthContext < 0, in.AuthContext > maxAuthContext:
 		return OutOfRange
 	case in.App != 0:
 		n, ok := s.ids.number(in.App)
@@ -134,7 +137,7 @@ func (s *Set) target(in *SignIn, f *facts) Reason {
 	case in.AppID != "":
 		f.app = s.ids.find(in.AppID)
 	}
-	if in.LowPrivilegeScopes && !s.lowOld && in.Action == NoAction && in.AuthContext == 0 {
+	if in.LowPrivilegeScopes && !s.lowOld && in.forApp() {
 		f.app = s.wellKnown[appDirectory]
 	}
 	return NoReason
@@ -146,6 +149,11 @@ const (
 	untrustedSecond = claims.SMS | claims.Voice | claims.AuthenticatorPush | claims.SoftwareOATH
 	anyMethod       = claims.QRCodePIN<<1 - 1
 )
+
+// forApp says whether the target is an application.
+func (in *SignIn) forApp() bool {
+	return in.Action == NoAction && in.AuthContext == 0 && in.Traffic == NoTraffic
+}
 
 // proved works out which controls are fulfilled, and which could be.
 func (s *Set) proved(f *facts) {
@@ -238,7 +246,7 @@ func (s *Set) sharedApp(app uint32) bool {
 func (s *Set) bound(f *facts) bool {
 	in := f.in
 	return in.Subject != nil && (in.Device == nil || in.Endpoint != nil || !f.carriesDevice()) &&
-		in.Action == NoAction && in.AuthContext == 0 &&
+		in.forApp() &&
 		len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !(in.LowPrivilegeScopes && s.lowOld) &&
 		in.GPSCountry == "" && !in.CompliantNetwork && len(in.Locations) == 0
 }
@@ -267,6 +275,14 @@ func (t *locationTable) country(code string) uint32 {
 		return t.byCountry[i]
 	}
 	return t.byCountry[unknownPlace]
+}
+
+// gps returns the location set of a proved country.
+func (t *locationTable) gps(code string) uint32 {
+	if i, ok := countryIndex(code); ok {
+		return t.byGPS[i]
+	}
+	return t.byGPS[unknownPlace]
 }
 
 func (v *view) applied(i int) block {

@@ -74,6 +74,8 @@ func (s *Set) lookApp(f *facts, buf *scratch, first, n int) []block {
 		return s.actions.run(int(in.Action), first, n)
 	case in.AuthContext != 0:
 		return s.contexts.run(in.AuthContext, first, n)
+	case in.Traffic != NoTraffic:
+		return s.traffic.run(int(in.Traffic), first, n)
 	}
 	escape := in.LowPrivilegeScopes && s.lowOld
 	if len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !escape {
@@ -113,11 +115,7 @@ func (s *Set) lookLocation(f *facts, v view, buf *scratch) (inc, exc []block) {
 	copy(w.inc, v.regionInc)
 	copy(w.exc, v.regionExc)
 	if in.GPSCountry != "" {
-		set := t.byGPS[unknownPlace]
-		if c, ok := countryIndex(in.GPSCountry); ok {
-			set = t.byGPS[c]
-		}
-		w.or(t.sets.at(int(set)))
+		w.or(t.sets.at(int(t.gps(in.GPSCountry))))
 	}
 	if in.CompliantNetwork {
 		w.or(t.sets.at(int(t.network)))

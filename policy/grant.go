@@ -9,7 +9,7 @@ import (
 
 // A grant is what a policy demands, compiled.
 type grant struct {
-	controls []uint16 // control numbers, ascending: prompt order
+	controls []uint16 // control numbers in prompt order of their kinds, then as written
 	and      bool
 	deny     bool
 }
@@ -189,8 +189,9 @@ func (c *compiler) grant(p *Policy) grant {
 	for _, id := range g.CustomFactors {
 		out.controls = append(out.controls, c.controlNumber(Control{Kind: CustomFactor, ID: id}))
 	}
-	slices.Sort(out.controls)
-	out.controls = slices.Compact(out.controls)
+	slices.SortStableFunc(out.controls, func(a, b uint16) int {
+		return cmp.Compare(c.controls[a].Kind, c.controls[b].Kind)
+	})
 	return out
 }
 

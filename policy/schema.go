@@ -92,6 +92,14 @@ type ApplicationCondition struct {
 	UserActions  []string `json:"includeUserActions,omitempty"`
 	AuthContexts []string `json:"includeAuthenticationContextClassReferences,omitempty"` // c1 … c99
 	Filter       *Filter  `json:"applicationFilter,omitempty"`
+
+	GlobalSecureAccess *TrafficCondition `json:"globalSecureAccess,omitempty"` // beta
+}
+
+// TrafficCondition selects traffic that Global Secure Access forwards:
+// internet, m365, private. An older export calls it networkAccess.
+type TrafficCondition struct {
+	Profiles Flags `json:"includeTrafficProfiles"`
 }
 
 // Filter is a rule in the filter language; Mode is include or exclude.
@@ -164,9 +172,9 @@ type AgentContextCondition struct {
 // equal: with AND all of them are needed, with OR one.
 type GrantControls struct {
 	Operator               string    `json:"operator"` // AND, OR; "" is OR
-	BuiltInControls        []string  `json:"builtInControls"`
-	CustomFactors          []string  `json:"customAuthenticationFactors"`
-	TermsOfUse             []string  `json:"termsOfUse"`
+	BuiltInControls        []string  `json:"builtInControls,omitempty"`
+	CustomFactors          []string  `json:"customAuthenticationFactors,omitempty"`
+	TermsOfUse             []string  `json:"termsOfUse,omitempty"`
 	AuthenticationStrength *Strength `json:"authenticationStrength,omitempty"` // an id alone refers to the Bundle
 }
 

@@ -21,13 +21,14 @@ type SignIn struct {
 	Subject *Subject // a principal's precompiled row, see Set.Subject
 	User    *User    // the same facts, looked up at each call
 
-	// To what: exactly one of App or AppID, Action, AuthContext.
+	// To what: exactly one of App or AppID, Action, AuthContext, Traffic.
 	App           Symbol
 	AppID         string      // looked up when App is zero
 	AppAttributes []Attribute // custom security attributes of the resource; nil: none assigned
 	AgentResource bool        // the resource is an agent's: AllAgentIdResources includes it
 	Action        UserAction
-	AuthContext   int // 1 … 99 for c1 … c99; 0: none
+	AuthContext   int            // 1 … 99 for c1 … c99; 0: none
+	Traffic       TrafficProfile // traffic forwarded by Global Secure Access
 
 	// LowPrivilegeScopes says that the request asks for nothing beyond sign-in
 	// scopes (see the function LowPrivilegeScopes); such requests are judged as
@@ -141,6 +142,17 @@ const (
 	NoAction             UserAction = iota
 	RegisterSecurityInfo            // urn:user:registersecurityinfo
 	RegisterDevice                  // urn:user:registerdevice
+)
+
+// TrafficProfile is a traffic forwarding profile of Global Secure Access.
+type TrafficProfile uint8
+
+// Traffic profiles.
+const (
+	NoTraffic TrafficProfile = iota
+	InternetTraffic
+	Microsoft365Traffic
+	PrivateTraffic
 )
 
 // ClientApp is the type of the client application.

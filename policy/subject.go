@@ -2,10 +2,11 @@ package policy
 
 // Subject is a principal's row in one Set: the policies whose users, groups,
 // roles, guests, workloads or agents include it. Callers keep it as long as
-// the principal's facts and the Set live.
+// the principal's facts and the Set live. It refers to the lists of its User.
 type Subject struct {
-	set *Set
-	row row
+	set  *Set
+	user User // for Explain
+	row  row
 	// shared is the row where shared channels of Teams live: policies for B2B
 	// direct connect users reach B2B collaboration users there. nil: the same.
 	shared row
@@ -28,7 +29,7 @@ func (s *Set) Subject(u *User) *Subject {
 	if u == nil || s.refuse(u) != NoReason {
 		return nil
 	}
-	sub := &Subject{set: s, row: newRow(s.blocks), traits: u.traits()}
+	sub := &Subject{set: s, user: *u, row: newRow(s.blocks), traits: u.traits()}
 	exc := newRow(s.blocks)
 	s.who(u, false, &window{0, sub.row, exc})
 	if u.collaborates() {

@@ -2,6 +2,8 @@ package entratest
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -57,6 +59,8 @@ type Options struct {
 	// RefuseTOTPReuse refuses the second use of a one-time code (RFC 6238,
 	// 5.2). The default allows it, since a virtual clock stands still.
 	RefuseTOTPReuse bool
+	// AskToStaySignedIn shows the page of that name (KMSI) after a sign-in.
+	AskToStaySignedIn bool
 	// GCMReplies encrypts replies with AES-256-GCM. The default is what the
 	// v1 endpoint of Entra does: AES-256-CBC that calls itself A256GCM.
 	GCMReplies bool
@@ -66,6 +70,11 @@ type Options struct {
 	// RollSessionKey sends a new session key with every renewal of a PRT.
 	// Zero: only when the key is older than 30 days.
 	RollSessionKey bool
+
+	// ClientAddress is where a request comes from as Conditional Access sees
+	// it: the public address and its country (ISO 3166-1 alpha-2, "" unknown).
+	// Nil: the address of the connection, in no known country.
+	ClientAddress func(*http.Request) (netip.Addr, string)
 
 	// SignInLog is how many sign-ins are kept; zero: 10,000.
 	SignInLog int
@@ -147,6 +156,10 @@ type App struct {
 	// FOCI makes the client a member of the family whose refresh tokens work
 	// for each other.
 	FOCI bool
+
+	// DeviceTokens lets devices without a user have tokens for the resource
+	// (else AADSTS221000).
+	DeviceTokens bool
 
 	AssignTo []string // users and groups that may use the app; nil: everyone (else AADSTS50105)
 	Disabled bool     // AADSTS7000112

@@ -19,6 +19,9 @@ type Person struct {
 	// Approve answers a number-match prompt that shows number, as somebody
 	// would in the authenticator app; nil: there is no app.
 	Approve func(ctx context.Context, number int) error
+	// OnEnroll lets the person register an authenticator app when a page
+	// demands it, and receives the base32 secret; nil: the person does not.
+	OnEnroll func(secret string)
 	// Deny declines consent when asked; the default accepts.
 	Deny bool
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -68,8 +69,10 @@ type route struct {
 	methods  string // space separated
 	pattern  []string
 	endpoint Endpoint
-	handle   func(http.ResponseWriter, *request)
+	handle   handler
 }
+
+type handler = func(http.ResponseWriter, *request)
 
 // request is an HTTP request on its way through the server.
 type request struct {
@@ -82,7 +85,7 @@ type request struct {
 	entry  *SignIn // of the sign-in log; nil until a grant begins
 }
 
-func (s *Server) route(host hostKind, methods, pattern string, e Endpoint, h func(http.ResponseWriter, *request)) {
+func (s *Server) route(host hostKind, methods, pattern string, e Endpoint, h handler) {
 	s.routes = append(s.routes, route{host, methods, split(pattern), e, h})
 }
 
@@ -113,6 +116,14 @@ func (rt *route) match(segments []string) (map[string]string, bool) {
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler {
+				s.opts.Logf("entratest: %s %s: panic: %v\n%s", r.Method, r.URL.Path, v, debug.Stack())
+			}
+			panic(v)
+		}
+	}()
 	w.Header().Set("Date", s.Now().UTC().Format(http.TimeFormat))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
