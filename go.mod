@@ -3,10 +3,8 @@ module github.com/prtbroker/prtbroker
 go 1.26.0
 
 require (
-	github.com/lestrrat-go/jwx/v2 v2.1.7
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/crypto v0.58.0
-	golang.org/x/net v0.62.0
 )
 
 require (
@@ -18,6 +16,15 @@ require (
 	github.com/lestrrat-go/iter v1.0.2 // indirect
 	github.com/lestrrat-go/option v1.0.1 // indirect
 	github.com/segmentio/asm v1.2.1 // indirect
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+)
+
+require (
+	github.com/gofrs/flock v0.13.2
+	github.com/google/go-tpm v0.9.8
+	github.com/google/go-tpm-tools v0.4.11
+	github.com/google/renameio/v2 v2.0.2
+	github.com/lestrrat-go/jwx/v2 v2.1.7
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/net v0.62.0
 )

@@ -43,7 +43,7 @@ func parseJWE(s string) (*jwe, error) {
 		return nil, badReply("JWE does not have five parts")
 	}
 	j := &jwe{protected: parts[0]}
-	head, err := b64url.DecodeString(parts[0])
+	head, err := decodeURL(parts[0])
 	if err != nil {
 		return nil, badReply("JWE header is not base64url")
 	}
@@ -54,7 +54,7 @@ func parseJWE(s string) (*jwe, error) {
 		name string
 		to   *[]byte
 	}{{"encrypted key", &j.key}, {"IV", &j.iv}, {"ciphertext", &j.data}, {"tag", &j.mark}} {
-		if *p.to, err = b64url.DecodeString(parts[i+1]); err != nil {
+		if *p.to, err = decodeURL(parts[i+1]); err != nil {
 			return nil, badReply("JWE " + p.name + " is not base64url")
 		}
 	}
@@ -167,8 +167,21 @@ func decryptCBC(block cipher.Block, iv, data []byte) (plain []byte, ok bool) {
 	return plain[:len(plain)-subtle.ConstantTimeSelect(good, pad, 0)], good == 1
 }
 
+// decodeURL decodes base64url without padding. Unlike encoding/base64 it
+// refuses line breaks, so that every value has one encoding only.
+func decodeURL(s string) ([]byte, error) {
+	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
+		return nil, base64.CorruptInputError(i)
+	}
+	return b64url.DecodeString(s)
+}
+
+// decodeStdOrURL decodes base64 in either alphabet, padded or not.
 func decodeStdOrURL(s string) ([]byte, error) {
 	s = strings.TrimRight(s, "=")
+	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
+		return nil, base64.CorruptInputError(i)
+	}
 	if strings.ContainsAny(s, "-_") {
 		return base64.RawURLEncoding.Strict().DecodeString(s)
 	}

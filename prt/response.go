@@ -51,7 +51,7 @@ func ParseNonce(body []byte) (string, error) {
 		return "", badReplyErr("nonce", err)
 	}
 	nonce := o.String("Nonce")
-	if nonce == "" {
+	if nonce == "" || !visible(nonce) {
 		return "", badReply("no nonce")
 	}
 	return nonce, nil
@@ -122,6 +122,11 @@ func ParseTokens(body []byte) (*Reply, error) {
 	if err := o.Err(); err != nil {
 		return nil, badReplyErr("tokens", err)
 	}
+	for _, t := range []Secret{r.AccessToken, r.RefreshToken, r.IDToken} {
+		if !visible(t.Reveal()) {
+			return nil, badReply("a token with characters that no token has")
+		}
+	}
 	if r.AccessToken.IsZero() && r.RefreshToken.IsZero() && r.IDToken.IsZero() {
 		return nil, badReply("no token in it")
 	}
@@ -146,6 +151,12 @@ func (r *Reply) nested(o *strictjson.Object) (err error) {
 	}
 	r.TGTs = parseTGTs(o)
 	return nil
+}
+
+// visible reports whether s is made of what RFC 6749 appendix A allows in
+// tokens, so that none breaks the header or the form that it goes into.
+func visible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e })
 }
 
 // text returns a member that is a string or a number as a string.

@@ -69,7 +69,7 @@ type Token struct {
 	TGTs          []TGT
 	TopLevelNames string // names that Kerberos serves, separated by commas
 
-	extra extra // what a newer version wrote
+	extra Secret // members that a newer version wrote, a JSON object
 }
 
 // HomeAccountID returns oid.tid, the key of the account.

@@ -3,22 +3,21 @@ package prt
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/secret"
 	"github.com/prtbroker/prtbroker/internal/strictjson"
 )
 
-// tokenFormat is the version of the serialised form. A reader takes versions
-// up to its own major; members that it does not know it keeps and writes back.
+// tokenFormat is the version of the serialised form. Members may be added at
+// the top level without a new version: a reader keeps those that it does not
+// know and writes them back. A change that an older reader would get wrong
+// takes a new version, which that reader refuses.
 const tokenFormat = 1
 
 // MaxTokenSize is the size, in bytes, of the largest serialised Token.
 const MaxTokenSize = 1 << 20
-
-// extra are members that this version does not know.
-type extra map[string]json.RawMessage
 
 type tokenJSON struct {
 	Version       int             `json:"v"`
@@ -55,22 +54,23 @@ type tgtJSON struct {
 }
 
 // Marshal returns the serialised form, with the PRT in the clear: seal it
-// before it goes to disk. (MarshalJSON, which loggers call, shows no secret.)
+// before it goes to disk. (What encoding/json makes of a Token shows no secret
+// and cannot be read back.)
 func (t *Token) Marshal() ([]byte, error) {
 	known, err := marshal(t.toJSON())
 	if err != nil {
 		return nil, err
 	}
-	if len(t.extra) == 0 {
+	if t.extra.IsZero() {
 		return known, nil
 	}
 	defer clear(known)
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(known, &members); err != nil {
-		return nil, fmt.Errorf("prt: encoding a token: %w", err)
+	all := map[string]json.RawMessage{}
+	for _, part := range [][]byte{t.extra.Bytes(), known} {
+		if err := json.Unmarshal(part, &all); err != nil {
+			return nil, fmt.Errorf("prt: encoding a token: %w", err)
+		}
 	}
-	all := maps.Clone(map[string]json.RawMessage(t.extra))
-	maps.Copy(all, members)
 	return marshal(all)
 }
 
@@ -99,7 +99,11 @@ func UnmarshalToken(data []byte) (*Token, error) {
 	}
 	t := j.token()
 	if rest := o.Members(); len(rest) > 0 {
-		t.extra = extra(rest)
+		b, err := marshal(rest)
+		if err != nil {
+			return nil, err
+		}
+		t.extra = secret.New(b)
 	}
 	return t, nil
 }
