@@ -19,7 +19,7 @@ const (
 // seedUsers are the people of a new tenant. Each stands for one way to sign in.
 func seedUsers() []entratest.User {
 	return []entratest.User{
-		{Username: "alice", Name: "Alice Example", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXP"},
+		{Username: "alice", Name: "Alice Example", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"},
 		{Username: "bob", Name: "Bob Example", Password: "battery staple"},
 		{Username: "carol", Name: "Carol Example", Password: "paper clip", NumberMatch: true},
 	}
