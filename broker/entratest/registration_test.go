@@ -537,4 +537,3 @@ func TestTenThousand(t *testing.T) {
 	t.Logf("filled in %s, then a join, a PRT, three token requests and 100 deletions in %s", filled, time.Since(began))
 	require.Less(t, time.Since(began), 5*time.Second)
 }
-
