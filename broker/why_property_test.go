@@ -188,6 +188,9 @@ func (r *randomTenant) know(risk, userRisk policy.RiskLevel) {
 		r.facts.SignInRisk, r.facts.UserRisk = &risk, &userRisk
 	}
 	if given() {
+		r.facts.Methods = r.truth.Methods &^ claims.MarkMFA
+	}
+	if given() {
 		d := *r.truth.Device
 		r.facts.Device = &d
 	}
