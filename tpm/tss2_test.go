@@ -2,7 +2,6 @@ package tpm_test
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
@@ -10,7 +9,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -101,23 +99,6 @@ func newOpenSSL(t *testing.T, e *tpmtest.Emulator) *openssl {
 		t.Skip(what)
 	}
 	return o
-}
-
-const bridgeEnv = "PRTBROKER_TEST_BRIDGE"
-
-// TestMain also is the bridge between a TSS and a software TPM.
-func TestMain(m *testing.M) {
-	socket := os.Getenv(bridgeEnv)
-	if socket == "" {
-		os.Exit(m.Run())
-	}
-	c, err := tpm.Swtpm(socket).Open(context.Background())
-	if err != nil {
-		os.Exit(1)
-	}
-	conn := c.(net.Conn)
-	go func() { _, _ = io.Copy(os.Stdout, conn) }()
-	_, _ = io.Copy(conn, os.Stdin)
 }
 
 func (o *openssl) command(args ...string) *exec.Cmd {
