@@ -28,7 +28,9 @@ func (c *client) do(ctx context.Context, q request) (*reply, error) {
 		return nil, circuitError(err)
 	}
 	for n := 1; ; n++ {
-		rep, sent, err := c.attempt(ctx, q)
+		span, end := startSpan(ctx, c.tracer, "request")
+		rep, sent, err := c.attempt(span, q)
+		end(err)
 		r := c.judge(ctx, rep, sent, err)
 		report(r, c.now())
 		wait, again := c.policy.Next(n, r, q.once)

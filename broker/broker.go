@@ -63,6 +63,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 			userAgent: cfg.UserAgent,
 			now:       cfg.Now,
 			rand:      cfg.Rand,
+			tracer:    cfg.Tracer,
 		},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))

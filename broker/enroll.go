@@ -107,7 +107,9 @@ func (r *RegisterRequest) step(s Step) {
 // register makes the keys, saves them, asks for the certificate and saves it,
 // in this order, so that a crash at any point leaves keys that the next call
 // takes up and no device object without its keys.
-func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, token *brokerToken) (*Device, error) {
+func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, token *brokerToken) (dev *Device, err error) {
+	ctx, end := b.cfg.span(ctx, "register device")
+	defer func() { end(err) }()
 	release, err := b.lease(ctx, "register")
 	if err != nil {
 		return nil, err

@@ -85,7 +85,9 @@ func samlGrant(assertion []byte) prt.Grant {
 
 // issue buys a PRT and saves it with its session key. want, if not zero, is
 // who must have signed in.
-func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (AuthResult, error) {
+func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (res AuthResult, err error) {
+	ctx, end := b.cfg.span(ctx, "sign in")
+	defer func() { end(err) }()
 	d, err := b.loadDevice(ctx)
 	if err != nil {
 		return AuthResult{}, err

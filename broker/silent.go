@@ -221,8 +221,10 @@ func (b *Broker) resource(scopes []string) (string, error) {
 }
 
 // acquire is a silent call that memory did not answer.
-func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (AuthResult, error) {
+func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res AuthResult, err error) {
 	const op = "acquire token"
+	ctx, end := b.cfg.span(ctx, op)
+	defer func() { end(err) }()
 	if err := b.check(); err != nil {
 		return AuthResult{}, err
 	}
@@ -230,7 +232,7 @@ func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (AuthResu
 	if err != nil {
 		return AuthResult{}, b.about(opError(op, err), scopes, c.account)
 	}
-	res, err := b.serve(ctx, op, a, q)
+	res, err = b.serve(ctx, op, a, q)
 	if err != nil {
 		return AuthResult{}, b.about(opError(op, err), scopes, q.account)
 	}

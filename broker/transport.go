@@ -33,6 +33,7 @@ type client struct {
 	wait      func(context.Context, time.Duration) error // nil: retry.Wait
 	policy    retry.Policy
 	circuits  retry.Breaker
+	tracer    Tracer // nil: none
 }
 
 // newTransport returns the default transport. Certificates of the server are
