@@ -169,11 +169,11 @@ func ExampleBroker_PRTStatus() {
 		log.Fatal(err)
 	}
 	fmt.Println(s.Account.PreferredUsername, s.State)
-	fmt.Println("born of", s.Credential, "with MFA:", s.MFA.MFA)
+	fmt.Println("with MFA:", s.MFA.MFA)
 	fmt.Println("renewed after", s.RenewOn.Sub(s.RenewedOn))
 	// Output:
 	// alice@contoso.example fresh
-	// born of password with MFA: no
+	// with MFA: no
 	// renewed after 4h0m0s
 }
 
