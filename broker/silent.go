@@ -229,6 +229,12 @@ func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res Auth
 		return AuthResult{}, err
 	}
 	a, q, err := b.resolve(ctx, c, scopes)
+	if errors.Is(err, ErrNoAccount) && !b.cfg.AllowUnbound {
+		// On a machine without a registration that is what is missing first.
+		if _, derr := b.loadDevice(ctx); derr != nil {
+			err = derr
+		}
+	}
 	if err != nil {
 		return AuthResult{}, b.about(opError(op, err), scopes, c.account)
 	}

@@ -58,7 +58,6 @@ func (b *Broker) post(ctx context.Context, op, tenant string, f prt.Form, g gran
 		q := form(at.login(tenant, f.Path), f.Values)
 		q.correlationID, q.once = correlationID, usedUp(f.Values, g)
 		r, err := b.client.do(ctx, q)
-		clear(q.body)
 		if err != nil {
 			return nil, opError(op, err)
 		}

@@ -237,7 +237,7 @@ func TestErrors(t *testing.T) {
 	c := azcred.New(e.b, nil)
 
 	_, err := c.GetToken(t.Context(), options)
-	require.ErrorIs(t, err, broker.ErrInteractionRequired, "nobody is signed in")
+	require.ErrorIs(t, err, broker.ErrDeviceNotRegistered)
 	chain, cerr := azidentity.NewChainedTokenCredential([]azcore.TokenCredential{c, fixed("other")}, nil)
 	require.NoError(t, cerr)
 	tok, err := chain.GetToken(t.Context(), options)

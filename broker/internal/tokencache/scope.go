@@ -96,7 +96,7 @@ func (s Set) check() error {
 	}
 	for _, scope := range s {
 		if r := ResourceOf(scope); r != s.Resource() {
-			return fmt.Errorf("%w: a token is for one resource, not for %s and %s", ErrScopes, s.Resource(), r)
+			return fmt.Errorf("%w: they belong to several resources (%s, %s), and a token is for one resource", ErrScopes, s.Resource(), r)
 		}
 		if len(s) > 1 && strings.HasSuffix(scope, "/"+Default) {
 			return fmt.Errorf("%w: %s stands alone", ErrScopes, scope)
