@@ -94,7 +94,7 @@ func sessionKeyLeavesMemory(t *testing.T, s *tpm.TPM) {
 	require.NotEmpty(t, inMemory(t, masked(control)), "the search finds what is there")
 	runtime.KeepAlive(control)
 
-	for range 5 {
+	for range 2 {
 		secret, wrapped := wrapMasked(t, k.Public().(*rsa.PublicKey))
 		require.Empty(t, inMemory(t, secret), "the test itself leaves none")
 		session, err := s.UnwrapSession(t.Context(), k, wrapped)
