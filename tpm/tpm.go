@@ -92,6 +92,7 @@ func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	t.sessions = t.keys
 	if o.Spaces > 1 {
 		t.sessions = newSpace(o, cfg.Idle, t.done)
+		t.sessions.sibling, t.keys.sibling = t.keys, t.sessions
 	}
 	k, err := do(ctx, t.keys, func() (*storageKey, error) { return t.chooseParent(t.keys) })
 	if err == nil && cfg.Pin != nil && !bytes.Equal(cfg.Pin, k.name) {
