@@ -381,6 +381,32 @@ func FuzzASRep(f *testing.F) {
 	})
 }
 
+// The decrypted part of an AS-REP makes a ticket that a cache holds, or none.
+func FuzzASRepPart(f *testing.F) {
+	var v kerberosVectors
+	load(f, "kerberos.json", &v)
+	for _, a := range v.ASRep {
+		f.Add(unhex(f, a.Part))
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		ticket, err := prt.ReadPart(der)
+		if err != nil {
+			require.ErrorIs(t, err, prt.ErrReply)
+			return
+		}
+		b, err := prt.MarshalCredentialCache([]*prt.Ticket{ticket})
+		require.NoError(t, err)
+		back, err := prt.ParseCredentialCache(b)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(back), 1)
+		if len(back) == 1 {
+			require.True(t, ticket.Key.Equal(back[0].Key))
+			require.Equal(t, ticket.Server, back[0].Server)
+			require.Equal(t, ticket.Flags, back[0].Flags)
+		}
+	})
+}
+
 // A serialised token that is read writes the same bytes for ever after.
 func FuzzToken(f *testing.F) {
 	b, err := fullToken().Marshal()
