@@ -9,6 +9,7 @@ import (
 // what it cannot put anywhere.
 type decoder struct {
 	unmodeled []string
+	remarks   []string // keys beside conditions and controls, which decide nothing
 }
 
 // An object is a JSON object in the course of being read: the keys that are
@@ -181,7 +182,10 @@ func (d *decoder) policy(n, named *node) Policy {
 	if !o.get("partialEnablementStrategy").empty() {
 		d.unknown("partialEnablementStrategy")
 	}
+	o.skip("id", "displayName", "name", "description", "deletedDateTime")
 	p.Unmodeled = d.unmodeled
+	o.done()
+	d.remarks = d.unmodeled[len(p.Unmodeled):]
 	return p
 }
 

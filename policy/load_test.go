@@ -301,6 +301,9 @@ func pruned(v any) any {
 		if len(v) == 0 {
 			return nil
 		}
+		for i := range v {
+			v[i] = pruned(v[i])
+		}
 	case string:
 		if v == "" {
 			return nil
