@@ -80,13 +80,15 @@ func (o *object) text(key string) string {
 }
 
 // list reads an array of strings; a string alone is an array of one, and a
-// string of flags is split at its commas.
+// string of flags is split at its commas. Empty strings name nothing.
 func (o *object) list(key string, flags bool) []string {
 	n := o.get(key)
 	var out []string
 	add := func(s string) {
 		if !flags {
-			out = append(out, strings.TrimSpace(s))
+			if s = strings.TrimSpace(s); s != "" {
+				out = append(out, s)
+			}
 			return
 		}
 		for f := range strings.SplitSeq(s, ",") {
@@ -182,7 +184,10 @@ func (d *decoder) policy(n, named *node) Policy {
 	if !o.get("partialEnablementStrategy").empty() {
 		d.unknown("partialEnablementStrategy")
 	}
-	o.skip("id", "displayName", "name", "description", "deletedDateTime")
+	if !o.get("deletedDateTime").empty() {
+		p.State = Disabled // in the tenant's recycle bin
+	}
+	o.skip("id", "displayName", "name", "description")
 	p.Unmodeled = d.unmodeled
 	o.done()
 	d.remarks = d.unmodeled[len(p.Unmodeled):]
