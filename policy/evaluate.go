@@ -407,8 +407,9 @@ func (s *Set) judge(f *facts, t *tally, d *Decision, b int, l *lanes, unsat *blo
 		if x := enforced & m.deny[w]; x != 0 {
 			t.denied.word(base, x)
 		}
-		if t.denied.n == 0 { // else nothing below matters any more
-			s.enforce(f, t, d, base, enforced&unsat[w], enforced&m.complex[w], enforced&m.session[w])
+		missing, complex, sessions := enforced&unsat[w], enforced&m.complex[w], enforced&m.session[w]
+		if missing|complex|sessions != 0 && t.denied.n == 0 { // behind a block nothing matters any more
+			s.enforce(f, t, d, base, missing, complex, sessions)
 		}
 	}
 }
