@@ -475,4 +475,3 @@ func ecRequest(t testing.TB) string {
 	require.NoError(t, err)
 	return base64.StdEncoding.EncodeToString(der)
 }
-

@@ -247,8 +247,8 @@ func TestGraph(t *testing.T) {
 	dev := get("/v1.0/devices(deviceId='" + c.deviceID + "')?$select=accountEnabled,isCompliant,displayName")
 	require.Equal(t, map[string]any{"accountEnabled": true, "isCompliant": nil, "displayName": "box", "@odata.context": "https://graph.microsoft.com/v1.0/$metadata#devices/$entity"}, dev.v)
 	require.NoError(t, c.s.SetCompliant(c.deviceID, true))
-	require.Equal(t, true, get("/v1.0/devices(deviceId='"+c.deviceID+"')").v["isCompliant"])
-	require.Len(t, get("/v1.0/devices?$filter=deviceId%20eq%20'"+c.deviceID+"'").v["value"], 1)
+	require.Equal(t, true, get("/v1.0/devices(deviceId='" + c.deviceID + "')").v["isCompliant"])
+	require.Len(t, get("/v1.0/devices?$filter=deviceId%20eq%20'" + c.deviceID + "'").v["value"], 1)
 	require.Equal(t, 400, get("/v1.0/devices?$filter=displayName%20eq%20'x'").status)
 	require.Equal(t, 404, get("/v1.0/devices(deviceId='99999999-0000-4000-8000-000000000000')").status)
 	require.Equal(t, 403, get("/v1.0/identity/conditionalAccess/policies").status, "scope")
@@ -262,8 +262,8 @@ func TestGraph(t *testing.T) {
 	me := get("/v1.0/me").str("id")
 	what := func(app string) *reply {
 		return c.json("POST", graph+"/v1.0/identity/conditionalAccess/evaluate", tok, map[string]any{
-			"signInIdentity": map[string]any{"@odata.type": "#microsoft.graph.userSignIn", "userId": me},
-			"signInContext":  map[string]any{"@odata.type": "#microsoft.graph.applicationContext", "includeApplications": []string{app}},
+			"signInIdentity":   map[string]any{"@odata.type": "#microsoft.graph.userSignIn", "userId": me},
+			"signInContext":    map[string]any{"@odata.type": "#microsoft.graph.applicationContext", "includeApplications": []string{app}},
 			"signInConditions": map[string]any{"clientAppType": "mobileAppsAndDesktopClients", "devicePlatform": "linux", "ipAddress": "203.0.113.9"}})
 	}
 	applies := func(r *reply) any { return r.v["value"].([]any)[0].(map[string]any)["policyApplies"] }
