@@ -18,11 +18,13 @@ const (
 	exchangeID     = "00000002-0000-0ff1-ce00-000000000000"
 )
 
-// defaultAppGroups returns the application ids of first-party services that
-// the Microsoft Entra documentation names ("Apps included in Conditional Access
+// DefaultAppGroups returns what Office365, MicrosoftAdminPortals and Windows
+// Azure Service Management API (by its id) stand for unless WithAppGroup says
+// otherwise: the application ids of first-party services that the Microsoft
+// Entra documentation names ("Apps included in Conditional Access
 // Office 365 app suite", "Targeting resources in Conditional Access policies",
 // "Verify first-party Microsoft applications in sign-in reports").
-func defaultAppGroups() map[string][]string {
+func DefaultAppGroups() map[string][]string {
 	return map[string][]string{
 		lower(Office365): {
 			exchangeID,

@@ -172,9 +172,9 @@ type AgentContextCondition struct {
 // equal: with AND all of them are needed, with OR one.
 type GrantControls struct {
 	Operator               string    `json:"operator"` // AND, OR; "" is OR
-	BuiltInControls        []string  `json:"builtInControls"`
-	CustomFactors          []string  `json:"customAuthenticationFactors"`
-	TermsOfUse             []string  `json:"termsOfUse"`
+	BuiltInControls        []string  `json:"builtInControls,omitempty"`
+	CustomFactors          []string  `json:"customAuthenticationFactors,omitempty"`
+	TermsOfUse             []string  `json:"termsOfUse,omitempty"`
 	AuthenticationStrength *Strength `json:"authenticationStrength,omitempty"` // an id alone refers to the Bundle
 }
 

@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -61,6 +62,18 @@ func (f *flowTable) redeem(id string, expires int64, now time.Time) bool {
 	}
 	f.redeemed[id] = expires
 	return true
+}
+
+func (f *flowTable) redeemedCodes() map[string]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.redeemed)
+}
+
+func (f *flowTable) restoreRedeemed(codes map[string]int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.Copy(f.redeemed, codes)
 }
 
 // deviceLogin is a device code on its way.
@@ -133,6 +146,7 @@ type numberPrompt struct {
 	id, user string // object id
 	number   int
 	expires  int64
+	seq      int
 	state    loginState
 }
 
@@ -140,6 +154,7 @@ func (f *flowTable) addPrompt(p *numberPrompt, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sweep(now)
+	p.seq = f.inserts
 	f.prompts[p.id] = p
 }
 
@@ -153,14 +168,21 @@ func (f *flowTable) prompt(id string) (numberPrompt, bool) {
 	return *p, true
 }
 
-// answerPrompt answers the newest waiting prompt of a user. A wrong number
-// declines it, as the app does.
+// answerPrompt approves the waiting prompt of a user that shows the number. A
+// number that none shows declines the newest, as the app does.
 func (f *flowTable) answerPrompt(user string, number int, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var newest *numberPrompt
 	for _, p := range f.prompts {
-		if p.user == user && p.state == loginPending && p.expires >= now.Unix() && (newest == nil || p.expires > newest.expires) {
+		if p.user != user || p.state != loginPending || p.expires < now.Unix() {
+			continue
+		}
+		if p.number == number {
+			p.state = loginApproved
+			return true
+		}
+		if newest == nil || p.seq > newest.seq {
 			newest = p
 		}
 	}
@@ -168,9 +190,6 @@ func (f *flowTable) answerPrompt(user string, number int, now time.Time) bool {
 		return false
 	}
 	newest.state = loginDeclined
-	if newest.number == number {
-		newest.state = loginApproved
-	}
 	return true
 }
 

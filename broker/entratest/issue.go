@@ -209,6 +209,7 @@ func (s *Server) accessToken(in *issuance, dev *device, expires time.Time) strin
 		c["amr"] = amr
 	}
 	s.optionalClaims(c, in, res)
+	c["xms_st"] = map[string]int{"rev": in.session.Epoch}
 	if len(u.roles) > 0 {
 		c["wids"] = u.roles
 	}

@@ -80,6 +80,12 @@ type Options struct {
 	SignInLog int
 	// Faults are installed from the start; see [Server.AddFault].
 	Faults []Fault
+
+	// State continues an earlier server; see [Server.State]. It replaces what
+	// above describes tenants and their users, groups and apps, and the seed.
+	// Policies replace those of its first tenant unless they are nil. Nil: a
+	// new server.
+	State []byte
 }
 
 // Tenant describes one more tenant. Its fields mean what those of the same
@@ -156,6 +162,10 @@ type App struct {
 	// FOCI makes the client a member of the family whose refresh tokens work
 	// for each other.
 	FOCI bool
+
+	// DeviceTokens lets devices without a user have tokens for the resource
+	// (else AADSTS221000).
+	DeviceTokens bool
 
 	AssignTo []string // users and groups that may use the app; nil: everyone (else AADSTS50105)
 	Disabled bool     // AADSTS7000112

@@ -102,6 +102,8 @@ func (s *Server) login(w http.ResponseWriter, r *request) {
 		s.loginAccessPass(w, r, fl)
 	case r.form.Get("assertion") != "":
 		s.loginPasskey(w, r, fl)
+	case r.form.Get("psRNGCSLK") != "":
+		s.loginPhone(w, r, fl, r.form.Get("psRNGCSLK"))
 	default:
 		s.loginPassword(w, r, fl)
 	}
@@ -161,6 +163,16 @@ func (s *Server) errorPage(w http.ResponseWriter, r *request, err error) {
 func (s *Server) showMessage(w http.ResponseWriter, _ *request, title, text string) {
 	p := pages.Page{Name: "message", Title: title, Text: text, Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedMessage"}}
 	p.Write(w, http.StatusOK)
+}
+
+// nativeClient is the page behind the redirect URI of desktop programs, which
+// take the code from the address of their web view.
+func (s *Server) nativeClient(w http.ResponseWriter, r *request) {
+	if code := r.URL.Query().Get("error"); code != "" {
+		s.showMessage(w, r, "Sign-in failed", "The program that asked for the sign-in was told: "+clip(code)+".")
+		return
+	}
+	s.showMessage(w, r, "Back to the program", "The program takes over from here. You may close this window.")
 }
 
 func (s *Server) showUserCode(w http.ResponseWriter, _ *request, code string, wrong int) {

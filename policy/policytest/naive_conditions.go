@@ -1,0 +1,319 @@
+package policytest
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// unmet returns the first condition of a policy that the sign-in does not
+// meet. A condition that is broken is taken as met.
+func (n *naive) unmet(p *policy.Policy, broken map[string]bool) policy.AnalysisReasons {
+	c, in := &p.Conditions, n.in
+	who := [...]string{"users", "workloads", "agents", "agentUsers"}[n.user.Kind]
+	if !broken[who] && !n.includes(c) {
+		if nobody(c) {
+			return policy.ReasonEmptyPolicy
+		}
+		return [...]policy.AnalysisReasons{policy.ReasonUsers, policy.ReasonWorkloadIdentities, policy.ReasonAgentIdentities, policy.ReasonAgentIdentities}[n.user.Kind]
+	}
+	if !broken["applications"] && !n.targets(c.Applications) {
+		switch {
+		case in.Action != policy.NoAction:
+			return policy.ReasonUserActions
+		case in.AuthContext != 0:
+			return policy.ReasonAuthenticationContext
+		}
+		return policy.ReasonApplication
+	}
+	context := "none"
+	if in.AgentEndpointUser {
+		context = "agentUserSessionsInitiatedFromEndpoints"
+	}
+	for _, q := range []struct {
+		dim    string
+		match  bool
+		reason policy.AnalysisReasons
+	}{
+		{"platforms", n.platform(c.Platforms), policy.ReasonDevicePlatform},
+		{"devices", broken["devices"] || n.deviceMatches(c), policy.ReasonDevices},
+		{"clientApps", n.client(c.ClientAppTypes), policy.ReasonClientApps},
+		{"locations", broken["locations"] || n.location(c.Locations), policy.ReasonLocation},
+		{"signInRisk", oneOf(c.SignInRiskLevels, in.SignInRisk.String()), policy.ReasonSignInRisk},
+		{"userRisk", oneOf(c.UserRiskLevels, in.UserRisk.String()), policy.ReasonUserRisk},
+		{"serviceRisk", oneOf(c.ServicePrincipalRiskLevels, in.ServicePrincipalRisk.String()), policy.ReasonWorkloadIdentities},
+		{"insiderRisk", oneOf(c.InsiderRiskLevels, in.InsiderRisk.String()), policy.ReasonInsiderRisk},
+		{"flows", c.AuthenticationFlows == nil || oneOf(c.AuthenticationFlows.TransferMethods, in.Flow.String()), policy.ReasonAuthenticationFlow},
+		{"agentRisk", oneOf(c.AgentIDRiskLevels, in.AgentRisk.String()), policy.ReasonAgentIDRisk},
+		{"agentContext", c.AgentContext == nil || oneOf(c.AgentContext.Include, context) && !listed(c.AgentContext.Exclude, context), policy.ReasonAgentIdentities},
+	} {
+		if !broken[q.dim] && !q.match {
+			return q.reason
+		}
+	}
+	return 0
+}
+
+func oneOf(list []string, value string) bool { return len(list) == 0 || listed(list, value) }
+
+func nobody(c *policy.Conditions) bool {
+	if c.ClientApplications != nil || c.Agents != nil {
+		return false
+	}
+	u := c.Users
+	return u == nil || len(u.IncludeGroups)+len(u.IncludeRoles) == 0 && u.IncludeGuests == nil &&
+		!slices.ContainsFunc(u.IncludeUsers, func(s string) bool { return !strings.EqualFold(s, "none") })
+}
+
+func (n *naive) includes(c *policy.Conditions) bool {
+	switch n.user.Kind {
+	case policy.Workload:
+		if c.ClientApplications == nil || n.user.MultiTenant {
+			return false
+		}
+		a := c.ClientApplications
+		return n.principal(a.Include, a.Exclude, a.Filter)
+	case policy.Agent:
+		if c.ClientApplications == nil {
+			return false
+		}
+		a := c.ClientApplications
+		return n.principal(a.IncludeAgents, a.ExcludeAgents, a.AgentFilter)
+	case policy.AgentUser:
+		return c.Agents != nil && n.principal(c.Agents.IncludeUsers, c.Agents.ExcludeUsers, c.Agents.Filter)
+	}
+	u := c.Users
+	if u == nil {
+		return false
+	}
+	in := n.person(u.IncludeUsers, u.IncludeGroups, u.IncludeRoles, u.IncludeGuests)
+	if !in && n.inSharedChannel() {
+		in = n.guest(u.IncludeGuests, policy.B2BDirectConnectUser)
+	}
+	return in && !n.person(u.ExcludeUsers, u.ExcludeGroups, u.ExcludeRoles, u.ExcludeGuests)
+}
+
+func (n *naive) inSharedChannel() bool {
+	if n.user.Guest != policy.B2BCollaborationGuest && n.user.Guest != policy.B2BCollaborationMember || !n.forApp() {
+		return false
+	}
+	return listed([]string{"cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", "00000003-0000-0ff1-ce00-000000000000"}, n.app())
+}
+
+func (n *naive) person(users, groups, roles []string, guests *policy.GuestCondition) bool {
+	u := n.user
+	if listed(users, "All") || listed(users, u.ID) {
+		return true
+	}
+	if listed(users, "GuestsOrExternalUsers") && u.Guest != policy.Member {
+		return true
+	}
+	for _, g := range u.Groups {
+		if listed(groups, g) {
+			return true
+		}
+	}
+	for _, r := range u.Roles {
+		if listed(roles, r) {
+			return true
+		}
+	}
+	return n.guest(guests, u.Guest)
+}
+
+func (n *naive) guest(g *policy.GuestCondition, t policy.GuestType) bool {
+	if g == nil || t == policy.Member || !listed(g.Types, t.String()) {
+		return false
+	}
+	return g.Tenants == nil || g.Tenants.MembershipKind == "all" || listed(g.Tenants.Members, n.user.HomeTenant)
+}
+
+func (n *naive) principal(include, exclude []string, f *policy.Filter) bool {
+	u := n.user
+	any := func(list []string) bool {
+		return listed(list, "All") || listed(list, "ServicePrincipalsInMyTenant") || listed(list, u.ID)
+	}
+	in, out := any(include), any(exclude)
+	if f != nil && rule(f.Rule, nil, u.Attributes) {
+		if f.Mode == "include" {
+			in = true
+		} else {
+			out = true
+		}
+	}
+	return in && !out
+}
+
+func (n *naive) forApp() bool {
+	return n.in.Action == policy.NoAction && n.in.AuthContext == 0 && n.in.Traffic == policy.NoTraffic
+}
+
+func (n *naive) app() string {
+	if n.in.LowPrivilegeScopes && !n.o.LegacyLowPrivilege {
+		return "00000002-0000-0000-c000-000000000000"
+	}
+	return n.in.AppID
+}
+
+func (n *naive) targets(a *policy.ApplicationCondition) bool {
+	in := n.in
+	empty := a == nil || len(a.Include)+len(a.UserActions)+len(a.AuthContexts) == 0 && a.GlobalSecureAccess == nil &&
+		(a.Filter == nil || a.Filter.Mode == "exclude")
+	all := empty || listed(a.Include, "All")
+	switch {
+	case in.Action == policy.RegisterSecurityInfo:
+		return all || listed(a.UserActions, "urn:user:registersecurityinfo")
+	case in.Action == policy.RegisterDevice:
+		return a != nil && listed(a.UserActions, "urn:user:registerdevice")
+	case in.AuthContext != 0:
+		return a != nil && listed(a.AuthContexts, "c"+strconv.Itoa(in.AuthContext))
+	case in.Traffic != policy.NoTraffic:
+		name := [...]string{"", "internet", "m365", "private"}[in.Traffic]
+		return all || a.GlobalSecureAccess != nil && listed(a.GlobalSecureAccess.Profiles, name)
+	case a == nil:
+		return true
+	}
+	if in.LowPrivilegeScopes && n.o.LegacyLowPrivilege && all && (len(a.Exclude) > 0 || a.Filter != nil) {
+		return false
+	}
+	include, exclude := all || n.appOn(a.Include), n.appOn(a.Exclude) || listed(a.Exclude, "All")
+	if a.Filter != nil && rule(a.Filter.Rule, nil, in.AppAttributes) {
+		if a.Filter.Mode == "include" {
+			include = true
+		} else {
+			exclude = true
+		}
+	}
+	return include && !exclude
+}
+
+func (n *naive) appOn(list []string) bool {
+	if n.in.AgentResource && listed(list, "AllAgentIdResources") {
+		return true
+	}
+	for name, ids := range n.o.AppGroups {
+		if listed(list, name) && listed(ids, n.app()) {
+			return true
+		}
+	}
+	_, group := n.o.AppGroups[strings.ToLower(n.app())]
+	return listed(list, n.app()) && !group
+}
+
+func (n *naive) platform(l *policy.PlatformCondition) bool {
+	if l == nil {
+		return true
+	}
+	name := n.in.Platform.String()
+	on := func(list []string) bool { return listed(list, "all") || name != "unknown" && listed(list, name) }
+	return (len(l.Include) == 0 || on(l.Include)) && !on(l.Exclude)
+}
+
+func (n *naive) client(list []string) bool {
+	four := listed(list, "browser") && listed(list, "mobileAppsAndDesktopClients") && listed(list, "exchangeActiveSync") && listed(list, "other")
+	if len(list) == 0 || listed(list, "all") || four {
+		return true
+	}
+	switch n.in.ClientApp {
+	case policy.Browser:
+		return listed(list, "browser") || listed(list, "modern")
+	case policy.MobileOrDesktop:
+		return listed(list, "mobileAppsAndDesktopClients") || listed(list, "modern")
+	case policy.ExchangeActiveSync:
+		return listed(list, "exchangeActiveSync") || listed(list, "easUnsupported")
+	case policy.ExchangeActiveSyncOK:
+		return listed(list, "exchangeActiveSync") || listed(list, "easSupported")
+	case policy.OtherClients:
+		return listed(list, "other")
+	}
+	return false
+}
+
+func (n *naive) deviceMatches(c *policy.Conditions) bool {
+	d := n.device()
+	on := func(list []string) bool {
+		return listed(list, "All") || compliant(d) && listed(list, "Compliant") || hybrid(d) && listed(list, "DomainJoined")
+	}
+	match := func(include, exclude []string) bool { return (len(include) == 0 || on(include)) && !on(exclude) }
+	if s := c.DeviceStates; s != nil && !match(s.Include, s.Exclude) {
+		return false
+	}
+	k := c.Devices
+	if k == nil {
+		return true
+	}
+	if !match(k.Include, k.Exclude) || !match(k.IncludeStates, k.ExcludeStates) {
+		return false
+	}
+	return k.Filter == nil || rule(k.Filter.Rule, d, nil) == (k.Filter.Mode == "include")
+}
+
+func (n *naive) location(l *policy.LocationCondition) bool {
+	if l == nil {
+		return true
+	}
+	on := func(list []string) bool { return slices.ContainsFunc(list, n.inside) }
+	return (len(l.Include) == 0 || on(l.Include)) && !on(l.Exclude)
+}
+
+// inside says whether the sign-in lies in a named location.
+func (n *naive) inside(id string) bool {
+	const trustedIPs, compliantNetworks = "00000000-0000-0000-0000-000000000000", "3d46dbda-8382-466a-856d-eb00cbc6b910"
+	if strings.EqualFold(id, "All") {
+		return true
+	}
+	trusted := slices.ContainsFunc(n.o.TrustedIPs, func(p netip.Prefix) bool { return p.Contains(n.in.IP.Unmap()) }) || listed(n.locations, trustedIPs)
+	if strings.EqualFold(id, "AllTrusted") {
+		return trusted || slices.ContainsFunc(n.b.Locations, func(l policy.NamedLocation) bool {
+			return l.IsTrusted && l.Kind != policy.CountryLocation && n.within(&l)
+		})
+	}
+	for i := range n.b.Locations {
+		if strings.EqualFold(n.b.Locations[i].ID, id) {
+			return n.within(&n.b.Locations[i])
+		}
+	}
+	return strings.EqualFold(id, trustedIPs) && trusted || strings.EqualFold(id, compliantNetworks) && (n.in.CompliantNetwork || listed(n.locations, id))
+}
+
+func (n *naive) within(l *policy.NamedLocation) bool {
+	if listed(n.locations, l.ID) {
+		return true
+	}
+	switch l.Kind {
+	case policy.IPLocation:
+		return slices.ContainsFunc(l.Ranges, func(r string) bool { return inRange(n.in.IP, r) })
+	case policy.CountryLocation:
+		country := n.in.Country
+		if l.LookupMethod == "authenticatorAppGps" {
+			if n.in.GPSCountry == "" {
+				return false
+			}
+			country = n.in.GPSCountry
+		}
+		if len(country) != 2 || country == policy.UnknownCountry {
+			return l.IncludeUnknown
+		}
+		return listed(l.Countries, country)
+	case policy.CompliantNetworkLocation:
+		return n.in.CompliantNetwork
+	}
+	return false
+}
+
+func inRange(a netip.Addr, r string) bool {
+	if p, err := netip.ParsePrefix(r); err == nil {
+		if p.Addr().Is4In6() {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		return a.IsValid() && p.Masked().Contains(a.Unmap())
+	}
+	lo, up, _ := strings.Cut(r, "-")
+	first, err1 := netip.ParseAddr(lo)
+	last, err2 := netip.ParseAddr(up)
+	a = a.Unmap()
+	return err1 == nil && err2 == nil && a.BitLen() == first.BitLen() && !a.Less(first) && !last.Less(a)
+}
