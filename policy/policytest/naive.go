@@ -58,6 +58,7 @@ type PolicyVerdict struct {
 	Applies bool
 	Reason  policy.AnalysisReasons
 	Result  policy.Result
+	Grants  []policy.GrantState // of a policy that applies
 }
 
 type naive struct {
@@ -192,6 +193,10 @@ func (x *judged) grant(n *naive, p *policy.Policy) {
 	}
 	controls, block := controlsOf(p.GrantControls)
 	x.blocks = block
+	for _, c := range controls {
+		has := n.has(p, c)
+		x.Grants = append(x.Grants, policy.GrantState{Control: c, Satisfied: has, Satisfiable: has || n.can(c)})
+	}
 	if len(controls) == 0 {
 		return
 	}
