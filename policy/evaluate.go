@@ -37,6 +37,9 @@ func (s *Set) evaluate(in *SignIn, r *Results) (d Decision) {
 	d.set = s
 	var f facts
 	if d.Reason = s.gather(in, &f); d.Reason != NoReason {
+		if r != nil {
+			r.Policies = r.Policies[:0]
+		}
 		return d
 	}
 	var t tally
