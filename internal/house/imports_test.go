@@ -20,13 +20,13 @@ const module = "github.com/prtbroker/prtbroker"
 // emulator imports neither the broker nor the client's protocol code, so that
 // client and service cannot share a mistake.
 var allowed = map[string][]string{
-	"claims":                           {},
-	"claims/verify":                    {"claims"},
+	"claims":                           {"internal/strictjson"},
+	"claims/verify":                    {"claims", "internal/strictjson"},
 	"tpm":                              {"internal/kdf", "internal/secret", "tpm/internal/"},
 	"tpm/softkeys":                     {"tpm", "tpm/internal/", "internal/kdf", "internal/secret"},
 	"tpm/tpmtest":                      {"tpm", "tpm/softkeys", "internal/kdf"},
 	"policy":                           {"claims", "policy/internal/"},
-	"prt":                              {"claims", "internal/wire", "internal/kdf", "internal/secret"},
+	"prt":                              {"claims", "internal/wire", "internal/kdf", "internal/secret", "internal/strictjson"},
 	"broker":                           {"prt", "tpm", "claims", "policy", "internal/", "broker/internal/"},
 	"broker/storetest":                 {"broker"},
 	"broker/entratest":                 {"policy", "claims", "claims/verify", "internal/wire", "internal/kdf", "broker/entratest/internal/"},
@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/wire":                    {},
 	"internal/kdf":                     {},
 	"internal/secret":                  {},
+	"internal/strictjson":              {},
 	"internal/aadsts":                  {},
 }
 

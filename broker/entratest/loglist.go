@@ -1,0 +1,53 @@
+package entratest
+
+import "sync"
+
+// signInLog keeps the last entries in a ring.
+type signInLog struct {
+	mu   sync.Mutex // guards the ring
+	ring []SignIn
+	next int64 // sequence number of the next entry, from 1
+}
+
+func newSignInLog(size int) *signInLog {
+	return &signInLog{ring: make([]SignIn, 0, min(size, 64)), next: 1}
+}
+
+func (l *signInLog) add(e SignIn, limit int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.Seq = l.next
+	l.next++
+	if len(l.ring) < limit {
+		l.ring = append(l.ring, e)
+		return
+	}
+	l.ring[int((e.Seq-1)%int64(limit))] = e
+}
+
+// restore fills an empty log.
+func (l *signInLog) restore(list []SignIn, limit int) {
+	if len(list) > limit {
+		list = list[len(list)-limit:]
+	}
+	if len(list) == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.next = list[0].Seq
+	l.mu.Unlock()
+	for _, e := range list {
+		l.add(e, limit)
+	}
+}
+
+func (l *signInLog) all() []SignIn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := int64(len(l.ring))
+	out := make([]SignIn, 0, n)
+	for seq := l.next - n; seq < l.next; seq++ {
+		out = append(out, l.ring[int((seq-1)%n)])
+	}
+	return out
+}

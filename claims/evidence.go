@@ -1,0 +1,164 @@
+package claims
+
+import (
+	"fmt"
+	"time"
+)
+
+// An Answer is Yes, No or Unknown. The zero value is Unknown: what a token
+// does not say is not No.
+type Answer uint8
+
+const (
+	Unknown Answer = iota
+	No
+	Yes
+)
+
+var answers = [...]string{"unknown", "no", "yes"}
+
+func (a Answer) String() string {
+	if int(a) < len(answers) {
+		return answers[a]
+	}
+	return fmt.Sprintf("Answer(%d)", uint8(a))
+}
+
+// MarshalText returns "yes", "no" or "unknown".
+func (a Answer) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; anything else is Unknown.
+func (a *Answer) UnmarshalText(text []byte) error {
+	*a = Unknown
+	for i, s := range answers {
+		if s == string(text) {
+			*a = Answer(i)
+		}
+	}
+	return nil
+}
+
+// A Source says where evidence comes from.
+type Source string
+
+const (
+	SourceNone        Source = ""              // there is no evidence
+	SourceIDToken     Source = "id_token"      // a sign-in: its time is the time of the authentication
+	SourceAccessToken Source = "access_token"  // a token for a resource
+	SourcePRT         Source = "prt"           // the id_token of a PRT issuance
+	SourceRenewal     Source = "prt_renewal"   // a plain renewal: it proves nothing anew
+	SourceHello       Source = "hello"         // a Hello key signed: two factors in one gesture
+	SourceRefresh     Source = "refresh_token" // inherited from the refresh token that became a PRT
+	SourceCertificate Source = "certificate"   // a user certificate signed
+)
+
+// Evidence is what is known about how a sign-in was authenticated. The zero
+// value knows nothing. It is a value: pass it by value, merge it with
+// [Evidence.Merge], and never mix the evidence of two PRTs.
+type Evidence struct {
+	// MFA says whether multi-factor authentication was done.
+	MFA Answer `json:"mfa"`
+	// Methods are the methods and marks that were named; 0 when none were.
+	Methods Methods `json:"methods,omitzero"`
+	// At is when MFA was proven. Zero when MFA is not Yes or the time is not
+	// known.
+	At time.Time `json:"at,omitzero"`
+	// AuthTime is when the user last authenticated by any factor. Zero when it
+	// is not known.
+	AuthTime time.Time `json:"auth_time,omitzero"`
+	// Source is where MFA and Methods come from.
+	Source Source `json:"source,omitempty"`
+	// TokenID names the token they come from (its uti claim); empty when it
+	// has none.
+	TokenID string `json:"token_id,omitempty"`
+	// DeviceID is the device that the token names, lower case; empty when it
+	// names none.
+	DeviceID string `json:"device_id,omitempty"`
+}
+
+// Fresh says whether MFA was proven no longer ago than maxAge, as a sign-in
+// frequency asks: Yes, No when there was none or it is older, Unknown when it
+// is not known whether or when. A time up to five minutes in the future is
+// fresh, for clocks differ; one further away is Unknown.
+func (e Evidence) Fresh(maxAge time.Duration, now time.Time) Answer {
+	switch {
+	case e.MFA != Yes:
+		return e.MFA
+	case e.At.IsZero():
+		return Unknown
+	}
+	age := now.Sub(e.At)
+	switch {
+	case age < -5*time.Minute:
+		return Unknown
+	case age <= maxAge:
+		return Yes
+	}
+	return No
+}
+
+// Merge returns what is known after newer was learnt about the same PRT or
+// session:
+//
+//   - a token without amr says nothing: what was known stays;
+//   - a renewal without a credential may say whether, never when or how: when
+//     it agrees, everything stays;
+//   - evidence that agrees and tells neither a time nor another method, as most
+//     tokens do, changes nothing: amr is coarser than what is known;
+//   - other evidence replaces MFA, Methods and Source; a time that it does not
+//     tell stays, if MFA stays Yes;
+//   - times do not go back, and older evidence changes nothing that is known.
+func (e Evidence) Merge(newer Evidence) Evidence {
+	out := e
+	if newer.DeviceID != "" {
+		out.DeviceID = newer.DeviceID
+	}
+	renewal := newer.Source == SourceRenewal
+	if !renewal {
+		out.AuthTime = later(e.AuthTime, newer.AuthTime)
+	}
+	if newer.MFA == Unknown || older(newer, e) || newer.MFA == e.MFA && (renewal || !newer.adds(e)) {
+		return out
+	}
+	out.MFA, out.Methods = newer.MFA, newer.Methods
+	out.Source, out.TokenID = newer.Source, newer.TokenID
+	switch {
+	case newer.MFA == No:
+		out.At = time.Time{}
+	case !renewal:
+		out.At = later(e.At, newer.At)
+	}
+	return out
+}
+
+// adds reports whether e tells a time or a method beyond what known does.
+func (e Evidence) adds(known Evidence) bool {
+	return e.At.After(known.At) || e.Methods.Modes()&^known.Methods != 0
+}
+
+// older reports whether a was authenticated before b, as far as both say.
+func older(a, b Evidence) bool {
+	return b.MFA != Unknown && !a.AuthTime.IsZero() && a.AuthTime.Before(b.AuthTime)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// String describes the evidence in one line, for logs and status.
+func (e Evidence) String() string {
+	s := "MFA " + e.MFA.String()
+	if m := e.Methods.String(); m != "" {
+		s += " by " + m
+	}
+	if !e.At.IsZero() {
+		s += " at " + e.At.UTC().Format(time.RFC3339)
+	}
+	if e.Source != SourceNone {
+		s += " from " + string(e.Source)
+	}
+	return s
+}
