@@ -358,6 +358,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
+	from := provenanceOf(cred, t, b.cfg.Now()) // before the registration, which takes its time
 	if _, err := b.register(ctx, op, rr, t); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
@@ -366,6 +367,6 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if p, ok := cred.(Password); ok {
 		grant = prt.PasswordGrant{Username: p.Username, Password: prt.NewSecret(p.Password)}
 	}
-	res, err := b.issue(ctx, op, grant, provenanceOf(cred, t, b.cfg.Now()), Account{})
+	res, err := b.issue(ctx, op, grant, from, Account{})
 	return res, opError(op, err)
 }

@@ -31,7 +31,7 @@ const (
 	CodeUnknownRole  Code = "unknown-role"   // a role that is not a known template id
 	CodeAuthoring    Code = "authoring"      // what Entra would refuse to save
 	CodeTemplate     Code = "template"       // a policy without state: taken for enabled
-	CodeDuplicate    Code = "duplicate"      // an id that was there before; the first one counts
+	CodeDuplicate    Code = "duplicate"      // an id that was there before
 	CodeUnknownThing Code = "unknown-object" // an object that is neither policy nor location nor strength
 	CodeHostBits     Code = "host-bits"      // a CIDR with bits behind its mask, which are cleared
 )

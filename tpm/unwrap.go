@@ -74,7 +74,6 @@ func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) 
 		if err != nil {
 			return nil, err
 		}
-		defer rsp.clear()
 		sensitive, err := k.sessionSensitive(rsp.params)
 		rsp.clear()
 		if err != nil {

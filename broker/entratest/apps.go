@@ -14,6 +14,7 @@ import (
 type app struct {
 	App
 	id       string // lower-case client id
+	own      bool   // of the tenant, not built in
 	policyID string // what Conditional Access knows it as
 	anyScope bool   // a resource that knows scopes beyond Exposes
 	noDevice bool   // exempt from device grants: what a device needs before it is one
@@ -31,7 +32,7 @@ func (t *tenant) addApp(r *random, o any) error {
 	a := &app{}
 	switch o := o.(type) {
 	case App:
-		a.App = o
+		a.App, a.own = o, true
 	case builtin:
 		a.App, a.policyID, a.anyScope, a.noDevice = o.App, o.policyID, o.anyScope, o.noDevice
 	}

@@ -13,10 +13,12 @@ import (
 //	b, err := broker.New(ctx, broker.Config{Now: clock.Now, …})
 //	clock.Advance(4 * time.Hour)
 //
-// A nil Clock is the real time; it cannot be advanced.
+// A nil Clock is the real time; it cannot be advanced. [NewRunningClock] makes
+// one that can and yet does not stand still.
 type Clock struct {
-	mu  sync.Mutex // guards now
-	now time.Time
+	mu   sync.Mutex // guards now
+	now  time.Time
+	real time.Time // when a running clock showed now; zero: the clock stands still
 }
 
 // NewClock returns a clock that shows start; the zero time means a fixed
@@ -28,6 +30,12 @@ func NewClock(start time.Time) *Clock {
 	return &Clock{now: start}
 }
 
+// NewRunningClock returns a clock that shows start and runs with the real time
+// from there on. Advance moves it on top of that.
+func NewRunningClock(start time.Time) *Clock {
+	return &Clock{now: start.Round(0), real: time.Now()}
+}
+
 // Now returns the time that the clock shows.
 func (c *Clock) Now() time.Time {
 	if c == nil {
@@ -35,7 +43,35 @@ func (c *Clock) Now() time.Time {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.real.IsZero() {
+		return c.now.Add(time.Since(c.real))
+	}
 	return c.now
+}
+
+// ahead is how far a running clock is ahead of the real time, in seconds.
+func (c *Clock) ahead() int64 {
+	if c == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.real.IsZero() {
+		return 0
+	}
+	return int64(c.now.Sub(c.real).Round(time.Second) / time.Second)
+}
+
+// setAhead sets that distance; a clock that stands still is left alone.
+func (c *Clock) setAhead(seconds int64) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.real.IsZero() {
+		c.now = c.real.Round(0).Add(time.Duration(seconds) * time.Second)
+	}
 }
 
 // Advance moves the clock; a negative d moves it back. It panics on a nil

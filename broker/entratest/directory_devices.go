@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"crypto/rsa"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,6 +32,19 @@ func (d *directory) addDevice(dev *device) error {
 		d.owned[dev.owner]++
 	}
 	d.devices[dev.id] = dev
+	return nil
+}
+
+// deviceByKey returns the owner's device with that device key; nil when there
+// is none.
+func (d *directory) deviceByKey(owner string, key *rsa.PublicKey) *device {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, dev := range d.devices {
+		if dev.owner == owner && dev.pub != nil && dev.pub.Equal(key) {
+			return dev
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -61,6 +62,18 @@ func (f *flowTable) redeem(id string, expires int64, now time.Time) bool {
 	}
 	f.redeemed[id] = expires
 	return true
+}
+
+func (f *flowTable) redeemedCodes() map[string]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.redeemed)
+}
+
+func (f *flowTable) restoreRedeemed(codes map[string]int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.Copy(f.redeemed, codes)
 }
 
 // deviceLogin is a device code on its way.

@@ -19,7 +19,7 @@ func (s *Server) passwordGrant(r *request) (any, error) {
 			return nil, invalidRequest(900144, "The request body must contain the following parameter: '%s'.", p)
 		}
 	}
-	if r.tenant == nil && !strings.EqualFold(r.path["tenant"], "organizations") {
+	if r.v2 && r.tenant == nil && !strings.EqualFold(r.path["tenant"], "organizations") {
 		return nil, invalidRequest(9001023, "The grant type is not supported over the /common or /consumers endpoints. Please use the /organizations or tenant-specific endpoint.")
 	}
 	u, err := s.checkPassword(r.tenant, name, password)

@@ -25,6 +25,22 @@ func (l *signInLog) add(e SignIn, limit int) {
 	l.ring[int((e.Seq-1)%int64(limit))] = e
 }
 
+// restore fills an empty log.
+func (l *signInLog) restore(list []SignIn, limit int) {
+	if len(list) > limit {
+		list = list[len(list)-limit:]
+	}
+	if len(list) == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.next = list[0].Seq
+	l.mu.Unlock()
+	for _, e := range list {
+		l.add(e, limit)
+	}
+}
+
 func (l *signInLog) all() []SignIn {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -80,6 +80,12 @@ type Options struct {
 	SignInLog int
 	// Faults are installed from the start; see [Server.AddFault].
 	Faults []Fault
+
+	// State continues an earlier server; see [Server.State]. It replaces what
+	// above describes tenants and their users, groups and apps, and the seed.
+	// Policies replace those of its first tenant unless they are nil. Nil: a
+	// new server.
+	State []byte
 }
 
 // Tenant describes one more tenant. Its fields mean what those of the same

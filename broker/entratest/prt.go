@@ -244,6 +244,7 @@ func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
 		end = min(end, p.Session.Ends)
 	}
 	p.Issued, p.Expires = now.Unix(), end
+	s.prts.add(p)
 	return s.box.Seal(kindPRT, p), end - now.Unix()
 }
 

@@ -29,6 +29,19 @@ func (r *random) Read(p []byte) (int, error) {
 	return r.src.Read(p)
 }
 
+// state is what restore takes.
+func (r *random) state() ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.src.MarshalBinary()
+}
+
+func (r *random) restore(state []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.src.UnmarshalBinary(state)
+}
+
 func (r *random) bytes(n int) []byte {
 	b := make([]byte, n)
 	_, _ = r.Read(b) // ChaCha8 does not fail

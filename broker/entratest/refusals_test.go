@@ -113,7 +113,7 @@ var tokenRefusals = []refusal{
 		return c.payroll()
 	}},
 	{"password on common", 9001023, "invalid_request", "", func(c *tc, _ *entratest.Clock) *reply {
-		return c.form("/common/oauth2/token", append([]string{"grant_type", "password", "client_id", payrollID}, alicePassword(c)...)...)
+		return c.form("/common/oauth2/v2.0/token", append([]string{"grant_type", "password", "client_id", payrollID}, alicePassword(c)...)...)
 	}},
 	{"wrong password", 50126, "", "", func(c *tc, _ *entratest.Clock) *reply {
 		return c.token("grant_type", "password", "client_id", payrollID, "username", "alice@"+c.s.Domain(), "password", "wrong")

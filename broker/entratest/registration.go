@@ -116,6 +116,7 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 	}
 	dev := s.newDevice(u.tenant, in, pub, transport)
 	dev.owner = u.id
+	s.reuse(dev, in.Attributes)
 	if c.has("mfa") {
 		dev.methods, dev.mfaTime = claims.MarkMFA, s.Now()
 	}
@@ -142,6 +143,18 @@ func (s *Server) mayRegister(r *request, c *bearerClaims, u *user) error {
 		return drsFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").because("%v", err)
 	}
 	return nil
+}
+
+// reuse gives a device that asks for it (ReuseDevice) the object that it has
+// already: the one of the same owner and device key. A client whose reply was
+// lost then leaves no second object behind.
+func (s *Server) reuse(dev *device, attributes map[string]json.RawMessage) {
+	if !strings.EqualFold(strings.Trim(string(attributes["ReuseDevice"]), `"`), "true") {
+		return
+	}
+	if old := s.dir.deviceByKey(dev.owner, dev.pub); old != nil {
+		dev.id, dev.objectID = old.id, old.objectID
+	}
 }
 
 // parseJoin checks a join request and returns the device key and the transport

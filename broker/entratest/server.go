@@ -27,6 +27,7 @@ type Server struct {
 	keys   serverKeys
 	faults *faultList
 	log    *signInLog
+	prts   *prtList
 	routes []route
 
 	dir  *directory
@@ -48,11 +49,20 @@ type Server struct {
 // NewServer starts a server on a loopback port. It panics when Options
 // contradict themselves or no port can be had, as httptest does. Close it.
 func NewServer(o Options) *Server {
-	s, err := newServer(o)
+	s, err := Start(o)
 	if err != nil {
-		panic("entratest: " + err.Error())
+		panic(err.Error())
 	}
 	return s
+}
+
+// Start is NewServer for programs: what is wrong with the options is an error.
+func Start(o Options) (*Server, error) {
+	s, err := newServer(o)
+	if err != nil {
+		return nil, fmt.Errorf("entratest: %w", err)
+	}
+	return s, nil
 }
 
 // TB is what [NewTB] needs of a [testing.TB].
@@ -93,6 +103,13 @@ func NewTB(tb TB, o Options) *Server {
 }
 
 func newServer(o Options) (*Server, error) {
+	st, err := readState(o.State)
+	if err != nil {
+		return nil, err
+	}
+	if st != nil {
+		o = st.options(o)
+	}
 	o = o.withDefaults()
 	r := newRandom(o.Seed)
 	s := &Server{
@@ -103,6 +120,7 @@ func newServer(o Options) (*Server, error) {
 		keys:   newServerKeys(),
 		faults: newFaultList(o.Faults),
 		log:    newSignInLog(o.SignInLog),
+		prts:   newPRTList(),
 		flow:   newFlowTable(),
 		done:   make(chan struct{}),
 	}
@@ -112,7 +130,12 @@ func newServer(o Options) (*Server, error) {
 	}
 	s.dir = dir
 	s.routes = s.newRoutes()
-	if s.tlsCA, err = newTLSAuthority(s.hosts()); err != nil {
+	if st == nil {
+		s.tlsCA, err = newTLSAuthority(s.hosts())
+	} else if err = s.restore(st); err == nil {
+		s.tlsCA, err = st.authority(s.hosts())
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := s.listen(); err != nil {
@@ -165,8 +188,9 @@ func (s *Server) Close() {
 }
 
 // CA returns the PEM certificate of the authority that signed the server's
-// certificates. It is made anew by every server, and its private key never
-// leaves the process: trusting it elsewhere trusts nobody else.
+// certificates. It is made anew by every server that is not given a State, and
+// its private key leaves the process in [Server.State] alone: trusting it
+// elsewhere trusts nobody else.
 func (s *Server) CA() []byte { return s.tlsCA.pem }
 
 // CertPool returns a pool that holds [Server.CA] alone.

@@ -165,6 +165,16 @@ func (s *Server) showMessage(w http.ResponseWriter, _ *request, title, text stri
 	p.Write(w, http.StatusOK)
 }
 
+// nativeClient is the page behind the redirect URI of desktop programs, which
+// take the code from the address of their web view.
+func (s *Server) nativeClient(w http.ResponseWriter, r *request) {
+	if code := r.URL.Query().Get("error"); code != "" {
+		s.showMessage(w, r, "Sign-in failed", "The program that asked for the sign-in was told: "+clip(code)+".")
+		return
+	}
+	s.showMessage(w, r, "Back to the program", "The program takes over from here. You may close this window.")
+}
+
 func (s *Server) showUserCode(w http.ResponseWriter, _ *request, code string, wrong int) {
 	p := pages.Page{Name: "usercode", Title: "Enter code", Username: code, Action: "/common/oauth2/deviceauth",
 		Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedRemoteConnect"}}

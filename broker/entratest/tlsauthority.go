@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"time"
@@ -16,16 +18,19 @@ import (
 // tlsAuthority signs the server's TLS certificate. Its key is random whatever
 // the seed: it speaks for the real host names, so nobody may know it.
 type tlsAuthority struct {
-	pem  []byte
-	leaf tls.Certificate
+	der, pem []byte // of the authority
+	key      crypto.Signer
+	leaf     tls.Certificate
 }
 
-func newTLSAuthority(hosts []string) (*tlsAuthority, error) {
-	// The virtual clock may show any year, and the TLS stacks of clients the
-	// real one: be valid in both.
-	notBefore := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	notAfter := time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC)
+// The virtual clock may show any year, and the TLS stacks of clients the real
+// one: certificates are valid in both.
+var (
+	tlsNotBefore = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	tlsNotAfter  = time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC)
+)
 
+func newTLSAuthority(hosts []string) (*tlsAuthority, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -33,8 +38,8 @@ func newTLSAuthority(hosts []string) (*tlsAuthority, error) {
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "entratest, for tests only"},
-		NotBefore:             notBefore,
-		NotAfter:              notAfter,
+		NotBefore:             tlsNotBefore,
+		NotAfter:              tlsNotAfter,
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		MaxPathLenZero:        true,
@@ -44,10 +49,19 @@ func newTLSAuthority(hosts []string) (*tlsAuthority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ca, err = x509.ParseCertificate(caDER); err != nil {
+	return tlsAuthorityFrom(caDER, caKey, hosts)
+}
+
+// tlsAuthorityFrom makes a server certificate under an authority.
+func tlsAuthorityFrom(caDER []byte, caKey any, hosts []string) (*tlsAuthority, error) {
+	signer, ok := caKey.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("the TLS authority has no signing key")
+	}
+	ca, err := x509.ParseCertificate(caDER)
+	if err != nil {
 		return nil, err
 	}
-
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -55,17 +69,19 @@ func newTLSAuthority(hosts []string) (*tlsAuthority, error) {
 	leafDER, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: hosts[0]},
-		NotBefore:    notBefore,
-		NotAfter:     notAfter,
+		NotBefore:    tlsNotBefore,
+		NotAfter:     tlsNotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:     append([]string{"localhost"}, hosts...),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}, ca, key.Public(), caKey)
+	}, ca, key.Public(), signer)
 	if err != nil {
 		return nil, err
 	}
 	return &tlsAuthority{
+		der:  caDER,
+		key:  signer,
 		pem:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
 		leaf: tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key},
 	}, nil

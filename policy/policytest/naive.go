@@ -418,6 +418,9 @@ func (n *naive) due(s *policy.SessionControls) policy.ControlKind {
 	if s == nil || s.SignInFrequency == nil || !s.SignInFrequency.IsEnabled {
 		return policy.NoControl
 	}
+	if n.in.Background && n.in.ClientApp == policy.Browser {
+		return policy.NoControl
+	}
 	f := s.SignInFrequency
 	limit := 5 * time.Minute
 	if !strings.EqualFold(f.Interval, "everyTime") {

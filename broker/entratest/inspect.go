@@ -1,0 +1,160 @@
+package entratest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// UserStatus is what the directory tells of a user.
+type UserStatus struct {
+	ID, Username, Name string
+	Password           string // in the clear: the user is not a real one
+	Methods            []string
+	HelloKeys          []HelloKey
+	Groups             []string // names, transitive
+	Guest              bool
+	Disabled           bool
+	PasswordExpired    bool
+	LockedUntil        time.Time // zero: not locked
+	UserRisk           string    // none, low, medium, high
+	SignInRisk         string
+	NumberPrompt       bool // a prompt of the authenticator app waits; see Server.AnswerNumberMatch
+}
+
+// HelloKey is a registered Windows Hello for Business key.
+type HelloKey struct {
+	ID       string // the service's id of the key
+	DeviceID string
+	Created  time.Time
+}
+
+// Users returns the users of all tenants, by name.
+func (s *Server) Users() []UserStatus {
+	now := s.Now()
+	s.dir.mu.RLock()
+	list := make([]*user, 0, len(s.dir.users))
+	groups := make(map[string][]string)
+	for _, u := range s.dir.users {
+		list = append(list, u)
+		for _, id := range u.tenant.transitiveGroups(u.id) {
+			if g := u.tenant.groups[id]; g != nil {
+				groups[u.id] = append(groups[u.id], g.name)
+			}
+		}
+	}
+	s.dir.mu.RUnlock()
+	slices.SortFunc(list, func(a, b *user) int { return strings.Compare(a.upn, b.upn) })
+	out := make([]UserStatus, 0, len(list))
+	for _, u := range list {
+		st := u.status()
+		st.Groups = groups[u.id]
+		slices.Sort(st.Groups)
+		st.NumberPrompt = s.flow.promptWaits(u.id, now)
+		out = append(out, st)
+	}
+	return out
+}
+
+func (u *user) status() UserStatus {
+	st := UserStatus{
+		ID: u.id, Username: u.upn, Name: u.name, Password: u.password, Guest: u.guest, Disabled: u.disabled,
+		PasswordExpired: u.passwordExpired, LockedUntil: u.lockedUntil,
+		UserRisk: orNone(u.userRisk), SignInRisk: orNone(u.signInRisk),
+	}
+	has := func(on bool, name string) {
+		if on {
+			st.Methods = append(st.Methods, name)
+		}
+	}
+	has(u.password != "", "password")
+	has(u.totp != nil, "one-time code")
+	has(u.numberMatch, "number match")
+	has(len(u.passkeys) > 0, "passkey")
+	has(u.accessPass != nil, "temporary access pass")
+	has(len(u.hello) > 0, "Windows Hello")
+	for _, k := range u.hello {
+		st.HelloKeys = append(st.HelloKeys, HelloKey{k.id, k.deviceID, k.created})
+	}
+	return st
+}
+
+func orNone(risk string) string {
+	if risk == "" {
+		return "none"
+	}
+	return risk
+}
+
+// OneTimeCode is what the user's authenticator app shows now, and until when.
+func (s *Server) OneTimeCode(username string) (code string, until time.Time, err error) {
+	u := s.dir.user(s.dir.qualify(username))
+	if u == nil {
+		return "", time.Time{}, fmt.Errorf("%w: %s", errNoUser, username)
+	}
+	if u.totp == nil {
+		return "", time.Time{}, errors.New("entratest: the user has no authenticator app with codes")
+	}
+	step := uint64(s.Now().Unix()) / totpStep
+	return totpCode(u.totp, step), time.Unix(int64(step+1)*totpStep, 0).UTC(), nil
+}
+
+// AppName is the name of an application, found by its client id in any tenant;
+// an unknown one is its id.
+func (s *Server) AppName(id string) string {
+	for _, t := range s.dir.allTenants() {
+		if a := s.dir.app(t, id); a != nil {
+			return a.Name
+		}
+	}
+	return id
+}
+
+// Policies is the Conditional Access export of the first tenant, as it was
+// given; nil without policies.
+func (s *Server) Policies() json.RawMessage {
+	if rules := s.dir.accessRules(s.dir.home()); rules != nil {
+		return slices.Clone(rules.raw)
+	}
+	return nil
+}
+
+// PolicyNames lists the names of the policies of the first tenant with their
+// states, where it is not enabled.
+func (s *Server) PolicyNames() []string {
+	rules := s.dir.accessRules(s.dir.home())
+	if rules == nil {
+		return nil
+	}
+	var names []string
+	for _, p := range rules.bundle.Policies {
+		name := p.DisplayName
+		if name == "" {
+			name = p.ID
+		}
+		switch p.State {
+		case "enabled":
+		case "enabledForReportingButNotEnforced":
+			name += " (report-only)"
+		default:
+			name += " (" + string(p.State) + ")"
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// promptWaits reports whether the user's authenticator app shows a prompt.
+func (f *flowTable) promptWaits(user string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.prompts {
+		if p.user == user && p.state == loginPending && p.expires >= now.Unix() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,64 @@
+package entratest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+func TestPRTs(t *testing.T) {
+	c, clock := start(t)
+	require.Empty(t, c.s.PRTs())
+	c.join("alice", 0)
+	born := c.s.Now()
+	c.passwordPRT("alice")
+
+	list := c.s.PRTs()
+	require.Len(t, list, 1)
+	p := list[0]
+	require.Equal(t, "alice@contoso.example", p.Username)
+	require.Equal(t, c.s.Devices()[0].ID, p.DeviceID)
+	require.Equal(t, "password", p.BornOf)
+	require.False(t, p.MFA)
+	require.Zero(t, p.ErrorCode, p.Error)
+	require.WithinDuration(t, born, p.Born, 0)
+	require.WithinDuration(t, born.Add(14*24*time.Hour), p.Expires, 0)
+
+	require.NoError(t, c.s.DisableDevice(p.DeviceID))
+	require.Equal(t, 135011, c.s.PRTs()[0].ErrorCode)
+	require.NoError(t, c.s.EnableDevice(p.DeviceID))
+	require.NoError(t, c.s.ChangePassword("alice", "another"))
+	require.Equal(t, 50173, c.s.PRTs()[0].ErrorCode)
+	clock.Advance(15 * 24 * time.Hour)
+	require.Equal(t, 700082, c.s.PRTs()[0].ErrorCode)
+}
+
+func TestRunningClock(t *testing.T) {
+	c := entratest.NewRunningClock(time.Now().Add(-time.Hour))
+	require.InDelta(t, 3600, time.Since(c.Now()).Seconds(), 5)
+	before := c.Now()
+	require.Eventually(t, func() bool { return c.Now().After(before) }, 5*time.Second, time.Millisecond)
+	c.Advance(2 * time.Hour)
+	require.InDelta(t, -3600, time.Since(c.Now()).Seconds(), 5)
+}
+
+func TestUsers(t *testing.T) {
+	c, clock := start(t)
+	users := c.s.Users()
+	require.NotEmpty(t, users)
+	require.Equal(t, "alice@contoso.example", users[0].Username)
+	require.Contains(t, users[0].Methods, "password")
+	require.Equal(t, "none", users[0].UserRisk)
+
+	code, until, err := c.s.OneTimeCode("alice")
+	require.NoError(t, err)
+	require.Len(t, code, 6)
+	require.True(t, until.After(clock.Now()))
+	_, _, err = c.s.OneTimeCode("nobody")
+	require.Error(t, err)
+	require.Equal(t, "Microsoft Graph", c.s.AppName("00000003-0000-0000-c000-000000000000"))
+	require.Equal(t, "unknown", c.s.AppName("unknown"))
+}

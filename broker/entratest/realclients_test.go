@@ -1,0 +1,24 @@
+package entratest_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What the suite in internal/interop found by running clients of others, held
+// here without them.
+
+// roadtx signs in with a password at the v1 endpoint under /common; only the
+// v2.0 endpoint refuses the grant there (Microsoft identity platform, "OAuth
+// 2.0 Resource Owner Password Credentials": /common is not supported).
+func TestPasswordGrantUnderCommon(t *testing.T) {
+	c, _ := start(t)
+	form := []string{"grant_type", "password", "client_id", payrollID, "username", "alice@contoso.example", "password", password}
+	r := c.form("/common/oauth2/token", append(form, "resource", payrollID)...)
+	require.Equal(t, 200, r.status, "%s", r.body)
+	r = c.form("/common/oauth2/v2.0/token", append(form, "scope", payrollID+"/.default")...)
+	require.Equal(t, 9001023, r.code(), "%s", r.body)
+	r = c.form("/organizations/oauth2/v2.0/token", append(form, "scope", payrollID+"/.default")...)
+	require.Equal(t, 200, r.status, "%s", r.body)
+}

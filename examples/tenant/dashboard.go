@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"html/template"
+	"io/fs"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+//go:embed web
+var web embed.FS
+
+// contentPolicy lets the page use its own two files and nothing else.
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// dashboard is the page of the tenant. It is served on loopback alone, under a
+// loopback name alone, and takes changes from its own pages alone: a page of
+// somebody else's, opened in the same browser, can neither read nor press.
+type dashboard struct {
+	srv   *entratest.Server
+	clock *entratest.Clock
+	env   []variable
+	port  string
+	page  *template.Template
+	mux   *http.ServeMux
+
+	mu     sync.Mutex // guards notes
+	notes  []note     // what was done here, oldest first
+	serial int        // of the last note
+}
+
+// note is one thing done on the dashboard.
+type note struct {
+	Serial int
+	After  int64     // sequence number of the sign-in before it
+	Time   time.Time // of the tenant's clock
+	Text   string
+	Failed bool
+}
+
+const keptNotes = 200
+
+func newDashboard(srv *entratest.Server, clock *entratest.Clock, env []variable, addr string) *dashboard {
+	_, port, _ := net.SplitHostPort(addr)
+	d := &dashboard{srv: srv, clock: clock, env: env, port: port, mux: http.NewServeMux()}
+	d.page = template.Must(template.New("").Funcs(pageFuncs).ParseFS(web, "web/*.html"))
+	static, err := fs.Sub(web, "web")
+	if err != nil {
+		panic(err) // the directory is embedded
+	}
+	files := http.FileServerFS(static)
+	for _, name := range []string{"style.css", "live.js", "icon.svg"} {
+		d.mux.Handle("GET /"+name, files)
+	}
+	d.mux.HandleFunc("GET /{$}", d.show("page.html"))
+	d.mux.HandleFunc("GET /live", d.show("live.html"))
+	d.mux.HandleFunc("GET /state.json", d.showJSON)
+	d.mux.HandleFunc("POST /do/{event}", d.do)
+	return d
+}
+
+func (d *dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if why := d.refuse(r); why != "" {
+		http.Error(w, "tenant: "+why, http.StatusForbidden)
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
+
+// refuse says why a request is not answered. The name check defeats DNS
+// rebinding; the origin check, forged requests. Programs send neither Origin
+// nor Sec-Fetch-Site and are let in: they run on this machine already.
+func (d *dashboard) refuse(r *http.Request) string {
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if host, _, err := net.SplitHostPort(addr.String()); err != nil || !isLoopbackName(host) {
+			return "the dashboard is served on loopback alone"
+		}
+	}
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil || port != d.port || !isLoopbackName(strings.Trim(host, "[]")) {
+		return "the dashboard answers to a loopback name alone"
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	if site == "cross-site" || site == "same-site" {
+		if r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
+			return "" // a link to the page
+		}
+		return "another site's page asked for this"
+	}
+	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
+		return "another origin asked for this"
+	}
+	return ""
+}
+
+func (d *dashboard) show(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var buf bytes.Buffer
+		if err := d.page.ExecuteTemplate(&buf, name, d.view(r.URL.Query().Get("q"))); err != nil {
+			http.Error(w, "tenant: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+		_, _ = w.Write(buf.Bytes())
+	}
+}
+
+// state is the page for programs.
+type state struct {
+	Domain   string                 `json:"domain"`
+	TenantID string                 `json:"tenantId"`
+	Now      time.Time              `json:"now"`
+	Users    []entratest.UserStatus `json:"users"`
+	Devices  []entratest.Device     `json:"devices"`
+	PRTs     []entratest.PRTStatus  `json:"prts"`
+	SignIns  []entratest.SignIn     `json:"signIns"`
+}
+
+func (d *dashboard) showJSON(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_ = json.NewEncoder(w).Encode(state{ // a client that hung up needs no answer
+		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Users: d.srv.Users(),
+		Devices: d.srv.Devices(), PRTs: d.srv.PRTs(), SignIns: d.srv.SignIns(),
+	})
+}
+
+// do carries out an event and shows the page again.
+func (d *dashboard) do(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "tenant: the form cannot be read", http.StatusBadRequest)
+		return
+	}
+	e, ok := events[r.PathValue("event")]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	text, err := e(d, r.PostForm)
+	d.note(text, err)
+	if err != nil && r.Header.Get("Sec-Fetch-Mode") == "" { // a program
+		http.Error(w, "tenant: "+err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	to := "/"
+	if q := r.PostForm.Get("q"); q != "" {
+		to += "?q=" + template.URLQueryEscaper(q)
+	}
+	if at := r.PostForm.Get("at"); at != "" && strings.Trim(at, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
+		to += "#" + at
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+func (d *dashboard) note(text string, err error) {
+	n := note{Time: d.srv.Now(), Text: text}
+	if err != nil {
+		n.Text, n.Failed = strings.TrimPrefix(err.Error(), "entratest: "), true
+	}
+	if log := d.srv.SignIns(); len(log) > 0 {
+		n.After = log[len(log)-1].Seq
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.serial++
+	n.Serial = d.serial
+	d.notes = append(d.notes, n)
+	if len(d.notes) > keptNotes {
+		d.notes = d.notes[len(d.notes)-keptNotes:]
+	}
+}

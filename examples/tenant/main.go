@@ -1,0 +1,89 @@
+// Command tenant runs an emulated Entra ID tenant that unmodified clients use.
+//
+//	go run ./examples/tenant
+//
+// It starts the emulator of package entratest behind an HTTP CONNECT proxy and
+// prints the environment that points a client at it:
+//
+//	export HTTPS_PROXY=http://127.0.0.1:8470
+//	export SSL_CERT_FILE=/tmp/…/ca.pem
+//
+// A shell with that environment signs in at login.microsoftonline.com and never
+// leaves this machine: the proxy knows the emulated hosts and no others, and
+// the certificate authority was made for this tenant and is trusted nowhere
+// else. The dashboard, on a loopback address, shows users, devices, PRTs with
+// their MFA claim, and the sign-in log; it revokes, disables, deletes, and moves
+// the clock.
+//
+// The state is in memory. With -data FILE it is kept there, with the keys and
+// passwords of the emulated tenant, readable by its owner only.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "tenant:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parseOptions(args, stderr)
+	if err != nil {
+		return err
+	}
+	t, err := start(o, stderr)
+	if err != nil {
+		return err
+	}
+	t.announce(stdout)
+	<-ctx.Done()
+	return t.close()
+}
+
+// options are the flags. The zero value of each is what its flag says.
+type options struct {
+	proxy     string
+	dashboard string
+	domain    string
+	policies  string
+	data      string
+	caFile    string
+	clock     string
+	seed      uint64
+	verbose   bool
+}
+
+func parseOptions(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("tenant", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.proxy, "proxy", "127.0.0.1:8470", "loopback `address` of the CONNECT proxy; port 0 takes a free one")
+	flags.StringVar(&o.dashboard, "dashboard", "127.0.0.1:8471", "loopback `address` of the dashboard; port 0 takes a free one")
+	flags.StringVar(&o.domain, "domain", "contoso.example", "verified `domain` of a new tenant")
+	flags.StringVar(&o.policies, "policies", "", "`file` with Conditional Access policies as Microsoft Graph exports them")
+	flags.StringVar(&o.data, "data", "", "`file` that keeps the state; without it the state is in memory")
+	flags.StringVar(&o.caFile, "ca", "", "`file` to write the certificate authority to; the default is beside -data or in a temporary directory")
+	flags.StringVar(&o.clock, "clock", "", "`time` (RFC 3339) at which the tenant's clock starts to run; the default is now")
+	flags.Uint64Var(&o.seed, "seed", 0, "seed of a new tenant's identifiers; 0 takes a random one")
+	flags.BoolVar(&o.verbose, "v", false, "log what clients do wrong")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return o, nil
+}

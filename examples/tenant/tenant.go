@@ -1,0 +1,190 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+// tenant is the running program.
+type tenant struct {
+	o     options
+	srv   *entratest.Server
+	clock *entratest.Clock
+	logf  func(format string, args ...any)
+
+	proxy     *proxy
+	proxyLn   net.Listener
+	dashLn    net.Listener
+	servers   []*http.Server
+	caFile    string
+	tempDir   string // "": the CA is where the user wants it
+	keeper    *keeper
+	dashboard *dashboard
+}
+
+func start(o options, stderr io.Writer) (*tenant, error) {
+	var mu sync.Mutex // guards stderr
+	t := &tenant{o: o, logf: func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(stderr, "tenant: "+format+"\n", args...)
+	}}
+	if err := t.open(); err != nil {
+		_ = t.close()
+		return nil, err
+	}
+	quiet := t.logf
+	if !o.verbose {
+		quiet = func(string, ...any) {}
+	}
+	t.proxy = newProxy(t.srv.DialContext, quiet)
+	t.dashboard = newDashboard(t.srv, t.clock, t.environment(), t.dashLn.Addr().String())
+	t.servers = append(t.servers,
+		serve(t.proxyLn, t.proxy, t.logf),
+		serve(t.dashLn, t.dashboard, t.logf))
+	if o.data != "" {
+		t.keeper = keep(t.srv, o.data, t.logf)
+	}
+	return t, nil
+}
+
+// open takes what can be refused: the data, the file, the ports.
+func (t *tenant) open() (err error) {
+	if err := t.startServer(); err != nil {
+		return err
+	}
+	if t.proxyLn, err = listenLoopback(t.o.proxy); err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	if t.dashLn, err = listenLoopback(t.o.dashboard); err != nil {
+		return fmt.Errorf("dashboard: %w", err)
+	}
+	return t.writeCA()
+}
+
+// startServer starts the emulator, from the data file when there is one.
+func (t *tenant) startServer() (err error) {
+	o := entratest.Options{Domain: t.o.domain, Seed: t.o.seed}
+	if t.o.verbose {
+		o.Logf = t.logf
+	}
+	start := time.Now()
+	if t.o.clock != "" {
+		if start, err = time.Parse(time.RFC3339, t.o.clock); err != nil {
+			return fmt.Errorf("-clock: %w", err)
+		}
+	}
+	t.clock = entratest.NewRunningClock(start)
+	o.Clock = t.clock
+	if o.Seed == 0 {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // crypto/rand does not fail
+		o.Seed = binary.LittleEndian.Uint64(b[:])
+	}
+	if t.o.data != "" {
+		switch o.State, err = os.ReadFile(t.o.data); {
+		case err == nil:
+		case errors.Is(err, fs.ErrNotExist):
+			o.State = nil
+		default:
+			return err
+		}
+	}
+	if o.State == nil {
+		o.Users, o.Apps, o.Policies = seedUsers(), seedApps(), seedPolicies()
+	}
+	if t.o.policies != "" {
+		text, err := os.ReadFile(t.o.policies)
+		if err != nil {
+			return err
+		}
+		o.Policies = json.RawMessage(text)
+	}
+	t.srv, err = entratest.Start(o)
+	return err
+}
+
+// writeCA puts the authority's certificate where the environment points to.
+func (t *tenant) writeCA() (err error) {
+	switch {
+	case t.o.caFile != "":
+		t.caFile = t.o.caFile
+	case t.o.data != "":
+		t.caFile = t.o.data + ".ca.pem"
+	default:
+		if t.tempDir, err = os.MkdirTemp("", "tenant-"); err != nil {
+			return err
+		}
+		t.caFile = filepath.Join(t.tempDir, "ca.pem")
+	}
+	if t.caFile, err = filepath.Abs(t.caFile); err != nil {
+		return err
+	}
+	return os.WriteFile(t.caFile, t.srv.CA(), 0o644)
+}
+
+// variable is one line of the environment that points a client here.
+type variable struct{ Name, Value, For string }
+
+func (t *tenant) environment() []variable {
+	proxy := "http://" + t.proxyLn.Addr().String()
+	return []variable{
+		{"HTTPS_PROXY", proxy, "most clients"},
+		{"NO_PROXY", "localhost,127.0.0.1", "redirects to loopback"},
+		{"SSL_CERT_FILE", t.caFile, "Go, OpenSSL"},
+		{"CURL_CA_BUNDLE", t.caFile, "curl"},
+		{"REQUESTS_CA_BUNDLE", t.caFile, "Python requests"},
+		{"NODE_EXTRA_CA_CERTS", t.caFile, "Node.js"},
+		{"NODE_USE_ENV_PROXY", "1", "Node.js 24 and 22.21 on"},
+	}
+}
+
+func (t *tenant) announce(w io.Writer) {
+	fmt.Fprintf(w, "# Tenant %s (%s), emulated. Nothing here reaches Microsoft.\n", t.srv.Domain(), t.srv.TenantID())
+	fmt.Fprintf(w, "# Dashboard: http://%s/\n", t.dashLn.Addr())
+	for _, u := range t.srv.Users() {
+		fmt.Fprintf(w, "# User: %s, password %q\n", u.Username, u.Password)
+	}
+	fmt.Fprintf(w, "# Client: %s (public; http://localhost, nativeclient)\n", appID)
+	for _, v := range t.environment() {
+		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))
+	}
+}
+
+func (t *tenant) close() error {
+	for _, s := range t.servers {
+		_ = s.Close()
+	}
+	for _, ln := range []net.Listener{t.proxyLn, t.dashLn} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+	if t.proxy != nil {
+		t.proxy.close()
+	}
+	var err error
+	if t.keeper != nil {
+		err = t.keeper.close()
+	}
+	if t.srv != nil {
+		t.srv.Close()
+	}
+	if t.tempDir != "" {
+		_ = os.RemoveAll(t.tempDir)
+	}
+	return err
+}
