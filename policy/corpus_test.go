@@ -107,7 +107,7 @@ func TestCorpusAgainstNaive(t *testing.T) {
 	s, err := o.Compile(b)
 	require.NoError(t, err)
 	g := policytest.NewGenerator(4)
-	for i := range 300 {
+	for i := range 100 {
 		require.NoError(t, policytest.Check(s, b, o, g.SignIn()), "sign-in %d", i)
 	}
 }
