@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -32,10 +33,11 @@ type authorization struct {
 	loginHint string
 	claims    string
 	mfa       bool // v1: amr_values=ngcmfa
+	again     bool // prompt=login: not by a session of the browser
 }
 
 // byAuthCode signs in at the authorize page for the broker client.
-func (b *Broker) byAuthCode(ctx context.Context, op, resource, loginHint, claims string, mfa bool) (*brokerToken, error) {
+func (b *Broker) byAuthCode(ctx context.Context, op, resource string, c AuthCode) (*brokerToken, error) {
 	return b.authorize(ctx, authorization{
 		op:        op,
 		tenant:    b.cfg.Tenant,
@@ -45,9 +47,9 @@ func (b *Broker) byAuthCode(ctx context.Context, op, resource, loginHint, claims
 		redirect:  wire.RedirectBrokerDRS,
 		resource:  resource,
 		scope:     wire.ScopeOpen,
-		loginHint: loginHint,
-		claims:    claims,
-		mfa:       mfa,
+		loginHint: c.LoginHint,
+		mfa:       c.MFA,
+		again:     c.again,
 	})
 }
 
@@ -64,12 +66,16 @@ func (b *Broker) authorize(ctx context.Context, a authorization) (*prt.Reply, er
 	if err != nil {
 		return nil, err
 	}
-	page := b.login.login(a.tenant, a.path) + "?" + a.query(verifier, state).Encode()
+	at := b.place.Load()
+	page := at.login(a.tenant, a.path) + "?" + a.query(verifier, state).Encode()
 	redirected, err := b.prompt(ctx, page, a.redirect)
 	if err != nil {
 		return nil, opError(a.op, err)
 	}
 	code, err := b.authorizeReply(a.op, redirected, a.redirect, state)
+	if action(err) == aadsts.SwitchCloud && b.moveTo(at, redirectDescription(redirected)) {
+		return b.authorize(ctx, a)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +102,9 @@ func (a authorization) query(verifier, state string) url.Values {
 	}
 	if a.mfa {
 		q.Set("amr_values", "ngcmfa")
+	}
+	if a.again {
+		q.Set("prompt", "login")
 	}
 	return q
 }
@@ -178,6 +187,14 @@ func (b *Broker) authorizeReply(op, redirected, prefix, state string) (string, e
 		return "", bad("the sign-in page gave no code")
 	}
 	return q.Get("code"), nil
+}
+
+func redirectDescription(redirected string) string {
+	u, err := url.Parse(redirected)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("error_description")
 }
 
 // redirectError reads the error that a redirect carries in its query.

@@ -270,13 +270,6 @@ func (c *compiler) rule(f *Filter) *FilterRule {
 	return r
 }
 
-// relax makes a dimension's rows match for the policies that it cannot be
-// evaluated for.
-func (c *compiler) relax(d dimension, inc, exc row) {
-	inc.or(c.relaxed[d])
-	exc.andNot(c.relaxed[d])
-}
-
 // Len returns the number of policies.
 func (s *Set) Len() int { return len(s.policies) }
 

@@ -12,6 +12,7 @@ const (
 	Error                   // the policy is unevaluable
 )
 
+// String returns the severity in lower case.
 func (s Severity) String() string { return [...]string{"note", "warning", "error"}[min(s, Error)] }
 
 // Code is the kind of a Diagnostic.
@@ -47,6 +48,7 @@ type Diagnostic struct {
 	Message  string
 }
 
+// String says in one line where and what.
 func (d Diagnostic) String() string {
 	where := d.Path
 	if d.File != "" {

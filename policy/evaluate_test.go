@@ -294,3 +294,23 @@ func TestAgents(t *testing.T) {
 	require.Equal(t, []string{"agent users"}, applies(s, user))
 	require.Equal(t, []string{"agent resources"}, applies(s, ask(func(in *policy.SignIn) { in.AgentResource = true })))
 }
+
+func TestNames(t *testing.T) {
+	require.Equal(t, "interrupt", policy.Interrupt.String())
+	require.Equal(t, "unsatisfiable", policy.Unsatisfiable.String())
+	require.Equal(t, "99", policy.Outcome(99).String(), "what has no name is a number")
+	require.Equal(t, "termsOfUse tou", policy.Control{Kind: policy.TermsOfUse, ID: "tou"}.String())
+	require.Equal(t, "iOS", policy.IOS.String())
+	require.Equal(t, "easSupported", policy.ExchangeActiveSyncOK.String())
+	require.Equal(t, "hidden", policy.RiskHidden.String())
+	require.Equal(t, "elevated", policy.InsiderRiskElevated.String())
+	require.Equal(t, "b2bDirectConnectUser", policy.B2BDirectConnectUser.String())
+	require.Equal(t, "agent user", policy.AgentUser.String())
+	require.Equal(t, "never", policy.BrowserNever.String())
+	require.Equal(t, "blockDownloads", policy.BlockDownloads.String())
+	require.Equal(t, "strictLocation", policy.StrictLocation.String())
+	require.Equal(t, "reportOnlyInterrupted", policy.ResultReportOnlyInterrupted.String())
+	name, ok := policy.RoleName("62E90394-69F5-4237-9190-012177145E10")
+	require.True(t, ok)
+	require.Equal(t, "GlobalAdministrator", name)
+}

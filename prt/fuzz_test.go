@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -218,7 +219,7 @@ func FuzzReplyText(f *testing.F) {
 			return
 		}
 		require.False(t, r.AccessToken.IsZero() && r.RefreshToken.IsZero() && r.IDToken.IsZero())
-		require.GreaterOrEqual(t, r.ExpiresIn, r.ExpiresIn*0)
+		require.GreaterOrEqual(t, r.ExpiresIn, time.Duration(0))
 		if r.WrappedSessionKey != nil {
 			require.Len(t, r.WrappedSessionKey, prt.WrappedKeySize)
 		}

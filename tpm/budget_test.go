@@ -42,11 +42,7 @@ func TestCommandBudget(t *testing.T) {
 			cold:   commands{createPrimary, startSession, load, flush, hmacCommand, hmacCommand},
 			sign:   commands{createPrimary, load, flush, sign, flush},
 			unseal: commands{createPrimary, load, flush, unseal, flush},
-			unwrap: commands{
-				createPrimary, load, flush, rsaDecrypt, flush,
-				createPrimary, create, flush,
-				flush, createPrimary, load, flush,
-			},
+			unwrap: commands{createPrimary, load, rsaDecrypt, flush, create, flush, load, flush},
 		},
 		{
 			name: "persistent SRK", provision: true,

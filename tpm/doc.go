@@ -29,7 +29,7 @@
 //	two derivations from cold       3 to 6: session, load, two HMACs
 //	Sign, Unseal                    3, or 5 without a persistent storage root key
 //	Seal                            1, or 3
-//	UnwrapSession                   6, or 12
+//	UnwrapSession                   6, or 8
 //
 // Behind Linux's /dev/tpmrm0 every command also swaps what its descriptor has
 // loaded in and out, so that the session key has a descriptor to itself.

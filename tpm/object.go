@@ -2,7 +2,6 @@ package tpm
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 
@@ -18,25 +17,30 @@ func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
 	}
 	var loaded object
 	err = t.underParent(sp, k, func(parent object) error {
-		cmd := command{
-			code:     tpm2.TPMCCLoad,
-			handles:  []object{parent},
-			auths:    []auth{{session: sp.session, dir: encryptAll}},
-			params:   append2B(append2B(nil, b.private), b.public),
-			makesObj: true,
-		}
-		rsp, err := cmd.run(sp)
-		if err != nil {
-			return parentError(err)
-		}
-		sp.loaded = append(sp.loaded, rsp.handle)
-		if !bytes.Equal(first(rsp.params), b.name) {
-			return fmt.Errorf("%w: the key loaded under another name", ErrTPMChanged)
-		}
-		loaded = object{rsp.handle, b.name}
-		return nil
+		loaded, err = sp.load(parent, b)
+		return err
 	})
 	return loaded, err
+}
+
+// load loads a key under its loaded parent.
+func (sp *space) load(parent object, b *keyBlob) (object, error) {
+	cmd := command{
+		code:     tpm2.TPMCCLoad,
+		handles:  []object{parent},
+		auths:    []auth{{session: sp.session, dir: encryptAll}},
+		params:   append2B(append2B(nil, b.private), b.public),
+		makesObj: true,
+	}
+	rsp, err := cmd.run(sp)
+	if err != nil {
+		return object{}, parentError(err)
+	}
+	sp.loaded = append(sp.loaded, rsp.handle)
+	if !bytes.Equal(first(rsp.params), b.name) {
+		return object{}, fmt.Errorf("%w: the key loaded under another name", ErrTPMChanged)
+	}
+	return object{rsp.handle, b.name}, nil
 }
 
 // parentError explains a refusal at the parent: its auth value is empty, so a
@@ -54,40 +58,49 @@ func parentError(err error) error {
 	return err
 }
 
-// create makes an object under the default parent. sensitive, when the caller
-// gives data, is encrypted in place.
-func (t *TPM) create(ctx context.Context, sp *space, sensitive []byte, template tpm2.TPMTPublic) (*keyBlob, error) {
-	k := t.parent
-	b := &keyBlob{parent: k.handle, parentName: k.name}
-	err := t.underParent(sp, k, func(parent object) error {
-		params := sensitive
-		params = append2B(params, tpm2.Marshal(template))
-		params = append(params, 0, 0, 0, 0, 0, 0) // no outside info, no PCRs
-		cmd := command{
-			code:    tpm2.TPMCCCreate,
-			handles: []object{parent},
-			auths:   []auth{{session: sp.session, dir: encryptAll}},
-			params:  params,
-		}
-		rsp, err := cmd.run(sp)
-		if err != nil {
-			if isForeign(err) {
-				return parentError(err)
-			}
-			return err
-		}
-		r := &reader{b: rsp.params}
-		b.private, b.public = bytes.Clone(r.sized()), bytes.Clone(r.sized())
-		if r.failed {
-			return errShort
-		}
-		b.name = nameOf(b.public)
-		return nil
+// create makes an object under the default parent. sensitive is encrypted in
+// place.
+func (t *TPM) create(sp *space, sensitive []byte, template tpm2.TPMTPublic) (b *keyBlob, err error) {
+	err = t.underParent(sp, t.parent, func(parent object) error {
+		b, err = sp.create(parent, sensitive, template)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return b, ctx.Err()
+	return b.under(t.parent), nil
+}
+
+// under says which key is the parent of a new blob.
+func (b *keyBlob) under(k *storageKey) *keyBlob {
+	b.parent, b.parentName = k.handle, k.name
+	return b
+}
+
+// create makes an object under a loaded parent.
+func (sp *space) create(parent object, sensitive []byte, template tpm2.TPMTPublic) (*keyBlob, error) {
+	params := append2B(sensitive, tpm2.Marshal(template))
+	params = append(params, 0, 0, 0, 0, 0, 0) // no outside info, no PCRs
+	cmd := command{
+		code:    tpm2.TPMCCCreate,
+		handles: []object{parent},
+		auths:   []auth{{session: sp.session, dir: encryptAll}},
+		params:  params,
+	}
+	rsp, err := cmd.run(sp)
+	if err != nil {
+		if isForeign(err) {
+			return nil, parentError(err)
+		}
+		return nil, err
+	}
+	r := &reader{b: rsp.params}
+	b := &keyBlob{private: bytes.Clone(r.sized()), public: bytes.Clone(r.sized())}
+	if r.failed {
+		return nil, errShort
+	}
+	b.name = nameOf(b.public)
+	return b, nil
 }
 
 // sensitiveCreate encodes a TPM2B_SENSITIVE_CREATE with room for what follows

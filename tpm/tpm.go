@@ -116,10 +116,13 @@ func (t *TPM) Pin() []byte { return bytes.Clone(t.parent.name) }
 func (t *TPM) Close() error {
 	t.closing.Do(func() {
 		close(t.done)
-		t.closeErr = t.keys.shut(closeGrace)
-		if t.sessions != t.keys {
-			t.closeErr = errors.Join(t.closeErr, t.sessions.shut(closeGrace))
+		if t.sessions == t.keys {
+			t.closeErr = t.keys.shut(closeGrace)
+			return
 		}
+		other := make(chan error, 1)
+		go func() { other <- t.sessions.shut(closeGrace) }()
+		t.closeErr = errors.Join(t.keys.shut(closeGrace), <-other)
 	})
 	return t.closeErr
 }
