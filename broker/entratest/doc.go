@@ -36,7 +36,9 @@
 // [Server.BrowserURL] for an ordinary browser, and [Person] for a headless
 // human that reads and fills in the forms. They ask for passwords, codes
 // (RFC 6238), numbers in an authenticator app, access passes and passkeys
-// (WebAuthn), let users register an app, consent, and accept terms of use.
+// (WebAuthn), let users register an app, consent, and accept terms of use. A
+// browser is signed in by a cookie that a PRT signed, and proves its device by
+// a device credential or PKeyAuth.
 //
 // # What a test can do
 //
@@ -64,8 +66,8 @@
 // # What is not
 //
 // There are no Kerberos tickets (tgt_ad and tgt_cloud say so), no guests of
-// other tenants, no certificate-based sign-in, no key on P-256 in place of
-// RSA for devices, and no Microsoft account. The tenants have no licence: every
+// other tenants, no sign-in of users by certificate, no protocol version 4.0
+// with its keys on P-256, and no Microsoft account. The tenants have no licence: every
 // feature is there.
 //
 // The protocol is that of MS-OAPXBC, MS-OAPX, MS-KPP and MS-DVRJ, the OAuth
