@@ -7,6 +7,8 @@ require (
 	golang.org/x/crypto v0.58.0
 )
 
+require golang.org/x/oauth2 v0.37.0
+
 require (
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/goccy/go-json v0.10.6 // indirect

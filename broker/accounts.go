@@ -201,6 +201,7 @@ func (b *Broker) hold(owner string) (*account, error) {
 // loadAccounts reads all accounts of the user, and forgets those that another
 // process removed.
 func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
+	known := b.knownAccounts() // before the list: who signs in meanwhile is not in it
 	names, err := b.cfg.Store.List(ctx, b.cfg.userPrefix())
 	if err != nil {
 		return nil, err
@@ -211,6 +212,7 @@ func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
 		if !ok {
 			continue
 		}
+		delete(known, owner)
 		a, err := b.hold(owner)
 		if err != nil {
 			return nil, err
@@ -224,8 +226,43 @@ func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
 		}
 		all = append(all, a)
 	}
+	b.forgetRemoved(ctx, known)
 	b.noteOnly(all)
 	return all, nil
+}
+
+// knownAccounts returns the accounts that this process has read, by owner.
+func (b *Broker) knownAccounts() map[string]*account {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := map[string]*account{}
+	for owner, a := range b.accounts {
+		if a.snapshot() != nil {
+			known[owner] = a
+		}
+	}
+	return known
+}
+
+// forgetRemoved drops the tokens and keys of accounts that another process
+// removed.
+func (b *Broker) forgetRemoved(ctx context.Context, gone map[string]*account) {
+	for owner, a := range gone {
+		rec := a.snapshot()
+		b.mu.Lock()
+		mine := b.accounts[owner] == a
+		if mine {
+			delete(b.accounts, owner)
+		}
+		b.mu.Unlock()
+		if !mine || rec == nil {
+			continue
+		}
+		b.tokens.DropAccount(rec.Account.HomeAccountID, rec.Account.Environment)
+		if err := a.close(); err != nil {
+			b.cfg.Logger.InfoContext(ctx, "closing a removed account failed", "account", rec.Account.HomeAccountID, "error", err)
+		}
+	}
 }
 
 func (b *Broker) noteOnly(all []*account) {
@@ -311,7 +348,7 @@ func (b *Broker) RemoveAccount(ctx context.Context, acct Account) error {
 	if err != nil {
 		return err
 	}
-	b.tokens.dropAccount(acct.HomeAccountID, acct.Environment)
+	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
 	if err := a.vault.destroy(ctx); err != nil {
 		return opError("remove account", err)
 	}

@@ -173,7 +173,7 @@ func TestRenewalFailsForTheMoment(t *testing.T) {
 	acct := w.signIn()
 	before := w.status(acct)
 	w.clock.Advance(5 * time.Hour)
-	remove := w.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.Status, Nth: 1, Times: 1, Match: func(r *http.Request) bool { return r.PostForm.Get("request") != "" }})
+	remove := w.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.Status, Times: 3, Match: func(r *http.Request) bool { return r.PostForm.Get("request") != "" }})
 	defer remove()
 	w.silent(graph)
 	require.Equal(t, before.RenewedOn, w.status(acct).RenewedOn)

@@ -10,6 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/nonce"
+	"github.com/prtbroker/prtbroker/broker/internal/retry"
+	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 )
 
 // A Broker works for the accounts of one tenant on one device. It is safe for
@@ -17,14 +21,15 @@ import (
 type Broker struct {
 	cfg    Config
 	client client
-	login  Cloud
+	place  atomic.Pointer[place]
 	sleep  func(context.Context, time.Duration) error
 
-	nonces  nonceCache
-	tokens  tokenCache
+	nonces  nonce.Cache
+	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
 
 	device atomic.Pointer[device]  // nil until it was loaded and found
+	pop    atomic.Pointer[popKey]  // nil until it was asked for
 	only   atomic.Pointer[Account] // the account, when exactly one is known
 
 	mu       sync.Mutex // guards all below; not held over I/O
@@ -43,6 +48,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	anywhere := cfg.Cloud.LoginHost == "" && cfg.Cloud.RegistrationHost == ""
 	cfg.Cloud = cfg.Cloud.withDefaults()
 	if err := cfg.Cloud.check(); err != nil {
 		return nil, err
@@ -50,21 +56,27 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	cfg.fill()
 	b := &Broker{
 		cfg:      cfg,
-		login:    cfg.Cloud,
-		sleep:    sleep,
+		sleep:    retry.Wait,
 		accounts: map[string]*account{},
 		client: client{
 			transport: cfg.Transport,
 			userAgent: cfg.UserAgent,
 			now:       cfg.Now,
 			rand:      cfg.Rand,
+			tracer:    cfg.Tracer,
 		},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	b.flights.init(b.ctx, &b.background)
-	if _, err := b.loadDevice(ctx); err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
+	b.place.Store(&place{Cloud: cfg.Cloud, movable: anywhere, known: cfg.Cloud.known()})
+	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
+	b.client.wait = func(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) }
+	d, err := b.loadDevice(ctx)
+	if err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
 		b.cancel()
 		return nil, opError("open", err)
+	}
+	if d != nil {
+		b.returnTo(d.record.Endpoints.Token)
 	}
 	if _, err := b.loadAccounts(ctx); err != nil {
 		_ = b.Close()
@@ -112,6 +124,8 @@ func (b *Broker) Close() error {
 
 	b.flushLogs(accounts)
 	b.cancel()
+	b.flights.group.Close()
+	b.nonces.Close()
 	b.background.Wait()
 	var errs []error
 	for _, a := range accounts {
@@ -120,7 +134,10 @@ func (b *Broker) Close() error {
 	if d := b.device.Swap(nil); d != nil {
 		errs = append(errs, d.close())
 	}
-	b.tokens.clear()
+	if k := b.pop.Swap(nil); k != nil {
+		errs = append(errs, k.signer.Close())
+	}
+	b.tokens.Clear()
 	b.only.Store(nil)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("broker: close: %w", err)
@@ -145,17 +162,6 @@ func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
 		return func() {}, nil
 	}
 	return l.Lease(ctx, name)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // keyError is an error of the key store. What the store says about a wrong

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -65,12 +66,16 @@ func (b *Broker) authorize(ctx context.Context, a authorization) (*prt.Reply, er
 	if err != nil {
 		return nil, err
 	}
-	page := b.login.login(a.tenant, a.path) + "?" + a.query(verifier, state).Encode()
+	at := b.place.Load()
+	page := at.login(a.tenant, a.path) + "?" + a.query(verifier, state).Encode()
 	redirected, err := b.prompt(ctx, page, a.redirect)
 	if err != nil {
 		return nil, opError(a.op, err)
 	}
 	code, err := b.authorizeReply(a.op, redirected, a.redirect, state)
+	if action(err) == aadsts.SwitchCloud && b.moveTo(at, redirectDescription(redirected)) {
+		return b.authorize(ctx, a)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +187,14 @@ func (b *Broker) authorizeReply(op, redirected, prefix, state string) (string, e
 		return "", bad("the sign-in page gave no code")
 	}
 	return q.Get("code"), nil
+}
+
+func redirectDescription(redirected string) string {
+	u, err := url.Parse(redirected)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("error_description")
 }
 
 // redirectError reads the error that a redirect carries in its query.

@@ -25,6 +25,11 @@ type Cloud struct {
 	// Aliases are further hosts of the sign-in service, to which SSO cookies
 	// may go.
 	Aliases []string
+	// InsecureSkipInstanceDiscovery sends credentials to LoginHost although
+	// the public cloud does not know it. It is for clouds that have no way to
+	// the public one. False: of a LoginHost that this package does not know,
+	// the public cloud is asked once.
+	InsecureSkipInstanceDiscovery bool
 }
 
 // The national clouds. Their hosts are documented by Microsoft ("National
@@ -84,5 +89,8 @@ func (c Cloud) check() error {
 func (c Cloud) login(tenant, path string) string {
 	return "https://" + c.LoginHost + "/" + url.PathEscape(tenant) + path
 }
+
+// graph is the resource of scopes that name none.
+func (c Cloud) graph() string { return "https://" + c.GraphHost }
 
 func (c Cloud) registration(path string) string { return "https://" + c.RegistrationHost + path }

@@ -50,6 +50,12 @@ type Config struct {
 	// *http.Client over an *http.Transport.
 	MutualTLS func(tls.Certificate) Transport
 
+	// AllowUnbound lets users sign in on a machine without a device
+	// registration. Their tokens come from plain refresh tokens of the app,
+	// which are not bound to this machine and carry no device: results say
+	// SourceRefreshToken. False: such calls end in ErrDeviceNotRegistered.
+	AllowUnbound bool
+
 	// Prompter shows things to the user. Nil: what needs the user ends in
 	// ErrInteractionRequired.
 	Prompter Prompter
@@ -67,8 +73,14 @@ type Config struct {
 	// platform from it. Empty: one that names this operating system.
 	UserAgent string
 
-	// Logger receives what happens, never a secret. Nil discards it.
+	// Logger receives what happens, never a secret. Nil discards it. Its
+	// attribute keys are fixed: account (home account id), client, credential,
+	// correlation_id, device, error, expires, login_host, mfa, tenant, type and
+	// wait.
 	Logger *slog.Logger
+
+	// Tracer observes operations and requests, for spans. Nil: none.
+	Tracer Tracer
 
 	// Now is the clock. Nil is time.Now.
 	Now func() time.Time
@@ -106,6 +118,16 @@ const (
 // redirects of the token endpoint, and the caller's context bounds it.
 type Transport interface {
 	Do(*http.Request) (*http.Response, error)
+}
+
+// A Tracer observes what takes time, such as a bridge to OpenTelemetry. Tokens
+// from memory are not reported.
+type Tracer interface {
+	// Start is told that an operation begins: "acquire token", "sign in",
+	// "renew PRT", "register device" or "request". It returns the context for
+	// what is inside the operation and a function for its end, which is told
+	// the error. It must not block.
+	Start(ctx context.Context, operation string) (context.Context, func(error))
 }
 
 // A Prompter shows things to the user. The library opens nothing by itself.

@@ -56,7 +56,7 @@ func (b *Broker) signCookie(ctx context.Context, op, address string, c call, t *
 		PRT:             t.PRT,
 		URL:             address,
 		Nonce:           c.nonce,
-		Hosts:           append([]string{b.login.LoginHost}, b.login.Aliases...),
+		Hosts:           append([]string{b.cloud().LoginHost}, b.cloud().Aliases...),
 		InsecureNoNonce: c.insecureNoNonce,
 		Now:             b.cfg.Now(),
 		Client:          prt.CookieClient{OSVersion: b.cfg.Device.OSVersion},

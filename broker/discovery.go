@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -54,19 +55,27 @@ var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 // also proves that the tenant is there.
 func (b *Broker) tenantID(ctx context.Context) (string, error) {
 	const op = "find tenant"
-	r, err := b.client.do(ctx, request{method: http.MethodGet, url: b.login.login(b.cfg.Tenant, wire.PathDiscovery)})
+	at := b.place.Load()
+	r, err := b.client.do(ctx, request{method: http.MethodGet, url: at.login(b.cfg.Tenant, wire.PathDiscovery)})
 	if err != nil {
 		return "", opError(op, err)
 	}
 	if !r.ok() {
-		return "", serviceError(op, prt.ParseError(r.status, r.body), r, grantUser, b.cfg.Now())
+		reply := prt.ParseError(r.status, r.body)
+		e := serviceError(op, reply, r, grantUser, b.cfg.Now())
+		if e.action == aadsts.SwitchCloud && b.moveTo(at, reply.Description) {
+			return b.tenantID(ctx)
+		}
+		return "", e
 	}
 	var meta struct {
 		Issuer string `json:"issuer"`
+		Cloud  string `json:"cloud_instance_name"`
 	}
 	if err := json.Unmarshal(r.body, &meta); err != nil {
 		return "", malformed(op, r, prt.ErrReply)
 	}
+	b.moveTo(at, "'"+meta.Cloud+"'") // the public cloud knows the tenants of the others
 	u, err := url.Parse(meta.Issuer)
 	if err != nil {
 		return "", malformed(op, r, prt.ErrReply)
@@ -83,10 +92,10 @@ func (b *Broker) tenantID(ctx context.Context) (string, error) {
 // address that is not https on the cloud's registration host is not taken, for
 // a token for the service goes there.
 func (b *Broker) discoverRegistration(ctx context.Context, tenantID string) endpoints {
-	e := b.login.fallback(tenantID)
+	e := b.cloud().fallback(tenantID)
 	r, err := b.client.do(ctx, request{
 		method: http.MethodGet,
-		url:    b.login.registration("/" + tenantID + wire.PathDRSDiscover + "?api-version=" + wire.DRSVersionDiscover),
+		url:    b.cloud().registration("/" + tenantID + wire.PathDRSDiscover + "?api-version=" + wire.DRSVersionDiscover),
 	})
 	if err != nil || !r.ok() {
 		b.cfg.Logger.InfoContext(ctx, "registration discovery failed, well-known endpoints are used", "tenant", tenantID)
@@ -137,7 +146,7 @@ var versionPattern = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}$`)
 // take replaces an endpoint by a discovered one that is fit to be used.
 func (b *Broker) take(address, version, resource *string, newAddress, newVersion, newResource string) {
 	u, err := url.Parse(newAddress)
-	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(u.Host, b.login.RegistrationHost) ||
+	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(u.Host, b.cloud().RegistrationHost) ||
 		u.RawQuery != "" || !versionPattern.MatchString(newVersion) {
 		return
 	}

@@ -77,9 +77,9 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (*Devi
 	return d, opError(op, err)
 }
 
-func (b *Broker) registrationResource() string {
-	return b.login.fallback("").JoinResource
-}
+// registrationResource is the registration service by its application id,
+// which is the same in every cloud; its URI names a host of one.
+func (b *Broker) registrationResource() string { return wire.ResourceRegistrationApp }
 
 // registered returns the device if it is registered, nil if it is not.
 func (b *Broker) registered(ctx context.Context, want JoinType) (*Device, error) {
@@ -107,7 +107,9 @@ func (r *RegisterRequest) step(s Step) {
 // register makes the keys, saves them, asks for the certificate and saves it,
 // in this order, so that a crash at any point leaves keys that the next call
 // takes up and no device object without its keys.
-func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, token *brokerToken) (*Device, error) {
+func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, token *brokerToken) (dev *Device, err error) {
+	ctx, end := b.cfg.span(ctx, "register device")
+	defer func() { end(err) }()
 	release, err := b.lease(ctx, "register")
 	if err != nil {
 		return nil, err
@@ -255,6 +257,7 @@ func (b *Broker) requestCertificate(ctx context.Context, op string, req *Registe
 	}
 	rep, err := b.client.do(ctx, request{
 		method:      http.MethodPost,
+		once:        true,
 		url:         withVersion(r.Endpoints.Join, r.Endpoints.JoinVersion),
 		contentType: "application/json",
 		body:        body,

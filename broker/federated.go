@@ -31,7 +31,7 @@ const defaultAudience = "urn:federation:MicrosoftOnline"
 func (b *Broker) userRealm(ctx context.Context, op, username string) (*realm, error) {
 	rep, err := b.client.do(ctx, request{
 		method: http.MethodGet,
-		url:    "https://" + b.login.LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
+		url:    "https://" + b.cloud().LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
 	})
 	if err != nil {
 		return nil, err

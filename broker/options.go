@@ -14,6 +14,7 @@ type CallOption struct {
 	account Account
 	text    string
 	app     App
+	pop     *PoP
 }
 
 type optionKind uint16
@@ -28,6 +29,8 @@ const (
 	optLoginHint
 	optInsecureNoNonce
 	optCorrelationID
+	optCAE
+	optPoP
 )
 
 var optionNames = map[optionKind]string{
@@ -40,6 +43,8 @@ var optionNames = map[optionKind]string{
 	optLoginHint:       "WithLoginHint",
 	optInsecureNoNonce: "InsecureNoNonce",
 	optCorrelationID:   "WithCorrelationID",
+	optCAE:             "WithCAE",
+	optPoP:             "WithPoP",
 }
 
 // WithAccount says for whom. Without it the only account is meant; with
@@ -73,6 +78,16 @@ func WithLoginHint(user string) CallOption { return CallOption{kind: optLoginHin
 // WithCorrelationID names the request in the tenant's sign-in log: a GUID.
 func WithCorrelationID(id string) CallOption { return CallOption{kind: optCorrelationID, text: id} }
 
+// WithCAE announces that the caller handles claims challenges (the client
+// capability cp1 of continuous access evaluation). The token then lives for up
+// to a day, and its resource may refuse it earlier with a challenge, which
+// goes into [WithClaims]. [RoundTripper] does that by itself.
+func WithCAE() CallOption { return CallOption{kind: optCAE} }
+
+// WithPoP asks for a token that is bound to a key of this device (proof of
+// possession) and returns it inside a request that the key signed: see [PoP].
+func WithPoP(p PoP) CallOption { return CallOption{kind: optPoP, pop: &p} }
+
 // InsecureNoNonce makes a cookie that is bound to a time instead of a nonce of
 // the service. Whoever steals it can use it for longer, and Entra may refuse
 // it. It is for callers that cannot know the nonce.
@@ -89,6 +104,8 @@ type call struct {
 	loginHint       string
 	insecureNoNonce bool
 	correlationID   string
+	cae             bool
+	pop             *PoP
 }
 
 func (b *Broker) call(method string, allowed optionKind, opts []CallOption) (call, error) {
@@ -121,6 +138,10 @@ func (b *Broker) call(method string, allowed optionKind, opts []CallOption) (cal
 			c.insecureNoNonce = true
 		case optCorrelationID:
 			c.correlationID = o.text
+		case optCAE:
+			c.cae = true
+		case optPoP:
+			c.pop = o.pop
 		}
 	}
 	return c, nil

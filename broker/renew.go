@@ -148,7 +148,10 @@ func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force
 		if !force && e.token.State(b.cfg.Now()) == prt.Fresh {
 			return e.token, nil
 		}
-		return b.renewLeased(ctx, op, a, e.token)
+		ctx, end := b.cfg.span(ctx, op)
+		renewed, err := b.renewLeased(ctx, op, a, e.token)
+		end(err)
+		return renewed, err
 	})
 	return t, opError(op, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -12,6 +13,8 @@ const (
 	runInterval = 15 * time.Minute
 	// runJitter spreads the renewals of many machines.
 	runJitter = 10 * time.Minute
+	// watchInterval is how often Run looks for what other processes did.
+	watchInterval = time.Second
 	// runRetry is how long Run waits after a failure, at least.
 	runRetry = time.Minute
 )
@@ -21,7 +24,16 @@ const (
 // a PRT renews it by itself. With Run a PRT lives on although no app asks for
 // a token. Renewals are spread by some minutes, so that many machines do not
 // ask at once, and a failed one is tried again later; Run fails for none.
+//
+// Run also looks into the store once a second: tokens of an account that
+// another process removed are served no longer. Without Run that shows at the
+// next call that memory does not answer.
 func (b *Broker) Run(ctx context.Context) error {
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() { b.watch(watching) })
 	for {
 		wait, err := b.renewDue(ctx)
 		if err != nil {
@@ -30,6 +42,23 @@ func (b *Broker) Run(ctx context.Context) error {
 		if err := b.sleep(ctx, wait); err != nil {
 			return err
 		}
+	}
+}
+
+// watch looks into the store until ctx ends or the broker is closed.
+func (b *Broker) watch(ctx context.Context) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// What goes wrong here shows, and is said, where the store is needed.
+		_, _ = b.loadAccounts(ctx)
 	}
 }
 

@@ -28,6 +28,10 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	if err != nil {
 		return AuthResult{}, err
 	}
+	if b.unregistered(ctx) {
+		res, err := b.signInApp(ctx, op, cred, c)
+		return res, opError(op, err)
+	}
 	if _, err := b.loadDevice(ctx); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
@@ -81,7 +85,9 @@ func samlGrant(assertion []byte) prt.Grant {
 
 // issue buys a PRT and saves it with its session key. want, if not zero, is
 // who must have signed in.
-func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (AuthResult, error) {
+func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (res AuthResult, err error) {
+	ctx, end := b.cfg.span(ctx, "sign in")
+	defer func() { end(err) }()
 	d, err := b.loadDevice(ctx)
 	if err != nil {
 		return AuthResult{}, err
@@ -144,7 +150,7 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 		return err
 	}
 	a.releaseUnused()
-	b.tokens.dropAccount(acct.HomeAccountID, acct.Environment)
+	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
 	_, err = b.loadAccounts(ctx)
 	return err
 }
@@ -152,7 +158,7 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 func (b *Broker) accountOf(t *prt.Token) Account {
 	return Account{
 		HomeAccountID:     t.HomeAccountID(),
-		Environment:       b.login.Environment,
+		Environment:       b.cloud().Environment,
 		Realm:             t.TenantID,
 		LocalAccountID:    t.UserID,
 		PreferredUsername: t.Username,

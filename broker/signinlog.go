@@ -85,7 +85,7 @@ type logRecord struct {
 	Decisions []Decision `json:"decisions"`
 }
 
-func (b *Broker) decision(q exchangeQuery, t *prt.Token, rep *reply, err error) Decision {
+func (b *Broker) decision(q tokenRequest, t *prt.Token, rep *reply, err error) Decision {
 	d := Decision{
 		Time:       b.cfg.Now(),
 		ClientID:   q.app.ClientID,

@@ -5,21 +5,32 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
-	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
-	"github.com/prtbroker/prtbroker/prt"
 )
 
-const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefresh | optCorrelationID
+const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefresh | optCorrelationID | optCAE | optPoP
 
 // AcquireTokenSilent returns a token for scopes of one resource without the
 // user: from memory, or by an exchange of the PRT. It takes WithAccount,
-// WithApp, WithTenantID, WithClaims, WithForceRefresh and WithCorrelationID.
+// WithApp, WithTenantID, WithClaims, WithForceRefresh, WithCAE, WithPoP and
+// WithCorrelationID.
 //
 // A token in memory answers when it was asked for with the same scopes,
-// whatever their order and case. WithClaims and WithForceRefresh go to the
-// service, and the new token replaces the one in memory.
+// whatever their order and case, by the same app for the same account and
+// tenant. For a set that was not asked for before it also answers when the
+// service granted it all of them; .default is only answered by a token that
+// was asked for with .default. A resource that ends in a slash
+// (https://x.example//.default) is not the one without. WithClaims and
+// WithForceRefresh go to the service, and the new token replaces the one in
+// memory.
+//
+// A token that the service wants refreshed (RefreshOn) is handed out and
+// refreshed in the background. A valid token is never withheld because a new
+// one could not be had.
 //
 // When the service wants the user, the error is an ErrInteractionRequired, and
 // Error.Claims is to be passed to AcquireTokenInteractive. Nothing else is: a
@@ -30,211 +41,277 @@ func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts .
 	if err != nil {
 		return AuthResult{}, err
 	}
-	if c.claims == "" && !c.forceRefresh {
-		if r := b.cached(&c, scopes); r != nil {
-			return *r, nil
+	if c.claims == "" && !c.forceRefresh && c.pop == nil {
+		if t := b.cached(&c, scopes); t != nil {
+			return t.result, nil
 		}
 	}
 	return b.acquire(ctx, c, slices.Clone(scopes))
 }
 
+// cachedToken is a token in memory.
+type cachedToken struct {
+	result AuthResult
+	// notBefore is when the next refresh in the background may begin, in
+	// nanoseconds of the Unix time.
+	notBefore atomic.Int64
+}
+
+// refreshPause is how long a background refresh that failed is not repeated.
+const refreshPause = time.Minute
+
 // cached looks into memory and nowhere else.
-func (b *Broker) cached(c *call, scopes []string) *AuthResult {
+func (b *Broker) cached(c *call, scopes []string) *cachedToken {
 	acct := &c.account
-	if acct.IsZero() {
+	if acct.HomeAccountID == "" {
 		if acct = b.only.Load(); acct == nil {
 			return nil
 		}
 	}
-	key := cacheKey{acct.HomeAccountID, acct.Environment, c.tenant, c.app.ClientID}
-	slot, r, hit := b.tokens.get(&key, scopes, b.cfg.Now())
-	switch hit {
-	case cacheFresh:
-		return r
-	case cacheDue:
-		b.refreshSoon(slot, *c, slices.Clone(scopes))
-		return r
+	k := c.key(acct)
+	now := b.cfg.Now()
+	e, state := b.tokens.Get(&k, scopes, now)
+	switch state {
+	case tokencache.Fresh:
+		return e.Value
+	case tokencache.Stale:
+		b.refreshSoon(e.Value, *c, scopes, now)
+		return e.Value
 	}
 	return nil
 }
 
-// refreshSoon gets a new token in the background, once at a time. When that
-// fails the one in memory stays, and the next call tries again.
-func (b *Broker) refreshSoon(slot *cacheSlot, c call, scopes []string) {
-	if !slot.refreshing.CompareAndSwap(false, true) {
+// inMemory returns the token that a silent call would be answered with from
+// memory.
+func (b *Broker) inMemory(c *call, scopes []string, now time.Time) (AuthResult, bool) {
+	set, _, err := b.scopeSet(scopes)
+	if err != nil {
+		return AuthResult{}, false
+	}
+	k := c.key(&c.account)
+	e, state := b.tokens.Serve(&k, set, now)
+	if state != tokencache.Fresh && state != tokencache.Stale {
+		return AuthResult{}, false
+	}
+	return e.Value.result, true
+}
+
+// key is what a token is kept under, but for its scopes.
+func (c *call) key(acct *Account) tokencache.Key {
+	k := tokencache.Key{
+		Account:     acct.HomeAccountID,
+		Environment: acct.Environment,
+		Tenant:      c.tenant,
+		Client:      c.app.ClientID,
+		CAE:         c.cae,
+	}
+	if k.Tenant == "" {
+		k.Tenant = acct.Realm
+	}
+	return k
+}
+
+// refreshSoon gets a new token in the background, once at a time and, after a
+// failure, not at once again. Meanwhile the one in memory serves.
+func (b *Broker) refreshSoon(t *cachedToken, c call, scopes []string, now time.Time) {
+	last := t.notBefore.Load()
+	if now.UnixNano() < last || !t.notBefore.CompareAndSwap(last, now.Add(refreshPause).UnixNano()) {
 		return
 	}
+	b.goBackground(c, slices.Clone(scopes), t)
+}
+
+func (b *Broker) goBackground(c call, scopes []string, t *cachedToken) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return
 	}
-	b.background.Add(1)
-	go func() {
-		defer b.background.Done()
-		defer slot.refreshing.Store(false)
+	b.background.Go(func() {
 		c.forceRefresh = true
-		if _, err := b.acquire(b.ctx, c, scopes); err != nil {
-			b.cfg.Logger.InfoContext(b.ctx, "refresh of a valid token failed", "client", c.app.ClientID, "error", err)
+		_, err := b.acquire(b.ctx, c, scopes)
+		if err == nil || b.ctx.Err() != nil {
+			return
 		}
-	}()
+		var e *Error
+		if errors.As(err, &e) && e.RetryAfter > refreshPause {
+			t.notBefore.Store(b.cfg.Now().Add(e.RetryAfter).UnixNano())
+		}
+		b.cfg.Logger.InfoContext(b.ctx, "refresh of a valid token failed", "client", c.app.ClientID, "error", err)
+	})
 }
 
-// acquire is a silent call that memory did not answer.
-func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (AuthResult, error) {
-	const op = "acquire token"
-	if err := b.check(); err != nil {
-		return AuthResult{}, err
-	}
+// A tokenRequest is a call for a token, resolved.
+type tokenRequest struct {
+	call
+	key      tokencache.Key
+	set      tokencache.Set
+	scopes   []string // as the caller wrote them
+	resource string   // as the caller wrote it
+	tenant   string
+	pop      *popKey // nil: a bearer token
+}
+
+// resolveApp finds out for what app and scopes a token is asked for.
+func (b *Broker) resolveApp(ctx context.Context, c call, scopes []string) (tokenRequest, error) {
+	q := tokenRequest{call: c, scopes: scopes, tenant: c.tenant}
 	if c.app.ClientID == "" {
-		return AuthResult{}, errNoApp
+		return q, errNoApp
 	}
-	resource, err := b.resource(scopes)
+	if q.tenant == "" {
+		q.tenant = b.cfg.Tenant
+	}
+	var err error
+	if q.set, q.resource, err = b.scopeSet(scopes); err != nil {
+		return q, err
+	}
+	if err := c.checkClaims(); err != nil {
+		return q, err
+	}
+	if c.pop != nil {
+		if q.pop, err = b.popKey(ctx); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// resolve finds out whose token for what is asked for.
+func (b *Broker) resolve(ctx context.Context, c call, scopes []string) (*account, tokenRequest, error) {
+	q, err := b.resolveApp(ctx, c, scopes)
 	if err != nil {
-		return AuthResult{}, opError(op, err)
-	}
-	if _, err := b.loadDevice(ctx); err != nil {
-		return AuthResult{}, b.about(opError(op, err), scopes, c.account)
+		return nil, q, err
 	}
 	a, rec, err := b.find(ctx, c.account)
 	if err != nil {
+		return nil, q, err
+	}
+	q.belongsTo(rec.Account)
+	return a, q, nil
+}
+
+// belongsTo names the account of a request.
+func (q *tokenRequest) belongsTo(acct Account) {
+	q.account = acct
+	q.key = q.call.key(&acct)
+	q.tenant = q.key.Tenant
+	if q.pop != nil {
+		q.key.Scheme, q.key.PoPKey = tokencache.PoP, q.pop.thumbprint
+	}
+}
+
+// scopeSet returns the scopes in one spelling and their resource as written.
+func (b *Broker) scopeSet(scopes []string) (tokencache.Set, string, error) {
+	set, err := tokencache.Normalize(scopes, b.cfg.Cloud.graph())
+	if err != nil {
+		return nil, "", &Error{kind: ErrAppConfig, detail: err.Error(), Scopes: scopes}
+	}
+	for _, s := range scopes {
+		if r := tokencache.ResourceOf(s); strings.EqualFold(r, set.Resource()) {
+			return set, r, nil
+		}
+	}
+	return set, b.cloud().graph(), nil
+}
+
+// resource returns the one resource that the scopes belong to.
+func (b *Broker) resource(scopes []string) (string, error) {
+	_, r, err := b.scopeSet(scopes)
+	return r, err
+}
+
+// acquire is a silent call that memory did not answer.
+func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res AuthResult, err error) {
+	const op = "acquire token"
+	ctx, end := b.cfg.span(ctx, op)
+	defer func() { end(err) }()
+	if err := b.check(); err != nil {
+		return AuthResult{}, err
+	}
+	a, q, err := b.resolve(ctx, c, scopes)
+	if errors.Is(err, ErrNoAccount) && !b.cfg.AllowUnbound {
+		// On a machine without a registration that is what is missing first.
+		if _, derr := b.loadDevice(ctx); derr != nil {
+			err = derr
+		}
+	}
+	if err != nil {
 		return AuthResult{}, b.about(opError(op, err), scopes, c.account)
 	}
-	q := exchangeQuery{call: c, resource: resource, asked: scopes, scopes: normalise(scopes)}
-	q.key = cacheKey{rec.Account.HomeAccountID, rec.Account.Environment, c.tenant, c.app.ClientID}
-	if q.tenant == "" {
-		q.tenant = rec.Account.Realm
+	res, err = b.serve(ctx, op, a, q)
+	if err != nil {
+		return AuthResult{}, b.about(opError(op, err), scopes, q.account)
 	}
-	slot, have, hit := b.tokens.get(&q.key, q.scopes, b.cfg.Now())
-	if hit >= cacheFresh && hit != cacheLate && c.claims == "" && !c.forceRefresh {
-		b.tokens.alias(slot, scopes)
-		return *have, nil
+	if q.pop != nil {
+		res, err = b.present(ctx, q, res)
+	}
+	return res, opError(op, err)
+}
+
+// serve answers from memory if it can, and otherwise from the service, with
+// one request for all who ask for the same at the same time.
+func (b *Broker) serve(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+	var have *tokencache.Entry[*cachedToken]
+	if q.claims == "" && !q.forceRefresh {
+		now := b.cfg.Now()
+		e, state := b.tokens.Serve(&q.key, q.set, now)
+		switch state {
+		case tokencache.Fresh:
+			return e.Value.result, nil
+		case tokencache.Stale:
+			b.refreshSoon(e.Value, q.call, q.scopes, now)
+			return e.Value.result, nil
+		case tokencache.Closing:
+			have = e
+		}
 	}
 	res, err := do(ctx, &b.flights, q.flight(a), func(ctx context.Context) (AuthResult, error) {
-		return b.exchange(ctx, op, a, q)
+		return b.obtain(ctx, op, a, q)
 	})
-	if err != nil && hit == cacheLate && c.claims == "" && errors.Is(err, ErrTransient) {
-		return *have, nil // a valid token is not withheld because a new one could not be had
+	if err != nil && have != nil && have.ExpiresOn.After(b.cfg.Now()) {
+		return have.Value.result, nil
 	}
-	return res, b.about(opError(op, err), scopes, rec.Account)
+	return res, err
 }
 
-// exchangeQuery is a token request, resolved.
-type exchangeQuery struct {
-	call
-	resource string
-	asked    []string // scopes as the caller spelled them
-	scopes   []string // normalised
-	key      cacheKey
+// flight names what is the same request.
+func (q *tokenRequest) flight(a *account) string {
+	flags := "token"
+	if q.forceRefresh {
+		flags += "!"
+	}
+	if q.cae {
+		flags += "c"
+	}
+	return strings.Join([]string{flags, a.owner, q.tenant, q.app.ClientID, q.app.RedirectURI, q.key.PoPKey, strings.Join(q.set, " "), q.claims}, "\x00")
 }
 
-func (q *exchangeQuery) flight(a *account) string {
-	return strings.Join([]string{"token", a.owner, q.tenant, q.app.ClientID, q.app.RedirectURI, strings.Join(q.scopes, " "), q.claims}, "\x00")
-}
-
-// exchange gets a token by the strongest PRT and keeps it in memory.
-func (b *Broker) exchange(ctx context.Context, op string, a *account, q exchangeQuery) (AuthResult, error) {
-	var res AuthResult
-	err := b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
-		tokens, rep, err := b.exchangeOnce(ctx, op, t, s, q)
-		b.note(ctx, a, b.decision(q, t, rep, err))
-		if err != nil {
-			return err
+// obtain gets a token from the service and keeps it in memory.
+func (b *Broker) obtain(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+	if q.claims == "" && !q.forceRefresh {
+		// A flight that landed just before this one took off.
+		if e, state := b.tokens.Serve(&q.key, q.set, b.cfg.Now()); state == tokencache.Fresh {
+			return e.Value.result, nil
 		}
-		res = b.result(a, t, tokens, rep)
-		b.learn(ctx, a, t, tokens)
-		return nil
-	})
+	}
+	res, err := b.request(ctx, op, a, q)
 	if err != nil {
 		return AuthResult{}, err
 	}
-	cached := res
-	cached.Metadata.Source = SourceCache
-	b.tokens.put(q.key, &cached, q.scopes, q.asked)
+	b.remember(q, res)
 	return res, nil
 }
 
-func (b *Broker) exchangeOnce(ctx context.Context, op string, t *prt.Token, s prt.Session, q exchangeQuery) (tokens *prt.Reply, rep *reply, err error) {
-	err = b.withNonce(ctx, func(nonce string) error {
-		f, err := prt.ExchangeRequest{
-			PRT:         t.PRT,
-			Nonce:       nonce,
-			ClientID:    q.app.ClientID,
-			RedirectURI: b.redirectURI(q.app),
-			Resource:    q.resource,
-			Claims:      q.claims,
-			OSVersion:   b.cfg.Device.OSVersion,
-			Now:         b.cfg.Now(),
-		}.Sign(ctx, s)
-		if err != nil {
-			return signError(op, err)
-		}
-		if rep, err = b.post(ctx, op, q.tenant, f, grantPRT, q.correlationID); err != nil {
-			return err
-		}
-		if tokens, err = prt.ParseReply(ctx, rep.body, s); err != nil {
-			return b.readError(op, rep, err, grantPRT)
-		}
-		if tokens.AccessToken.IsZero() {
-			return malformed(op, rep, prt.ErrReply)
-		}
-		return nil
-	})
-	return tokens, rep, err
-}
-
-func (b *Broker) redirectURI(app App) string {
-	if app.RedirectURI != "" {
-		return app.RedirectURI
-	}
-	return "https://" + b.login.LoginHost + "/common/oauth2/nativeclient"
-}
-
-// result makes what the caller gets. A refresh token that came with the token
-// is dropped: the PRT replaces it.
-func (b *Broker) result(a *account, t *prt.Token, r *prt.Reply, rep *reply) AuthResult {
-	r.RefreshToken.Clear()
-	now := b.cfg.Now()
-	res := AuthResult{
-		AccessToken:   r.AccessToken.Reveal(),
-		IDToken:       r.IDToken.Reveal(),
-		TokenType:     "Bearer",
-		ExpiresOn:     r.Expiry(now),
-		GrantedScopes: slices.Clip(r.Scopes),
-		Metadata:      ResultMetadata{Source: SourcePRT, DeviceID: t.DeviceID, CorrelationID: rep.correlationID, MFA: t.Evidence},
-	}
-	if r.RefreshIn > 0 {
-		res.Metadata.RefreshOn = now.Add(r.RefreshIn)
-	}
-	if rec := a.snapshot(); rec != nil {
-		res.Account = rec.Account
-	}
-	return res
-}
-
-// learn keeps what the token says about MFA where the PRT's own reply said
-// nothing.
-func (b *Broker) learn(ctx context.Context, a *account, t *prt.Token, r *prt.Reply) {
-	if t.Evidence.MFA != claims.Unknown {
-		return
-	}
-	tok, err := claims.Parse(r.AccessToken.Reveal())
-	if err != nil || !tok.HasAMR {
-		return
-	}
-	_, err = a.update(ctx, func(rec *accountRecord) error {
-		e := rec.find(t.Credential)
-		if e == nil || !e.token.PRT.Equal(t.PRT) {
-			return nil
-		}
-		n := *e.token
-		n.Evidence = n.Evidence.Merge(tok.Evidence(claims.SourceAccessToken))
-		e.token = &n
-		return nil
-	})
-	if err != nil {
-		b.cfg.Logger.InfoContext(ctx, "saving what a token says about MFA failed", "error", err)
-	}
+// remember keeps a token in memory, in place of the one for the same.
+func (b *Broker) remember(q tokenRequest, res AuthResult) {
+	t := &cachedToken{result: res}
+	t.result.Metadata.Source = SourceCache
+	b.tokens.Put(&q.key, q.set, tokencache.Entry[*cachedToken]{
+		Value:     t,
+		ExpiresOn: res.ExpiresOn,
+		RefreshOn: res.Metadata.RefreshOn,
+		Granted:   res.GrantedScopes,
+	}, b.cfg.Now())
 }
 
 // about adds to an error whose request it was, for the interactive one that

@@ -91,14 +91,14 @@ func (b *Broker) tenant(r *deviceRecord) Tenant {
 	t := Tenant{
 		ID:           r.TenantID,
 		Name:         e.TenantName,
-		Idp:          b.login.Environment,
+		Idp:          b.cloud().Environment,
 		AuthCodeURL:  e.AuthCode,
 		TokenURL:     e.Token,
 		Join:         Endpoint{e.JoinVersion, e.Join, e.JoinResource},
 		Key:          Endpoint{e.KeyVersion, e.Key, e.KeyResource},
 		WebAuthN:     Endpoint{e.WebAuthNVersion, e.WebAuthN, e.WebAuthNID},
 		Manage:       Endpoint{e.ManageVersion, e.Manage, e.ManageID},
-		PRTAuthority: "https://" + b.login.LoginHost + "/" + r.TenantID,
+		PRTAuthority: "https://" + b.cloud().LoginHost + "/" + r.TenantID,
 	}
 	if t.Name == "" && len(r.TenantNames) > 0 {
 		t.Name = r.TenantNames[0]

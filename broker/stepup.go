@@ -47,7 +47,11 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		}
 		return AuthResult{}, why
 	}
-	if action(why) == aadsts.Interact && isConsent(why) {
+	if b.unregistered(ctx) {
+		res, err := b.interactiveUnbound(ctx, op, c, scopes)
+		return res, b.about(opError(op, err), scopes, c.account)
+	}
+	if isConsent(why) {
 		res, err := b.interactiveApp(ctx, op, c, scopes, why)
 		return res, b.about(opError(op, err), scopes, c.account)
 	}
@@ -61,10 +65,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		res, err = b.interactiveApp(ctx, op, c, scopes, err)
 		return res, b.about(opError(op, err), scopes, acct)
 	}
-	if err == nil {
-		res.Metadata.Source = SourceInteractive
-	}
-	return res, err
+	return interactive(res, err)
 }
 
 // isConsent reports whether the page of the app is needed, and not a stronger
@@ -123,52 +124,53 @@ func needsMFA(e *Error) bool {
 // interactiveApp signs in at the authorize page for the app's own client. The
 // token does not come of the PRT, and the refresh token is dropped.
 func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes []string, why error) (AuthResult, error) {
-	if c.app.ClientID == "" {
-		return AuthResult{}, errNoApp
-	}
-	a, rec, err := b.find(ctx, c.account)
+	_, q, err := b.resolve(ctx, c, scopes)
 	if err != nil {
 		return AuthResult{}, err
 	}
-	tenant := c.tenant
-	if tenant == "" {
-		tenant = rec.Account.Realm
-	}
-	resource, err := b.resource(scopes)
-	if err != nil {
-		return AuthResult{}, err
-	}
-	claims := c.claims
 	var e *Error
-	if errors.As(why, &e) && claims == "" {
-		claims = e.Claims
+	if errors.As(why, &e) && q.claims == "" {
+		q.claims = e.Claims
 	}
-	r, err := b.authorize(ctx, authorization{
-		op:        op,
-		tenant:    tenant,
-		path:      wire.PathAuthorize,
-		tokenPath: wire.PathToken,
-		clientID:  c.app.ClientID,
-		redirect:  b.redirectURI(c.app),
-		resource:  resource,
-		scope:     wire.ScopeOpen,
-		loginHint: rec.Account.PreferredUsername,
-		claims:    claims,
-	})
+	wanted, err := q.claimsRequest()
 	if err != nil {
 		return AuthResult{}, err
 	}
-	if got := r.ClientInfo.HomeAccountID(); got != "" && got != rec.Account.HomeAccountID {
+	r, err := b.authorize(ctx, b.appAuthorization(op, q, q.account.PreferredUsername, wanted))
+	if err != nil {
+		return AuthResult{}, err
+	}
+	if got := r.ClientInfo.HomeAccountID(); got != "" && got != q.account.HomeAccountID {
 		return AuthResult{}, &Error{Op: op, kind: ErrInteractionRequired, detail: "another user signed in than the one who was asked for"}
 	}
 	if r.AccessToken.IsZero() {
 		return AuthResult{}, &Error{Op: op, detail: "the reply has no access token"}
 	}
-	res := b.result(a, &prt.Token{}, r, &reply{})
+	if q.pop != nil {
+		// The page gives bearer tokens, and now the PRT gives a bound one.
+		c.forceRefresh = true
+		return interactive(b.acquire(ctx, c, scopes))
+	}
+	res := b.result(q, &prt.Token{}, r, &reply{})
 	res.Metadata.Source = SourceInteractive
-	cached := res
-	cached.Metadata.Source = SourceCache
-	key := cacheKey{rec.Account.HomeAccountID, rec.Account.Environment, c.tenant, c.app.ClientID}
-	b.tokens.put(key, &cached, normalise(scopes), scopes)
+	b.remember(q, res)
 	return res, nil
+}
+
+// interactiveUnbound signs in for the app's own client on a machine without a
+// registration.
+func (b *Broker) interactiveUnbound(ctx context.Context, op string, c call, scopes []string) (AuthResult, error) {
+	q, err := b.resolveApp(ctx, c, scopes)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	hint := c.loginHint
+	if hint == "" {
+		hint = c.account.PreferredUsername
+	}
+	res, err := b.signInUnbound(ctx, op, AuthCode{LoginHint: hint}, q)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return b.signInUnbound(ctx, op, DeviceCodeFlow{}, q)
+	}
+	return res, err
 }

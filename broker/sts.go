@@ -5,56 +5,16 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"sync"
-	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/flight"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// nonceLife is how long a nonce is used again: the service takes it for five
-// minutes, and other clients reuse it for three.
-const nonceLife = 3 * time.Minute
-
-// nonceCache keeps the last nonce. A nonce is good for any tenant and user.
-type nonceCache struct {
-	mu    sync.Mutex // guards all below
-	nonce string
-	at    time.Time
-}
-
-func (c *nonceCache) get(now time.Time) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	age := now.Sub(c.at)
-	if c.nonce == "" || age < 0 || age >= nonceLife {
-		return ""
-	}
-	return c.nonce
-}
-
-func (c *nonceCache) set(nonce string, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.nonce, c.at = nonce, now
-}
-
-// drop forgets a nonce that the service refused.
-func (c *nonceCache) drop(nonce string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.nonce == nonce {
-		c.nonce = ""
-	}
-}
-
 // nonce returns a fresh nonce, from memory or from the service.
 func (b *Broker) nonce(ctx context.Context) (string, error) {
-	if n := b.nonces.get(b.cfg.Now()); n != "" {
-		return n, nil
-	}
-	return do(ctx, &b.flights, "nonce", func(ctx context.Context) (string, error) {
+	n, err := b.nonces.Get(ctx, b.cloud().LoginHost, b.cfg.Now, func(ctx context.Context) (string, error) {
 		body, err := b.post(ctx, "nonce", "common", prt.NonceRequest(), grantUser, "")
 		if err != nil {
 			return "", err
@@ -63,9 +23,12 @@ func (b *Broker) nonce(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", malformed("nonce", body, err)
 		}
-		b.nonces.set(n, b.cfg.Now())
 		return n, nil
 	})
+	if errors.Is(err, flight.ErrClosed) || errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		return "", ErrClosed
+	}
+	return n, err
 }
 
 // withNonce runs send with a nonce, and once more with a new one when the
@@ -80,23 +43,45 @@ func (b *Broker) withNonce(ctx context.Context, send func(nonce string) error) e
 		if action(err) != aadsts.NewNonce || try > 0 {
 			return err
 		}
-		b.nonces.drop(nonce)
+		b.nonces.Refuse(b.cloud().LoginHost, nonce)
 	}
 }
 
 // post sends a form to the token endpoint. An error reply, with whatever
 // status, is an Error; a redirect is one too.
 func (b *Broker) post(ctx context.Context, op, tenant string, f prt.Form, g grantKind, correlationID string) (*reply, error) {
-	q := form(b.login.login(tenant, f.Path), f.Values)
-	q.correlationID = correlationID
-	r, err := b.client.do(ctx, q)
-	if err != nil {
+	if err := b.verifyCloud(ctx); err != nil {
 		return nil, opError(op, err)
 	}
-	if !r.ok() {
-		return nil, serviceError(op, prt.ParseError(r.status, r.body), r, g, b.cfg.Now())
+	for {
+		at := b.place.Load()
+		q := form(at.login(tenant, f.Path), f.Values)
+		q.correlationID, q.once = correlationID, usedUp(f.Values, g)
+		r, err := b.client.do(ctx, q)
+		if err != nil {
+			return nil, opError(op, err)
+		}
+		if r.ok() {
+			return r, nil
+		}
+		reply := prt.ParseError(r.status, r.body)
+		e := serviceError(op, reply, r, g, b.cfg.Now())
+		if e.action != aadsts.SwitchCloud || !b.moveTo(at, reply.Description) {
+			return nil, e
+		}
 	}
-	return r, nil
+}
+
+// usedUp reports whether a request presents what must not be handled twice: a
+// code is good for one use, and a wrong password counts each time.
+func usedUp(v url.Values, g grantKind) bool {
+	switch v.Get("grant_type") {
+	case wire.GrantPassword, wire.GrantAuthCode, wire.GrantSAML11, wire.GrantSAML20:
+		return true
+	case wire.GrantJWTBearer:
+		return g != grantPRT
+	}
+	return false
 }
 
 // grant sends an ordinary OAuth grant and reads its plain reply.

@@ -10,19 +10,18 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/retry"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
 const (
 	// requestTimeout bounds one request, whatever the caller's context allows.
 	requestTimeout = 60 * time.Second
-	maxRetryAfter  = 24 * time.Hour
 )
 
 // client sends requests and reads replies within limits.
@@ -31,6 +30,10 @@ type client struct {
 	userAgent string
 	now       func() time.Time
 	rand      io.Reader
+	wait      func(context.Context, time.Duration) error // nil: retry.Wait
+	policy    retry.Policy
+	circuits  retry.Breaker
+	tracer    Tracer // nil: none
 }
 
 // newTransport returns the default transport. Certificates of the server are
@@ -94,6 +97,7 @@ type request struct {
 	bearer        prt.Secret
 	transport     Transport // nil: the client's
 	correlationID string    // empty: a new one
+	once          bool      // it must not be handled twice
 }
 
 func form(address string, values url.Values) request {
@@ -105,20 +109,15 @@ func form(address string, values url.Values) request {
 	}
 }
 
-// do sends a request and returns within ctx, whatever the transport does.
-func (c *client) do(ctx context.Context, q request) (*reply, error) {
+// attempt sends a request once and returns within ctx, whatever the transport
+// does. sent says that the service may have seen something of it.
+func (c *client) attempt(ctx context.Context, q request) (rep *reply, sent bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
 	defer cancel()
-	if q.correlationID == "" {
-		id, err := newGUID(c.rand)
-		if err != nil {
-			return nil, err
-		}
-		q.correlationID = id
-	}
-	r, err := c.request(ctx, q)
+	var seen traffic
+	r, err := c.request(httptrace.WithClientTrace(ctx, seen.trace()), q)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	t := q.transport
 	if t == nil {
@@ -136,12 +135,12 @@ func (c *client) do(ctx context.Context, q request) (*reply, error) {
 	select {
 	case res := <-done:
 		if res.err != nil {
-			return nil, networkError(ctx, res.err, q.correlationID)
+			return nil, seen.sent(res.err), networkError(ctx, res.err, q.correlationID)
 		}
 		res.reply.correlationID = q.correlationID
-		return res.reply, nil
+		return res.reply, true, nil
 	case <-ctx.Done():
-		return nil, networkError(ctx, ctx.Err(), q.correlationID)
+		return nil, true, networkError(ctx, ctx.Err(), q.correlationID)
 	}
 }
 
@@ -204,19 +203,7 @@ func networkError(ctx context.Context, err error, correlationID string) error {
 }
 
 // retryAfter reads the header, in seconds or as a date.
-func (r *reply) retryAfter(now time.Time) time.Duration {
-	h := strings.TrimSpace(r.header.Get("Retry-After"))
-	if h == "" {
-		return 0
-	}
-	d := time.Duration(0)
-	if n, err := strconv.ParseUint(h, 10, 31); err == nil {
-		d = time.Duration(n) * time.Second
-	} else if at, err := http.ParseTime(h); err == nil {
-		d = at.Sub(now)
-	}
-	return min(max(d, 0), maxRetryAfter)
-}
+func (r *reply) retryAfter(now time.Time) time.Duration { return retry.After(r.header, now) }
 
 // newGUID returns a random GUID (RFC 9562, version 4).
 func newGUID(random io.Reader) (string, error) {

@@ -64,7 +64,7 @@ func (b *Broker) deleteDevice(ctx context.Context, op string, d *device) error {
 	}
 	join := d.record.Endpoints.Join
 	if join == "" {
-		join = b.login.registration(wire.PathDevice)
+		join = b.cloud().registration(wire.PathDevice)
 	}
 	rep, err := b.client.do(ctx, request{
 		method:    http.MethodDelete,
@@ -150,6 +150,6 @@ func (b *Broker) dropPRTs(ctx context.Context) error {
 		errs = append(errs, err)
 		a.releaseUnused()
 	}
-	b.tokens.clear()
+	b.tokens.Clear()
 	return errors.Join(errs...)
 }

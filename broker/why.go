@@ -267,9 +267,8 @@ func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
 // inMemory asks whether a token is there that is handed out without asking
 // the service.
 func (w *whyChain) inMemory(rec *accountRecord) (decided bool) {
-	key := cacheKey{rec.Account.HomeAccountID, rec.Account.Environment, "", w.in.App.ClientID}
-	_, r, hit := w.b.tokens.get(&key, normalise(w.in.Scopes), w.now)
-	if hit != cacheFresh && hit != cacheDue {
+	r, ok := w.b.inMemory(&call{account: rec.Account, app: w.in.App}, w.in.Scopes, w.now)
+	if !ok {
 		w.fact("Is a token in memory?", claims.No, "")
 		return false
 	}
@@ -284,7 +283,7 @@ func (w *whyChain) resourceID() string {
 	switch r := strings.ToLower(w.out.Resource); {
 	case w.in.ResourceID != "":
 		return w.in.ResourceID
-	case r == "https://"+w.b.login.GraphHost, r == "https://"+w.b.login.GraphHost+"/":
+	case r == "https://"+w.b.cloud().GraphHost, r == "https://"+w.b.cloud().GraphHost+"/":
 		return wire.ResourceGraphApp
 	case guidPattern.MatchString(strings.TrimPrefix(r, "api://")):
 		return strings.TrimPrefix(r, "api://")

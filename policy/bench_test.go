@@ -72,6 +72,20 @@ func BenchmarkEvaluateInto(b *testing.B) {
 	}
 }
 
+// BenchmarkEvaluateParallel shares one Set among all processors.
+func BenchmarkEvaluateParallel(b *testing.B) {
+	t, s := compiled(b, 240)
+	sub, laptop := s.Subject(t.Employee(50)), s.Endpoint(t.Laptop())
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		in := t.Office()
+		in.Subject, in.Endpoint = sub, laptop
+		for pb.Next() {
+			s.Evaluate(&in)
+		}
+	})
+}
+
 func BenchmarkCompile(b *testing.B) {
 	for _, n := range []int{240, 10_000} {
 		t := policytest.NewTenant(n, 7)

@@ -301,10 +301,39 @@ func pruned(v any) any {
 		if len(v) == 0 {
 			return nil
 		}
+		for i := range v {
+			v[i] = pruned(v[i])
+		}
 	case string:
 		if v == "" {
 			return nil
 		}
 	}
 	return v
+}
+
+func TestRemarks(t *testing.T) {
+	b, diags := load(t, `[
+		{"id":"a","state":"enabled","deletedDateTime":"2026-01-01T00:00:00Z","conditions":{"users":{"includeUsers":["All"]}}},
+		{"id":"A","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["x"]}},"owner":"Bob","grantControls":{"builtInControls":["block","mfa"]},
+		 "sessionControls":{"persistentBrowser":{"isEnabled":true,"mode":"never"}}},
+		{"id":"b","state":"enabled","conditions":{"clientApplications":{"includeServicePrincipals":["ServicePrincipalsInMyTenant"]}},"grantControls":{"builtInControls":["mfa"],"authenticationStrength":{"id":"00000000-0000-0000-0000-000000000002"}}}
+	]`)
+	require.Equal(t, policy.Disabled, b.Policies[0].State, "deleted policies do not count")
+	var got []string
+	for _, d := range diags {
+		require.NotEqual(t, policy.Error, d.Severity)
+		got = append(got, d.Path+" "+string(d.Code))
+	}
+	require.ElementsMatch(t, []string{
+		"$[1].owner unmodeled", "$[1] template", "$[1].grantControls authoring", "$[1].sessionControls.persistentBrowser authoring",
+		"$[2].grantControls authoring", "$[2].grantControls authoring",
+	}, got)
+	dup := 0
+	for _, d := range compile(t, b).Diagnostics() {
+		if d.Code == policy.CodeDuplicate {
+			dup++
+		}
+	}
+	require.Equal(t, 1, dup)
 }

@@ -144,3 +144,30 @@ func addr(b []byte, v6 bool) netip.Addr {
 }
 
 func head(a netip.Addr) []byte { return a.AsSlice()[:4] }
+
+// Locations without ids are known by name; those without either are trusted
+// or not, and never confused with an id that nothing has.
+func TestLocationsWithoutIDs(t *testing.T) {
+	b := &policy.Bundle{
+		Locations: []policy.NamedLocation{
+			{Kind: policy.IPLocation, DisplayName: "Office", Ranges: []string{"198.51.100.0/24"}},
+			{Kind: policy.IPLocation, IsTrusted: true, Ranges: []string{"203.0.113.0/24"}},
+			{Kind: policy.IPLocation, Ranges: []string{"192.0.2.0/24"}},
+		},
+	}
+	for _, id := range []string{"office", "AllTrusted", "elsewhere"} {
+		b.Policies = append(b.Policies, rule(id, []string{"mfa"}, func(p *policy.Policy) {
+			p.Conditions.Locations = &policy.LocationCondition{Include: []string{id}}
+		}))
+	}
+	s := compile(t, b)
+	require.False(t, s.Evaluable(2))
+	at := func(ip string) []string {
+		return applies(s, ask(func(in *policy.SignIn) {
+			in.IP, in.Locations = netip.MustParseAddr(ip), s.Symbols(nil, []string{"elsewhere"})
+		}))
+	}
+	require.Equal(t, []string{"office"}, at("198.51.100.1"))
+	require.Equal(t, []string{"AllTrusted"}, at("203.0.113.1"))
+	require.Empty(t, at("192.0.2.1"))
+}

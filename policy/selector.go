@@ -48,8 +48,9 @@ func (s *selector) mention(sym uint32, policy int, exclude bool) {
 		s.number[sym] = n
 		s.posts = append(s.posts, nil)
 	}
-	if p := (posting{uint32(policy), exclude}); !slices.Contains(s.posts[n], p) {
-		s.posts[n] = append(s.posts[n], p)
+	p, posts := posting{uint32(policy), exclude}, s.posts[n]
+	if last := posts[max(0, len(posts)-2):]; !slices.Contains(last, p) {
+		s.posts[n] = append(posts, p)
 	}
 }
 

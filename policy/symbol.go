@@ -24,7 +24,10 @@ type slot struct {
 	num  uint32 // 0: empty
 }
 
-const symbolNum = 1<<32 - 1
+const (
+	symbolNum = 1<<32 - 1
+	guidLen   = 36
+)
 
 func newSymbols() *symbols {
 	return &symbols{slots: make([]slot, 64), ids: []string{""}, lower: []string{""}}
@@ -109,6 +112,12 @@ func fold8(x uint64) uint64 {
 func hashFold(s string) uint32 {
 	const m1, m2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93
 	h := uint64(len(s)) * m1
+	if len(s) == guidLen { // most are, and their bits are even
+		h = (h ^ fold8(load8(s, 0))) * m2
+		h = (bits.RotateLeft64(h, 29) ^ fold8(load8(s, 14)) ^ bits.RotateLeft64(fold8(load8(s, guidLen-8)), 7)) * m2
+		h ^= h >> 32
+		return uint32((h * m1) >> 32)
+	}
 	i := 0
 	for ; i+8 <= len(s); i += 8 {
 		h = (bits.RotateLeft64(h, 29) ^ fold8(load8(s, i))) * m2

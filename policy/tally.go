@@ -22,7 +22,7 @@ type tally struct {
 // classes is a set of grant numbers below maxClass.
 type classes [maxClass / 64]uint64
 
-const maxClass = 256
+const maxClass = 128
 
 func (c *classes) has(n uint16) bool { return c[n/64]>>(n%64)&1 != 0 }
 func (c *classes) add(n uint16)      { c[n/64] |= 1 << (n % 64) }

@@ -27,3 +27,9 @@ func ReadExtension(oid string, value []byte, device GUID) (DeviceCertificate, er
 	err := c.extension(oid, value, device)
 	return c, err
 }
+
+// ReadPart reads the decrypted part of an AS-REP.
+func ReadPart(der []byte) (*Ticket, error) {
+	t := &Ticket{}
+	return t, t.readPart(der)
+}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -218,7 +219,7 @@ func FuzzReplyText(f *testing.F) {
 			return
 		}
 		require.False(t, r.AccessToken.IsZero() && r.RefreshToken.IsZero() && r.IDToken.IsZero())
-		require.GreaterOrEqual(t, r.ExpiresIn, r.ExpiresIn*0)
+		require.GreaterOrEqual(t, r.ExpiresIn, time.Duration(0))
 		if r.WrappedSessionKey != nil {
 			require.Len(t, r.WrappedSessionKey, prt.WrappedKeySize)
 		}
@@ -378,6 +379,32 @@ func FuzzASRep(f *testing.F) {
 		require.True(t, want.Key.Equal(got.Key), "a key that nobody sealed")
 		require.Equal(t, want.Server, got.Server)
 		require.Equal(t, want.Flags, got.Flags)
+	})
+}
+
+// The decrypted part of an AS-REP makes a ticket that a cache holds, or none.
+func FuzzASRepPart(f *testing.F) {
+	var v kerberosVectors
+	load(f, "kerberos.json", &v)
+	for _, a := range v.ASRep {
+		f.Add(unhex(f, a.Part))
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		ticket, err := prt.ReadPart(der)
+		if err != nil {
+			require.ErrorIs(t, err, prt.ErrReply)
+			return
+		}
+		b, err := prt.MarshalCredentialCache([]*prt.Ticket{ticket})
+		require.NoError(t, err)
+		back, err := prt.ParseCredentialCache(b)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(back), 1)
+		if len(back) == 1 {
+			require.True(t, ticket.Key.Equal(back[0].Key))
+			require.Equal(t, ticket.Server, back[0].Server)
+			require.Equal(t, ticket.Flags, back[0].Flags)
+		}
 	})
 }
 

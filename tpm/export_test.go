@@ -90,3 +90,23 @@ func ForgedResponse(raw []byte) error {
 	_, err := c.unmarshal(raw)
 	return err
 }
+
+// ReadPublicEncrypted sends a command that has a parameter to encrypt in its
+// response and none in itself, as TPM2_Unseal.
+func ReadPublicEncrypted(c transport.TPM, handle tpm2.TPMHandle, name []byte, in, out bool) error {
+	s, err := startSession(c, 0, nil)
+	if err != nil {
+		return err
+	}
+	defer tpm2.FlushContext{FlushHandle: s.handle}.Execute(c)
+	a := auth{session: s}
+	if in {
+		a.dir |= encryptIn
+	}
+	if out {
+		a.dir |= encryptOut
+	}
+	cmd := command{code: tpm2.TPMCCReadPublic, handles: []object{{handle, name}}, auths: []auth{a}}
+	_, err = cmd.run(c)
+	return err
+}

@@ -72,7 +72,7 @@ func TestUnpadOAEP(t *testing.T) {
 		c := new(big.Int).Exp(new(big.Int).SetBytes(em), big.NewInt(65537), key.N)
 		return c.FillBytes(make([]byte, 256))
 	}
-	for _, size := range []int{0, 1, 31, 32, 33, 100, 214} {
+	for _, size := range []int{0, 32, 214} {
 		message := bytes.Repeat([]byte{1}, size)
 		wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, &key.PublicKey, message, nil)
 		require.NoError(t, err)

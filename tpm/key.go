@@ -87,7 +87,7 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 			}
 			value = t.pinAuth(pin, salt)
 		}
-		b, err := t.create(ctx, t.keys, sensitiveCreate(value, nil), template)
+		b, err := t.create(t.keys, sensitiveCreate(value, nil), template)
 		if err != nil {
 			return nil, err
 		}

@@ -2,9 +2,11 @@ package tpm_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"math/big"
@@ -19,6 +21,7 @@ import (
 const (
 	bridgeEnv = "PRTBROKER_TEST_BRIDGE" // a socket: stand between a TSS and a software TPM
 	wrapEnv   = "PRTBROKER_TEST_WRAP"   // a modulus: wrap a random session key to it
+	fipsEnv   = "PRTBROKER_TEST_FIPS"   // a socket: use the TPM there
 )
 
 func TestMain(m *testing.M) {
@@ -28,6 +31,8 @@ func TestMain(m *testing.M) {
 		err = bridge(os.Getenv(bridgeEnv))
 	case os.Getenv(wrapEnv) != "":
 		err = wrapTo(os.Getenv(wrapEnv))
+	case os.Getenv(fipsEnv) != "":
+		err = useTPM(os.Getenv(fipsEnv))
 	default:
 		os.Exit(m.Run())
 	}
@@ -74,4 +79,37 @@ func masked(b []byte) []byte {
 		out[i] = b[i] ^ mask
 	}
 	return out
+}
+
+func useTPM(socket string) error {
+	ctx := context.Background()
+	s, err := tpm.Open(ctx, tpm.Swtpm(socket), tpm.Config{})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	k, err := s.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign, PIN: []byte("271828")})
+	if err != nil {
+		return err
+	}
+	if _, err := k.(tpm.Signer).Sign(nil, make([]byte, 32), crypto.SHA256); err != nil {
+		return err
+	}
+	sealed, err := s.Seal(ctx, plaintext, aad)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Unseal(ctx, sealed, aad); err != nil {
+		return err
+	}
+	blob, err := base64.StdEncoding.DecodeString(os.Getenv(fipsEnv + "_SESSION"))
+	if err != nil {
+		return err
+	}
+	sk, err := s.OpenSession(ctx, blob)
+	if err != nil {
+		return err
+	}
+	_, err = sk.Derive(ctx, nil, nil)
+	return err
 }

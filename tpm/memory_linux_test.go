@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-tpm/tpm2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/tpm"
@@ -72,7 +73,19 @@ func equalMasked(plain, secret []byte) bool {
 // After a session key went into the TPM no copy of it is left in this process:
 // it existed between two commands, in buffers that were cleared.
 func TestSessionKeyLeavesMemory(t *testing.T) {
-	s := open(t, tpmtest.Swtpm(t).Opener(), tpm.Config{}) // the simulator has it in its own memory, which is ours
+	for _, oaep := range []bool{true, false} {
+		t.Run(map[bool]string{true: "OAEP in the TPM", false: "OAEP here"}[oaep], func(t *testing.T) {
+			// The simulator has it in its own memory, which is ours.
+			f := tpmtest.NewFaulty(tpmtest.Swtpm(t).Opener())
+			if !oaep {
+				f.Inject(tpmtest.Fault{On: tpm2.TPMCCTestParms, RC: tpm2.TPMRCHash})
+			}
+			sessionKeyLeavesMemory(t, open(t, f.Opener(), tpm.Config{}))
+		})
+	}
+}
+
+func sessionKeyLeavesMemory(t *testing.T, s *tpm.TPM) {
 	k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap})
 	require.NoError(t, err)
 	control := make([]byte, 32)
@@ -81,7 +94,7 @@ func TestSessionKeyLeavesMemory(t *testing.T) {
 	require.NotEmpty(t, inMemory(t, masked(control)), "the search finds what is there")
 	runtime.KeepAlive(control)
 
-	for range 5 {
+	for range 2 {
 		secret, wrapped := wrapMasked(t, k.Public().(*rsa.PublicKey))
 		require.Empty(t, inMemory(t, secret), "the test itself leaves none")
 		session, err := s.UnwrapSession(t.Context(), k, wrapped)

@@ -45,21 +45,51 @@ func TestTryAgainNeverSurfaces(t *testing.T) {
 	}
 }
 
-// What is sent again is the same, though the simulator decrypts parameters in
-// the buffer it is given.
+// What is sent again is the same, though the TPM spoiled the buffer it was
+// given: the simulator decrypts parameters in it.
 func TestTryAgainSendsTheSameBytes(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		f := tpmtest.NewFaulty(e.Opener())
-		record := tpmtest.NewRecording(f.Opener())
+		spoil := &spoiler{inner: e.Opener()}
+		record := tpmtest.NewRecording(spoil.opener())
 		m := newMaterial(t, open(t, record.Opener(), tpm.Config{}))
-		before := len(record.Messages())
-		f.Inject(tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCRetry, Times: 2, Executed: false})
-		require.NoError(t, m.derive(t, t.Context(), m.session))
-		wire := record.Messages()[before:]
-		require.Len(t, wire, 6) // three commands, three responses
-		require.True(t, bytes.Equal(wire[0], wire[2]))
-		require.True(t, bytes.Equal(wire[0], wire[4]))
+		for _, op := range m.operations() {
+			before := len(record.Messages())
+			spoil.next = true
+			require.NoError(t, op.run(t, t.Context()), op.name)
+			require.False(t, spoil.next)
+			wire := record.Messages()[before:]
+			require.True(t, bytes.Equal(wire[0], wire[2]), op.name)
+		}
 	})
+}
+
+// spoiler overwrites a command and asks for it again.
+type spoiler struct {
+	inner tpm.Opener
+	next  bool
+}
+
+type spoiling struct {
+	transport.TPMCloser
+	s *spoiler
+}
+
+func (s *spoiler) opener() tpm.Opener {
+	o := s.inner
+	o.Open = func(ctx context.Context) (transport.TPMCloser, error) {
+		c, err := s.inner.Open(ctx)
+		return spoiling{c, s}, err
+	}
+	return o
+}
+
+func (c spoiling) Send(cmd []byte) ([]byte, error) {
+	if c.s.next {
+		c.s.next = false
+		clear(cmd)
+		return []byte{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x22}, nil // TPM_RC_RETRY
+	}
+	return c.TPMCloser.Send(cmd)
 }
 
 // A TPM that never gets ready does not hold up a caller who gives up, and in

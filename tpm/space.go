@@ -24,6 +24,7 @@ type space struct {
 	idleAfter time.Duration
 	done      <-chan struct{} // closed with the store
 	cut       chan struct{}   // closed when the store gives up on the operation under way
+	sibling   *space          // the store's other space; nil: there is none
 
 	// queue holds one token; who has it owns every field below.
 	queue   chan struct{}
@@ -35,6 +36,7 @@ type space struct {
 	held    heldKey
 	loaded  []tpm2.TPMHandle // to be flushed when the operation ends
 	idle    *time.Timer
+	sent    int // commands since the sibling was relieved
 
 	mu   sync.Mutex // guards live; never held over a command
 	live io.Closer  // conn, for Close to cut off an operation that hangs
@@ -81,6 +83,7 @@ func do[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) 
 		defer func() { sp.queue <- struct{}{} }()
 		v, err := attempt(ctx, sp, op)
 		ch <- result{v, translate(err)}
+		sp.relieve()
 	}()
 	select {
 	case r := <-ch:
@@ -119,9 +122,11 @@ func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, er
 			return none, ErrClosed
 		case !reopened && (isStale(err) || !sp.fresh && isForeign(err)):
 			reopened = true
+			sp.sibling.release()
 			sp.forget()
 		case !freed && isFull(err):
 			freed = true
+			sp.sibling.release()
 			sp.makeRoom()
 		default:
 			return none, err
@@ -171,6 +176,7 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 			return nil, &connError{errors.New("connection lost")}
 		}
 		// The simulator decrypts parameters in the buffer it is given.
+		sp.sent++
 		rsp, err := sp.conn.Send(slices.Clone(cmd))
 		if err != nil {
 			sp.broken = true
@@ -312,15 +318,34 @@ func (sp *space) startIdle() {
 		sp.idle.Reset(sp.idleAfter)
 		return
 	}
-	sp.idle = time.AfterFunc(sp.idleAfter, func() {
-		select {
-		case <-sp.queue:
-			sp.dropHeld()
-			sp.dropSession()
-			sp.queue <- struct{}{}
-		default: // in use after all
-		}
-	})
+	sp.idle = time.AfterFunc(sp.idleAfter, sp.release)
+}
+
+// release lets go of what is held, unless the space is in use.
+func (sp *space) release() {
+	if sp == nil {
+		return
+	}
+	select {
+	case <-sp.queue:
+		sp.dropHeld()
+		sp.dropSession()
+		sp.queue <- struct{}{}
+	default:
+	}
+}
+
+// gapLimit is how many commands one space sends before the session of the
+// other is given up. A resource manager saves a space's session after each
+// command, a TPM numbers these contexts and refuses to go on (TPM_RC_CONTEXT_GAP)
+// when the oldest is 255 behind, and Linux then fails with EFAULT.
+const gapLimit = 100
+
+func (sp *space) relieve() {
+	if sp.sibling != nil && sp.sent >= gapLimit {
+		sp.sent = 0
+		sp.sibling.release()
+	}
 }
 
 // shut closes the connection: at once when the queue is free, else when grace

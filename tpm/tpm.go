@@ -92,6 +92,7 @@ func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	t.sessions = t.keys
 	if o.Spaces > 1 {
 		t.sessions = newSpace(o, cfg.Idle, t.done)
+		t.sessions.sibling, t.keys.sibling = t.keys, t.sessions
 	}
 	k, err := do(ctx, t.keys, func() (*storageKey, error) { return t.chooseParent(t.keys) })
 	if err == nil && cfg.Pin != nil && !bytes.Equal(cfg.Pin, k.name) {
@@ -115,10 +116,13 @@ func (t *TPM) Pin() []byte { return bytes.Clone(t.parent.name) }
 func (t *TPM) Close() error {
 	t.closing.Do(func() {
 		close(t.done)
-		t.closeErr = t.keys.shut(closeGrace)
-		if t.sessions != t.keys {
-			t.closeErr = errors.Join(t.closeErr, t.sessions.shut(closeGrace))
+		if t.sessions == t.keys {
+			t.closeErr = t.keys.shut(closeGrace)
+			return
 		}
+		other := make(chan error, 1)
+		go func() { other <- t.sessions.shut(closeGrace) }()
+		t.closeErr = errors.Join(t.keys.shut(closeGrace), <-other)
 	})
 	return t.closeErr
 }

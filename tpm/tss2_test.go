@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,13 +83,9 @@ type openssl struct {
 
 func newOpenSSL(t *testing.T, e *tpmtest.Emulator) *openssl {
 	t.Helper()
-	conn, err := e.Opener().Open(t.Context())
-	require.NoError(t, err)
-	socket := conn.(interface{ RemoteAddr() net.Addr }).RemoteAddr().String()
-	require.NoError(t, conn.Close())
 	// The TSS speaks to swtpm over TCP only, so this test stands between: see
 	// TestMain.
-	o := &openssl{t: t, dir: t.TempDir(), tcti: "cmd:" + bridgeEnv + "=" + socket + " " + os.Args[0]}
+	o := &openssl{t: t, dir: t.TempDir(), tcti: "cmd:" + bridgeEnv + "=" + socketOf(t, e) + " " + os.Args[0]}
 	if out, err := o.command("rand", "8").CombinedOutput(); err != nil {
 		what := "openssl with the tpm2 provider is not installed (apt-get install openssl tpm2-openssl)"
 		if os.Getenv("PRTBROKER_REQUIRE_TPM") == "1" {

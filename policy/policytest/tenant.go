@@ -10,7 +10,7 @@ import (
 )
 
 // Tenant is a tenant of realistic make for benchmarks: every policy excludes
-// the break-glass group, a quarter are for all users and most for some of
+// the break-glass group, two fifths are for all users and as many for some of
 // 2,000 groups, half are for all applications; platforms, client types, 60 IP
 // locations of 20 ranges and 12 country locations, device filters, risks,
 // guests, flows, strengths, terms of use and session controls occur about as
@@ -82,7 +82,7 @@ func (t *Tenant) policy(i int) policy.Policy {
 func (t *Tenant) users() *policy.UserCondition {
 	u := &policy.UserCondition{ExcludeGroups: []string{t.Group(0)}}
 	switch n := t.IntN(100); {
-	case n < 25:
+	case n < 40:
 		u.IncludeUsers = []string{"All"}
 	case n < 80:
 		for range 1 + t.IntN(5) {
