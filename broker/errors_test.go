@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -103,43 +101,12 @@ func TestNetworkError(t *testing.T) {
 	require.NotErrorIs(t, err, ErrTransient, "the caller's end is no trouble of the network")
 }
 
-func TestRetryAfter(t *testing.T) {
-	for value, want := range map[string]time.Duration{
-		"": 0, "0": 0, "30": 30 * time.Second, " 7 ": 7 * time.Second, "-5": 0, "x": 0, "999999999": maxRetryAfter,
-		noon.Add(time.Minute).Format(http.TimeFormat): time.Minute, noon.Add(-time.Minute).Format(http.TimeFormat): 0,
-	} {
-		r := &reply{header: http.Header{"Retry-After": {value}}}
-		require.Equal(t, want, r.retryAfter(noon), value)
-	}
-}
-
 func TestNewerStateIsRefused(t *testing.T) {
 	var rec accountRecord
 	require.ErrorContains(t, decode("account-1", []byte(`{"v":2}`), &rec), "newer version")
 	require.ErrorIs(t, decode("account-1", []byte(`{"v":1,"prts":7}`), &rec), ErrStateDamaged)
 	require.ErrorIs(t, decode("account-1", []byte(`[`), &rec), ErrStateDamaged)
 	require.Error(t, decode("account-1", []byte(`{}`), &rec))
-}
-
-func TestResource(t *testing.T) {
-	b := testBroker(t)
-	for _, tt := range []struct {
-		scopes []string
-		want   string
-	}{
-		{nil, "https://graph.microsoft.com"},
-		{[]string{"openid", "offline_access"}, "https://graph.microsoft.com"},
-		{[]string{"User.Read", "Mail.Read"}, "https://graph.microsoft.com"},
-		{[]string{"https://graph.microsoft.com/.default"}, "https://graph.microsoft.com"},
-		{[]string{"https://graph.microsoft.com/User.Read", "Mail.Read"}, "https://graph.microsoft.com"},
-		{[]string{"https://vault.azure.net//.default"}, "https://vault.azure.net/"},
-		{[]string{"api://11111111-aaaa-4bbb-8ccc-000000000001/access"}, "api://11111111-aaaa-4bbb-8ccc-000000000001"},
-		{[]string{"11111111-aaaa-4bbb-8ccc-000000000001/.default"}, "11111111-aaaa-4bbb-8ccc-000000000001"},
-	} {
-		got, err := b.resource(tt.scopes)
-		require.NoError(t, err)
-		require.Equal(t, tt.want, got, tt.scopes)
-	}
 }
 
 func TestPrettyName(t *testing.T) {
