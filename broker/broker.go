@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,6 +93,11 @@ func (c *Config) fill() {
 	}
 	if c.Transport == nil {
 		c.Transport = newTransport(nil)
+	}
+	if h, ok := c.Transport.(*http.Client); ok && h.CheckRedirect == nil {
+		stay := *h
+		stay.CheckRedirect = noRedirect
+		c.Transport = &stay
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = defaultUserAgent()

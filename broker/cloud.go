@@ -94,9 +94,3 @@ func (c Cloud) login(tenant, path string) string {
 func (c Cloud) graph() string { return "https://" + c.GraphHost }
 
 func (c Cloud) registration(path string) string { return "https://" + c.RegistrationHost + path }
-
-// isLoginHost reports whether a cookie for the sign-in service may go to host.
-func (c Cloud) isLoginHost(host string) bool {
-	host = strings.ToLower(host)
-	return host == c.LoginHost || slices.Contains(c.Aliases, host)
-}

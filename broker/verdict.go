@@ -73,7 +73,7 @@ func serviceError(op string, e *prt.ErrorReply, r *reply, g grantKind, now time.
 	case r.status == 429:
 		out.action, out.kind = aadsts.Throttled, ErrThrottled
 	case entry.Verdict == aadsts.None, r.status >= 500 && entry.Code == 0:
-		out.action, out.kind, out.detail = byStatus(r.status)
+		out.action, out.detail, out.kind = byStatus(r.status)
 	}
 	if g == grantPRT {
 		switch out.action {
@@ -88,14 +88,14 @@ func serviceError(op string, e *prt.ErrorReply, r *reply, g grantKind, now time.
 }
 
 // byStatus judges a reply that says nothing but its status, such as a proxy's.
-func byStatus(status int) (aadsts.Verdict, error, string) {
+func byStatus(status int) (aadsts.Verdict, string, error) {
 	switch {
 	case status >= 500 || status == 408:
-		return aadsts.Retry, ErrTransient, "the service has trouble"
+		return aadsts.Retry, "the service has trouble", ErrTransient
 	case status >= 300 && status < 400:
-		return aadsts.Fail, nil, "the service redirects, which it must not"
+		return aadsts.Fail, "the service redirects, which it must not", nil
 	}
-	return aadsts.Fail, nil, "the service refused the request"
+	return aadsts.Fail, "the service refused the request", nil
 }
 
 // action returns what the table says about err; None when err is not the
