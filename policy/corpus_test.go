@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/prtbroker/prtbroker/policy"
+	"github.com/prtbroker/prtbroker/policy/policytest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -91,4 +92,22 @@ func TestCorpusEvaluates(t *testing.T) {
 	require.Positive(t, d.Applied)
 	require.Equal(t, policy.Block, c.Outcome)
 	t.Logf("%d of %d policies apply, %v (%v)", d.Applied, open.Len(), d.Outcome, d.Reason)
+}
+
+// Real policies, too, are judged as the naive evaluator judges them.
+func TestCorpusAgainstNaive(t *testing.T) {
+	b, _, err := policy.LoadFS(corpusFS(t))
+	require.NoError(t, err)
+	for i := range b.Policies {
+		if i%3 != 0 {
+			b.Policies[i].State = policy.Enabled
+		}
+	}
+	o := policytest.Options{FailClosed: true}
+	s, err := o.Compile(b)
+	require.NoError(t, err)
+	g := policytest.NewGenerator(4)
+	for i := range 300 {
+		require.NoError(t, policytest.Check(s, b, o, g.SignIn()), "sign-in %d", i)
+	}
 }

@@ -37,6 +37,7 @@ type SyntaxError struct {
 	Err    error
 }
 
+// Error says where the input ceases to be JSON.
 func (e *SyntaxError) Error() string {
 	file := ""
 	if e.File != "" {
@@ -45,6 +46,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("policy: %sline %d, column %d: %v", file, e.Line, e.Column, e.Err)
 }
 
+// Unwrap returns the error of encoding/json.
 func (e *SyntaxError) Unwrap() error { return e.Err }
 
 // Load reads policies, named locations and authentication strengths as

@@ -36,6 +36,9 @@ type authRequest struct {
 // authorize is the authorization endpoint: it signs in by what the browser
 // shows, or by the sign-in pages.
 func (s *Server) authorize(w http.ResponseWriter, r *request) {
+	if s.answerDevice(w, r) {
+		return
+	}
 	q := r.URL.Query()
 	if r.Method == http.MethodPost {
 		for k, v := range r.form {

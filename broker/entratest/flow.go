@@ -28,6 +28,7 @@ type flow struct {
 	Consented  bool        `json:"y,omitempty"`
 	KMSI       bool        `json:"q,omitempty"` // the page that asks to stay signed in was answered
 	Proved     bool        `json:"z,omitempty"` // the JSON endpoints took a second factor
+	Challenged bool        `json:"g,omitempty"` // a proof of the device was asked for
 	Terms      string      `json:"t,omitempty"` // id of the terms of use being shown
 	Expires    int64       `json:"x"`
 }
@@ -185,6 +186,9 @@ func (s *Server) endFlow(w http.ResponseWriter, r *request, fl *flow, err error)
 }
 
 func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err error, results []PolicyResult) {
+	if s.challengeDevice(w, r, fl, err) {
+		return
+	}
 	r.entry = s.flowEntry(r, fl)
 	r.entry.Policies = results
 	s.record(r, err)

@@ -40,7 +40,7 @@ func (s *Server) loginRoutes() {
 	on("POST", "/kmsi", EndpointLogin, s.kmsi)
 	on("GET", "/common/oauth2/nativeclient", EndpointLogin, s.nativeClient)
 	on("POST", "/{tenant}/kmsi", EndpointLogin, s.kmsi)
-	on("POST", "/{tenant}/login", EndpointLogin, s.login)
+	on("GET POST", "/{tenant}/login", EndpointLogin, s.login)
 	s.route(onDeviceLogin, "GET", "/devicelogin", EndpointLogin, s.deviceLoginPage)
 }
 

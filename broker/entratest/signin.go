@@ -85,6 +85,9 @@ func (s *Server) showAccessPass(w http.ResponseWriter, r *request, fl *flow, err
 
 // login takes what the sign-in pages send.
 func (s *Server) login(w http.ResponseWriter, r *request) {
+	if s.answerDevice(w, r) {
+		return
+	}
 	fl, err := s.openFlow(flowField(r))
 	if err != nil {
 		s.errorPage(w, r, err)

@@ -27,8 +27,15 @@ var (
 	tenantIDs = names("tenant", 3)
 	spIDs     = names("principal", 4)
 	roleIDs   = []string{"62e90394-69f5-4237-9190-012177145e10", "194ae4cb-b126-40b2-bd5b-6091b380977d", "29232cdf-9323-42fd-ade2-1d097af3e4de"}
-	appIDs    = slices.Concat(names("app", 5), []string{"cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", "00000003-0000-0ff1-ce00-000000000000", "00000002-0000-0000-c000-000000000000", "c44b4083-3bb0-49c1-b47d-974e53cbdf3c", "797f4846-ba00-4fd7-ba73-dac1f8f63013"})
-	placeIDs  = []string{"office", "hq", "vpn", "v6", "home", "dach", "unknown", "gps", "network", "tags", "00000000-0000-0000-0000-000000000000", "3d46dbda-8382-466a-856d-eb00cbc6b910"}
+	appIDs    = slices.Concat(names("app", 5), []string{
+		"cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", // Teams
+		"00000003-0000-0ff1-ce00-000000000000", // SharePoint
+		"00000002-0000-0000-c000-000000000000", // the directory
+		"c44b4083-3bb0-49c1-b47d-974e53cbdf3c", // Azure portal
+		"797f4846-ba00-4fd7-ba73-dac1f8f63013", // Azure management, a group too
+	})
+	placeIDs = []string{"office", "hq", "vpn", "v6", "home", "dach", "unknown", "gps", "network", "tags",
+		"00000000-0000-0000-0000-000000000000", "3d46dbda-8382-466a-856d-eb00cbc6b910"}
 	strengths = []string{policy.StrengthMFA, policy.StrengthPasswordless, policy.StrengthPhishingResistant, "keys", "cards", "odd"}
 	termIDs   = names("terms", 3)
 	factorIDs = names("factor", 2)

@@ -126,3 +126,20 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 	*a = audience(list[0])
 	return nil
 }
+
+// PKeyAuth decodes the claims of an answer to a device challenge (MS-PKAP),
+// whose nonce has a name of its own.
+func (j *JWS) PKeyAuth() (*Claims, error) {
+	var in struct {
+		Audience string `json:"aud"`
+		Nonce    string `json:"nonce"`
+		IssuedAt *epoch `json:"iat"`
+	}
+	if err := json.Unmarshal(j.Payload, &in); err != nil {
+		return nil, fmt.Errorf("%w: claims: %v", ErrMalformed, err)
+	}
+	if in.IssuedAt == nil {
+		return nil, fmt.Errorf("%w: claim iat is missing", ErrMalformed)
+	}
+	return &Claims{Audience: in.Audience, Nonce: in.Nonce, IssuedAt: int64(*in.IssuedAt)}, nil
+}

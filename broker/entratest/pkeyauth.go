@@ -1,0 +1,91 @@
+package entratest
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+)
+
+// PKeyAuth (MS-PKAP) is how a browser that announces it proves its device with
+// the device certificate, without a PRT: the service challenges with 401, and
+// the browser sends the request again with a JWS in the header Authorization.
+
+// canPKeyAuth reports whether the browser takes a challenge.
+func canPKeyAuth(r *request) bool {
+	return r.Header.Get("x-ms-PKeyAuth") == "1.0" || strings.Contains(r.UserAgent(), "PKeyAuth/1.0")
+}
+
+// challengeDevice asks for a proof of the device, once per sign-in. It reports
+// whether it answered the request.
+func (s *Server) challengeDevice(w http.ResponseWriter, r *request, fl *flow, err error) bool {
+	if asSTSError(err).code != 50097 || fl.Challenged || fl.Request.Prompt == "none" || !canPKeyAuth(r) {
+		return false
+	}
+	fl.Challenged = true
+	issuer := "OU=82dbaca4-3e81-46ca-9c73-0950c1eaca97,CN=MS-Organization-Access,DC=windows,DC=net"
+	w.Header().Set("WWW-Authenticate", `PKeyAuth nonce="`+s.newNonce()+`",CertAuthorities="`+issuer+`",Version="1.0",Context="`+s.sealFlow(fl)+`"`)
+	noStore(w)
+	w.WriteHeader(http.StatusUnauthorized)
+	return true
+}
+
+var pkeyAuthParameter = regexp.MustCompile(`(\w+)="([^"]*)"`)
+
+// answerDevice takes the answer to a challenge. It reports whether the request
+// was one.
+func (s *Server) answerDevice(w http.ResponseWriter, r *request) bool {
+	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "PKeyAuth ")
+	if !ok {
+		return false
+	}
+	p := map[string]string{}
+	for _, m := range pkeyAuthParameter.FindAllStringSubmatch(text, -1) {
+		p[m[1]] = m[2]
+	}
+	fl, err := s.openFlow(p["Context"])
+	if err == nil && p["AuthToken"] != "" { // without one, there is no device
+		fl.Device, err = s.pkeyAuthDevice(r, p["AuthToken"])
+	}
+	if err != nil {
+		s.errorPage(w, r, err)
+		return true
+	}
+	s.proceed(w, r, fl)
+	return true
+}
+
+func (s *Server) pkeyAuthDevice(r *request, token string) (string, error) {
+	bad := invalidRequest(50099, "PKeyAuth JWT signature is invalid.")
+	j, err := verify.ParseJWS(token)
+	if err != nil {
+		return "", bad.because("%v", err)
+	}
+	c, err := j.PKeyAuth()
+	if err != nil {
+		return "", bad.because("%v", err)
+	}
+	if e := s.checkNonce(c.Nonce); e != nil {
+		return "", bad.because("claim nonce: %s", e.why)
+	}
+	if want := "https://" + r.Host + r.URL.Path; c.Audience != want {
+		return "", bad.because("claim aud is %q instead of %q", clip(c.Audience), want)
+	}
+	cert, err := j.Certificate()
+	if err != nil {
+		return "", bad.because("%v", err)
+	}
+	dev, derr := s.deviceOfCertificate(cert)
+	if derr != nil {
+		return "", derr
+	}
+	if err := j.VerifyRSA(dev.pub); err != nil {
+		if errors.Is(err, verify.ErrSignature) {
+			return "", bad
+		}
+		return "", bad.because("%v", err)
+	}
+	return dev.id, nil
+}

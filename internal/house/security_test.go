@@ -1,0 +1,42 @@
+package house
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	namedTest = regexp.MustCompile("`([a-z]+)\\.((?:Test|Fuzz)[A-Za-z0-9_]+)`")
+	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]+)\(`)
+)
+
+// Every test that the threat model names exists.
+func TestThreatModelNamesTests(t *testing.T) {
+	root := filepath.Join("..", "..")
+	have := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllStringSubmatch(string(b), -1) {
+			have[filepath.Base(filepath.Dir(path))+"."+m[1]] = true
+		}
+		return err
+	})
+	require.NoError(t, err)
+
+	doc, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	require.NoError(t, err)
+	named := namedTest.FindAllStringSubmatch(string(doc), -1)
+	require.NotEmpty(t, named)
+	for _, m := range named {
+		require.Truef(t, have[m[1]+"."+m[2]], "SECURITY.md names %s.%s, which does not exist", m[1], m[2])
+	}
+}
