@@ -183,6 +183,13 @@ func (a *account) close() error {
 	return errors.Join(errs...)
 }
 
+// holds reports whether a is still one of the broker's accounts.
+func (b *Broker) holds(a *account) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accounts[a.owner] == a
+}
+
 // hold returns the account of an owner, making the object when it is new.
 func (b *Broker) hold(owner string) (*account, error) {
 	b.mu.Lock()
@@ -355,6 +362,9 @@ func (b *Broker) RemoveAccount(ctx context.Context, acct Account) error {
 	b.mu.Lock()
 	delete(b.accounts, owner)
 	b.mu.Unlock()
+	// Again: a request that was under way may have brought a token meanwhile.
+	// From now on one is not kept (obtain).
+	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
 	b.only.Store(nil)
 	b.cfg.Logger.InfoContext(ctx, "account removed", "account", acct.HomeAccountID)
 	return a.close()

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/nonce"
-	"github.com/prtbroker/prtbroker/broker/internal/retry"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 )
 
@@ -56,7 +56,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	cfg.fill()
 	b := &Broker{
 		cfg:      cfg,
-		sleep:    retry.Wait,
+		sleep:    sleep,
 		accounts: map[string]*account{},
 		client: client{
 			transport: cfg.Transport,
@@ -69,7 +69,6 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.place.Store(&place{Cloud: cfg.Cloud, movable: anywhere, known: cfg.Cloud.known()})
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
-	b.client.wait = func(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) }
 	d, err := b.loadDevice(ctx)
 	if err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
 		b.cancel()
@@ -92,6 +91,11 @@ func (c *Config) fill() {
 	}
 	if c.Transport == nil {
 		c.Transport = newTransport(nil)
+	}
+	if h, ok := c.Transport.(*http.Client); ok && h.CheckRedirect == nil {
+		stay := *h
+		stay.CheckRedirect = noRedirect
+		c.Transport = &stay
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = defaultUserAgent()
@@ -162,6 +166,17 @@ func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
 		return func() {}, nil
 	}
 	return l.Lease(ctx, name)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // keyError is an error of the key store. What the store says about a wrong

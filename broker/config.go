@@ -115,7 +115,9 @@ const (
 )
 
 // A Transport sends one request, like [http.Client]. It must not follow
-// redirects of the token endpoint, and the caller's context bounds it.
+// redirects, since requests carry credentials: an *http.Client whose
+// CheckRedirect is nil is used without following any. The caller's context
+// bounds it.
 type Transport interface {
 	Do(*http.Request) (*http.Response, error)
 }

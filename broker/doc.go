@@ -72,6 +72,23 @@
 // frequency still asks when it is due. Unused for 14 days it dies
 // ([ErrPRTExpired]).
 //
+// # Tokens
+//
+// A token from memory costs no request, no lock and no allocation, with one
+// token there or ten thousand. It is refreshed in the background when the
+// service wants that, and serves to its end when no new one is to be had. All
+// who ask for the same at the same time share one request; whoever gives up
+// cancels nobody else.
+//
+// Requests are repeated where the service cannot have handled them or asked
+// for it (429, 5xx, some AADSTS codes, no connection), and an endpoint that
+// asked to be left alone, or keeps failing, is.
+//
+// [RoundTripper] sends requests to an API and answers its claims challenge.
+// Package oauth2broker makes an oauth2.TokenSource, and the module
+// broker/azcred a credential of the Azure SDK. Who knows MSAL Go finds its
+// verbs in docs/msal-go.md.
+//
 // # State
 //
 // Everything that must survive the process goes to a [Store], sealed under a

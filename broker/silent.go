@@ -299,6 +299,10 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account, q tokenReque
 		return AuthResult{}, err
 	}
 	b.remember(q, res)
+	if !b.holds(a) { // removed meanwhile
+		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
+		return AuthResult{}, &Error{Op: op, kind: ErrNoAccount, Account: q.account}
+	}
 	return res, nil
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
 
-var broken = errors.New("connection reset")
+var errBroken = errors.New("connection reset")
 
 func TestClass(t *testing.T) {
 	for _, tt := range []struct {
@@ -38,8 +38,8 @@ func TestClass(t *testing.T) {
 		{"server error that stays", Result{Status: 500, Verdict: aadsts.Blocked}, Done, false, false},
 		{"unavailable for good", Result{Status: 503, Verdict: aadsts.Blocked}, Done, false, false},
 		{"unavailable, by code too", Result{Status: 503, Verdict: aadsts.Retry}, Refused, true, true},
-		{"no connection", Result{Err: broken}, Unsent, true, true},
-		{"connection lost", Result{Err: broken, Sent: true}, Lost, false, false},
+		{"no connection", Result{Err: errBroken}, Unsent, true, true},
+		{"connection lost", Result{Err: errBroken, Sent: true}, Lost, false, false},
 		{"caller gave up", Result{Err: context.Canceled, Stopped: true}, Stopped, false, false},
 		{"caller's deadline, unsent", Result{Err: context.DeadlineExceeded, Stopped: true}, Stopped, false, false},
 		{"phase deadline, unsent", Result{Err: context.DeadlineExceeded}, Unsent, true, true},
@@ -97,10 +97,10 @@ func TestAfter(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	require.True(t, Unreachable(&url.Error{Err: &net.OpError{Op: "dial", Err: broken}}))
+	require.True(t, Unreachable(&url.Error{Err: &net.OpError{Op: "dial", Err: errBroken}}))
 	require.True(t, Unreachable(&url.Error{Err: &net.DNSError{Err: "no such host"}}))
-	require.False(t, Unreachable(&url.Error{Err: &net.OpError{Op: "read", Err: broken}}))
-	require.False(t, Unreachable(broken))
+	require.False(t, Unreachable(&url.Error{Err: &net.OpError{Op: "read", Err: errBroken}}))
+	require.False(t, Unreachable(errBroken))
 }
 
 func TestWait(t *testing.T) {
