@@ -22,3 +22,19 @@ func TestPasswordGrantUnderCommon(t *testing.T) {
 	r = c.form("/organizations/oauth2/v2.0/token", append(form, "scope", payrollID+"/.default")...)
 	require.Equal(t, 200, r.status, "%s", r.body)
 }
+
+// MSAL (Go, Python, Node) asks for scopes with their URI and looks for them in
+// the reply: what is not there counts as declined, and misses its cache.
+func TestScopesAreNamedAsAsked(t *testing.T) {
+	c, _ := start(t)
+	for _, tt := range []struct{ asked, want string }{
+		{"https://graph.microsoft.com/User.Read", "https://graph.microsoft.com/User.Read"},
+		{"User.Read", "User.Read"},
+		{"openid https://graph.microsoft.com/.default", "openid https://graph.microsoft.com/Device.Read.All https://graph.microsoft.com/User.Read https://graph.microsoft.com/.default"},
+		{"api://payroll/user_impersonation openid", "openid api://payroll/user_impersonation"},
+	} {
+		r := c.tokenV2("grant_type", "password", "client_id", financeID, "username", "alice@contoso.example", "password", password, "scope", tt.asked)
+		require.Equal(t, 200, r.status, "%s", r.body)
+		require.Equal(t, tt.want, r.str("scope"), tt.asked)
+	}
+}
