@@ -542,3 +542,10 @@ func policyJSON(name, app, controls string, extra string) json.RawMessage {
 "conditions":{"clientAppTypes":["all"],"users":{"includeUsers":["All"]},"applications":{"includeApplications":[%q]}%s},
 "grantControls":{"operator":"OR","builtInControls":[%s]}}`, len(name), name, app, extra, controls))
 }
+
+func jsonObject(t testing.TB, text string) map[string]any {
+	t.Helper()
+	var out map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &out), text)
+	return out
+}

@@ -146,6 +146,7 @@ type numberPrompt struct {
 	id, user string // object id
 	number   int
 	expires  int64
+	seq      int
 	state    loginState
 }
 
@@ -153,6 +154,7 @@ func (f *flowTable) addPrompt(p *numberPrompt, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sweep(now)
+	p.seq = f.inserts
 	f.prompts[p.id] = p
 }
 
@@ -166,14 +168,21 @@ func (f *flowTable) prompt(id string) (numberPrompt, bool) {
 	return *p, true
 }
 
-// answerPrompt answers the newest waiting prompt of a user. A wrong number
-// declines it, as the app does.
+// answerPrompt approves the waiting prompt of a user that shows the number. A
+// number that none shows declines the newest, as the app does.
 func (f *flowTable) answerPrompt(user string, number int, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var newest *numberPrompt
 	for _, p := range f.prompts {
-		if p.user == user && p.state == loginPending && p.expires >= now.Unix() && (newest == nil || p.expires > newest.expires) {
+		if p.user != user || p.state != loginPending || p.expires < now.Unix() {
+			continue
+		}
+		if p.number == number {
+			p.state = loginApproved
+			return true
+		}
+		if newest == nil || p.seq > newest.seq {
 			newest = p
 		}
 	}
@@ -181,9 +190,6 @@ func (f *flowTable) answerPrompt(user string, number int, now time.Time) bool {
 		return false
 	}
 	newest.state = loginDeclined
-	if newest.number == number {
-		newest.state = loginApproved
-	}
 	return true
 }
 

@@ -1,6 +1,7 @@
 package entratest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -346,7 +347,7 @@ func (c *tc) deviceCodeToken(client, scope string) *reply {
 	c.t.Helper()
 	d := c.form(c.tenantPath("/oauth2/v2.0/devicecode"), "client_id", client, "scope", scope)
 	require.Equal(c.t, 200, d.status, "%s", d.body)
-	require.NoError(c.t, c.alice().ApproveDeviceCode(c.t.(*testing.T).Context(), c.s.Client(), d.str("user_code")))
+	require.NoError(c.t, c.alice().ApproveDeviceCode(context.Background(), c.s.Client(), d.str("user_code")))
 	r := c.tokenV2("grant_type", "urn:ietf:params:oauth:grant-type:device_code", "client_id", client, "device_code", d.str("device_code"))
 	require.Equal(c.t, 200, r.status, "%s", r.body)
 	return r

@@ -35,12 +35,14 @@ func (s *Server) beginAuth(w http.ResponseWriter, r *request) {
 	out := sasReply{AuthMethodID: in.AuthMethodID, SessionID: in.SessionID}
 	switch {
 	case in.AuthMethodID == methodNumber && u.numberMatch:
-		fl.Prompt = s.newPrompt(u)
-		fl.Prompts++
-		p, _ := s.flow.prompt(fl.Prompt)
+		p, waiting := s.flow.prompt(fl.Prompt)
+		if !waiting || p.state != loginPending {
+			fl.Prompt = s.newPrompt(u)
+			fl.Prompts++
+			p, _ = s.flow.prompt(fl.Prompt)
+		}
 		out.Success, out.Entropy, out.ResultValue = true, p.number, "Success"
 	case in.AuthMethodID == methodCode && u.totp != nil:
-		fl.Prompts++
 		out.Success, out.ResultValue = true, "Success"
 	default:
 		out.ErrCode, out.ResultValue, out.Message = 500121, "MethodNotSupported", "The user has no such method."

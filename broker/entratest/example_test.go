@@ -1,0 +1,117 @@
+package entratest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+// signIn is the code under test: it knows nothing of the emulator.
+func signIn(client *http.Client, tenant, username, password string) (string, error) {
+	resp, err := client.PostForm("https://login.microsoftonline.com/"+tenant+"/oauth2/v2.0/token", url.Values{
+		"grant_type": {"password"}, "client_id": {payrollID}, "scope": {"api://payroll/.default"},
+		"username": {username}, "password": {password},
+	})
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var reply struct {
+		AccessToken string `json:"access_token"`
+		Description string `json:"error_description"`
+		Codes       []int  `json:"error_codes"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&reply); err != nil {
+		return "", err
+	}
+	if len(reply.Codes) > 0 {
+		return "", fmt.Errorf("AADSTS%d", reply.Codes[0])
+	}
+	return reply.AccessToken, nil
+}
+
+// The server plays a tenant with one user and one app. The policy makes the
+// second sign-in fail.
+func ExampleNewServer() {
+	srv := entratest.NewServer(entratest.Options{
+		Users: []entratest.User{{Username: "alice", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXP"}},
+		Apps:  []entratest.App{{ClientID: payrollID, Public: true, URIs: []string{"api://payroll"}}},
+	})
+	defer srv.Close()
+
+	token, err := signIn(srv.Client(), srv.TenantID(), "alice@contoso.example", "correct horse")
+	fmt.Println(token != "", err)
+
+	err = srv.SetPolicies(json.RawMessage(`{"displayName": "Payroll needs MFA", "state": "enabled",
+		"conditions": {"clientAppTypes": ["all"], "users": {"includeUsers": ["All"]},
+			"applications": {"includeApplications": ["11111111-2222-4333-8444-555555555555"]}},
+		"grantControls": {"operator": "OR", "builtInControls": ["mfa"]}}`))
+	if err != nil {
+		fmt.Println(err)
+	}
+	_, err = signIn(srv.Client(), srv.TenantID(), "alice@contoso.example", "correct horse")
+	fmt.Println(err)
+	log := srv.SignIns()
+	last := log[len(log)-1]
+	fmt.Println(last.Username, last.Policies[0].Name, last.Policies[0].Result)
+	// Output:
+	// true <nil>
+	// AADSTS50076
+	// alice@contoso.example Payroll needs MFA failure
+}
+
+// A Person signs in on the pages, with a one-time code when it is asked.
+func ExamplePerson() {
+	srv := entratest.NewServer(entratest.Options{
+		Clock: entratest.NewClock(time.Time{}),
+		Users: []entratest.User{{Username: "alice", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXP"}},
+		Apps:  []entratest.App{{ClientID: payrollID, Public: true, Redirects: []string{"http://localhost"}}},
+	})
+	defer srv.Close()
+	alice := entratest.Person{Username: "alice@contoso.example", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXP"}
+	redirected, err := alice.Authorize(context.Background(), srv.Client(),
+		"https://login.microsoftonline.com/common/oauth2/authorize?response_type=code&client_id="+payrollID+
+			"&redirect_uri=http://localhost&amr_values=mfa&state=42", "http://localhost")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	u, _ := url.Parse(redirected)
+	fmt.Println(u.Host, u.Query().Get("state"), u.Query().Get("code") != "")
+	for _, e := range srv.SignIns() {
+		fmt.Println(e.Grant, e.Username, e.AMR, e.MFAPrompts)
+	}
+	// Output:
+	// localhost 42 true
+	// authorize alice@contoso.example [pwd mfa] 1
+}
+
+// The second call of the token endpoint is throttled.
+func ExampleServer_AddFault() {
+	srv := entratest.NewServer(entratest.Options{
+		Users: []entratest.User{{Username: "alice", Password: "correct horse"}},
+		Apps:  []entratest.App{{ClientID: payrollID, Public: true, URIs: []string{"api://payroll"}}},
+	})
+	defer srv.Close()
+	srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.Throttle, Nth: 2, RetryAfter: 10 * time.Second})
+	for range 3 {
+		_, err := signIn(srv.Client(), srv.TenantID(), "alice@contoso.example", "correct horse")
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// AADSTS90055
+	// <nil>
+}
+
+func ExampleClock() {
+	clock := entratest.NewClock(time.Time{})
+	clock.Advance(14 * 24 * time.Hour)
+	fmt.Println(clock.Now().Format(time.RFC3339))
+	// Output: 2026-03-16T09:00:00Z
+}
