@@ -38,3 +38,17 @@ func TestScopesAreNamedAsAsked(t *testing.T) {
 		require.Equal(t, tt.want, r.str("scope"), tt.asked)
 	}
 }
+
+// roadtx reads a refresh token from every exchange of a PRT, by protocol 3.0
+// too, where its scope names no offline_access: the PRT was that.
+func TestExchangeBringsARefreshToken(t *testing.T) {
+	c, _ := start(t)
+	c.join("alice", 0)
+	c.passwordPRT("alice")
+	r := c.decrypt(c.form("/common/oauth2/v2.0/token", "grant_type", jwtBearer, "prt_protocol_version", "3.0", "client_info", "1",
+		"request", c.sessionJWS(map[string]any{"grant_type": "refresh_token", "refresh_token": c.prt, "client_id": financeID,
+			"scope": "https://graph.microsoft.com/.default", "request_nonce": c.nonce(), "redirect_uri": nativeURI})))
+	require.Equal(t, 200, r.status, "%s", r.body)
+	require.NotEmpty(t, r.str("refresh_token"))
+	require.NotEmpty(t, r.str("access_token"))
+}

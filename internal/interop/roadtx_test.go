@@ -293,17 +293,13 @@ func hybridDevice(t *testing.T) string {
 	d := &device{dir: t.TempDir(), name: "hybrid"}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	id, sid := "3f6c1d5e-1111-4222-8333-944455566677", "S-1-5-21-1-2-3-1105"
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: id},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	const id = "3f6c1d5e-1111-4222-8333-944455566677"
+	form := computerOf(t, id, "HYBRID", key)
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	require.NoError(t, os.WriteFile(filepath.Join(d.dir, "hybrid.pem"), cert, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(d.dir, "hybrid.pem"), []byte(form.Get("certificate")), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(d.dir, "hybrid.key"), keyPEM, 0o600))
-	running.press(t, "sync-computer", url.Values{"name": {"HYBRID"}, "sid": {sid}, "certificate": {string(cert)}})
-	out := d.must(t, append([]string{"hybriddevice", "--sid", sid, "-t", running.tenantID}, d.files()...)...)
+	running.press(t, "sync-computer", form)
+	out := d.must(t, append([]string{"hybriddevice", "--sid", form.Get("sid"), "-t", running.tenantID}, d.files()...)...)
 	require.Contains(t, out, "AAD device ID: "+id)
 	for _, dev := range running.state(t).Devices {
 		if dev.ID == id {
@@ -313,4 +309,22 @@ func hybridDevice(t *testing.T) string {
 	}
 	t.Fatal("the device is not in the directory")
 	return ""
+}
+
+// computer is the form that synchronises a computer with a key of its own.
+func computer(t *testing.T, id, name string) url.Values {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	return computerOf(t, id, name, key)
+}
+
+func computerOf(t *testing.T, id, name string, key *rsa.PrivateKey) url.Values {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: id},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return url.Values{"name": {name}, "sid": {"S-1-5-21-1-2-3-1105"}, "certificate": {string(cert)}}
 }
