@@ -31,9 +31,12 @@ type page struct {
 // the tenant through the proxy, and the dashboard past it.
 func openBrowser(t *testing.T, width int64) *page {
 	t.Helper()
+	// Chromium writes there for a while after its end; TestMain removes it.
+	profile, err := os.MkdirTemp(running.dir, "chromium-")
+	require.NoError(t, err)
 	opts := append(chromedp.DefaultExecAllocatorOptions[:0:0], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.Headless,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-sync", true), chromedp.UserDataDir(profile),
 		chromedp.ProxyServer(running.proxy), chromedp.Flag("proxy-bypass-list", "127.0.0.1;localhost"),
 		// Chromium reads no file of authorities; the clients above verify them.
 		chromedp.Flag("ignore-certificate-errors", true))
@@ -75,10 +78,29 @@ func (p *page) eval(t *testing.T, js string) (out string) {
 	return out
 }
 
-// until waits for a condition in the page.
+// until waits for a condition in the page, across navigations.
 func (p *page) until(t *testing.T, js string) {
 	t.Helper()
-	p.run(t, chromedp.Poll(js, nil, chromedp.WithPollingInterval(100*time.Millisecond), chromedp.WithPollingTimeout(40*time.Second)))
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		var ok bool
+		if last = chromedp.Run(p.ctx, chromedp.Evaluate("Boolean("+js+") && document.readyState === 'complete'", &ok)); last == nil && ok {
+			return
+		}
+		select {
+		case <-p.ctx.Done():
+			t.Fatalf("waited in vain for %s: %v; the page says %q", js, last, p.text())
+		case <-tick.C:
+		}
+	}
+}
+
+// text is what the page says, when it can still be asked.
+func (p *page) text() (out string) {
+	_ = chromedp.Run(p.ctx, chromedp.Evaluate("document.body.innerText.slice(0, 300)", &out))
+	return out
 }
 
 // check asserts what must hold of every page: a quiet console, no sideways
@@ -240,13 +262,13 @@ func TestBrowserDashboard(t *testing.T) {
 		laptop := `#device-9d2b1c5e-2222-4222-8333-944455566677-e`
 		p.tabTo(t, laptop)
 		p.typeKeys(t, kb.Enter)
-		p.until(t, `document.querySelector("`+laptop+`")?.textContent === "Enable"`)
-		p.until(t, `document.querySelector("#status").textContent.includes("LAPTOP was disabled")`)
+		p.until(t, `document.querySelector("`+laptop+`")?.textContent === "Disable"`)
+		p.until(t, `document.querySelector("#log").textContent.includes("LAPTOP was enabled")`)
 		p.tabTo(t, laptop)
 		p.typeKeys(t, kb.Enter)
-		p.until(t, `document.querySelector("`+laptop+`")?.textContent === "Disable"`)
+		p.until(t, `document.querySelector("`+laptop+`")?.textContent === "Enable"`)
 		p.check(t, "dashboard-phone-after")
-		return "a device disabled and enabled"
+		return "a device enabled and disabled"
 	})
 	flow(t, client, "dashboard, live", func(t *testing.T) string {
 		p := openBrowser(t, 1200)

@@ -14,6 +14,10 @@ import (
 func TestMain(m *testing.M) { os.Exit(runMain(m)) }
 
 func runMain(m *testing.M) int {
+	if os.Getenv("PRTBROKER_INTEROP") == "" {
+		fmt.Println("interop: not run; make interop installs the clients and runs them")
+		return 0
+	}
 	dir, err := os.MkdirTemp("", "interop-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
