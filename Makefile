@@ -16,7 +16,7 @@ demo: setup-demo
 	@$(GO) run ./examples/quickstart
 
 setup-demo:
-	@./scripts/install swtpm || echo 'No software TPM here: apt-get install swtpm. The demo runs with software keys.'
+	@./scripts/install swtpm 2>/dev/null || echo 'No software TPM here (to have one: apt-get install swtpm); the demo runs with software keys.'
 
 test: setup-test check race nocgo cross
 

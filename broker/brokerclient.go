@@ -32,10 +32,11 @@ type authorization struct {
 	loginHint string
 	claims    string
 	mfa       bool // v1: amr_values=ngcmfa
+	again     bool // prompt=login: not by a session of the browser
 }
 
 // byAuthCode signs in at the authorize page for the broker client.
-func (b *Broker) byAuthCode(ctx context.Context, op, resource, loginHint, claims string, mfa bool) (*brokerToken, error) {
+func (b *Broker) byAuthCode(ctx context.Context, op, resource string, c AuthCode) (*brokerToken, error) {
 	return b.authorize(ctx, authorization{
 		op:        op,
 		tenant:    b.cfg.Tenant,
@@ -45,9 +46,9 @@ func (b *Broker) byAuthCode(ctx context.Context, op, resource, loginHint, claims
 		redirect:  wire.RedirectBrokerDRS,
 		resource:  resource,
 		scope:     wire.ScopeOpen,
-		loginHint: loginHint,
-		claims:    claims,
-		mfa:       mfa,
+		loginHint: c.LoginHint,
+		mfa:       c.MFA,
+		again:     c.again,
 	})
 }
 
@@ -96,6 +97,9 @@ func (a authorization) query(verifier, state string) url.Values {
 	}
 	if a.mfa {
 		q.Set("amr_values", "ngcmfa")
+	}
+	if a.again {
+		q.Set("prompt", "login")
 	}
 	return q
 }

@@ -46,6 +46,8 @@ type AuthCode struct {
 	LoginHint string
 	// MFA asks for a fresh MFA, which the PRT then carries.
 	MFA bool
+
+	again bool // the first factor too, not by a session of the browser
 }
 
 // DeviceCodeFlow is a sign-in on another machine by [Prompter.DeviceCode]. The

@@ -311,7 +311,7 @@ func (b *Broker) registrationError(op string, rep *reply) error {
 func (b *Broker) brokerToken(ctx context.Context, op string, cred Credential, resource string) (*brokerToken, error) {
 	switch c := cred.(type) {
 	case AuthCode:
-		return b.byAuthCode(ctx, op, resource, c.LoginHint, "", c.MFA)
+		return b.byAuthCode(ctx, op, resource, c)
 	case DeviceCodeFlow:
 		return b.byDeviceCode(ctx, op, resource, c.MFA)
 	case RefreshToken:
@@ -358,14 +358,11 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
+	from := provenanceOf(cred, t, b.cfg.Now()) // before the registration, which takes its time
 	if _, err := b.register(ctx, op, rr, t); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
 	rr.step(StepPRT)
-	grant := prt.Grant(prt.RefreshTokenGrant{Token: t.RefreshToken})
-	if p, ok := cred.(Password); ok {
-		grant = prt.PasswordGrant{Username: p.Username, Password: prt.NewSecret(p.Password)}
-	}
-	res, err := b.issue(ctx, op, grant, provenanceOf(cred, t, b.cfg.Now()), Account{})
+	res, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, from, Account{})
 	return res, opError(op, err)
 }

@@ -19,7 +19,11 @@ type provenance struct {
 func provenanceOf(cred Credential, t *brokerToken, now time.Time) provenance {
 	switch c := cred.(type) {
 	case AuthCode:
-		return provenance{originPage, seen(t, c.MFA, now)}
+		p := provenance{originPage, seen(t, c.MFA, now)}
+		if c.again && p.seen.AuthTime.IsZero() {
+			p.seen.AuthTime = now
+		}
+		return p
 	case DeviceCodeFlow:
 		return provenance{originDeviceCode, seen(t, c.MFA, now)}
 	case RefreshToken:

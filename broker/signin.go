@@ -53,7 +53,7 @@ func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint 
 		if c.LoginHint == "" {
 			c.LoginHint = hint
 		}
-		t, err = b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c.LoginHint, "", c.MFA)
+		t, err = b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c)
 	case DeviceCodeFlow:
 		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), c.MFA)
 	case SAMLAssertion:

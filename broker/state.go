@@ -13,8 +13,9 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// stateVersion is the version of the JSON inside sealed records. A reader
-// takes older ones (migrations are below) and refuses newer ones.
+// stateVersion is the version of the JSON inside sealed records. Members that
+// are added keep it; a change of meaning raises it, and decode then brings the
+// older versions up. A newer one is refused and stays as it is.
 const stateVersion = 1
 
 // deviceRecord is a registration, finished or under way.

@@ -87,12 +87,12 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 	if hint == "" {
 		hint = want.PreferredUsername
 	}
-	mfa := needsMFA(e)
-	cred := Credential(AuthCode{MFA: mfa})
-	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, hint, "", mfa)
+	page := AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}
+	cred := Credential(page)
+	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, page)
 	if errors.Is(err, errors.ErrUnsupported) {
-		cred = DeviceCodeFlow{MFA: mfa}
-		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), mfa)
+		cred = DeviceCodeFlow{MFA: page.MFA}
+		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), page.MFA)
 	}
 	if err != nil {
 		return Account{}, err

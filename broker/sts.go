@@ -90,7 +90,6 @@ func (b *Broker) post(ctx context.Context, op, tenant string, f prt.Form, g gran
 	q := form(b.login.login(tenant, f.Path), f.Values)
 	q.correlationID = correlationID
 	r, err := b.client.do(ctx, q)
-	clear(q.body)
 	if err != nil {
 		return nil, opError(op, err)
 	}

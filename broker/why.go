@@ -49,6 +49,9 @@ type Facts struct {
 	Platform policy.Platform
 	// SignInRisk and UserRisk are levels of risk. Nil: unknown.
 	SignInRisk, UserRisk *policy.RiskLevel
+	// Methods are those by which the user authenticated for the PRT. Zero: what
+	// its amr says, which often names MFA and not how it was done.
+	Methods claims.Methods
 	// AcceptedTerms are the ids of accepted terms of use. Nil: unknown.
 	AcceptedTerms []string
 }

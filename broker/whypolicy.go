@@ -81,6 +81,9 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 	if in.Platform == policy.UnknownPlatform {
 		in.Platform = platformOf(w.b.cfg.UserAgent)
 	}
+	if f.Methods != 0 {
+		in.Methods = f.Methods
+	}
 	if e.MFA == claims.Yes {
 		in.Methods |= claims.MarkMFA
 	}

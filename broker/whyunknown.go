@@ -104,7 +104,7 @@ func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 	if w.prt.origin == originUnknown {
 		out = append(out, doubt{"whether the session began with a device code", []func(*policy.SignIn){func(s *policy.SignIn) { s.Flow = policy.DeviceCodeFlow }}})
 	}
-	if more := otherMethods(e); more != 0 {
+	if more := otherMethods(e); more != 0 && f.Methods == 0 {
 		out = append(out, doubt{"by which method MFA was done", []func(*policy.SignIn){func(s *policy.SignIn) { s.Methods |= more }}})
 	}
 	return append(out, w.timeDoubts(in)...)

@@ -158,6 +158,10 @@ func TestRequestMerge(t *testing.T) {
 		{"value beside values", `{"access_token":{"acrs":{"value":"c1"}}}`, `{"access_token":{"acrs":{"values":["c2"]}}}`, `{"access_token":{"acrs":{"values":["c2"]}}}`},
 		{"unknown members are kept", `{"access_token":{"x":{"values":["1"],"future":true}}}`, `{"access_token":{"y":{"future":1}}}`, `{"access_token":{"x":{"values":["1"],"future":true},"y":{"future":1}}}`},
 		{"essential spreads", `{"access_token":{"amr":{"essential":true,"values":["mfa"]}}}`, `{"access_token":{"amr":{"values":["mfa"]}}}`, `{"access_token":{"amr":{"essential":true,"values":["mfa"]}}}`},
+		{"names are exact", `{"access_token":{"x":{"vAlues":["a"]}}}`, `{"access_token":{"x":{"vAlues":["b"]}}}`, `{"access_token":{"x":{"vAlues":["b"]}}}`},
+		{"no values", `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":[]}}}`, `{"access_token":{"x":{"values":[]}}}`},
+		{"values of another type", `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":[1]}}}`, `{"access_token":{"x":{"values":[1]}}}`},
+		{"not essential", `{"access_token":{"x":{"essential":false,"values":["a"]}}}`, `{"access_token":{"x":{"essential":true,"values":["A","b"]}}}`, `{"access_token":{"x":{"essential":true,"values":["a","b"]}}}`},
 		{"policy ids", `{"access_token":{"capolids":{"essential":true,"values":["p1"]}}}`, `{"access_token":{"xms_cc":{"values":["cp1"]}}}`, `{"access_token":{"capolids":{"essential":true,"values":["p1"]},"xms_cc":{"values":["cp1"]}}}`},
 	} {
 		a, b := parse(tt.a), parse(tt.b)

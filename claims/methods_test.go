@@ -1,6 +1,8 @@
 package claims_test
 
 import (
+	"iter"
+	"math/bits"
 	"slices"
 	"testing"
 
@@ -77,10 +79,21 @@ func TestAMR(t *testing.T) {
 	}
 }
 
+// small yields every set of up to four methods: no rule looks at more than two.
+func small() iter.Seq[claims.Methods] {
+	return func(yield func(claims.Methods) bool) {
+		for m := claims.Methods(0); m < 1<<18; m++ {
+			if bits.OnesCount32(uint32(m)) <= 4 && !yield(m) {
+				return
+			}
+		}
+	}
+}
+
 // What AMR writes, FromAMR reads as no less and no more than it was: MFA stays
 // MFA, and one factor stays one.
 func TestAMRKeepsMFA(t *testing.T) {
-	for m := claims.Methods(0); m < 1<<18; m++ {
+	for m := range small() {
 		back, unknown := claims.FromAMR(m.AMR())
 		require.Empty(t, unknown)
 		if m.MFA() != back.MFA() {
@@ -104,7 +117,7 @@ func TestMFACombinations(t *testing.T) {
 		require.True(t, ok, a)
 		masks = append(masks, m)
 	}
-	for m := claims.Methods(0); m < 1<<18; m++ {
+	for m := range small() {
 		want := slices.ContainsFunc(masks, m.Has)
 		if m.MFA() != want {
 			t.Fatalf("%v: MFA %v", m, m.MFA())

@@ -93,25 +93,44 @@ type want struct {
 }
 
 func unite(old, newer json.RawMessage) json.RawMessage {
-	a, okA := wantOf(old)
-	b, okB := wantOf(newer)
-	if !okA || !okB || a.Value != "" || b.Value != "" || a.Values == nil || b.Values == nil {
+	a, okA := listOf(old)
+	b, okB := listOf(newer)
+	if !okA || !okB {
 		return newer
 	}
+	size := len(a.Values)
 	for _, v := range b.Values {
 		if !slices.ContainsFunc(a.Values, func(have string) bool { return strings.EqualFold(have, v) }) {
 			a.Values = append(a.Values, v)
 		}
 	}
+	if len(a.Values) == size && (a.Essential || !b.Essential) {
+		return old
+	}
 	a.Essential = a.Essential || b.Essential
 	return encode(a)
 }
 
-func wantOf(r json.RawMessage) (w want, ok bool) {
-	d := json.NewDecoder(bytes.NewReader(r))
-	d.DisallowUnknownFields()
-	err := d.Decode(&w)
-	return w, err == nil
+// listOf reads what asks for one of some values and for nothing else.
+func listOf(r json.RawMessage) (w want, ok bool) {
+	o, err := strictjson.Parse(r, MaxRequestSize)
+	if err != nil {
+		return w, false
+	}
+	values := o.Raw("values")
+	if values == nil || values[0] != '[' {
+		return w, false
+	}
+	w.Values = o.Strings("values")
+	essential := string(o.Raw("essential"))
+	w.Essential = essential == "true"
+	for name := range o.Members() {
+		ok = name == "values" || name == "essential" && (w.Essential || essential == "false")
+		if !ok {
+			return w, false
+		}
+	}
+	return w, len(w.Values) > 0 && o.Err() == nil
 }
 
 func (r *Request) with(claim string, w want) *Request {

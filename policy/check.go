@@ -108,7 +108,33 @@ func (p *Policy) check() []problem {
 	if s := p.SessionControls; s != nil {
 		c.session(s)
 	}
+	c.authoring(p)
 	return c.found
+}
+
+// authoring finds what evaluates and what Entra would refuse to save.
+func (c *checker) authoring(p *Policy) {
+	k, g := &p.Conditions, p.GrantControls
+	if g == nil {
+		g = &GrantControls{}
+	}
+	controls := len(g.BuiltInControls) + len(g.TermsOfUse) + len(g.CustomFactors)
+	if g.AuthenticationStrength != nil {
+		controls++
+		if member(g.BuiltInControls, "mfa") >= 0 {
+			c.add("grantControls", Warning, CodeAuthoring, dimNone, "mfa beside an authentication strength")
+		}
+	}
+	blocks := member(g.BuiltInControls, "block") >= 0
+	if blocks && controls > 1 {
+		c.add("grantControls", Warning, CodeAuthoring, dimNone, "block beside other controls")
+	}
+	if a := k.ClientApplications; a != nil && !blocks && controls > 0 {
+		c.add("grantControls", Warning, CodeAuthoring, dimNone, "workloads and agents can only be blocked: they answer no other control")
+	}
+	if s := p.SessionControls; s != nil && s.PersistentBrowser != nil && s.PersistentBrowser.IsEnabled && !k.Applications.everything() {
+		c.add("sessionControls.persistentBrowser", Warning, CodeAuthoring, dimNone, "persistentBrowser without all applications")
+	}
 }
 
 func (c *checker) conditions(k *Conditions) {
@@ -233,16 +259,6 @@ func (c *checker) grants(g *GrantControls) {
 		c.add("grantControls.operator", Error, CodeUnknownValue, dimNone, "unknown value %q", g.Operator)
 	}
 	c.enum("grantControls.builtInControls", g.BuiltInControls, builtInNames, dimNone)
-	n := len(g.BuiltInControls) + len(g.TermsOfUse) + len(g.CustomFactors)
-	if g.AuthenticationStrength != nil {
-		n++
-		if member(g.BuiltInControls, "mfa") >= 0 {
-			c.add("grantControls", Warning, CodeAuthoring, dimNone, "mfa beside an authentication strength: Entra refuses to save this")
-		}
-	}
-	if member(g.BuiltInControls, "block") >= 0 && n > 1 {
-		c.add("grantControls", Warning, CodeAuthoring, dimNone, "block beside other controls: Entra refuses to save this")
-	}
 }
 
 func (c *checker) session(s *SessionControls) {

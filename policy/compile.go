@@ -118,6 +118,7 @@ type compiler struct {
 	strengthIDs map[string]*Strength
 	relaxed     [dimensions]row // policies whose dimension cannot be evaluated
 	rules       map[string]*FilterRule
+	policyIDs   map[string]bool
 }
 
 func (c *compiler) compile() (*Set, error) {
@@ -132,7 +133,7 @@ func (c *compiler) compile() (*Set, error) {
 		closed:   c.opt.closed,
 		lowOld:   c.opt.lowOld,
 	}
-	c.rules = map[string]*FilterRule{}
+	c.rules, c.policyIDs = map[string]*FilterRule{}, map[string]bool{}
 	c.masks = make([]masks, c.blocks)
 	for d := range c.relaxed {
 		c.relaxed[d] = newRow(c.blocks)
@@ -181,6 +182,12 @@ func (p *Policy) name() string {
 func (c *compiler) problems(i int) {
 	p := &c.policies[i]
 	found := append(p.check(), c.references(p)...)
+	if p.ID != "" {
+		if c.policyIDs[lower(p.ID)] {
+			found = append(found, problem{path: "id", severity: Warning, code: CodeDuplicate, message: "a policy of this id was there before: both count", dim: dimNone})
+		}
+		c.policyIDs[lower(p.ID)] = true
+	}
 	for _, f := range found {
 		c.report(fmt.Sprintf("$.policies[%d].%s", i, f.path), f, p.name())
 		if f.severity == Error {
@@ -261,13 +268,6 @@ func (c *compiler) rule(f *Filter) *FilterRule {
 		c.rules[f.Rule] = r
 	}
 	return r
-}
-
-// relax makes a dimension's rows match for the policies that it cannot be
-// evaluated for.
-func (c *compiler) relax(d dimension, inc, exc row) {
-	inc.or(c.relaxed[d])
-	exc.andNot(c.relaxed[d])
 }
 
 // Len returns the number of policies.

@@ -39,7 +39,7 @@ func (c *compiler) collectLocations() {
 	for i := range c.bundle.Locations {
 		l := &c.bundle.Locations[i]
 		path := fmt.Sprintf("$.locations[%d]", i)
-		sym := c.ids.intern(l.ID)
+		sym := c.ids.intern(l.key())
 		if _, dup := t.bySymbol[sym]; dup {
 			c.report(path, problem{severity: Warning, code: CodeDuplicate, message: "a location of this id was there before: the first one counts"}, "")
 			continue
@@ -48,7 +48,9 @@ func (c *compiler) collectLocations() {
 		if p.bad != "" {
 			c.report(path, problem{severity: Error, code: CodeBadLocation, message: p.bad}, "")
 		}
-		t.bySymbol[sym] = len(t.places)
+		if sym != 0 { // a location without a name is only good for AllTrusted
+			t.bySymbol[sym] = len(t.places)
+		}
 		t.places = append(t.places, p)
 	}
 	c.wellKnownPlace(&NamedLocation{Kind: IPLocation, ID: trustedIPsID, IsTrusted: true}, c.opt.trustedIPs)
@@ -56,6 +58,15 @@ func (c *compiler) collectLocations() {
 	for i := range t.places {
 		t.places[i].pair = pair{newRow(c.blocks), newRow(c.blocks)}
 	}
+}
+
+// key is what policies refer to a location by: exports for other tenants
+// leave the ids out and use names.
+func (l *NamedLocation) key() string {
+	if l.ID == "" {
+		return l.DisplayName
+	}
+	return l.ID
 }
 
 func (c *compiler) wellKnownPlace(l *NamedLocation, prefixes []netip.Prefix) {

@@ -196,7 +196,7 @@ const (
 // Results is the caller's memory for EvaluateInto, used again from call to
 // call.
 type Results struct {
-	Policies []Result  // of Set.Policy(i), in its order
+	Policies []Result  // of Set.Policy(i), in its order; empty when the Outcome is Invalid
 	Controls []Control // all controls that Decision.Prompt or Missing would yield
 
 	prompt, missing []uint16

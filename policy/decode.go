@@ -9,6 +9,7 @@ import (
 // what it cannot put anywhere.
 type decoder struct {
 	unmodeled []string
+	remarks   []string // keys beside conditions and controls, which decide nothing
 }
 
 // An object is a JSON object in the course of being read: the keys that are
@@ -79,13 +80,15 @@ func (o *object) text(key string) string {
 }
 
 // list reads an array of strings; a string alone is an array of one, and a
-// string of flags is split at its commas.
+// string of flags is split at its commas. Empty strings name nothing.
 func (o *object) list(key string, flags bool) []string {
 	n := o.get(key)
 	var out []string
 	add := func(s string) {
 		if !flags {
-			out = append(out, strings.TrimSpace(s))
+			if s = strings.TrimSpace(s); s != "" {
+				out = append(out, s)
+			}
 			return
 		}
 		for f := range strings.SplitSeq(s, ",") {
@@ -181,7 +184,13 @@ func (d *decoder) policy(n, named *node) Policy {
 	if !o.get("partialEnablementStrategy").empty() {
 		d.unknown("partialEnablementStrategy")
 	}
+	if !o.get("deletedDateTime").empty() {
+		p.State = Disabled // in the tenant's recycle bin
+	}
+	o.skip("id", "displayName", "name", "description")
 	p.Unmodeled = d.unmodeled
+	o.done()
+	d.remarks = d.unmodeled[len(p.Unmodeled):]
 	return p
 }
 

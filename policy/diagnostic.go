@@ -12,6 +12,7 @@ const (
 	Error                   // the policy is unevaluable
 )
 
+// String returns the severity in lower case.
 func (s Severity) String() string { return [...]string{"note", "warning", "error"}[min(s, Error)] }
 
 // Code is the kind of a Diagnostic.
@@ -31,7 +32,7 @@ const (
 	CodeUnknownRole  Code = "unknown-role"   // a role that is not a known template id
 	CodeAuthoring    Code = "authoring"      // what Entra would refuse to save
 	CodeTemplate     Code = "template"       // a policy without state: taken for enabled
-	CodeDuplicate    Code = "duplicate"      // an id that was there before; the first one counts
+	CodeDuplicate    Code = "duplicate"      // an id that was there before
 	CodeUnknownThing Code = "unknown-object" // an object that is neither policy nor location nor strength
 	CodeHostBits     Code = "host-bits"      // a CIDR with bits behind its mask, which are cleared
 )
@@ -47,6 +48,7 @@ type Diagnostic struct {
 	Message  string
 }
 
+// String says in one line where and what.
 func (d Diagnostic) String() string {
 	where := d.Path
 	if d.File != "" {

@@ -1,2 +1,90 @@
-// Package policy evaluates Microsoft Entra Conditional Access policies.
+// Package policy evaluates Microsoft Entra Conditional Access: it loads the
+// policies that a tenant exports from Microsoft Graph and answers, for a
+// sign-in, what Entra would: a token, a block, or the controls that are still
+// missing, and why. It does no I/O and knows no clock.
+//
+//	Load → Bundle → Compile → Set → Evaluate(SignIn) → Decision
+//	                              → Explain(SignIn)  → Explanation
+//
+// # Which policies apply
+//
+// A policy applies when it is not disabled and every condition that it
+// configures matches. Inside a condition the lists of inclusions are ORed and
+// exclusions subtracted: exclusion always wins. A condition that is not
+// configured matches everything, except users: no users is nobody.
+//
+// The kind of identity selects the condition that names it: people
+// conditions.users, service principals and agents
+// conditions.clientApplications, the user accounts of agents
+// conditions.agents. All users are all people, guests of every type among
+// them. Groups are transitive and roles are template ids of active,
+// tenant-scoped assignments; both are the caller's to resolve.
+//
+// The target is one of four things: the application a token is for (not the
+// client), a user action, an authentication context, a traffic profile. All
+// resources include registering security information but neither registering
+// a device nor authentication contexts. Office365 and its like are sets of
+// applications that Microsoft edits: data, see [WithAppGroup].
+//
+// Risk levels are lists, not thresholds. An address lies in many named
+// locations at once. Platforms are what the user agent says; a list of names
+// never matches an unknown one. A device-code session stays one for every
+// token born of it. On a device that is not registered every property is null
+// to a filter rule, and negative comparisons with null are true.
+//
+// # What they demand
+//
+// Policies are never merged: each one that applies must be satisfied by
+// itself, by all of its controls (AND) or by any (OR). One that blocks settles
+// the matter. Report-only policies are judged and never enforced.
+//
+// The control mfa is satisfied by an MFA claim of any make; an authentication
+// strength only by one of its combinations of methods. Device controls look at
+// the registered device behind the sign-in, which a device-code flow, a legacy
+// protocol, or a guest without device trust cannot show. What is missing is
+// asked for in Entra's order: MFA, strength, compliant device, hybrid joined
+// device, approved app, app protection, password change, terms of use, custom
+// factors. A control that no prompt and no other device can bring makes the
+// sign-in [Unsatisfiable], which is a Block.
+//
+// Session controls of all policies that apply hold together, the stricter
+// winning. A sign-in frequency compares the time of the last proof of a
+// credential with now, and asks for a new one when it is too old; a plain
+// renewal of a Primary Refresh Token proves nothing. Conditional Access is not
+// evaluated when a Primary Refresh Token is issued or renewed, only when a
+// token for a resource is.
+//
+// # Where the documents are silent
+//
+// Some behaviour is not published. The choices here: low-privilege requests
+// are judged as the directory's (since March 2026; [LegacyLowPrivilege]);
+// policies for B2B direct connect reach B2B collaboration users in Teams and
+// SharePoint by inclusion only; a strength on registering security information
+// stands in for those of policies that do not name the action; Windows Hello
+// is not offered as a step-up; external MFA that says only "mfa" satisfies the
+// control and no strength.
+//
+// What cannot be modelled makes its policy unevaluable, with a [Diagnostic].
+// Such a policy is counted when it may apply, and blocks if the Set was
+// compiled with [FailClosed].
+//
+// # How it is fast
+//
+// Compile turns each value of each condition into a row of bits, one for each
+// policy, inclusions less exclusions; a sign-in selects ten rows and ANDs
+// them, 64 policies at a time. Addresses are found in a table of the regions
+// in which the set of named locations is the same; filter rules are parsed
+// once; a [Subject] and an [Endpoint] keep the rows of a principal and a
+// device. Nothing allocates, whatever the number of policies.
+//
+// # Sources
+//
+// Microsoft Graph: conditionalAccessPolicy, namedLocation,
+// authenticationStrengthPolicy, conditionalAccessRoot: evaluate (the What If
+// API), appliedConditionalAccessPolicy. Microsoft Entra documentation: "Building
+// a Conditional Access policy", "Users and groups", "Targeting resources",
+// "Network", "Filter for devices", "Authentication strengths", "Session
+// lifetime", "Report-only mode", "Authentication flows", "Conditional Access
+// for workload identities", "Conditional Access for external users", as of
+// early 2026. The package is not supported by Microsoft.
 package policy

@@ -42,9 +42,9 @@ func (s *Set) Explain(in *SignIn) Explanation {
 	}
 	e.Policies = make([]PolicyExplanation, len(s.policies))
 	for first := 0; first < s.blocks; first += windowBlocks {
-		var buf scratch
+		buf := newScratch(make([]block, scratchRows*windowBlocks))
 		n := min(windowBlocks, s.blocks-first)
-		v := s.look(&f, &buf, first, n)
+		v := s.look(&f, nil, &buf, first, n)
 		for i := first * blockSize; i < min((first+n)*blockSize, len(s.policies)); i++ {
 			x := &e.Policies[i]
 			x.Policy, x.Result = &s.policies[i], r.Policies[i]
@@ -56,8 +56,8 @@ func (s *Set) Explain(in *SignIn) Explanation {
 
 func (s *Set) explain(f *facts, v *view, i int, x *PolicyExplanation) {
 	b, bit := i/blockSize-v.first, i%blockSize
-	applied := v.applied(b)
-	matches := applied.has(bit)
+	l := v.lanes(b)
+	matches := l.applied(bit/64)>>(bit%64)&1 != 0
 	x.Session = s.sessions[i].control
 	switch {
 	case x.Policy.State == Disabled:

@@ -178,6 +178,9 @@ func (m *matcher) app() {
 		satisfied, value := m.appRule(list, m.ids.ids[m.f.app])
 		m.add(p.exclude, "application", satisfied, value)
 	}
+	if m.f.in.LowPrivilegeScopes && m.lowOld && m.escape.has(m.policy) {
+		m.add(true, "application", "allApps", "low-privilege scopes")
+	}
 	if m.f.in.AgentResource {
 		m.base(m.agentApps, "application", "appId")
 	}

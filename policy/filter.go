@@ -26,6 +26,7 @@ import (
 type FilterRule struct {
 	root *expr
 	prog []instr
+	text string // canonical
 }
 
 // maxRule is the longest rule Entra stores, in characters.
@@ -134,11 +135,7 @@ func findProperty(name string) (property, bool) {
 
 // String writes the rule in one canonical form: hyphens, double quotes,
 // parentheses only where precedence needs them.
-func (r *FilterRule) String() string {
-	var b strings.Builder
-	r.root.print(&b)
-	return b.String()
-}
+func (r *FilterRule) String() string { return r.text }
 
 func (e *expr) print(b *strings.Builder) {
 	switch e.kind {

@@ -23,7 +23,9 @@ func ParseFilterRule(rule string) (*FilterRule, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &FilterRule{root: root}
+	var text strings.Builder
+	root.print(&text)
+	r := &FilterRule{root: root, text: text.String()}
 	r.compile()
 	return r, nil
 }

@@ -3,13 +3,13 @@ package policy
 import (
 	"cmp"
 	"fmt"
-	"math/bits"
 	"slices"
 )
 
 // A grant is what a policy demands, compiled.
 type grant struct {
 	controls []uint16 // control numbers in prompt order of their kinds, then as written
+	class    uint16   // equal for equal grants
 	and      bool
 	deny     bool
 }
@@ -209,8 +209,17 @@ func (c *compiler) controlNumber(want Control) uint16 {
 // policies left wanting.
 func (c *compiler) sealGrants() {
 	c.unsat = newMatrix(simpleMasks, c.blocks)
+	numbers := map[string]uint16{}
 	for i := range c.policies {
-		g, m, bit := &c.grants[i], &c.masks[i/blockSize], i%blockSize
+		g := &c.grants[i]
+		key := fmt.Sprint(g.controls, g.and, g.deny)
+		n, ok := numbers[key]
+		if !ok {
+			n = uint16(min(len(numbers), maxClass))
+			numbers[key] = n
+		}
+		g.class = n
+		m, bit := &c.masks[i/blockSize], i%blockSize
 		if c.sessions[i].any {
 			m.session.set(bit)
 		}
@@ -289,15 +298,4 @@ func (s *Set) wanting(f *facts, g *grant) bool {
 		}
 	}
 	return !g.and
-}
-
-// next returns the place of the first bit at or behind a place; past the last
-// one word is len(b).
-func (b *block) next(word, from int) (w, bit int) {
-	for ; word < len(b); word, from = word+1, 0 {
-		if rest := b[word] >> from << from; rest != 0 {
-			return word, bits.TrailingZeros64(rest)
-		}
-	}
-	return word, 0
 }

@@ -185,6 +185,9 @@ func (l *loader) container(path string, n *node) {
 func (l *loader) policy(path string, n, named *node) {
 	d := &decoder{}
 	p := d.policy(n, named)
+	for _, key := range d.remarks {
+		l.report(path+"."+key, Note, CodeUnmodeled, p.name(), "taken for a remark")
+	}
 	for _, f := range p.check() {
 		l.report(path+"."+f.path, f.severity, f.code, p.name(), "%s", f.message)
 	}

@@ -9,10 +9,12 @@ func name(names []string, i int) string {
 	return strconv.Itoa(i)
 }
 
+// String returns the outcome in lower case.
 func (o Outcome) String() string {
 	return name([]string{"invalid", "grant", "block", "interrupt"}, int(o))
 }
 
+// String says the reason in a few words.
 func (r Reason) String() string {
 	return name([]string{
 		"none", "no subject", "not one target", "no client app", "of another set", "value out of range",
@@ -37,6 +39,7 @@ func (k ControlKind) String() string {
 	}, int(k))
 }
 
+// String returns the kind, and the id where there is one.
 func (c Control) String() string {
 	if c.ID == "" {
 		return c.Kind.String()
@@ -44,34 +47,46 @@ func (c Control) String() string {
 	return c.Kind.String() + " " + c.ID
 }
 
+// String returns Graph's name, or unknown.
 func (p Platform) String() string {
 	return name(append([]string{"unknown"}, platformNames[1:]...), int(p))
 }
 
+// String returns Graph's name, or unknown.
 func (c ClientApp) String() string {
 	return name([]string{"unknown", "browser", "mobileAppsAndDesktopClients", "exchangeActiveSync", "easSupported", "other"}, int(c))
 }
 
-func (r RiskLevel) String() string    { return name(riskNames, int(r)) }
-func (r InsiderRisk) String() string  { return name(insiderNames, int(r)) }
+// String returns Graph's name.
+func (r RiskLevel) String() string { return name(riskNames, int(r)) }
+
+// String returns Graph's name.
+func (r InsiderRisk) String() string { return name(insiderNames, int(r)) }
+
+// String returns Graph's name.
 func (t TransferFlow) String() string { return name(flowNames, int(t)) }
 
+// String returns Graph's name, or member.
 func (t GuestType) String() string {
 	return name(append([]string{"member"}, guestNames[1:]...), int(t))
 }
 
+// String returns the kind in lower case.
 func (k IdentityKind) String() string {
 	return name([]string{"person", "workload", "agent", "agent user"}, int(k))
 }
 
+// String returns Graph's name, or default.
 func (m BrowserPersistence) String() string {
 	return name(append([]string{"default"}, persistNames[1:]...), int(m))
 }
 
+// String returns Graph's name, or none.
 func (m CloudAppSecurityMode) String() string {
 	return name(append([]string{"none"}, casNames[1:]...), int(m))
 }
 
+// String returns Graph's name, or default.
 func (m ContinuousAccessMode) String() string {
 	return name(append([]string{"default"}, continuousNames[1:]...), int(m))
 }

@@ -1,7 +1,5 @@
 package policy
 
-import "math/bits"
-
 // A block is one bit for each of 256 policies, which is more than a tenant may
 // have. Larger sets are evaluated block by block, so that no set needs memory
 // from the heap.
@@ -11,15 +9,11 @@ const blockSize = 256
 
 func (b *block) set(i int)         { b[i>>6&3] |= 1 << (i & 63) }
 func (b *block) has(i int) bool    { return b[i>>6&3]>>(i&63)&1 != 0 }
-func (b *block) empty() bool       { return b[0]|b[1]|b[2]|b[3] == 0 }
 func (b block) and(o *block) block { return block{b[0] & o[0], b[1] & o[1], b[2] & o[2], b[3] & o[3]} }
 func (b block) andNot(o *block) block {
 	return block{b[0] &^ o[0], b[1] &^ o[1], b[2] &^ o[2], b[3] &^ o[3]}
 }
 func (b *block) or(o *block) { b[0] |= o[0]; b[1] |= o[1]; b[2] |= o[2]; b[3] |= o[3] }
-func (b *block) count() int {
-	return bits.OnesCount64(b[0]) + bits.OnesCount64(b[1]) + bits.OnesCount64(b[2]) + bits.OnesCount64(b[3])
-}
 
 // A row is one bit for each policy of a Set.
 type row []block

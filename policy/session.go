@@ -107,6 +107,8 @@ func shorter(a, b time.Duration) time.Duration {
 // the number of a control, or -1.
 func (s *Session) due(f *facts) int {
 	switch {
+	case f.in.Background && f.in.ClientApp == Browser:
+		return -1
 	case s.EveryTime && f.age() > everyTimeTolerance, s.SignInFrequency > 0 && f.age() > s.SignInFrequency:
 		return numReauth
 	case s.EveryTimeMFA && f.ageMFA() > everyTimeTolerance, s.SignInFrequencyMFA > 0 && f.ageMFA() > s.SignInFrequencyMFA:

@@ -39,6 +39,7 @@ type SignIn struct {
 	ClientApp         ClientApp    // required of users
 	Platform          Platform     // zero: unknown, as of a ChromeOS user agent
 	Flow              TransferFlow // how the session began, however long ago: it sticks to every token born of it
+	Background        bool         // a browser's request without its user: a sign-in frequency waits for the next interaction
 	AgentEndpointUser bool         // an agent's user session that began on an endpoint (agentContext, preview)
 
 	// From where.
@@ -64,7 +65,7 @@ type SignIn struct {
 	AAGUID          string         // model of the FIDO2 authenticator among Methods; "": unknown, which fits no restricted strength
 	CertIssuerSKI   string         // subject key identifier of the certificate's issuer, hex
 	CertPolicyOIDs  []string       // policy OIDs of the certificate; the first five count
-	ApprovedApp     bool           // the client is an approved app behind a broker
+	ApprovedApp     bool           // the client is an approved app behind a broker (retired by Entra in March 2026)
 	ProtectedApp    bool           // the client is under an app protection policy
 	PasswordChanged bool           // in this session, after MFA
 	RiskRemediated  bool           // in this session
@@ -72,8 +73,9 @@ type SignIn struct {
 	CustomFactors   []string       // names of custom controls done
 	Available       claims.Methods // methods the user could still use; 0: not known, so any
 
-	// When. A plain renewal of a PRT moves neither time; a sign-in moves both
-	// that it proves, an unlock by Hello both, an unlock by password AuthTime.
+	// When. A sign-in moves the times of what it proves; so does an unlock of a
+	// joined device: by Hello both, by password AuthTime. A plain renewal of a PRT
+	// moves neither, nor does the unlock of a device that is only registered.
 	Now      time.Time // zero: unknown, and a sign-in frequency is then due
 	AuthTime time.Time // last proof of the first factor; zero: unknown, and a sign-in frequency is then due
 	MFATime  time.Time // last proof of MFA; zero: AuthTime
@@ -87,7 +89,7 @@ const UnknownCountry = "??"
 type User struct {
 	Kind   IdentityKind
 	ID     string   // object id
-	Groups []string // transitive: the caller resolves nesting and dynamic rules
+	Groups []string // transitive: the caller resolves nesting and dynamic rules; Entra may refuse users of more than 2,048
 	Roles  []string // template ids of active, tenant-scoped, built-in roles
 
 	GroupSymbols []Symbol // more groups, already as symbols
@@ -219,7 +221,8 @@ const (
 
 // Device is what the directory knows of a registered device. Only a
 // registered device has facts: without one leave SignIn.Device nil, and every
-// property of it is null to a filter rule. In a Device "" is null too.
+// property of it is null to a filter rule. A private browser window shows no
+// device either. In a Device "" is null too.
 type Device struct {
 	ID                     string
 	DisplayName            string

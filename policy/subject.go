@@ -31,10 +31,10 @@ func (s *Set) Subject(u *User) *Subject {
 	}
 	sub := &Subject{set: s, user: *u, row: newRow(s.blocks), traits: u.traits()}
 	exc := newRow(s.blocks)
-	s.who(u, false, &window{0, sub.row, exc})
+	s.who(u, nil, false, &window{inc: sub.row, exc: exc})
 	if u.collaborates() {
 		sub.shared, exc = newRow(s.blocks), newRow(s.blocks)
-		s.who(u, true, &window{0, sub.shared, exc})
+		s.who(u, nil, true, &window{inc: sub.shared, exc: exc})
 	}
 	return sub
 }
@@ -48,22 +48,18 @@ func (s *Set) refuse(u *User) Reason {
 	if u.Kind > AgentUser || u.Guest > ServiceProvider {
 		return OutOfRange
 	}
-	for _, list := range [...][]Symbol{u.GroupSymbols, u.RoleSymbols} {
-		for _, sym := range list {
-			if _, ok := s.ids.number(sym); !ok {
-				return ForeignSymbol
-			}
-		}
+	if s.ids.foreign(u.GroupSymbols) || s.ids.foreign(u.RoleSymbols) {
+		return ForeignSymbol
 	}
 	return NoReason
 }
 
 // who writes the policies that include a principal into w.inc: all inclusions
 // first, then less all exclusions.
-func (s *Set) who(u *User, shared bool, w *window) {
+func (s *Set) who(u *User, known []uint32, shared bool, w *window) {
 	switch {
 	case u.Kind == Person:
-		s.person(u, shared, w)
+		s.person(u, known, shared, w)
 	case u.Kind == Workload && u.MultiTenant:
 		return
 	case u.Kind == Workload:
@@ -78,17 +74,21 @@ func (s *Set) who(u *User, shared bool, w *window) {
 	}
 }
 
-func (s *Set) person(u *User, shared bool, w *window) {
+func (s *Set) person(u *User, known []uint32, shared bool, w *window) {
 	w.or(s.people.base)
 	s.people.add(s.ids.find(u.ID), w)
-	for _, id := range u.Groups {
-		s.groups.add(s.ids.find(id), w)
+	if known != nil {
+		s.addKnown(known, w)
+	} else {
+		for _, id := range u.Groups {
+			s.groups.add(s.ids.find(id), w)
+		}
+		for _, id := range u.Roles {
+			s.roles.add(s.ids.find(id), w)
+		}
 	}
 	for _, sym := range u.GroupSymbols {
 		s.groups.add(uint32(sym), w)
-	}
-	for _, id := range u.Roles {
-		s.roles.add(s.ids.find(id), w)
 	}
 	for _, sym := range u.RoleSymbols {
 		s.roles.add(uint32(sym), w)
@@ -100,6 +100,16 @@ func (s *Set) person(u *User, shared bool, w *window) {
 	s.guest(u.Guest, tenant, w)
 	if shared {
 		s.sharedChannel(tenant, w)
+	}
+}
+
+func (s *Set) addKnown(known []uint32, w *window) {
+	sel := s.groups
+	for _, n := range known {
+		if n == 0 {
+			sel = s.roles
+		}
+		sel.add(n, w)
 	}
 }
 

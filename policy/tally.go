@@ -1,5 +1,7 @@
 package policy
 
+import "math/bits"
+
 // A tally collects what the blocks of a Set come to.
 type tally struct {
 	applied  deciders
@@ -11,11 +13,23 @@ type tally struct {
 	prompt  controlList
 	missing controlList
 	results *Results
+
+	// Policies with equal grants are judged once: sets by number of the grant.
+	judged, lacking classes // whether it is unsatisfied
+	wanted, futile  classes // whether it can still be satisfied
 }
+
+// classes is a set of grant numbers below maxClass.
+type classes [maxClass / 64]uint64
+
+const maxClass = 128
+
+func (c *classes) has(n uint16) bool { return c[n/64]>>(n%64)&1 != 0 }
+func (c *classes) add(n uint16)      { c[n/64] |= 1 << (n % 64) }
 
 // deciders counts policies and keeps the first.
 type deciders struct {
-	n     int
+	n     int32
 	first [maxDeciding]int32
 }
 
@@ -26,32 +40,31 @@ func (l *deciders) add(policy int) {
 	l.n++
 }
 
-func (l *deciders) block(b int, set *block) {
-	if l.n < maxDeciding {
-		n := l.n
-		for w, x := set.next(0, 0); w < len(set) && n < maxDeciding; w, x = set.next(w, x+1) {
-			l.first[n] = int32(b*blockSize + w*64 + x)
-			n++
-		}
+// word adds the policies of a word that begins with policy base.
+func (l *deciders) word(base int, x uint64) {
+	n := l.n
+	l.n += int32(bits.OnesCount64(x))
+	for ; x != 0 && n < maxDeciding; x &= x - 1 {
+		l.first[n] = int32(base + bits.TrailingZeros64(x))
+		n++
 	}
-	l.n += set.count()
 }
 
 // controlList is a small ordered set of control numbers: the lowest, which
 // come first in prompt order.
 type controlList struct {
-	n    int
+	n    int32
 	more bool // some did not fit
 	list [maxControls]uint16
 }
 
 func (l *controlList) add(c uint16) {
-	at := l.n
+	at := int(l.n)
 	for at > 0 && l.list[at-1] >= c {
 		at--
 	}
 	switch {
-	case at < l.n && l.list[at] == c:
+	case at < int(l.n) && l.list[at] == c:
 		return
 	case l.n == maxControls:
 		l.more = true
@@ -94,20 +107,31 @@ func insert(list []uint16, c uint16) []uint16 {
 	return list
 }
 
+// lacks says whether a grant with more than simple controls is unsatisfied.
+func (s *Set) lacks(f *facts, t *tally, p int) bool {
+	g := &s.grants[p]
+	if f.override || g.class >= maxClass {
+		f.lenient = f.override && !s.ownStrength.has(p)
+		return s.wanting(f, g)
+	}
+	if !t.judged.has(g.class) {
+		t.judged.add(g.class)
+		if s.wanting(f, g) {
+			t.lacking.add(g.class)
+		}
+	}
+	return t.lacking.has(g.class)
+}
+
 // want adds a policy that is not satisfied, with what it needs: prompts, or
 // what the sign-in cannot fulfil.
 func (s *Set) want(f *facts, t *tally, p int) {
-	g := &s.grants[p]
-	f.lenient = f.override && !s.ownStrength.has(p)
-	hopeless := false
+	hopeless := s.wantGrant(f, t, p)
 	switch due := s.sessions[p].control.due(f); {
 	case due >= 0 && f.prompts:
 		t.addPrompt(uint16(due))
 	case due >= 0:
 		t.addMissing(uint16(due))
-		hopeless = true
-	}
-	if len(g.controls) > 0 && s.wanting(f, g) && !s.wantGrant(f, t, g) {
 		hopeless = true
 	}
 	if hopeless {
@@ -117,35 +141,55 @@ func (s *Set) want(f *facts, t *tally, p int) {
 	}
 }
 
-// wantGrant adds the controls of an unsatisfied grant; it is false when the
-// sign-in cannot fulfil them.
-func (s *Set) wantGrant(f *facts, t *tally, g *grant) bool {
-	possible := g.and
+// wantGrant adds what a policy's grant lacks; hopeless says that the sign-in
+// cannot fulfil it.
+func (s *Set) wantGrant(f *facts, t *tally, p int) (hopeless bool) {
+	g := &s.grants[p]
+	if f.override || g.class >= maxClass {
+		f.lenient = f.override && !s.ownStrength.has(p)
+		return s.addControls(f, t, g)
+	}
+	if !t.wanted.has(g.class) {
+		t.wanted.add(g.class)
+		if s.addControls(f, t, g) {
+			t.futile.add(g.class)
+		}
+	}
+	return t.futile.has(g.class)
+}
+
+// addControls adds the controls that an unsatisfied grant lacks.
+func (s *Set) addControls(f *facts, t *tally, g *grant) (hopeless bool) {
+	if len(g.controls) == 0 || !s.wanting(f, g) {
+		return false
+	}
 	for _, n := range g.controls {
 		switch {
 		case g.and && s.satisfied(f, n):
 		case s.satisfiable(f, n):
 			t.addPrompt(n)
 			if !g.and {
-				return true
+				return false
 			}
 		case g.and:
 			t.addMissing(n)
-			possible = false
+			hopeless = true
 		}
 	}
-	if !g.and {
-		for _, n := range g.controls {
-			t.addMissing(n)
-		}
+	if g.and {
+		return hopeless
 	}
-	return possible
+	for _, n := range g.controls {
+		t.addMissing(n)
+	}
+	return true
 }
 
 // decide turns the tally into the decision.
 func (t *tally) decide(s *Set, d *Decision) {
-	d.Applied, d.Unevaluable = t.applied.n, t.unknown.n
-	deciding, controls := &t.applied, &controlList{}
+	d.Applied, d.Unevaluable = int(t.applied.n), int(t.unknown.n)
+	deciding := &t.applied
+	var controls *controlList
 	d.Outcome = Grant
 	switch {
 	case t.denied.n > 0:
@@ -160,8 +204,10 @@ func (t *tally) decide(s *Set, d *Decision) {
 	if d.Outcome == Block {
 		d.Session = Session{}
 	}
-	d.Deciding, d.deciding = deciding.n, deciding.first
-	d.Controls, d.MoreControls, d.controls = controls.n, controls.more, controls.list
+	d.Deciding, d.deciding = int(deciding.n), deciding.first
+	if controls != nil {
+		d.Controls, d.MoreControls, d.controls = int(controls.n), controls.more, controls.list
+	}
 	if t.results != nil {
 		t.fill(s, d)
 	}
@@ -181,12 +227,12 @@ func (t *tally) fill(s *Set, d *Decision) {
 	}
 }
 
-// log writes how the policies of a block that apply fared.
-func (s *Set) log(f *facts, b int, applied *block, r *Results) {
+// log writes how the policies of a word that apply fared.
+func (s *Set) log(f *facts, b, w int, applied uint64, r *Results) {
 	m := &s.masks[b]
-	for w, x := applied.next(0, 0); w < len(applied); w, x = applied.next(w, x+1) {
-		p := b*blockSize + w*64 + x
-		bit := uint64(1) << x
+	for ; applied != 0; applied &= applied - 1 {
+		i := bits.TrailingZeros64(applied)
+		p, bit := b*blockSize+w*64+i, uint64(1)<<i
 		switch {
 		case m.enabled[w]&bit != 0:
 			r.Policies[p] = ResultSuccess

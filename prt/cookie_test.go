@@ -83,8 +83,8 @@ func TestCookieRefusals(t *testing.T) {
 			require.ErrorIs(t, err, prt.ErrRequest)
 		})
 	}
-	_, err := prt.CookieRequest{PRT: prt.NewSecret(thePRT), URL: signInURL}.Sign(bg, session(t))
-	require.ErrorContains(t, err, "nonce")
+	_, err := prt.CookieRequest{PRT: prt.NewSecret(thePRT), URL: signInURL, Now: now}.Sign(bg, session(t))
+	require.EqualError(t, err, "prt: invalid request: a cookie needs a nonce")
 	_, err = prt.CookieRequest{PRT: prt.NewSecret(thePRT), URL: signInURL, InsecureNoNonce: true}.Sign(bg, session(t))
 	require.ErrorContains(t, err, "needs a time")
 	_, err = prt.CookieRequest{URL: signInURL, Nonce: theNonce}.Sign(bg, session(t))

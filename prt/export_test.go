@@ -20,3 +20,16 @@ func OpenJWE(ctx context.Context, s Session, text string, valid func([]byte) boo
 	}
 	return s.open(ctx, j, valid)
 }
+
+// ReadExtension reads one extension of a device certificate for a device.
+func ReadExtension(oid string, value []byte, device GUID) (DeviceCertificate, error) {
+	var c DeviceCertificate
+	err := c.extension(oid, value, device)
+	return c, err
+}
+
+// ReadPart reads the decrypted part of an AS-REP.
+func ReadPart(der []byte) (*Ticket, error) {
+	t := &Ticket{}
+	return t, t.readPart(der)
+}

@@ -1,6 +1,7 @@
 package prt_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"os"
@@ -101,6 +102,36 @@ func TestOpenTGTRefusals(t *testing.T) {
 			require.Equal(t, good.EndTime, got.EndTime)
 		}
 		der[i] ^= 0x01
+	}
+}
+
+// What the encrypted part holds is authentic, but by the service's word only.
+func TestHostileASRepPart(t *testing.T) {
+	_, v := tgts(t, session(t))
+	for _, a := range v.ASRep {
+		part := unhex(t, a.Part)
+		good, err := prt.ReadPart(part)
+		require.NoError(t, err)
+		require.Equal(t, a.Key, hex.EncodeToString(good.Key.Bytes()))
+		for n := range part {
+			_, err := prt.ReadPart(part[:n])
+			require.ErrorIs(t, err, prt.ErrReply, "truncated to %d", n)
+		}
+		for i := range part {
+			for _, to := range []byte{0, 1, 0x7f, 0x80, 0x84, 0xff} {
+				was := part[i]
+				part[i] = to
+				if got, err := prt.ReadPart(part); err == nil {
+					require.False(t, got.Key.IsZero() || len(got.Server.Names) == 0 || got.KeyType < 1)
+				}
+				part[i] = was
+			}
+		}
+		for _, flags := range []string{"030500", "030400", "0301", "03050140e00000"} {
+			bad := bytes.Replace(part, unhex(t, "03050040e00000"), unhex(t, flags), 1)
+			_, err := prt.ReadPart(bad)
+			require.ErrorIs(t, err, prt.ErrReply, "flags %s", flags)
+		}
 	}
 }
 

@@ -180,18 +180,14 @@ func TestRenewRequest(t *testing.T) {
 		require.Equal(t, "2.2", f.Values.Get("windows_api_version"))
 		require.Equal(t, "true", f.Values.Get("tgt"))
 		j := decodeJWS(t, f.Values.Get("request"))
-		verifySession(t, j, s.Key.(*prt.SoftwareKey), max(version, prt.KDFv1+b2i(version == 0)))
+		if version == 0 {
+			version = prt.KDFv2
+		}
+		verifySession(t, j, s.Key.(*prt.SoftwareKey), version)
 		require.Equal(t, fmt.Sprintf(`{"client_id":"38aa3b87-a06d-4817-b275-7a316988d93b","request_nonce":"%s","scope":"openid aza ugs","win_ver":"x","group_sids":[],`+
 			`"iss":"aad:brokerplugin","aud":"login.microsoftonline.com","iat":"%d","exp":"%d","grant_type":"refresh_token","refresh_token":"%s"}`,
 			theNonce, now.Unix(), now.Unix()+3600, thePRT), string(j.body))
 	}
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func TestRenewRequestProtocol3(t *testing.T) {

@@ -185,6 +185,7 @@ type kerberosVectors struct {
 		KeyType   int    `json:"key_type"`
 		Key       string `json:"key"`
 		Ticket    string `json:"ticket"`
+		Part      string `json:"part"`
 		ASRep     []byte `json:"as_rep"`
 	} `json:"as_rep"`
 	NFold []struct {

@@ -30,18 +30,18 @@ func authValue(info string, salt []byte, secrets ...[]byte) []byte {
 // keyAuth returns the auth value of objects without a PIN: nothing unless the
 // app gave a secret of its own.
 func (t *TPM) keyAuth() []byte {
-	if len(t.cfg.KeyAuth) == 0 {
+	if t.appAuth.IsZero() {
 		return nil
 	}
-	return authValue("prtbroker key auth", nil, t.cfg.KeyAuth)
+	return authValue("prtbroker key auth", nil, t.appAuth.Bytes())
 }
 
 func (t *TPM) pinAuth(pin, salt []byte) []byte {
-	return authValue("prtbroker pin", salt, pin, t.cfg.KeyAuth)
+	return authValue("prtbroker pin", salt, pin, t.appAuth.Bytes())
 }
 
 // sealAuth binds a sealed object to its aad: the TPM unseals only for who
 // proves to know it.
 func (t *TPM) sealAuth(aad []byte) []byte {
-	return authValue("prtbroker seal", nil, aad, t.cfg.KeyAuth)
+	return authValue("prtbroker seal", nil, aad, t.appAuth.Bytes())
 }

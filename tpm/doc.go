@@ -1,3 +1,58 @@
 // Package tpm holds keys that never leave the machine: the contract of a key
 // store, and the store over a TPM 2.0.
+//
+// A [KeyStore] has three kinds of things. Asymmetric keys sign (device key,
+// Hello key) or receive session keys (transport key). A session key, which
+// binds a Primary Refresh Token to the device, is unwrapped inside the store
+// and only gives out keys derived from it. Sealed data is small: the data keys
+// under which a caller encrypts its state. Of all three the store hands out
+// blobs, which are safe at rest and open only where they were made; it keeps no
+// files.
+//
+//	keys, err := tpm.Open(ctx, tpm.Device(), tpm.Config{})
+//	device, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
+//	transport, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Unwrap})
+//	session, err := keys.UnwrapSession(ctx, transport, wrapped)
+//	key, err := session.Derive(ctx, label, context)
+//
+// Package softkeys is the same contract in software. Nothing here falls back to
+// it: an application decides, and [Info] says what it decided. Package tpmtest
+// has software TPMs for tests and the suite that every KeyStore must pass.
+//
+// # What it costs
+//
+// On a hardware TPM commands cost 10 to 500 ms, so they are counted, in tests,
+// at the transport. The session key and one authenticated session stay loaded
+// for [Config.Idle] after use:
+//
+//	Derive                          1 command
+//	two derivations from cold       3 to 6: session, load, two HMACs
+//	Sign, Unseal                    3, or 5 without a persistent storage root key
+//	Seal                            1, or 3
+//	UnwrapSession                   6, or 8
+//
+// Behind Linux's /dev/tpmrm0 every command also swaps what its descriptor has
+// loaded in and out, so that the session key has a descriptor to itself.
+//
+// # What it protects from
+//
+// Every command with a secret runs in an HMAC session salted to the storage
+// root key, whose name is pinned in every blob and by [Config.Pin], with the
+// secret encrypted. So who taps or alters the bus learns nothing, and another
+// TPM in the place of this one cannot take part: [ErrTPMChanged]. The session
+// key is in this process once, between two commands, in buffers that are
+// cleared. Only keys with a PIN are subject to the TPM's dictionary-attack
+// protection, because a power loss counts as a wrong try. SECURITY.md at the
+// root of the repository has the threat model, each claim with its test.
+//
+// # What goes wrong
+//
+// Errors are few and mean one thing each; see the variables. A TPM that was
+// reset, a lost connection, full slots and a TPM that asks to be tried again
+// are dealt with here and do not surface. No error says that a registration is
+// gone: [ErrKeyUnusable] says that this TPM does not take the key, and the
+// other TPM may come back.
+//
+// A call returns when its context ends. A TPM cannot recall a command, so that
+// one under way is finished in the background and what it loaded is flushed.
 package tpm

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 
+	"github.com/prtbroker/prtbroker/internal/secret"
 	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
 	"github.com/prtbroker/prtbroker/tpm/internal/signing"
 )
@@ -31,7 +32,7 @@ type key struct {
 	attrs  tpm2.TPMAObject
 
 	mu     sync.Mutex // guards what follows; never held over a command
-	pin    []byte
+	pin    secret.Value
 	closed bool
 }
 
@@ -45,8 +46,8 @@ func (k *key) Blob() []byte             { return bytes.Clone(k.blob) }
 func (k *key) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	clear(k.pin)
-	k.pin, k.closed = nil, true
+	k.pin.Clear()
+	k.closed = true
 	return nil
 }
 
@@ -59,10 +60,10 @@ func (k *key) auth() ([]byte, error) {
 		return nil, ErrClosed
 	case len(k.b.salt) == 0:
 		return k.t.keyAuth(), nil
-	case k.pin == nil:
+	case k.pin.IsZero():
 		return nil, fmt.Errorf("%w: the key needs WithPIN", ErrWrongPIN)
 	}
-	return k.t.pinAuth(k.pin, k.b.salt), nil
+	return k.t.pinAuth(k.pin.Bytes(), k.b.salt), nil
 }
 
 // GenerateKey makes a key in the TPM: fixedTPM, fixedParent, its private part
@@ -86,7 +87,7 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 			}
 			value = t.pinAuth(pin, salt)
 		}
-		b, err := t.create(ctx, t.keys, sensitiveCreate(value, nil), template)
+		b, err := t.create(t.keys, sensitiveCreate(value, nil), template)
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +101,7 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 	if pin != nil {
 		blob = b.marshal(envelope.Key)
 	} else {
-		blob = b.marshalTSS2(len(t.cfg.KeyAuth) == 0)
+		blob = b.marshalTSS2(t.appAuth.IsZero())
 	}
 	return t.newKey(b, blob, pin)
 }
@@ -168,12 +169,13 @@ func (t *TPM) parseKey(blob []byte) (*keyBlob, error) {
 	return unmarshalBlob(blob, envelope.Key)
 }
 
+// newKey takes ownership of pin.
 func (t *TPM) newKey(b *keyBlob, blob, pin []byte) (Key, error) {
 	public, err := parsePublic(b.public)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidBlob, err)
 	}
-	k := &key{t: t, b: b, blob: blob, attrs: public.ObjectAttributes, pin: pin}
+	k := &key{t: t, b: b, blob: blob, attrs: public.ObjectAttributes, pin: secret.New(pin)}
 	if k.public, err = publicKey(public); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidBlob, err)
 	}

@@ -17,9 +17,9 @@ type connError struct{ err error }
 func (e *connError) Error() string { return "the connection to the TPM failed: " + e.err.Error() }
 func (e *connError) Unwrap() error { return e.err }
 
-// stale are the codes of handles and sessions that a reset took away.
-var stale = []tpm2.TPMRC{
-	tpm2.TPMRCHandle, tpm2.TPMRCValue, tpm2.TPMRCInitialize,
+// lost are the codes of handles and sessions that a reset took away.
+var lost = []tpm2.TPMRC{
+	tpm2.TPMRCHandle,
 	tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceH1, tpm2.TPMRCReferenceH2,
 	tpm2.TPMRCReferenceS0, tpm2.TPMRCReferenceS1, tpm2.TPMRCReferenceS2,
 }
@@ -30,7 +30,8 @@ func isAny(err error, codes []tpm2.TPMRC) bool {
 
 func isStale(err error) bool {
 	var conn *connError
-	return errors.As(err, &conn) || isAny(err, stale)
+	return errors.As(err, &conn) || isAny(err, lost) ||
+		errors.Is(err, tpm2.TPMRCValue) || errors.Is(err, tpm2.TPMRCInitialize)
 }
 
 // isForeign reports what a session looks like to a TPM that did not start it.
@@ -63,7 +64,7 @@ func translate(err error) error {
 		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
 	case errors.As(err, &conn):
 		return fmt.Errorf("%w: %w", ErrNoTPM, err)
-	case errors.Is(err, tpm2.TPMRCIntegrity), isAny(err, stale[:1]), isAny(err, stale[3:]):
+	case errors.Is(err, tpm2.TPMRCIntegrity), isAny(err, lost):
 		return fmt.Errorf("%w: %w", ErrKeyUnusable, err)
 	case isFull(err):
 		return fmt.Errorf("%w: no slot is free: %w", ErrBusy, err)

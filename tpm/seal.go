@@ -33,7 +33,7 @@ func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 	}
 	plaintext, value := bytes.Clone(plaintext), t.sealAuth(aad)
 	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
-		return t.create(ctx, t.keys, sensitiveCreate(value, plaintext), sealTemplate)
+		return t.create(t.keys, sensitiveCreate(value, plaintext), sealTemplate)
 	})
 	if err != nil {
 		return nil, failed("sealing", err)

@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 
@@ -113,16 +114,28 @@ func (s *session) crypt(auth, parameter, newer, older []byte, decrypt bool) erro
 	if err != nil {
 		return fmt.Errorf("tpm: %w", err)
 	}
-	var stream cipher.Stream
-	if decrypt {
-		//lint:ignore SA1019 TPM 2.0 Library, Part 1, 21.3: parameter encryption is CFB, authenticated by the session's HMAC.
-		stream = cipher.NewCFBDecrypter(block, keyIV[16:])
-	} else {
-		//lint:ignore SA1019 As above.
-		stream = cipher.NewCFBEncrypter(block, keyIV[16:])
-	}
-	stream.XORKeyStream(parameter, parameter)
+	cfb(block, keyIV[16:], parameter, decrypt)
 	return nil
+}
+
+// cfb is what the TPM encrypts parameters with (Part 1, 21.3), authenticated
+// by the session's HMAC. crypto/cipher has it too, deprecated, and refuses it
+// under GODEBUG=fips140=only. It overwrites iv.
+func cfb(block cipher.Block, iv, data []byte, decrypt bool) {
+	var stream [aes.BlockSize]byte
+	for len(data) > 0 {
+		block.Encrypt(stream[:], iv)
+		n := min(len(data), len(stream))
+		if decrypt {
+			copy(iv, data[:n])
+		}
+		subtle.XORBytes(data[:n], data[:n], stream[:n])
+		if !decrypt {
+			copy(iv, data[:n])
+		}
+		data = data[n:]
+	}
+	clear(stream[:])
 }
 
 // trimAuth drops trailing zero bytes, as the TPM does (Part 1, 19.6.5), and

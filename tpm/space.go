@@ -23,6 +23,8 @@ type space struct {
 	exclusive bool
 	idleAfter time.Duration
 	done      <-chan struct{} // closed with the store
+	cut       chan struct{}   // closed when the store gives up on the operation under way
+	sibling   *space          // the store's other space; nil: there is none
 
 	// queue holds one token; who has it owns every field below.
 	queue   chan struct{}
@@ -34,6 +36,7 @@ type space struct {
 	held    heldKey
 	loaded  []tpm2.TPMHandle // to be flushed when the operation ends
 	idle    *time.Timer
+	sent    int // commands since the sibling was relieved
 
 	mu   sync.Mutex // guards live; never held over a command
 	live io.Closer  // conn, for Close to cut off an operation that hangs
@@ -46,7 +49,7 @@ type heldKey struct {
 }
 
 func newSpace(o Opener, idle time.Duration, done <-chan struct{}) *space {
-	sp := &space{open: o.Open, exclusive: o.Exclusive, idleAfter: idle, done: done, queue: make(chan struct{}, 1)}
+	sp := &space{open: o.Open, exclusive: o.Exclusive, idleAfter: idle, done: done, cut: make(chan struct{}), queue: make(chan struct{}, 1)}
 	sp.queue <- struct{}{}
 	return sp
 }
@@ -80,6 +83,7 @@ func do[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) 
 		defer func() { sp.queue <- struct{}{} }()
 		v, err := attempt(ctx, sp, op)
 		ch <- result{v, translate(err)}
+		sp.relieve()
 	}()
 	select {
 	case r := <-ch:
@@ -93,30 +97,41 @@ func do[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) 
 			return r.v, r.err
 		case <-ctx.Done():
 			return none, ctx.Err()
+		case <-sp.cut:
+			return none, ErrClosed
 		}
 	}
 }
 
-// attempt runs op, and once more when what went wrong is that the TPM was
-// reset, the connection was lost or the slots were full.
+// attempt runs op, and again when what went wrong is that the TPM was reset or
+// the connection lost, or that the slots were full: once for each of the two,
+// since a lost connection may leave the slots full.
 func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) {
 	var none T
 	sp.stopIdle()
 	defer sp.startIdle()
 	sp.ctx = ctx
-	v, err := once(sp, op)
-	if err == nil || ctx.Err() != nil {
-		return v, err
+	for reopened, freed := false, false; ; {
+		v, err := once(sp, op)
+		switch {
+		case err == nil:
+			return v, nil
+		case ctx.Err() != nil:
+			return none, ctx.Err()
+		case sp.cutOff():
+			return none, ErrClosed
+		case !reopened && (isStale(err) || !sp.fresh && isForeign(err)):
+			reopened = true
+			sp.sibling.release()
+			sp.forget()
+		case !freed && isFull(err):
+			freed = true
+			sp.sibling.release()
+			sp.makeRoom()
+		default:
+			return none, err
+		}
 	}
-	switch {
-	case isStale(err), !sp.fresh && isForeign(err):
-		sp.forget()
-	case isFull(err):
-		sp.makeRoom()
-	default:
-		return none, err
-	}
-	return once(sp, op)
 }
 
 func once[T any](sp *space, op func() (T, error)) (T, error) {
@@ -161,6 +176,7 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 			return nil, &connError{errors.New("connection lost")}
 		}
 		// The simulator decrypts parameters in the buffer it is given.
+		sp.sent++
 		rsp, err := sp.conn.Send(slices.Clone(cmd))
 		if err != nil {
 			sp.broken = true
@@ -239,6 +255,15 @@ func (sp *space) forget() {
 	sp.setLive(nil)
 }
 
+func (sp *space) cutOff() bool {
+	select {
+	case <-sp.cut:
+		return true
+	default:
+		return false
+	}
+}
+
 func (sp *space) setLive(c io.Closer) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -293,15 +318,34 @@ func (sp *space) startIdle() {
 		sp.idle.Reset(sp.idleAfter)
 		return
 	}
-	sp.idle = time.AfterFunc(sp.idleAfter, func() {
-		select {
-		case <-sp.queue:
-			sp.dropHeld()
-			sp.dropSession()
-			sp.queue <- struct{}{}
-		default: // in use after all
-		}
-	})
+	sp.idle = time.AfterFunc(sp.idleAfter, sp.release)
+}
+
+// release lets go of what is held, unless the space is in use.
+func (sp *space) release() {
+	if sp == nil {
+		return
+	}
+	select {
+	case <-sp.queue:
+		sp.dropHeld()
+		sp.dropSession()
+		sp.queue <- struct{}{}
+	default:
+	}
+}
+
+// gapLimit is how many commands one space sends before the session of the
+// other is given up. A resource manager saves a space's session after each
+// command, a TPM numbers these contexts and refuses to go on (TPM_RC_CONTEXT_GAP)
+// when the oldest is 255 behind, and Linux then fails with EFAULT.
+const gapLimit = 100
+
+func (sp *space) relieve() {
+	if sp.sibling != nil && sp.sent >= gapLimit {
+		sp.sent = 0
+		sp.sibling.release()
+	}
 }
 
 // shut closes the connection: at once when the queue is free, else when grace
@@ -312,6 +356,7 @@ func (sp *space) shut(grace time.Duration) error {
 	select {
 	case <-sp.queue: // and never put back
 	case <-t.C:
+		close(sp.cut)
 		sp.mu.Lock()
 		defer sp.mu.Unlock()
 		if sp.live != nil {

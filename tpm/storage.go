@@ -2,7 +2,6 @@ package tpm
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 
@@ -317,94 +316,4 @@ func saltError(sp *space, err error) error {
 func healthy(sp *space) bool {
 	_, err := tpm2.GetRandom{BytesRequested: 8}.Execute(sp)
 	return err == nil
-}
-
-// load loads a key under its parent. It is flushed when the operation ends,
-// unless the caller keeps it.
-func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
-	k, err := t.storageOf(sp, b)
-	if err != nil {
-		return object{}, err
-	}
-	var loaded object
-	err = t.underParent(sp, k, func(parent object) error {
-		cmd := command{
-			code:     tpm2.TPMCCLoad,
-			handles:  []object{parent},
-			auths:    []auth{{session: sp.session, dir: encryptAll}},
-			params:   append2B(append2B(nil, b.private), b.public),
-			makesObj: true,
-		}
-		rsp, err := cmd.run(sp)
-		if err != nil {
-			return parentError(err)
-		}
-		sp.loaded = append(sp.loaded, rsp.handle)
-		if !bytes.Equal(first(rsp.params), b.name) {
-			return fmt.Errorf("%w: the key loaded under another name", ErrTPMChanged)
-		}
-		loaded = object{rsp.handle, b.name}
-		return nil
-	})
-	return loaded, err
-}
-
-// parentError explains a refusal at the parent: its auth value is empty, so a
-// wrong HMAC means that the session key differs, and that this TPM could not
-// decrypt the salt.
-func parentError(err error) error {
-	switch {
-	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, errForged):
-		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
-	case errors.Is(err, tpm2.TPMRCSize), errors.Is(err, tpm2.TPMRCType), errors.Is(err, tpm2.TPMRCAttributes),
-		errors.Is(err, tpm2.TPMRCInsufficient), errors.Is(err, tpm2.TPMRCHash), errors.Is(err, tpm2.TPMRCKey),
-		errors.Is(err, tpm2.TPMRCBinding):
-		return fmt.Errorf("%w: %w", ErrInvalidBlob, err)
-	}
-	return err
-}
-
-// create makes an object under the default parent. sensitive, when the caller
-// gives data, is encrypted in place.
-func (t *TPM) create(ctx context.Context, sp *space, sensitive []byte, template tpm2.TPMTPublic) (*keyBlob, error) {
-	k := t.parent
-	b := &keyBlob{parent: k.handle, parentName: k.name}
-	err := t.underParent(sp, k, func(parent object) error {
-		params := sensitive
-		params = append2B(params, tpm2.Marshal(template))
-		params = append(params, 0, 0, 0, 0, 0, 0) // no outside info, no PCRs
-		cmd := command{
-			code:    tpm2.TPMCCCreate,
-			handles: []object{parent},
-			auths:   []auth{{session: sp.session, dir: encryptAll}},
-			params:  params,
-		}
-		rsp, err := cmd.run(sp)
-		if err != nil {
-			if isForeign(err) {
-				return parentError(err)
-			}
-			return err
-		}
-		r := &reader{b: rsp.params}
-		b.private, b.public = bytes.Clone(r.sized()), bytes.Clone(r.sized())
-		if r.failed {
-			return errShort
-		}
-		b.name = nameOf(b.public)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return b, ctx.Err()
-}
-
-// sensitiveCreate encodes a TPM2B_SENSITIVE_CREATE with room for what follows
-// it in TPM2_Create, so that a secret in it is not copied again.
-func sensitiveCreate(auth, data []byte) []byte {
-	size := 2 + len(auth) + 2 + len(data)
-	b := make([]byte, 0, 2+size+512)
-	b = append(b, byte(size>>8), byte(size))
-	return append2B(append2B(b, auth), data)
 }

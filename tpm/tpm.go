@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/prtbroker/prtbroker/internal/secret"
 )
 
 // An Opener opens connections to one TPM.
@@ -59,9 +61,10 @@ const (
 // TPM is a key store over a TPM 2.0. See the package documentation for what
 // it protects from.
 type TPM struct {
-	cfg      Config
-	sessions *space // holds the session key
-	keys     *space // everything else; the same where the opener has one space
+	cfg      Config       // without KeyAuth
+	appAuth  secret.Value // zero: none
+	sessions *space       // holds the session key
+	keys     *space       // everything else; the same where the opener has one space
 	parent   *storageKey
 	done     chan struct{}
 	closing  sync.Once
@@ -84,11 +87,12 @@ func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 		cfg.Idle = defaultIdle
 	}
 	t := &TPM{cfg: cfg, done: make(chan struct{}), storage: map[tpm2.TPMHandle]*storageKey{}}
-	t.cfg.KeyAuth = bytes.Clone(cfg.KeyAuth)
+	t.cfg.KeyAuth, t.appAuth = nil, secret.New(bytes.Clone(cfg.KeyAuth))
 	t.keys = newSpace(o, cfg.Idle, t.done)
 	t.sessions = t.keys
 	if o.Spaces > 1 {
 		t.sessions = newSpace(o, cfg.Idle, t.done)
+		t.sessions.sibling, t.keys.sibling = t.keys, t.sessions
 	}
 	k, err := do(ctx, t.keys, func() (*storageKey, error) { return t.chooseParent(t.keys) })
 	if err == nil && cfg.Pin != nil && !bytes.Equal(cfg.Pin, k.name) {
@@ -112,10 +116,13 @@ func (t *TPM) Pin() []byte { return bytes.Clone(t.parent.name) }
 func (t *TPM) Close() error {
 	t.closing.Do(func() {
 		close(t.done)
-		t.closeErr = t.keys.shut(closeGrace)
-		if t.sessions != t.keys {
-			t.closeErr = errors.Join(t.closeErr, t.sessions.shut(closeGrace))
+		if t.sessions == t.keys {
+			t.closeErr = t.keys.shut(closeGrace)
+			return
 		}
+		other := make(chan error, 1)
+		go func() { other <- t.sessions.shut(closeGrace) }()
+		t.closeErr = errors.Join(t.keys.shut(closeGrace), <-other)
 	})
 	return t.closeErr
 }
@@ -150,20 +157,21 @@ func infoOf(p map[tpm2.TPMPT]uint32) Info {
 		for _, pt := range props {
 			b = binary.BigEndian.AppendUint32(b, p[pt])
 		}
-		return strings.Map(func(r rune) rune {
+		printable := strings.Map(func(r rune) rune {
 			if r < ' ' || r > '~' {
 				return -1
 			}
 			return r
 		}, string(b))
+		return strings.Join(strings.Fields(printable), " ")
 	}
 	v1, v2 := p[tpm2.TPMPTFirmwareVersion1], p[tpm2.TPMPTFirmwareVersion2]
 	return Info{
 		Hardware:     true,
 		Backend:      "tpm",
-		Manufacturer: strings.TrimSpace(text(tpm2.TPMPTManufacturer)),
-		Model: strings.TrimSpace(text(tpm2.TPMPTVendorString1, tpm2.TPMPTVendorString2,
-			tpm2.TPMPTVendorString3, tpm2.TPMPTVendorString4)),
+		Manufacturer: text(tpm2.TPMPTManufacturer),
+		Model: text(tpm2.TPMPTVendorString1, tpm2.TPMPTVendorString2,
+			tpm2.TPMPTVendorString3, tpm2.TPMPTVendorString4),
 		Firmware: fmt.Sprintf("%d.%d.%d.%d", v1>>16, v1&0xffff, v2>>16, v2&0xffff),
 	}
 }

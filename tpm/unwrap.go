@@ -68,35 +68,61 @@ func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) 
 		return nil, failed("unwrapping", err)
 	}
 	wrapped = bytes.Clone(wrapped)
-	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
-		sp := t.keys
-		rsp, err := t.rsaDecrypt(sp, k, value, wrapped)
-		if err != nil {
-			return nil, err
-		}
-		defer rsp.clear()
-		sensitive, err := k.sessionSensitive(rsp.params)
-		rsp.clear()
-		if err != nil {
-			return nil, err
-		}
-		defer clear(sensitive)
-		return t.create(ctx, sp, sensitive, sessionKeyTemplate)
-	})
-	if err != nil {
-		return nil, failed("unwrapping", err)
+	s, err := do(ctx, t.keys, func() (*sessionKey, error) { return t.unwrap(t.keys, k, value, wrapped) })
+	if err == nil && t.sessions != t.keys {
+		err = s.load(ctx)
 	}
-	s := &sessionKey{t: t, b: b, blob: b.marshal(envelope.Session)}
-	if err := s.load(ctx); err != nil {
+	if err != nil {
 		return nil, failed("unwrapping", err)
 	}
 	return s, nil
 }
 
-// rsaDecrypt returns the response to TPM2_RSA_Decrypt, to be cleared. The key
-// is flushed before the result is used: slots are scarce.
-func (t *TPM) rsaDecrypt(sp *space, k *key, value, wrapped []byte) (*response, error) {
-	loaded, err := t.load(sp, k.b)
+// unwrap does all of it under a parent that is loaded once, which takes a TPM
+// long. Where there is one space, the session key stays loaded.
+func (t *TPM) unwrap(sp *space, k *key, value, wrapped []byte) (*sessionKey, error) {
+	storage, err := t.storageOf(sp, k.b)
+	if err != nil {
+		return nil, err
+	}
+	s := &sessionKey{t: t}
+	err = t.underParent(sp, storage, func(parent object) error {
+		rsp, err := k.decrypt(sp, parent, value, wrapped)
+		if err != nil {
+			return err
+		}
+		sensitive, err := k.sessionSensitive(rsp.params)
+		rsp.clear()
+		if err != nil {
+			return err
+		}
+		defer clear(sensitive)
+		if s.b, err = sp.create(parent, sensitive, sessionKeyTemplate); err != nil {
+			return err
+		}
+		s.b.under(storage)
+		s.blob = s.b.marshal(envelope.Session)
+		if t.sessions != t.keys {
+			return nil
+		}
+		sp.dropHeld()
+		loaded, err := sp.load(parent, s.b)
+		if err != nil {
+			return err
+		}
+		sp.keep(loaded, s)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// decrypt returns the response to TPM2_RSA_Decrypt, to be cleared. The key is
+// flushed before the result is used: slots are scarce.
+func (k *key) decrypt(sp *space, parent object, value, wrapped []byte) (*response, error) {
+	loaded, err := sp.load(parent, k.b)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +158,7 @@ func (k *key) sessionSensitive(message []byte) ([]byte, error) {
 		if plain, err = unpadOAEP(plain, 256); err != nil {
 			return nil, err
 		}
+		defer clear(plain)
 	}
 	if len(plain) != kdf.KeySize {
 		return nil, fmt.Errorf("%w: %d bytes where %d belong", ErrDecrypt, len(plain), kdf.KeySize)

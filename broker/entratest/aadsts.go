@@ -35,12 +35,6 @@ func (e *stsError) sub(suberror string) *stsError {
 	return &c
 }
 
-func (e *stsError) as(oauth string) *stsError {
-	c := *e
-	c.oauth = oauth
-	return &c
-}
-
 func fail(oauth string, code int, format string, args ...any) *stsError {
 	return &stsError{oauth: oauth, code: code, text: fmt.Sprintf(format, args...)}
 }

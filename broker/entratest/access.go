@@ -18,10 +18,9 @@ import (
 // as they are, and without device grants, for the resources that a device
 // needs before it can be compliant.
 type accessRules struct {
-	raw    json.RawMessage
-	bundle *policy.Bundle
-	full   *policy.Set
-	exempt *policy.Set
+	raw                  json.RawMessage // as it was given
+	bundle, exemptBundle *policy.Bundle
+	full, exempt         *policy.Set
 }
 
 // newAccessRules compiles a Graph export; nil JSON gives nil rules.
@@ -37,11 +36,12 @@ func newAccessRules(graphJSON json.RawMessage) (*accessRules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entratest: policies: %w", err)
 	}
-	exempt, err := policy.Compile(withoutDeviceGrants(b))
+	eb := withoutDeviceGrants(b)
+	exempt, err := policy.Compile(eb)
 	if err != nil {
 		return nil, fmt.Errorf("entratest: policies: %w", err)
 	}
-	return &accessRules{raw: slices.Clone(graphJSON), bundle: b, full: full, exempt: exempt}, nil
+	return &accessRules{raw: slices.Clone(graphJSON), bundle: b, exemptBundle: eb, full: full, exempt: exempt}, nil
 }
 
 func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
@@ -92,25 +92,42 @@ func (s *Server) evaluate(r *request, q accessQuestion) accessAnswer {
 	if rules == nil {
 		return accessAnswer{outcome: policy.Grant}
 	}
-	set := rules.full
+	set, bundle := rules.full, rules.bundle
 	if q.resource != nil && q.resource.noDevice {
-		set = rules.exempt
+		set, bundle = rules.exempt, rules.exemptBundle
 	}
-	in := s.signIn(r.Request, q)
-	var res policy.Results
-	d := set.EvaluateInto(in, &res)
-	a := accessAnswer{outcome: d.Outcome, reason: d.Reason, prompt: slices.Clone(res.Controls)}
-	for i, v := range res.Policies {
-		p := set.Policy(i)
+	j := s.judge(set, bundle, s.signIn(r.Request, q))
+	a := accessAnswer{outcome: j.Outcome, reason: j.Reason, prompt: j.Controls}
+	for i, v := range j.Results {
+		p := &bundle.Policies[i]
 		a.results = append(a.results, PolicyResult{ID: p.ID, Name: p.DisplayName, Result: resultNames[v]})
 	}
-	for p := range d.Policies() {
+	for _, i := range j.Deciding {
+		p := &bundle.Policies[i]
 		a.deciding = append(a.deciding, PolicyResult{ID: p.ID, Name: p.DisplayName})
 	}
 	if r.entry != nil {
 		r.entry.Policies = a.results
 	}
 	return a
+}
+
+// judge asks the engine, or whoever sits in its place.
+func (s *Server) judge(set *policy.Set, b *policy.Bundle, in *policy.SignIn) Judgement {
+	if s.opts.Judge != nil {
+		return s.opts.Judge(b, in)
+	}
+	var res policy.Results
+	d := set.EvaluateInto(in, &res)
+	out := Judgement{Outcome: d.Outcome, Reason: d.Reason, Controls: res.Controls, Results: res.Policies}
+	for p := range d.Policies() {
+		for i := range b.Policies {
+			if set.Policy(i) == p {
+				out.Deciding = append(out.Deciding, i)
+			}
+		}
+	}
+	return out
 }
 
 var resultNames = map[policy.Result]string{

@@ -297,7 +297,7 @@ func (c *tc) joinBody(joinType int) map[string]any {
 		"CertificateRequest": map[string]string{"Type": "pkcs10", "Data": csr(c.device, "7E980AD9-B86D-4306-9425-9AC066FB014A")},
 		"TransportKey":       base64.StdEncoding.EncodeToString(keyBlob(&c.transport.PublicKey)),
 		"TargetDomain":       c.s.Domain(), "DeviceType": "Linux", "OSVersion": "Ubuntu 24.04", "DeviceDisplayName": "box", "JoinType": joinType,
-		"Attributes": map[string]string{"ReuseDevice": "true", "ReturnClientSid": "true"},
+		"Attributes": map[string]string{"ReturnClientSid": "true"},
 	}
 }
 

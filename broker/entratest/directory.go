@@ -27,6 +27,7 @@ type directory struct {
 	devices map[string]*device // by device id
 	joined  []string           // device ids in the order of joining
 	owned   map[string]int     // live devices by object id of the owner
+	byKey   map[string]string  // device id by owner and device key
 	ngc     map[string]string  // Hello key id → object id of its user
 	passkey map[string]string  // credential id → object id of its user
 }
@@ -136,7 +137,7 @@ func newDirectory(o Options, r *random) (*directory, error) {
 	d := &directory{
 		rand: r, quota: o.DeviceQuota,
 		domains: map[string]*tenant{}, users: map[string]*user{}, byID: map[string]*user{},
-		devices: map[string]*device{}, owned: map[string]int{},
+		devices: map[string]*device{}, owned: map[string]int{}, byKey: map[string]string{},
 		ngc: map[string]string{}, passkey: map[string]string{},
 	}
 	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,

@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"crypto/rsa"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,8 +31,27 @@ func (d *directory) addDevice(dev *device) error {
 		d.joined = append(d.joined, dev.id)
 		d.owned[dev.owner]++
 	}
-	d.devices[dev.id] = dev
+	d.putDevice(dev)
 	return nil
+}
+
+// putDevice stores a device under its id and its key. The caller holds the
+// lock.
+func (d *directory) putDevice(dev *device) {
+	d.devices[dev.id] = dev
+	if dev.pub != nil {
+		d.byKey[keyOf(dev.owner, dev.pub)] = dev.id
+	}
+}
+
+func keyOf(owner string, pub *rsa.PublicKey) string { return owner + string(pub.N.Bytes()) }
+
+// deviceByKey returns the owner's device with that device key; nil when there
+// is none.
+func (d *directory) deviceByKey(owner string, key *rsa.PublicKey) *device {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.devices[d.byKey[keyOf(owner, key)]]
 }
 
 func (d *directory) setDeviceEnabled(id string, on bool) error {
@@ -52,6 +72,9 @@ func (d *directory) deleteDevice(id string) error {
 		return fmt.Errorf("%w: %s", errNoDevice, id)
 	}
 	delete(d.devices, dev.id)
+	if dev.pub != nil && d.byKey[keyOf(dev.owner, dev.pub)] == dev.id {
+		delete(d.byKey, keyOf(dev.owner, dev.pub))
+	}
 	if i := slices.Index(d.joined, dev.id); i >= 0 {
 		d.joined = slices.Delete(d.joined, i, i+1)
 	}

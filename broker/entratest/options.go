@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // Options describe the tenant, or tenants, that a [Server] serves. The zero
@@ -71,6 +72,10 @@ type Options struct {
 	// Zero: only when the key is older than 30 days.
 	RollSessionKey bool
 
+	// Judge decides in place of package policy's engine, for tests that hold
+	// the engine against another reading of the same policies. Nil: the engine.
+	Judge func(*policy.Bundle, *policy.SignIn) Judgement
+
 	// ClientAddress is where a request comes from as Conditional Access sees
 	// it: the public address and its country (ISO 3166-1 alpha-2, "" unknown).
 	// Nil: the address of the connection, in no known country.
@@ -86,6 +91,16 @@ type Options struct {
 	// Policies replace those of its first tenant unless they are nil. Nil: a
 	// new server.
 	State []byte
+}
+
+// Judgement is what [Options].Judge says of a sign-in. Deciding and Results
+// refer to the policies of the bundle by their indices.
+type Judgement struct {
+	Outcome  policy.Outcome
+	Reason   policy.Reason
+	Controls []policy.Control // to prompt for, or what cannot be fulfilled
+	Deciding []int
+	Results  []policy.Result // of each policy; may be nil
 }
 
 // Tenant describes one more tenant. Its fields mean what those of the same

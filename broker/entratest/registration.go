@@ -116,6 +116,7 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 	}
 	dev := s.newDevice(u.tenant, in, pub, transport)
 	dev.owner = u.id
+	s.reuse(dev, in.Attributes)
 	if c.has("mfa") {
 		dev.methods, dev.mfaTime = claims.MarkMFA, s.Now()
 	}
@@ -142,6 +143,18 @@ func (s *Server) mayRegister(r *request, c *bearerClaims, u *user) error {
 		return drsFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").because("%v", err)
 	}
 	return nil
+}
+
+// reuse gives a device that asks for it (ReuseDevice) the object that it has
+// already: the one of the same owner and device key. A client whose reply was
+// lost then leaves no second object behind.
+func (s *Server) reuse(dev *device, attributes map[string]json.RawMessage) {
+	if !attribute(attributes, "ReuseDevice") {
+		return
+	}
+	if old := s.dir.deviceByKey(dev.owner, dev.pub); old != nil {
+		dev.id, dev.objectID, dev.enabled = old.id, old.objectID, old.enabled
+	}
 }
 
 // parseJoin checks a join request and returns the device key and the transport
@@ -229,13 +242,19 @@ func joinReply(dev *device, der []byte, u *user, attributes map[string]json.RawM
 	if u != nil {
 		out["User"] = map[string]string{"Upn": u.upn}
 	}
-	if strings.EqualFold(strings.Trim(string(attributes["ReturnClientSid"]), `"`), "true") && dev.joinType == wire.JoinTypeJoin {
+	if attribute(attributes, "ReturnClientSid") && dev.joinType == wire.JoinTypeJoin {
 		// The roles Global Administrator and Entra Joined Device Local Administrator.
 		out["MembershipChanges"] = []map[string]any{{"LocalSID": localAdministrators, "AddSIDs": []string{
 			sidOf("62e90394-69f5-4237-9190-012177145e10"), sidOf("9f06204d-73c1-4d4c-880a-6edb90606fd8"),
 		}}}
 	}
 	return out
+}
+
+// attribute reports whether an attribute of a join is on: clients send the
+// text "true" in any case, or a boolean.
+func attribute(attributes map[string]json.RawMessage, name string) bool {
+	return strings.EqualFold(strings.Trim(string(attributes[name]), `"`), "true")
 }
 
 // deviceOfCertificate finds the device of a certificate that proved its key.

@@ -135,6 +135,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "bad request", http.StatusBadRequest)
 		return
 	}
+	if correlationID(r) == "" {
+		r = r.WithContext(context.WithValue(r.Context(), correlationKey{}, s.rand.guid()))
+	}
 	// Handlers and faults may look at the body again.
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	in := &request{Request: r, body: body}
@@ -242,8 +245,7 @@ func (s *Server) mistake(in *request, format string, args ...any) {
 type correlationKey struct{} // of the correlation id that the server made up
 
 // correlationID returns the client's correlation id when it is a GUID, else
-// the one that the request context carries, else a constant: error bodies are
-// equal under one seed.
+// the one that the server made up for the request.
 func correlationID(r *http.Request) string {
 	id := r.Header.Get("client-request-id")
 	if id == "" {
@@ -252,14 +254,8 @@ func correlationID(r *http.Request) string {
 	if isGUID(id) {
 		return strings.ToLower(id)
 	}
-	if id, ok := r.Context().Value(correlationKey{}).(string); ok {
-		return id
-	}
-	return "00000000-0000-0000-0000-000000000000"
-}
-
-func withCorrelation(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, correlationKey{}, id)
+	id, _ = r.Context().Value(correlationKey{}).(string)
+	return id
 }
 
 // clip shortens what a client sent before it goes into a message.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/claims/verify"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 func TestDiscovery(t *testing.T) {
@@ -655,5 +656,71 @@ func TestInheritedMFA(t *testing.T) {
 		c.policy(`"mfa"`)
 		want := map[bool]int{false: 50076, true: 0}[inherit]
 		require.Equal(t, want, c.exchange(payrollID, "api://payroll").code())
+	}
+}
+
+// A join that names the key of the user's own device gets the same object.
+func TestReuseDevice(t *testing.T) {
+	c, _ := start(t)
+	c.join("alice", 0)
+	first := c.deviceID
+	reuse := func(m map[string]any) { m["Attributes"] = map[string]string{"ReuseDevice": "True"} }
+	r := c.tryJoin(reuse)
+	require.Equal(t, 200, r.status, "%s", r.body)
+	old := c.cert
+	c.useCertificate(r)
+	require.Equal(t, first, c.deviceID)
+	require.Len(t, c.s.Devices(), 1)
+	require.Equal(t, 200, c.passwordPRT("alice").status)
+	c.cert = old
+	require.Equal(t, 50155, c.passwordPRT("alice").code(), "the first certificate is replaced")
+	c.join("alice", 0)
+	require.Len(t, c.s.Devices(), 2, "without the attribute it is another device")
+	require.NoError(t, c.s.DeleteDevice(c.deviceID))
+	c.useCertificate(c.tryJoin(reuse))
+	require.Len(t, c.s.Devices(), 2, "of a deleted device nothing is left")
+}
+
+func TestJudge(t *testing.T) {
+	o := options(entratest.NewClock(time.Time{}))
+	asked := 0
+	o.Judge = func(b *policy.Bundle, in *policy.SignIn) entratest.Judgement {
+		asked++
+		require.Len(t, b.Policies, 1)
+		return entratest.Judgement{Outcome: policy.Interrupt, Controls: []policy.Control{{Kind: policy.MFA}}, Deciding: []int{0}, Results: []policy.Result{policy.ResultFailure}}
+	}
+	c := newClient(t, entratest.NewTB(t, o))
+	c.policy(`"block"`)
+	require.Equal(t, 50076, c.payroll().code())
+	require.Equal(t, 1, asked)
+	require.Equal(t, "failure", lastSignIn(c).Policies[0].Result)
+}
+
+// What few tests need.
+func TestCorners(t *testing.T) {
+	o := options(entratest.NewClock(time.Time{}))
+	o.RefuseTOTPReuse = true
+	c := newClient(t, entratest.NewTB(t, o))
+	_, err := c.tryAuthorize(c.alice(), "amr_values", "mfa")
+	require.NoError(t, err)
+	_, err = c.tryAuthorize(c.alice(), "amr_values", "mfa")
+	require.Equal(t, 500121, pageCode(t, err), "the code was used")
+
+	require.NoError(t, c.s.SetTOTP("carol", totpSecret))
+	for range 300 { // enough to sweep the table of prompts
+		p := entratest.Person{Username: "carol@contoso.example", Password: password, TOTPSecret: totpSecret}
+		if _, err = c.tryAuthorize(p, "amr_values", "mfa"); err != nil {
+			break
+		}
+	}
+	require.Equal(t, 500121, pageCode(t, err), "the page with the number lets her use a code, once")
+	require.NoError(t, c.s.AddGroup(entratest.Group{Name: "New", Members: []string{"alice"}}))
+	require.Contains(t, string(c.s.CA()), "BEGIN CERTIFICATE")
+	require.Contains(t, c.s.Addr(), "127.0.0.1:")
+	require.NoError(t, c.s.SetTOTP("carol", ""))
+	require.False(t, c.s.AnswerNumberMatch("alice", 1))
+	for _, text := range []string{"x", "e30.e30.AA"} {
+		r := c.do("GET", authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI), http.Header{"X-Ms-Devicecredential": {text}}, "")
+		require.Contains(t, string(r.body), "ConvergedSignIn")
 	}
 }

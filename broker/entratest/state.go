@@ -196,7 +196,7 @@ func (d *directory) load(st *savedState) error {
 		if err != nil {
 			return err
 		}
-		d.devices[dev.id] = dev
+		d.putDevice(dev)
 		d.joined = append(d.joined, dev.id)
 		d.owned[dev.owner]++
 	}

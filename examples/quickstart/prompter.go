@@ -27,7 +27,21 @@ func (p *page) Authorize(ctx context.Context, url, redirectPrefix string) (strin
 	if !p.browser {
 		return p.person.Authorize(ctx, p.client, url, redirectPrefix)
 	}
-	return "", broker.ErrUserCanceled
+	local, redirected, err := p.srv.BrowserURL(url)
+	if err != nil {
+		return "", err
+	}
+	code, err := entratest.TOTP(p.person.TOTPSecret, p.srv.Now())
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(p.out, "   Open %s\n   and sign in as %s, password %q, code %s.\n", local, p.person.Username, p.person.Password, code)
+	select {
+	case u := <-redirected:
+		return u, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // DeviceCode implements [broker.Prompter].

@@ -35,8 +35,8 @@ var verdicts = map[string][]Verdict{
 
 // exceptions are rows on which the table differs from the list, and why.
 var exceptions = map[int]Verdict{
-	65004: Declined,            // blocked, because the user said no
-	80012: Blocked,             // logon hours do not pass by retrying
+	65004: Declined, // blocked, because the user said no
+	80012: Blocked,  // logon hours do not pass by retrying
 }
 
 func TestEveryRowHasItsAction(t *testing.T) {

@@ -3,6 +3,7 @@ package policytest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -98,12 +99,56 @@ func compareControls(d *policy.Decision, all, want []policy.Control) error {
 func comparePolicies(s *policy.Set, in *policy.SignIn, d policy.Decision, want Verdict) error {
 	e := s.Explain(in)
 	if e.Decision != d {
-		return fmt.Errorf("Explain decides %+v, want %+v", e.Decision, d)
+		return fmt.Errorf("explained %+v, want %+v", e.Decision, d)
 	}
 	for i, w := range want.Policies {
 		x := e.Policies[i]
 		if x.Applies != w.Applies || x.Reasons != w.Reason || x.Result != w.Result {
 			return fmt.Errorf("policy %d: applies %v (%v), %v; want %v (%v), %v", i, x.Applies, x.Reasons, x.Result, w.Applies, w.Reason, w.Result)
+		}
+		if err := consistent(&x); err != nil {
+			return fmt.Errorf("policy %d: %w", i, err)
+		}
+		if !slices.EqualFunc(x.Grants, w.Grants, equalGrant) {
+			return fmt.Errorf("policy %d: grants %v, want %v", i, x.Grants, w.Grants)
+		}
+	}
+	return nil
+}
+
+func equalGrant(a, b policy.GrantState) bool {
+	return a.Kind == b.Kind && strings.EqualFold(a.ID, b.ID) && a.Satisfied == b.Satisfied && a.Satisfiable == b.Satisfiable
+}
+
+// consistent says whether the rules that an explanation names add up to what
+// it concludes: a condition is met when a rule includes and none excludes.
+func consistent(x *policy.PolicyExplanation) error {
+	if x.Result == policy.ResultNotEnabled || x.Reasons == policy.ReasonInvalidPolicy || len(x.Policy.Unmodeled) > 0 {
+		return nil
+	}
+	on := func(list []policy.RuleMatch, conditions ...string) bool {
+		return slices.ContainsFunc(list, func(m policy.RuleMatch) bool { return slices.Contains(conditions, m.Condition) })
+	}
+	identity := []string{"users", "servicePrincipals"}
+	for _, q := range []struct {
+		conditions []string
+		unmet      policy.AnalysisReasons
+		included   bool // needs no rule to include
+	}{
+		{identity, policy.ReasonUsers | policy.ReasonWorkloadIdentities | policy.ReasonAgentIdentities | policy.ReasonEmptyPolicy, false},
+		{[]string{"application"}, policy.ReasonApplication | policy.ReasonUserActions | policy.ReasonAuthenticationContext, false},
+		{[]string{"devicePlatform"}, policy.ReasonDevicePlatform, x.Policy.Conditions.Platforms == nil || len(x.Policy.Conditions.Platforms.Include) == 0},
+		{[]string{"location"}, policy.ReasonLocation, x.Policy.Conditions.Locations == nil || len(x.Policy.Conditions.Locations.Include) == 0},
+	} {
+		met := (q.included || on(x.Include, q.conditions...)) && !on(x.Exclude, q.conditions...)
+		if x.Applies && !met {
+			return fmt.Errorf("applies, though the rules on %v say otherwise: +%v -%v", q.conditions, x.Include, x.Exclude)
+		}
+		if x.Reasons&q.unmet != 0 {
+			if met && !slices.Equal(q.conditions, identity) {
+				return fmt.Errorf("%v, though the rules say otherwise: +%v -%v", x.Reasons, x.Include, x.Exclude)
+			}
+			break
 		}
 	}
 	return nil

@@ -269,6 +269,9 @@ func (g Generator) attributeFilter() *policy.Filter {
 	if !g.chance(6) {
 		return nil
 	}
+	if g.chance(30) {
+		return &policy.Filter{Mode: "include", Rule: `device.model -eq "not an attribute"`}
+	}
 	return &policy.Filter{Mode: pick(g, []string{"include", "exclude"}), Rule: g.join(2, func() string {
 		return "CustomSecurityAttribute." + pick(g, attribute) + " " + g.comparison([]string{"high", "low", "Hi"})
 	})}

@@ -40,7 +40,7 @@ func (g Generator) SignIn() Question {
 	if g.chance(6) {
 		q.Flow = pick(g, []policy.TransferFlow{policy.DeviceCodeFlow, policy.AuthenticationTransfer})
 	}
-	q.AgentEndpointUser = g.chance(20)
+	q.AgentEndpointUser, q.Background = g.chance(20), g.chance(10)
 	return q
 }
 

@@ -14,7 +14,8 @@ import (
 func (n *naive) unmet(p *policy.Policy, broken map[string]bool) policy.AnalysisReasons {
 	c, in := &p.Conditions, n.in
 	who := [...]string{"users", "workloads", "agents", "agentUsers"}[n.user.Kind]
-	if !broken[who] && !n.includes(c) {
+	outOfReach := n.user.Kind == policy.Workload && n.user.MultiTenant
+	if outOfReach || !broken[who] && !n.includes(c) {
 		if nobody(c) {
 			return policy.ReasonEmptyPolicy
 		}

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/prtbroker/prtbroker/internal/kdf"
+	"github.com/prtbroker/prtbroker/internal/secret"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
 	"github.com/prtbroker/prtbroker/tpm/internal/signing"
@@ -29,9 +30,9 @@ type key struct {
 	public  crypto.PublicKey
 	purpose tpm.Purpose
 	hasPIN  bool
-	pin     []byte
 
 	mu      sync.Mutex // guards what follows; held over Argon2id, which is the point
+	pin     secret.Value
 	private crypto.Signer
 	closed  bool
 }
@@ -111,7 +112,7 @@ func (s *Store) generate(purpose tpm.Purpose, alg tpm.Algorithm, pin []byte) (tp
 	if err != nil {
 		return nil, err
 	}
-	k := &key{s: s, blob: blob, public: private.Public(), purpose: purpose, hasPIN: pin != nil, pin: pin, private: private}
+	k := &key{s: s, blob: blob, public: private.Public(), purpose: purpose, hasPIN: pin != nil, pin: secret.New(pin), private: private}
 	return k.typed(), nil
 }
 
@@ -139,7 +140,7 @@ func (s *Store) OpenKey(ctx context.Context, blob []byte, opts ...tpm.OpenOption
 	}
 	for _, o := range opts {
 		if o.PIN != nil {
-			k.pin = bytes.Clone(o.PIN)
+			k.pin = secret.New(bytes.Clone(o.PIN))
 		}
 	}
 	if !k.hasPIN {
@@ -187,14 +188,14 @@ func (k *key) unlocked() (crypto.Signer, error) {
 	if k.private != nil {
 		return k.private, nil
 	}
-	if k.pin == nil {
+	if k.pin.IsZero() {
 		return nil, fmt.Errorf("%w: the key needs WithPIN", tpm.ErrWrongPIN)
 	}
 	header, locked, err := k.s.decrypt(envelope.Key, k.blob, nil)
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := unlock(k.pin, locked, header)
+	plaintext, err := unlock(k.pin.Bytes(), locked, header)
 	if errors.Is(err, errSecret) {
 		return nil, &tpm.WrongPINError{TriesLeft: -1}
 	}
@@ -212,7 +213,8 @@ func (k *key) Blob() []byte             { return bytes.Clone(k.blob) }
 func (k *key) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.private, k.pin, k.closed = nil, nil, true
+	k.pin.Clear()
+	k.private, k.closed = nil, true
 	return nil
 }
 

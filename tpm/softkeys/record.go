@@ -70,11 +70,11 @@ func parse(kind envelope.Kind, blob []byte) (salt, header, sealed []byte, err er
 func (s *Store) recordKey(kind envelope.Kind, salt []byte) ([]byte, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.master == nil {
+	if s.master.IsZero() {
 		return nil, tpm.ErrClosed
 	}
 	info := fmt.Sprintf("prtbroker softkeys %d kind %d", envelope.Version, kind)
-	return hkdf.Key(sha256.New, s.master, salt, info, 32)
+	return hkdf.Key(sha256.New, s.master.Bytes(), salt, info, 32)
 }
 
 // aad joins two byte strings so that they cannot be shifted into each other.

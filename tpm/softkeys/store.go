@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prtbroker/prtbroker/internal/kdf"
+	"github.com/prtbroker/prtbroker/internal/secret"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
 )
@@ -15,7 +16,7 @@ import (
 // Store is a [tpm.KeyStore] in software.
 type Store struct {
 	mu     sync.RWMutex // guards master
-	master []byte       // nil when closed
+	master secret.Value // zero when closed
 }
 
 var _ tpm.KeyStore = (*Store)(nil)
@@ -29,15 +30,14 @@ func Open(m Master) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{master: master}, nil
+	return &Store{master: secret.New(master)}, nil
 }
 
 // Close forgets the master key.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.master)
-	s.master = nil
+	s.master.Clear()
 	return nil
 }
 
@@ -47,7 +47,7 @@ func (s *Store) ready(ctx context.Context) error {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.master == nil {
+	if s.master.IsZero() {
 		return tpm.ErrClosed
 	}
 	return nil

@@ -1,0 +1,72 @@
+package broker_test
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/x509"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+const (
+	computerID  = "5b0b6a3e-7c1d-4c0e-9b53-0d6a4c1f2e01"
+	computerSID = "S-1-5-21-1004336348-1177238915-682003330-1105"
+)
+
+// A hybrid join waits until the computer's certificate has come from the
+// on-premises directory.
+func TestHybridJoin(t *testing.T) {
+	keys, _ := softwareTPM(t) // the device key and the key of the computer are two keys
+	w := newWorld(t, withKeys(keys))
+	computer := broker.OnPremises{ObjectID: computerID, SID: computerSID}
+	_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.Hybrid, OnPremises: &computer})
+	require.ErrorContains(t, err, "OnPremisesCertificate before it")
+
+	der, err := w.b.OnPremisesCertificate(t.Context(), computer)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	require.Equal(t, computerID, cert.Subject.CommonName)
+	require.NoError(t, cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature))
+	again, err := w.b.OnPremisesCertificate(t.Context(), computer)
+	require.NoError(t, err)
+	other, err := x509.ParseCertificate(again)
+	require.NoError(t, err)
+	require.Equal(t, cert.PublicKey, other.PublicKey, "the key stays")
+
+	waits := 0
+	broker.SetSleep(w.b, func(ctx context.Context, d time.Duration) error {
+		w.clock.Advance(d)
+		if waits++; waits == 3 {
+			require.NoError(t, w.srv.SyncComputer(entratest.Computer{
+				ID: computerID, SID: computerSID, Name: "PC-1", PublicKey: cert.PublicKey.(*rsa.PublicKey),
+			}))
+		}
+		return ctx.Err()
+	})
+	d, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.Hybrid, OnPremises: &computer})
+	require.NoError(t, err)
+	require.Equal(t, 3, waits)
+	require.Equal(t, computerID, d.ID)
+	require.Equal(t, broker.Hybrid, d.JoinType)
+	s, err := w.b.Status(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, s.String(), "DomainJoined : YES")
+	w.signIn()
+	w.silent(graph)
+}
+
+func TestHybridNeedsTheComputer(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []broker.OnPremises{{}, {ObjectID: computerID}, {ObjectID: "x", SID: computerSID}, {ObjectID: computerID, SID: "S-1-5-18"}} {
+		_, err := w.b.OnPremisesCertificate(t.Context(), c)
+		require.Error(t, err)
+	}
+	_, err := w.b.Enroll(t.Context(), broker.AuthCode{}, broker.EnrollRequest{JoinType: broker.Hybrid})
+	require.Error(t, err)
+}

@@ -1,0 +1,154 @@
+package broker_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+)
+
+// Two processes share one FileStore and renew one PRT a thousand times: no
+// renewal is lost, and no PRT is renewed twice.
+func TestTwoProcessesRenew(t *testing.T) {
+	const each = 500
+	dir := t.TempDir()
+	master := filepath.Join(dir, "master")
+	keys, err := softkeys.Open(softkeys.File(master))
+	require.NoError(t, err)
+	defer keys.Close()
+	store := fileStore(t, filepath.Join(dir, "state"))
+	w := newWorld(t, withKeys(keys), func(w *world, _ *entratestOptions) { w.store = store })
+	w.join()
+	acct := w.signIn()
+
+	job, err := json.Marshal(renewJob{
+		Master: master, State: store.Dir(), Addr: w.srv.Addr(), CA: string(w.srv.CA()), Now: w.clock.Now(), Count: each,
+	})
+	require.NoError(t, err)
+	run := func() <-chan []string {
+		out := make(chan []string, 1)
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), renewerEnv+"="+string(job))
+		cmd.Stderr = os.Stderr
+		pipe, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		go func() {
+			var lines []string
+			for s := bufio.NewScanner(pipe); s.Scan(); {
+				lines = append(lines, s.Text())
+			}
+			if err := cmd.Wait(); err != nil {
+				lines = append(lines, "failed: "+err.Error())
+			}
+			out <- lines
+		}()
+		return out
+	}
+	one, two := run(), run()
+	renewedBy := map[string]int{}
+	for i, lines := range [][]string{<-one, <-two} {
+		require.Len(t, lines, each, "process %d: %v", i, lines[max(0, len(lines)-3):])
+		for _, l := range lines {
+			require.True(t, strings.HasPrefix(l, "prt "), l)
+			_, again := renewedBy[l]
+			require.False(t, again, "a PRT was renewed twice")
+			renewedBy[l] = i
+		}
+	}
+	require.Len(t, renewedBy, 2*each)
+
+	renewals := 0
+	for _, s := range w.srv.SignIns() {
+		if s.Grant == "prt_renewal" {
+			require.Zero(t, s.ErrorCode)
+			renewals++
+		}
+	}
+	require.Equal(t, 2*each, renewals)
+	// The broker that was there before takes up what they left.
+	w.silent(graph)
+	require.Equal(t, broker.PRTFresh, w.status(acct).State)
+}
+
+const renewerEnv = "PRTBROKER_TEST_RENEWER"
+
+// renewJob is what the other process is told.
+type renewJob struct {
+	Master, State, Addr, CA string
+	Now                     time.Time
+	Count                   int
+}
+
+// renewer is the other process: it renews and prints the hash of each PRT that
+// it presented for renewal.
+func renewer() {
+	if err := renew(); err != nil {
+		fmt.Fprintln(os.Stderr, "renewer:", err)
+		os.Exit(1)
+	}
+}
+
+func renew() error {
+	var job renewJob
+	if err := json.Unmarshal([]byte(os.Getenv(renewerEnv)), &job); err != nil {
+		return err
+	}
+	keys, err := softkeys.Open(softkeys.File(job.Master))
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	store, err := broker.NewFileStore(job.State)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(job.CA))
+	presented := ""
+	wire := &counter{inner: &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, job.Addr)
+		},
+	}}, hook: func(r *http.Request) error {
+		if p := prtOf(r); p != "" {
+			sum := sha256.Sum256([]byte(p))
+			presented = hex.EncodeToString(sum[:])
+		}
+		return nil
+	}}
+	ctx := context.Background()
+	b, err := broker.New(ctx, broker.Config{
+		Tenant: "contoso.example", Keys: keys, Store: store, Transport: wire,
+		Now: func() time.Time { return job.Now },
+	})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	for range job.Count {
+		if err := b.RenewPRT(ctx, broker.Account{}); err != nil {
+			return err
+		}
+		fmt.Println("prt", presented)
+	}
+	return nil
+}

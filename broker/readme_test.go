@@ -1,0 +1,39 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// signInAndGetToken is the program of the README, compiled. It needs a TPM and
+// a tenant, so it does not run here.
+func signInAndGetToken(ctx context.Context, dir, clientID string, ui broker.Prompter) (string, error) {
+	keys := must(tpm.Open(ctx, tpm.Device(), tpm.Config{}))
+	b := must(broker.New(ctx, broker.Config{
+		Tenant:   "contoso.example",
+		App:      broker.App{ClientID: clientID},
+		Keys:     keys,
+		Store:    must(broker.NewFileStore(dir)),
+		Prompter: ui, // shows a page or a code; the library opens nothing
+	}))
+	must(b.Enroll(ctx, broker.AuthCode{}, broker.EnrollRequest{})) // once: one prompt for device and PRT
+
+	scopes := []string{"https://graph.microsoft.com/User.Read"}
+	token, err := b.AcquireTokenSilent(ctx, scopes)
+	if errors.Is(err, broker.ErrInteractionRequired) {
+		token, err = b.AcquireTokenInteractive(ctx, scopes)
+	}
+	return token.AccessToken, err
+}
+
+var _ = signInAndGetToken
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

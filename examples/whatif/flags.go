@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+)
+
+func parseFlags(args []string, stderr io.Writer) (config, error) {
+	var c config
+	f := flag.NewFlagSet("whatif", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&c.policies, "policies", "", "the `folder` of exported policies, named locations and authentication strengths (JSON)")
+	f.StringVar(&c.matrix, "matrix", "", "judge the personas and sign-ins of this `file` in place of one sign-in")
+	f.StringVar(&c.html, "html", "", "with -matrix: write the report to this `file`")
+	f.BoolVar(&c.json, "json", false, "print the answer as Graph's conditionalAccess/evaluate gives it")
+	f.BoolVar(&c.failClosed, "fail-closed", false, "block when a policy that may apply cannot be evaluated")
+	f.Func("trusted-ip", "a `prefix` of the MFA trusted IPs (repeatable)", func(s string) error {
+		p, err := netip.ParsePrefix(s)
+		c.trustedIPs = append(c.trustedIPs, p)
+		return err
+	})
+	personaFlags(f, &c.persona)
+	attemptFlags(f, &c.attempt)
+
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			f.SetOutput(stderr)
+			fmt.Fprintln(stderr, "usage: whatif -policies DIR -user ID -app APP [flags]\n       whatif -policies DIR -matrix personas.json [-html report.html]\n\nflags:")
+			f.PrintDefaults()
+		}
+		return c, err
+	}
+	return c, c.check(f)
+}
+
+func (c *config) check(f *flag.FlagSet) error {
+	if f.NArg() > 0 {
+		return fmt.Errorf("%q is one argument too many; everything is a flag", f.Arg(0))
+	}
+	if c.policies == "" {
+		return errors.New("say which export to judge by: -policies DIR")
+	}
+	if c.matrix == "" {
+		if c.html != "" {
+			return errors.New("-html needs -matrix: the report shows many sign-ins")
+		}
+		return nil
+	}
+	var stray error
+	f.Visit(func(fl *flag.Flag) {
+		switch fl.Name {
+		case "policies", "matrix", "html", "fail-closed", "trusted-ip":
+		default:
+			stray = fmt.Errorf("-%s describes one sign-in; with -matrix the sign-ins come from %s", fl.Name, c.matrix)
+		}
+	})
+	return stray
+}
+
+func personaFlags(f *flag.FlagSet, p *persona) {
+	f.StringVar(&p.ID, "user", "", "object `id` of who signs in (a workload's: of its service principal)")
+	f.StringVar(&p.Kind, "kind", "", "what kind of `identity`: person (default), workload, agent, agentUser")
+	f.Var(list{&p.Groups}, "group", "`id` of a group the user is in, nested ones too (repeatable)")
+	f.Var(list{&p.Roles}, "role", "`role` the user holds, by name or template id (repeatable)")
+	f.StringVar(&p.Guest, "guest", "", "`type` of an external user, such as b2bCollaborationGuest")
+	f.StringVar(&p.HomeTenant, "home-tenant", "", "tenant `id` of an external user")
+	f.BoolVar(&p.MFATrust, "mfa-trust", false, "an external user's MFA at home counts")
+	f.BoolVar(&p.DeviceTrust, "device-trust", false, "an external user's device at home counts")
+	f.BoolVar(&p.MultiTenant, "multi-tenant", false, "a workload of another tenant's application, or a managed identity")
+	f.Var(list{&p.Attributes}, "attribute", "custom security `attribute` of a workload or agent, as Set_Name=value (repeatable)")
+}
+
+func attemptFlags(f *flag.FlagSet, a *attempt) {
+	f.StringVar(&a.App, "app", "", "`application` that is signed in to: its client id, or exchange, sharepoint, teams, graph, azure …")
+	f.StringVar(&a.Action, "action", "", "in place of -app a user `action`: registerSecurityInformation, registerOrJoinDevices")
+	f.StringVar(&a.AuthContext, "auth-context", "", "in place of -app an authentication `context`: c1 … c99")
+	f.StringVar(&a.Traffic, "traffic", "", "in place of -app a traffic `profile` of Global Secure Access: internet, m365, private")
+	f.Var(list{&a.AppAttributes}, "app-attribute", "custom security `attribute` of the application, as Set_Name=value (repeatable)")
+	f.BoolVar(&a.AgentResource, "agent-resource", false, "the application is an agent's")
+	f.StringVar(&a.ClientApp, "client-app", "", "`type` of client: browser (default), mobileAppsAndDesktopClients, exchangeActiveSync, easSupported, other")
+	f.StringVar(&a.Platform, "platform", "", "device `platform`: android, iOS, windows, windowsPhone, macOS, linux; not given: unknown")
+	f.StringVar(&a.Flow, "flow", "", "`flow` the session began with: deviceCodeFlow, authenticationTransfer")
+	f.BoolVar(&a.AgentEndpoint, "agent-endpoint", false, "an agent's user session that began on an endpoint")
+	f.StringVar(&a.IP, "ip", "", "public `address` that Entra sees")
+	f.StringVar(&a.Country, "country", "", "two-letter `country` of the address")
+	f.StringVar(&a.GPSCountry, "gps-country", "", "two-letter `country` proved by Authenticator")
+	f.BoolVar(&a.CompliantNetwork, "compliant-network", false, "through Global Secure Access")
+	f.Var(list{&a.Locations}, "location", "`id` of a named location known to hold, as of service tags (repeatable)")
+	f.StringVar(&a.Device, "device", "", "`facts` of a registered device: registered, joined or hybrid, compliant, and property=value; not given: unregistered")
+	f.StringVar(&a.Methods, "methods", "", "authentication `methods` of the session: pwd (default), mfa, hello, fido2, sms, push, … or none")
+	f.StringVar(&a.Available, "available", "", "`methods` the user could still use; not given: any")
+	f.StringVar(&a.AAGUID, "aaguid", "", "`model` of the FIDO2 authenticator")
+	f.StringVar(&a.Risk, "risk", "", "sign-in risk `level`: low, medium, high (of a workload or agent: its risk)")
+	f.StringVar(&a.UserRisk, "user-risk", "", "user risk `level`")
+	f.StringVar(&a.InsiderRisk, "insider-risk", "", "insider risk `level`: minor, moderate, elevated")
+	f.Var(list{&a.AcceptedTerms}, "accepted-terms", "`id` of terms of use accepted before (repeatable)")
+	f.StringVar(&a.CertIssuer, "cert-issuer", "", "subject key `identifier` of the certificate's issuer, hex")
+	f.Var(list{&a.CertPolicies}, "cert-policy", "policy `OID` of the certificate (repeatable)")
+	f.Var(list{&a.CustomFactors}, "custom-factor", "`name` of a custom control that is done (repeatable)")
+	f.BoolVar(&a.PasswordChanged, "password-changed", false, "the password was changed in this session")
+	f.BoolVar(&a.RiskRemediated, "risk-remediated", false, "the risk was remediated in this session")
+	f.BoolVar(&a.ApprovedApp, "approved-app", false, "the client is an approved app")
+	f.BoolVar(&a.ProtectedApp, "protected-app", false, "the client has an app protection policy")
+	f.BoolVar(&a.LowPrivilege, "low-privilege", false, "only sign-in scopes such as openid, profile and User.Read are asked")
+	f.StringVar(&a.Age, "age", "", "how long ago the user authenticated, as 90m or 36h; not given: just now")
+	f.StringVar(&a.MFAAge, "mfa-age", "", "how long ago MFA was done; not given: as -age")
+}
+
+// list is a flag that may be given often, and holds commas.
+type list struct{ to *[]string }
+
+func (l list) String() string {
+	if l.to == nil {
+		return ""
+	}
+	return strings.Join(*l.to, ",")
+}
+
+func (l list) Set(s string) error {
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l.to = append(*l.to, item)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// persona is who signs in, as a person writes it.
+type persona struct {
+	Name        string   `json:"name"` // in personas.json only
+	ID          string   `json:"id"`
+	Kind        string   `json:"kind"` // "": person
+	Groups      []string `json:"groups"`
+	Roles       []string `json:"roles"` // names or template ids
+	Guest       string   `json:"guest"` // "": a member
+	HomeTenant  string   `json:"homeTenant"`
+	MFATrust    bool     `json:"mfaTrust"`
+	DeviceTrust bool     `json:"deviceTrust"`
+	MultiTenant bool     `json:"multiTenant"` // a workload of another tenant's application, or a managed identity
+	Attributes  []string `json:"attributes"`  // custom security attributes: Set_Name=value
+}
+
+// attempt is one sign-in, as a person writes it. Every "" means the default
+// that the flag of the same name documents.
+type attempt struct {
+	Name     string   `json:"name"`     // in personas.json only
+	Personas []string `json:"personas"` // whose; nil: everybody's
+	Expect   string   `json:"expect"`   // grant, interrupt, block; "": anything
+
+	App              string   `json:"app"`
+	AppAttributes    []string `json:"appAttributes"`
+	AgentResource    bool     `json:"agentResource"`
+	Action           string   `json:"action"`
+	AuthContext      string   `json:"authContext"`
+	Traffic          string   `json:"traffic"`
+	ClientApp        string   `json:"clientApp"`
+	Platform         string   `json:"platform"`
+	Flow             string   `json:"flow"`
+	AgentEndpoint    bool     `json:"agentEndpoint"`
+	IP               string   `json:"ip"`
+	Country          string   `json:"country"`
+	GPSCountry       string   `json:"gpsCountry"`
+	CompliantNetwork bool     `json:"compliantNetwork"`
+	Locations        []string `json:"locations"`
+	Device           string   `json:"device"`
+	Methods          string   `json:"methods"`
+	Available        string   `json:"available"`
+	AAGUID           string   `json:"aaguid"`
+	CertIssuer       string   `json:"certIssuer"`
+	CertPolicies     []string `json:"certPolicies"`
+	Risk             string   `json:"risk"`
+	UserRisk         string   `json:"userRisk"`
+	InsiderRisk      string   `json:"insiderRisk"`
+	AcceptedTerms    []string `json:"acceptedTerms"`
+	CustomFactors    []string `json:"customFactors"`
+	PasswordChanged  bool     `json:"passwordChanged"`
+	RiskRemediated   bool     `json:"riskRemediated"`
+	ApprovedApp      bool     `json:"approvedApp"`
+	ProtectedApp     bool     `json:"protectedApp"`
+	LowPrivilege     bool     `json:"lowPrivilege"`
+	Age              string   `json:"age"`
+	MFAAge           string   `json:"mfaAge"`
+}
+
+// signIn puts the two together for policy. Every error is one sentence
+// without its full stop.
+func (t *tenant) signIn(p persona, a attempt, now time.Time) (*policy.SignIn, error) {
+	user, err := t.user(p)
+	if err != nil {
+		return nil, err
+	}
+	in := &policy.SignIn{
+		User:               user,
+		LowPrivilegeScopes: a.LowPrivilege,
+		AgentResource:      a.AgentResource,
+		AgentEndpointUser:  a.AgentEndpoint,
+		CompliantNetwork:   a.CompliantNetwork,
+		AAGUID:             a.AAGUID,
+		CertIssuerSKI:      a.CertIssuer,
+		CertPolicyOIDs:     a.CertPolicies,
+		AcceptedTerms:      a.AcceptedTerms,
+		CustomFactors:      a.CustomFactors,
+		PasswordChanged:    a.PasswordChanged,
+		RiskRemediated:     a.RiskRemediated,
+		ApprovedApp:        a.ApprovedApp,
+		ProtectedApp:       a.ProtectedApp,
+		Locations:          t.set.Symbols(nil, a.Locations),
+		Now:                now,
+	}
+	if in.AppAttributes, err = attributes(a.AppAttributes); err != nil {
+		return nil, err
+	}
+	steps := []func(*policy.SignIn, attempt) error{t.setTarget, setClient, setPlace, setRisk, setDevice, setProof}
+	for _, step := range steps {
+		if err := step(in, a); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+func (t *tenant) user(p persona) (*policy.User, error) {
+	if p.ID == "" {
+		return nil, errors.New("say who signs in: -user ID (in a matrix: the persona's id)")
+	}
+	u := &policy.User{
+		ID: p.ID, Groups: p.Groups, HomeTenant: p.HomeTenant,
+		MFATrust: p.MFATrust, DeviceTrust: p.DeviceTrust, MultiTenant: p.MultiTenant,
+	}
+	var err error
+	if u.Attributes, err = attributes(p.Attributes); err != nil {
+		return nil, err
+	}
+	if u.Kind, err = choose("kind of identity", p.Kind, identities); err != nil {
+		return nil, err
+	}
+	if u.Guest, err = choose("type of external user", p.Guest, guests); err != nil {
+		return nil, err
+	}
+	for _, r := range p.Roles {
+		id, err := roleID(r)
+		if err != nil {
+			return nil, err
+		}
+		u.Roles = append(u.Roles, id)
+	}
+	return u, nil
+}
+
+// attributes reads Set_Name=value; a name given twice has two values.
+func attributes(given []string) (out []policy.Attribute, err error) {
+	for _, s := range given {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || !strings.Contains(name, "_") {
+			return nil, fmt.Errorf("%q is no custom security attribute: Set_Name=value", s)
+		}
+		i := slices.IndexFunc(out, func(a policy.Attribute) bool { return strings.EqualFold(a.Name, name) })
+		if i < 0 {
+			out = append(out, policy.Attribute{Name: name, Values: []string{value}})
+			continue
+		}
+		out[i].Values, out[i].Multiple = append(out[i].Values, value), true
+	}
+	return out, nil
+}
+
+func (t *tenant) setTarget(in *policy.SignIn, a attempt) (err error) {
+	given := 0
+	for _, s := range []string{a.App, a.Action, a.AuthContext, a.Traffic} {
+		if s != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return errors.New("say what is signed in to: one of -app, -action, -auth-context and -traffic")
+	}
+	if a.App != "" {
+		in.AppID, err = t.names.appID(a.App)
+		return err
+	}
+	if a.Action != "" {
+		in.Action, err = choose("user action", a.Action, actions)
+		return err
+	}
+	if a.Traffic != "" {
+		in.Traffic, err = choose("traffic profile", a.Traffic, profiles)
+		return err
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(a.AuthContext, "c"))
+	if err != nil || n < 1 || n > 99 {
+		return fmt.Errorf("%q is no authentication context: c1 to c99", a.AuthContext)
+	}
+	in.AuthContext = n
+	return nil
+}
+
+func setClient(in *policy.SignIn, a attempt) (err error) {
+	if in.ClientApp, err = choose("type of client", a.ClientApp, clientApps); err != nil {
+		return err
+	}
+	if in.Platform, err = choose("platform", a.Platform, platforms); err != nil {
+		return err
+	}
+	in.Flow, err = choose("flow", a.Flow, flows)
+	return err
+}
+
+func setPlace(in *policy.SignIn, a attempt) (err error) {
+	if a.IP != "" {
+		if in.IP, err = netip.ParseAddr(a.IP); err != nil {
+			return fmt.Errorf("%q is not an IP address", a.IP)
+		}
+	}
+	if in.Country, err = country(a.Country); err != nil {
+		return err
+	}
+	in.GPSCountry, err = country(a.GPSCountry)
+	return err
+}
+
+func country(s string) (string, error) {
+	if s == "" || s == policy.UnknownCountry {
+		return s, nil
+	}
+	c := strings.ToUpper(s)
+	if len(c) != 2 || c[0] < 'A' || c[0] > 'Z' || c[1] < 'A' || c[1] > 'Z' {
+		return "", fmt.Errorf("%q is no two-letter country code", s)
+	}
+	return c, nil
+}
+
+func setRisk(in *policy.SignIn, a attempt) (err error) {
+	risk, err := choose("risk level", a.Risk, risks)
+	if err != nil {
+		return err
+	}
+	switch in.User.Kind {
+	case policy.Workload:
+		in.ServicePrincipalRisk = risk
+	case policy.Agent, policy.AgentUser:
+		in.AgentRisk = risk
+	default:
+		in.SignInRisk = risk
+	}
+	if in.UserRisk, err = choose("risk level", a.UserRisk, risks); err != nil {
+		return err
+	}
+	in.InsiderRisk, err = choose("insider risk level", a.InsiderRisk, insiderRisks)
+	return err
+}
+
+func setProof(in *policy.SignIn, a attempt) (err error) {
+	if in.Methods, err = methods(a.Methods); err != nil {
+		return err
+	}
+	if a.Available != "" {
+		if in.Available, err = methods(a.Available); err != nil {
+			return err
+		}
+	}
+	age, err := since(a.Age)
+	if err != nil {
+		return err
+	}
+	in.AuthTime = in.Now.Add(-age)
+	if a.MFAAge == "" {
+		return nil
+	}
+	if age, err = since(a.MFAAge); err != nil {
+		return err
+	}
+	in.MFATime = in.Now.Add(-age)
+	return nil
+}
+
+func since(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is no age: write it as 90m or 36h", s)
+	}
+	return d, nil
+}
+
+// methods reads names of methods, with the short ones people use.
+func methods(s string) (m claims.Methods, err error) {
+	switch strings.ToLower(s) {
+	case "":
+		return claims.Password, nil
+	case "none":
+		return 0, nil
+	}
+	for name := range strings.SplitSeq(s, ",") {
+		name = strings.TrimSpace(name)
+		bit, ok := claims.ParseMode(name)
+		if !ok {
+			bit, err = choose("authentication method", name, methodAliases)
+		}
+		if err != nil {
+			return 0, err
+		}
+		m |= bit
+	}
+	return m, nil
+}

@@ -1,0 +1,119 @@
+package tpm_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+// inMemory looks through all of this process's writable memory, what the
+// garbage collector has not reused included, for a secret that is given masked.
+func inMemory(t testing.TB, secret []byte) (where []string) {
+	t.Helper()
+	maps, err := os.Open("/proc/self/maps")
+	require.NoError(t, err)
+	defer maps.Close()
+	mem, err := os.Open("/proc/self/mem")
+	require.NoError(t, err)
+	defer mem.Close()
+	buf := make([]byte, 1<<20)
+	first := secret[0] ^ mask
+	for lines := bufio.NewScanner(maps); lines.Scan(); {
+		var from, to uint64
+		var mode string
+		_, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode)
+		require.NoError(t, err)
+		if !strings.HasPrefix(mode, "rw") {
+			continue
+		}
+		// Pieces overlap by the length of the secret.
+		for at := from; at < to; at += uint64(len(buf) - len(secret)) {
+			n, err := mem.ReadAt(buf[:min(uint64(len(buf)), to-at)], int64(at))
+			if err != nil {
+				break
+			}
+			for i := 0; ; i++ {
+				j := bytes.IndexByte(buf[i:n], first)
+				if j < 0 || i+j+len(secret) > n {
+					break
+				}
+				i += j
+				if equalMasked(buf[i:], secret) {
+					where = append(where, fmt.Sprintf("%#x", at+uint64(i)))
+				}
+			}
+			clear(buf)
+		}
+	}
+	return where
+}
+
+func equalMasked(plain, secret []byte) bool {
+	for i, c := range secret {
+		if plain[i]^mask != c {
+			return false
+		}
+	}
+	return true
+}
+
+// After a session key went into the TPM no copy of it is left in this process:
+// it existed between two commands, in buffers that were cleared.
+func TestSessionKeyLeavesMemory(t *testing.T) {
+	for _, oaep := range []bool{true, false} {
+		t.Run(map[bool]string{true: "OAEP in the TPM", false: "OAEP here"}[oaep], func(t *testing.T) {
+			// The simulator has it in its own memory, which is ours.
+			f := tpmtest.NewFaulty(tpmtest.Swtpm(t).Opener())
+			if !oaep {
+				f.Inject(tpmtest.Fault{On: tpm2.TPMCCTestParms, RC: tpm2.TPMRCHash})
+			}
+			sessionKeyLeavesMemory(t, open(t, f.Opener(), tpm.Config{}))
+		})
+	}
+}
+
+func sessionKeyLeavesMemory(t *testing.T, s *tpm.TPM) {
+	k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap})
+	require.NoError(t, err)
+	control := make([]byte, 32)
+	_, err = rand.Read(control)
+	require.NoError(t, err)
+	require.NotEmpty(t, inMemory(t, masked(control)), "the search finds what is there")
+	runtime.KeepAlive(control)
+
+	for range 2 {
+		secret, wrapped := wrapMasked(t, k.Public().(*rsa.PublicKey))
+		require.Empty(t, inMemory(t, secret), "the test itself leaves none")
+		session, err := s.UnwrapSession(t.Context(), k, wrapped)
+		require.NoError(t, err)
+		_, err = session.Derive(t.Context(), nil, nil)
+		require.NoError(t, err)
+		require.Empty(t, inMemory(t, secret))
+		require.NoError(t, session.Close())
+	}
+}
+
+// wrapMasked has another process draw a secret and wrap it: what crypto/rsa
+// leaves behind is not ours to clear.
+func wrapMasked(t testing.TB, public *rsa.PublicKey) (maskedSecret, wrapped []byte) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%x", wrapEnv, public.N))
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	_, err = fmt.Sscanf(string(out), "%x %x", &maskedSecret, &wrapped)
+	require.NoError(t, err)
+	return maskedSecret, wrapped
+}

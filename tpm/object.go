@@ -1,0 +1,113 @@
+package tpm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// load loads a key under its parent. It is flushed when the operation ends,
+// unless the caller keeps it.
+func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
+	k, err := t.storageOf(sp, b)
+	if err != nil {
+		return object{}, err
+	}
+	var loaded object
+	err = t.underParent(sp, k, func(parent object) error {
+		loaded, err = sp.load(parent, b)
+		return err
+	})
+	return loaded, err
+}
+
+// load loads a key under its loaded parent.
+func (sp *space) load(parent object, b *keyBlob) (object, error) {
+	cmd := command{
+		code:     tpm2.TPMCCLoad,
+		handles:  []object{parent},
+		auths:    []auth{{session: sp.session, dir: encryptAll}},
+		params:   append2B(append2B(nil, b.private), b.public),
+		makesObj: true,
+	}
+	rsp, err := cmd.run(sp)
+	if err != nil {
+		return object{}, parentError(err)
+	}
+	sp.loaded = append(sp.loaded, rsp.handle)
+	if !bytes.Equal(first(rsp.params), b.name) {
+		return object{}, fmt.Errorf("%w: the key loaded under another name", ErrTPMChanged)
+	}
+	return object{rsp.handle, b.name}, nil
+}
+
+// parentError explains a refusal at the parent: its auth value is empty, so a
+// wrong HMAC means that the session key differs, and that this TPM could not
+// decrypt the salt.
+func parentError(err error) error {
+	switch {
+	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, errForged):
+		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
+	case errors.Is(err, tpm2.TPMRCSize), errors.Is(err, tpm2.TPMRCType), errors.Is(err, tpm2.TPMRCAttributes),
+		errors.Is(err, tpm2.TPMRCInsufficient), errors.Is(err, tpm2.TPMRCHash), errors.Is(err, tpm2.TPMRCKey),
+		errors.Is(err, tpm2.TPMRCBinding):
+		return fmt.Errorf("%w: %w", ErrInvalidBlob, err)
+	}
+	return err
+}
+
+// create makes an object under the default parent. sensitive is encrypted in
+// place.
+func (t *TPM) create(sp *space, sensitive []byte, template tpm2.TPMTPublic) (b *keyBlob, err error) {
+	err = t.underParent(sp, t.parent, func(parent object) error {
+		b, err = sp.create(parent, sensitive, template)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b.under(t.parent), nil
+}
+
+// under says which key is the parent of a new blob.
+func (b *keyBlob) under(k *storageKey) *keyBlob {
+	b.parent, b.parentName = k.handle, k.name
+	return b
+}
+
+// create makes an object under a loaded parent.
+func (sp *space) create(parent object, sensitive []byte, template tpm2.TPMTPublic) (*keyBlob, error) {
+	params := append2B(sensitive, tpm2.Marshal(template))
+	params = append(params, 0, 0, 0, 0, 0, 0) // no outside info, no PCRs
+	cmd := command{
+		code:    tpm2.TPMCCCreate,
+		handles: []object{parent},
+		auths:   []auth{{session: sp.session, dir: encryptAll}},
+		params:  params,
+	}
+	rsp, err := cmd.run(sp)
+	if err != nil {
+		if isForeign(err) {
+			return nil, parentError(err)
+		}
+		return nil, err
+	}
+	r := &reader{b: rsp.params}
+	b := &keyBlob{private: bytes.Clone(r.sized()), public: bytes.Clone(r.sized())}
+	if r.failed {
+		return nil, errShort
+	}
+	b.name = nameOf(b.public)
+	return b, nil
+}
+
+// sensitiveCreate encodes a TPM2B_SENSITIVE_CREATE with room for what follows
+// it in TPM2_Create, so that a secret in it is not copied again.
+func sensitiveCreate(auth, data []byte) []byte {
+	size := 2 + len(auth) + 2 + len(data)
+	b := make([]byte, 0, 2+size+512)
+	b = append(b, byte(size>>8), byte(size))
+	return append2B(append2B(b, auth), data)
+}

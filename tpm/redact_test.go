@@ -1,0 +1,75 @@
+package tpm_test
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+// printings are the ways in which a value gets into a log.
+func printings(t testing.TB, v any) string {
+	t.Helper()
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		fmt.Fprintf(&out, verb+"\n", v)
+	}
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
+	if j, err := json.Marshal(v); err == nil {
+		out.Write(j)
+	}
+	return out.String()
+}
+
+func requireNotPrinted(t testing.TB, secret []byte, v any) {
+	t.Helper()
+	printed := printings(t, v)
+	for _, form := range []string{"%s", "%v", "%#v", "%x", "%X", "%d"} {
+		s := fmt.Sprintf(form, secret)
+		require.NotContains(t, printed, s[1:len(s)-1], "%T as %s", v, form)
+	}
+}
+
+// Neither what a caller passes nor what holds it prints a secret, nor does an
+// error.
+func TestNothingPrintsSecrets(t *testing.T) {
+	pin, keyAuth := []byte("canary-pin-7d1f"), []byte("canary-key-auth-93ab")
+	spec := tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: pin}
+	for _, v := range []any{spec, &spec, tpm.WithPIN(pin), []tpm.OpenOption{tpm.WithPIN(pin)}} {
+		requireNotPrinted(t, pin, v)
+	}
+	requireNotPrinted(t, keyAuth, tpm.Config{KeyAuth: keyAuth})
+	requireNotPrinted(t, keyAuth, &tpm.Config{KeyAuth: keyAuth})
+	require.Contains(t, fmt.Sprint(tpm.WithPIN(pin)), "[redacted]")
+	require.Contains(t, fmt.Sprint(tpm.KeySpec{}), "none")
+
+	check := func(t *testing.T, s tpm.KeyStore) {
+		requireNotPrinted(t, keyAuth, s)
+		k, err := s.GenerateKey(t.Context(), spec)
+		require.NoError(t, err)
+		requireNotPrinted(t, pin, k)
+		opened, err := s.OpenKey(t.Context(), k.Blob(), tpm.WithPIN([]byte("canary-wrong-5c20")))
+		require.NoError(t, err)
+		_, err = opened.(tpm.Signer).SignContext(t.Context(), make([]byte, 32), crypto.SHA256)
+		require.ErrorIs(t, err, tpm.ErrWrongPIN)
+		requireNotPrinted(t, []byte("canary-wrong-5c20"), err)
+		requireNotPrinted(t, []byte("canary-wrong-5c20"), opened)
+	}
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		check(t, open(t, e.Opener(), tpm.Config{KeyAuth: keyAuth}))
+	})
+	t.Run("softkeys", func(t *testing.T) {
+		s, err := softkeys.Open(softkeys.Secret(append(keyAuth, make([]byte, 32)...)))
+		require.NoError(t, err)
+		check(t, s)
+	})
+}

@@ -1,0 +1,200 @@
+package softkeys_test
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/internal/kdf"
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+)
+
+func TestMasters(t *testing.T) {
+	dir := t.TempDir()
+	masters := map[string]softkeys.Master{
+		"file":       softkeys.File(filepath.Join(dir, "master")),
+		"secret":     softkeys.Secret(bytes.Repeat([]byte{1}, 40)),
+		"passphrase": softkeys.Passphrase(filepath.Join(dir, "locked"), []byte("correct horse")),
+	}
+	for name, m := range masters {
+		t.Run(name, func(t *testing.T) {
+			s, err := softkeys.Open(m)
+			require.NoError(t, err)
+			sealed, err := s.Seal(t.Context(), []byte("data"), nil)
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			again, err := softkeys.Open(m)
+			require.NoError(t, err)
+			got, err := again.Unseal(t.Context(), sealed, nil)
+			require.NoError(t, err)
+			require.Equal(t, "data", string(got))
+			info, err := again.Info(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, tpm.Info{Backend: "softkeys"}, info)
+		})
+	}
+	for _, name := range []string{"master", "locked"} {
+		fi, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		if runtime.GOOS != "windows" {
+			require.EqualValues(t, 0o600, fi.Mode().Perm())
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "nothing else is left")
+}
+
+func TestRefusedMasters(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, mode os.FileMode, content []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, content, mode))
+		return path
+	}
+	locked := filepath.Join(dir, "locked")
+	_, err := softkeys.Open(softkeys.Passphrase(locked, []byte("correct horse")))
+	require.NoError(t, err)
+	tests := map[string]softkeys.Master{
+		"none":                          {},
+		"short secret":                  softkeys.Secret(make([]byte, 31)),
+		"empty passphrase":              softkeys.Passphrase(filepath.Join(dir, "new"), nil),
+		"short file":                    softkeys.File(write("short", 0o600, make([]byte, 31))),
+		"long file":                     softkeys.File(write("long", 0o600, make([]byte, 5000))),
+		"directory":                     softkeys.File(dir),
+		"in a directory that is none":   softkeys.File(filepath.Join(dir, "x", "master")),
+		"passphrase file as a key file": softkeys.File(locked),
+		"key file as a passphrase file": softkeys.Passphrase(write("key", 0o600, make([]byte, 32)), []byte("x")),
+	}
+	if runtime.GOOS != "windows" {
+		tests["file that others read"] = softkeys.File(write("group", 0o640, make([]byte, 32)))
+		tests["passphrase file that others read"] = softkeys.Passphrase(write("all", 0o604, make([]byte, 100)), []byte("x"))
+	}
+	for name, m := range tests {
+		_, err := softkeys.Open(m)
+		require.Error(t, err, name)
+	}
+	_, err = os.Stat(filepath.Join(dir, "new"))
+	require.ErrorIs(t, err, os.ErrNotExist, "a refusal leaves no file")
+}
+
+func TestWrongPassphrase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "locked")
+	_, err := softkeys.Open(softkeys.Passphrase(path, []byte("correct horse")))
+	require.NoError(t, err)
+	_, err = softkeys.Open(softkeys.Passphrase(path, []byte("battery staple")))
+	require.ErrorIs(t, err, softkeys.ErrPassphrase)
+	require.NotContains(t, err.Error(), "battery")
+}
+
+// What a file says of Argon2id is believed up to a limit: it could ask for all
+// the memory there is. The parameters are authenticated too.
+func TestArgonParameters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "locked")
+	m := softkeys.Passphrase(path, []byte("correct horse"))
+	_, err := softkeys.Open(m)
+	require.NoError(t, err)
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, binary.BigEndian.Uint32(good))
+	require.EqualValues(t, 64<<10, binary.BigEndian.Uint32(good[4:]))
+	require.EqualValues(t, 4, good[8])
+	tests := []struct {
+		name    string
+		time    uint32
+		memory  uint32
+		threads byte
+	}{
+		{"no time", 0, 64 << 10, 4},
+		{"too much time", 1 << 20, 64 << 10, 4},
+		{"too much memory", 3, 0xffffffff, 4},
+		{"too little memory", 3, 8, 4},
+		{"no thread", 3, 64 << 10, 0},
+		{"too many threads", 3, 64 << 10, 255},
+		{"weaker", 1, 1 << 10, 1},
+	}
+	for _, tt := range tests {
+		bad := bytes.Clone(good)
+		binary.BigEndian.PutUint32(bad, tt.time)
+		binary.BigEndian.PutUint32(bad[4:], tt.memory)
+		bad[8] = tt.threads
+		require.NoError(t, os.WriteFile(path, bad, 0o600))
+		_, err := softkeys.Open(m)
+		require.Error(t, err, tt.name)
+	}
+	for _, n := range []int{0, 24, 25, 26, len(good) - 1} {
+		require.NoError(t, os.WriteFile(path, good[:n], 0o600))
+		_, err := softkeys.Open(m)
+		require.Error(t, err, "%d bytes", n)
+	}
+}
+
+// Several processes that start at once agree on a master key.
+func TestFileIsMadeOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master")
+	var wg sync.WaitGroup
+	blobs := make(chan []byte, 16)
+	for range 16 {
+		wg.Go(func() {
+			s, err := softkeys.Open(softkeys.File(path))
+			if err == nil {
+				var sealed []byte
+				if sealed, err = s.Seal(t.Context(), []byte("data"), nil); err == nil {
+					blobs <- sealed
+				}
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	close(blobs)
+	s, err := softkeys.Open(softkeys.File(path))
+	require.NoError(t, err)
+	for sealed := range blobs {
+		_, err := s.Unseal(t.Context(), sealed, nil)
+		require.NoError(t, err)
+	}
+}
+
+// Records of the first version open in every later one.
+func TestOldRecords(t *testing.T) {
+	s, key, session, sealed := records(t)
+	k, err := s.OpenKey(t.Context(), key)
+	require.NoError(t, err)
+	_, err = k.(tpm.Signer).SignContext(t.Context(), make([]byte, 32), crypto.SHA256)
+	require.NoError(t, err)
+	sk, err := s.OpenSession(t.Context(), session)
+	require.NoError(t, err)
+	got, err := sk.Derive(t.Context(), []byte(kdf.Label), []byte("context"))
+	require.NoError(t, err)
+	require.Equal(t, kdf.Derive(make([]byte, 32), []byte(kdf.Label), []byte("context")), got)
+	data, err := s.Unseal(t.Context(), sealed, nil)
+	require.NoError(t, err)
+	require.Equal(t, "data", string(data))
+}
+
+// A PIN is a layer of its own: the master key does not open what is behind it.
+func TestPINLayer(t *testing.T) {
+	s, err := softkeys.Open(softkeys.Secret(make([]byte, 32)))
+	require.NoError(t, err)
+	k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: []byte("271828")})
+	require.NoError(t, err)
+	require.NoError(t, k.Close())
+	wrong, err := s.OpenKey(t.Context(), k.Blob(), tpm.WithPIN([]byte("314159")))
+	require.NoError(t, err)
+	_, err = wrong.(tpm.Signer).SignContext(t.Context(), make([]byte, 32), crypto.SHA256)
+	var e *tpm.WrongPINError
+	require.True(t, errors.As(err, &e))
+	require.Equal(t, -1, e.TriesLeft, "nothing counts")
+}
