@@ -276,7 +276,7 @@ func TestBrowserDashboard(t *testing.T) {
 		p.until(t, `document.querySelector("#log .none") !== null`)
 		before := len(running.state(t).SignIns)
 		p.run(t, chromedp.Navigate(running.dashboard), chromedp.Focus("#log-q"))
-		_, err := newMSAL(t).AcquireTokenByUsernamePassword(t.Context(), []string{payroll}, bob, bobPwd)
+		_, err := ropc(t, newMSAL(t), []string{payroll}, bob, bobPwd)
 		require.Error(t, err)
 		// The log waits while somebody types in it, and goes on afterwards.
 		p.run(t, chromedp.Blur("#log-q"))

@@ -17,7 +17,7 @@ func TestOIDC(t *testing.T) {
 	t.Parallel()
 	const client = "go-oidc"
 	ctx := oidc.ClientContext(t.Context(), running.http)
-	r, err := newMSAL(t).AcquireTokenByUsernamePassword(t.Context(), []string{userRead}, bob, bobPwd)
+	r, err := ropc(t, newMSAL(t), []string{userRead}, bob, bobPwd)
 	require.NoError(t, err)
 
 	v2, err := oidc.NewProvider(ctx, "https://login.microsoftonline.com/"+running.tenantID+"/v2.0")
