@@ -1,9 +1,13 @@
 package entratest_test
 
 import (
+	"net/url"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
 // What the suite in internal/interop found by running clients of others, held
@@ -51,4 +55,31 @@ func TestExchangeBringsARefreshToken(t *testing.T) {
 	require.Equal(t, 200, r.status, "%s", r.body)
 	require.NotEmpty(t, r.str("refresh_token"))
 	require.NotEmpty(t, r.str("access_token"))
+}
+
+// roadtx fills in the pages by the ids of the real ones (roadtools, roadtx,
+// selenium.py), and programs wait at nativeclient for the code.
+func TestPagesHaveTheRealNames(t *testing.T) {
+	c, _ := start(t)
+	const login = "https://login.microsoftonline.com"
+	q := url.Values{"client_id": {payrollID}, "response_type": {"code"}, "redirect_uri": {nativeURI}, "resource": {payrollID}, "amr_values": {"mfa"}}
+	signIn := string(c.get(login + "/common/oauth2/authorize?" + q.Encode()).body)
+	for _, id := range []string{"i0116", "i0118", "idSIButton9"} {
+		require.Contains(t, signIn, `id="`+id+`"`)
+	}
+	ctx := regexp.MustCompile(`name="ctx" value="([^"]+)"`).FindStringSubmatch(signIn)
+	require.NotNil(t, ctx)
+	code := string(c.form("/common/login", "ctx", ctx[1], "login", "alice@contoso.example", "passwd", password).body)
+	require.Contains(t, code, `id="idTxtBx_SAOTCC_OTC"`)
+
+	q.Set("response_mode", "form_post")
+	redirected, err := entratest.Person{Username: "alice@contoso.example", Password: password, TOTPSecret: totpSecret}.
+		Authorize(t.Context(), c.s.Client(), login+"/common/oauth2/authorize?"+q.Encode(), nativeURI)
+	require.NoError(t, err)
+	require.Contains(t, redirected, "code=")
+
+	page := c.get(nativeURI + "?code=x")
+	require.Equal(t, 200, page.status)
+	page = c.get(nativeURI + "?error=access_denied%3Cscript%3E")
+	require.Contains(t, string(page.body), "access_denied&lt;script&gt;")
 }
