@@ -1,6 +1,8 @@
 # make demo   the story, told against the emulator (needs Go, git and make)
 # make test   everything CI checks; installs what it needs when it is root
 # make fuzz   every fuzz target, FUZZTIME each (default 10m), logged to fuzz.log
+# make interop  clients of others (MSAL, roadtx, go-oidc, curl, browsers) against
+#             the emulated tenant; installs them under internal/interop
 # make bench  the benchmarks, with peers in internal/benchpeers
 
 GO         ?= go
@@ -8,7 +10,7 @@ FUZZTIME   ?= 10m
 MODULES    := $(shell git ls-files '*go.mod' | grep -v '^tools/' | xargs -n1 dirname)
 STATIC     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
-.PHONY: demo test setup-demo setup-test check race nocgo cross fuzz bench
+.PHONY: demo test setup-demo setup-test check race nocgo cross fuzz bench interop
 
 demo: setup-demo
 	@$(GO) run ./examples/quickstart
@@ -44,3 +46,8 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+interop: export PRTBROKER_INTEROP = 1
+interop:
+	./internal/interop/setup
+	cd internal/interop && $(GO) test -count=1 -timeout 15m

@@ -150,6 +150,7 @@ type target struct {
 	missing   []string // asked for and not granted
 	oidc      []string // openid, profile, email, offline_access
 	isDefault bool     // .default, or v1
+	bare      bool     // scopes of Graph were asked for without its URI
 }
 
 func (t *target) openid() bool  { return slices.Contains(t.oidc, "openid") }
@@ -163,20 +164,21 @@ func (t *target) id() string {
 	return t.resource.id
 }
 
-// scopeString is the scope of the reply.
+// scopeString is the scope of the reply. The v2.0 endpoint names scopes as they
+// were asked for, which clients compare: MSAL counts a missing one as declined.
 func (t *target) scopeString(v2 bool) string {
 	if !v2 {
 		return strings.Join(t.scopes, " ")
 	}
 	out := slices.Clone(t.oidc)
 	for _, sc := range t.scopes {
-		if t.resource.id == wire.ResourceGraphApp {
+		if t.bare {
 			out = append(out, sc)
 			continue
 		}
 		out = append(out, strings.TrimRight(t.audience, "/")+"/"+sc)
 	}
-	if t.isDefault && t.resource != nil && t.resource.id != wire.ResourceGraphApp {
+	if t.isDefault && t.resource != nil && !t.bare {
 		out = append(out, strings.TrimRight(t.audience, "/")+"/.default")
 	}
 	return strings.Join(out, " ")
@@ -222,6 +224,8 @@ func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*targ
 		uri, name := wire.ResourceGraph, sc
 		if i := strings.LastIndex(sc, "/"); i >= 0 {
 			uri, name = sc[:i], sc[i+1:]
+		} else {
+			out.bare = true
 		}
 		res := s.dir.resource(t, uri)
 		if res == nil {
@@ -245,7 +249,7 @@ func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*targ
 			return nil, invalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
 		}
 		// Sign-in scopes alone bring a token for the user's own profile.
-		out.audience = wire.ResourceGraph
+		out.audience, out.bare = wire.ResourceGraph, true
 		out.resource = s.dir.resource(t, wire.ResourceGraph)
 		return out, nil
 	}

@@ -225,7 +225,7 @@ func (s *Server) exchange(r *request, b *boundToken, u *user, c *verify.Claims) 
 	rolls := c.HasScope(wire.ScopeAZA) && b.prt != nil
 	out, err := s.issue(issuance{
 		req: r, client: client, user: u, session: b.session(), target: tg, want: want, v2: r.v2, cnf: pop, prt: true,
-		refresh: !rolls && (!r.v2 || tg.offline()), key: b.key, kdf: b.kdf,
+		refresh: !rolls, key: b.key, kdf: b.kdf,
 		info: r.form.Get("client_info") == "1", fresh: want.wantsFresh(),
 	})
 	if err != nil {

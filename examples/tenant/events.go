@@ -1,12 +1,17 @@
 package main
 
 import (
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
 // event is what a button does. It says in one line what was done.
@@ -27,6 +32,8 @@ var events = map[string]event{
 	"delete-device":        onDevice("device %s was deleted", func(d *dashboard, id string) error { return d.srv.DeleteDevice(id) }),
 	"compliant-device":     onDevice("device %s became compliant", func(d *dashboard, id string) error { return d.srv.SetCompliant(id, true) }),
 	"non-compliant-device": onDevice("device %s became non-compliant", func(d *dashboard, id string) error { return d.srv.SetCompliant(id, false) }),
+
+	"sync-computer": syncComputer,
 
 	"answer":   answerNumber,
 	"clock":    moveClock,
@@ -66,6 +73,25 @@ func onDevice(text string, do func(d *dashboard, id string) error) event {
 		}
 		return fmt.Sprintf(text, name), do(d, id)
 	}
+}
+
+// syncComputer does what directory synchronisation does with a computer of an
+// Active Directory domain. The name in its self-signed certificate is its id.
+func syncComputer(d *dashboard, form url.Values) (string, error) {
+	block, _ := pem.Decode([]byte(form.Get("certificate")))
+	if block == nil {
+		return "", errors.New("paste the computer's certificate as PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return "", errors.New("the certificate cannot be read")
+	}
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return "", errors.New("the certificate's key is not RSA")
+	}
+	c := entratest.Computer{ID: cert.Subject.CommonName, SID: form.Get("sid"), Name: form.Get("name"), PublicKey: key}
+	return "the computer " + c.Name + " was synchronised", d.srv.SyncComputer(c)
 }
 
 // answerNumber answers a prompt as the authenticator app would.

@@ -32,6 +32,7 @@ type tenant struct {
 	caFile    string
 	tempDir   string // "": the CA is where the user wants it
 	keeper    *keeper
+	closed    bool
 	dashboard *dashboard
 }
 
@@ -96,6 +97,8 @@ func (t *tenant) startServer() (err error) {
 	}
 	if t.o.data != "" {
 		switch o.State, err = os.ReadFile(t.o.data); {
+		case err == nil && t.o.clock != "":
+			return fmt.Errorf("-clock: %s keeps the clock; move it on the dashboard", t.o.data)
 		case err == nil:
 		case errors.Is(err, fs.ErrNotExist):
 			o.State = nil
@@ -164,7 +167,12 @@ func (t *tenant) announce(w io.Writer) {
 	}
 }
 
+// close stops everything and keeps the state; a second call does nothing.
 func (t *tenant) close() error {
+	if t.closed {
+		return nil
+	}
+	t.closed = true
 	for _, s := range t.servers {
 		_ = s.Close()
 	}

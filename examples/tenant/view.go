@@ -23,6 +23,7 @@ type view struct {
 	PRTs             []prtView
 	Log              []logLine // newest first
 	Hidden           int       // lines that Query hides
+	Older            int       // lines beyond those shown
 	Status           note      // the last thing done
 	Moves            []clockMove
 	Policies         []string
@@ -76,7 +77,7 @@ var clockMoves = []clockMove{
 var riskLevels = []string{"none", "low", "medium", "high"}
 
 // logShown is how many lines of the log the page has.
-const logShown = 100
+const logShown = 40
 
 func (d *dashboard) view(query string) view {
 	v := view{
@@ -142,6 +143,8 @@ func (d *dashboard) fillLog(v *view, names map[string]string) {
 			v.Hidden++
 		case len(v.Log) < logShown:
 			v.Log = append(v.Log, l)
+		default:
+			v.Older++
 		}
 	}
 	n := len(notes) - 1

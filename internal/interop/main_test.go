@@ -1,0 +1,143 @@
+package interop
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestMain(m *testing.M) { os.Exit(runMain(m)) }
+
+func runMain(m *testing.M) int {
+	if os.Getenv("PRTBROKER_INTEROP") == "" {
+		fmt.Println("interop: not run; make interop installs the clients and runs them")
+		return 0
+	}
+	dir, err := os.MkdirTemp("", "interop-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if running, err = startTenant(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	defer running.stop()
+	code := m.Run()
+	if code != 0 && os.Getenv("INTEROP_LOG") != "" {
+		fmt.Fprintln(os.Stderr, running.logText())
+	}
+	table := results.table()
+	fmt.Println(table)
+	if code == 0 && results.complete() {
+		if err := compareReadme(table); err != nil {
+			fmt.Fprintln(os.Stderr, "interop:", err)
+			return 1
+		}
+	}
+	return code
+}
+
+// clients in the order of the table.
+var clients = []string{"MSAL Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "Chromium"}
+
+// results collects what ran.
+var results resultList
+
+type result struct {
+	client, flow, outcome string
+	order                 int
+}
+
+type resultList struct {
+	mu   sync.Mutex // guards list
+	list []result
+}
+
+// flow runs one flow of a client and enters it into the table with what the
+// client saw.
+func flow(t *testing.T, client, name string, run func(t *testing.T) string) {
+	t.Helper()
+	saw, ok := "FAILED", false
+	order := results.begin()
+	t.Run(name, func(t *testing.T) {
+		defer func() { ok = !t.Failed() && !t.Skipped() }()
+		saw = run(t)
+	})
+	if !ok {
+		saw = "FAILED"
+	}
+	results.add(result{client, name, saw, order})
+}
+
+func (r *resultList) begin() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, result{})
+	return len(r.list)
+}
+
+func (r *resultList) add(e result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list[e.order-1] = e
+}
+
+func (r *resultList) complete() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range clients {
+		if !slices.ContainsFunc(r.list, func(e result) bool { return e.client == c }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *resultList) table() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(r.list), func(e result) bool { return e.client == "" })
+	slices.SortStableFunc(list, func(a, b result) int {
+		return cmp.Or(cmp.Compare(slices.Index(clients, a.client), slices.Index(clients, b.client)), cmp.Compare(a.flow, b.flow))
+	})
+	var b strings.Builder
+	b.WriteString("| client | flow | result |\n|---|---|---|\n")
+	for _, e := range list {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", e.client, e.flow, e.outcome)
+	}
+	return b.String()
+}
+
+const (
+	readme     = "README.md"
+	tableBegin = "<!-- the table that make interop printed -->\n"
+	tableEnd   = "<!-- end -->\n"
+)
+
+// compareReadme holds the table of the README against the one of this run, or
+// with INTEROP_UPDATE set writes it there.
+func compareReadme(table string) error {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := bytes.Cut(text, []byte(tableBegin))
+	old, after, ok2 := bytes.Cut(rest, []byte(tableEnd))
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for the table", readme)
+	}
+	if string(old) == table {
+		return nil
+	}
+	if os.Getenv("INTEROP_UPDATE") == "" {
+		return fmt.Errorf("%s shows another table than this run's; look at the difference, then run with INTEROP_UPDATE=1", readme)
+	}
+	return os.WriteFile(readme, slices.Concat(before, []byte(tableBegin), []byte(table), []byte(tableEnd), after), 0o644)
+}

@@ -1,0 +1,170 @@
+package interop
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	msalerrors "github.com/AzureAD/microsoft-authentication-library-for-go/apps/errors"
+	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"
+	"github.com/stretchr/testify/require"
+)
+
+func newMSAL(t *testing.T) public.Client {
+	t.Helper()
+	c, err := public.New(appID, public.WithAuthority("https://login.microsoftonline.com/"+running.tenantID), public.WithHTTPClient(running.http))
+	require.NoError(t, err)
+	return c
+}
+
+var aadsts = regexp.MustCompile(`AADSTS(\d+)`)
+
+// sawCall is what goes into the table of a refusal: MSAL Go hands out the body
+// of the service's answer.
+func sawCall(t *testing.T, err error, code int) string {
+	t.Helper()
+	var call msalerrors.CallErr
+	require.True(t, errors.As(err, &call), "%v", err)
+	text := err.Error()
+	if m := aadsts.FindStringSubmatch(text); m == nil {
+		body, rerr := io.ReadAll(call.Resp.Body)
+		require.NoError(t, rerr)
+		text += string(body)
+	}
+	m := aadsts.FindStringSubmatch(text)
+	require.NotNil(t, m, text)
+	require.Equal(t, fmt.Sprint(code), m[1], text)
+	return fmt.Sprintf("refused: CallErr %d, AADSTS%s", call.Resp.StatusCode, m[1])
+}
+
+// ropc runs the password grant, which MSAL deprecates and the service serves.
+func ropc(t *testing.T, c public.Client, scopes []string, user, password string) (public.AuthResult, error) {
+	t.Helper()
+	//lint:ignore SA1019 a flow that the client has is a flow to run
+	return c.AcquireTokenByUsernamePassword(t.Context(), scopes, user, password)
+}
+
+// deliver brings the answer to the program's listener, as the page that a
+// browser shows does.
+func deliver(start, redirected string) error {
+	to, err := url.Parse(redirected)
+	if err != nil {
+		return err
+	}
+	values := to.Query()
+	to.RawQuery = ""
+	var resp *http.Response
+	if strings.Contains(start, "response_mode=form_post") {
+		resp, err = loopbackClient.PostForm(to.String(), values)
+	} else {
+		resp, err = loopbackClient.Get(redirected)
+	}
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	return err
+}
+
+func TestMSALGo(t *testing.T) {
+	t.Parallel()
+	const client = "MSAL Go"
+	c := newMSAL(t)
+	scopes := []string{userRead}
+	var account public.Account
+
+	flow(t, client, "device code", func(t *testing.T) string {
+		dc, err := c.AcquireTokenByDeviceCode(t.Context(), scopes)
+		require.NoError(t, err)
+		require.NoError(t, person().ApproveDeviceCode(t.Context(), running.http, dc.Result.UserCode))
+		r, err := dc.AuthenticationResult(t.Context())
+		require.NoError(t, err)
+		account = r.Account
+		require.Equal(t, alice, account.PreferredUsername)
+		return "token"
+	})
+	flow(t, client, "silent from cache", func(t *testing.T) string {
+		r, err := c.AcquireTokenSilent(t.Context(), scopes, public.WithSilentAccount(account))
+		require.NoError(t, err)
+		require.Equal(t, public.TokenSourceCache, r.Metadata.TokenSource)
+		return "token from the cache"
+	})
+	flow(t, client, "authorization code", func(t *testing.T) string {
+		start, err := c.AuthCodeURL(t.Context(), appID, loopback, scopes)
+		require.NoError(t, err)
+		got := running.authorize(t, person(), running.http, start, loopback)
+		r, err := c.AcquireTokenByAuthCode(t.Context(), got["code"], loopback, scopes)
+		require.NoError(t, err)
+		account = r.Account
+		return "token"
+	})
+	flow(t, client, "interactive (loopback listener, PKCE)", func(t *testing.T) string {
+		opened := make(chan error, 1)
+		r, err := c.AcquireTokenInteractive(t.Context(), scopes, public.WithLoginHint(alice), public.WithOpenURL(func(start string) error {
+			go func() {
+				got, err := person().Authorize(t.Context(), running.http, start, "http://localhost")
+				if err == nil {
+					err = deliver(start, got)
+				}
+				opened <- err
+			}()
+			return nil
+		}))
+		require.NoError(t, err)
+		require.NoError(t, <-opened)
+		require.Equal(t, alice, r.Account.PreferredUsername)
+		return "token"
+	})
+	flow(t, client, "password (ROPC)", func(t *testing.T) string {
+		_, err := ropc(t, c, scopes, bob, bobPwd)
+		require.NoError(t, err)
+		return "token"
+	})
+	flow(t, client, "silent by refresh token", func(t *testing.T) string {
+		r, err := c.AcquireTokenSilent(t.Context(), []string{"https://management.azure.com/.default"}, public.WithSilentAccount(account))
+		require.NoError(t, err)
+		require.Equal(t, public.TokenSourceIdentityProvider, r.Metadata.TokenSource)
+		return "token from the service"
+	})
+	flow(t, client, "MFA wanted in a password sign-in", func(t *testing.T) string {
+		_, err := ropc(t, c, []string{payroll}, bob, bobPwd)
+		return sawCall(t, err, 50079)
+	})
+	flow(t, client, "wrong password", func(t *testing.T) string {
+		_, err := ropc(t, c, scopes, bob, "wrong")
+		return sawCall(t, err, 50126)
+	})
+	flow(t, client, "blocked by policy", func(t *testing.T) string {
+		_, err := c.AcquireTokenSilent(t.Context(), []string{secrets}, public.WithSilentAccount(account))
+		return sawCall(t, err, 53003)
+	})
+	flow(t, client, "disabled device", func(t *testing.T) string {
+		own := newMSAL(t)
+		var r public.AuthResult
+		var err error
+		withDisabled(t, func(d *device) {
+			start, err := own.AuthCodeURL(t.Context(), appID, loopback, scopes, public.WithLoginHint(alice))
+			require.NoError(t, err)
+			got := running.authorize(t, person(), d.browser(t), start, loopback)
+			r, err = own.AcquireTokenByAuthCode(t.Context(), got["code"], loopback, scopes)
+			require.NoError(t, err)
+			require.Equal(t, d.id, claimsOf(t, r.AccessToken)["deviceid"])
+		}, func() {
+			_, err = own.AcquireTokenSilent(t.Context(), []string{"https://management.azure.com/.default"}, public.WithSilentAccount(r.Account))
+		})
+		return sawCall(t, err, 135011)
+	})
+	flow(t, client, "remove the account", func(t *testing.T) string {
+		require.NoError(t, c.RemoveAccount(t.Context(), account))
+		list, err := c.Accounts(t.Context())
+		require.NoError(t, err)
+		for _, a := range list {
+			require.NotEqual(t, alice, a.PreferredUsername)
+		}
+		return "gone from the cache"
+	})
+}
