@@ -101,36 +101,39 @@ func (e Evidence) Fresh(maxAge time.Duration, now time.Time) Answer {
 // session:
 //
 //   - a token without amr says nothing: what was known stays;
-//   - a renewal without a credential may say whether, never when: the times
-//     stay;
-//   - what a credential or a token proves replaces MFA, Methods and Source; a
-//     time that it does not tell stays, if MFA stays Yes;
+//   - a renewal without a credential may say whether, never when or how: when
+//     it agrees, everything stays;
+//   - evidence that agrees and tells neither a time nor another method, as most
+//     tokens do, changes nothing: amr is coarser than what is known;
+//   - other evidence replaces MFA, Methods and Source; a time that it does not
+//     tell stays, if MFA stays Yes;
 //   - times do not go back, and older evidence changes nothing that is known.
 func (e Evidence) Merge(newer Evidence) Evidence {
 	out := e
 	if newer.DeviceID != "" {
 		out.DeviceID = newer.DeviceID
 	}
-	if newer.Source != SourceRenewal {
+	renewal := newer.Source == SourceRenewal
+	if !renewal {
 		out.AuthTime = later(e.AuthTime, newer.AuthTime)
 	}
-	if newer.MFA == Unknown || older(newer, e) {
+	if newer.MFA == Unknown || older(newer, e) || newer.MFA == e.MFA && (renewal || !newer.adds(e)) {
 		return out
 	}
 	out.MFA, out.Methods = newer.MFA, newer.Methods
-	if newer.Source != SourceRenewal {
-		out.Source, out.TokenID = newer.Source, newer.TokenID
-	} else if e.Source == SourceNone {
-		out.Source = SourceRenewal
-	}
+	out.Source, out.TokenID = newer.Source, newer.TokenID
 	switch {
 	case newer.MFA == No:
 		out.At = time.Time{}
-	case newer.Source == SourceRenewal:
-	default:
+	case !renewal:
 		out.At = later(e.At, newer.At)
 	}
 	return out
+}
+
+// adds reports whether e tells a time or a method beyond what known does.
+func (e Evidence) adds(known Evidence) bool {
+	return e.At.After(known.At) || e.Methods.Modes()&^known.Methods != 0
 }
 
 // older reports whether a was authenticated before b, as far as both say.

@@ -287,3 +287,17 @@ func (o *Object) Object(name string) *Object {
 	}
 	return in
 }
+
+// Array returns the elements of a member that is an array.
+func (o *Object) Array(name string) []json.RawMessage {
+	r := o.Raw(name)
+	if r == nil {
+		return nil
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(r, &list) != nil {
+		o.fail(name, "an array")
+		return nil
+	}
+	return list
+}

@@ -1,0 +1,324 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// account is a signed-in account: its record, and the session keys that are
+// open for it.
+type account struct {
+	owner string
+	vault *vault
+	log   signInLog
+
+	mu       sync.Mutex // guards all below; not held over I/O
+	record   *accountRecord
+	sealed   sealedRecord
+	sessions map[string]tpm.SessionKey // by blob
+}
+
+func (b *Broker) newAccount(owner string) *account {
+	return &account{
+		owner:    owner,
+		vault:    newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
+		sessions: map[string]tpm.SessionKey{},
+	}
+}
+
+// snapshot returns the record as this process knows it. It is not changed:
+// updates replace it.
+func (a *account) snapshot() *accountRecord {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.record
+}
+
+// load reads the record if another process may have changed it. Reading costs
+// no command of the key store, but for the data key at the first time.
+func (a *account) load(ctx context.Context) (*accountRecord, error) {
+	if err := a.vault.open(ctx); err != nil {
+		return nil, err
+	}
+	r, err := a.vault.read(ctx, stateSuffix)
+	if errors.Is(err, ErrStateDamaged) {
+		if again, _ := a.vault.rekeyed(ctx); again {
+			r, err = a.vault.read(ctx, stateSuffix)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	same := a.record != nil && a.sealed.version == r.version
+	a.mu.Unlock()
+	if same {
+		return a.snapshot(), nil
+	}
+	rec := new(accountRecord)
+	if err := decode(a.owner, r.plain, rec); err != nil {
+		return nil, err
+	}
+	clear(r.plain)
+	return a.keep(rec, r), nil
+}
+
+// keep makes rec the current record unless a newer one is.
+func (a *account) keep(rec *accountRecord, r sealedRecord) *accountRecord {
+	r.plain = nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.record != nil && a.sealed.generation > r.generation {
+		return a.record
+	}
+	a.record, a.sealed = rec, r
+	return rec
+}
+
+// maxConflicts bounds how often an update is tried against other writers.
+const maxConflicts = 32
+
+// update changes the record by change, again on the newer one when another
+// writer came first. change may be called several times.
+func (a *account) update(ctx context.Context, change func(*accountRecord) error) (*accountRecord, error) {
+	for range maxConflicts {
+		if _, err := a.load(ctx); err != nil {
+			return nil, err
+		}
+		a.mu.Lock()
+		rec, old := a.record.clone(), a.sealed
+		a.mu.Unlock()
+		if err := change(rec); err != nil {
+			return nil, err
+		}
+		kept, err := a.write(ctx, rec, old)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		return kept, err
+	}
+	return nil, fmt.Errorf("broker: saving %s: %w", a.owner, ErrConflict)
+}
+
+func (a *account) write(ctx context.Context, rec *accountRecord, old sealedRecord) (*accountRecord, error) {
+	plain, err := encode(rec)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	r, err := a.vault.write(ctx, stateSuffix, plain, old)
+	if err != nil {
+		return nil, err
+	}
+	return a.keep(rec, r), nil
+}
+
+// session opens a session key and holds it.
+func (a *account) session(ctx context.Context, keys tpm.KeyStore, t *prt.Token) (prt.Session, error) {
+	blob := string(t.SessionKey)
+	a.mu.Lock()
+	key := a.sessions[blob]
+	a.mu.Unlock()
+	if key == nil {
+		opened, err := keys.OpenSession(ctx, t.SessionKey)
+		if err != nil {
+			return prt.Session{}, keyError("opening the session key", err)
+		}
+		key = a.holdSession(blob, opened)
+	}
+	return t.Session(key), nil
+}
+
+// holdSession keeps an open session key; the one that is held already wins.
+func (a *account) holdSession(blob string, key tpm.SessionKey) tpm.SessionKey {
+	a.mu.Lock()
+	have := a.sessions[blob]
+	if have == nil && a.sessions != nil {
+		a.sessions[blob] = key
+	}
+	a.mu.Unlock()
+	if have != nil {
+		_ = key.Close()
+		return have
+	}
+	return key
+}
+
+// releaseUnused closes the session keys that no PRT of the record has.
+func (a *account) releaseUnused() {
+	a.mu.Lock()
+	var old []tpm.SessionKey
+	for blob, key := range a.sessions {
+		used := a.record != nil && slices.ContainsFunc(a.record.PRTs, func(e prtEntry) bool {
+			return string(e.token.SessionKey) == blob || e.previous != nil && string(e.previous.SessionKey) == blob
+		})
+		if !used {
+			old = append(old, key)
+			delete(a.sessions, blob)
+		}
+	}
+	a.mu.Unlock()
+	for _, k := range old {
+		_ = k.Close()
+	}
+}
+
+func (a *account) close() error {
+	a.mu.Lock()
+	sessions := a.sessions
+	a.sessions, a.record = nil, nil
+	a.mu.Unlock()
+	var errs []error
+	for _, k := range sessions {
+		errs = append(errs, k.Close())
+	}
+	a.vault.close()
+	return errors.Join(errs...)
+}
+
+// hold returns the account of an owner, making the object when it is new.
+func (b *Broker) hold(owner string) (*account, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, ErrClosed
+	}
+	a := b.accounts[owner]
+	if a == nil {
+		a = b.newAccount(owner)
+		b.accounts[owner] = a
+	}
+	return a, nil
+}
+
+// loadAccounts reads all accounts of the user, and forgets those that another
+// process removed.
+func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
+	names, err := b.cfg.Store.List(ctx, b.cfg.userPrefix())
+	if err != nil {
+		return nil, err
+	}
+	var all []*account
+	for _, n := range names {
+		owner, ok := strings.CutSuffix(n, keySuffix)
+		if !ok {
+			continue
+		}
+		a, err := b.hold(owner)
+		if err != nil {
+			return nil, err
+		}
+		_, err = a.load(ctx)
+		if errors.Is(err, ErrNotFound) {
+			continue // a sign-in that did not come to its end
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	b.noteOnly(all)
+	return all, nil
+}
+
+func (b *Broker) noteOnly(all []*account) {
+	if len(all) != 1 {
+		b.only.Store(nil)
+		return
+	}
+	if rec := all[0].snapshot(); rec != nil {
+		acct := rec.Account
+		b.only.Store(&acct)
+	}
+}
+
+// Accounts returns who is signed in, by name.
+func (b *Broker) Accounts(ctx context.Context) ([]Account, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	all, err := b.loadAccounts(ctx)
+	if err != nil {
+		return nil, opError("accounts", err)
+	}
+	var out []Account
+	for _, a := range all {
+		if rec := a.snapshot(); rec != nil {
+			out = append(out, rec.Account)
+		}
+	}
+	slices.SortFunc(out, func(x, y Account) int {
+		if c := strings.Compare(x.PreferredUsername, y.PreferredUsername); c != 0 {
+			return c
+		}
+		return strings.Compare(x.Key(), y.Key())
+	})
+	return out, nil
+}
+
+// find returns the account that is meant: want, or the only one when want is
+// zero.
+func (b *Broker) find(ctx context.Context, want Account) (*account, *accountRecord, error) {
+	if want.IsZero() {
+		all, err := b.loadAccounts(ctx)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case len(all) == 0:
+			return nil, nil, &Error{kind: ErrNoAccount, detail: "nobody is signed in"}
+		case len(all) > 1:
+			return nil, nil, &Error{detail: "several accounts are signed in: say which by WithAccount"}
+		}
+		return all[0], all[0].snapshot(), nil
+	}
+	a, err := b.hold(b.cfg.accountOwner(want.Key()))
+	if err != nil {
+		return nil, nil, err
+	}
+	rec, err := a.load(ctx)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil, &Error{kind: ErrNoAccount, Account: want}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, rec, nil
+}
+
+// RemoveAccount erases the account's PRTs, tokens and log here. It revokes
+// nothing at the service. An account that is not there is no error.
+func (b *Broker) RemoveAccount(ctx context.Context, acct Account) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if acct.IsZero() {
+		return &Error{Op: "remove account", detail: "the zero Account is nobody"}
+	}
+	owner := b.cfg.accountOwner(acct.Key())
+	release, err := b.lease(ctx, owner)
+	if err != nil {
+		return opError("remove account", err)
+	}
+	defer release()
+	a, err := b.hold(owner)
+	if err != nil {
+		return err
+	}
+	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
+	if err := a.vault.destroy(ctx); err != nil {
+		return opError("remove account", err)
+	}
+	b.mu.Lock()
+	delete(b.accounts, owner)
+	b.mu.Unlock()
+	b.only.Store(nil)
+	b.cfg.Logger.InfoContext(ctx, "account removed", "account", acct.HomeAccountID)
+	return a.close()
+}

@@ -1,0 +1,109 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/retry"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// do sends a request, again where the policy allows it, and keeps away from an
+// endpoint that asked for it or that keeps failing. It returns within ctx.
+func (c *client) do(ctx context.Context, q request) (*reply, error) {
+	if q.correlationID == "" {
+		id, err := newGUID(c.rand)
+		if err != nil {
+			return nil, err
+		}
+		q.correlationID = id
+	}
+	report, err := c.circuits.Enter(endpointOf(q.url), c.now())
+	if err != nil {
+		return nil, circuitError(err)
+	}
+	for n := 1; ; n++ {
+		rep, sent, err := c.attempt(ctx, q)
+		r := c.judge(ctx, rep, sent, err)
+		report(r, c.now())
+		wait, again := c.policy.Next(n, r, q.once)
+		if !again {
+			return rep, err
+		}
+		if c.pause(ctx, wait) != nil {
+			if ctx.Err() != nil {
+				return nil, networkError(ctx, ctx.Err(), q.correlationID)
+			}
+			return rep, err // the wait would outlast the caller
+		}
+	}
+}
+
+func (c *client) pause(ctx context.Context, d time.Duration) error {
+	if c.wait != nil {
+		return c.wait(ctx, d)
+	}
+	return retry.Wait(ctx, d)
+}
+
+// judge says what an attempt means for the next one.
+func (c *client) judge(ctx context.Context, rep *reply, sent bool, err error) retry.Result {
+	if err != nil {
+		return retry.Result{Err: err, Sent: sent, Stopped: ctx.Err() != nil}
+	}
+	r := retry.Result{Status: rep.status, RetryAfter: rep.retryAfter(c.now())}
+	if !rep.ok() {
+		e := prt.ParseError(rep.status, rep.body)
+		r.Verdict = aadsts.Classify(e.Codes, e.Code, e.Suberror).Verdict
+	}
+	return r
+}
+
+// endpointOf returns the host and the path of an address: what has a circuit.
+func endpointOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host + u.Path
+}
+
+// circuitError is a request that was not sent.
+func circuitError(err error) error {
+	e := &Error{kind: ErrTransient, cause: err, detail: "the service is not asked now"}
+	var open *retry.OpenError
+	if errors.As(err, &open) {
+		e.RetryAfter = open.Wait
+		if open.Throttled {
+			e.kind = ErrThrottled
+		}
+	}
+	return e
+}
+
+// traffic sees what a transport reports of a request. Not every Transport
+// reports.
+type traffic struct {
+	reports, wrote atomic.Bool
+}
+
+func (t *traffic) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn:      func(string) { t.reports.Store(true) },
+		WroteHeaders: func() { t.wrote.Store(true) },
+	}
+}
+
+// sent reports whether the service may have seen something of a request that
+// ended in err.
+func (t *traffic) sent(err error) bool {
+	if t.reports.Load() {
+		return t.wrote.Load()
+	}
+	return !retry.Unreachable(err)
+}

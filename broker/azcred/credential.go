@@ -1,0 +1,134 @@
+// Package azcred makes a broker the credential of the Azure SDK for Go, in
+// place of the credentials of azidentity:
+//
+//	cred := azcred.New(b, nil)
+//	client, err := azsecrets.NewClient(vaultURL, cred, nil)
+//
+// Tokens come silently, by the account's PRT, and carry what Conditional
+// Access asks of a device. Challenges of continuous access evaluation are
+// answered, as the SDK passes them on.
+//
+// It is a module of its own, so that importers of the broker do not get the
+// SDK.
+package azcred
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/prtbroker/prtbroker/broker"
+)
+
+// Options are the options of [New]. Nil means all zero.
+type Options struct {
+	// Call are options of each silent call, such as WithAccount, which is
+	// needed when several accounts are signed in, and WithApp.
+	Call []broker.CallOption
+
+	// AdditionallyAllowedTenants are the tenants, besides the account's own,
+	// that a service may ask a token of. "*" allows all. Nil: none, so that no
+	// service can send the user's tokens to a tenant of its choice.
+	AdditionallyAllowedTenants []string
+
+	// Tenant is the account's own tenant, which a service may name too. Empty:
+	// naming it needs AdditionallyAllowedTenants.
+	Tenant string
+}
+
+// A Credential implements [azcore.TokenCredential]. It is safe for concurrent
+// use.
+type Credential struct {
+	broker *broker.Broker
+	opts   Options
+}
+
+var _ azcore.TokenCredential = (*Credential)(nil)
+
+// New returns a credential over b, which the caller closes.
+func New(b *broker.Broker, o *Options) *Credential {
+	c := &Credential{broker: b}
+	if o != nil {
+		c.opts = *o
+	}
+	return c
+}
+
+// GetToken returns a token for the scopes of one resource. It never asks the
+// user: when the user is needed its error is [broker.ErrInteractionRequired],
+// and the app calls AcquireTokenInteractive with what the [broker.Error] holds.
+//
+// Where nobody is signed in, or the device is not registered, the error also
+// makes an [azidentity.ChainedTokenCredential] go on to its next credential.
+// Errors that do not pass by themselves tell the SDK not to retry.
+func (c *Credential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if len(o.Scopes) == 0 {
+		return azcore.AccessToken{}, &permanent{errors.New("azcred: GetToken needs a scope")}
+	}
+	opts, err := c.options(o)
+	if err != nil {
+		return azcore.AccessToken{}, &permanent{err}
+	}
+	r, err := c.broker.AcquireTokenSilent(ctx, o.Scopes, opts...)
+	if err != nil {
+		return azcore.AccessToken{}, convert(err)
+	}
+	return azcore.AccessToken{Token: r.AccessToken, ExpiresOn: r.ExpiresOn, RefreshOn: r.Metadata.RefreshOn}, nil
+}
+
+func (c *Credential) options(o policy.TokenRequestOptions) ([]broker.CallOption, error) {
+	opts := slices.Clone(c.opts.Call)
+	if o.EnableCAE {
+		opts = append(opts, broker.WithCAE())
+	}
+	if o.Claims != "" {
+		opts = append(opts, broker.WithClaims(o.Claims))
+	}
+	if o.TenantID == "" || strings.EqualFold(o.TenantID, c.opts.Tenant) {
+		return opts, nil
+	}
+	if !slices.ContainsFunc(c.opts.AdditionallyAllowedTenants, func(t string) bool {
+		return t == "*" || strings.EqualFold(t, o.TenantID)
+	}) {
+		return nil, fmt.Errorf("azcred: the tenant %q is not among Options.AdditionallyAllowedTenants", o.TenantID)
+	}
+	return append(opts, broker.WithTenantID(o.TenantID)), nil
+}
+
+// convert keeps the broker's error and adds what the SDK looks for.
+func convert(err error) error {
+	switch {
+	case errors.Is(err, broker.ErrNoAccount), errors.Is(err, broker.ErrDeviceNotRegistered):
+		return &unavailable{err, azidentity.NewCredentialUnavailableError(err.Error())}
+	case errors.Is(err, broker.ErrTransient), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return &permanent{err}
+}
+
+// permanent is an error that a retry does not change.
+type permanent struct{ error }
+
+// Unwrap returns the broker's error.
+func (e *permanent) Unwrap() error { return e.error }
+
+// NonRetriable tells the retry policy of azcore to give up.
+func (*permanent) NonRetriable() {}
+
+// unavailable is an error after which a chain of credentials goes on.
+type unavailable struct {
+	error
+	chain error
+}
+
+// Unwrap returns the broker's error and azidentity's.
+func (e *unavailable) Unwrap() []error { return []error{e.error, e.chain} }
+
+// NonRetriable tells the retry policy of azcore to give up.
+func (*unavailable) NonRetriable() {}

@@ -1,0 +1,169 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/nonce"
+	"github.com/prtbroker/prtbroker/broker/internal/retry"
+	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
+)
+
+// A Broker works for the accounts of one tenant on one device. It is safe for
+// concurrent use. Make one with [New].
+type Broker struct {
+	cfg    Config
+	client client
+	login  Cloud
+	sleep  func(context.Context, time.Duration) error
+
+	nonces  nonce.Cache
+	tokens  *tokencache.Cache[*cachedToken]
+	flights flights
+
+	device atomic.Pointer[device]  // nil until it was loaded and found
+	pop    atomic.Pointer[popKey]  // nil until it was asked for
+	only   atomic.Pointer[Account] // the account, when exactly one is known
+
+	mu       sync.Mutex // guards all below; not held over I/O
+	closed   bool
+	accounts map[string]*account // by owner
+
+	background sync.WaitGroup
+	ctx        context.Context // ends at Close
+	cancel     context.CancelFunc
+}
+
+// New returns a broker over the state in cfg.Store. It makes no request. It
+// returns ErrKeyUnusable when the registration in the store was made with
+// other keys than cfg.Keys holds, and ErrStateDamaged when it cannot be read.
+func New(ctx context.Context, cfg Config) (*Broker, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg.Cloud = cfg.Cloud.withDefaults()
+	if err := cfg.Cloud.check(); err != nil {
+		return nil, err
+	}
+	cfg.fill()
+	b := &Broker{
+		cfg:      cfg,
+		login:    cfg.Cloud,
+		sleep:    retry.Wait,
+		accounts: map[string]*account{},
+		client: client{
+			transport: cfg.Transport,
+			userAgent: cfg.UserAgent,
+			now:       cfg.Now,
+			rand:      cfg.Rand,
+		},
+	}
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	b.tokens = tokencache.New[*cachedToken](b.graph(), 0)
+	b.client.wait = func(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) }
+	if _, err := b.loadDevice(ctx); err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
+		b.cancel()
+		return nil, opError("open", err)
+	}
+	if _, err := b.loadAccounts(ctx); err != nil {
+		_ = b.Close()
+		return nil, opError("open", err)
+	}
+	return b, nil
+}
+
+func (c *Config) fill() {
+	c.Tenant = strings.ToLower(c.Tenant)
+	if c.Store == nil {
+		c.Store = &MemoryStore{}
+	}
+	if c.Transport == nil {
+		c.Transport = newTransport(nil)
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = defaultUserAgent()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	c.Device.fill()
+}
+
+// Close waits for what is under way and releases what the broker holds in the
+// key store. It leaves Config.Keys and Config.Store open: they are the
+// caller's. A second call does nothing.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	accounts := b.accounts
+	b.accounts = nil
+	b.mu.Unlock()
+
+	b.flushLogs(accounts)
+	b.cancel()
+	b.flights.group.Close()
+	b.nonces.Close()
+	b.background.Wait()
+	var errs []error
+	for _, a := range accounts {
+		errs = append(errs, a.close())
+	}
+	if d := b.device.Swap(nil); d != nil {
+		errs = append(errs, d.close())
+	}
+	if k := b.pop.Swap(nil); k != nil {
+		errs = append(errs, k.signer.Close())
+	}
+	b.tokens.Clear()
+	b.only.Store(nil)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("broker: close: %w", err)
+	}
+	return nil
+}
+
+func (b *Broker) check() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// lease holds a name among all processes that share the store. A store that
+// lends none leaves the exclusion to compare-and-swap.
+func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
+	l, ok := b.cfg.Store.(Leaser)
+	if !ok {
+		return func() {}, nil
+	}
+	return l.Lease(ctx, name)
+}
+
+// keyError is an error of the key store. What the store says about a wrong
+// machine, a cleared TPM or a broken blob is ErrKeyUnusable; the end of the
+// context stays what it is.
+func keyError(op string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &Error{Op: op, kind: ErrKeyUnusable, cause: err}
+}

@@ -1,0 +1,148 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prtbroker/prtbroker/policy"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// A Config says who the broker works for and with what. Tenant and Keys are
+// required; New copies the rest with its defaults.
+type Config struct {
+	// Tenant is the tenant's id or one of its verified domains.
+	Tenant string
+
+	// Cloud is the national cloud. The zero value is the public cloud.
+	Cloud Cloud
+
+	// App is the importing app as it is registered in the tenant. It may be
+	// zero when every call that asks for an app token says [WithApp].
+	App App
+
+	// Keys holds the device's keys and every session key. The caller closes
+	// it, after the broker.
+	Keys tpm.KeyStore
+
+	// Store holds the state. Nil keeps it in memory, so that it ends with the
+	// process.
+	Store Store
+
+	// Scope says whose the registration is. The zero value is [User].
+	Scope Scope
+
+	// UserID names the user whose accounts these are in a store that several
+	// users share ([System]), such as a numeric user id. Empty: the only one.
+	UserID string
+
+	// Transport sends requests. Nil is a client with the deadlines and limits
+	// of this package, TLS 1.2 and later, and the proxy of the environment.
+	Transport Transport
+
+	// MutualTLS returns a transport that shows a client certificate, which
+	// UnregisterDevice needs. Nil: one like Transport, if that is an
+	// *http.Client over an *http.Transport.
+	MutualTLS func(tls.Certificate) Transport
+
+	// AllowUnbound lets users sign in on a machine without a device
+	// registration. Their tokens come from plain refresh tokens of the app,
+	// which are not bound to this machine and carry no device: results say
+	// SourceRefreshToken. False: such calls end in ErrDeviceNotRegistered.
+	AllowUnbound bool
+
+	// Prompter shows things to the user. Nil: what needs the user ends in
+	// ErrInteractionRequired.
+	Prompter Prompter
+
+	// Policies returns the Conditional Access policies of the tenant, for Why
+	// and Preflight. It is called for each of them, so that it may return
+	// newer ones. Nil, or a nil Set: they are not known.
+	Policies func() *policy.Set
+
+	// Device describes this machine in a registration. Empty fields are filled
+	// from the operating system.
+	Device DeviceInfo
+
+	// UserAgent is sent with every request. Conditional Access takes the
+	// platform from it. Empty: one that names this operating system.
+	UserAgent string
+
+	// Logger receives what happens, never a secret. Nil discards it.
+	Logger *slog.Logger
+
+	// Now is the clock. Nil is time.Now.
+	Now func() time.Time
+
+	// Rand is the source of randomness. Nil is crypto/rand.Reader. It must be
+	// safe for concurrent use.
+	Rand io.Reader
+}
+
+// An App is a public client of the tenant: the program that wants tokens.
+type App struct {
+	// ClientID is the app's id in the tenant.
+	ClientID string
+
+	// RedirectURI is one that the app has registered under "mobile and desktop
+	// applications". Empty: the native client redirect, which is what apps on
+	// Linux register.
+	RedirectURI string
+}
+
+// A Scope says whose the device registration is.
+type Scope uint8
+
+const (
+	// User is one registration and one set of accounts in one store, which
+	// all apps of a user share.
+	User Scope = iota
+	// System is one registration of the machine, made by a privileged
+	// service, with the accounts of several users apart from each other
+	// (Config.UserID).
+	System
+)
+
+// A Transport sends one request, like [http.Client]. It must not follow
+// redirects of the token endpoint, and the caller's context bounds it.
+type Transport interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// A Prompter shows things to the user. The library opens nothing by itself.
+type Prompter interface {
+	// Authorize shows the page at url and returns the first address the page
+	// is redirected to that begins with redirectPrefix, whole, with its query.
+	// The redirects of the broker client are not loopback addresses
+	// (ms-appx-web:, msauth:): a web view, a handler of the scheme or a paste
+	// by the user brings them back. It returns ErrUserCanceled when the user
+	// gives up.
+	Authorize(ctx context.Context, url, redirectPrefix string) (redirected string, err error)
+
+	// DeviceCode shows the address and the code and returns at once.
+	DeviceCode(ctx context.Context, dc DeviceCode) error
+
+	// PIN asks for the PIN of the account's Hello key.
+	PIN(ctx context.Context, acct Account) (PIN, error)
+}
+
+func (c *Config) check() error {
+	if c.Tenant == "" {
+		return errors.New("broker: Config.Tenant is required: a tenant id or a verified domain")
+	}
+	if c.Keys == nil {
+		return errors.New("broker: Config.Keys is required: open a TPM, or ask package softkeys for software keys")
+	}
+	if c.Scope > System {
+		return errors.New("broker: Config.Scope is neither User nor System")
+	}
+	if c.Scope == User && c.UserID != "" {
+		return errors.New("broker: Config.UserID belongs to Scope System")
+	}
+	return nil
+}

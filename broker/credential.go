@@ -1,0 +1,128 @@
+package broker
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// A Credential is what a user signs in with. Which one it was is kept with the
+// PRT: a password change kills the PRTs that passwords made and no other.
+// Every credential prints as its kind, without its secret.
+type Credential interface {
+	kind() CredentialKind
+}
+
+// A CredentialKind names a credential in [PRTStatus] and in the store.
+type CredentialKind string
+
+// Kinds of credentials.
+const (
+	KindPassword     CredentialKind = "password"
+	KindRefreshToken CredentialKind = "refresh_token"
+	KindSAML         CredentialKind = "saml"
+	KindHello        CredentialKind = "hello"
+)
+
+// Password is a user name and a password. It gives a PRT without the MFA
+// claim. The broker sends it once, keeps it nowhere and never sends it again
+// by itself, since the service locks accounts ([ErrAccountLocked]).
+type Password struct {
+	Username string
+	Password string
+}
+
+// RefreshToken is a plain refresh token that was issued to the Microsoft
+// Authentication Broker client without a device, the only kind that becomes a
+// PRT. The PRT inherits what the token says about MFA.
+type RefreshToken struct {
+	Token string
+}
+
+// AuthCode is a sign-in on the service's page by [Prompter.Authorize], with
+// whatever methods the user has there.
+type AuthCode struct {
+	// LoginHint fills in the user name. It may be empty.
+	LoginHint string
+	// MFA asks for a fresh MFA, which the PRT then carries.
+	MFA bool
+}
+
+// DeviceCodeFlow is a sign-in on another machine by [Prompter.DeviceCode]. The
+// service marks what comes of it: a policy on authentication flows may refuse
+// it, and it never shows a device's compliance by itself.
+type DeviceCodeFlow struct {
+	// MFA asks for a fresh MFA, which the PRT then carries.
+	MFA bool
+}
+
+// SAMLAssertion is what a federation server issued for the user.
+type SAMLAssertion struct {
+	// Assertion is the assertion element, as XML.
+	Assertion []byte
+}
+
+// Federated is a password that goes to the organization's own federation
+// server (WS-Trust), found by the user's realm, which answers with an
+// assertion. Entra does not see the password.
+type Federated struct {
+	Username string
+	Password string
+}
+
+// PIN is the PIN of a Hello key. It prints as [redacted].
+type PIN []byte
+
+func (Password) kind() CredentialKind       { return KindPassword }
+func (RefreshToken) kind() CredentialKind   { return KindRefreshToken }
+func (AuthCode) kind() CredentialKind       { return KindRefreshToken }
+func (DeviceCodeFlow) kind() CredentialKind { return KindRefreshToken }
+func (SAMLAssertion) kind() CredentialKind  { return KindSAML }
+func (Federated) kind() CredentialKind      { return KindSAML }
+
+func formatSecret(f fmt.State, name string) { _, _ = io.WriteString(f, name+"{"+redacted+"}") }
+
+// Format implements [fmt.Formatter] without the password.
+func (Password) Format(f fmt.State, _ rune) { formatSecret(f, "Password") }
+
+// LogValue implements [slog.LogValuer] without the password.
+func (Password) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements [encoding.TextMarshaler] without the password.
+func (Password) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Format implements [fmt.Formatter] without the token.
+func (RefreshToken) Format(f fmt.State, _ rune) { formatSecret(f, "RefreshToken") }
+
+// LogValue implements [slog.LogValuer] without the token.
+func (RefreshToken) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements [encoding.TextMarshaler] without the token.
+func (RefreshToken) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Format implements [fmt.Formatter] without the assertion.
+func (SAMLAssertion) Format(f fmt.State, _ rune) { formatSecret(f, "SAMLAssertion") }
+
+// LogValue implements [slog.LogValuer] without the assertion.
+func (SAMLAssertion) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements [encoding.TextMarshaler] without the assertion.
+func (SAMLAssertion) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Format implements [fmt.Formatter] without the password.
+func (Federated) Format(f fmt.State, _ rune) { formatSecret(f, "Federated") }
+
+// LogValue implements [slog.LogValuer] without the password.
+func (Federated) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements [encoding.TextMarshaler] without the password.
+func (Federated) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Format implements [fmt.Formatter] without the PIN.
+func (PIN) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue implements [slog.LogValuer] without the PIN.
+func (PIN) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements [encoding.TextMarshaler] without the PIN.
+func (PIN) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -1,0 +1,334 @@
+package entratest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// accessRules are the compiled Conditional Access policies of a tenant, twice:
+// as they are, and without device grants, for the resources that a device
+// needs before it can be compliant.
+type accessRules struct {
+	raw    json.RawMessage
+	bundle *policy.Bundle
+	full   *policy.Set
+	exempt *policy.Set
+}
+
+// newAccessRules compiles a Graph export; nil JSON gives nil rules.
+func newAccessRules(graphJSON json.RawMessage) (*accessRules, error) {
+	if len(bytes.TrimSpace(graphJSON)) == 0 {
+		return nil, nil
+	}
+	b, _, err := policy.Load(bytes.NewReader(graphJSON))
+	if err != nil {
+		return nil, fmt.Errorf("entratest: policies: %w", err)
+	}
+	full, err := policy.Compile(b)
+	if err != nil {
+		return nil, fmt.Errorf("entratest: policies: %w", err)
+	}
+	exempt, err := policy.Compile(withoutDeviceGrants(b))
+	if err != nil {
+		return nil, fmt.Errorf("entratest: policies: %w", err)
+	}
+	return &accessRules{raw: slices.Clone(graphJSON), bundle: b, full: full, exempt: exempt}, nil
+}
+
+func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
+	out := *b
+	out.Policies = slices.Clone(b.Policies)
+	deviceGrant := func(c string) bool { return c == "compliantDevice" || c == "domainJoinedDevice" }
+	for i := range out.Policies {
+		g := out.Policies[i].GrantControls
+		if g == nil || !slices.ContainsFunc(g.BuiltInControls, deviceGrant) {
+			continue
+		}
+		rest := *g
+		rest.BuiltInControls = slices.DeleteFunc(slices.Clone(g.BuiltInControls), deviceGrant)
+		empty := len(rest.BuiltInControls)+len(rest.CustomFactors)+len(rest.TermsOfUse) == 0 && rest.AuthenticationStrength == nil
+		if empty || !strings.EqualFold(g.Operator, "AND") { // a satisfied member satisfies OR
+			out.Policies[i].GrantControls = nil
+			continue
+		}
+		out.Policies[i].GrantControls = &rest
+	}
+	return &out
+}
+
+// accessQuestion is what Conditional Access is asked.
+type accessQuestion struct {
+	user     *user
+	session  *session
+	device   *device // nil: none was proved
+	resource *app    // nil: the user's own directory entry
+	low      bool    // only sign-in scopes are asked for
+	context  int     // authentication context 1–99; 0: none
+	browser  bool    // the client is a web or single-page app
+	action   policy.UserAction
+}
+
+// accessAnswer is what Conditional Access said.
+type accessAnswer struct {
+	outcome  policy.Outcome
+	reason   policy.Reason
+	prompt   []policy.Control // of Interrupt: what to ask; of Block: what cannot be fulfilled
+	deciding []PolicyResult
+	results  []PolicyResult
+}
+
+// evaluate asks Conditional Access and writes the results to the log entry.
+func (s *Server) evaluate(r *request, q accessQuestion) accessAnswer {
+	rules := s.dir.accessRules(q.user.tenant)
+	if rules == nil {
+		return accessAnswer{outcome: policy.Grant}
+	}
+	set := rules.full
+	if q.resource != nil && q.resource.noDevice {
+		set = rules.exempt
+	}
+	in := s.signIn(r.Request, q)
+	var res policy.Results
+	d := set.EvaluateInto(in, &res)
+	a := accessAnswer{outcome: d.Outcome, reason: d.Reason, prompt: slices.Clone(res.Controls)}
+	for i, v := range res.Policies {
+		p := set.Policy(i)
+		a.results = append(a.results, PolicyResult{ID: p.ID, Name: p.DisplayName, Result: resultNames[v]})
+	}
+	for p := range d.Policies() {
+		a.deciding = append(a.deciding, PolicyResult{ID: p.ID, Name: p.DisplayName})
+	}
+	if r.entry != nil {
+		r.entry.Policies = a.results
+	}
+	return a
+}
+
+var resultNames = map[policy.Result]string{
+	policy.ResultSuccess: "success", policy.ResultFailure: "failure", policy.ResultNotApplied: "notApplied",
+	policy.ResultNotEnabled: "notEnabled", policy.ResultUnknown: "unknown",
+	policy.ResultReportOnlySuccess: "reportOnlySuccess", policy.ResultReportOnlyFailure: "reportOnlyFailure",
+	policy.ResultReportOnlyNotApplied: "reportOnlyNotApplied", policy.ResultReportOnlyInterrupted: "reportOnlyInterrupted",
+}
+
+func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
+	in := &policy.SignIn{
+		User:               &policy.User{ID: q.user.id, Groups: s.dir.groupsOf(q.user), Roles: q.user.roles},
+		LowPrivilegeScopes: q.low,
+		ClientApp:          policy.MobileOrDesktop,
+		Platform:           platformOf(r.UserAgent()),
+		Device:             policyDevice(q.device),
+		Methods:            q.session.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
+		AAGUID:             q.session.AAGUID,
+		AcceptedTerms:      q.user.terms,
+		Now:                s.Now(),
+		AuthTime:           q.session.authTime(),
+		MFATime:            q.session.mfaTime(),
+	}
+	if q.user.guest {
+		in.User.Guest = policy.InternalGuest
+	}
+	if q.browser {
+		in.ClientApp = policy.Browser
+	}
+	if q.session.DeviceCode {
+		in.Flow = policy.DeviceCodeFlow
+	}
+	in.IP, in.Country = s.clientAddress(r)
+	in.UserRisk, _ = riskLevel(q.user.userRisk) // checked when it was set
+	in.SignInRisk, _ = riskLevel(q.user.signInRisk)
+	switch {
+	case q.action != policy.NoAction:
+		in.Action = q.action
+	case q.context != 0:
+		in.AuthContext = q.context
+	case q.resource == nil:
+		in.AppID = wire.ResourceAADGraph
+	default:
+		in.AppID = q.resource.policyID
+	}
+	return in
+}
+
+func (s *Server) clientAddress(r *http.Request) (netip.Addr, string) {
+	if s.opts.ClientAddress != nil {
+		return s.opts.ClientAddress(r)
+	}
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, ""
+	}
+	return ap.Addr().Unmap(), ""
+}
+
+func policyDevice(dev *device) *policy.Device {
+	if dev == nil {
+		return nil
+	}
+	out := &policy.Device{
+		ID: dev.id, DisplayName: dev.name, OperatingSystem: dev.kind, OperatingSystemVersion: dev.osVersion,
+		TrustType: policy.Joined, Compliant: policy.Unknown,
+	}
+	switch dev.joinType {
+	case wire.JoinTypeRegister:
+		out.TrustType = policy.Registered
+	case wire.JoinTypeHybrid:
+		out.TrustType = policy.Hybrid
+	}
+	if dev.managed {
+		out.Compliant = policy.No
+	}
+	if dev.compliant {
+		out.Compliant = policy.Yes
+	}
+	return out
+}
+
+// platformOf reads the platform from the User-Agent alone, as Conditional
+// Access does.
+func platformOf(agent string) policy.Platform {
+	agent = strings.ToLower(agent)
+	for _, p := range []struct {
+		mark     string
+		platform policy.Platform
+	}{
+		{"windows phone", policy.WindowsPhone}, {"android", policy.Android},
+		{"iphone", policy.IOS}, {"ipad", policy.IOS}, {"ios", policy.IOS},
+		{"windows", policy.Windows}, {"macintosh", policy.MacOS}, {"mac os", policy.MacOS}, {"macos", policy.MacOS},
+		{"cros", policy.UnknownPlatform}, {"linux", policy.Linux}, {"ubuntu", policy.Linux}, {"x11", policy.Linux},
+	} {
+		if strings.Contains(agent, p.mark) {
+			return p.platform
+		}
+	}
+	return policy.UnknownPlatform
+}
+
+var platformNames = map[policy.Platform]string{
+	policy.Android: "android", policy.IOS: "iOS", policy.Windows: "windows", policy.WindowsPhone: "windowsPhone",
+	policy.MacOS: "macOS", policy.Linux: "linux",
+}
+
+func riskLevel(s string) (policy.RiskLevel, error) {
+	switch s {
+	case "", "none":
+		return policy.RiskNone, nil
+	case "low":
+		return policy.RiskLow, nil
+	case "medium":
+		return policy.RiskMedium, nil
+	case "high":
+		return policy.RiskHigh, nil
+	}
+	return 0, fmt.Errorf("entratest: risk %q is none of none, low, medium, high", s)
+}
+
+// refusal turns an answer into the error of a token request, nil for a grant.
+// A PRT says that the session came with one.
+func (s *Server) refusal(a accessAnswer, q accessQuestion, prt bool) error {
+	switch a.outcome {
+	case policy.Grant:
+		return nil
+	case policy.Interrupt:
+		return s.interrupt(a, q, prt)
+	case policy.Block:
+		if a.reason == policy.Unsatisfiable {
+			return s.unsatisfiable(a, q)
+		}
+		return blocked(a)
+	}
+	return fail("server_error", 50000, "There was an error issuing a token.").because("the policy engine could not judge: reason %d", a.reason)
+}
+
+func blocked(a accessAnswer) *stsError {
+	return fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").
+		sub("message_only").because("blocked by %s", names(a.deciding))
+}
+
+func names(list []PolicyResult) string {
+	var out []string
+	for _, p := range list {
+		out = append(out, p.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (s *Server) interrupt(a accessAnswer, q accessQuestion, prt bool) error {
+	if len(a.prompt) == 0 {
+		return blocked(a)
+	}
+	e := promptError(a.prompt[0], q, prt)
+	e.claims = policyChallenge(a.deciding)
+	return e.because("asked for by %s", names(a.deciding))
+}
+
+func (s *Server) unsatisfiable(a accessAnswer, q accessQuestion) error {
+	if len(a.prompt) == 0 {
+		return blocked(a)
+	}
+	switch a.prompt[0].Kind {
+	case policy.CompliantDevice, policy.HybridJoinedDevice, policy.ApprovedApplication, policy.CompliantApplication:
+		return promptError(a.prompt[0], q, false).because("asked for by %s", names(a.deciding))
+	}
+	return blocked(a)
+}
+
+// promptError is the refusal that asks for a control.
+func promptError(c policy.Control, q accessQuestion, prt bool) *stsError {
+	ask := func(code int, suberror, text string) *stsError {
+		return fail("interaction_required", code, "%s", text).sub(suberror)
+	}
+	switch c.Kind {
+	case policy.MFA, policy.AuthenticationStrength:
+		if !q.user.hasSecondFactor() {
+			return ask(50079, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must enroll in multi-factor authentication to access the resource.")
+		}
+		return ask(50076, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.")
+	case policy.ReauthenticateMFA:
+		return ask(50078, "basic_action", "Presented multi-factor authentication has expired due to policies configured by your administrator, you must refresh your multi-factor authentication to access the resource.")
+	case policy.Reauthenticate:
+		const text = "The refresh token has expired or is invalid due to sign-in frequency checks by Conditional Access."
+		if prt {
+			return ask(70043, "basic_action", text)
+		}
+		return invalidGrant(70043, text).sub("bad_token")
+	case policy.CompliantDevice:
+		if q.device == nil {
+			return ask(50097, "additional_action", "Device authentication is required.")
+		}
+		return ask(53000, "additional_action", "Device is not in required device state: compliant. Conditional Access policy requires a compliant device, and the device is not compliant.")
+	case policy.HybridJoinedDevice:
+		if q.device == nil {
+			return ask(50097, "additional_action", "Device authentication is required.")
+		}
+		return ask(53001, "additional_action", "Device is not in required device state: domain_joined. Conditional Access policy requires a domain joined device, and the device is not domain joined.")
+	case policy.ApprovedApplication:
+		return fail("access_denied", 53002, "Application used is not an approved application for Conditional Access.").sub("message_only")
+	case policy.CompliantApplication:
+		return fail("unauthorized_client", 53009, "Application needs to enforce Intune protection policies.").sub("protection_policy_required")
+	case policy.PasswordChange, policy.RiskRemediation:
+		return ask(50135, "additional_action", "Password change is required due to account risk.")
+	case policy.TermsOfUse, policy.CustomFactor:
+		return ask(50158, "additional_action", "External security challenge was not satisfied.")
+	}
+	return fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").sub("message_only")
+}
+
+// policyChallenge is the claims challenge that names the policies.
+func policyChallenge(list []PolicyResult) string {
+	ids := []string{}
+	for _, p := range list {
+		ids = append(ids, p.ID)
+	}
+	out, _ := json.Marshal(map[string]any{"access_token": map[string]any{"capolids": map[string]any{"essential": true, "values": ids}}})
+	return string(out)
+}

@@ -1,0 +1,337 @@
+package entratest
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// app is a registered application: a client, a resource, or both.
+type app struct {
+	App
+	id       string // lower-case client id
+	policyID string // what Conditional Access knows it as
+	anyScope bool   // a resource that knows scopes beyond Exposes
+	noDevice bool   // exempt from device grants: what a device needs before it is one
+}
+
+// builtin is an application of Microsoft, with what an App cannot say.
+type builtin struct {
+	App
+	policyID string
+	anyScope bool
+	noDevice bool
+}
+
+func (t *tenant) addApp(r *random, o any) error {
+	a := &app{}
+	switch o := o.(type) {
+	case App:
+		a.App = o
+	case builtin:
+		a.App, a.policyID, a.anyScope, a.noDevice = o.App, o.policyID, o.anyScope, o.noDevice
+	}
+	a.id = strings.ToLower(a.ClientID)
+	if a.id == "" {
+		a.id = r.derived("app", t.domain+"/"+a.Name+strings.Join(a.URIs, " "))
+	}
+	if a.Name == "" {
+		a.Name = a.id
+	}
+	if a.policyID == "" {
+		a.policyID = a.id
+	}
+	if a.Exposes == nil {
+		a.Exposes = []string{"user_impersonation"}
+	}
+	if a.TokenVersion == 0 {
+		a.TokenVersion = 1
+	}
+	for _, raw := range a.Redirects {
+		if u, err := url.Parse(raw); err != nil || u.Scheme == "" {
+			return fmt.Errorf("entratest: app %s: redirect %q is not a URI", a.Name, raw)
+		}
+	}
+	t.apps[a.id] = a
+	for _, uri := range append([]string{a.id, "api://" + a.id}, a.URIs...) {
+		t.resources[resourceKey(uri)] = a
+	}
+	return nil
+}
+
+func resourceKey(uri string) string { return strings.ToLower(strings.TrimRight(uri, "/")) }
+
+func (d *directory) app(t *tenant, id string) *app {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return t.apps[strings.ToLower(id)]
+}
+
+func (d *directory) resource(t *tenant, uri string) *app {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return t.resources[resourceKey(uri)]
+}
+
+// clientApp finds a client that is allowed to be one.
+func (s *Server) clientApp(t *tenant, id string) (*app, error) {
+	if id == "" {
+		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'client_id'.")
+	}
+	a := s.dir.app(t, id)
+	if a == nil {
+		return nil, fail("unauthorized_client", 700016, "Application with identifier '%s' was not found in the directory '%s'.", clip(id), t.name)
+	}
+	if a.Disabled {
+		return nil, fail("unauthorized_client", 7000112, "Application '%s'(%s) is disabled.", a.id, a.Name)
+	}
+	return a, nil
+}
+
+// authenticate checks the client's own authentication: none for a public
+// client, a secret for any other.
+func (a *app) authenticate(secret string, asserted bool) error {
+	if a.Public {
+		if secret != "" || asserted {
+			return fail("invalid_client", 700025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
+		}
+		return nil
+	}
+	if secret == "" {
+		return fail("invalid_client", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").
+			because("client %s is not registered as public (mobile and desktop)", a.id)
+	}
+	if a.Secret == "" || subtle.ConstantTimeCompare([]byte(secret), []byte(a.Secret)) != 1 {
+		return fail("invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value.")
+	}
+	return nil
+}
+
+// redirect checks a redirect URI. Registered ones match exactly, but for the
+// port of http://localhost (RFC 8252, 7.3).
+func (a *app) redirect(uri string) error {
+	if strings.HasPrefix(uri, "urn:") {
+		return invalidRequest(500119, "The redirect URI '%s' is not supported: urn: redirects are retired.", clip(uri))
+	}
+	for _, r := range a.Redirects {
+		if r == uri || loopback(r) && sameButPort(r, uri) {
+			return nil
+		}
+	}
+	return invalidRequest(50011, "The redirect URI '%s' specified in the request does not match the redirect URIs configured for the application '%s'.", clip(uri), a.id).
+		because("client %s may redirect to %q, not to %q", a.id, a.Redirects, clip(uri))
+}
+
+func loopback(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && u.Scheme == "http" && (u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1")
+}
+
+func sameButPort(registered, uri string) bool {
+	a, err := url.Parse(registered)
+	if err != nil {
+		return false
+	}
+	b, err := url.Parse(uri)
+	return err == nil && a.Scheme == b.Scheme && a.Hostname() == b.Hostname() &&
+		strings.TrimRight(a.Path, "/") == strings.TrimRight(b.Path, "/") && b.RawQuery == a.RawQuery && b.Fragment == "" && b.User == nil
+}
+
+// target is what a token request asks for.
+type target struct {
+	resource  *app     // nil: no access token is asked for (v1 without resource)
+	audience  string   // as the client named the resource
+	scopes    []string // of the resource, granted; without the OIDC ones
+	missing   []string // asked for and not granted
+	oidc      []string // openid, profile, email, offline_access
+	isDefault bool     // .default, or v1
+}
+
+func (t *target) openid() bool  { return slices.Contains(t.oidc, "openid") }
+func (t *target) offline() bool { return slices.Contains(t.oidc, "offline_access") }
+
+// id returns the app id of the resource, or "".
+func (t *target) id() string {
+	if t.resource == nil {
+		return ""
+	}
+	return t.resource.id
+}
+
+// scopeString is the scope of the reply.
+func (t *target) scopeString(v2 bool) string {
+	if !v2 {
+		return strings.Join(t.scopes, " ")
+	}
+	out := slices.Clone(t.oidc)
+	for _, sc := range t.scopes {
+		if t.resource.id == wire.ResourceGraphApp {
+			out = append(out, sc)
+			continue
+		}
+		out = append(out, strings.TrimRight(t.audience, "/")+"/"+sc)
+	}
+	if t.isDefault && t.resource != nil && t.resource.id != wire.ResourceGraphApp {
+		out = append(out, strings.TrimRight(t.audience, "/")+"/.default")
+	}
+	return strings.Join(out, " ")
+}
+
+var oidcScopes = []string{"openid", "profile", "email", "offline_access"}
+
+// resolveV1 resolves the resource parameter of the v1 endpoint. Scopes of the
+// protocol itself (aza, ugs) are ignored here.
+func (s *Server) resolveV1(t *tenant, client *app, u *user, resource, scope string) (*target, error) {
+	out := &target{isDefault: true}
+	for _, sc := range strings.Fields(scope) {
+		if slices.Contains(oidcScopes, sc) {
+			out.oidc = append(out.oidc, sc)
+		}
+	}
+	if resource == "" {
+		return out, nil
+	}
+	out.audience = resource
+	if out.resource = s.dir.resource(t, resource); out.resource == nil {
+		return nil, unknownResource(resource, t)
+	}
+	return out, s.grantScopes(t, client, u, out, nil)
+}
+
+func unknownResource(resource string, t *tenant) error {
+	return fail("invalid_resource", 500011, "The resource principal named %s was not found in the tenant named %s.", clip(resource), t.name)
+}
+
+// resolveV2 resolves the scope parameter of the v2 endpoint.
+func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*target, error) {
+	out := &target{}
+	var asked []string
+	for _, sc := range strings.Fields(scope) {
+		if slices.Contains(oidcScopes, sc) {
+			out.oidc = append(out.oidc, sc)
+			continue
+		}
+		if sc == wire.ScopeAZA || sc == "ugs" {
+			continue
+		}
+		uri, name := wire.ResourceGraph, sc
+		if i := strings.LastIndex(sc, "/"); i >= 0 {
+			uri, name = sc[:i], sc[i+1:]
+		}
+		res := s.dir.resource(t, uri)
+		if res == nil {
+			return nil, unknownResource(uri, t)
+		}
+		if out.resource != nil && out.resource != res {
+			return nil, fail("invalid_scope", 28000, "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope %s is not valid.", clip(scope))
+		}
+		if name == "" {
+			return nil, fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. The scope '%s' is empty.", clip(sc))
+		}
+		out.resource, out.audience = res, uri
+		if name == ".default" {
+			out.isDefault = true
+			continue
+		}
+		asked = append(asked, name)
+	}
+	if out.resource == nil {
+		if len(out.oidc) == 0 {
+			return nil, invalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
+		}
+		// Sign-in scopes alone bring a token for the user's own profile.
+		out.audience = wire.ResourceGraph
+		out.resource = s.dir.resource(t, wire.ResourceGraph)
+		return out, nil
+	}
+	if out.isDefault && len(asked) > 0 {
+		return nil, fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. .default scope can't be combined with resource-specific scopes.")
+	}
+	return out, s.grantScopes(t, client, u, out, asked)
+}
+
+// grantScopes fills in what the client has of the resource; asked nil means
+// all of it.
+func (s *Server) grantScopes(t *tenant, client *app, u *user, out *target, asked []string) error {
+	has, all := s.granted(client, u, out.resource)
+	if asked == nil {
+		out.scopes = has
+		if all {
+			out.scopes = out.resource.Exposes
+		}
+		if len(out.scopes) == 0 {
+			out.missing = []string{".default"}
+		}
+		return nil
+	}
+	for _, sc := range asked {
+		if !out.resource.anyScope && !slices.Contains(out.resource.Exposes, sc) {
+			return fail("invalid_scope", 70011, "The provided request must include a 'scope' input parameter. The scope '%s' does not exist on %s.", clip(sc), out.resource.Name)
+		}
+		if all || slices.Contains(has, sc) {
+			out.scopes = append(out.scopes, sc)
+			continue
+		}
+		out.missing = append(out.missing, sc)
+	}
+	return nil
+}
+
+// granted returns the scopes of resource that the client has for the user.
+func (s *Server) granted(client *app, u *user, resource *app) (scopes []string, all bool) {
+	if client == resource || client.AdminConsent {
+		return nil, true
+	}
+	for uri, list := range client.Preauthorised {
+		if s.dir.resource(u.tenant, uri) != resource {
+			continue
+		}
+		if slices.Contains(list, "*") {
+			return nil, true
+		}
+		scopes = append(scopes, list...)
+	}
+	for _, sc := range u.consents[client.id] {
+		if name, ok := strings.CutPrefix(sc, resource.id+"/"); ok {
+			if name == ".default" {
+				return nil, true
+			}
+			scopes = append(scopes, name)
+		}
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes), false
+}
+
+// consent refuses a target of which the client lacks scopes.
+func consent(client *app, tg *target) error {
+	if len(tg.missing) == 0 {
+		return nil
+	}
+	if client.FirstParty {
+		return invalidRequest(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization.", client.id, tg.resource.id).
+			because("client %s is not preauthorised for %v of %s", client.id, tg.missing, tg.resource.Name)
+	}
+	return invalidGrant(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", client.id, client.Name).
+		sub("consent_required").because("client %s lacks consent for %v of %s", client.id, tg.missing, tg.resource.Name)
+}
+
+// assigned checks that the user may use the app.
+func (s *Server) assigned(a *app, u *user) error {
+	if a == nil || a.AssignTo == nil {
+		return nil
+	}
+	groups := s.dir.groupsOf(u)
+	s.dir.mu.RLock()
+	defer s.dir.mu.RUnlock()
+	for _, who := range a.AssignTo {
+		if id := s.dir.objectID(u.tenant, who); id == u.id || slices.Contains(groups, id) {
+			return nil
+		}
+	}
+	return fail("access_denied", 50105, "Your administrator has configured the application %s ('%s') to block users unless they are specifically granted ('assigned') access to the application.", a.Name, a.id)
+}

@@ -1,0 +1,119 @@
+package entratest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"sort"
+	"strings"
+)
+
+func sortedKeys(v url.Values) []string {
+	keys := make([]string, 0, len(v))
+	for k := range v {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// consentPage asks the user to let a third-party client have the scopes it
+// lacks. It reports whether it answered the request.
+func (s *Server) consentPage(w http.ResponseWriter, r *request, fl *flow, u *user, client *app, tg *target) bool {
+	if len(tg.missing) == 0 && fl.Request.Prompt != "consent" || fl.Consented {
+		return false
+	}
+	if client.FirstParty {
+		err := consent(client, tg)
+		if err == nil {
+			return false
+		}
+		s.endFlow(w, r, fl, err)
+		return true
+	}
+	if fl.Request.Prompt == "none" {
+		s.endFlow(w, r, fl, consent(client, tg))
+		return true
+	}
+	p := s.page(r, fl, "consent", "Permissions requested")
+	p.Action, p.App = "/common/Consent/Set", client.Name
+	for _, sc := range append(slices.Clone(tg.scopes), tg.missing...) {
+		p.Scopes = append(p.Scopes, strings.TrimRight(tg.audience, "/")+"/"+sc)
+	}
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedConsent", p.Action
+	p.Write(w, http.StatusOK)
+	return true
+}
+
+// consentSet takes the answer of the consent page.
+func (s *Server) consentSet(w http.ResponseWriter, r *request) {
+	fl, u, err := s.openFactorFlow(flowField(r))
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	if r.form.Get("consent") != "accept" {
+		err := fail("access_denied", 65004, "User declined to consent to access the app.")
+		r.entry = s.flowEntry(r, fl)
+		s.record(r, err)
+		s.redirectError(w, r, fl, err)
+		return
+	}
+	client, err := s.clientApp(u.tenant, fl.Request.Client)
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	tg, err := s.flowTarget(fl, client, u)
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	var scopes []string
+	for _, sc := range tg.missing {
+		scopes = append(scopes, tg.resource.id+"/"+sc)
+	}
+	if err := s.dir.grantConsent(u, client.id, scopes); err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	fl.Consented = true
+	s.proceed(w, r, fl)
+}
+
+// showTerms asks the user to accept terms of use.
+func (s *Server) showTerms(w http.ResponseWriter, r *request, fl *flow, id string) {
+	if fl.Request.Prompt == "none" {
+		s.endFlow(w, r, fl, fail("interaction_required", 50158, "External security challenge was not satisfied."))
+		return
+	}
+	fl.Terms = id
+	p := s.page(r, fl, "terms", "Terms of use")
+	p.Text = "Your organisation asks you to accept its terms of use (" + id + ")."
+	p.Action = "/common/Terms/Set"
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTermsOfUse", p.Action
+	p.Write(w, http.StatusOK)
+}
+
+// termsSet takes the answer of the terms page.
+func (s *Server) termsSet(w http.ResponseWriter, r *request) {
+	fl, u, err := s.openFactorFlow(flowField(r))
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	if r.form.Get("terms") != "accept" || fl.Terms == "" {
+		s.endFlow(w, r, fl, fail("access_denied", 65004, "User declined the terms of use."))
+		return
+	}
+	id := fl.Terms
+	err = s.dir.changeUser(u.upn, func(u *user) error {
+		u.terms = append(slices.Clone(u.terms), id)
+		return nil
+	})
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	s.proceed(w, r, fl)
+}

@@ -1,0 +1,231 @@
+package entratest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (d *directory) addUser(u User) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name := d.qualify(u.Username)
+	_, domain, _ := strings.Cut(name, "@")
+	t := d.domains[domain]
+	if t == nil {
+		return fmt.Errorf("entratest: user %s: no tenant has this domain", u.Username)
+	}
+	return d.addUserTo(t, u)
+}
+
+func (d *directory) addUserTo(t *tenant, o User) error {
+	upn := o.Username
+	if upn == "" {
+		return fmt.Errorf("entratest: a user needs a Username")
+	}
+	if !strings.Contains(upn, "@") {
+		upn += "@" + t.domain
+	}
+	key := strings.ToLower(upn)
+	if d.users[key] != nil {
+		return fmt.Errorf("entratest: two users are named %s", upn)
+	}
+	u := &user{
+		tenant: t, id: strings.ToLower(o.ID), upn: upn, name: o.Name, sid: o.SID, password: o.Password,
+		numberMatch: o.NumberMatch, roles: slices.Clone(o.Roles), guest: o.Guest, disabled: o.Disabled,
+	}
+	if u.id == "" {
+		u.id = d.rand.derived("user", key)
+	}
+	if !isGUID(u.id) {
+		return fmt.Errorf("entratest: user %s: id %q is not a GUID", upn, o.ID)
+	}
+	if d.byID[u.id] != nil {
+		return fmt.Errorf("entratest: two users have the id %s", u.id)
+	}
+	if u.name == "" {
+		local, _, _ := strings.Cut(upn, "@")
+		u.name = strings.ToUpper(local[:1]) + local[1:]
+	}
+	if o.TOTPSecret != "" {
+		secret, err := decodeTOTPSecret(o.TOTPSecret)
+		if err != nil {
+			return fmt.Errorf("entratest: user %s: %w", upn, err)
+		}
+		u.totp = secret
+	}
+	for _, k := range o.Passkeys {
+		r, err := k.record()
+		if err != nil {
+			return fmt.Errorf("entratest: user %s: %w", upn, err)
+		}
+		u.passkeys = append(u.passkeys, r)
+		d.passkey[r.id] = u.id
+	}
+	d.users[key], d.byID[u.id] = u, u
+	return nil
+}
+
+func (d *directory) addGroup(g Group) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.addGroupTo(d.home(), g)
+}
+
+func (d *directory) addGroupTo(t *tenant, g Group) error {
+	if g.Name == "" {
+		return fmt.Errorf("entratest: a group needs a Name")
+	}
+	id := strings.ToLower(g.ID)
+	if id == "" {
+		id = d.rand.derived("group", t.domain+"/"+g.Name)
+	}
+	t.groups[id] = &group{id, g.Name}
+	t.groupNames[strings.ToLower(g.Name)] = id
+	for _, m := range g.Members {
+		member := d.objectID(t, m)
+		if member == "" {
+			return fmt.Errorf("entratest: group %s: no user or group is named %s", g.Name, m)
+		}
+		t.memberOf[member] = append(slices.Clip(t.memberOf[member]), id)
+	}
+	return nil
+}
+
+// objectID finds the id behind a user name, a group name or an id.
+func (d *directory) objectID(t *tenant, name string) string {
+	key := strings.ToLower(name)
+	if id, ok := t.groupNames[key]; ok {
+		return id
+	}
+	if t.groups[key] != nil || d.byID[key] != nil {
+		return key
+	}
+	if !strings.Contains(key, "@") {
+		key += "@" + t.domain
+	}
+	if u := d.users[key]; u != nil {
+		return u.id
+	}
+	return ""
+}
+
+func (d *directory) addApp(a App) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.home().addApp(d.rand, a)
+}
+
+func (d *directory) setPolicies(t *tenant, graphJSON json.RawMessage) error {
+	rules, err := newAccessRules(graphJSON)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.access = rules
+	return nil
+}
+
+func (d *directory) accessRules(t *tenant) *accessRules {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return t.access
+}
+
+func (d *directory) changePassword(name, password string, now time.Time) error {
+	return d.changeUser(name, func(u *user) error {
+		u.password, u.passwordExpired = password, false
+		u.passwordGen++
+		u.passwordChangedAt = now
+		u.failures, u.lockedUntil = 0, time.Time{}
+		return nil
+	})
+}
+
+func (d *directory) resetPassword(name, password string, now time.Time) error {
+	return d.changeUser(name, func(u *user) error {
+		u.password, u.passwordExpired = password, false
+		u.passwordGen++
+		u.passwordChangedAt = now
+		u.epoch++
+		u.revokedAt = now
+		u.failures, u.lockedUntil = 0, time.Time{}
+		return nil
+	})
+}
+
+func (d *directory) expirePassword(name string) error {
+	return d.changeUser(name, func(u *user) error { u.passwordExpired = true; return nil })
+}
+
+func (d *directory) setUserEnabled(name string, on bool) error {
+	return d.changeUser(name, func(u *user) error { u.disabled = !on; return nil })
+}
+
+func (d *directory) revoke(name string, now time.Time) error {
+	return d.changeUser(name, func(u *user) error {
+		u.epoch++
+		u.revokedAt = now
+		return nil
+	})
+}
+
+func (d *directory) setRisk(name, userRisk, signInRisk string) error {
+	for _, level := range []string{userRisk, signInRisk} {
+		if _, err := riskLevel(level); err != nil {
+			return err
+		}
+	}
+	return d.changeUser(name, func(u *user) error {
+		u.userRisk, u.signInRisk = userRisk, signInRisk
+		return nil
+	})
+}
+
+func (d *directory) setTOTP(name, secret string) error {
+	var raw []byte
+	if secret != "" {
+		var err error
+		if raw, err = decodeTOTPSecret(secret); err != nil {
+			return fmt.Errorf("entratest: %w", err)
+		}
+	}
+	return d.changeUser(name, func(u *user) error { u.totp = raw; u.totpStep = 0; return nil })
+}
+
+func (d *directory) deleteUser(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[d.qualify(name)]
+	if u == nil {
+		return fmt.Errorf("%w: %s", errNoUser, name)
+	}
+	delete(d.users, strings.ToLower(u.upn))
+	delete(d.byID, u.id)
+	delete(u.tenant.memberOf, u.id)
+	for _, k := range u.hello {
+		delete(d.ngc, k.kid)
+	}
+	for _, k := range u.passkeys {
+		delete(d.passkey, k.id)
+	}
+	return nil
+}
+
+// grantConsent remembers what a user allowed a client.
+func (d *directory) grantConsent(u *user, client string, scopes []string) error {
+	return d.changeUser(u.upn, func(u *user) error {
+		u.consents = maps.Clone(u.consents)
+		if u.consents == nil {
+			u.consents = map[string][]string{}
+		}
+		merged := slices.Concat(u.consents[client], scopes)
+		slices.Sort(merged)
+		u.consents[client] = slices.Compact(merged)
+		return nil
+	})
+}

@@ -1,0 +1,127 @@
+package entratest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+const loginURL = "https://" + wire.LoginHost + "/"
+
+func (s *Server) discovery(w http.ResponseWriter, r *request) {
+	path, id := strings.ToLower(r.path["tenant"]), "{tenantid}"
+	region := any(nil)
+	if r.tenant != nil {
+		path, id, region = r.tenant.id, r.tenant.id, r.tenant.region
+	}
+	base, issuer, keys, v := loginURL+path+"/oauth2/", issuerV1(id), loginURL+"common/discovery/keys", ""
+	if r.v2 {
+		v, issuer, keys = "v2.0/", issuerV2(id), loginURL+path+"/discovery/v2.0/keys"
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer":                                issuer,
+		"authorization_endpoint":                base + v + "authorize",
+		"token_endpoint":                        base + v + "token",
+		"device_authorization_endpoint":         base + v + "devicecode",
+		"end_session_endpoint":                  base + v + "logout",
+		"userinfo_endpoint":                     "https://graph.microsoft.com/oidc/userinfo",
+		"jwks_uri":                              keys,
+		"kerberos_endpoint":                     loginURL + path + "/kerberos",
+		"tenant_region_scope":                   region,
+		"cloud_instance_name":                   "microsoftonline.com",
+		"cloud_graph_host_name":                 "graph.windows.net",
+		"msgraph_host":                          wire.GraphHost,
+		"rbac_url":                              "https://pas.windows.net",
+		"response_types_supported":              []string{"code", "id_token", "code id_token", "id_token token"},
+		"response_modes_supported":              []string{"query", "fragment", "form_post"},
+		"scopes_supported":                      []string{"openid", "profile", "email", "offline_access"},
+		"subject_types_supported":               []string{"pairwise"},
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic"},
+		"claims_supported": []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "nonce",
+			"preferred_username", "name", "tid", "ver", "at_hash", "c_hash", "email"},
+		"request_uri_parameter_supported": false,
+		"http_logout_supported":           true,
+		"frontchannel_logout_supported":   true,
+		"capabilities":                    []string{"kdf_ver2"},
+	})
+}
+
+func (s *Server) jwks(w http.ResponseWriter, r *request) {
+	issuer := "https://login.microsoftonline.com/{tenantid}/v2.0"
+	if r.tenant != nil {
+		issuer = issuerV2(r.tenant.id)
+	}
+	writeJSON(w, http.StatusOK, s.keys.jwks(issuer))
+}
+
+// instance answers the instance discovery by which clients learn the aliases
+// of a sign-in host.
+func (s *Server) instance(w http.ResponseWriter, r *request) {
+	q := r.URL.Query()
+	endpoint, err := url.Parse(q.Get("authorization_endpoint"))
+	version := q.Get("api-version")
+	if err != nil || endpoint.Scheme != "https" || endpoint.Host == "" || version != "1.0" && version != "1.1" {
+		s.refuse(w, r, invalidRequest(50050, "The request is malformed."))
+		return
+	}
+	segments := split(endpoint.Path)
+	if len(segments) == 0 || segments[0] == "" {
+		s.refuse(w, r, invalidRequest(50050, "The request is malformed."))
+		return
+	}
+	if !isLoginHost(strings.ToLower(endpoint.Host)) {
+		s.refuse(w, r, fail("invalid_instance", 50049, "Unknown or invalid instance."))
+		return
+	}
+	v := ""
+	if strings.Contains(endpoint.Path, "/v2.0/") {
+		v = "v2.0/"
+	}
+	out := map[string]any{
+		"tenant_discovery_endpoint": loginURL + url.PathEscape(segments[0]) + "/" + v + ".well-known/openid-configuration",
+	}
+	if version == "1.1" {
+		out["api-version"] = "1.1"
+		out["metadata"] = []map[string]any{{
+			"preferred_network": wire.LoginHost, "preferred_cache": "login.windows.net", "aliases": loginHosts,
+		}}
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (s *Server) drsDiscovery(w http.ResponseWriter, r *request) {
+	t := r.tenant
+	if t == nil {
+		t = s.dir.home()
+	}
+	const drs = "https://" + wire.RegistrationHost
+	service := func(endpointName, idName, endpoint, version string) map[string]string {
+		return map[string]string{endpointName: drs + endpoint, idName: wire.ResourceRegistration, "ServiceVersion": version}
+	}
+	bpl := service("BPLServiceEndpoint", "BPLResourceId", "/aadpasswordpolicy/"+t.id+"/", "1.0")
+	bpl["BPLProxyServicePrincipalId"] = s.rand.derived("bpl", t.domain)
+	writeJSON(w, http.StatusOK, map[string]any{
+		"DiscoveryService": map[string]string{
+			"DiscoveryEndpoint": drs + "/" + t.domain + "/Discover", "ServiceVersion": wire.DRSVersionDiscover},
+		"DeviceRegistrationService": service("RegistrationEndpoint", "RegistrationResourceId",
+			"/EnrollmentServer/DeviceEnrollmentWebService.svc", "1.0"),
+		"AuthenticationService": map[string]any{"OAuth2": map[string]string{
+			"AuthCodeEndpoint": loginURL + t.id + "/oauth2/authorize", "TokenEndpoint": loginURL + t.id + "/oauth2/token"}},
+		"IdentityProviderService": map[string]any{
+			"Federated": t.federated[t.domain], "PassiveAuthEndpoint": loginURL + t.id + "/wsfed"},
+		"DeviceJoinService":         service("JoinEndpoint", "JoinResourceId", wire.PathDevice, wire.DRSVersionDevice),
+		"KeyProvisioningService":    service("KeyProvisionEndpoint", "KeyProvisionResourceId", wire.PathKey, wire.DRSVersionKey),
+		"WebAuthNService":           service("WebAuthNEndpoint", "WebAuthNResourceId", "/webauthn/"+t.id+"/", "1.0"),
+		"DeviceManagementService":   service("DeviceManagementEndpoint", "DeviceManagementResourceId", "/manage/"+t.id+"/", "1.0"),
+		"MsaProviderData":           map[string]string{"SiteId": "295958", "SiteUrl": drs},
+		"PrecreateService":          service("PrecreateEndpoint", "PrecreateResourceId", "/EnrollmentServer/device/precreate/"+t.id+"/", "2.0"),
+		"TenantInfo":                map[string]string{"TenantId": t.id, "TenantName": t.domain, "DisplayName": t.name},
+		"AzureRbacService":          map[string]string{"RbacPolicyEndpoint": "https://pas.windows.net"},
+		"BPLService":                bpl,
+		"DeviceJoinResourceService": service("Endpoint", "ResourceId", "/EnrollmentServer/device/resource/"+t.id+"/", "2.0"),
+		"NonceService":              service("Endpoint", "ResourceId", wire.PathDRSNonce+t.id+"/", wire.DRSVersionNonce),
+	})
+}

@@ -1,0 +1,162 @@
+package entratest
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+type installedFault struct {
+	Fault
+	calls int // matching calls so far
+}
+
+func (f *installedFault) hits(e Endpoint, r *http.Request) bool {
+	if f.Endpoint != "" && f.Endpoint != e || f.Match != nil && !f.Match(r) {
+		return false
+	}
+	f.calls++
+	first, times := max(f.Nth, 1), f.Times
+	if times == 0 {
+		times = 1
+	}
+	return f.calls >= first && (times < 0 || f.calls < first+times)
+}
+
+type faultList struct {
+	mu   sync.Mutex // guards list and the counters of its faults
+	list []*installedFault
+}
+
+func newFaultList(faults []Fault) *faultList {
+	l := &faultList{}
+	for _, f := range faults {
+		l.add(f)
+	}
+	return l
+}
+
+func (l *faultList) add(f Fault) (remove func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := &installedFault{Fault: f}
+	l.list = append(l.list, in)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		kept := make([]*installedFault, 0, len(l.list))
+		for _, f := range l.list {
+			if f != in {
+				kept = append(kept, f)
+			}
+		}
+		l.list = kept
+	}
+}
+
+func (l *faultList) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = nil
+}
+
+// next returns the first fault that hits this call. Every fault counts it.
+func (l *faultList) next(e Endpoint, r *http.Request) *Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var hit *Fault
+	for _, f := range l.list {
+		if f.hits(e, r) && hit == nil {
+			hit = &f.Fault
+		}
+	}
+	return hit
+}
+
+// apply runs handle, or what a fault makes of it.
+func (l *faultList) apply(s *Server, w http.ResponseWriter, r *http.Request, e Endpoint, handle func(http.ResponseWriter)) {
+	f := l.next(e, r)
+	if f == nil {
+		handle(w)
+		return
+	}
+	switch f.Kind {
+	case DropBefore:
+		panic(http.ErrAbortHandler)
+	case DropAfter:
+		handle(newRecorder())
+		panic(http.ErrAbortHandler)
+	case Delay:
+		s.hold(r, f.Delay)
+		handle(w)
+	case Throttle:
+		retry := f.RetryAfter
+		if retry == 0 {
+			retry = time.Second
+		}
+		s.writeSTSError(w, r, &stsError{status: http.StatusTooManyRequests, oauth: "temporarily_unavailable",
+			code: 90055, text: "The tenant has been throttled.", retryAfter: retry})
+	case Status:
+		serverBusy(w, f)
+	case Truncate:
+		rec := newRecorder()
+		handle(rec)
+		truncate(w, rec)
+	case Garbage:
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_, _ = w.Write([]byte("<html>\x00\xff not what you asked for"))
+	case AADSTS:
+		oauth := f.Error
+		if oauth == "" {
+			oauth = "invalid_grant"
+		}
+		s.writeSTSError(w, r, &stsError{status: f.Status, oauth: oauth, code: f.Code,
+			text: "This error was asked for by a fault.", suberror: f.Suberror, retryAfter: f.RetryAfter})
+	}
+}
+
+// hold waits d of the real time, or while the client waits when d is negative.
+func (s *Server) hold(r *http.Request, d time.Duration) {
+	var timer <-chan time.Time
+	if d >= 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-timer:
+	case <-r.Context().Done():
+		panic(http.ErrAbortHandler)
+	case <-s.done:
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func serverBusy(w http.ResponseWriter, f *Fault) {
+	status := f.Status
+	if status == 0 {
+		status = http.StatusServiceUnavailable
+	}
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", seconds(f.RetryAfter))
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte("<!DOCTYPE html><title>Service unavailable</title><h1>Our services aren't available right now</h1>"))
+}
+
+func truncate(w http.ResponseWriter, rec *recorder) {
+	for k, v := range rec.header {
+		w.Header()[k] = v
+	}
+	body := rec.body.Bytes()
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	rec.WriteHeader(http.StatusOK)
+	w.WriteHeader(rec.status)
+	_, _ = w.Write(body[:len(body)/2])
+	if f, ok := w.(http.Flusher); ok {
+		f.Flush()
+	}
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,334 @@
+package entratest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// flow is an interactive sign-in on its way. It travels from page to page in a
+// sealed form field, as the service's own does.
+type flow struct {
+	Request    authRequest `json:"r"`
+	Session    *session    `json:"s,omitempty"` // nil: nobody signed in yet
+	SSO        bool        `json:"o,omitempty"` // Session came without a page
+	Device     string      `json:"d,omitempty"` // proved by a device credential
+	Key        []byte      `json:"k,omitempty"` // of the PRT that signed in
+	DeviceCode string      `json:"c,omitempty"` // a device code waits for this
+	Username   string      `json:"u,omitempty"` // typed or hinted
+	Prompts    int         `json:"m,omitempty"` // for a second factor
+	Prompt     string      `json:"n,omitempty"` // id of the waiting number prompt
+	Enroll     []byte      `json:"e,omitempty"` // secret of the app being registered
+	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
+	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
+	Consented  bool        `json:"y,omitempty"`
+	KMSI       bool        `json:"q,omitempty"` // the page that asks to stay signed in was answered
+	Proved     bool        `json:"z,omitempty"` // the JSON endpoints took a second factor
+	Terms      string      `json:"t,omitempty"` // id of the terms of use being shown
+	Expires    int64       `json:"x"`
+}
+
+// flowLife is how long a sign-in page may be left open.
+const flowLife = 15 * time.Minute
+
+func (s *Server) sealFlow(fl *flow) string {
+	fl.Expires = s.Now().Add(flowLife).Unix()
+	return s.box.Seal(kindContext, fl)
+}
+
+// openFlow finds the flow of a page that was sent.
+func (s *Server) openFlow(token string) (*flow, error) {
+	var fl flow
+	if err := s.box.Open(kindContext, token, &fl); err != nil {
+		return nil, invalidRequest(90014, "The required field 'ctx' is missing from the credential. Ensure that you have all the necessary parameters for the login request.")
+	}
+	if s.Now().Unix() >= fl.Expires {
+		return nil, invalidGrant(50089, "Authentication failed due to flow token expired.")
+	}
+	return &fl, nil
+}
+
+// proceed shows the next page of a sign-in, or ends it.
+func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
+	if fl.Username == "" {
+		fl.Username = fl.Request.Hint
+	}
+	if fl.Session == nil {
+		s.showSignIn(w, r, fl, nil)
+		return
+	}
+	u, err := s.userOf(fl.Session)
+	if err != nil {
+		s.endFlow(w, r, fl, err)
+		return
+	}
+	fl.Username = u.upn
+	if fl.Session.Device == "" && fl.Device != "" {
+		fl.Session.Device = fl.Device
+	}
+	if fl.DeviceCode != "" {
+		// The device that shows the pages is not the one that gets the tokens.
+		fl.Session.Device, fl.Session.DeviceCode = "", true
+	}
+	client, err := s.clientApp(u.tenant, fl.Request.Client)
+	if err != nil {
+		s.endFlow(w, r, fl, err)
+		return
+	}
+	tg, err := s.flowTarget(fl, client, u)
+	if err != nil {
+		s.endFlow(w, r, fl, err)
+		return
+	}
+	if s.challenge(w, r, fl, u, client, tg) {
+		return
+	}
+	if !s.consentPage(w, r, fl, u, client, tg) {
+		s.finish(w, r, fl, u)
+	}
+}
+
+// challenge asks for what the request or Conditional Access wants. It reports
+// whether it answered the request.
+func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *user, client *app, tg *target) bool {
+	for _, a := range []*app{client, tg.resource} {
+		if err := s.assigned(a, u); err != nil {
+			s.endFlow(w, r, fl, err)
+			return true
+		}
+	}
+	dev, err := s.deviceOf(fl.Session)
+	if err != nil {
+		s.endFlow(w, r, fl, err)
+		return true
+	}
+	fresh := fl.Session.fresh(s.Now(), s.opts.TTL.FreshMFA)
+	if fl.Request.MFA && fl.Session.MFA == 0 || fl.Request.Fresh && !fresh {
+		return s.askSecondFactor(w, r, fl, u, nil)
+	}
+	q := accessQuestion{user: u, session: fl.Session, device: dev, resource: tg.resource,
+		low: lowPrivilege(tg), browser: client.SPA || !client.Public}
+	if done := s.enforce(w, r, fl, u, q); done {
+		return true
+	}
+	want, err := parseClaims(fl.Request.Claims)
+	if err != nil {
+		s.endFlow(w, r, fl, err)
+		return true
+	}
+	for _, c := range want.contexts {
+		q := q
+		q.resource, q.low, q.context = nil, false, contextNumber(c)
+		if done := s.enforce(w, r, fl, u, q); done {
+			return true
+		}
+	}
+	return false
+}
+
+// enforce asks Conditional Access and shows the page that it calls for.
+func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *user, q accessQuestion) bool {
+	r.entry = s.flowEntry(r, fl)
+	a := s.evaluate(r, q)
+	results := r.entry.Policies
+	r.entry = nil
+	if a.outcome == policy.Interrupt && len(a.prompt) > 0 {
+		switch c := a.prompt[0]; c.Kind {
+		case policy.MFA, policy.ReauthenticateMFA, policy.AuthenticationStrength:
+			return s.askSecondFactor(w, r, fl, u, s.strengthMethods(q, c))
+		case policy.Reauthenticate:
+			fl.Session, fl.SSO = nil, false
+			s.showSignIn(w, r, fl, nil)
+			return true
+		case policy.TermsOfUse:
+			s.showTerms(w, r, fl, c.ID)
+			return true
+		}
+	}
+	if err := s.refusal(a, q, false); err != nil {
+		s.endFlowWith(w, r, fl, err, results)
+		return true
+	}
+	return false
+}
+
+func (s *Server) flowEntry(r *request, fl *flow) *SignIn {
+	grant := "authorize"
+	if fl.DeviceCode != "" {
+		grant = "device_code_page"
+	}
+	e := &SignIn{
+		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: EndpointAuthorize, Grant: grant,
+		Interactive: !fl.SSO || fl.Prompts > 0, ClientID: fl.Request.Client,
+		Platform: platformNames[platformOf(r.UserAgent())], MFAPrompts: fl.Prompts, Username: fl.Username,
+	}
+	if fl.Session != nil {
+		if u := s.dir.userByID(fl.Session.User); u != nil {
+			e.of(u, fl.Session)
+			if client := s.dir.app(u.tenant, fl.Request.Client); client != nil {
+				if tg, err := s.flowTarget(fl, client, u); err == nil {
+					e.Resource = tg.id()
+				}
+			}
+		}
+	}
+	return e
+}
+
+// endFlow ends a sign-in with an error.
+func (s *Server) endFlow(w http.ResponseWriter, r *request, fl *flow, err error) {
+	s.endFlowWith(w, r, fl, err, nil)
+}
+
+func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err error, results []PolicyResult) {
+	r.entry = s.flowEntry(r, fl)
+	r.entry.Policies = results
+	s.record(r, err)
+	if fl.Request.Prompt == "none" {
+		s.redirectError(w, r, fl, err)
+		return
+	}
+	s.errorPage(w, r, err)
+}
+
+// finish ends a sign-in well: with a code at the redirect URI, or by approving
+// the device code.
+func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *user) {
+	if s.opts.AskToStaySignedIn && !fl.KMSI && !fl.SSO && fl.Request.Prompt != "none" && fl.DeviceCode == "" {
+		s.showKMSI(w, r, fl)
+		return
+	}
+	r.entry = s.flowEntry(r, fl)
+	if rules := s.dir.accessRules(u.tenant); rules != nil {
+		s.logPolicies(r, fl, u)
+	}
+	if fl.DeviceCode != "" {
+		if !s.flow.settle(fl.DeviceCode, loginPending, loginApproved, *fl.Session) {
+			err := invalidRequest(90120, "The device flow request was already authorized or declined.")
+			s.record(r, err)
+			s.errorPage(w, r, err)
+			return
+		}
+		s.record(r, nil)
+		s.showMessage(w, r, "You have signed in", "You may close this window and go back to your device.")
+		return
+	}
+	now := s.Now()
+	code := s.box.Seal(kindCode, codeRecord{
+		ID: hexString(s.rand.bytes(12)), Session: *fl.Session, Client: fl.Request.Client, Redirect: fl.Request.Redirect,
+		Challenge: fl.Request.Challenge, Method: fl.Request.Method, Resource: fl.Request.Resource, Scope: fl.Request.Scope,
+		Nonce: fl.Request.Nonce, Fresh: fl.Request.Fresh, Key: fl.Key, Claims: fl.Request.Claims,
+		Expires: now.Add(s.opts.TTL.Code).Unix(),
+	})
+	s.record(r, nil)
+	s.setSessionCookie(w, fl.Session, fl.KMSI)
+	out := url.Values{"code": {code}, "session_state": {fl.Session.SID}}
+	if fl.Request.IDToken {
+		out.Set("id_token", s.frontIDToken(r, fl, u))
+	}
+	if fl.Request.Info {
+		out.Set("client_info", clientInfo(u))
+	}
+	if fl.Request.Instance {
+		out.Set("cloud_instance_name", cloudName)
+		out.Set("cloud_instance_host_name", "login.microsoftonline.com")
+		out.Set("cloud_graph_host_name", "graph.windows.net")
+		out.Set("msgraph_host", "graph.microsoft.com")
+	}
+	s.redirect(w, r, fl, out)
+}
+
+// logPolicies fills the results of Conditional Access into the open entry.
+func (s *Server) logPolicies(r *request, fl *flow, u *user) {
+	client, err := s.clientApp(u.tenant, fl.Request.Client)
+	if err != nil {
+		return
+	}
+	tg, err := s.flowTarget(fl, client, u)
+	if err != nil {
+		return
+	}
+	dev, _ := s.deviceOf(fl.Session) // it was checked before
+	s.evaluate(r, accessQuestion{user: u, session: fl.Session, device: dev, resource: tg.resource,
+		low: lowPrivilege(tg), browser: client.SPA || !client.Public})
+}
+
+func (s *Server) frontIDToken(r *request, fl *flow, u *user) string {
+	client, err := s.clientApp(u.tenant, fl.Request.Client)
+	if err != nil {
+		return ""
+	}
+	dev, _ := s.deviceOf(fl.Session)
+	return s.idToken(&issuance{req: r, client: client, user: u, session: fl.Session, v2: fl.Request.V2,
+		nonce: fl.Request.Nonce, now: s.Now()}, dev)
+}
+
+// redirect sends parameters to the redirect URI in the wanted mode.
+func (s *Server) redirect(w http.ResponseWriter, r *request, fl *flow, out url.Values) {
+	if fl.Request.State != "" {
+		out.Set("state", fl.Request.State)
+	}
+	noStore(w)
+	to := fl.Request.Redirect
+	switch fl.Request.Mode {
+	case "form_post":
+		s.showFormPost(w, r, to, out)
+		return
+	case "fragment":
+		to += "#" + out.Encode()
+	default:
+		sep := "?"
+		if strings.Contains(to, "?") {
+			sep = "&"
+		}
+		to += sep + out.Encode()
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusFound)
+}
+
+func (s *Server) redirectError(w http.ResponseWriter, r *request, fl *flow, err error) {
+	e := asSTSError(err)
+	s.mistake(r, "AADSTS%d %s: %s", e.code, e.oauth, strings.TrimSpace(e.text+" "+e.why))
+	body := s.errorBody(e, correlationID(r.Request))
+	out := url.Values{"error": {e.oauth}, "error_description": {body.Description}, "error_uri": {body.URI}}
+	if e.suberror != "" {
+		out.Set("error_subcode", e.suberror)
+	}
+	if e.claims != "" {
+		out.Set("claims", e.claims)
+	}
+	s.redirect(w, r, fl, out)
+}
+
+// strengthMethods returns what the accepted combinations of a strength may be
+// made of; nil: any second factor will do.
+func (s *Server) strengthMethods(q accessQuestion, c policy.Control) []string {
+	if c.Kind != policy.AuthenticationStrength {
+		return nil
+	}
+	rules := s.dir.accessRules(q.user.tenant)
+	for _, st := range rules.bundle.Strengths {
+		if strings.EqualFold(st.ID, c.ID) && st.AllowedCombinations != nil {
+			return st.AllowedCombinations
+		}
+	}
+	switch strings.ToLower(c.ID) {
+	case "00000000-0000-0000-0000-000000000003": // passwordless
+		return []string{"windowsHelloForBusiness", "fido2", "x509CertificateMultiFactor", "deviceBasedPush"}
+	case "00000000-0000-0000-0000-000000000004": // phishing-resistant
+		return []string{"windowsHelloForBusiness", "fido2", "x509CertificateMultiFactor"}
+	}
+	return nil
+}
+
+// allows reports whether one of the combinations holds the method.
+func allows(combinations []string, method string) bool {
+	return combinations == nil || slices.ContainsFunc(combinations, func(c string) bool {
+		return slices.Contains(strings.Split(strings.ReplaceAll(c, " ", ""), ","), method)
+	})
+}

@@ -1,0 +1,95 @@
+// Package pages renders the sign-in pages of the emulator: plain HTML that
+// works without script and at the width of a phone, with nothing loaded from
+// elsewhere, and the $Config object that programs read from the real pages.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"html/template"
+	"net/http"
+)
+
+//go:embed *.html style.css
+var files embed.FS
+
+var (
+	templates = template.Must(template.New("").ParseFS(files, "*.html"))
+	style     = mustRead("style.css")
+)
+
+func mustRead(name string) template.CSS {
+	data, err := files.ReadFile(name)
+	if err != nil {
+		panic("pages: " + err.Error())
+	}
+	return template.CSS(data)
+}
+
+// Page is one page. Unused fields are empty.
+type Page struct {
+	Name   string // of the template, without .html
+	Title  string
+	Tenant string // display name
+
+	Error string // shown as an alert
+	Code  int    // AADSTS code of Error; zero: none
+	// Text is a paragraph.
+	Text string
+
+	Action string // of the main form
+	// To is the action of a form that leaves the service: a registered redirect
+	// URI, whose scheme may be the app's own.
+	To       template.URL
+	Username string
+	Hidden   []Field // hidden fields of every form
+	Methods  []Method
+	Number   int    // to type into the authenticator app
+	Secret   string // base32, to type into an authenticator app
+	Passkey  bool   // the browser may use a passkey
+	HasPass  bool   // a temporary access pass may be used
+	Scopes   []string
+	App      string
+
+	Config  map[string]any // $Config
+	FormAct string         // origin or scheme that forms may lead to beside this one
+	Nonce   string         // of the content security policy
+
+	Style template.CSS // set by Write
+	JSON  template.JS  // set by Write
+}
+
+// Field is a hidden form field.
+type Field struct{ Name, Value string }
+
+// Method is a second factor to choose.
+type Method struct{ ID, Label string }
+
+// Write renders the page.
+func (p Page) Write(w http.ResponseWriter, status int) {
+	p.Style = style
+	config, err := json.Marshal(p.Config) // escapes < and >, so that it cannot end the script
+	if err != nil {
+		panic("pages: " + err.Error()) // a plain map
+	}
+	p.JSON = template.JS("//<![CDATA[\n$Config=" + string(config) + ";\n//]]>")
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, p.Name+".html", p); err != nil {
+		panic("pages: " + err.Error()) // a template of this package
+	}
+	formAction := "'self'"
+	if p.FormAct != "" {
+		formAction += " " + p.FormAct
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action "+formAction+
+		"; style-src 'nonce-"+p.Nonce+"'; script-src 'nonce-"+p.Nonce+"'; connect-src 'self'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store, no-cache")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}

@@ -1,0 +1,59 @@
+// Package testkeys holds the RSA keys with which the emulator signs tokens and
+// device certificates. They are public, as everything in this file is: only
+// the emulator and its tests trust them. Fixed keys make starting a server
+// fast and its answers repeatable.
+package testkeys
+
+import (
+	"crypto/rsa"
+	"fmt"
+	"math/big"
+)
+
+// TokenSigning returns the key; each call returns a new copy.
+func TokenSigning() *rsa.PrivateKey { return key(tokenSigningP, tokenSigningQ) }
+
+// DeviceAuthority returns the key; each call returns a new copy.
+func DeviceAuthority() *rsa.PrivateKey { return key(deviceAuthorityP, deviceAuthorityQ) }
+
+func key(p, q string) *rsa.PrivateKey {
+	primes := [2]*big.Int{}
+	for i, text := range []string{p, q} {
+		n, ok := new(big.Int).SetString(text, 16)
+		if !ok {
+			panic(fmt.Sprintf("testkeys: prime %d is not a number", i))
+		}
+		primes[i] = n
+	}
+	one := big.NewInt(1)
+	phi := new(big.Int).Mul(new(big.Int).Sub(primes[0], one), new(big.Int).Sub(primes[1], one))
+	k := &rsa.PrivateKey{
+		PublicKey: rsa.PublicKey{N: new(big.Int).Mul(primes[0], primes[1]), E: 65537},
+		D:         new(big.Int).ModInverse(big.NewInt(65537), phi),
+		Primes:    primes[:],
+	}
+	k.Precompute()
+	if err := k.Validate(); err != nil {
+		panic("testkeys: " + err.Error())
+	}
+	return k
+}
+
+const (
+	tokenSigningP = "ff36a7b561109c1db2141474815c33eca6bb8c3ce1a663d6f9e337f3c60b0773" +
+		"a498b80bf56bbd2a395f5e6e6d787897afabbf040aad73fbea7de1f6c0e62fc9" +
+		"c7f5a93f26335c8a06d3244321d206fb91d6b1b9bef3e52213424ce05c50c0f7" +
+		"5a40195cd64573b4c9cd4754d395daef0041c03540590e789022af79ad4f704b"
+	tokenSigningQ = "ee8725492e3b2cf2e76a63b4088a8f8050cfc92b6c9b15051dfc0a7c5f31522d" +
+		"19befe2322c7af3d4bc547e1fc0ee6acdc8570de6fb910c2b19ea9e5ec22b607" +
+		"cf0d1661aa2f6affc4397b27f0a623fd8fc36e551643eca043c3f25376e23a4d" +
+		"95e7f132cb72e7379019363c40c1ff09346284f593a405d3c7ed41eda47a3d0f"
+	deviceAuthorityP = "f74309e1f1dc9bd162415ef624bdb4a3c52cdcbbdd1a87d91de402c7ebd5ef43" +
+		"768ae6c91eef6a1ce245f53e20e17cbd37fda453820df941ec6dbe4f6c3dc153" +
+		"23e97ccf2d56af286a9c75dfd23b3f7ac3b2a1d07a59cd8df2fcd9b4678634d1" +
+		"cab2085eb84ce02bf7d50fa9f5edb9ac6ecf76dd75fe221b084dc24691a60409"
+	deviceAuthorityQ = "b83f6aee7431f521f991e80aaed7ca6f0cd14f658541beeb90c40b325856ec08" +
+		"eb43e440a38e6507ef6ab085eebc18355e2ba09685c9a99476b94f596900be1e" +
+		"1118e8cf7332eaebc75716a9262865eab94f961c0069d63e84f3f969733f4326" +
+		"a42efa5c6e08b8312d6aa9ed48e1f4f93fd85e5923718f82a1f33b66362ddbe9"
+)

@@ -1,0 +1,336 @@
+package entratest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// refreshRecord is what a refresh token holds.
+type refreshRecord struct {
+	Session session `json:"s"`
+	Client  string  `json:"c"`
+	Family  bool    `json:"f,omitempty"`
+	Issued  int64   `json:"i"`
+	Expires int64   `json:"e"`
+	SPA     bool    `json:"w,omitempty"` // fixed life of 24 hours
+	Key     []byte  `json:"k,omitempty"` // session key of the PRT it was minted from
+	KDF     int     `json:"v,omitempty"`
+}
+
+// issuance is a request for tokens that passed authentication.
+type issuance struct {
+	req     *request
+	client  *app
+	user    *user
+	session *session
+	target  *target
+	want    claimsRequest
+	v2      bool
+	nonce   string    // for the id_token
+	cnf     string    // kid of the key of a PoP token; "" for a bearer token
+	prt     bool      // the session came with a PRT
+	refresh bool      // a refresh token is wanted
+	fresh   bool      // the value ngcmfa was asked for
+	spaEnd  int64     // end of the refresh token of a single-page app; zero: a new one
+	idNone  bool      // the id_token is unsigned
+	sid     bool      // the id_token names the user's SID (scope ugs)
+	info    bool      // client_info
+	key     []byte    // session key that the refresh token is bound to; nil: none
+	kdf     int       // derivation version of key
+	now     time.Time // set by issue
+}
+
+// issue asks Conditional Access and makes the reply of a token request.
+func (s *Server) issue(in issuance) (map[string]any, error) {
+	in.now = s.Now()
+	if e := in.req.entry; e != nil {
+		e.Resource, e.AMR = in.target.id(), in.session.amr(false)
+	}
+	if err := consent(in.client, in.target); err != nil {
+		return nil, err
+	}
+	for _, a := range []*app{in.client, in.target.resource} {
+		if err := s.assigned(a, in.user); err != nil {
+			return nil, err
+		}
+	}
+	dev, err := s.deviceOf(in.session)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkAccess(&in, dev); err != nil {
+		return nil, err
+	}
+	return s.reply(&in, dev), nil
+}
+
+// checkAccess asks Conditional Access about the resource, then about each
+// authentication context of the claims request.
+func (s *Server) checkAccess(in *issuance, dev *device) error {
+	q := accessQuestion{
+		user: in.user, session: in.session, device: dev, resource: in.target.resource,
+		low: lowPrivilege(in.target), browser: in.client.SPA || !in.client.Public,
+	}
+	if err := s.refusal(s.evaluate(in.req, q), q, in.prt); err != nil {
+		return err
+	}
+	for _, c := range in.want.contexts {
+		q := q
+		q.resource, q.low, q.context = nil, false, contextNumber(c)
+		entry := in.req.entry
+		in.req.entry = nil // the log shows the policies of the resource
+		a := s.evaluate(in.req, q)
+		in.req.entry = entry
+		if err := s.refusal(a, q, in.prt); err != nil {
+			return err
+		}
+	}
+	if in.want.wantsMFA() && in.session.MFA == 0 || in.want.wantsFresh() && !in.session.fresh(in.now, s.opts.TTL.FreshMFA) {
+		return fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.").
+			sub("basic_action").because("the claims request asks for amr %v", in.want.methods)
+	}
+	if in.want.deviceID && dev == nil {
+		return fail("interaction_required", 50097, "Device authentication is required.").sub("additional_action")
+	}
+	return nil
+}
+
+// lowPrivilege reports whether a target is nothing but signing in.
+func lowPrivilege(t *target) bool {
+	if t.resource == nil {
+		return true
+	}
+	if t.resource.id != wire.ResourceGraphApp && t.resource.id != wire.ResourceAADGraph || t.isDefault {
+		return false
+	}
+	return !slices.ContainsFunc(t.scopes, func(sc string) bool { return sc != "User.Read" })
+}
+
+func (s *Server) reply(in *issuance, dev *device) map[string]any {
+	out := map[string]any{"token_type": "Bearer"}
+	life := s.opts.TTL.AccessToken
+	if in.want.cae {
+		life = max(life, 24*time.Hour)
+	}
+	expires := in.now.Add(life)
+	if in.target.resource != nil {
+		out["access_token"] = s.accessToken(in, dev, expires)
+		out["scope"] = in.target.scopeString(in.v2)
+		if in.cnf != "" {
+			out["token_type"] = "pop"
+		}
+	}
+	if in.v2 {
+		out["expires_in"], out["ext_expires_in"] = int64(life/time.Second), int64(life/time.Second)
+	} else {
+		out["expires_in"], out["ext_expires_in"] = seconds(life), seconds(life)
+		out["expires_on"], out["not_before"] = strconv.FormatInt(expires.Unix(), 10), strconv.FormatInt(in.now.Unix(), 10)
+		if in.target.resource != nil {
+			out["resource"] = in.target.audience
+		}
+	}
+	if in.refresh {
+		rt, left := s.refreshToken(in)
+		out["refresh_token"] = rt
+		if in.client.SPA || !in.v2 {
+			out["refresh_token_expires_in"] = left
+		}
+		if in.client.FOCI {
+			out["foci"] = "1"
+		}
+	}
+	if in.target.openid() || !in.v2 {
+		out["id_token"] = s.idToken(in, dev)
+	}
+	if in.info {
+		out["client_info"] = clientInfo(in.user)
+	}
+	return out
+}
+
+func clientInfo(u *user) string {
+	data, _ := json.Marshal(map[string]string{"uid": u.id, "utid": u.tenant.id})
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func (s *Server) refreshToken(in *issuance) (token string, left int64) {
+	life := s.opts.TTL.RefreshToken
+	end := in.now.Add(life).Unix()
+	if in.client.SPA {
+		if end = in.now.Add(24 * time.Hour).Unix(); in.spaEnd != 0 {
+			end = in.spaEnd
+		}
+	}
+	if in.session.Ends != 0 {
+		end = min(end, in.session.Ends)
+	}
+	return s.box.Seal(kindRefresh, refreshRecord{
+		Session: *in.session, Client: in.client.id, Family: in.client.FOCI,
+		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf,
+	}), end - in.now.Unix()
+}
+
+// amrOf decides whether a token shows how the user signed in: v1 tokens do, v2
+// tokens only when the app asked for it as an optional claim.
+func (in *issuance) amrOf(version int, a *app) []string {
+	if version == 2 && !slices.Contains(a.OptionalClaims, "amr") {
+		return nil
+	}
+	return in.session.amr(in.fresh)
+}
+
+func (s *Server) accessToken(in *issuance, dev *device, expires time.Time) string {
+	u, res := in.user, in.target.resource
+	c := map[string]any{
+		"iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": expires.Unix(),
+		"oid": u.id, "tid": u.tenant.id, "sub": pairwise(u.id, res.id), "name": u.name,
+		"scp": strings.Join(in.target.scopes, " "), "sid": in.session.SID,
+		"uti": base64.RawURLEncoding.EncodeToString(s.rand.bytes(16)),
+		"rh":  "1." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(12)) + ".",
+		"aio": base64.StdEncoding.EncodeToString(s.rand.bytes(24)),
+	}
+	if res.TokenVersion == 2 {
+		c["aud"], c["iss"], c["ver"] = res.id, issuerV2(u.tenant.id), "2.0"
+		c["azp"], c["azpacr"] = in.client.id, appidacr(in.client)
+		c["preferred_username"] = u.upn
+	} else {
+		s.v1Claims(c, in, dev)
+		c["aud"], c["appid"], c["appidacr"] = in.target.audience, in.client.id, appidacr(in.client)
+		c["acr"] = "1"
+	}
+	if amr := in.amrOf(res.TokenVersion, res); amr != nil {
+		c["amr"] = amr
+	}
+	s.optionalClaims(c, in, res)
+	if len(u.roles) > 0 {
+		c["wids"] = u.roles
+	}
+	if in.want.cae {
+		c["xms_cc"] = []string{"CP1"}
+	}
+	if len(in.want.contexts) > 0 {
+		c["acrs"] = in.want.contexts
+	}
+	if in.cnf != "" {
+		c["cnf"] = map[string]string{"kid": in.cnf}
+	}
+	return s.keys.sign(c)
+}
+
+func appidacr(a *app) string {
+	if a.Public {
+		return "0"
+	}
+	return "1"
+}
+
+// v1Claims adds what tokens of version 1.0 say of the user and the device.
+func (s *Server) v1Claims(c map[string]any, in *issuance, dev *device) {
+	u := in.user
+	given, familyName, _ := strings.Cut(u.name, " ")
+	c["iss"], c["ver"] = issuerV1(u.tenant.id), "1.0"
+	c["upn"], c["unique_name"], c["given_name"], c["family_name"] = u.upn, u.upn, given, familyName
+	c["puid"] = puid(u.id)
+	c["tenant_region_scope"] = u.tenant.region
+	if ip, _ := s.clientAddress(in.req.Request); ip.IsValid() {
+		c["ipaddr"] = ip.String()
+	}
+	if u.sid != "" {
+		c["onprem_sid"] = u.sid
+	}
+	if dev == nil {
+		return
+	}
+	c["deviceid"] = dev.id
+	var state []string
+	if dev.managed {
+		state = append(state, "dvc_mngd")
+	}
+	if dev.compliant {
+		state = append(state, "dvc_cmp")
+	}
+	if dev.joinType == wire.JoinTypeHybrid {
+		state = append(state, "dvc_dmjd")
+	}
+	if state != nil {
+		c["signin_state"] = state
+	}
+}
+
+func puid(oid string) string {
+	sum := sha256.Sum256([]byte("puid" + oid))
+	return "10032" + strings.ToUpper(hexString(sum[:6])[:11])
+}
+
+func (s *Server) optionalClaims(c map[string]any, in *issuance, a *app) {
+	for _, name := range a.OptionalClaims {
+		switch name {
+		case "auth_time":
+			c["auth_time"] = in.session.Auth
+		case "acct":
+			c["acct"] = boolInt(in.user.guest)
+		case "ipaddr":
+			if ip, _ := s.clientAddress(in.req.Request); ip.IsValid() {
+				c["ipaddr"] = ip.String()
+			}
+		case "deviceid":
+			if in.session.Device != "" {
+				c["deviceid"] = in.session.Device
+			}
+		case "upn":
+			c["upn"] = in.user.upn
+		case "groups":
+			c["groups"] = s.dir.groupsOf(in.user)
+		}
+	}
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// idTokenLife is how long an id_token is valid.
+const idTokenLife = 65 * time.Minute
+
+func (s *Server) idToken(in *issuance, dev *device) string {
+	u := in.user
+	c := map[string]any{
+		"aud": in.client.id, "iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": in.now.Add(idTokenLife).Unix(),
+		"oid": u.id, "tid": u.tenant.id, "sub": pairwise(u.id, in.client.id), "name": u.name, "sid": in.session.SID,
+		"rh": "1." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(12)) + ".",
+	}
+	version := 1
+	if in.v2 {
+		version = 2
+		c["iss"], c["ver"], c["preferred_username"] = issuerV2(u.tenant.id), "2.0", u.upn
+		c["uti"] = base64.RawURLEncoding.EncodeToString(s.rand.bytes(16))
+	} else {
+		s.v1Claims(c, in, dev)
+		c["pwd_url"] = "https://portal.microsoftonline.com/ChangePassword.aspx"
+		c["tenant_display_name"] = u.tenant.name
+	}
+	if amr := in.amrOf(version, in.client); amr != nil {
+		c["amr"] = amr
+	}
+	s.optionalClaims(c, in, in.client)
+	if in.nonce != "" {
+		c["nonce"] = in.nonce
+	}
+	if in.sid {
+		c["primary_sid"] = sidOf(u.id)
+	}
+	if in.idNone {
+		return unsigned(c)
+	}
+	return s.keys.sign(c)
+}

@@ -1,0 +1,115 @@
+package entratest
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"math/big"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
+)
+
+// serverKeys are the keys with which the service signs.
+type serverKeys struct {
+	token     *rsa.PrivateKey
+	tokenCert []byte // DER, self-signed
+	kid       string // also x5t: base64url of the SHA-1 of tokenCert
+	device    *deviceAuthority
+}
+
+func newServerKeys() serverKeys {
+	k := serverKeys{token: testkeys.TokenSigning()}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "accounts.accesscontrol.windows.net"},
+		NotBefore:    time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter:     time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, k.token.Public(), k.token)
+	if err != nil {
+		panic("entratest: " + err.Error()) // a fixed template and key
+	}
+	sum := sha1.Sum(der) // x5t is SHA-1 by definition (RFC 7515, 4.1.7)
+	k.tokenCert, k.kid = der, base64.RawURLEncoding.EncodeToString(sum[:])
+	k.device = newDeviceAuthority()
+	return k
+}
+
+// sign returns an RS256 JWT of the claims.
+func (k *serverKeys) sign(claims map[string]any) string {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		panic("entratest: " + err.Error()) // claims are plain values
+	}
+	h := jws.NewHeaders()
+	for name, v := range map[string]any{jws.TypeKey: "JWT", jws.KeyIDKey: k.kid, jws.X509CertThumbprintKey: k.kid} {
+		if err := h.Set(name, v); err != nil {
+			panic("entratest: " + err.Error())
+		}
+	}
+	out, err := jws.Sign(payload, jws.WithKey(jwa.RS256, k.token, jws.WithProtectedHeaders(h)))
+	if err != nil {
+		panic("entratest: " + err.Error()) // the key is an RSA key
+	}
+	return string(out)
+}
+
+// unsigned returns the JWT with alg none that PRT replies carry as id_token.
+func unsigned(claims map[string]any) string {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		panic("entratest: " + err.Error())
+	}
+	b64 := base64.RawURLEncoding
+	return b64.EncodeToString([]byte(`{"typ":"JWT","alg":"none"}`)) + "." + b64.EncodeToString(payload) + "."
+}
+
+// jwk is an entry of the key set.
+type jwk struct {
+	KTY    string   `json:"kty"`
+	Use    string   `json:"use"`
+	Alg    string   `json:"alg"`
+	Kid    string   `json:"kid"`
+	X5T    string   `json:"x5t"`
+	N      string   `json:"n"`
+	E      string   `json:"e"`
+	X5C    []string `json:"x5c"`
+	Issuer string   `json:"issuer"`
+}
+
+func (k *serverKeys) jwks(issuer string) map[string][]jwk {
+	return map[string][]jwk{"keys": {{
+		KTY: "RSA", Use: "sig", Alg: "RS256", Kid: k.kid, X5T: k.kid,
+		N:      base64.RawURLEncoding.EncodeToString(k.token.N.Bytes()),
+		E:      base64.RawURLEncoding.EncodeToString(big.NewInt(int64(k.token.E)).Bytes()),
+		X5C:    []string{base64.StdEncoding.EncodeToString(k.tokenCert)},
+		Issuer: issuer,
+	}}}
+}
+
+// verifyOwn checks a JWT that this server signed and decodes its claims.
+func (k *serverKeys) verifyOwn(token string, claims any) error {
+	payload, err := jws.Verify([]byte(token), jws.WithKey(jwa.RS256, k.token.Public()))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(payload, claims)
+}
+
+// pairwise is the sub of a user for a client.
+func pairwise(user, client string) string {
+	sum := sha256.Sum256([]byte(user + "\x00" + client))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func issuerV1(tid string) string { return "https://sts.windows.net/" + tid + "/" }
+func issuerV2(tid string) string { return "https://login.microsoftonline.com/" + tid + "/v2.0" }

@@ -1,0 +1,47 @@
+package entratest
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// logout ends the browser session. Refresh tokens and PRTs live on, as with
+// the real service.
+func (s *Server) logout(w http.ResponseWriter, r *request) {
+	for _, name := range []string{sessionCookieName, "ESTSAUTHPERSISTENT"} {
+		http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode})
+	}
+	to := r.URL.Query().Get("post_logout_redirect_uri")
+	if to == "" {
+		s.showMessage(w, r, "You signed out of your account", "It's a good idea to close all browser windows.")
+		return
+	}
+	if !s.registeredRedirect(r, to) {
+		s.errorPage(w, r, invalidRequest(50011, "The post_logout_redirect_uri '%s' is registered by no application.", clip(to)))
+		return
+	}
+	if state := r.URL.Query().Get("state"); state != "" {
+		u, err := url.Parse(to)
+		if err == nil {
+			q := u.Query()
+			q.Set("state", state)
+			u.RawQuery = q.Encode()
+			to = u.String()
+		}
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusFound)
+}
+
+// registeredRedirect reports whether some client of the tenant redirects to uri.
+func (s *Server) registeredRedirect(r *request, uri string) bool {
+	t := s.tenantOrHome(r, "")
+	s.dir.mu.RLock()
+	defer s.dir.mu.RUnlock()
+	for _, a := range t.apps {
+		if a.redirect(uri) == nil {
+			return true
+		}
+	}
+	return false
+}

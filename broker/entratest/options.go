@@ -1,0 +1,229 @@
+package entratest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// Options describe the tenant, or tenants, that a [Server] serves. The zero
+// value is a usable empty tenant, contoso.example; every field says what its
+// zero value means.
+type Options struct {
+	Domain      string // verified domain of the tenant; "": contoso.example
+	TenantID    string // "": derived from Seed
+	DisplayName string // "": Contoso
+
+	Users  []User
+	Groups []Group
+	Apps   []App // beside the first-party clients and resources, which are always there
+
+	// Policies is a Conditional Access export as Microsoft Graph gives it: a
+	// policy, a collection ({"value": […]}) or an array of them, with named
+	// locations and authentication strengths if the policies name any. Nil: no
+	// policies.
+	Policies json.RawMessage
+
+	// Federated lists domains of the tenant whose users sign in at a
+	// federation server (WS-Trust), which the emulator plays too.
+	Federated []string
+
+	// OtherTenants are served beside the first one.
+	OtherTenants []Tenant
+
+	Clock *Clock                           // nil: the real time
+	Seed  uint64                           // of identifiers, nonces and tokens; equal seeds and calls give equal answers
+	Logf  func(format string, args ...any) // gets client mistakes and events; nil: discarded
+	TTL   TTL
+
+	// ReplicationLag is how long after a join the token service refuses the
+	// new device with AADSTS50155, as the real one does. Zero: one minute;
+	// negative: no lag.
+	ReplicationLag time.Duration
+	// ReplicationTries ends the lag early after so many refused requests of
+	// the device, for clients whose clock stands still while they back off.
+	// Zero: two; negative: only the clock ends the lag.
+	ReplicationTries int
+
+	// RequireMFAToJoin is the device setting "Require multifactor
+	// authentication to register or join devices".
+	RequireMFAToJoin bool
+	// DeviceQuota is how many devices a user may own; zero: 50.
+	DeviceQuota int
+	// InheritDeviceMFA lets the MFA done while a device was registered seep
+	// into the first PRT of its owner, as Entra did until August 2021.
+	InheritDeviceMFA bool
+	// RefuseTOTPReuse refuses the second use of a one-time code (RFC 6238,
+	// 5.2). The default allows it, since a virtual clock stands still.
+	RefuseTOTPReuse bool
+	// AskToStaySignedIn shows the page of that name (KMSI) after a sign-in.
+	AskToStaySignedIn bool
+	// GCMReplies encrypts replies with AES-256-GCM. The default is what the
+	// v1 endpoint of Entra does: AES-256-CBC that calls itself A256GCM.
+	GCMReplies bool
+	// PlainReplies answers requests that a session key signed with plain JSON
+	// instead of a JWE, which clients have to accept.
+	PlainReplies bool
+	// RollSessionKey sends a new session key with every renewal of a PRT.
+	// Zero: only when the key is older than 30 days.
+	RollSessionKey bool
+
+	// ClientAddress is where a request comes from as Conditional Access sees
+	// it: the public address and its country (ISO 3166-1 alpha-2, "" unknown).
+	// Nil: the address of the connection, in no known country.
+	ClientAddress func(*http.Request) (netip.Addr, string)
+
+	// SignInLog is how many sign-ins are kept; zero: 10,000.
+	SignInLog int
+	// Faults are installed from the start; see [Server.AddFault].
+	Faults []Fault
+}
+
+// Tenant describes one more tenant. Its fields mean what those of the same
+// name of [Options] mean.
+type Tenant struct {
+	Domain      string // required
+	TenantID    string
+	DisplayName string
+	Users       []User
+	Groups      []Group
+	Apps        []App
+	Policies    json.RawMessage
+	Federated   []string
+}
+
+// User is a user of a tenant.
+type User struct {
+	Username string // the UPN; without a domain, that of the tenant is added
+	ID       string // object id; "": derived from Seed
+	Name     string // display name; "": made of Username
+	Password string // "": the user has none and can only sign in with a key or a pass
+
+	TOTPSecret string // base32, as authenticator apps show it; "": no authenticator app with codes
+	// NumberMatch registers an authenticator app that asks for the number the
+	// page shows. The test answers with [Server.AnswerNumberMatch], or
+	// [Person] does when it is linked to the server.
+	NumberMatch bool
+	Passkeys    []Passkey // FIDO2 credentials already registered
+
+	Roles    []string // template ids of directory roles
+	Guest    bool     // userType Guest
+	Disabled bool
+	SID      string // on-premises SID; "": a cloud-only user
+}
+
+// Group is a security group. Groups nest.
+type Group struct {
+	ID      string   // "": derived from Seed
+	Name    string   // required
+	Members []string // user names, and names or ids of groups
+}
+
+// App is an application: a client, a resource, or both.
+type App struct {
+	ClientID string // "": derived from Seed
+	Name     string // "": the client id
+
+	// Redirects are matched exactly; anything else is AADSTS50011.
+	Redirects []string
+	// Public marks an app registered as "mobile and desktop". An app that is
+	// not needs a secret or certificate: AADSTS7000218 without one.
+	Public bool
+	Secret string // of a confidential client
+	// SPA marks single-page redirects: refresh tokens live 24 hours.
+	SPA bool
+
+	// URIs identify the app as a resource, such as api://payroll. The client
+	// id and api://<client id> always do.
+	URIs []string
+	// Exposes are the delegated scopes of the resource; nil: user_impersonation.
+	Exposes []string
+	// TokenVersion of access tokens for the resource: 1 or 2; zero: 1.
+	TokenVersion int
+	// OptionalClaims of v2 tokens, such as amr, auth_time, acct, ipaddr.
+	OptionalClaims []string
+
+	// Preauthorised are the scopes, by resource URI or id, that the client
+	// has without asking; "*" stands for all. Others need consent
+	// (AADSTS65001), or are refused outright when FirstParty (AADSTS65002).
+	Preauthorised map[string][]string
+	// AdminConsent grants the client every scope of every resource.
+	AdminConsent bool
+	FirstParty   bool
+	// FOCI makes the client a member of the family whose refresh tokens work
+	// for each other.
+	FOCI bool
+
+	AssignTo []string // users and groups that may use the app; nil: everyone (else AADSTS50105)
+	Disabled bool     // AADSTS7000112
+}
+
+// TTL holds lifetimes. Zero fields mean the values that Entra uses.
+type TTL struct {
+	Nonce        time.Duration // 5 minutes
+	Code         time.Duration // authorization code: 10 minutes
+	DeviceCode   time.Duration // 15 minutes
+	AccessToken  time.Duration // 70 minutes; 24 hours for clients that announce cp1
+	RefreshToken time.Duration // unused: 90 days
+	PRT          time.Duration // unused: 14 days
+	PRTMax       time.Duration // in use, from the sign-in that it was born of: 90 days
+	SessionKey   time.Duration // age at which a renewal brings a new one: 30 days
+	FreshMFA     time.Duration // how long MFA counts as ngcmfa: 10 minutes
+	TAP          time.Duration // temporary access pass: 1 hour
+}
+
+func (t TTL) withDefaults() TTL {
+	or := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	or(&t.Nonce, 5*time.Minute)
+	or(&t.Code, 10*time.Minute)
+	or(&t.DeviceCode, 15*time.Minute)
+	or(&t.AccessToken, 70*time.Minute)
+	or(&t.RefreshToken, 90*24*time.Hour)
+	or(&t.PRT, 14*24*time.Hour)
+	or(&t.PRTMax, 90*24*time.Hour)
+	or(&t.SessionKey, 30*24*time.Hour)
+	or(&t.FreshMFA, 10*time.Minute)
+	or(&t.TAP, time.Hour)
+	return t
+}
+
+func (o Options) withDefaults() Options {
+	if o.Domain == "" {
+		o.Domain = "contoso.example"
+	}
+	if o.DisplayName == "" {
+		o.DisplayName = "Contoso"
+	}
+	switch {
+	case o.ReplicationLag == 0:
+		o.ReplicationLag = time.Minute
+	case o.ReplicationLag < 0:
+		o.ReplicationLag = 0
+	}
+	if o.ReplicationTries == 0 {
+		o.ReplicationTries = 2
+	}
+	if o.DeviceQuota == 0 {
+		o.DeviceQuota = 50
+	}
+	if o.SignInLog == 0 {
+		o.SignInLog = 10_000
+	}
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	o.TTL = o.TTL.withDefaults()
+	return o
+}
+
+// loginHosts are the names of the sign-in service.
+var loginHosts = []string{
+	wire.LoginHost, "login.windows.net", "login.microsoft.com", wire.STSHost,
+}

@@ -1,0 +1,44 @@
+package entratest
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Person is a headless human: it fills in the sign-in pages over HTTP as
+// somebody with a browser would, reading the forms that the pages contain.
+type Person struct {
+	Username   string
+	Password   string // "": the person has none
+	TOTPSecret string // base32; "": the person has no authenticator app with codes
+	AccessPass string // temporary access pass, preferred when set
+
+	// Passkey signs in by WebAuthn, preferred when set.
+	Passkey *Passkey
+	// Approve answers a number-match prompt that shows number, as somebody
+	// would in the authenticator app; nil: there is no app.
+	Approve func(ctx context.Context, number int) error
+	// OnEnroll lets the person register an authenticator app when a page
+	// demands it, and receives the base32 secret; nil: the person does not.
+	OnEnroll func(secret string)
+	// Deny declines consent when asked; the default accepts.
+	Deny bool
+
+	// Now is the time of the person's authenticator app. Nil: the Date header
+	// of the page, which is the server's clock.
+	Now func() time.Time
+}
+
+// Authorize opens an authorization URL with client, goes through the pages and
+// returns the URL, beginning with redirectPrefix, to which the sign-in was
+// redirected. It does not follow that redirect. A page that the person cannot
+// answer, or that says that the sign-in failed, is a [*PageError].
+func (p Person) Authorize(ctx context.Context, client *http.Client, url, redirectPrefix string) (string, error) {
+	return p.authorize(ctx, client, url, redirectPrefix)
+}
+
+// ApproveDeviceCode enters userCode on the device login page and signs in.
+func (p Person) ApproveDeviceCode(ctx context.Context, client *http.Client, userCode string) error {
+	return p.approveDeviceCode(ctx, client, userCode)
+}

@@ -1,0 +1,277 @@
+package entratest
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// prtRecord is what a PRT holds: the session, and the session key that every
+// use of it must be signed with.
+type prtRecord struct {
+	Session   session `json:"s"`
+	Key       []byte  `json:"k"`
+	KeyIssued int64   `json:"j"`
+	KDF       int     `json:"v"` // derivation version the client declared
+	Issued    int64   `json:"i"`
+	Expires   int64   `json:"e"`
+	Born      int64   `json:"b"` // of the credential that it was born of
+	Client    string  `json:"c"`
+}
+
+// helloSkew is how far the clocks of client and service may be apart, for the
+// times in an assertion.
+const helloSkew = 5 * time.Minute
+
+// signedGrant is the JWT bearer grant of MS-OAPXBC: the real request is a JWT
+// in the parameter request, signed by the device key or by a session key.
+func (s *Server) signedGrant(r *request) (any, error) {
+	s.begin(r, "prt")
+	text := r.form.Get("request")
+	if text == "" {
+		if r.form.Get("assertion") != "" {
+			return nil, invalidRequest(240002, "Input id_token cannot be used as 'urn:ietf:params:oauth:grant-type:jwt-bearer' grant.")
+		}
+		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'request'.")
+	}
+	j, err := verify.ParseJWS(text)
+	if err != nil {
+		return nil, badJWT(err)
+	}
+	c, err := j.Claims()
+	if err != nil {
+		return nil, badJWT(err)
+	}
+	r.entry.ClientID = strings.ToLower(c.ClientID)
+	switch j.Header.Alg {
+	case "RS256":
+		return s.deviceSigned(r, j, c)
+	case "HS256":
+		return s.sessionSigned(r, j, c)
+	}
+	return nil, invalidRequest(50120, "Unknown credential type or invalid JWT header.").because("header alg is %q", clip(j.Header.Alg))
+}
+
+func badJWT(err error) *stsError {
+	return invalidGrant(50027, "JWT token is invalid or malformed.").because("%v", err)
+}
+
+// deviceSigned handles a request signed with the key of a device certificate.
+func (s *Server) deviceSigned(r *request, j *verify.JWS, c *verify.Claims) (any, error) {
+	cert, err := j.Certificate()
+	if err != nil {
+		return nil, badJWT(err)
+	}
+	if err := s.checkNonce(c.Nonce); err != nil {
+		return nil, err
+	}
+	dev, derr := s.deviceOfCertificate(cert)
+	if derr != nil {
+		return nil, derr
+	}
+	r.entry.DeviceID = dev.id
+	if err := j.VerifyRSA(dev.pub); err != nil {
+		if errors.Is(err, verify.ErrSignature) {
+			return nil, invalidGrant(50006, "Invalid signature.").because("the request is not signed with the key of the device certificate")
+		}
+		return nil, badJWT(err)
+	}
+	switch c.GrantType {
+	case wire.GrantDeviceToken:
+		return s.deviceToken(r, dev, c)
+	case wire.GrantDeviceAuth:
+		return s.deviceCert(r, dev, c)
+	}
+	return s.newPRT(r, j, dev, c)
+}
+
+// newPRT issues a PRT for a credential. Conditional Access has no say in it.
+func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims) (any, error) {
+	if c.ClientID == "" {
+		return nil, badJWT(errors.New("claim client_id is missing"))
+	}
+	u, ss, err := s.credential(r, dev, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameTenant(r, u); err != nil {
+		return nil, err
+	}
+	if u.tenant != dev.tenant {
+		return nil, invalidGrant(50020, "User account '%s' does not exist in the tenant of the device.", u.upn)
+	}
+	if !c.HasScope("openid") || !c.HasScope(wire.ScopeAZA) {
+		if ss.bulk {
+			return s.bulkToken(r, u, ss.session, c)
+		}
+		return nil, fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
+			because("claim scope is %q, it must name openid and aza", c.Scope)
+	}
+	ss.Device = dev.id
+	ss.Methods |= claims.MarkRSA
+	if s.opts.InheritDeviceMFA && ss.MFA == 0 && dev.owner == u.id && !dev.mfaTime.IsZero() {
+		ss.MFA = dev.mfaTime.Unix()
+		ss.Methods |= claims.MarkMFA
+	}
+	r.entry.of(u, &ss.session)
+	now := s.Now().Unix()
+	p := &prtRecord{Session: ss.session, Key: s.rand.bytes(wire.SessionKeySize), KeyIssued: now,
+		KDF: max(j.Header.KDFVer, 1), Born: ss.Auth, Client: strings.ToLower(c.ClientID)}
+	wrapped, err := s.wrapSessionKey(dev.transport, p.Key)
+	if err != nil {
+		return nil, err
+	}
+	out := s.prtReply(r, p, u, c)
+	out["session_key_jwe"] = wrapped
+	return out, nil
+}
+
+// credentialSession is a session with what only the way to it needs.
+type credentialSession struct {
+	session
+	bulk bool
+}
+
+// credential checks the user's credential of a PRT request.
+func (s *Server) credential(r *request, dev *device, c *verify.Claims) (*user, *credentialSession, error) {
+	switch c.GrantType {
+	case wire.GrantPassword:
+		u, err := s.checkPassword(r.tenant, c.Username, c.Password)
+		if err != nil {
+			r.entry.Username = c.Username
+			return nil, nil, err
+		}
+		ss := s.newSession(u, claims.Password)
+		ss.Password = true
+		return u, &credentialSession{session: ss}, nil
+	case wire.GrantRefreshToken:
+		return s.refreshCredential(dev, c)
+	case wire.GrantJWTBearer:
+		u, ss, err := s.helloCredential(c.Assertion)
+		if err != nil {
+			return nil, nil, err
+		}
+		return u, &credentialSession{session: *ss}, nil
+	case wire.GrantSAML11, wire.GrantSAML20:
+		u, ss, err := s.samlCredential(c.Assertion, c.GrantType)
+		if err != nil {
+			return nil, nil, err
+		}
+		return u, &credentialSession{session: *ss}, nil
+	}
+	return nil, nil, fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", clip(c.GrantType)).because("claim grant_type is %q", clip(c.GrantType))
+}
+
+// refreshCredential turns a refresh token of the broker client into a
+// credential: its session, with its MFA, becomes that of the PRT.
+func (s *Server) refreshCredential(dev *device, c *verify.Claims) (*user, *credentialSession, error) {
+	var p prtRecord
+	if s.box.Open(kindPRT, c.RefreshToken, &p) == nil {
+		return nil, nil, invalidGrant(7000016, "The primary refresh token was presented without a valid session key signature.").
+			because("a PRT in a request signed by the device key")
+	}
+	rec, u, err := s.openRefresh(c.RefreshToken)
+	if err != nil {
+		return nil, nil, err
+	}
+	not := invalidGrant(50013, "Assertion is not within its valid scope: the refresh token in the assertion is not a primary refresh token.")
+	if rec.Client == wire.ClientBulkJoin {
+		return u, &credentialSession{session: rec.Session, bulk: true}, nil
+	}
+	if rec.Client != wire.ClientBroker {
+		return nil, nil, not.because("the refresh token was issued to client %s; only those of %s become a PRT", rec.Client, wire.ClientBroker)
+	}
+	if !strings.EqualFold(c.ClientID, rec.Client) {
+		return nil, nil, not.because("claim client_id is %s, the refresh token was issued to %s", clip(c.ClientID), rec.Client)
+	}
+	if rec.Session.Device != "" && rec.Session.Device != dev.id {
+		return nil, nil, not.because("the refresh token belongs to device %s", rec.Session.Device)
+	}
+	return u, &credentialSession{session: rec.Session}, nil
+}
+
+// helloCredential checks a Hello assertion. It is MFA from birth, but no fresh
+// one: provisioning a credential (ngcmfa) still asks (MS-OAPX 2.2.2.10).
+func (s *Server) helloCredential(assertion string) (*user, *session, error) {
+	h, err := verify.ParseHello(assertion)
+	if err != nil {
+		return nil, nil, badJWT(err)
+	}
+	u, key := s.dir.helloUser(h.Kid)
+	if u == nil || !strings.EqualFold(u.upn, h.Issuer) {
+		return nil, nil, invalidGrant(130004, "UserNGCKeyNotFound - User principal does not have the NGC key ID configured.").
+			because("no user %q with the key id %q", clip(h.Issuer), clip(h.Kid))
+	}
+	if u.disabled {
+		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+	}
+	dev := s.dir.device(key.deviceID)
+	if dev == nil {
+		return nil, nil, invalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
+	}
+	if !dev.enabled {
+		return nil, nil, invalidGrant(130007, "NGC device is disabled.")
+	}
+	now := s.Now()
+	switch err := h.Verify(key.pub, now, helloSkew); {
+	case errors.Is(err, verify.ErrSignature):
+		return nil, nil, invalidGrant(130005, "NGC key signature verification failed.")
+	case errors.Is(err, verify.ErrHelloExpired):
+		return nil, nil, invalidGrant(500133, "Assertion is not within its valid time range.")
+	case errors.Is(err, verify.ErrHelloNonce):
+		return nil, nil, s.checkNonce("").because("the Hello assertion has no request_nonce")
+	case err != nil:
+		return nil, nil, badJWT(err)
+	}
+	if err := s.checkNonce(h.Nonce); err != nil {
+		return nil, nil, err
+	}
+	ss := s.newSession(u, claims.WindowsHello|claims.MarkMFA|claims.MarkRSA)
+	ss.MFA = ss.Auth
+	return u, &ss, nil
+}
+
+// seal gives a PRT its times and makes its text.
+func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
+	now := s.Now()
+	end := min(now.Add(s.opts.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.opts.TTL.PRTMax).Unix())
+	if p.Session.Ends != 0 {
+		end = min(end, p.Session.Ends)
+	}
+	p.Issued, p.Expires = now.Unix(), end
+	return s.box.Seal(kindPRT, p), end - now.Unix()
+}
+
+// prtReply is the reply with a PRT, new or renewed (MS-OAPXBC 3.2.5.1.2.3).
+func (s *Server) prtReply(r *request, p *prtRecord, u *user, c *verify.Claims) map[string]any {
+	token, left := s.sealPRT(p)
+	stated := max(left-1, 0) // as Entra states it: 1209599 for 14 days
+	client := &app{App: App{ClientID: p.Client, Public: true}, id: strings.ToLower(c.ClientID)}
+	in := &issuance{req: r, client: client, user: u, session: &p.Session, now: s.Now(), idNone: true, sid: c.HasScope("ugs")}
+	dev := s.dir.device(p.Session.Device)
+	out := map[string]any{
+		"token_type": "Bearer", "refresh_token": token, "refresh_token_expires_in": stated,
+		"id_token": s.idToken(in, dev), "device_tenant_id": u.tenant.id,
+	}
+	if r.v2 {
+		out["expires_in"], out["ext_expires_in"] = stated, 0
+	} else {
+		out["expires_in"], out["ext_expires_in"] = strconv.FormatInt(stated, 10), "0"
+		out["expires_on"] = strconv.FormatInt(p.Expires, 10)
+	}
+	if r.form.Get("client_info") == "1" {
+		out["client_info"] = clientInfo(u)
+	}
+	if strings.EqualFold(r.form.Get("tgt"), "true") {
+		// No tenant here has a Kerberos realm: key type 0 is "none".
+		out["tgt_ad"] = `{"keyType":0,"error":"on-premises TGT not configured"}`
+		out["tgt_cloud"] = `{"keyType":0,"error":"cloud TGT not configured"}`
+		out["kerberos_top_level_names"] = ".windows.net,.windows.net:1433,.windows.net:3342,.azure.net,.azure.net:1433,.azure.net:3342"
+	}
+	return out
+}

@@ -1,0 +1,253 @@
+package entratest
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// boundToken is what a session-key-signed request presents: a PRT, or an app's
+// refresh token that was minted from one.
+type boundToken struct {
+	prt     *prtRecord     // nil: an app's refresh token
+	refresh *refreshRecord // nil: a PRT
+	key     []byte
+	kdf     int
+}
+
+func (b *boundToken) session() *session {
+	if b.prt != nil {
+		return &b.prt.Session
+	}
+	return &b.refresh.Session
+}
+
+// openBound opens the refresh_token of a session-key-signed request.
+func (s *Server) openBound(token string) (*boundToken, error) {
+	var p prtRecord
+	if s.box.Open(kindPRT, token, &p) == nil {
+		return &boundToken{prt: &p, key: p.Key, kdf: p.KDF}, nil
+	}
+	var rec refreshRecord
+	if s.box.Open(kindRefresh, token, &rec) == nil && rec.Key != nil {
+		return &boundToken{refresh: &rec, key: rec.Key, kdf: rec.KDF}, nil
+	}
+	return nil, invalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
+		because("claim refresh_token is neither a PRT nor a refresh token minted from one")
+}
+
+// proveSession checks nonce and signature of a JWS that presents a PRT, then
+// that the PRT and all it stands for live.
+func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *user, *device, error) {
+	b, err := s.openBound(c.RefreshToken)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := s.checkNonce(c.Nonce); err != nil {
+		return nil, nil, nil, err
+	}
+	switch err := j.VerifySession(b.key, b.kdf); {
+	case errors.Is(err, verify.ErrSignature):
+		return nil, nil, nil, invalidGrant(140001, "The session key is not valid.").because("the HS256 signature does not verify under the session key of this PRT")
+	case errors.Is(err, verify.ErrDowngrade):
+		return nil, nil, nil, invalidGrant(50027, "JWT token is invalid or malformed.").because("%v: the request lacks kdf_ver 2", err)
+	case err != nil:
+		return nil, nil, nil, badJWT(err)
+	}
+	if err := b.expired(s.Now()); err != nil {
+		return nil, nil, nil, err
+	}
+	u, err := s.userOf(b.session())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	dev, err := s.deviceOf(b.session())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return b, u, dev, nil
+}
+
+func (b *boundToken) expired(now time.Time) error {
+	issued, expires := int64(0), int64(0)
+	if b.prt != nil {
+		issued, expires = b.prt.Issued, b.prt.Expires
+	} else {
+		issued, expires = b.refresh.Issued, b.refresh.Expires
+	}
+	if now.Unix() < expires {
+		return nil
+	}
+	return invalidGrant(700082, "The refresh token has expired due to inactivity. The token was issued on %s and was inactive for %s.",
+		time.Unix(issued, 0).UTC().Format(time.RFC3339), now.Sub(time.Unix(issued, 0)).Truncate(time.Second)).sub("bad_token")
+}
+
+// sessionSigned handles a request signed under a session key: the renewal of a
+// PRT, or its exchange for the tokens of an app.
+func (s *Server) sessionSigned(r *request, j *verify.JWS, c *verify.Claims) (any, error) {
+	r.entry.Grant = "prt_exchange"
+	if c.HasScope(wire.ScopeAZA) && c.Resource == "" {
+		r.entry.Grant = "prt_renewal"
+	}
+	b, u, dev, err := s.proveSession(j, c)
+	if b != nil {
+		r.entry.of(u, b.session())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := sameTenant(r, u); err != nil {
+		return nil, err
+	}
+	if c.CertUse != "" {
+		return s.userCert(r, b, u, c)
+	}
+	if c.GrantType != wire.GrantRefreshToken && c.GrantType != wire.GrantJWTBearer {
+		return nil, fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", clip(c.GrantType)).because("claim grant_type is %q", clip(c.GrantType))
+	}
+	if r.entry.Grant == "prt_renewal" {
+		return s.renew(r, b, u, dev, c)
+	}
+	return s.exchange(r, b, u, c)
+}
+
+// renew answers with a new PRT. Its expiry moves; the times of authentication
+// and MFA move only when the request carries the user's credential too.
+func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verify.Claims) (any, error) {
+	if b.prt == nil {
+		return nil, invalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
+			because("an app's refresh token cannot be renewed into a PRT")
+	}
+	next := *b.prt
+	if err := s.unlock(r, &next, u, dev, c); err != nil {
+		return nil, err
+	}
+	now := s.Now()
+	wrapped := ""
+	if s.opts.RollSessionKey || now.Sub(time.Unix(next.KeyIssued, 0)) > s.opts.TTL.SessionKey {
+		next.Key, next.KeyIssued = s.rand.bytes(wire.SessionKeySize), now.Unix()
+		var err error
+		if wrapped, err = s.wrapSessionKey(dev.transport, next.Key); err != nil {
+			return nil, err
+		}
+	}
+	r.entry.of(u, &next.Session)
+	out := s.prtReply(r, &next, u, c)
+	if wrapped != "" {
+		out["session_key_jwe"] = wrapped
+	}
+	return s.encryptReply(b.key, s.gcmFor(r), out), nil
+}
+
+// unlock takes the credential of a renewal made with one: a Hello assertion or
+// the password. On a device that is only registered an unlock does not count.
+func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verify.Claims) error {
+	var fresh session
+	switch {
+	case c.Assertion != "":
+		hu, ss, err := s.helloCredential(c.Assertion)
+		if err != nil {
+			return err
+		}
+		if hu.id != u.id {
+			return invalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
+		}
+		fresh = *ss
+	case c.Password != "":
+		pu, err := s.checkPassword(r.tenant, c.Username, c.Password)
+		if err != nil {
+			return err
+		}
+		if pu.id != u.id {
+			return invalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
+		}
+		fresh = s.newSession(u, claims.Password)
+	default:
+		return nil
+	}
+	if dev.joinType == wire.JoinTypeRegister {
+		return nil
+	}
+	p.Born = fresh.Auth
+	p.Session.Auth = fresh.Auth
+	p.Session.Methods |= fresh.Methods
+	if fresh.MFA != 0 {
+		p.Session.MFA = fresh.MFA
+	}
+	return nil
+}
+
+// gcmFor reports whether a request speaks a protocol version whose replies are
+// AES-GCM.
+func (s *Server) gcmFor(r *request) *bool {
+	gcm := r.v2 || r.form.Get("prt_protocol_version") != ""
+	return &gcm
+}
+
+// exchange answers with tokens for an app.
+func (s *Server) exchange(r *request, b *boundToken, u *user, c *verify.Claims) (any, error) {
+	client, err := s.clientApp(u.tenant, c.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.authenticate("", false); err != nil {
+		return nil, err
+	}
+	if b.refresh != nil {
+		if err := b.refresh.redeemableBy(client); err != nil {
+			return nil, err
+		}
+	}
+	if c.RedirectURI != "" {
+		if err := client.redirect(c.RedirectURI); err != nil {
+			return nil, err
+		}
+	}
+	tg, err := s.exchangeTarget(r, u, client, c)
+	if err != nil {
+		return nil, err
+	}
+	want, err := parseClaims(r.form.Get("claims"))
+	if err != nil {
+		return nil, err
+	}
+	pop := ""
+	if strings.EqualFold(r.form.Get("token_type"), "pop") {
+		if pop, err = popKey(r.form.Get("req_cnf")); err != nil {
+			return nil, err
+		}
+	}
+	rolls := c.HasScope(wire.ScopeAZA) && b.prt != nil
+	out, err := s.issue(issuance{
+		req: r, client: client, user: u, session: b.session(), target: tg, want: want, v2: r.v2, cnf: pop, prt: true,
+		refresh: !rolls && (!r.v2 || tg.offline()), key: b.key, kdf: b.kdf,
+		info: r.form.Get("client_info") == "1", fresh: want.wantsFresh(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if rolls {
+		next := *b.prt
+		token, left := s.sealPRT(&next)
+		out["refresh_token"], out["refresh_token_expires_in"] = token, max(left-1, 0)
+	}
+	return s.encryptReply(b.key, s.gcmFor(r), out), nil
+}
+
+func (s *Server) exchangeTarget(r *request, u *user, client *app, c *verify.Claims) (*target, error) {
+	scope := strings.Join(c.Scope, " ")
+	if !r.v2 {
+		return s.resolveV1(u.tenant, client, u, c.Resource, scope)
+	}
+	if c.Resource != "" {
+		return nil, invalidRequest(901002, "The 'resource' request parameter is not supported.")
+	}
+	if form := r.form.Get("scope"); form != "" && scope == "" {
+		scope = form
+	}
+	return s.resolveV2(u.tenant, client, u, scope)
+}

@@ -1,0 +1,106 @@
+package entratest
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+const (
+	cloudName     = "microsoftonline.com"
+	cloudAudience = "urn:federation:MicrosoftOnline"
+)
+
+func (s *Server) userRealm(w http.ResponseWriter, r *request) {
+	upn := r.path["upn"]
+	if r.URL.Query().Get("api-version") == "2.0" {
+		s.userRealmV2(w, r, upn)
+		return
+	}
+	_, domain, _ := strings.Cut(upn, "@")
+	t := s.dir.tenantOf(upn)
+	out := map[string]string{
+		"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": cloudName, "cloud_audience_urn": cloudAudience,
+	}
+	switch {
+	case t == nil:
+	case t.isFederated(upn):
+		base := "https://" + federationHost(strings.ToLower(domain)) + "/adfs/services/trust/"
+		out["account_type"], out["domain_name"] = "Federated", domain
+		out["federation_protocol"] = "WSTrust"
+		out["federation_metadata_url"] = base + "mex"
+		out["federation_active_auth_url"] = base + "2005/usernamemixed"
+	default:
+		out["account_type"], out["domain_name"] = "Managed", domain
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (s *Server) userRealmV2(w http.ResponseWriter, _ *request, upn string) {
+	_, domain, _ := strings.Cut(upn, "@")
+	t := s.dir.tenantOf(upn)
+	out := map[string]any{"NameSpaceType": "Unknown", "Login": upn, "DomainName": domain, "cloud_instance_name": cloudName}
+	if t != nil {
+		out["NameSpaceType"], out["FederationBrandName"], out["TenantBrandingInfo"] = "Managed", t.name, nil
+		if t.isFederated(upn) {
+			out["NameSpaceType"], out["federation_protocol"] = "Federated", "WSTrust"
+			out["AuthURL"] = "https://" + federationHost(strings.ToLower(domain)) + "/adfs/ls/"
+		}
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+// userRealmSRF is the older form of the same question.
+func (s *Server) userRealmSRF(w http.ResponseWriter, r *request) {
+	s.userRealmV2(w, r, r.URL.Query().Get("login"))
+}
+
+// credentialType tells the sign-in page which credentials a user has.
+func (s *Server) credentialType(w http.ResponseWriter, r *request) {
+	var in struct {
+		Username        string `json:"username"`
+		AccessPass      *bool  `json:"isAccessPassSupported"`
+		RemoteNGC       bool   `json:"isRemoteNGCSupported"`
+		Fido            bool   `json:"isFidoSupported"`
+		OriginalRequest string `json:"originalRequest"`
+		FlowToken       string `json:"flowToken"`
+	}
+	if err := json.Unmarshal(r.body, &in); err != nil || in.Username == "" {
+		s.mistake(r, "GetCredentialType needs a JSON object with a username")
+		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": "6000", "message": "Invalid request"}})
+		return
+	}
+	if in.AccessPass != nil && *in.AccessPass && in.OriginalRequest == "" {
+		s.mistake(r, "isAccessPassSupported is taken only with originalRequest")
+		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": "6000", "message": "Invalid request"}})
+		return
+	}
+	u, t := s.dir.user(in.Username), s.dir.tenantOf(in.Username)
+	creds := map[string]any{
+		"PrefCredential": 1, "HasPassword": u == nil || u.password != "", "RemoteNgcParams": nil, "FidoParams": nil,
+		"SasParams": nil, "HasAccessPass": u != nil && u.accessPass != nil,
+		"HasFido": u != nil && len(u.passkeys) > 0, "HasRemoteNGC": u != nil && u.numberMatch,
+	}
+	domainType := 3
+	if t != nil && t.isFederated(in.Username) {
+		domainType = 4
+		_, domain, _ := strings.Cut(strings.ToLower(in.Username), "@")
+		creds["PrefCredential"] = 4
+		creds["FederationRedirectUrl"] = "https://" + federationHost(domain) + "/adfs/ls/?wa=wsignin1.0&wtrealm=" + cloudAudience
+	}
+	if in.Fido && u != nil && len(u.passkeys) > 0 {
+		creds["FidoParams"] = map[string]any{"AllowList": u.passkeyIDs(), "HasCrossDeviceCapablePasskey": false}
+	}
+	exists := 1
+	if u != nil {
+		exists = 0
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"Username": in.Username, "Display": in.Username, "IfExistsResult": exists, "ThrottleStatus": 0,
+		"Credentials":    creds,
+		"EstsProperties": map[string]any{"DomainType": domainType, "UserTenantBranding": nil},
+		"FlowToken":      in.FlowToken, "apiCanary": s.box.Seal(kindFlow, wire.PathGetCredential),
+	})
+}

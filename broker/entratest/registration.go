@@ -1,0 +1,235 @@
+package entratest
+
+import (
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// joinRequest is the body of a join (the public join specification, 2.2).
+type joinRequest struct {
+	CertificateRequest struct{ Type, Data, KeyType, KeySecurity string }
+	TransportKey       string
+	TargetDomain       string
+	DeviceType         string
+	OSVersion          string
+	DeviceDisplayName  string
+	JoinType           *int
+	AikCertificate     string
+	AttestationData    string
+	Attributes         map[string]json.RawMessage
+	ServerAdJoinData   *serverADJoinData
+}
+
+// bearerClaims are the claims of an access token that the services read.
+type bearerClaims struct {
+	Audience string   `json:"aud"`
+	Expires  int64    `json:"exp"`
+	Tenant   string   `json:"tid"`
+	User     string   `json:"oid"`
+	DeviceID string   `json:"deviceid"`
+	AMR      []string `json:"amr"`
+	AppID    string   `json:"appid"`
+	Scopes   string   `json:"scp"`
+	IssuedAt int64    `json:"iat"`
+}
+
+// bearer checks the access token of a request for one of the audiences.
+func (s *Server) bearer(r *request, audiences ...string) (*bearerClaims, *user, *drsError) {
+	e := drsFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.")
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return nil, nil, e.because("header Authorization is not a bearer token")
+	}
+	var c bearerClaims
+	if err := s.keys.verifyOwn(strings.TrimSpace(token), &c); err != nil {
+		return nil, nil, e.because("access token: %v", err)
+	}
+	if s.Now().Unix() >= c.Expires {
+		return nil, nil, e.because("the access token has expired")
+	}
+	if !slices.ContainsFunc(audiences, func(a string) bool { return resourceKey(a) == resourceKey(c.Audience) }) {
+		return nil, nil, e.because("the access token is for %q", c.Audience)
+	}
+	u := s.dir.userByID(c.User)
+	if u == nil || u.disabled {
+		return nil, nil, e.because("the user of the access token is deleted or disabled")
+	}
+	return &c, u, nil
+}
+
+func (c *bearerClaims) has(methods ...string) bool {
+	return slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(c.AMR, m) })
+}
+
+// join registers a device.
+func (s *Server) join(w http.ResponseWriter, r *request) {
+	out, err := s.doJoin(r)
+	if err != nil {
+		s.refuseDRS(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (s *Server) doJoin(r *request) (map[string]any, error) {
+	switch v := r.URL.Query().Get("api-version"); v {
+	case "1.0", "2.0":
+	default:
+		return nil, drsFail(http.StatusBadRequest, "InvalidRequest", "The api-version '%s' is not supported.", clip(v))
+	}
+	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
+	if derr != nil {
+		return nil, derr
+	}
+	if c.DeviceID != "" {
+		return nil, drsFail(http.StatusForbidden, "AuthorizationError", "The token was issued to another device.").
+			because("an access token with a deviceid claim may not register devices")
+	}
+	if s.opts.RequireMFAToJoin && !c.has("mfa", "ngcmfa") {
+		return nil, drsFail(http.StatusForbidden, "AuthorizationError", "Multi-factor authentication is required to register a device.")
+	}
+	in, pub, transport, err := parseJoin(r)
+	if err != nil {
+		return nil, err
+	}
+	if *in.JoinType == wire.JoinTypeHybrid {
+		return nil, drsFail(http.StatusBadRequest, "InvalidRequest", "A hybrid device joins by PUT on its object.")
+	}
+	dev := s.newDevice(u.tenant, in, pub, transport)
+	dev.owner = u.id
+	if c.has("mfa") {
+		dev.methods, dev.mfaTime = claims.MarkMFA, s.Now()
+	}
+	der, err := s.certify(dev, u.id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dir.addDevice(dev); err != nil {
+		return nil, err
+	}
+	return joinReply(dev, der, u, in.Attributes), nil
+}
+
+// parseJoin checks a join request and returns the device key and the transport
+// key.
+func parseJoin(r *request) (*joinRequest, *rsa.PublicKey, *rsa.PublicKey, error) {
+	bad := func(format string, args ...any) error {
+		return drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").because(format, args...)
+	}
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		return nil, nil, nil, bad("Content-Type is %q instead of application/json", r.Header.Get("Content-Type"))
+	}
+	var in joinRequest
+	if err := json.Unmarshal(r.body, &in); err != nil {
+		return nil, nil, nil, bad("body: %v", err)
+	}
+	fields := []struct{ name, value string }{
+		{"TargetDomain", in.TargetDomain}, {"DeviceType", in.DeviceType}, {"OSVersion", in.OSVersion},
+		{"DeviceDisplayName", in.DeviceDisplayName}, {"TransportKey", in.TransportKey},
+	}
+	if d := in.ServerAdJoinData; d != nil {
+		fields = []struct{ name, value string }{
+			{"TargetDomain", d.TargetDomain}, {"DeviceType", d.DeviceType}, {"OSVersion", d.OSVersion},
+			{"DeviceDisplayName", d.DeviceDisplayName}, {"TransportKey", d.TransportKey},
+		}
+	}
+	for _, f := range fields {
+		if f.value == "" {
+			return nil, nil, nil, bad("%s is missing", f.name)
+		}
+	}
+	if !strings.EqualFold(in.CertificateRequest.Type, "pkcs10") {
+		return nil, nil, nil, bad("CertificateRequest.Type is %q instead of pkcs10", clip(in.CertificateRequest.Type))
+	}
+	if in.JoinType == nil {
+		return nil, nil, nil, bad("JoinType is missing")
+	}
+	switch *in.JoinType {
+	case wire.JoinTypeJoin, wire.JoinTypeRegister, wire.JoinTypeHybrid, 8:
+	default:
+		return nil, nil, nil, bad("JoinType %d is unknown", *in.JoinType)
+	}
+	pub, err := verify.JoinRequest(in.CertificateRequest.Data)
+	if err != nil {
+		return nil, nil, nil, bad("%v", err)
+	}
+	transport, err := verify.TransportKey(fields[len(fields)-1].value)
+	if err != nil {
+		return nil, nil, nil, bad("%v", err)
+	}
+	return &in, pub, transport, nil
+}
+
+func (s *Server) newDevice(t *tenant, in *joinRequest, pub, transport *rsa.PublicKey) *device {
+	now := s.Now()
+	tries := s.opts.ReplicationTries
+	return &device{
+		tenant: t, id: s.rand.guid(), objectID: s.rand.guid(),
+		name: in.DeviceDisplayName, kind: in.DeviceType, osVersion: in.OSVersion, joinType: *in.JoinType,
+		pub: pub, transport: transport, keyMaterial: in.TransportKey,
+		enabled: true, registered: now, visible: now.Add(s.opts.ReplicationLag), triesLeft: tries,
+		attestationID: s.rand.guid(),
+	}
+}
+
+// certify issues the device's certificate and remembers its hashes.
+func (s *Server) certify(dev *device, userID string) ([]byte, error) {
+	der, err := s.keys.device.issue(dev.pub, deviceCertificate{
+		device: dev.id, user: userID, tenant: dev.tenant.id, region: dev.tenant.region,
+		joined: dev.joinType != wire.JoinTypeRegister, serial: s.rand.bytes(16), now: s.Now(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	dev.certSHA1, dev.certSHA256 = sha1Hex(der), sha256.Sum256(der)
+	return der, nil
+}
+
+// localAdministrators is the SID of the group that MembershipChanges adds to.
+const localAdministrators = "S-1-5-32-544"
+
+func joinReply(dev *device, der []byte, u *user, attributes map[string]json.RawMessage) map[string]any {
+	out := map[string]any{
+		"Certificate": map[string]string{"Thumbprint": dev.certSHA1, "RawBody": base64.StdEncoding.EncodeToString(der)},
+	}
+	if u != nil {
+		out["User"] = map[string]string{"Upn": u.upn}
+	}
+	if strings.EqualFold(strings.Trim(string(attributes["ReturnClientSid"]), `"`), "true") && dev.joinType == wire.JoinTypeJoin {
+		// The roles Global Administrator and Entra Joined Device Local Administrator.
+		out["MembershipChanges"] = []map[string]any{{"LocalSID": localAdministrators, "AddSIDs": []string{
+			sidOf("62e90394-69f5-4237-9190-012177145e10"), sidOf("9f06204d-73c1-4d4c-880a-6edb90606fd8"),
+		}}}
+	}
+	return out
+}
+
+// deviceOfCertificate finds the device of a certificate that proved its key.
+func (s *Server) deviceOfCertificate(cert *x509.Certificate) (*device, *stsError) {
+	if err := s.keys.device.verify(cert, s.Now()); err != nil {
+		return nil, err
+	}
+	e := invalidGrant(50155, "Device authentication failed.").sub("device_authentication_failed")
+	dev := s.dir.device(cert.Subject.CommonName)
+	switch {
+	case dev == nil:
+		return nil, e.because("device %s was deleted", cert.Subject.CommonName)
+	case dev.certSHA256 != sha256.Sum256(cert.Raw):
+		return nil, e.because("device %s has another certificate now", dev.id)
+	case !dev.enabled:
+		return nil, e.because("device %s is disabled", dev.id)
+	case !s.dir.replicated(dev.id, s.Now()):
+		return nil, e.because("device %s joined a moment ago and is not replicated yet", dev.id)
+	}
+	return dev, nil
+}

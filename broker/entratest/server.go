@@ -1,0 +1,228 @@
+package entratest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
+)
+
+// Server is an Entra ID: sign-in service, device registration service, a small
+// Microsoft Graph and, for federated domains, a federation server. It is safe
+// for concurrent use, and its methods may be used while requests run.
+type Server struct {
+	opts   Options
+	clock  *Clock
+	rand   *random
+	box    *seal.Box // seals tokens, codes and nonces
+	keys   serverKeys
+	faults *faultList
+	log    *signInLog
+	routes []route
+
+	dir  *directory
+	flow *flowTable // device codes, and authorization codes already redeemed
+
+	tlsCA    *tlsAuthority
+	listener net.Listener
+	http     *http.Server
+	done     chan struct{} // closed by Close
+	close    sync.Once
+
+	plainMu sync.Mutex // guards plain
+	plain   *plainServer
+
+	clientMu sync.Mutex // guards client
+	client   *http.Client
+}
+
+// NewServer starts a server on a loopback port. It panics when Options
+// contradict themselves or no port can be had, as httptest does. Close it.
+func NewServer(o Options) *Server {
+	s, err := newServer(o)
+	if err != nil {
+		panic("entratest: " + err.Error())
+	}
+	return s
+}
+
+// TB is what [NewTB] needs of a [testing.TB].
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// NewTB starts a server for a test: it is closed when the test ends, and what
+// a client does wrong is reported to the test's log.
+func NewTB(tb TB, o Options) *Server {
+	tb.Helper()
+	var mu sync.Mutex // guards over
+	over := false
+	if o.Logf == nil {
+		o.Logf = func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !over { // a log after the end of a test panics
+				tb.Logf(format, args...)
+			}
+		}
+	}
+	s, err := newServer(o)
+	if err != nil {
+		tb.Fatalf("entratest: %v", err)
+		return nil
+	}
+	tb.Cleanup(func() {
+		s.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	})
+	return s
+}
+
+func newServer(o Options) (*Server, error) {
+	o = o.withDefaults()
+	r := newRandom(o.Seed)
+	s := &Server{
+		opts:   o,
+		clock:  o.Clock,
+		rand:   r,
+		box:    seal.New(r.bytes(32), r),
+		keys:   newServerKeys(),
+		faults: newFaultList(o.Faults),
+		log:    newSignInLog(o.SignInLog),
+		flow:   newFlowTable(),
+		done:   make(chan struct{}),
+	}
+	dir, err := newDirectory(o, r)
+	if err != nil {
+		return nil, err
+	}
+	s.dir = dir
+	s.routes = s.newRoutes()
+	if s.tlsCA, err = newTLSAuthority(s.hosts()); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) listen() error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.listener = ln
+	s.http = &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	tlsLn := tls.NewListener(ln, &tls.Config{
+		Certificates: []tls.Certificate{s.tlsCA.leaf},
+		ClientAuth:   tls.RequestClientCert, // an unjoin shows the device certificate
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"},
+	})
+	go func() {
+		if err := s.http.Serve(tlsLn); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.opts.Logf("entratest: %v", err)
+		}
+	}()
+	return nil
+}
+
+// Close stops the server and breaks its connections.
+func (s *Server) Close() {
+	s.close.Do(func() {
+		close(s.done)
+		_ = s.http.Close()
+		s.plainMu.Lock()
+		if s.plain != nil {
+			s.plain.close()
+		}
+		s.plainMu.Unlock()
+		s.clientMu.Lock()
+		if s.client != nil {
+			s.client.CloseIdleConnections()
+		}
+		s.clientMu.Unlock()
+	})
+}
+
+// CA returns the PEM certificate of the authority that signed the server's
+// certificates. It is made anew by every server, and its private key never
+// leaves the process: trusting it elsewhere trusts nobody else.
+func (s *Server) CA() []byte { return s.tlsCA.pem }
+
+// CertPool returns a pool that holds [Server.CA] alone.
+func (s *Server) CertPool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(s.tlsCA.pem)
+	return pool
+}
+
+// Addr returns the loopback address the server listens on, as host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// DialContext dials the server for every host name that it plays, and refuses
+// any other: nothing aimed at the emulator reaches the real service.
+func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("entratest: dial %s: %w", addr, err)
+	}
+	var d net.Dialer
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return d.DialContext(ctx, network, addr)
+	}
+	if !s.serves(host) {
+		return nil, fmt.Errorf("entratest: dial %s: the emulator does not play this host", host)
+	}
+	return d.DialContext(ctx, network, s.listener.Addr().String())
+}
+
+// HTTPTransport returns a new transport that trusts the server's authority and
+// dials it under the real host names. Set certificates for mutual TLS on its
+// TLSClientConfig.
+func (s *Server) HTTPTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:         s.DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: s.CertPool(), MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     30 * time.Second,
+	}
+}
+
+// Client returns a client for the real URLs. It follows redirects and keeps no
+// cookies; Close closes its connections.
+func (s *Server) Client() *http.Client {
+	s.clientMu.Lock()
+	defer s.clientMu.Unlock()
+	if s.client == nil {
+		s.client = &http.Client{Transport: s.HTTPTransport()}
+	}
+	return s.client
+}
+
+// Now returns the server's time.
+func (s *Server) Now() time.Time { return s.clock.Now() }
+
+// Domain and TenantID identify the first tenant.
+func (s *Server) Domain() string   { return s.dir.home().domain }
+func (s *Server) TenantID() string { return s.dir.home().id }

@@ -1,0 +1,206 @@
+package entratest
+
+import (
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/claims"
+)
+
+// page returns what all pages of a flow share.
+func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
+	ctx := s.sealFlow(fl)
+	canary := s.box.Seal(kindFlow, "canary")
+	p := pages.Page{
+		Name: name, Title: title, Username: fl.Username, Nonce: s.pageNonce(),
+		Hidden: []pages.Field{{Name: "ctx", Value: ctx}, {Name: "flowToken", Value: ctx}, {Name: "canary", Value: canary},
+			{Name: "client-request-id", Value: correlationID(r.Request)}},
+		FormAct: formTarget(fl.Request.Redirect),
+		Config: map[string]any{
+			"sFT": ctx, "sCtx": ctx, "canary": canary, "sCrossDomainCanary": canary, "apiCanary": canary,
+			"sessionId": s.rand.guid(), "correlationId": correlationID(r.Request),
+			"urlGetCredentialType": pathOf(fl, "GetCredentialType"),
+			"urlBeginAuth":         "/common/SAS/BeginAuth", "urlEndAuth": "/common/SAS/EndAuth",
+			"urlGetOneTimeCode": pathOf(fl, "GetOneTimeCode"), "urlSessionState": pathOf(fl, "DeviceCodeStatus"),
+			"fIsPasskeySupportEnabled": true, "iMaxPollAttempts": 60, "iPollingInterval": 1000,
+		},
+	}
+	if t := s.dir.tenantOf(fl.Username); t != nil {
+		p.Tenant = t.name
+	}
+	return p
+}
+
+func (s *Server) pageNonce() string { return hexString(s.rand.bytes(16)) }
+
+func pathOf(fl *flow, name string) string {
+	t := fl.Request.Tenant
+	if t == "" {
+		t = "common"
+	}
+	return "/" + t + "/" + name
+}
+
+// formTarget is where a form may lead when it ends in a redirect.
+func formTarget(redirect string) string {
+	u, err := url.Parse(redirect)
+	switch {
+	case err != nil || u.Scheme == "":
+		return ""
+	case u.Scheme == "http" || u.Scheme == "https":
+		return u.Scheme + "://" + u.Host
+	}
+	return u.Scheme + ":"
+}
+
+// explain shows an error on a page.
+func explain(p *pages.Page, err error) {
+	if err == nil {
+		return
+	}
+	e := asSTSError(err)
+	p.Error, p.Code = e.text, e.code
+	p.Config["sErrorCode"], p.Config["iErrorCode"], p.Config["sErrTxt"] = e.code, e.code, e.text
+	p.Config["strServiceExceptionMessage"] = e.Error()
+}
+
+func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err error) {
+	p := s.page(r, fl, "signin", "Sign in")
+	p.Action = pathOf(fl, "login")
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	explain(&p, err)
+	p.Write(w, http.StatusOK)
+}
+
+func (s *Server) showAccessPass(w http.ResponseWriter, r *request, fl *flow, err error) {
+	p := s.page(r, fl, "accesspass", "Enter your temporary access pass")
+	p.Action = pathOf(fl, "login")
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	explain(&p, err)
+	p.Write(w, http.StatusOK)
+}
+
+// login takes what the sign-in pages send.
+func (s *Server) login(w http.ResponseWriter, r *request) {
+	fl, err := s.openFlow(flowField(r))
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	if name := strings.TrimSpace(r.form.Get("login")); name != "" {
+		fl.Username = name
+	}
+	switch {
+	case r.form.Get("credential") == "accesspass":
+		s.showAccessPass(w, r, fl, nil)
+	case r.form.Get("credential") == "passkey":
+		s.showPasskey(w, r, fl, nil)
+	case r.form.Get("accesspass") != "":
+		s.loginAccessPass(w, r, fl)
+	case r.form.Get("assertion") != "":
+		s.loginPasskey(w, r, fl)
+	default:
+		s.loginPassword(w, r, fl)
+	}
+}
+
+// flowField finds the sealed flow under the names that programs send it by.
+func flowField(r *request) string {
+	for _, name := range []string{"ctx", "request", "flowToken", "flowtoken"} {
+		if v := r.form.Get(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
+	if t := s.dir.tenantOf(fl.Username); t != nil && t.isFederated(fl.Username) {
+		s.toFederation(w, r, fl)
+		return
+	}
+	u, err := s.checkPassword(s.flowTenant(fl), fl.Username, r.form.Get("passwd"))
+	if err != nil {
+		r.entry = s.flowEntry(r, fl)
+		s.mistake(r, "sign-in page: %v", err)
+		s.record(r, err)
+		s.showSignIn(w, r, fl, err)
+		return
+	}
+	ss := s.newSession(u, claims.Password)
+	ss.Password = true
+	s.signedIn(w, r, fl, ss)
+}
+
+// flowTenant is the tenant that the request names; nil: whichever the user has.
+func (s *Server) flowTenant(fl *flow) *tenant {
+	if multiTenant(fl.Request.Tenant) || fl.Request.Tenant == "" {
+		return nil
+	}
+	return s.dir.tenant(fl.Request.Tenant)
+}
+
+// signedIn goes on after a first factor.
+func (s *Server) signedIn(w http.ResponseWriter, r *request, fl *flow, ss session) {
+	fl.Session, fl.SSO, fl.Key = &ss, false, nil
+	s.proceed(w, r, fl)
+}
+
+func (s *Server) errorPage(w http.ResponseWriter, r *request, err error) {
+	e := asSTSError(err)
+	s.mistake(r, "error page AADSTS%d: %s", e.code, strings.TrimSpace(e.text+" "+e.why))
+	p := pages.Page{Name: "message", Title: "Sign-in failed", Nonce: s.pageNonce(), Error: e.Error(), Code: e.code,
+		Config: map[string]any{"pgid": "ConvergedError", "sErrorCode": e.code, "iErrorCode": e.code, "sErrTxt": e.text,
+			"strServiceExceptionMessage": e.Error(), "correlationId": correlationID(r.Request)}}
+	p.Write(w, http.StatusBadRequest)
+}
+
+func (s *Server) showMessage(w http.ResponseWriter, _ *request, title, text string) {
+	p := pages.Page{Name: "message", Title: title, Text: text, Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedMessage"}}
+	p.Write(w, http.StatusOK)
+}
+
+func (s *Server) showUserCode(w http.ResponseWriter, _ *request, code string, wrong int) {
+	p := pages.Page{Name: "usercode", Title: "Enter code", Username: code, Action: "/common/oauth2/deviceauth",
+		Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedRemoteConnect"}}
+	switch wrong {
+	case 90119:
+		explain(&p, invalidRequest(90119, "Enter the code."))
+	case 70018:
+		explain(&p, invalidRequest(70018, "That code didn't work. Check the code and try again."))
+	case 70019:
+		explain(&p, invalidRequest(70019, "That code has expired."))
+	case 90120:
+		explain(&p, invalidRequest(90120, "That code was used already."))
+	}
+	p.Write(w, http.StatusOK)
+}
+
+func (s *Server) showFormPost(w http.ResponseWriter, _ *request, to string, values url.Values) {
+	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to), FormAct: formTarget(to), Nonce: s.pageNonce(), Config: map[string]any{}}
+	for _, name := range sortedKeys(values) {
+		p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: values.Get(name)})
+	}
+	p.Write(w, http.StatusOK)
+}
+
+func (s *Server) showKMSI(w http.ResponseWriter, r *request, fl *flow) {
+	p := s.page(r, fl, "kmsi", "Stay signed in?")
+	p.Action = "/kmsi"
+	p.Config["pgid"], p.Config["urlPost"] = "KmsiInterrupt", p.Action
+	p.Write(w, http.StatusOK)
+}
+
+// kmsi takes the answer of the page that asks to stay signed in.
+func (s *Server) kmsi(w http.ResponseWriter, r *request) {
+	fl, err := s.openFlow(flowField(r))
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	fl.KMSI = true
+	s.proceed(w, r, fl)
+}

@@ -1,0 +1,44 @@
+package entratest
+
+import "time"
+
+// SignIn is an entry of the sign-in log: one request for tokens that was
+// granted or refused, or one page of an interactive sign-in that ended.
+type SignIn struct {
+	Seq           int64 // 1, 2, 3 …, without gaps
+	Time          time.Time
+	CorrelationID string
+	Endpoint      Endpoint
+	Grant         string // such as password, refresh_token, prt, prt_renewal, prt_exchange, prt_cookie
+	Interactive   bool
+
+	Username   string
+	UserID     string
+	ClientID   string
+	Resource   string // app id of the resource; "" for a PRT
+	DeviceID   string // "": no device
+	Platform   string // from the User-Agent
+	DeviceCode bool   // the session began with a device code
+	AMR        []string
+	MFAPrompts int // how often this sign-in asked for a second factor
+
+	ErrorCode int // AADSTS code; zero: granted
+	Error     string
+	Suberror  string
+	// Policies holds the result of each Conditional Access policy; empty when
+	// none was consulted, as for every PRT.
+	Policies []PolicyResult
+}
+
+// PolicyResult is what one Conditional Access policy said, in the words of
+// Microsoft Graph (appliedConditionalAccessPolicyResult): success, failure,
+// notApplied, notEnabled, reportOnlySuccess, reportOnlyFailure,
+// reportOnlyNotApplied, reportOnlyInterrupted.
+type PolicyResult struct {
+	ID     string
+	Name   string
+	Result string
+}
+
+// SignIns returns the sign-in log, oldest first.
+func (s *Server) SignIns() []SignIn { return s.log.all() }

@@ -1,0 +1,214 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+)
+
+// Sentinels, for [errors.Is]. What the service said is in the [*Error] that
+// wraps them, for [errors.As].
+var (
+	// ErrInteractionRequired: the user is needed; AcquireTokenInteractive or
+	// SignIn is next. It is the only outcome of a silent call that says so: a
+	// network failure never is.
+	ErrInteractionRequired = errors.New("broker: the user is needed")
+
+	// ErrPRTRevoked: the PRT was revoked, by a password change or by an
+	// administrator. It is also an ErrInteractionRequired.
+	ErrPRTRevoked error = derived{"broker: the PRT was revoked", ErrInteractionRequired}
+
+	// ErrPRTExpired: the PRT was not used for too long. It is also an
+	// ErrInteractionRequired.
+	ErrPRTExpired error = derived{"broker: the PRT has expired", ErrInteractionRequired}
+
+	// ErrNoAccount: nobody is signed in, or not that account. It is also an
+	// ErrInteractionRequired.
+	ErrNoAccount error = derived{"broker: no such account is signed in", ErrInteractionRequired}
+
+	// ErrBlocked: refused by a policy or an administrator; asking the user
+	// does not help.
+	ErrBlocked = errors.New("broker: blocked")
+
+	// ErrDeviceNotRegistered: this device has no registration, here or where
+	// the service looked for one.
+	ErrDeviceNotRegistered = errors.New("broker: the device is not registered")
+
+	// ErrDeviceAuth: the service did not accept the device, and said no more.
+	// A new registration takes about a minute to be known everywhere; the
+	// device may be disabled or deleted. The broker keeps the registration.
+	ErrDeviceAuth = errors.New("broker: the device was not accepted")
+
+	// ErrDeviceDisabled: an administrator disabled the device. It is also an
+	// ErrDeviceAuth.
+	ErrDeviceDisabled error = derived{"broker: the device is disabled", ErrDeviceAuth}
+
+	// ErrDeviceGone: the directory does not have the device, or not its key.
+	// It is also an ErrDeviceAuth. Registering again is the caller's decision.
+	ErrDeviceGone error = derived{"broker: the device is gone from the directory", ErrDeviceAuth}
+
+	// ErrDeviceNotCompliant: a policy asks for a compliant or managed device.
+	// It is also an ErrBlocked.
+	ErrDeviceNotCompliant error = derived{"broker: the device does not meet the policy", ErrBlocked}
+
+	// ErrBadCredential: the password, code or assertion is wrong. The broker
+	// does not send it again.
+	ErrBadCredential = errors.New("broker: the credential is wrong")
+
+	// ErrUserNotFound: the directory has no such user.
+	ErrUserNotFound = errors.New("broker: no such user")
+
+	// ErrAccountLocked: too many wrong credentials. Do not try again soon.
+	ErrAccountLocked = errors.New("broker: the account is locked")
+
+	// ErrUserDisabled: the user's account is disabled.
+	ErrUserDisabled = errors.New("broker: the user is disabled")
+
+	// ErrAppConfig: the app's registration, its consent or the tenant in the
+	// configuration is not right. The text names what to change.
+	ErrAppConfig = errors.New("broker: app or tenant configuration")
+
+	// ErrUserCanceled: the user gave up.
+	ErrUserCanceled = errors.New("broker: canceled by the user")
+
+	// ErrThrottled: asked too often; Error.RetryAfter says how long to wait.
+	// It is also an ErrTransient.
+	ErrThrottled error = derived{"broker: throttled", ErrTransient}
+
+	// ErrTransient: the network or the service had a passing trouble.
+	ErrTransient = errors.New("broker: passing trouble")
+
+	// ErrKeyUnusable: the key store does not open the keys of this state: it
+	// is another machine's, or the TPM was cleared. Nothing is deleted.
+	ErrKeyUnusable = errors.New("broker: the key store does not open this state")
+
+	// ErrStateDamaged: a record of the state is not what was written, or is
+	// older than what was written last. Nothing is overwritten.
+	ErrStateDamaged = errors.New("broker: the state is damaged")
+
+	// ErrClosed: the broker was closed.
+	ErrClosed = errors.New("broker: closed")
+)
+
+// derived is a sentinel that is also another one.
+type derived struct {
+	text string
+	is   error
+}
+
+func (e derived) Error() string { return e.text }
+func (e derived) Unwrap() error { return e.is }
+
+// A Verdict is what to do about an error of the service.
+type Verdict string
+
+// An Error is a failure of an operation, with what the service said about it.
+// It holds no secret and no body of a reply.
+type Error struct {
+	// Op is the operation: "sign in", "register device", "acquire token".
+	Op string
+	// Code is the number of the AADSTS code that decided; 0 if there is none.
+	Code int
+	// Codes are all AADSTS codes of the reply.
+	Codes []int
+	// OAuth and SubError are the fields error and suberror of the reply. For
+	// the registration service OAuth is its ErrorType.
+	OAuth    string
+	SubError string
+	// Claims is the claims request (JSON) to pass to AcquireTokenInteractive
+	// by WithClaims. It may be empty.
+	Claims string
+	// CorrelationID and TraceID find the request in the tenant's sign-in log.
+	CorrelationID string
+	TraceID       string
+	// StatusCode is the HTTP status; 0 if there was no reply.
+	StatusCode int
+	// RetryAfter is how long the service wants to be left alone; 0 if it did
+	// not say.
+	RetryAfter time.Duration
+	// Verdict names what the code means for the caller, such as "step-up".
+	Verdict Verdict
+	// Scopes are those of the token request that failed, for the interactive
+	// one that follows.
+	Scopes []string
+	// Account is whose request failed; zero when it is not known.
+	Account Account
+
+	detail string // a sentence of ours
+	kind   error  // a sentinel, or nil
+	cause  error  // of the network, the key store or the store; or nil
+	action aadsts.Verdict
+}
+
+// Error returns one line: the operation, what happened, and how to find it.
+func (e *Error) Error() string {
+	var s strings.Builder
+	s.WriteString("broker: ")
+	if e.Op != "" {
+		s.WriteString(e.Op + ": ")
+	}
+	switch {
+	case e.detail != "":
+		s.WriteString(e.detail)
+	case e.kind != nil:
+		s.WriteString(strings.TrimPrefix(e.kind.Error(), "broker: "))
+	default:
+		s.WriteString("failed")
+	}
+	var at []string
+	if e.Code != 0 {
+		at = append(at, "AADSTS"+strconv.Itoa(e.Code))
+	}
+	if e.OAuth != "" {
+		at = append(at, clean(e.OAuth))
+	}
+	if e.SubError != "" {
+		at = append(at, clean(e.SubError))
+	}
+	if e.Code == 0 && e.OAuth == "" && e.StatusCode != 0 {
+		at = append(at, fmt.Sprintf("HTTP %d", e.StatusCode))
+	}
+	if e.CorrelationID != "" {
+		at = append(at, "correlation id "+clean(e.CorrelationID))
+	}
+	if len(at) > 0 {
+		s.WriteString(" (" + strings.Join(at, ", ") + ")")
+	}
+	if e.cause != nil {
+		s.WriteString(": " + strings.TrimPrefix(e.cause.Error(), "broker: "))
+	}
+	return s.String()
+}
+
+// Unwrap returns the sentinel and the cause.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	if e.kind != nil {
+		errs = append(errs, e.kind)
+	}
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
+	return errs
+}
+
+// maxWord bounds what a reply puts into the text of an error.
+const maxWord = 64
+
+// clean keeps a word of a reply printable and short: it may be anything.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > maxWord {
+		s = s[:maxWord] + "…"
+	}
+	return s
+}

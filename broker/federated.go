@@ -1,0 +1,235 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// realm is what the service says about a user name's domain.
+type realm struct {
+	AccountType string `json:"account_type"`
+	Protocol    string `json:"federation_protocol"`
+	Metadata    string `json:"federation_metadata_url"`
+	Active      string `json:"federation_active_auth_url"`
+	Audience    string `json:"cloud_audience_urn"`
+}
+
+const defaultAudience = "urn:federation:MicrosoftOnline"
+
+// userRealm finds out who authenticates a user: Entra or a federation server.
+func (b *Broker) userRealm(ctx context.Context, op, username string) (*realm, error) {
+	rep, err := b.client.do(ctx, request{
+		method: http.MethodGet,
+		url:    "https://" + b.login.LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !rep.ok() {
+		return nil, serviceError(op, prt.ParseError(rep.status, rep.body), rep, grantUser, b.cfg.Now())
+	}
+	r := new(realm)
+	if err := json.Unmarshal(rep.body, r); err != nil {
+		return nil, malformed(op, rep, prt.ErrReply)
+	}
+	return r, nil
+}
+
+// federatedGrant gets an assertion from the organization's federation server
+// by WS-Trust, with user name and password.
+func (b *Broker) federatedGrant(ctx context.Context, op string, c Federated) (prt.Grant, error) {
+	r, err := b.userRealm(ctx, op, c.Username)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case strings.EqualFold(r.AccountType, "Managed"):
+		return nil, &Error{Op: op, kind: ErrAppConfig, detail: "the user's domain is not federated: sign in with Password"}
+	case !strings.EqualFold(r.AccountType, "Federated"):
+		return nil, &Error{Op: op, kind: ErrUserNotFound, detail: "the service does not know the user's domain"}
+	case r.Protocol != "" && r.Protocol != "WSTrust" && r.Protocol != "WSFed":
+		return nil, &Error{Op: op, kind: ErrInteractionRequired, detail: "the federation server has no WS-Trust: sign in with AuthCode"}
+	}
+	endpoint, version, err := b.trustEndpoint(ctx, op, r)
+	if err != nil {
+		return nil, err
+	}
+	assertion, err := b.requestAssertion(ctx, op, endpoint, version, r.Audience, c)
+	if err != nil {
+		return nil, err
+	}
+	return samlGrant(assertion), nil
+}
+
+// wsTrust is a version of WS-Trust.
+type wsTrust struct {
+	path, namespace, action, request, keyType string
+}
+
+// The versions, the preferred one first (WS-Trust 1.3, OASIS; and the draft of
+// February 2005).
+var wsTrustVersions = []wsTrust{
+	{
+		path:      "/trust/13/usernamemixed",
+		namespace: "http://docs.oasis-open.org/ws-sx/ws-trust/200512",
+		action:    "http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue",
+		request:   "http://docs.oasis-open.org/ws-sx/ws-trust/200512/Issue",
+		keyType:   "http://docs.oasis-open.org/ws-sx/ws-trust/200512/Bearer",
+	},
+	{
+		path:      "/trust/2005/usernamemixed",
+		namespace: "http://schemas.xmlsoap.org/ws/2005/02/trust",
+		action:    "http://schemas.xmlsoap.org/ws/2005/02/trust/RST/Issue",
+		request:   "http://schemas.xmlsoap.org/ws/2005/02/trust/Issue",
+		keyType:   "http://schemas.xmlsoap.org/ws/2005/05/identity/NoProofKey",
+	},
+}
+
+// trustEndpoint finds the endpoint that takes a user name and a password, in
+// the server's metadata or as the realm names it.
+func (b *Broker) trustEndpoint(ctx context.Context, op string, r *realm) (string, wsTrust, error) {
+	var found []string
+	if isHTTPS(r.Metadata) {
+		rep, err := b.client.do(ctx, request{method: http.MethodGet, url: r.Metadata})
+		if err == nil && rep.ok() {
+			found = addresses(rep.body)
+		}
+	}
+	found = append(found, r.Active)
+	for _, v := range wsTrustVersions {
+		for _, a := range found {
+			if isHTTPS(a) && strings.HasSuffix(strings.ToLower(strings.TrimRight(a, "/")), v.path) {
+				return a, v, nil
+			}
+		}
+	}
+	return "", wsTrust{}, &Error{Op: op, kind: ErrInteractionRequired, detail: "the federation server has no endpoint for a user name and a password: sign in with AuthCode"}
+}
+
+func isHTTPS(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil
+}
+
+// addresses returns what stands in the address elements of a metadata
+// document.
+func addresses(doc []byte) (out []string) {
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return out
+		}
+		start, ok := t.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if start.Name.Local == "address" {
+			for _, a := range start.Attr {
+				if a.Name.Local == "location" {
+					out = append(out, a.Value)
+				}
+			}
+		}
+		if start.Name.Local == "Address" {
+			var s string
+			if d.DecodeElement(&s, &start) == nil {
+				out = append(out, strings.TrimSpace(s))
+			}
+		}
+	}
+}
+
+// tokenLife is how long the request asks to be taken for.
+const tokenLife = 10 * time.Minute
+
+func (b *Broker) requestAssertion(ctx context.Context, op, endpoint string, v wsTrust, audience string, c Federated) ([]byte, error) {
+	if audience == "" {
+		audience = defaultAudience
+	}
+	id, err := newGUID(b.cfg.Rand)
+	if err != nil {
+		return nil, err
+	}
+	now := b.cfg.Now().UTC()
+	const stamp = "2006-01-02T15:04:05.000Z"
+	var s strings.Builder
+	write := func(parts ...string) {
+		for i, p := range parts {
+			if i%2 == 1 { // every other part comes from outside
+				_ = xml.EscapeText(&s, []byte(p))
+				continue
+			}
+			s.WriteString(p)
+		}
+	}
+	write(`<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://www.w3.org/2005/08/addressing"`+
+		` xmlns:u="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"><s:Header>`+
+		`<a:Action s:mustUnderstand="1">`, v.action, `</a:Action><a:MessageID>urn:uuid:`, id, `</a:MessageID>`+
+		`<a:ReplyTo><a:Address>http://www.w3.org/2005/08/addressing/anonymous</a:Address></a:ReplyTo>`+
+		`<a:To s:mustUnderstand="1">`, endpoint, `</a:To>`+
+		`<o:Security s:mustUnderstand="1" xmlns:o="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd">`+
+		`<u:Timestamp u:Id="_0"><u:Created>`, now.Format(stamp), `</u:Created><u:Expires>`, now.Add(tokenLife).Format(stamp), `</u:Expires></u:Timestamp>`+
+		`<o:UsernameToken><o:Username>`, c.Username, `</o:Username><o:Password>`, c.Password, `</o:Password></o:UsernameToken>`+
+		`</o:Security></s:Header><s:Body><t:RequestSecurityToken xmlns:t="`, v.namespace, `">`+
+		`<p:AppliesTo xmlns:p="http://schemas.xmlsoap.org/ws/2004/09/policy"><a:EndpointReference><a:Address>`, audience, `</a:Address></a:EndpointReference></p:AppliesTo>`+
+		`<t:KeyType>`, v.keyType, `</t:KeyType><t:RequestType>`, v.request, `</t:RequestType>`+
+		`</t:RequestSecurityToken></s:Body></s:Envelope>`)
+	rep, err := b.client.do(ctx, request{
+		method:      http.MethodPost,
+		url:         endpoint,
+		contentType: "application/soap+xml; charset=utf-8",
+		body:        []byte(s.String()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	assertion, err := findAssertion(rep.body)
+	if err == nil {
+		return assertion, nil
+	}
+	e := &Error{Op: op, StatusCode: rep.status, CorrelationID: rep.correlationID}
+	switch {
+	case bytes.Contains(rep.body, []byte("FailedAuthentication")):
+		e.kind, e.detail = ErrBadCredential, "the federation server says that user name or password is wrong"
+	case rep.status >= 500 && !bytes.Contains(rep.body, []byte("Fault")):
+		e.kind, e.detail = ErrTransient, "the federation server has trouble"
+	default:
+		e.detail = "the federation server issued no assertion"
+	}
+	return nil, e
+}
+
+var errNoAssertion = errors.New("no assertion")
+
+// findAssertion returns the first Assertion element exactly as it stands, for
+// its signature covers its bytes.
+func findAssertion(doc []byte) ([]byte, error) {
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	for {
+		before := d.InputOffset()
+		t, err := d.Token()
+		if errors.Is(err, io.EOF) || err != nil {
+			return nil, errNoAssertion
+		}
+		start, ok := t.(xml.StartElement)
+		if !ok || start.Name.Local != "Assertion" || !strings.Contains(start.Name.Space, ":SAML:") {
+			continue
+		}
+		if err := d.Skip(); err != nil {
+			return nil, errNoAssertion
+		}
+		return doc[before:d.InputOffset()], nil
+	}
+}

@@ -1,0 +1,235 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// FileStore keeps records in the files of a directory that several processes
+// may share. The directory has mode 0700 and its files 0600; a directory or a
+// file that is a symbolic link, or that another user owns, is refused.
+//
+// A write goes to a temporary file, which is synced and renamed over the old
+// one, and then the directory is synced: after a crash a record is the old one
+// or the new one. Writers exclude each other by an advisory lock on the
+// directory, held for the write alone; [FileStore.Lease] has locks of its own.
+type FileStore struct{ dir string }
+
+const (
+	fileSuffix = ".rec"
+	lockSuffix = ".lock"
+	writeLock  = "store" + lockSuffix
+	fileMagic  = "prtbrec1" // with the version of the format of a file
+	fileHeader = len(fileMagic) + 8
+	lockRetry  = 5 * time.Millisecond
+)
+
+// NewFileStore returns a store in dir, which it makes if it is not there. The
+// parent of dir must exist.
+func NewFileStore(dir string) (*FileStore, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("broker: state directory: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("broker: state directory: %w", err)
+	}
+	s := &FileStore{dir: dir}
+	if err := s.checkDir(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Dir returns the directory.
+func (s *FileStore) Dir() string { return s.dir }
+
+func (s *FileStore) checkDir() error {
+	fi, err := os.Lstat(s.dir)
+	if err != nil {
+		return fmt.Errorf("broker: state directory: %w", err)
+	}
+	switch {
+	case fi.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("broker: state directory %s is a symbolic link: %w", s.dir, fs.ErrPermission)
+	case !fi.IsDir():
+		return fmt.Errorf("broker: state directory %s is not a directory: %w", s.dir, fs.ErrExist)
+	}
+	if err := checkOwner(s.dir, fi); err != nil {
+		return err
+	}
+	if loose(fi) {
+		return fmt.Errorf("broker: state directory %s is open to others (mode %04o, want 0700): %w",
+			s.dir, fi.Mode().Perm(), fs.ErrPermission)
+	}
+	return nil
+}
+
+func (s *FileStore) path(name string) string { return filepath.Join(s.dir, name+fileSuffix) }
+
+// Get implements [Store].
+func (s *FileStore) Get(ctx context.Context, name string) ([]byte, Version, error) {
+	if err := check(ctx, name); err != nil {
+		return nil, 0, err
+	}
+	return s.read(name)
+}
+
+func (s *FileStore) read(name string) ([]byte, Version, error) {
+	f, err := openNoFollow(s.path(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, 0, ErrNotFound
+	case err != nil:
+		return nil, 0, fmt.Errorf("broker: reading the state: %w", err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, 0, fmt.Errorf("broker: reading the state: %w", err)
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("broker: record %s is not a regular file: %w", name, fs.ErrPermission)
+	}
+	if err := checkOwner(s.path(name), fi); err != nil {
+		return nil, 0, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, int64(fileHeader+MaxRecord+1)))
+	if err != nil {
+		return nil, 0, fmt.Errorf("broker: reading the state: %w", err)
+	}
+	return parseFile(name, raw)
+}
+
+func parseFile(name string, raw []byte) ([]byte, Version, error) {
+	if len(raw) < fileHeader || string(raw[:len(fileMagic)]) != fileMagic || len(raw) > fileHeader+MaxRecord {
+		return nil, 0, fmt.Errorf("%w: record %s is not one", ErrStateDamaged, name)
+	}
+	v := Version(binary.BigEndian.Uint64(raw[len(fileMagic):]))
+	if v == 0 {
+		return nil, 0, fmt.Errorf("%w: record %s has no version", ErrStateDamaged, name)
+	}
+	return raw[fileHeader:], v, nil
+}
+
+// Put implements [Store].
+func (s *FileStore) Put(ctx context.Context, name string, data []byte, old Version) (v Version, err error) {
+	if err := check(ctx, name); err != nil {
+		return 0, err
+	}
+	if len(data) > MaxRecord {
+		return 0, errRecordSize(name, len(data))
+	}
+	err = s.write(ctx, name, old, func() error {
+		v = nextVersion(old)
+		raw := make([]byte, 0, fileHeader+len(data))
+		raw = append(raw, fileMagic...)
+		raw = binary.BigEndian.AppendUint64(raw, uint64(v))
+		raw = append(raw, data...)
+		if err := replaceFile(s.dir, s.path(name), raw); err != nil {
+			return fmt.Errorf("broker: writing the state: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return v, nil
+}
+
+// Delete implements [Store].
+func (s *FileStore) Delete(ctx context.Context, name string, old Version) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	if old == 0 {
+		return s.write(ctx, name, 0, func() error { return ErrNotFound })
+	}
+	return s.write(ctx, name, old, func() error {
+		if err := os.Remove(s.path(name)); err != nil {
+			return fmt.Errorf("broker: writing the state: %w", err)
+		}
+		return syncDir(s.dir)
+	})
+}
+
+// write runs do under the write lock if the record's version is old.
+func (s *FileStore) write(ctx context.Context, name string, old Version, do func() error) error {
+	if err := s.checkDir(); err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx, writeLock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, v, err := s.read(name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		if old != 0 {
+			return ErrNotFound
+		}
+	case err != nil:
+		return err
+	case v != old:
+		return ErrConflict
+	}
+	return do()
+}
+
+// List implements [Store].
+func (s *FileStore) List(ctx context.Context, prefix string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("broker: reading the state: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), fileSuffix)
+		if ok && strings.HasPrefix(name, prefix) && CheckName(name) == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Lease implements [Leaser] among all processes that share the directory. The
+// system ends a lease with its process.
+func (s *FileStore) Lease(ctx context.Context, name string) (func(), error) {
+	if err := check(ctx, name); err != nil {
+		return nil, err
+	}
+	return s.lock(ctx, name+lockSuffix)
+}
+
+// lock opens the file anew for each holder, so that the lock also excludes
+// goroutines of one process.
+func (s *FileStore) lock(ctx context.Context, file string) (func(), error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l := flock.New(filepath.Join(s.dir, file), flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
+	if ok, err := l.TryLockContext(ctx, lockRetry); err != nil || !ok {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("broker: locking the state: %w", err)
+	}
+	return sync.OnceFunc(func() { _ = l.Close() }), nil
+}

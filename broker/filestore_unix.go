@@ -1,0 +1,63 @@
+//go:build unix
+
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/google/renameio/v2"
+)
+
+// lockFlags open a lock file: a link in its place is refused.
+const lockFlags = os.O_CREATE | os.O_RDWR | syscall.O_NOFOLLOW
+
+func openNoFollow(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link: %w", path, fs.ErrPermission)
+	}
+	return f, err
+}
+
+// checkOwner refuses what another user owns: its owner could change it.
+func checkOwner(path string, fi fs.FileInfo) error {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) == os.Geteuid() {
+		return nil
+	}
+	return fmt.Errorf("broker: %s belongs to user %d, not to %d: %w", path, st.Uid, os.Geteuid(), fs.ErrPermission)
+}
+
+func loose(fi fs.FileInfo) bool { return fi.Mode().Perm()&0o077 != 0 }
+
+func replaceFile(dir, path string, data []byte) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Cleanup() }()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename or a removal survive a crash.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("broker: syncing the state: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("broker: syncing the state: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prtbroker/prtbroker/broker/internal/flight"
+)
+
+// flights runs work once for all who ask for it at the same time. Work has a
+// context of its own, so that one caller who gives up does not fail the
+// others; it ends when nobody waits for it any more, or at Close.
+type flights struct{ group flight.Group[string, any] }
+
+// do returns the result of work under key, joining the flight that is under
+// way. It returns within ctx.
+func do[T any](ctx context.Context, f *flights, key string, work func(context.Context) (T, error)) (T, error) {
+	var zero T
+	v, _, err := f.group.Do(ctx, key, func(ctx context.Context) (any, error) { return work(ctx) })
+	switch {
+	case err == nil:
+		return v.(T), nil
+	case errors.Is(err, flight.ErrClosed), errors.Is(err, context.Canceled) && ctx.Err() == nil:
+		return zero, ErrClosed
+	}
+	return zero, err
+}

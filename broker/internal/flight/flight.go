@@ -1,0 +1,132 @@
+// Package flight lets many callers share one piece of work, each within its
+// own context.
+//
+// golang.org/x/sync/singleflight lets a caller neither leave before the work
+// ends nor keep the work from being bound to the context of whoever came
+// first. Here the work runs apart from all callers, and ends early only when
+// the last of them has left.
+package flight
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+var (
+	// ErrClosed: the group was closed.
+	ErrClosed = errors.New("flight: closed")
+	// ErrAborted: the work ended without a result (runtime.Goexit).
+	ErrAborted = errors.New("flight: the work was aborted")
+)
+
+// A Group is a namespace of work. Its zero value is ready. It is safe for
+// concurrent use.
+type Group[K comparable, V any] struct {
+	mu     sync.Mutex // guards the fields below and the waiters of calls
+	calls  map[K]*call[V]
+	closed bool
+	work   sync.WaitGroup // Add under mu, before closed
+}
+
+type call[V any] struct {
+	waiters int // guarded by the group's mutex
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when v and err are set
+	v       V
+	err     error
+}
+
+// Do returns what fn returns, running it unless a call of the same key is
+// under way, whose result is shared then. fn gets the values of the first
+// caller's context, and a cancellation of its own: Do returns when ctx ends,
+// and fn's context ends when nobody waits for it any more.
+func (g *Group[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, shared bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return v, false, err
+	}
+	c, shared, err := g.join(ctx, key, fn)
+	if err != nil {
+		return v, false, err
+	}
+	select {
+	case <-c.done:
+		return c.v, shared, c.err
+	case <-ctx.Done():
+		g.leave(key, c)
+		return v, shared, ctx.Err()
+	}
+}
+
+// join returns the call under way, or starts one.
+func (g *Group[K, V]) join(ctx context.Context, key K, fn func(context.Context) (V, error)) (*call[V], bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, false, ErrClosed
+	}
+	if c, ok := g.calls[key]; ok {
+		c.waiters++
+		return c, true, nil
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c := &call[V]{waiters: 1, cancel: cancel, done: make(chan struct{}), err: ErrAborted}
+	if g.calls == nil {
+		g.calls = map[K]*call[V]{}
+	}
+	g.calls[key] = c
+	g.work.Go(func() { g.run(ctx, key, c, fn) })
+	return c, false, nil
+}
+
+func (g *Group[K, V]) run(ctx context.Context, key K, c *call[V], fn func(context.Context) (V, error)) {
+	defer func() {
+		c.cancel()
+		g.remove(key, c)
+		close(c.done)
+	}()
+	c.v, c.err = fn(ctx)
+}
+
+// leave is what a caller does that gave up. Whoever comes after the last one
+// starts anew, since the work that is left is being canceled.
+func (g *Group[K, V]) leave(key K, c *call[V]) {
+	g.mu.Lock()
+	c.waiters--
+	last := c.waiters == 0
+	if last && g.calls[key] == c {
+		delete(g.calls, key)
+	}
+	g.mu.Unlock()
+	if last {
+		c.cancel()
+	}
+}
+
+func (g *Group[K, V]) remove(key K, c *call[V]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.calls[key] == c {
+		delete(g.calls, key)
+	}
+}
+
+// Busy reports whether a call of key is under way.
+func (g *Group[K, V]) Busy(key K) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := g.calls[key]
+	return ok
+}
+
+// Close cancels all work and waits until it has ended. Later calls of Do
+// return ErrClosed. It must not be called from the work itself.
+func (g *Group[K, V]) Close() {
+	g.mu.Lock()
+	g.closed = true
+	for _, c := range g.calls {
+		c.cancel()
+	}
+	g.mu.Unlock()
+	g.work.Wait()
+}

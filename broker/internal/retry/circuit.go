@@ -1,0 +1,130 @@
+package retry
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// What opens a circuit, and for how long.
+const (
+	// failures is how many requests in a row must fail.
+	failures = 5
+	// openFor is the first time of rest, doubled while the endpoint stays
+	// down, up to openMost.
+	openFor  = 10 * time.Second
+	openMost = 5 * time.Minute
+	// maxEndpoints bounds how many endpoints are remembered.
+	maxEndpoints = 256
+)
+
+// An OpenError says that a request was not sent, because the endpoint asked
+// to be left alone or keeps failing.
+type OpenError struct {
+	Endpoint  string
+	Throttled bool          // the service asked for it
+	Wait      time.Duration // how long until the next request may go out
+}
+
+func (e *OpenError) Error() string {
+	if e.Throttled {
+		return fmt.Sprintf("not sent: %s asked to be left alone for %v more", e.Endpoint, e.Wait.Round(time.Second))
+	}
+	return fmt.Sprintf("not sent: %s keeps failing; the next try is in %v", e.Endpoint, e.Wait.Round(time.Second))
+}
+
+// A Breaker holds a circuit per endpoint: closed while the endpoint works,
+// open for as long as it asked for in Retry-After or after it failed
+// repeatedly, and then half-open: one request tries it for all. Its zero
+// value is ready. It is safe for concurrent use.
+type Breaker struct {
+	mu       sync.Mutex // guards circuits and what it holds
+	circuits map[string]*circuit
+}
+
+type circuit struct {
+	failed    int       // requests in a row
+	rests     int       // how often it opened in a row
+	until     time.Time // open until; zero: closed
+	throttled bool      // by the service's wish
+	trying    bool      // half-open, and a request is on its way
+}
+
+// Enter asks leave to send a request to endpoint, with all its attempts. The
+// caller must report how each of them ended, and when.
+func (b *Breaker) Enter(endpoint string, now time.Time) (report func(Result, time.Time), err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.circuits[endpoint]
+	if c == nil {
+		return func(r Result, now time.Time) { b.report(endpoint, r, now, false) }, nil
+	}
+	if wait := c.until.Sub(now); wait > 0 {
+		return nil, &OpenError{Endpoint: endpoint, Throttled: c.throttled, Wait: wait}
+	}
+	probe := !c.until.IsZero()
+	if probe && c.trying {
+		return nil, &OpenError{Endpoint: endpoint, Throttled: c.throttled}
+	}
+	c.trying = c.trying || probe
+	return func(r Result, now time.Time) { b.report(endpoint, r, now, probe) }, nil
+}
+
+func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	class := r.Class()
+	c := b.circuits[endpoint]
+	if c != nil && probe {
+		c.trying = false
+	}
+	switch class {
+	case Stopped: // says nothing about the endpoint
+		return
+	case Done:
+		if c != nil && (!c.throttled || !c.until.After(now)) {
+			delete(b.circuits, endpoint)
+		}
+		return
+	}
+	if c == nil {
+		c = b.add(endpoint, now)
+	}
+	c.failed++
+	switch {
+	case r.RetryAfter > 0 && (class == Refused || class == Failed):
+		c.open(now.Add(r.RetryAfter), true)
+	case probe, c.failed >= failures:
+		rest := min(openFor<<min(c.rests, 8), openMost)
+		c.rests++
+		c.open(now.Add(rest), false)
+	}
+}
+
+// open opens the circuit, never for less than it is open already.
+func (c *circuit) open(until time.Time, throttled bool) {
+	if until.After(c.until) {
+		c.until, c.throttled = until, throttled
+	}
+}
+
+// add makes a circuit. Too many endpoints are a sign of tenants passing
+// through: those whose rest is over make room.
+func (b *Breaker) add(endpoint string, now time.Time) *circuit {
+	if b.circuits == nil {
+		b.circuits = map[string]*circuit{}
+	}
+	if len(b.circuits) >= maxEndpoints {
+		for e, c := range b.circuits {
+			if !c.until.After(now) && !c.trying {
+				delete(b.circuits, e)
+			}
+		}
+	}
+	if len(b.circuits) >= maxEndpoints {
+		clear(b.circuits)
+	}
+	c := &circuit{}
+	b.circuits[endpoint] = c
+	return c
+}

@@ -1,0 +1,290 @@
+package tokencache
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+
+func key(i int) Key {
+	return Key{
+		Account:     fmt.Sprintf("0b6a0000-1111-4222-8333-%012d.f3d10000-1111-4222-8333-944455566677", i),
+		Environment: "login.windows.net",
+		Tenant:      "f3d10000-1111-4222-8333-944455566677",
+		Client:      "c0ffee00-1111-4222-8333-944455566677",
+	}
+}
+
+func set(t testing.TB, scopes ...string) Set {
+	t.Helper()
+	s, err := Normalize(scopes, graph)
+	require.NoError(t, err)
+	return s
+}
+
+func entry(v int, life time.Duration) Entry[int] {
+	return Entry[int]{Value: v, ExpiresOn: start.Add(life)}
+}
+
+// Each field of a key alone makes another token.
+func TestKeys(t *testing.T) {
+	c := New[int](graph, 0)
+	base := key(1)
+	variants := map[string]Key{"base": base}
+	for name, change := range map[string]func(*Key){
+		"account":     func(k *Key) { k.Account = "other" },
+		"environment": func(k *Key) { k.Environment = "other" },
+		"tenant":      func(k *Key) { k.Tenant = "other" },
+		"client":      func(k *Key) { k.Client = "other" },
+		"scheme":      func(k *Key) { k.Scheme = PoP },
+		"pop key":     func(k *Key) { k.Scheme, k.PoPKey = PoP, "thumbprint" },
+		"cae":         func(k *Key) { k.CAE = true },
+	} {
+		k := base
+		change(&k)
+		variants[name] = k
+	}
+	want := map[string]int{}
+	for name, k := range variants {
+		_, s := c.Get(&k, []string{"User.Read"}, start)
+		require.Equalf(t, Missing, s, "%s", name)
+		_, s = c.Serve(&k, set(t, "User.Read"), start)
+		require.Equalf(t, Missing, s, "%s", name)
+		want[name] = len(want) + 1
+		c.Put(&k, set(t, "User.Read"), entry(want[name], time.Hour), start)
+	}
+	for name, k := range variants {
+		e, s := c.Get(&k, []string{"user.read"}, start)
+		require.Equal(t, Fresh, s)
+		require.Equalf(t, want[name], e.Value, "%s", name)
+	}
+	require.Equal(t, len(variants), c.Len())
+}
+
+func TestStates(t *testing.T) {
+	c := New[int](graph, 0)
+	k, s := key(1), []string{"User.Read"}
+	e := entry(1, time.Hour)
+	e.RefreshOn = start.Add(30 * time.Minute)
+	c.Put(&k, set(t, s...), e, start)
+	for _, tt := range []struct {
+		after time.Duration
+		want  State
+	}{
+		{0, Fresh}, {30*time.Minute - 1, Fresh}, {30 * time.Minute, Stale},
+		{55*time.Minute - 1, Stale}, {55 * time.Minute, Closing}, {time.Hour - 1, Closing}, {time.Hour, Missing},
+	} {
+		got, state := c.Get(&k, s, start.Add(tt.after))
+		require.Equalf(t, tt.want, state, "%v", tt.after)
+		require.Equal(t, state == Missing, got == nil)
+	}
+}
+
+func TestSupersets(t *testing.T) {
+	k := key(1)
+	for _, tt := range []struct {
+		name    string
+		put     []string
+		granted []string
+		ask     []string
+		hit     bool
+	}{
+		{"subset of what was asked", []string{"User.Read", "Mail.Read"}, nil, []string{"mail.read"}, true},
+		{"more than was asked", []string{"User.Read"}, nil, []string{"User.Read", "Mail.Read"}, false},
+		{"granted more", []string{graph + "/.default"}, []string{"User.Read", "Mail.Read", "openid"}, []string{"Mail.Read"}, true},
+		{"granted, with resource", []string{graph + "/.default"}, []string{graph + "/User.Read"}, []string{"User.Read"}, true},
+		{"granted less", []string{"User.Read", "Mail.Read"}, []string{"User.Read"}, []string{"Mail.Read"}, false},
+		{"granted nothing", []string{"User.Read", "Mail.Read"}, []string{}, []string{"Mail.Read"}, false},
+		{"default of another token", []string{"User.Read"}, []string{"User.Read", graph + "/.default"}, []string{graph + "/.default"}, false},
+		{"another resource", []string{"api://payroll/.default"}, []string{"User.Read"}, []string{"User.Read"}, false},
+		{"v1 names without the resource", []string{"api://payroll/.default"}, []string{"access"}, []string{"api://payroll/access"}, true},
+		{"another resource with the slash", []string{"https://x.example//.default"}, []string{"https://x.example//a"}, []string{"https://x.example/a"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := New[int](graph, 0)
+			e := entry(1, time.Hour)
+			e.Granted = tt.granted
+			c.Put(&k, set(t, tt.put...), e, start)
+			_, s := c.Get(&k, tt.ask, start)
+			require.Equal(t, Missing, s)
+			_, s = c.Serve(&k, set(t, tt.ask...), start)
+			require.Equal(t, tt.hit, s == Fresh)
+			_, s = c.Get(&k, tt.ask, start)
+			require.Equal(t, tt.hit, s == Fresh, "remembered")
+			if tt.hit {
+				require.Equal(t, 2, c.Len())
+			}
+		})
+	}
+}
+
+// A token that replaces another one takes along the subsets that it served.
+func TestReplace(t *testing.T) {
+	c := New[int](graph, 0)
+	k := key(1)
+	both := set(t, "User.Read", "Mail.Read")
+	c.Put(&k, both, entry(1, time.Hour), start)
+	_, s := c.Serve(&k, set(t, "Mail.Read"), start)
+	require.Equal(t, Fresh, s)
+	c.Put(&k, both, entry(2, time.Hour), start)
+	_, s = c.Get(&k, []string{"Mail.Read"}, start)
+	require.Equal(t, Missing, s)
+	e, _ := c.Serve(&k, set(t, "Mail.Read"), start)
+	require.Equal(t, 2, e.Value)
+	require.Equal(t, 2, c.Len())
+
+	old, _ := c.Get(&k, both, start)
+	c.Put(&k, both, entry(3, time.Hour), start)
+	c.Drop(&k, both, old)
+	e, _ = c.Get(&k, both, start)
+	require.Equal(t, 3, e.Value, "dropping the old one leaves the new one")
+	c.Drop(&k, both, e)
+	_, s = c.Get(&k, both, start)
+	require.Equal(t, Missing, s)
+	require.Zero(t, c.Len())
+}
+
+func TestDropSubset(t *testing.T) {
+	c := New[int](graph, 0)
+	k := key(1)
+	c.Put(&k, set(t, "User.Read", "Mail.Read"), entry(1, time.Hour), start)
+	e, _ := c.Serve(&k, set(t, "Mail.Read"), start)
+	c.Drop(&k, set(t, "Mail.Read"), e)
+	require.Zero(t, c.Len(), "the same token under another set is no better")
+}
+
+func TestDropAccount(t *testing.T) {
+	c := New[int](graph, 0)
+	for i := range 100 {
+		k := key(i)
+		c.Put(&k, set(t, "User.Read", "Mail.Read"), entry(i, time.Hour), start)
+		c.Serve(&k, set(t, "User.Read"), start)
+	}
+	gone := key(7)
+	c.DropAccount(gone.Account, "another environment")
+	require.Equal(t, 200, c.Len())
+	c.DropAccount(gone.Account, gone.Environment)
+	require.Equal(t, 198, c.Len())
+	_, s := c.Get(&gone, []string{"User.Read"}, start)
+	require.Equal(t, Missing, s)
+	k := key(8)
+	e, s := c.Get(&k, []string{"User.Read"}, start)
+	require.Equal(t, Fresh, s)
+	require.Equal(t, 8, e.Value)
+	c.Clear()
+	require.Zero(t, c.Len())
+}
+
+func TestExpiredAreSwept(t *testing.T) {
+	c := New[int](graph, 0)
+	for i := range 10000 {
+		k := key(i)
+		now := start.Add(time.Duration(i) * time.Minute)
+		c.Put(&k, set(t, "User.Read"), Entry[int]{Value: i, ExpiresOn: now.Add(time.Hour)}, now)
+	}
+	require.Less(t, c.Len(), 200, "an hour of tokens, one a minute")
+}
+
+func TestLimit(t *testing.T) {
+	const limit = 256
+	c := New[int](graph, limit)
+	for i := range 10 * limit {
+		k := key(i)
+		c.Put(&k, set(t, "User.Read"), entry(i, time.Hour+time.Duration(i)*time.Second), start)
+		require.LessOrEqual(t, c.Len(), limit)
+		e, s := c.Get(&k, []string{"User.Read"}, start)
+		require.Equal(t, Fresh, s)
+		require.Equal(t, i, e.Value)
+	}
+	first := key(0)
+	_, s := c.Get(&first, []string{"User.Read"}, start)
+	require.Equal(t, Missing, s, "those that expire first go first")
+
+	same := New[int](graph, limit)
+	for i := range 3 * limit {
+		k := key(i)
+		same.Put(&k, set(t, "User.Read"), entry(i, time.Hour), start)
+	}
+	require.LessOrEqual(t, same.Len(), limit)
+}
+
+// A reader never misses a token that is being replaced, whatever else is
+// written, and never sees one of another key.
+func TestReadersNeverMiss(t *testing.T) {
+	c := New[int](graph, 0)
+	k, s := key(-1), set(t, "User.Read")
+	c.Put(&k, s, entry(-1, time.Hour), start)
+	var stop atomic.Bool
+	var readers, writers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for !stop.Load() {
+				e, state := c.Get(&k, []string{"User.Read"}, start)
+				if state != Fresh || e.Value >= 0 {
+					t.Errorf("state %v", state)
+					return
+				}
+			}
+		})
+	}
+	writers.Go(func() {
+		for i := range 2000 {
+			c.Put(&k, s, entry(-1-i, time.Hour), start)
+		}
+	})
+	writers.Go(func() {
+		for i := range 2000 {
+			other := key(i)
+			c.Put(&other, s, entry(i, time.Hour), start)
+			if i%3 == 0 {
+				c.DropAccount(other.Account, other.Environment)
+			}
+		}
+	})
+	writers.Wait()
+	stop.Store(true)
+	readers.Wait()
+}
+
+func TestGetAllocatesNothing(t *testing.T) {
+	c := New[int](graph, 0)
+	k := key(1)
+	scopes := []string{"User.Read", "https://graph.microsoft.com/Mail.ReadWrite", "openid"}
+	c.Put(&k, set(t, scopes...), entry(1, time.Hour), start)
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if _, s := c.Get(&k, scopes, start); s != Fresh {
+			t.Fatal(s)
+		}
+	}))
+	missing := []string{"Calendars.Read"}
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if _, s := c.Get(&k, missing, start); s != Missing {
+			t.Fatal(s)
+		}
+	}))
+}
+
+func BenchmarkGet(b *testing.B) {
+	for _, tokens := range []int{1, 100, 10000} {
+		b.Run(fmt.Sprintf("tokens=%d", tokens), func(b *testing.B) {
+			c := New[int](graph, 0)
+			for i := range tokens {
+				k := key(i)
+				c.Put(&k, set(b, graph+"/.default"), entry(i, time.Hour), start)
+			}
+			k, scopes := key(tokens/2), []string{"https://graph.microsoft.com/.default"}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, s := c.Get(&k, scopes, start); s != Fresh {
+					b.Fatal(s)
+				}
+			}
+		})
+	}
+}

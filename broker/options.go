@@ -1,0 +1,158 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A CallOption changes one call. It is a small value, not a closure, so that
+// a silent call from memory allocates nothing. An option that a method does
+// not take is an error of that call.
+type CallOption struct {
+	kind    optionKind
+	account Account
+	text    string
+	app     App
+	pop     *PoP
+}
+
+type optionKind uint16
+
+const (
+	optAccount optionKind = 1 << iota
+	optClaims
+	optTenant
+	optApp
+	optForceRefresh
+	optNonce
+	optLoginHint
+	optInsecureNoNonce
+	optCorrelationID
+	optCAE
+	optPoP
+)
+
+var optionNames = map[optionKind]string{
+	optAccount:         "WithAccount",
+	optClaims:          "WithClaims",
+	optTenant:          "WithTenantID",
+	optApp:             "WithApp",
+	optForceRefresh:    "WithForceRefresh",
+	optNonce:           "WithNonce",
+	optLoginHint:       "WithLoginHint",
+	optInsecureNoNonce: "InsecureNoNonce",
+	optCorrelationID:   "WithCorrelationID",
+	optCAE:             "WithCAE",
+	optPoP:             "WithPoP",
+}
+
+// WithAccount says for whom. Without it the only account is meant; with
+// several accounts it is required.
+func WithAccount(a Account) CallOption { return CallOption{kind: optAccount, account: a} }
+
+// WithSilentAccount is WithAccount by the name that MSAL gives it.
+func WithSilentAccount(a Account) CallOption { return WithAccount(a) }
+
+// WithClaims adds a claims request: decoded JSON, as a claims challenge of a
+// resource or Error.Claims gives it. It bypasses the cache, and the new token
+// replaces the cached one.
+func WithClaims(json string) CallOption { return CallOption{kind: optClaims, text: json} }
+
+// WithTenantID asks a tenant other than the account's own, in which the user
+// is a guest.
+func WithTenantID(id string) CallOption { return CallOption{kind: optTenant, text: id} }
+
+// WithApp asks for another app than Config.App.
+func WithApp(app App) CallOption { return CallOption{kind: optApp, app: app} }
+
+// WithForceRefresh bypasses the cache; the new token replaces the cached one.
+func WithForceRefresh() CallOption { return CallOption{kind: optForceRefresh} }
+
+// WithNonce gives the sso_nonce of the sign-in page that asks for a cookie.
+func WithNonce(nonce string) CallOption { return CallOption{kind: optNonce, text: nonce} }
+
+// WithLoginHint fills in the user name on a sign-in page.
+func WithLoginHint(user string) CallOption { return CallOption{kind: optLoginHint, text: user} }
+
+// WithCorrelationID names the request in the tenant's sign-in log: a GUID.
+func WithCorrelationID(id string) CallOption { return CallOption{kind: optCorrelationID, text: id} }
+
+// WithCAE announces that the caller handles claims challenges (the client
+// capability cp1 of continuous access evaluation). The token then lives for up
+// to a day, and its resource may refuse it earlier with a challenge, which
+// goes into [WithClaims]. [RoundTripper] does that by itself.
+func WithCAE() CallOption { return CallOption{kind: optCAE} }
+
+// WithPoP asks for a token that is bound to a key of this device (proof of
+// possession) and returns it inside a request that the key signed: see [PoP].
+func WithPoP(p PoP) CallOption { return CallOption{kind: optPoP, pop: &p} }
+
+// InsecureNoNonce makes a cookie that is bound to a time instead of a nonce of
+// the service. Whoever steals it can use it for longer, and Entra may refuse
+// it. It is for callers that cannot know the nonce.
+func InsecureNoNonce() CallOption { return CallOption{kind: optInsecureNoNonce} }
+
+// call is the options of one call, resolved.
+type call struct {
+	account         Account
+	claims          string
+	tenant          string
+	app             App
+	forceRefresh    bool
+	nonce           string
+	loginHint       string
+	insecureNoNonce bool
+	correlationID   string
+	cae             bool
+	pop             *PoP
+}
+
+func (b *Broker) call(method string, allowed optionKind, opts []CallOption) (call, error) {
+	c := call{app: b.cfg.App}
+	var seen optionKind
+	for _, o := range opts {
+		if o.kind&allowed == 0 {
+			return call{}, optionError(method, o.kind, "does not apply")
+		}
+		if seen&o.kind != 0 {
+			return call{}, optionError(method, o.kind, "is given twice")
+		}
+		seen |= o.kind
+		switch o.kind {
+		case optAccount:
+			c.account = o.account
+		case optClaims:
+			c.claims = o.text
+		case optTenant:
+			c.tenant = o.text
+		case optApp:
+			c.app = o.app
+		case optForceRefresh:
+			c.forceRefresh = true
+		case optNonce:
+			c.nonce = o.text
+		case optLoginHint:
+			c.loginHint = o.text
+		case optInsecureNoNonce:
+			c.insecureNoNonce = true
+		case optCorrelationID:
+			c.correlationID = o.text
+		case optCAE:
+			c.cae = true
+		case optPoP:
+			c.pop = o.pop
+		}
+	}
+	return c, nil
+}
+
+func optionError(method string, k optionKind, what string) error {
+	name := optionNames[k]
+	if name == "" {
+		name = "the zero CallOption"
+	}
+	return fmt.Errorf("broker: %s: %s %s", strings.TrimSpace(method), name, what)
+}
+
+var errNoApp = errors.New("broker: no app: set Config.App.ClientID or say WithApp")

@@ -1,0 +1,178 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// popType is the token_type of bound tokens and the scheme of the
+// Authorization header that carries them.
+const popType = "PoP"
+
+// popKey is the key that bound tokens are bound to: one for each user of the
+// machine, in the key store, made when it is first asked for.
+type popKey struct {
+	signer       tpm.Signer
+	thumbprint   string
+	confirmation string // req_cnf
+}
+
+type popRecord struct {
+	Version int    `json:"v"`
+	Key     []byte `json:"key"` // blob
+}
+
+func (c *Config) popOwner() string { return "pop-" + shortHash("user", c.UserID) }
+
+// popKey returns the key, from the store or new. Making one in a hardware TPM
+// takes up to 15 seconds.
+func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
+	if k := b.pop.Load(); k != nil {
+		return k, nil
+	}
+	return do(ctx, &b.flights, "pop key", func(ctx context.Context) (*popKey, error) {
+		if k := b.pop.Load(); k != nil {
+			return k, nil
+		}
+		owner := b.cfg.popOwner()
+		release, err := b.lease(ctx, owner)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		v := newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
+		defer v.close()
+		k, err := b.openPoPKey(ctx, v)
+		if errors.Is(err, ErrNotFound) {
+			k, err = b.makePoPKey(ctx, v)
+		}
+		if err != nil {
+			return nil, err
+		}
+		b.pop.Store(k)
+		return k, nil
+	})
+}
+
+func (b *Broker) openPoPKey(ctx context.Context, v *vault) (*popKey, error) {
+	if err := v.open(ctx); err != nil {
+		return nil, err
+	}
+	r, err := v.read(ctx, stateSuffix)
+	if err != nil {
+		return nil, err
+	}
+	var rec popRecord
+	if err := decode(v.owner, r.plain, &rec); err != nil {
+		return nil, err
+	}
+	k, err := b.cfg.Keys.OpenKey(ctx, rec.Key)
+	if err != nil {
+		return nil, keyError("opening the key of bound tokens", err)
+	}
+	return newPoPKey(k)
+}
+
+func (b *Broker) makePoPKey(ctx context.Context, v *vault) (*popKey, error) {
+	if err := v.create(ctx); err != nil {
+		return nil, err
+	}
+	made, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
+	if err != nil {
+		return nil, keyError("making a key for bound tokens", err)
+	}
+	k, err := newPoPKey(made)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := encode(popRecord{Version: stateVersion, Key: made.Blob()})
+	if err == nil {
+		_, err = v.write(ctx, stateSuffix, plain, sealedRecord{})
+	}
+	if err != nil {
+		_ = made.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func newPoPKey(k tpm.Key) (*popKey, error) {
+	signer, ok := k.(tpm.Signer)
+	if !ok {
+		_ = k.Close()
+		return nil, fmt.Errorf("%w: the key of bound tokens does not sign", ErrStateDamaged)
+	}
+	out := &popKey{signer: signer}
+	var err error
+	if out.thumbprint, err = prt.KeyThumbprint(k.Public()); err == nil {
+		out.confirmation, err = prt.KeyConfirmation(k.Public())
+	}
+	if err != nil {
+		_ = k.Close()
+		return nil, err
+	}
+	return out, nil
+}
+
+// present puts a bound token into a request that the key signs.
+func (b *Broker) present(ctx context.Context, q tokenRequest, res AuthResult) (AuthResult, error) {
+	signed, err := b.signRequest(ctx, q.pop.signer, res.AccessToken, *q.call.pop)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	res.AccessToken = signed
+	return res, nil
+}
+
+func (b *Broker) signRequest(ctx context.Context, key tpm.Signer, accessToken string, p PoP) (string, error) {
+	s, err := prt.SignedRequest{
+		AccessToken: prt.NewSecret(accessToken),
+		Method:      p.Method,
+		URL:         p.URL,
+		Nonce:       p.Nonce,
+		Claims:      p.Claims,
+		Now:         b.cfg.Now(),
+	}.Sign(ctx, key)
+	if err != nil {
+		return "", signError("sign HTTP request", err)
+	}
+	return s.Reveal(), nil
+}
+
+// SignedHTTPRequest signs a request to an API with the key that tokens of
+// [WithPoP] are bound to, around an access token that is bound to it. The
+// result goes into the header "Authorization: PoP …". It costs one signature
+// of the key store. WithPoP does both at once; this is for callers that hold
+// the token already, such as a broker service for other programs.
+func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p PoP) (string, error) {
+	const op = "sign HTTP request"
+	if err := b.check(); err != nil {
+		return "", err
+	}
+	if accessToken == "" {
+		return "", &Error{Op: op, detail: "an access token is required"}
+	}
+	k, err := b.popKey(ctx)
+	if err != nil {
+		return "", opError(op, err)
+	}
+	s, err := b.signRequest(ctx, k.signer, accessToken, p)
+	return s, opError(op, err)
+}
+
+// PoPKeyID returns the thumbprint (RFC 7638) of the key that tokens of WithPoP
+// are bound to: the kid of their cnf claim.
+func (b *Broker) PoPKeyID(ctx context.Context) (string, error) {
+	if err := b.check(); err != nil {
+		return "", err
+	}
+	k, err := b.popKey(ctx)
+	if err != nil {
+		return "", opError("PoP key", err)
+	}
+	return k.thumbprint, nil
+}

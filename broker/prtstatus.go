@@ -1,0 +1,108 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// A PRTStatus describes the PRT of an account that is used first. It holds no
+// secret.
+type PRTStatus struct {
+	Account    Account        `json:"account"`
+	State      PRTState       `json:"state"`
+	Credential CredentialKind `json:"credential,omitempty"` // what it was born of
+	IssuedOn   time.Time      `json:"issuedOn,omitzero"`
+	RenewedOn  time.Time      `json:"renewedOn,omitzero"` // equals IssuedOn before the first renewal
+	RenewOn    time.Time      `json:"renewOn,omitzero"`   // when it is due for renewal
+	ExpiresOn  time.Time      `json:"expiresOn,omitzero"` // unless it is renewed
+	DeviceID   string         `json:"deviceId,omitempty"`
+	// MFA is what is known about the authentication it carries: whether MFA
+	// was done, by what, when, and which token said so.
+	MFA claims.Evidence `json:"mfa"`
+	// SessionKey says that the state has a session key for it.
+	SessionKey bool `json:"sessionKey"`
+	// LastError is the AADSTS code that ended it; 0 while it lives.
+	LastError int `json:"lastError,omitempty"`
+	// Others are the PRTs of the account's other credentials.
+	Others []PRTStatus `json:"others,omitempty"`
+}
+
+// A PRTState says what a PRT is good for.
+type PRTState string
+
+// States of a PRT.
+const (
+	PRTNone             PRTState = "none"              // no PRT
+	PRTFresh            PRTState = "fresh"             // usable
+	PRTNeedsRenewal     PRTState = "needs renewal"     // usable, and renewed at its next use
+	PRTExpired          PRTState = "expired"           // by the clock; it is still tried once
+	PRTNeedsInteraction PRTState = "needs interaction" // the service refused it: the user must sign in
+)
+
+// PRTStatus says what the account's PRT is and carries, by what is stored; the
+// zero Account is the only one. It makes no request.
+func (b *Broker) PRTStatus(ctx context.Context, acct Account) (PRTStatus, error) {
+	if err := b.check(); err != nil {
+		return PRTStatus{}, err
+	}
+	_, rec, err := b.find(ctx, acct)
+	if err != nil {
+		return PRTStatus{}, opError("PRT status", err)
+	}
+	return rec.status(b.cfg.Now()), nil
+}
+
+func (r *accountRecord) status(now time.Time) PRTStatus {
+	var all []PRTStatus
+	for _, e := range r.candidates(now) {
+		all = append(all, e.status(r.Account, now))
+	}
+	for _, e := range r.PRTs {
+		if e.dead != nil {
+			all = append(all, e.status(r.Account, now))
+		}
+	}
+	if len(all) == 0 {
+		return PRTStatus{Account: r.Account, State: PRTNone}
+	}
+	first := all[0]
+	if len(all) > 1 {
+		first.Others = all[1:]
+	}
+	return first
+}
+
+func (e *prtEntry) status(acct Account, now time.Time) PRTStatus {
+	t := e.token
+	s := PRTStatus{
+		Account:    acct,
+		Credential: CredentialKind(t.Credential),
+		IssuedOn:   t.IssuedAt,
+		RenewedOn:  t.RenewedAt,
+		RenewOn:    t.RenewedAt.Add(RenewAfter),
+		ExpiresOn:  t.ExpiresAt,
+		DeviceID:   t.DeviceID,
+		MFA:        t.Evidence,
+		SessionKey: len(t.SessionKey) > 0,
+	}
+	switch {
+	case e.dead != nil:
+		s.State, s.LastError = PRTNeedsInteraction, e.dead.Code
+	default:
+		s.State = prtState(t.State(now))
+	}
+	return s
+}
+
+func prtState(s prt.State) PRTState {
+	switch s {
+	case prt.Fresh:
+		return PRTFresh
+	case prt.NeedsRenewal:
+		return PRTNeedsRenewal
+	}
+	return PRTExpired
+}

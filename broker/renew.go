@@ -1,0 +1,348 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// RenewAfter is the age at which a PRT in use is renewed, as Windows and
+// Microsoft's broker for Linux do.
+const RenewAfter = prt.RenewAfter
+
+// candidates returns the PRTs that may be used, the strongest first: MFA
+// before unknown before none, then the more recent MFA, then the longer life.
+// One that looks expired comes last: the service has the last word.
+func (r *accountRecord) candidates(now time.Time) []prtEntry {
+	var out []prtEntry
+	for _, e := range r.PRTs {
+		if e.dead == nil {
+			out = append(out, e)
+		}
+	}
+	expired := func(e prtEntry) int {
+		if e.token.State(now) == prt.Expired {
+			return 1
+		}
+		return 0
+	}
+	rank := map[claims.Answer]int{claims.Yes: 0, claims.Unknown: 1, claims.No: 2}
+	slices.SortStableFunc(out, func(x, y prtEntry) int {
+		return cmp.Or(
+			expired(x)-expired(y),
+			rank[x.token.Evidence.MFA]-rank[y.token.Evidence.MFA],
+			y.token.Evidence.At.Compare(x.token.Evidence.At),
+			y.token.ExpiresAt.Compare(x.token.ExpiresAt),
+		)
+	})
+	return out
+}
+
+// withPRT runs use with the strongest PRT, made usable before. When the
+// service says that this PRT is over, the next one is tried: a password change
+// ends the PRTs of passwords and no other.
+func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*prt.Token, prt.Session) error) error {
+	rec := a.snapshot()
+	if rec == nil {
+		return &Error{Op: op, kind: ErrNoAccount}
+	}
+	var last error
+	for _, e := range rec.candidates(b.cfg.Now()) {
+		err := b.tryPRT(ctx, a, e, use)
+		if !isOver(err) {
+			return err
+		}
+		last = err
+	}
+	if last != nil {
+		return last
+	}
+	return rec.obituary(op)
+}
+
+// tryPRT runs use with one PRT, and with the one before it when a renewal gave
+// a PRT that was never proven and is refused.
+func (b *Broker) tryPRT(ctx context.Context, a *account, e prtEntry, use func(*prt.Token, prt.Session) error) error {
+	t, err := b.usable(ctx, a, e.token)
+	if err != nil {
+		return err
+	}
+	err = b.runWith(ctx, a, t, use)
+	if rec := a.snapshot(); rec != nil {
+		if now := rec.find(t.Credential); now != nil {
+			e = *now
+		}
+	}
+	switch {
+	case err == nil:
+		return b.prove(ctx, a, t)
+	case !isOver(err):
+		return err
+	case e.previous != nil && e.token.PRT.Equal(t.PRT):
+		if b.runWith(ctx, a, e.previous, use) == nil {
+			return b.revert(ctx, a, t)
+		}
+	}
+	b.bury(ctx, a, t, err)
+	return err
+}
+
+func (b *Broker) runWith(ctx context.Context, a *account, t *prt.Token, use func(*prt.Token, prt.Session) error) error {
+	s, err := a.session(ctx, b.cfg.Keys, t)
+	if err != nil {
+		return err
+	}
+	s.Rand = b.cfg.Rand
+	return use(t, s)
+}
+
+// usable returns the PRT, renewed if that is due. One that is valid is used
+// although its renewal failed for the moment.
+func (b *Broker) usable(ctx context.Context, a *account, t *prt.Token) (*prt.Token, error) {
+	state := t.State(b.cfg.Now())
+	if state == prt.Fresh {
+		return t, nil
+	}
+	renewed, err := b.renew(ctx, a, t.Credential, false)
+	if err == nil {
+		return renewed, nil
+	}
+	if isOver(err) || state == prt.Expired || ctx.Err() != nil {
+		return nil, err
+	}
+	b.cfg.Logger.InfoContext(ctx, "renewal failed, the PRT is still valid", "credential", string(t.Credential), "error", err)
+	return t, nil
+}
+
+// isOver reports whether the service said that a PRT is revoked or expired.
+func isOver(err error) bool { return errors.Is(err, ErrPRTRevoked) || errors.Is(err, ErrPRTExpired) }
+
+// renew exchanges a PRT for its successor, once at a time among all processes,
+// and saves it beside the old one, which is dropped when the new one has been
+// used. Unless forced, a PRT that another process renewed meanwhile is taken.
+func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force bool) (*prt.Token, error) {
+	const op = "renew PRT"
+	t, err := do(ctx, &b.flights, "renew\x00"+a.owner+"\x00"+string(by), func(ctx context.Context) (*prt.Token, error) {
+		release, err := b.lease(ctx, a.owner)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		rec, err := a.load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		e := rec.find(by)
+		if e == nil {
+			return nil, &Error{Op: op, kind: ErrNoAccount}
+		}
+		if e.dead != nil {
+			return nil, e.dead.err(op)
+		}
+		if !force && e.token.State(b.cfg.Now()) == prt.Fresh {
+			return e.token, nil
+		}
+		return b.renewLeased(ctx, op, a, e.token)
+	})
+	return t, opError(op, err)
+}
+
+func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.Token) (*prt.Token, error) {
+	s, err := a.session(ctx, b.cfg.Keys, t)
+	if err != nil {
+		return nil, err
+	}
+	s.Rand = b.cfg.Rand
+	renewed, err := b.requestRenewal(ctx, op, t, s)
+	if err != nil {
+		if isOver(err) {
+			b.bury(ctx, a, t, err)
+		}
+		return nil, err
+	}
+	// The service has renewed it: the end of the caller's context must not
+	// lose it.
+	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
+		e := r.find(t.Credential)
+		if e == nil || !e.token.PRT.Equal(t.PRT) {
+			return errReplaced
+		}
+		r.set(prtEntry{token: renewed, previous: t, origin: e.origin})
+		return nil
+	})
+	if errors.Is(err, errReplaced) {
+		if e := a.snapshot().find(t.Credential); e != nil && e.dead == nil {
+			return e.token, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.cfg.Logger.InfoContext(ctx, "PRT renewed", "credential", string(t.Credential), "expires", renewed.ExpiresAt)
+	return renewed, nil
+}
+
+var errReplaced = errors.New("broker: the PRT was replaced meanwhile")
+
+func (b *Broker) requestRenewal(ctx context.Context, op string, t *prt.Token, s prt.Session) (renewed *prt.Token, err error) {
+	err = b.withNonce(ctx, func(nonce string) error {
+		f, err := prt.RenewRequest{
+			PRT:       t.PRT,
+			Nonce:     nonce,
+			Protocol:  t.Protocol,
+			OSVersion: b.cfg.Device.OSVersion,
+			Now:       b.cfg.Now(),
+		}.Sign(ctx, s)
+		if err != nil {
+			return signError(op, err)
+		}
+		rep, err := b.post(ctx, op, b.cfg.Tenant, f, grantPRT, "")
+		if err != nil {
+			return err
+		}
+		r, err := prt.ParseReply(ctx, rep.body, s)
+		if err != nil {
+			return b.readError(op, rep, err, grantPRT)
+		}
+		if renewed, err = t.Renewed(r, b.cfg.Now()); err != nil {
+			return malformed(op, rep, err)
+		}
+		return b.rolled(ctx, renewed, r.WrappedSessionKey)
+	})
+	return renewed, err
+}
+
+// rolled takes the new session key of a renewal, if it has one.
+func (b *Broker) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error {
+	if wrapped == nil {
+		return nil
+	}
+	d, err := b.loadDevice(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := b.cfg.Keys.UnwrapSession(ctx, d.transport, wrapped)
+	if err != nil {
+		return keyError("unwrapping the session key", err)
+	}
+	defer key.Close()
+	t.SessionKey = key.Blob()
+	return nil
+}
+
+// prove drops what a PRT replaced, now that it has been used.
+func (b *Broker) prove(ctx context.Context, a *account, t *prt.Token) error {
+	rec := a.snapshot()
+	if rec == nil {
+		return nil
+	}
+	if e := rec.find(t.Credential); e == nil || e.previous == nil || !e.token.PRT.Equal(t.PRT) {
+		return nil
+	}
+	_, err := a.update(ctx, func(r *accountRecord) error {
+		if e := r.find(t.Credential); e != nil && e.token.PRT.Equal(t.PRT) {
+			e.previous = nil
+		}
+		return nil
+	})
+	if err != nil {
+		b.cfg.Logger.InfoContext(ctx, "dropping the previous PRT failed", "error", err)
+		return nil // what was asked for is there
+	}
+	a.releaseUnused()
+	return nil
+}
+
+// revert goes back to the PRT before t, which works where t does not.
+func (b *Broker) revert(ctx context.Context, a *account, t *prt.Token) error {
+	_, err := a.update(ctx, func(r *accountRecord) error {
+		if e := r.find(t.Credential); e != nil && e.previous != nil && e.token.PRT.Equal(t.PRT) {
+			e.token, e.previous = e.previous, nil
+		}
+		return nil
+	})
+	if err == nil {
+		a.releaseUnused()
+	}
+	return err
+}
+
+// bury notes that the service said a PRT is over, and drops the one before it.
+// The PRT itself stays, so that Status can tell: nothing is wiped by an error.
+func (b *Broker) bury(ctx context.Context, a *account, t *prt.Token, cause error) {
+	note := &deathNote{At: b.cfg.Now(), Verdict: action(cause)}
+	var e *Error
+	if errors.As(cause, &e) {
+		note.Code, note.OAuth = e.Code, e.OAuth
+	}
+	_, err := a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
+		if e := r.find(t.Credential); e != nil && e.token.PRT.Equal(t.PRT) {
+			e.dead, e.previous = note, nil
+		}
+		return nil
+	})
+	if err != nil {
+		b.cfg.Logger.InfoContext(ctx, "noting the end of a PRT failed", "error", err)
+	}
+}
+
+func (n *deathNote) err(op string) *Error {
+	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: ErrPRTRevoked}
+	if n.Verdict == aadsts.Expired {
+		e.kind = ErrPRTExpired
+	}
+	if row, ok := aadsts.Lookup(n.Code); ok {
+		e.detail = row.Meaning
+	}
+	return e
+}
+
+// obituary is why no PRT of the account can be used.
+func (r *accountRecord) obituary(op string) error {
+	var last *deathNote
+	for _, e := range r.PRTs {
+		if e.dead != nil && (last == nil || e.dead.At.After(last.At)) {
+			last = e.dead
+		}
+	}
+	if last == nil {
+		return &Error{Op: op, kind: ErrNoAccount, Account: r.Account, detail: "the account has no PRT"}
+	}
+	return last.err(op)
+}
+
+// RenewPRT renews the account's PRTs now, whatever their age; the zero Account
+// is the only one. Renewal moves the expiry and nothing else.
+func (b *Broker) RenewPRT(ctx context.Context, acct Account) error {
+	const op = "renew PRT"
+	if err := b.check(); err != nil {
+		return err
+	}
+	if _, err := b.loadDevice(ctx); err != nil {
+		return opError(op, err)
+	}
+	a, rec, err := b.find(ctx, acct)
+	if err != nil {
+		return opError(op, err)
+	}
+	alive := rec.candidates(b.cfg.Now())
+	if len(alive) == 0 {
+		return b.about(rec.obituary(op), nil, rec.Account)
+	}
+	var errs []error
+	for _, e := range alive {
+		if _, err := b.renew(ctx, a, e.token.Credential, true); err != nil {
+			errs = append(errs, b.about(err, nil, rec.Account))
+		}
+	}
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"time"
+)
+
+const (
+	// runInterval is how often Run looks at the PRTs, at most.
+	runInterval = 15 * time.Minute
+	// runJitter spreads the renewals of many machines.
+	runJitter = 10 * time.Minute
+	// runRetry is how long Run waits after a failure, at least.
+	runRetry = time.Minute
+)
+
+// Run renews PRTs in the background when they are due, until ctx ends or the
+// broker is closed; it then returns why. It is optional: every call that uses
+// a PRT renews it by itself. With Run a PRT lives on although no app asks for
+// a token. Renewals are spread by some minutes, so that many machines do not
+// ask at once, and a failed one is tried again later; Run fails for none.
+func (b *Broker) Run(ctx context.Context) error {
+	for {
+		wait, err := b.renewDue(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// renewDue renews what is due and returns when to look again. Its error is the
+// end of the context or of the broker.
+func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
+	if err := b.check(); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	next := runInterval
+	all, err := b.loadAccounts(ctx)
+	if err != nil {
+		b.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
+		return runRetry + b.jitter(runRetry), ctx.Err()
+	}
+	if _, err := b.loadDevice(ctx); err != nil {
+		return next, ctx.Err()
+	}
+	for _, a := range all {
+		next = min(next, b.renewAccount(ctx, a))
+	}
+	return max(next, time.Second), ctx.Err()
+}
+
+func (b *Broker) renewAccount(ctx context.Context, a *account) time.Duration {
+	next := runInterval
+	rec := a.snapshot()
+	if rec == nil {
+		return next
+	}
+	for _, e := range rec.candidates(b.cfg.Now()) {
+		due := e.token.RenewedAt.Add(RenewAfter).Sub(b.cfg.Now())
+		if due > 0 {
+			next = min(next, due+b.jitter(runJitter))
+			continue
+		}
+		if _, err := b.renew(ctx, a, e.token.Credential, false); err != nil && !isOver(err) {
+			b.cfg.Logger.InfoContext(ctx, "renewal in the background failed", "account", rec.Account.HomeAccountID, "error", err)
+			next = min(next, runRetry+b.jitter(runRetry))
+		}
+	}
+	return next
+}
+
+// jitter returns a random duration below limit.
+func (b *Broker) jitter(limit time.Duration) time.Duration {
+	var r [8]byte
+	if _, err := io.ReadFull(b.cfg.Rand, r[:]); err != nil {
+		return 0
+	}
+	return time.Duration(binary.BigEndian.Uint64(r[:]) % uint64(limit))
+}

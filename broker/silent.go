@@ -1,0 +1,329 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+)
+
+const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefresh | optCorrelationID | optCAE | optPoP
+
+// AcquireTokenSilent returns a token for scopes of one resource without the
+// user: from memory, or by an exchange of the PRT. It takes WithAccount,
+// WithApp, WithTenantID, WithClaims, WithForceRefresh, WithCAE, WithPoP and
+// WithCorrelationID.
+//
+// A token in memory answers when it was asked for with the same scopes,
+// whatever their order and case, by the same app for the same account and
+// tenant. For a set that was not asked for before it also answers when the
+// service granted it all of them; .default is only answered by a token that
+// was asked for with .default. A resource that ends in a slash
+// (https://x.example//.default) is not the one without. WithClaims and
+// WithForceRefresh go to the service, and the new token replaces the one in
+// memory.
+//
+// A token that the service wants refreshed (RefreshOn) is handed out and
+// refreshed in the background. A valid token is never withheld because a new
+// one could not be had.
+//
+// When the service wants the user, the error is an ErrInteractionRequired, and
+// Error.Claims is to be passed to AcquireTokenInteractive. Nothing else is: a
+// network failure is an ErrTransient, a policy that no user can meet an
+// ErrBlocked.
+func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error) {
+	c, err := b.call("AcquireTokenSilent", silentOptions, opts)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	if c.claims == "" && !c.forceRefresh && c.pop == nil {
+		if t := b.cached(&c, scopes); t != nil {
+			return t.result, nil
+		}
+	}
+	return b.acquire(ctx, c, slices.Clone(scopes))
+}
+
+// cachedToken is a token in memory.
+type cachedToken struct {
+	result AuthResult
+	// notBefore is when the next refresh in the background may begin, in
+	// nanoseconds of the Unix time.
+	notBefore atomic.Int64
+}
+
+// refreshPause is how long a background refresh that failed is not repeated.
+const refreshPause = time.Minute
+
+// cached looks into memory and nowhere else.
+func (b *Broker) cached(c *call, scopes []string) *cachedToken {
+	acct := &c.account
+	if acct.HomeAccountID == "" {
+		if acct = b.only.Load(); acct == nil {
+			return nil
+		}
+	}
+	k := c.key(acct)
+	now := b.cfg.Now()
+	e, state := b.tokens.Get(&k, scopes, now)
+	switch state {
+	case tokencache.Fresh:
+		return e.Value
+	case tokencache.Stale:
+		b.refreshSoon(e.Value, *c, scopes, now)
+		return e.Value
+	}
+	return nil
+}
+
+// inMemory returns the token that a silent call would be answered with from
+// memory.
+func (b *Broker) inMemory(c *call, scopes []string, now time.Time) (AuthResult, bool) {
+	set, _, err := b.scopeSet(scopes)
+	if err != nil {
+		return AuthResult{}, false
+	}
+	k := c.key(&c.account)
+	e, state := b.tokens.Serve(&k, set, now)
+	if state != tokencache.Fresh && state != tokencache.Stale {
+		return AuthResult{}, false
+	}
+	return e.Value.result, true
+}
+
+// key is what a token is kept under, but for its scopes.
+func (c *call) key(acct *Account) tokencache.Key {
+	k := tokencache.Key{
+		Account:     acct.HomeAccountID,
+		Environment: acct.Environment,
+		Tenant:      c.tenant,
+		Client:      c.app.ClientID,
+		CAE:         c.cae,
+	}
+	if k.Tenant == "" {
+		k.Tenant = acct.Realm
+	}
+	return k
+}
+
+// refreshSoon gets a new token in the background, once at a time and, after a
+// failure, not at once again. Meanwhile the one in memory serves.
+func (b *Broker) refreshSoon(t *cachedToken, c call, scopes []string, now time.Time) {
+	last := t.notBefore.Load()
+	if now.UnixNano() < last || !t.notBefore.CompareAndSwap(last, now.Add(refreshPause).UnixNano()) {
+		return
+	}
+	b.goBackground(c, slices.Clone(scopes), t)
+}
+
+func (b *Broker) goBackground(c call, scopes []string, t *cachedToken) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.background.Go(func() {
+		c.forceRefresh = true
+		_, err := b.acquire(b.ctx, c, scopes)
+		if err == nil || b.ctx.Err() != nil {
+			return
+		}
+		var e *Error
+		if errors.As(err, &e) && e.RetryAfter > refreshPause {
+			t.notBefore.Store(b.cfg.Now().Add(e.RetryAfter).UnixNano())
+		}
+		b.cfg.Logger.InfoContext(b.ctx, "refresh of a valid token failed", "client", c.app.ClientID, "error", err)
+	})
+}
+
+// A tokenRequest is a call for a token, resolved.
+type tokenRequest struct {
+	call
+	key      tokencache.Key
+	set      tokencache.Set
+	scopes   []string // as the caller wrote them
+	resource string   // as the caller wrote it
+	tenant   string
+	pop      *popKey // nil: a bearer token
+}
+
+// resolveApp finds out for what app and scopes a token is asked for.
+func (b *Broker) resolveApp(ctx context.Context, c call, scopes []string) (tokenRequest, error) {
+	q := tokenRequest{call: c, scopes: scopes, tenant: c.tenant}
+	if c.app.ClientID == "" {
+		return q, errNoApp
+	}
+	if q.tenant == "" {
+		q.tenant = b.cfg.Tenant
+	}
+	var err error
+	if q.set, q.resource, err = b.scopeSet(scopes); err != nil {
+		return q, err
+	}
+	if err := c.checkClaims(); err != nil {
+		return q, err
+	}
+	if c.pop != nil {
+		if q.pop, err = b.popKey(ctx); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// resolve finds out whose token for what is asked for.
+func (b *Broker) resolve(ctx context.Context, c call, scopes []string) (*account, tokenRequest, error) {
+	q, err := b.resolveApp(ctx, c, scopes)
+	if err != nil {
+		return nil, q, err
+	}
+	a, rec, err := b.find(ctx, c.account)
+	if err != nil {
+		return nil, q, err
+	}
+	q.belongsTo(rec.Account)
+	return a, q, nil
+}
+
+// belongsTo names the account of a request.
+func (q *tokenRequest) belongsTo(acct Account) {
+	q.account = acct
+	q.key = q.call.key(&acct)
+	q.tenant = q.key.Tenant
+	if q.pop != nil {
+		q.key.Scheme, q.key.PoPKey = tokencache.PoP, q.pop.thumbprint
+	}
+}
+
+// graph is the resource of scopes that name none.
+func (b *Broker) graph() string { return "https://" + b.login.GraphHost }
+
+// scopeSet returns the scopes in one spelling and their resource as written.
+func (b *Broker) scopeSet(scopes []string) (tokencache.Set, string, error) {
+	graph := b.graph()
+	set, err := tokencache.Normalize(scopes, graph)
+	if err != nil {
+		return nil, "", &Error{kind: ErrAppConfig, detail: err.Error(), Scopes: scopes}
+	}
+	for _, s := range scopes {
+		if r := tokencache.ResourceOf(s); strings.EqualFold(r, set.Resource()) {
+			return set, r, nil
+		}
+	}
+	return set, graph, nil
+}
+
+// resource returns the one resource that the scopes belong to.
+func (b *Broker) resource(scopes []string) (string, error) {
+	_, r, err := b.scopeSet(scopes)
+	return r, err
+}
+
+// acquire is a silent call that memory did not answer.
+func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (AuthResult, error) {
+	const op = "acquire token"
+	if err := b.check(); err != nil {
+		return AuthResult{}, err
+	}
+	a, q, err := b.resolve(ctx, c, scopes)
+	if err != nil {
+		return AuthResult{}, b.about(opError(op, err), scopes, c.account)
+	}
+	res, err := b.serve(ctx, op, a, q)
+	if err != nil {
+		return AuthResult{}, b.about(opError(op, err), scopes, q.account)
+	}
+	if q.pop != nil {
+		res, err = b.present(ctx, q, res)
+	}
+	return res, opError(op, err)
+}
+
+// serve answers from memory if it can, and otherwise from the service, with
+// one request for all who ask for the same at the same time.
+func (b *Broker) serve(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+	var have *tokencache.Entry[*cachedToken]
+	if q.claims == "" && !q.forceRefresh {
+		now := b.cfg.Now()
+		e, state := b.tokens.Serve(&q.key, q.set, now)
+		switch state {
+		case tokencache.Fresh:
+			return e.Value.result, nil
+		case tokencache.Stale:
+			b.refreshSoon(e.Value, q.call, q.scopes, now)
+			return e.Value.result, nil
+		case tokencache.Closing:
+			have = e
+		}
+	}
+	res, err := do(ctx, &b.flights, q.flight(a), func(ctx context.Context) (AuthResult, error) {
+		return b.obtain(ctx, op, a, q)
+	})
+	if err != nil && have != nil && have.ExpiresOn.After(b.cfg.Now()) {
+		return have.Value.result, nil
+	}
+	return res, err
+}
+
+// flight names what is the same request.
+func (q *tokenRequest) flight(a *account) string {
+	flags := "token"
+	if q.forceRefresh {
+		flags += "!"
+	}
+	if q.cae {
+		flags += "c"
+	}
+	return strings.Join([]string{flags, a.owner, q.tenant, q.app.ClientID, q.app.RedirectURI, q.key.PoPKey, strings.Join(q.set, " "), q.claims}, "\x00")
+}
+
+// obtain gets a token from the service and keeps it in memory.
+func (b *Broker) obtain(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+	if q.claims == "" && !q.forceRefresh {
+		// A flight that landed just before this one took off.
+		if e, state := b.tokens.Serve(&q.key, q.set, b.cfg.Now()); state == tokencache.Fresh {
+			return e.Value.result, nil
+		}
+	}
+	res, err := b.request(ctx, op, a, q)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	b.remember(q, res)
+	return res, nil
+}
+
+// remember keeps a token in memory, in place of the one for the same.
+func (b *Broker) remember(q tokenRequest, res AuthResult) {
+	t := &cachedToken{result: res}
+	t.result.Metadata.Source = SourceCache
+	b.tokens.Put(&q.key, q.set, tokencache.Entry[*cachedToken]{
+		Value:     t,
+		ExpiresOn: res.ExpiresOn,
+		RefreshOn: res.Metadata.RefreshOn,
+		Granted:   res.GrantedScopes,
+	}, b.cfg.Now())
+}
+
+// about adds to an error whose request it was, for the interactive one that
+// follows.
+func (b *Broker) about(err error, scopes []string, acct Account) error {
+	var e *Error
+	if err == nil || !errors.As(err, &e) {
+		return err
+	}
+	c := *e
+	c.Scopes = scopes
+	if c.Account.IsZero() {
+		c.Account = acct
+	}
+	if e.action == aadsts.StaleMFA && c.detail == "" {
+		c.detail = "the MFA is stale"
+	}
+	return &c
+}

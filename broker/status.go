@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// A Status is the state of device, tenant, user and sign-on as it is stored
+// here, in the sections of `dsregcmd /status`. It holds no secret. String
+// prints that layout; JSON has the same facts.
+type Status struct {
+	// Registered says that the registration is here and complete. Device is
+	// zero when it is not.
+	Registered bool      `json:"registered"`
+	Device     Device    `json:"device"`
+	Tenant     Tenant    `json:"tenant"`
+	Protection tpm.Info  `json:"protection"`
+	Accounts   []Account `json:"accounts"`
+	// PRTs has one entry for each account.
+	PRTs []PRTStatus `json:"prts"`
+	// Problem says why the state could not be read whole; empty when it was.
+	Problem string    `json:"problem,omitempty"`
+	Time    time.Time `json:"time"` // when this was asked
+}
+
+// A Tenant is where the services of the tenant are, as discovery said at the
+// registration.
+type Tenant struct {
+	ID           string   `json:"id"`
+	Name         string   `json:"name,omitempty"`
+	Idp          string   `json:"idp"`
+	AuthCodeURL  string   `json:"authCodeUrl,omitempty"`
+	TokenURL     string   `json:"accessTokenUrl,omitempty"`
+	Join         Endpoint `json:"joinSrv,omitzero"`
+	Key          Endpoint `json:"keySrv,omitzero"`
+	WebAuthN     Endpoint `json:"webAuthNSrv,omitzero"`
+	Manage       Endpoint `json:"deviceManagementSrv,omitzero"`
+	PRTAuthority string   `json:"prtAuthority,omitempty"`
+}
+
+// An Endpoint is a service of the registration host.
+type Endpoint struct {
+	Version string `json:"version,omitempty"`
+	URL     string `json:"url,omitempty"`
+	ID      string `json:"id,omitempty"`
+}
+
+// Status says what `dsregcmd /status` shows, and what protects the keys. It
+// makes no request, so that it cannot say whether the service still takes the
+// device. A state that is not readable is described, not an error.
+func (b *Broker) Status(ctx context.Context) (Status, error) {
+	if err := b.check(); err != nil {
+		return Status{}, err
+	}
+	s := Status{Time: b.cfg.Now(), Accounts: []Account{}, PRTs: []PRTStatus{}}
+	info, err := b.cfg.Keys.Info(ctx)
+	if err != nil {
+		return s, opError("status", keyError("status", err))
+	}
+	s.Protection = info
+	d, err := b.loadDevice(ctx)
+	switch {
+	case err == nil:
+		s.Registered, s.Device, s.Tenant = true, *d.public(), b.tenant(d.record)
+	case ctx.Err() != nil:
+		return s, ctx.Err()
+	case !errors.Is(err, ErrDeviceNotRegistered):
+		s.Problem = err.Error()
+	}
+	all, err := b.loadAccounts(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return s, ctx.Err()
+		}
+		s.Problem = err.Error()
+	}
+	for _, a := range all {
+		if rec := a.snapshot(); rec != nil {
+			s.Accounts = append(s.Accounts, rec.Account)
+			s.PRTs = append(s.PRTs, rec.status(s.Time))
+		}
+	}
+	return s, nil
+}
+
+func (b *Broker) tenant(r *deviceRecord) Tenant {
+	e := r.Endpoints
+	t := Tenant{
+		ID:           r.TenantID,
+		Name:         e.TenantName,
+		Idp:          b.login.Environment,
+		AuthCodeURL:  e.AuthCode,
+		TokenURL:     e.Token,
+		Join:         Endpoint{e.JoinVersion, e.Join, e.JoinResource},
+		Key:          Endpoint{e.KeyVersion, e.Key, e.KeyResource},
+		WebAuthN:     Endpoint{e.WebAuthNVersion, e.WebAuthN, e.WebAuthNID},
+		Manage:       Endpoint{e.ManageVersion, e.Manage, e.ManageID},
+		PRTAuthority: "https://" + b.login.LoginHost + "/" + r.TenantID,
+	}
+	if t.Name == "" && len(r.TenantNames) > 0 {
+		t.Name = r.TenantNames[0]
+	}
+	return t
+}

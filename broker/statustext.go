@@ -1,0 +1,189 @@
+package broker
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// statusText builds the layout of `dsregcmd /status`, which the Entra
+// documentation "Troubleshoot devices using the dsregcmd command" describes:
+// boxes with a title, and lines with a label that is aligned to the right.
+type statusText struct{ strings.Builder }
+
+const (
+	boxWidth   = 70
+	labelWidth = 26
+)
+
+func (t *statusText) section(title string) {
+	line := "+" + strings.Repeat("-", boxWidth) + "+\n"
+	fmt.Fprintf(t, "%s| %-*s |\n%s\n", line, boxWidth-2, title, line)
+}
+
+func (t *statusText) line(label, value string) {
+	fmt.Fprintf(t, "%*s : %s\n", labelWidth, label, value)
+}
+
+// optional leaves out a line that would be empty.
+func (t *statusText) optional(label, value string) {
+	if value != "" {
+		t.line(label, value)
+	}
+}
+
+func (t *statusText) end() { t.WriteString("\n") }
+
+func yesNo(b bool) string {
+	if b {
+		return "YES"
+	}
+	return "NO"
+}
+
+func stamp(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02 15:04:05.000 UTC")
+}
+
+// String returns the sections of `dsregcmd /status` that apply here. MfaClaim
+// and what follows it, and KeyProtection, are lines of our own.
+func (s Status) String() string {
+	var t statusText
+	s.deviceState(&t)
+	if s.Registered {
+		s.deviceDetails(&t)
+		s.tenantDetails(&t)
+	}
+	s.userState(&t)
+	s.ssoState(&t)
+	if s.Problem != "" {
+		t.section("Diagnostic Data")
+		t.line("Problem", s.Problem)
+		t.end()
+	}
+	return t.String()
+}
+
+func (s Status) deviceState(t *statusText) {
+	joined := s.Registered && s.Device.JoinType != Register
+	t.section("Device State")
+	t.line("AzureAdJoined", yesNo(joined))
+	t.line("EnterpriseJoined", "NO")
+	t.line("DomainJoined", yesNo(s.Registered && s.Device.JoinType == Hybrid))
+	t.optional("Device Name", s.Device.DisplayName)
+	t.end()
+}
+
+func (s Status) deviceDetails(t *statusText) {
+	d := s.Device
+	t.section("Device Details")
+	t.line("DeviceId", d.ID)
+	t.line("Thumbprint", d.Thumbprint)
+	t.line("DeviceCertificateValidity", "[ "+stamp(d.NotBefore)+" -- "+stamp(d.NotAfter)+" ]")
+	t.line("CertificateValid", yesNo(!s.Time.Before(d.NotBefore) && s.Time.Before(d.NotAfter)))
+	t.line("KeyProvider", s.provider())
+	t.line("TpmProtected", yesNo(s.Protection.Hardware))
+	t.line("KeyProtection", s.protection())
+	t.optional("DeviceRegion", d.Region)
+	t.line("DeviceAuthStatus", "NOT CHECKED")
+	t.end()
+}
+
+func (s Status) provider() string {
+	if s.Protection.Hardware {
+		return "Platform Crypto Provider (TPM 2.0)"
+	}
+	return "Software Key Storage Provider"
+}
+
+func (s Status) protection() string {
+	i := s.Protection
+	if !i.Hardware {
+		return "software keys (" + i.Backend + "): whoever reads the files has the keys"
+	}
+	parts := []string{"TPM", clean(i.Manufacturer), clean(i.Model), clean(i.Firmware)}
+	return strings.Join(strings.Fields(strings.Join(parts, " ")), " ")
+}
+
+func (s Status) tenantDetails(t *statusText) {
+	n := s.Tenant
+	t.section("Tenant Details")
+	t.optional("TenantName", n.Name)
+	t.line("TenantId", n.ID)
+	t.line("Idp", n.Idp)
+	t.optional("AuthCodeUrl", n.AuthCodeURL)
+	t.optional("AccessTokenUrl", n.TokenURL)
+	for _, e := range []struct {
+		name     string
+		endpoint Endpoint
+	}{{"Join", n.Join}, {"Key", n.Key}, {"WebAuthN", n.WebAuthN}} {
+		t.optional(e.name+"SrvVersion", e.endpoint.Version)
+		t.optional(e.name+"SrvUrl", e.endpoint.URL)
+		t.optional(e.name+"SrvId", e.endpoint.ID)
+	}
+	t.optional("DeviceManagementSrvVer", n.Manage.Version)
+	t.optional("DeviceManagementSrvUrl", n.Manage.URL)
+	t.optional("DeviceManagementSrvId", n.Manage.ID)
+	t.end()
+}
+
+func (s Status) userState(t *statusText) {
+	t.section("User State")
+	hello := false
+	for _, p := range s.PRTs {
+		for _, q := range append([]PRTStatus{p}, p.Others...) {
+			hello = hello || q.Credential == KindHello
+		}
+	}
+	t.line("NgcSet", yesNo(hello))
+	t.line("WorkplaceJoined", yesNo(s.Registered && s.Device.JoinType == Register))
+	t.line("WamDefaultSet", yesNo(len(s.Accounts) > 0))
+	for _, a := range s.Accounts {
+		t.line("Account", a.PreferredUsername)
+	}
+	t.end()
+}
+
+func (s Status) ssoState(t *statusText) {
+	t.section("SSO State")
+	if len(s.PRTs) == 0 {
+		t.line("AzureAdPrt", "NO")
+		t.end()
+		return
+	}
+	for i, p := range s.PRTs {
+		if i > 0 {
+			t.end()
+		}
+		s.prtState(t, p)
+	}
+	t.end()
+}
+
+func (s Status) prtState(t *statusText, p PRTStatus) {
+	usable := p.State == PRTFresh || p.State == PRTNeedsRenewal
+	if len(s.PRTs) > 1 {
+		t.line("User Identity", p.Account.PreferredUsername)
+	}
+	t.line("AzureAdPrt", yesNo(usable))
+	if p.State == PRTNone {
+		return
+	}
+	t.line("AzureAdPrtUpdateTime", stamp(p.RenewedOn))
+	t.line("AzureAdPrtExpiryTime", stamp(p.ExpiresOn))
+	t.line("AzureAdPrtAuthority", s.Tenant.PRTAuthority)
+	t.line("PrtState", strings.ToUpper(string(p.State)))
+	t.line("PrtNextRenewal", stamp(p.RenewOn))
+	t.line("Credential Type", string(p.Credential))
+	t.line("SessionKey", yesNo(p.SessionKey))
+	t.line("MfaClaim", strings.ToUpper(p.MFA.MFA.String()))
+	t.optional("MfaMethods", p.MFA.Methods.String())
+	t.optional("MfaTime", stamp(p.MFA.At))
+	t.optional("MfaSource", string(p.MFA.Source))
+	if p.LastError != 0 {
+		t.line("Attempt Status", fmt.Sprintf("AADSTS%d", p.LastError))
+	}
+}

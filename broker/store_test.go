@@ -1,0 +1,145 @@
+package broker_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/storetest"
+)
+
+func TestMemoryStore(t *testing.T) {
+	storetest.Run(t, func(*testing.T) broker.Store { return &broker.MemoryStore{} })
+}
+
+func TestFileStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) broker.Store { return fileStore(t, t.TempDir()+"/state") })
+}
+
+// Two stores over one directory are what two processes have.
+func TestFileStoreShared(t *testing.T) {
+	dir := t.TempDir() + "/state"
+	a, b := fileStore(t, dir), fileStore(t, dir)
+	v, err := a.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
+	_, err = b.Put(t.Context(), "x", []byte("2"), 0)
+	require.ErrorIs(t, err, broker.ErrConflict)
+	_, err = b.Put(t.Context(), "x", []byte("2"), v)
+	require.NoError(t, err)
+	_, err = a.Put(t.Context(), "x", []byte("3"), v)
+	require.ErrorIs(t, err, broker.ErrConflict)
+}
+
+func TestFileStoreModes(t *testing.T) {
+	dir := t.TempDir() + "/state"
+	s := fileStore(t, dir)
+	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
+	release, err := s.Lease(t.Context(), "x")
+	require.NoError(t, err)
+	defer release()
+	fi, err := os.Stat(dir)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), fi.Mode().Perm())
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 3) // the record and two locks: no temporary file stays
+	for _, e := range entries {
+		fi, err := e.Info()
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o600), fi.Mode().Perm(), e.Name())
+	}
+}
+
+func TestFileStoreRefusals(t *testing.T) {
+	t.Run("directory is a link", func(t *testing.T) {
+		dir := t.TempDir()
+		require.NoError(t, os.Mkdir(dir+"/real", 0o700))
+		require.NoError(t, os.Symlink(dir+"/real", dir+"/state"))
+		_, err := broker.NewFileStore(dir + "/state")
+		require.ErrorIs(t, err, fs.ErrPermission)
+	})
+	t.Run("directory is open to others", func(t *testing.T) {
+		dir := t.TempDir() + "/state"
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		require.NoError(t, os.Chmod(dir, 0o755))
+		_, err := broker.NewFileStore(dir)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		require.ErrorContains(t, err, "0755")
+	})
+	t.Run("directory is a file", func(t *testing.T) {
+		p := t.TempDir() + "/state"
+		require.NoError(t, os.WriteFile(p, nil, 0o600))
+		_, err := broker.NewFileStore(p)
+		require.Error(t, err)
+	})
+	t.Run("no parent", func(t *testing.T) {
+		_, err := broker.NewFileStore(t.TempDir() + "/a/b")
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	})
+	t.Run("record is a link", func(t *testing.T) {
+		dir := t.TempDir()
+		s := fileStore(t, dir+"/state")
+		require.NoError(t, os.WriteFile(dir+"/other", []byte("prtbrec1\x00\x00\x00\x00\x00\x00\x00\x01x"), 0o600))
+		require.NoError(t, os.Symlink(dir+"/other", filepath.Join(s.Dir(), "x.rec")))
+		_, _, err := s.Get(t.Context(), "x")
+		require.ErrorIs(t, err, fs.ErrPermission)
+		_, err = s.Put(t.Context(), "x", []byte("y"), 1)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		b, err := os.ReadFile(dir + "/other")
+		require.NoError(t, err)
+		require.Equal(t, byte('x'), b[len(b)-1])
+	})
+	t.Run("lock is a link", func(t *testing.T) {
+		dir := t.TempDir()
+		s := fileStore(t, dir+"/state")
+		require.NoError(t, os.Symlink(dir+"/other", filepath.Join(s.Dir(), "store.lock")))
+		_, err := s.Put(t.Context(), "x", []byte("y"), 0)
+		require.Error(t, err)
+		_, err = os.Stat(dir + "/other")
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	})
+	t.Run("record of another user", func(t *testing.T) {
+		if os.Geteuid() != 0 {
+			t.Skip("needs root to change an owner")
+		}
+		s := fileStore(t, t.TempDir()+"/state")
+		_, err := s.Put(t.Context(), "x", []byte("1"), 0)
+		require.NoError(t, err)
+		require.NoError(t, os.Chown(filepath.Join(s.Dir(), "x.rec"), 4242, 4242))
+		_, _, err = s.Get(t.Context(), "x")
+		require.ErrorIs(t, err, fs.ErrPermission)
+	})
+	t.Run("damaged record", func(t *testing.T) {
+		s := fileStore(t, t.TempDir()+"/state")
+		for _, raw := range []string{"", "short", "other000\x00\x00\x00\x00\x00\x00\x00\x01x", "prtbrec1\x00\x00\x00\x00\x00\x00\x00\x00x"} {
+			require.NoError(t, os.WriteFile(filepath.Join(s.Dir(), "x.rec"), []byte(raw), 0o600))
+			_, _, err := s.Get(t.Context(), "x")
+			require.ErrorIs(t, err, broker.ErrStateDamaged)
+			_, err = s.Put(t.Context(), "x", []byte("y"), 0)
+			require.Error(t, err, "a damaged record is not overwritten")
+		}
+	})
+}
+
+func TestFileStoreUnwritable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root writes everywhere")
+	}
+	s := fileStore(t, t.TempDir()+"/state")
+	require.NoError(t, os.Chmod(s.Dir(), 0o500))
+	defer func() { _ = os.Chmod(s.Dir(), 0o700) }()
+	_, err := s.Put(t.Context(), "x", []byte("y"), 0)
+	require.ErrorIs(t, err, fs.ErrPermission)
+}
+
+func fileStore(t *testing.T, dir string) *broker.FileStore {
+	t.Helper()
+	s, err := broker.NewFileStore(dir)
+	require.NoError(t, err)
+	return s
+}

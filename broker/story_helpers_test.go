@@ -1,0 +1,55 @@
+package broker_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+type entratestOptions = entratest.Options
+
+// one returns the only policy of a collection.
+func one(collection string) string {
+	var c struct {
+		Value []json.RawMessage `json:"value"`
+	}
+	if err := json.Unmarshal([]byte(collection), &c); err != nil || len(c.Value) != 1 {
+		panic("not a collection of one policy")
+	}
+	return string(c.Value[0])
+}
+
+// prtOf returns the PRT that a signed request carries.
+func prtOf(r *http.Request) string {
+	body, err := r.GetBody()
+	if err != nil {
+		return ""
+	}
+	raw, _ := io.ReadAll(body)
+	form, err := url.ParseQuery(string(raw))
+	if err != nil {
+		return ""
+	}
+	parts := strings.Split(form.Get("request"), ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	var p struct {
+		GrantType    string `json:"grant_type"`
+		RefreshToken string `json:"refresh_token"`
+		Issuer       string `json:"iss"`
+	}
+	if json.Unmarshal(payload, &p) != nil || p.Issuer != "aad:brokerplugin" {
+		return ""
+	}
+	return p.RefreshToken
+}

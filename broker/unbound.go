@@ -1,0 +1,315 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// On a machine without a device registration an account has plain refresh
+// tokens in place of a PRT: one per app, or one for all apps of the family of
+// client ids (foci), which Microsoft's own apps are.
+
+const refreshSuffix = ".refresh"
+
+// maxRefreshTokens bounds how many apps an account keeps a token of.
+const maxRefreshTokens = 256
+
+type refreshRecord struct {
+	Version int            `json:"v"`
+	Tokens  []refreshEntry `json:"tokens"`
+}
+
+// refreshEntry is a refresh token. It is marshalled in the clear: records are
+// sealed.
+type refreshEntry struct {
+	Client string    `json:"client"`
+	Family string    `json:"family,omitempty"` // empty: of no family
+	Token  string    `json:"token"`
+	At     time.Time `json:"at"`
+}
+
+func (e refreshEntry) String() string { return "refresh token of " + e.Client }
+
+// pick returns the tokens to try for an app: its own, then its family's.
+func (r *refreshRecord) pick(client string) []refreshEntry {
+	var own, family []refreshEntry
+	for _, e := range r.Tokens {
+		switch {
+		case e.Client == client:
+			own = append(own, e)
+		case e.Family != "":
+			family = append(family, e)
+		}
+	}
+	slices.SortFunc(family, func(x, y refreshEntry) int { return y.At.Compare(x.At) })
+	return append(own, family[:min(1, len(family))]...)
+}
+
+// set keeps the newest token of an app, and of the family only one.
+func (r *refreshRecord) set(e refreshEntry) {
+	r.Tokens = slices.DeleteFunc(r.Tokens, func(o refreshEntry) bool {
+		return o.Client == e.Client || e.Family != "" && o.Family == e.Family
+	})
+	r.Tokens = append(r.Tokens, e)
+	if len(r.Tokens) > maxRefreshTokens {
+		r.Tokens = r.Tokens[len(r.Tokens)-maxRefreshTokens:]
+	}
+}
+
+func (a *account) readRefresh(ctx context.Context) (*refreshRecord, sealedRecord, error) {
+	r, err := a.vault.read(ctx, refreshSuffix)
+	if isNotFound(err) {
+		return &refreshRecord{Version: stateVersion}, sealedRecord{}, nil
+	}
+	if err != nil {
+		return nil, r, err
+	}
+	defer clear(r.plain)
+	rec := new(refreshRecord)
+	return rec, r, decode(a.owner+refreshSuffix, r.plain, rec)
+}
+
+// keepRefresh saves a refresh token.
+func (b *Broker) keepRefresh(ctx context.Context, a *account, client string, r *prt.Reply) error {
+	if r.RefreshToken.IsZero() {
+		return nil
+	}
+	for range maxConflicts {
+		rec, old, err := a.readRefresh(ctx)
+		if err != nil {
+			return err
+		}
+		rec.set(refreshEntry{Client: client, Family: r.FamilyID, Token: r.RefreshToken.Reveal(), At: b.cfg.Now()})
+		plain, err := encode(rec)
+		if err != nil {
+			return err
+		}
+		_, err = a.vault.write(ctx, refreshSuffix, plain, old)
+		clear(plain)
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return ErrConflict
+}
+
+// redeem gets a token by a refresh token of the app or of its family.
+func (b *Broker) redeem(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+	rec, _, err := a.readRefresh(ctx)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	var last error = &Error{Op: op, kind: ErrNoAccount, detail: "the user has not signed in for this app"}
+	for _, e := range rec.pick(q.app.ClientID) {
+		v, err := b.unboundForm(q)
+		if err != nil {
+			return AuthResult{}, err
+		}
+		v.Set("grant_type", wire.GrantRefreshToken)
+		v.Set("refresh_token", e.Token)
+		r, err := b.grant(ctx, op, q.tenant, wire.PathTokenV2, v)
+		if err == nil {
+			return b.unbound(ctx, op, a, q, r, SourceRefreshToken)
+		}
+		last = err
+		if a := action(err); a != aadsts.SignInAgain && a != aadsts.Expired && subError(err) != "client_mismatch" {
+			break
+		}
+	}
+	return AuthResult{}, last
+}
+
+// unboundForm is what every grant of the app's own client sends.
+func (b *Broker) unboundForm(q tokenRequest) (url.Values, error) {
+	wanted, err := q.claimsRequest()
+	if err != nil {
+		return nil, err
+	}
+	v := url.Values{
+		"client_id": {q.app.ClientID},
+		"scope":     {appScope(q.scopes)},
+	}
+	if wanted != "" {
+		v.Set("claims", wanted)
+	}
+	if q.pop != nil {
+		v.Set("token_type", "pop")
+		v.Set("req_cnf", q.pop.confirmation)
+	}
+	return v, nil
+}
+
+// appScope is the scope parameter of an app's own sign-in: a refresh token and
+// an id_token come with the token.
+func appScope(scopes []string) string {
+	all := slices.Clone(scopes)
+	for _, s := range []string{"openid", "profile", "offline_access"} {
+		if !slices.ContainsFunc(all, func(have string) bool { return strings.EqualFold(have, s) }) {
+			all = append(all, s)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func subError(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.SubError
+	}
+	return ""
+}
+
+// unbound makes the result of a grant of the app's own client, and keeps its
+// refresh token.
+func (b *Broker) unbound(ctx context.Context, op string, a *account, q tokenRequest, r *prt.Reply, source TokenSource) (AuthResult, error) {
+	if r.AccessToken.IsZero() {
+		return AuthResult{}, &Error{Op: op, detail: "the reply has no access token"}
+	}
+	if q.pop != nil && !strings.EqualFold(r.TokenType, popType) {
+		return AuthResult{}, &Error{Op: op, detail: "the service gave a token that is not bound to the key"}
+	}
+	if err := b.keepRefresh(ctx, a, q.app.ClientID, r); err != nil {
+		return AuthResult{}, err
+	}
+	res := b.result(q, &prt.Token{}, r, &reply{})
+	res.Metadata.Source = source
+	return res, nil
+}
+
+// unregistered reports whether this machine has no registration and the
+// configuration allows to go without.
+func (b *Broker) unregistered(ctx context.Context) bool {
+	if !b.cfg.AllowUnbound {
+		return false
+	}
+	_, err := b.loadDevice(ctx)
+	return errors.Is(err, ErrDeviceNotRegistered)
+}
+
+// signInUnbound signs a user in for the app and keeps the refresh token. The
+// account appears when it is new.
+func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, q tokenRequest) (AuthResult, error) {
+	v, err := b.unboundForm(q)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	r, err := b.unboundGrant(ctx, op, cred, q, v)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	return b.keepUnbound(ctx, op, q, r)
+}
+
+// signInApp signs in for Config.App without asking for a token of a resource
+// but Graph, which every app may ask for the user's own name.
+func (b *Broker) signInApp(ctx context.Context, op string, cred Credential, c call) (AuthResult, error) {
+	q, err := b.resolveApp(ctx, c, []string{b.graph() + "/User.Read"})
+	if err != nil {
+		return AuthResult{}, err
+	}
+	return b.signInUnbound(ctx, op, cred, q)
+}
+
+// keepUnbound takes the reply of a sign-in for the app's own client.
+func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *prt.Reply) (AuthResult, error) {
+	a, acct, err := b.adopt(ctx, op, r, q.account)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	q.belongsTo(acct)
+	res, err := b.unbound(ctx, op, a, q, r, SourceInteractive)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	b.remember(q, res)
+	if q.pop != nil {
+		return b.present(ctx, q, res)
+	}
+	return res, nil
+}
+
+func (b *Broker) unboundGrant(ctx context.Context, op string, cred Credential, q tokenRequest, v url.Values) (*prt.Reply, error) {
+	switch c := cred.(type) {
+	case AuthCode:
+		if c.LoginHint == "" {
+			c.LoginHint = q.loginHint
+		}
+		return b.authorize(ctx, b.appAuthorization(op, q, c.LoginHint, v.Get("claims")))
+	case DeviceCodeFlow:
+		f, err := b.startDeviceCode(ctx, op, wire.PathDeviceCodeV2, v)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.showDeviceCode(ctx, op, f.show); err != nil {
+			return nil, err
+		}
+		return f.poll(ctx)
+	case RefreshToken:
+		v.Set("grant_type", wire.GrantRefreshToken)
+		v.Set("refresh_token", c.Token)
+	case Password:
+		v.Set("grant_type", wire.GrantPassword)
+		v.Set("username", c.Username)
+		v.Set("password", c.Password)
+	case nil:
+		return nil, &Error{Op: op, detail: "a credential is required"}
+	default:
+		return nil, &Error{Op: op, kind: ErrDeviceNotRegistered, detail: "this credential needs a registered device"}
+	}
+	return b.grant(ctx, op, q.tenant, wire.PathTokenV2, v)
+}
+
+// appAuthorization is a visit to the authorize page for the app's own client.
+func (b *Broker) appAuthorization(op string, q tokenRequest, hint, wanted string) authorization {
+	return authorization{
+		op:        op,
+		tenant:    q.tenant,
+		path:      wire.PathAuthorizeV2,
+		tokenPath: wire.PathTokenV2,
+		clientID:  q.app.ClientID,
+		redirect:  b.redirectURI(q.app),
+		scope:     appScope(q.scopes),
+		loginHint: hint,
+		claims:    wanted,
+	}
+}
+
+// adopt returns the account that a reply of an app's own client is about,
+// making it when it is new. want, if not zero, is who it must be.
+func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, want Account) (*account, Account, error) {
+	acct := Account{HomeAccountID: r.ClientInfo.HomeAccountID(), Environment: b.login.Environment}
+	if r.ID != nil {
+		acct.Realm, acct.LocalAccountID = strings.ToLower(r.ID.TenantID), strings.ToLower(r.ID.ObjectID)
+		acct.PreferredUsername, acct.Name = r.ID.Username, r.ID.Name
+	}
+	switch {
+	case acct.HomeAccountID == "" || acct.Realm == "":
+		return nil, acct, &Error{Op: op, detail: "the reply does not say who signed in"}
+	case !want.IsZero() && want.Key() != acct.Key():
+		return nil, acct, &Error{Op: op, kind: ErrInteractionRequired, Account: want, detail: "another user signed in than the one who was asked for"}
+	}
+	a, err := b.hold(b.cfg.accountOwner(acct.Key()))
+	if err != nil {
+		return nil, acct, err
+	}
+	if err := a.vault.create(ctx); err != nil {
+		return nil, acct, err
+	}
+	_, err = a.load(ctx)
+	if isNotFound(err) {
+		_, err = a.write(ctx, &accountRecord{Version: stateVersion, Account: acct}, sealedRecord{})
+	}
+	if err != nil {
+		return nil, acct, err
+	}
+	_, err = b.loadAccounts(ctx)
+	return a, acct, err
+}

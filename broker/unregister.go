@@ -1,0 +1,155 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// UnregisterDevice deletes the device object in the directory, which the
+// device's certificate authorises by mutual TLS, and then the registration
+// here. When the service refuses, nothing is deleted here. Accounts of the
+// user stay and have no PRT any more.
+//
+// With a Transport of its own that is not an *http.Client over an
+// *http.Transport, Config.MutualTLS is needed.
+func (b *Broker) UnregisterDevice(ctx context.Context) error {
+	const op = "unregister device"
+	if err := b.check(); err != nil {
+		return err
+	}
+	release, err := b.lease(ctx, "register")
+	if err != nil {
+		return opError(op, err)
+	}
+	defer release()
+	d, err := b.loadDevice(ctx)
+	if err != nil {
+		return opError(op, err)
+	}
+	if err := b.deleteDevice(ctx, op, d); err != nil {
+		return opError(op, err)
+	}
+	b.cfg.Logger.InfoContext(ctx, "device unregistered", "device", d.cert.DeviceID)
+	return opError(op, b.forget(context.WithoutCancel(ctx)))
+}
+
+// ForgetDevice deletes the registration here and leaves the device object in
+// the directory. It is for a device that an administrator has deleted there
+// (ErrDeviceGone), before it is registered anew. Nothing calls it by itself.
+func (b *Broker) ForgetDevice(ctx context.Context) error {
+	const op = "forget device"
+	if err := b.check(); err != nil {
+		return err
+	}
+	release, err := b.lease(ctx, "register")
+	if err != nil {
+		return opError(op, err)
+	}
+	defer release()
+	return opError(op, b.forget(ctx))
+}
+
+func (b *Broker) deleteDevice(ctx context.Context, op string, d *device) error {
+	t, err := b.mutualTLS(ctx, d)
+	if err != nil {
+		return err
+	}
+	if c, ok := t.(interface{ CloseIdleConnections() }); ok {
+		defer c.CloseIdleConnections()
+	}
+	join := d.record.Endpoints.Join
+	if join == "" {
+		join = b.login.registration(wire.PathDevice)
+	}
+	rep, err := b.client.do(ctx, request{
+		method:    http.MethodDelete,
+		url:       withVersion(strings.TrimSuffix(join, "/")+"/"+d.cert.DeviceID, "1.0"),
+		transport: t,
+	})
+	if err != nil {
+		return err
+	}
+	if !rep.ok() {
+		return b.registrationError(op, rep)
+	}
+	return nil
+}
+
+// mutualTLS returns a transport that shows the device certificate. The device
+// key signs RSASSA-PKCS1-v1_5, as TLS 1.2 has it and TLS 1.3 no longer.
+func (b *Broker) mutualTLS(ctx context.Context, d *device) (Transport, error) {
+	cert := tls.Certificate{
+		Certificate:                  [][]byte{d.cert.DER},
+		PrivateKey:                   boundSigner{ctx, d.key},
+		SupportedSignatureAlgorithms: []tls.SignatureScheme{tls.PKCS1WithSHA256},
+	}
+	if b.cfg.MutualTLS != nil {
+		return b.cfg.MutualTLS(cert), nil
+	}
+	c, ok := b.cfg.Transport.(*http.Client)
+	if !ok {
+		return nil, &Error{detail: "Config.Transport cannot show a certificate: set Config.MutualTLS"}
+	}
+	var t *http.Transport
+	switch rt := c.Transport.(type) {
+	case nil:
+		t = newTransport(nil).Transport.(*http.Transport)
+	case *http.Transport:
+		t = rt.Clone()
+	default:
+		return nil, &Error{detail: "the RoundTripper of Config.Transport cannot show a certificate: set Config.MutualTLS"}
+	}
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{}
+	}
+	t.TLSClientConfig.MinVersion = tls.VersionTLS12
+	t.TLSClientConfig.MaxVersion = tls.VersionTLS12
+	t.TLSClientConfig.Certificates = []tls.Certificate{cert}
+	t.ForceAttemptHTTP2 = false
+	t.TLSClientConfig.NextProtos = []string{"http/1.1"}
+	return &http.Client{Transport: t, Timeout: c.Timeout, CheckRedirect: noRedirect}, nil
+}
+
+// forget deletes the registration's record and what depends on it.
+func (b *Broker) forget(ctx context.Context) error {
+	stored, err := b.findDevice(ctx)
+	if isNotFound(err) {
+		return &Error{kind: ErrDeviceNotRegistered}
+	}
+	if err != nil {
+		return err
+	}
+	if err := stored.vault.destroy(ctx); err != nil {
+		return err
+	}
+	old := b.device.Swap(nil)
+	if err := b.dropPRTs(ctx); err != nil {
+		return err
+	}
+	if old != nil {
+		return old.close()
+	}
+	return nil
+}
+
+// dropPRTs erases the PRTs of the user's accounts: they were bound to the
+// device that is gone.
+func (b *Broker) dropPRTs(ctx context.Context) error {
+	all, err := b.loadAccounts(ctx)
+	errs := []error{err}
+	for _, a := range all {
+		_, err := a.update(ctx, func(r *accountRecord) error {
+			r.PRTs = []prtEntry{}
+			return nil
+		})
+		errs = append(errs, err)
+		a.releaseUnused()
+	}
+	b.tokens.Clear()
+	return errors.Join(errs...)
+}

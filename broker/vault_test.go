@@ -1,0 +1,177 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+)
+
+func testKeys(t testing.TB) tpm.KeyStore {
+	t.Helper()
+	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = keys.Close() })
+	return keys
+}
+
+func testVault(t *testing.T, keys tpm.KeyStore, store Store) *vault {
+	t.Helper()
+	v := newVault(keys, store, rand.Reader, "account-1")
+	require.NoError(t, v.create(t.Context()))
+	return v
+}
+
+func TestVaultRoundTrip(t *testing.T) {
+	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
+	v := testVault(t, keys, store)
+	var old sealedRecord
+	for _, s := range []string{"one", "", strings.Repeat("x", 100_000)} {
+		r, err := v.write(ctx, stateSuffix, []byte(s), old)
+		require.NoError(t, err)
+		require.Equal(t, old.generation+1, r.generation)
+		again := testVault(t, keys, store)
+		got, err := again.read(ctx, stateSuffix)
+		require.NoError(t, err)
+		require.Equal(t, s, string(got.plain))
+		require.Equal(t, r.version, got.version)
+		old = r
+	}
+	_, err := v.write(ctx, stateSuffix, []byte("late"), sealedRecord{})
+	require.ErrorIs(t, err, ErrConflict)
+}
+
+// Nothing but the very record opens: not one with a bit changed, cut short,
+// moved to another name or another owner.
+func TestVaultTampering(t *testing.T) {
+	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
+	v := testVault(t, keys, store)
+	_, err := v.write(ctx, stateSuffix, []byte("the state"), sealedRecord{})
+	require.NoError(t, err)
+	name := v.owner + stateSuffix
+	good, version, err := store.Get(ctx, name)
+	require.NoError(t, err)
+	put := func(raw []byte) {
+		version, err = store.Put(ctx, name, raw, version)
+		require.NoError(t, err)
+	}
+	for i := range good {
+		for _, bit := range []byte{1, 0x80} {
+			bad := slices.Clone(good)
+			bad[i] ^= bit
+			put(bad)
+			_, err := testVault(t, keys, store).read(ctx, stateSuffix)
+			require.Error(t, err, "byte %d", i)
+		}
+	}
+	for n := range good {
+		put(good[:n])
+		_, err := testVault(t, keys, store).read(ctx, stateSuffix)
+		require.ErrorIs(t, err, ErrStateDamaged, "cut to %d", n)
+	}
+	put(good)
+	_, err = testVault(t, keys, store).read(ctx, stateSuffix)
+	require.NoError(t, err)
+
+	_, err = store.Put(ctx, v.owner+logSuffix, good, 0)
+	require.NoError(t, err)
+	_, err = v.read(ctx, logSuffix)
+	require.ErrorIs(t, err, ErrStateDamaged, "another record's")
+
+	other := newVault(keys, store, rand.Reader, "account-2")
+	require.NoError(t, other.create(ctx))
+	_, err = store.Put(ctx, "account-2"+stateSuffix, good, 0)
+	require.NoError(t, err)
+	_, err = other.read(ctx, stateSuffix)
+	require.ErrorIs(t, err, ErrStateDamaged, "another owner's")
+}
+
+// An older state that is put back is refused, in the process that wrote the
+// newer one and in one that starts later.
+func TestVaultRollback(t *testing.T) {
+	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
+	v := testVault(t, keys, store)
+	r1, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+	require.NoError(t, err)
+	old, _, err := store.Get(ctx, v.owner+stateSuffix)
+	require.NoError(t, err)
+	r2, err := v.write(ctx, stateSuffix, []byte("two"), r1)
+	require.NoError(t, err)
+	back, err := store.Put(ctx, v.owner+stateSuffix, old, r2.version)
+	require.NoError(t, err)
+
+	_, err = v.read(ctx, stateSuffix)
+	require.ErrorIs(t, err, ErrStateDamaged)
+	_, err = testVault(t, keys, store).read(ctx, stateSuffix)
+	require.ErrorIs(t, err, ErrStateDamaged)
+
+	require.NoError(t, store.Delete(ctx, v.owner+stateSuffix, back))
+	_, err = testVault(t, keys, store).read(ctx, stateSuffix)
+	require.ErrorIs(t, err, ErrStateDamaged, "a state that is gone is not an empty one")
+}
+
+// A crash between the state and its mark leaves a state that is read.
+func TestVaultCrashBeforeMark(t *testing.T) {
+	keys, ctx := testKeys(t), t.Context()
+	store := &failingStore{Store: &MemoryStore{}}
+	v := testVault(t, keys, store)
+	r, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+	require.NoError(t, err)
+	store.fail = v.owner + markSuffix
+	_, err = v.write(ctx, stateSuffix, []byte("two"), r)
+	require.ErrorIs(t, err, errCrash)
+	got, err := testVault(t, keys, store.Store).read(ctx, stateSuffix)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(got.plain))
+}
+
+func TestVaultOfAnotherKeyStore(t *testing.T) {
+	store := &MemoryStore{}
+	testVault(t, testKeys(t), store)
+	err := newVault(testKeys(t), store, rand.Reader, "account-1").open(t.Context())
+	require.ErrorIs(t, err, ErrKeyUnusable)
+}
+
+func TestVaultDestroy(t *testing.T) {
+	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
+	v := testVault(t, keys, store)
+	r, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+	require.NoError(t, err)
+	raw, _, err := store.Get(ctx, v.owner+stateSuffix)
+	require.NoError(t, err)
+	require.NoError(t, v.destroy(ctx))
+	names, err := store.List(ctx, "")
+	require.NoError(t, err)
+	require.Empty(t, names)
+	_, err = v.write(ctx, stateSuffix, nil, r)
+	require.ErrorIs(t, err, ErrClosed)
+
+	// What was copied before does not open under the new data key.
+	again := testVault(t, keys, store)
+	_, err = store.Put(ctx, v.owner+stateSuffix, raw, 0)
+	require.NoError(t, err)
+	_, err = again.read(ctx, stateSuffix)
+	require.ErrorIs(t, err, ErrStateDamaged)
+}
+
+var errCrash = errors.New("crash")
+
+// failingStore fails to write one record.
+type failingStore struct {
+	Store
+	fail string
+}
+
+func (s *failingStore) Put(ctx context.Context, name string, data []byte, old Version) (Version, error) {
+	if name == s.fail {
+		return 0, errCrash
+	}
+	return s.Store.Put(ctx, name, data, old)
+}

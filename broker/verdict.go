@@ -1,0 +1,126 @@
+package broker
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// sentinels maps what the table says to what callers test for. A verdict that
+// is missing has no sentinel.
+var sentinels = map[aadsts.Verdict]error{
+	aadsts.AppConfig:           ErrAppConfig,
+	aadsts.Retry:               ErrTransient,
+	aadsts.Throttled:           ErrThrottled,
+	aadsts.NewNonce:            ErrTransient,
+	aadsts.StepUp:              ErrInteractionRequired,
+	aadsts.StaleMFA:            ErrInteractionRequired,
+	aadsts.Interact:            ErrInteractionRequired,
+	aadsts.SignInAgain:         ErrInteractionRequired,
+	aadsts.Expired:             ErrInteractionRequired,
+	aadsts.BadCredential:       ErrBadCredential,
+	aadsts.UserNotFound:        ErrUserNotFound,
+	aadsts.UserDisabled:        ErrUserDisabled,
+	aadsts.AccountLocked:       ErrAccountLocked,
+	aadsts.Blocked:             ErrBlocked,
+	aadsts.DeviceNotCompliant:  ErrDeviceNotCompliant,
+	aadsts.DeviceNotRegistered: ErrDeviceNotRegistered,
+	aadsts.DeviceAuth:          ErrDeviceAuth,
+	aadsts.DeviceDisabled:      ErrDeviceDisabled,
+	aadsts.DeviceGone:          ErrDeviceGone,
+	aadsts.HelloKey:            ErrInteractionRequired,
+	aadsts.SwitchCloud:         ErrAppConfig,
+	aadsts.Restart:             ErrInteractionRequired,
+	aadsts.Declined:            ErrUserCanceled,
+}
+
+// A grantKind says what was presented, which decides what its end means.
+type grantKind uint8
+
+const (
+	grantUser   grantKind = iota // a credential, a code or a plain refresh token
+	grantPRT                     // a PRT: its revocation is one of its own
+	grantDevice                  // a request of the registration service
+)
+
+// serviceError makes an Error of an error reply.
+func serviceError(op string, e *prt.ErrorReply, r *reply, g grantKind, now time.Time) *Error {
+	entry := aadsts.Classify(e.Codes, e.Code, e.Suberror)
+	out := &Error{
+		Op:            op,
+		Code:          entry.Code,
+		Codes:         e.Codes,
+		OAuth:         e.Code,
+		SubError:      e.Suberror,
+		Claims:        e.Claims,
+		CorrelationID: e.CorrelationID,
+		TraceID:       e.TraceID,
+		StatusCode:    r.status,
+		RetryAfter:    r.retryAfter(now),
+		action:        entry.Verdict,
+		detail:        entry.Meaning,
+		kind:          sentinels[entry.Verdict],
+	}
+	if out.Code == 0 && len(e.Codes) > 0 {
+		out.Code = e.Codes[0]
+	}
+	if out.CorrelationID == "" {
+		out.CorrelationID = r.correlationID
+	}
+	switch {
+	case r.status == 429:
+		out.action, out.kind = aadsts.Throttled, ErrThrottled
+	case entry.Verdict == aadsts.None, r.status >= 500 && entry.Code == 0:
+		out.action, out.kind, out.detail = byStatus(r.status)
+	}
+	if g == grantPRT {
+		switch out.action {
+		case aadsts.SignInAgain:
+			out.kind = ErrPRTRevoked
+		case aadsts.Expired:
+			out.kind = ErrPRTExpired
+		}
+	}
+	out.Verdict = Verdict(out.action.String())
+	return out
+}
+
+// byStatus judges a reply that says nothing but its status, such as a proxy's.
+func byStatus(status int) (aadsts.Verdict, error, string) {
+	switch {
+	case status >= 500 || status == 408:
+		return aadsts.Retry, ErrTransient, "the service has trouble"
+	case status >= 300 && status < 400:
+		return aadsts.Fail, nil, "the service redirects, which it must not"
+	}
+	return aadsts.Fail, nil, "the service refused the request"
+}
+
+// action returns what the table says about err; None when err is not the
+// service's.
+func action(err error) aadsts.Verdict {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.action
+	}
+	return aadsts.None
+}
+
+// opError names the operation on an error that has none yet.
+func opError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return &Error{Op: op, cause: err, detail: "failed"}
+	}
+	if e.Op == "" {
+		c := *e
+		c.Op = op
+		return &c
+	}
+	return err
+}

@@ -1,0 +1,227 @@
+package broker
+
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// policies judges the policies of the tenant, under every value that the facts
+// which are not known could have.
+func (w *whyChain) policies() {
+	set := w.set()
+	if set == nil {
+		w.fact("Are the tenant's policies known?", claims.Unknown, "")
+		w.decide(WhyUnknown, w.observed("the tenant's policies are not known here"))
+		return
+	}
+	id := w.resourceID()
+	if id == "" {
+		w.decide(WhyUnknown, "the application id of the resource is not known: set ResourceID")
+		return
+	}
+	w.fact("Are the tenant's policies known?", claims.Yes, "")
+	in := w.signIn(id)
+	w.explain(set, in)
+	if missing := w.unknowns(set, in); missing != "" {
+		w.decide(WhyUnknown, missing)
+		return
+	}
+	w.verdict(set.Evaluate(in))
+}
+
+func (w *whyChain) set() *policy.Set {
+	if w.b.cfg.Policies == nil {
+		return nil
+	}
+	return w.b.cfg.Policies()
+}
+
+// observed adds what the service said last to a reason.
+func (w *whyChain) observed(because string) string {
+	d := w.out.Last
+	if d == nil {
+		return because + ", and the service was not asked about this app yet"
+	}
+	s := because + "; the last request, " + stamp(d.Time) + ", was " + string(d.Outcome)
+	if d.Code != 0 {
+		s += " (AADSTS" + itoa(d.Code) + ")"
+	}
+	return s
+}
+
+// signIn puts together what is known.
+func (w *whyChain) signIn(resourceID string) *policy.SignIn {
+	f, e := &w.in.Facts, w.prt.token.Evidence
+	in := &policy.SignIn{
+		User:               &policy.User{ID: w.out.Account.LocalAccountID},
+		AppID:              resourceID,
+		LowPrivilegeScopes: policy.LowPrivilegeScopes(w.in.Scopes, false),
+		ClientApp:          policy.MobileOrDesktop,
+		Platform:           f.Platform,
+		IP:                 f.IP,
+		Country:            f.Country,
+		Device:             w.policyDevice(),
+		Methods:            e.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
+		AcceptedTerms:      f.AcceptedTerms,
+		Now:                w.now,
+		AuthTime:           e.AuthTime,
+		MFATime:            e.At,
+	}
+	if f.User != nil {
+		u := *f.User
+		if u.ID == "" {
+			u.ID = in.User.ID
+		}
+		in.User = &u
+	}
+	if in.Platform == policy.UnknownPlatform {
+		in.Platform = platformOf(w.b.cfg.UserAgent)
+	}
+	if e.MFA == claims.Yes {
+		in.Methods |= claims.MarkMFA
+	}
+	if w.prt.origin == originDeviceCode {
+		in.Flow = policy.DeviceCodeFlow
+	}
+	if f.SignInRisk != nil {
+		in.SignInRisk = *f.SignInRisk
+	}
+	if f.UserRisk != nil {
+		in.UserRisk = *f.UserRisk
+	}
+	return in
+}
+
+func (w *whyChain) policyDevice() *policy.Device {
+	d := w.b.device.Load()
+	if d == nil {
+		return w.in.Facts.Device
+	}
+	out := policy.Device{
+		ID:              d.cert.DeviceID,
+		DisplayName:     d.record.DisplayName,
+		OperatingSystem: w.b.cfg.Device.Type, OperatingSystemVersion: w.b.cfg.Device.OSVersion,
+		TrustType: policy.Joined,
+	}
+	switch d.record.JoinType {
+	case Register:
+		out.TrustType = policy.Registered
+	case Hybrid:
+		out.TrustType = policy.Hybrid
+	}
+	if w.in.Facts.Device != nil {
+		out = *w.in.Facts.Device
+	}
+	if w.in.Facts.Compliant != policy.Unknown {
+		out.Compliant = w.in.Facts.Compliant
+	}
+	return &out
+}
+
+// platformOf reads a User-Agent as Conditional Access does.
+func platformOf(userAgent string) policy.Platform {
+	ua := strings.ToLower(userAgent)
+	for _, p := range []struct {
+		mark     string
+		platform policy.Platform
+	}{
+		{"windows phone", policy.WindowsPhone}, {"android", policy.Android}, {"iphone", policy.IOS}, {"ipad", policy.IOS},
+		{"windows", policy.Windows}, {"mac os", policy.MacOS}, {"macintosh", policy.MacOS}, {"cros", policy.UnknownPlatform},
+		{"linux", policy.Linux},
+	} {
+		if strings.Contains(ua, p.mark) {
+			return p.platform
+		}
+	}
+	return policy.UnknownPlatform
+}
+
+// explain lists the policies that apply as far as is known.
+func (w *whyChain) explain(set *policy.Set, in *policy.SignIn) {
+	for _, p := range set.Explain(in).Policies {
+		if !p.Applies || p.Policy.State == policy.Disabled {
+			continue
+		}
+		out := WhyPolicy{ID: p.Policy.ID, Name: p.Policy.DisplayName, ReportOnly: p.Policy.State == policy.ReportOnly}
+		for _, g := range p.Grants {
+			out.Asks = append(out.Asks, controlName(g.Control))
+			if !g.Satisfied {
+				out.Missing = append(out.Missing, controlName(g.Control))
+			}
+		}
+		w.out.Policies = append(w.out.Policies, out)
+	}
+}
+
+// verdict turns the decision of the policies into the answer.
+func (w *whyChain) verdict(d policy.Decision) {
+	w.out.Decision = d
+	asks := controls(d.Prompt())
+	switch v := category(&d); {
+	case v == WhySilent:
+		w.decide(v, w.granted(&d))
+	case d.Outcome == policy.Interrupt && v == WhyAsked:
+		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", and the PRT does not have it")
+	case d.Outcome == policy.Interrupt:
+		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", which is not for the user to give")
+	case d.Reason == policy.Unsatisfiable:
+		w.decide(v, "policy "+policyNames(&d)+" asks for "+controls(d.Missing())+", which this sign-in cannot have")
+	case d.Outcome == policy.Block:
+		w.decide(v, "policy "+policyNames(&d)+" blocks")
+	default:
+		w.decide(WhyUnknown, "the policies could not be judged")
+	}
+}
+
+func controls(list iter.Seq[policy.Control]) string {
+	var names []string
+	for c := range list {
+		names = append(names, controlName(c))
+	}
+	return strings.Join(names, " and ")
+}
+
+// granted says why the policies that apply ask for nothing more.
+func (w *whyChain) granted(d *policy.Decision) string {
+	if d.Applied == 0 {
+		return "no policy applies to this app"
+	}
+	e := w.prt.token.Evidence
+	if e.MFA == claims.Yes {
+		s := "the PRT carries the MFA claim"
+		if !e.At.IsZero() {
+			s += ", earned " + stamp(e.At)
+		}
+		return s + ", and satisfies policy " + policyNames(d)
+	}
+	return "policy " + policyNames(d) + " is satisfied"
+}
+
+// userCan reports whether a prompt can bring the control, so that the service
+// asks the user, and not for another state of the device or the app.
+func userCan(k policy.ControlKind) bool {
+	switch k {
+	case policy.CompliantDevice, policy.HybridJoinedDevice, policy.ApprovedApplication:
+		return false
+	}
+	return true
+}
+
+func policyNames(d *policy.Decision) string {
+	var names []string
+	for p := range d.Policies() {
+		name := p.DisplayName
+		if name == "" {
+			name = p.ID
+		}
+		names = append(names, "“"+name+"”")
+	}
+	if d.Deciding > len(names) {
+		names = append(names, "others")
+	}
+	return strings.Join(slices.Compact(names), ", ")
+}

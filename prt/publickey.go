@@ -1,0 +1,65 @@
+package prt
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"encoding/binary"
+	"math/big"
+)
+
+// Layout of a BCRYPT_RSAKEY_BLOB of a public key (the Windows CNG
+// documentation): a header of six 32-bit words, little-endian, then the
+// exponent and the modulus, big-endian without leading zeros. There are no
+// primes in it.
+const (
+	blobMagic      = "RSA1"
+	blobHeaderSize = 24
+	minModulusBits = 2048
+	maxModulusBits = 4096
+)
+
+// MarshalPublicKey returns the BCRYPT_RSAKEY_BLOB of an RSA key of 2048 to
+// 4096 bits: the form in which transport keys and Hello keys are registered,
+// 283 bytes for RSA-2048 with the exponent 65537.
+func MarshalPublicKey(pub crypto.PublicKey) ([]byte, error) {
+	key, ok := pub.(*rsa.PublicKey)
+	if !ok || key == nil || key.N == nil {
+		return nil, badRequest("the key is not an RSA key")
+	}
+	if n := key.N.BitLen(); n < minModulusBits || n > maxModulusBits || key.E < 3 || key.E&1 == 0 || key.E > 1<<31-1 {
+		return nil, badRequest("an RSA key of an unusual size or exponent")
+	}
+	exponent, modulus := big.NewInt(int64(key.E)).Bytes(), key.N.Bytes()
+	b := make([]byte, 0, blobHeaderSize+len(exponent)+len(modulus))
+	b = append(b, blobMagic...)
+	for _, n := range []int{key.N.BitLen(), len(exponent), len(modulus), 0, 0} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	}
+	b = append(b, exponent...)
+	return append(b, modulus...), nil
+}
+
+// ParsePublicKey reads what [MarshalPublicKey] writes, and nothing else: the
+// encoding of a key is unique.
+func ParsePublicKey(blob []byte) (*rsa.PublicKey, error) {
+	if len(blob) < blobHeaderSize || string(blob[:4]) != blobMagic {
+		return nil, badReply("not a BCRYPT_RSAKEY_BLOB of a public key")
+	}
+	word := func(i int) uint64 { return uint64(binary.LittleEndian.Uint32(blob[4*i:])) }
+	bits, exponentLen, modulusLen := word(1), word(2), word(3)
+	body := blob[blobHeaderSize:]
+	switch {
+	case word(4) != 0 || word(5) != 0:
+		return nil, badReply("BCRYPT_RSAKEY_BLOB has primes")
+	case exponentLen == 0 || exponentLen > 4 || uint64(len(body)) != exponentLen+modulusLen:
+		return nil, badReply("BCRYPT_RSAKEY_BLOB has wrong lengths")
+	case body[0] == 0 || modulusLen == 0 || body[exponentLen] == 0:
+		return nil, badReply("BCRYPT_RSAKEY_BLOB has leading zeros")
+	}
+	n := new(big.Int).SetBytes(body[exponentLen:])
+	e := new(big.Int).SetBytes(body[:exponentLen]).Int64()
+	if uint64(n.BitLen()) != bits || bits < minModulusBits || bits > maxModulusBits || e < 3 || e&1 == 0 || e > 1<<31-1 {
+		return nil, badReply("BCRYPT_RSAKEY_BLOB of an unusual size or exponent")
+	}
+	return &rsa.PublicKey{N: n, E: int(e)}, nil
+}

@@ -1,0 +1,174 @@
+package prt
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"fmt"
+	"io"
+
+	"github.com/prtbroker/prtbroker/internal/strictjson"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// A JoinType says how a device belongs to its tenant.
+type JoinType int
+
+const (
+	Join     JoinType = wire.JoinTypeJoin     // Entra joined; the zero value
+	Register JoinType = wire.JoinTypeRegister // Entra registered (workplace)
+	Hybrid   JoinType = wire.JoinTypeHybrid   // joined to a domain that Entra knows
+)
+
+// A JoinRequest asks the registration service for a device: POST to
+// /EnrollmentServer/device/ with a token for the service. The device key and
+// the transport key are two keys: one signs, the other decrypts.
+type JoinRequest struct {
+	DeviceKey    Signer           // RSA-2048; required
+	TransportKey crypto.PublicKey // RSA-2048; required
+	Type         JoinType
+	Domain       string // any domain of the tenant, or its id; required
+	DeviceType   string // empty: "Linux"
+	DisplayName  string // required
+	OSVersion    string // required by the service; free text
+	Reuse        bool   // take over the device object of the same machine
+	Rand         io.Reader
+}
+
+type joinJSON struct {
+	CertificateRequest csrJSON           `json:"CertificateRequest"`
+	TransportKey       []byte            `json:"TransportKey"`
+	TargetDomain       string            `json:"TargetDomain"`
+	DeviceType         string            `json:"DeviceType"`
+	OSVersion          string            `json:"OSVersion"`
+	DeviceDisplayName  string            `json:"DeviceDisplayName"`
+	JoinType           JoinType          `json:"JoinType"`
+	Attributes         map[string]string `json:"Attributes"`
+}
+
+type csrJSON struct {
+	Type string `json:"Type"`
+	Data []byte `json:"Data"`
+}
+
+// Marshal returns the JSON body of the request: one signature of the device
+// key. The reply is for [ParseJoin].
+func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
+	switch {
+	case r.DeviceKey == nil:
+		return nil, badRequest("no device key")
+	case r.Domain == "" || r.DisplayName == "" || r.OSVersion == "":
+		return nil, badRequest("a join needs a domain, a display name and an OS version")
+	case r.Type != Join && r.Type != Register && r.Type != Hybrid:
+		return nil, badRequest("unknown join type")
+	}
+	transport, err := MarshalPublicKey(r.TransportKey)
+	if err != nil {
+		return nil, err
+	}
+	csr, err := CSR(ctx, r.DeviceKey, r.Rand)
+	if err != nil {
+		return nil, err
+	}
+	attributes := map[string]string{"ReturnClientSid": "true"}
+	if r.Reuse {
+		attributes["ReuseDevice"] = "true"
+	}
+	return marshal(joinJSON{
+		CertificateRequest: csrJSON{"pkcs10", csr},
+		TransportKey:       transport,
+		TargetDomain:       r.Domain,
+		DeviceType:         first(r.DeviceType, "Linux"),
+		OSVersion:          r.OSVersion,
+		DeviceDisplayName:  r.DisplayName,
+		JoinType:           r.Type,
+		Attributes:         attributes,
+	})
+}
+
+// CSR returns the PKCS #10 request of a device key, DER, with the constant
+// subject that every device asks with; the service replaces it by the device
+// id. A nil random is crypto/rand, which PKCS #1 v1.5 does not use.
+func CSR(ctx context.Context, key Signer, random io.Reader) ([]byte, error) {
+	if random == nil {
+		random = rand.Reader
+	}
+	der, err := x509.CreateCertificateRequest(random, &x509.CertificateRequest{
+		Subject:            pkix.Name{CommonName: wire.CSRCommonName},
+		SignatureAlgorithm: x509.SHA256WithRSA,
+	}, boundSigner{ctx, key})
+	if err != nil {
+		return nil, fmt.Errorf("prt: making the certificate request: %w", err)
+	}
+	return der, nil
+}
+
+// boundSigner carries a context through crypto/x509, which has none.
+type boundSigner struct {
+	ctx context.Context
+	key Signer
+}
+
+func (s boundSigner) Public() crypto.PublicKey { return s.key.Public() }
+
+func (s boundSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return s.key.SignContext(s.ctx, digest, opts)
+}
+
+// A Joined is what the registration service answered.
+type Joined struct {
+	Certificate *DeviceCertificate
+	Username    string   // UPN of who registered the device; empty if absent
+	AdminSIDs   []string // SIDs that the service wants among the local administrators
+}
+
+// ParseJoin reads the reply to [JoinRequest]; any 2xx status is a success, and
+// other replies are for [ParseError]. Check that the certificate is for the
+// device key with [DeviceCertificate.Matches].
+func ParseJoin(body []byte) (*Joined, error) {
+	o, err := strictjson.Parse(body, MaxReplySize)
+	if err != nil {
+		return nil, badReplyErr("join", err)
+	}
+	cert := o.Object("Certificate")
+	raw := cert.String("RawBody")
+	if err := o.Err(); err != nil || raw == "" {
+		return nil, badReply("no certificate in it")
+	}
+	der, err := base64.StdEncoding.DecodeString(raw)
+	if err != nil {
+		return nil, badReply("the device certificate is not base64")
+	}
+	j := &Joined{}
+	if j.Certificate, err = ParseDeviceCertificate(der); err != nil {
+		return nil, err
+	}
+	j.Username = o.Object("User").String("Upn")
+	for _, m := range o.Array("MembershipChanges") {
+		change, err := strictjson.Parse(m, len(m))
+		if err == nil && change.String("LocalSID") == administrators {
+			j.AdminSIDs = append(j.AdminSIDs, change.Strings("AddSIDs")...)
+		}
+	}
+	return j, nil
+}
+
+// administrators is the SID of the local group Administrators.
+const administrators = "S-1-5-32-544"
+
+// Matches reports whether the certificate is for the public key.
+func (c *DeviceCertificate) Matches(pub crypto.PublicKey) bool {
+	x, err := x509.ParseCertificate(c.DER)
+	if err != nil {
+		return false
+	}
+	want, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return false
+	}
+	return bytes.Equal(x.RawSubjectPublicKeyInfo, want)
+}

@@ -1,0 +1,223 @@
+package prt
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/strictjson"
+)
+
+// A Reply is what the token endpoint answered, v1 or v2: the numbers of v1 are
+// strings. A field is zero when the reply lacks it.
+type Reply struct {
+	TokenType    string // "Bearer", "pop"
+	AccessToken  Secret
+	RefreshToken Secret // of the app, or the PRT when scope aza was asked for
+	IDToken      Secret
+
+	ExpiresIn        time.Duration // of the access token
+	ExtExpiresIn     time.Duration // how much longer it serves in an outage
+	RefreshIn        time.Duration // when to ask for the next one
+	RefreshExpiresIn time.Duration // of the refresh token, if it goes unused
+	ExpiresOn        time.Time     // v1 only
+	NotBefore        time.Time     // v1 only
+
+	Resource   string   // v1 only
+	Scopes     []string // granted
+	FamilyID   string   // foci: "1" for a member of the family of client ids
+	ClientInfo claims.ClientInfo
+	ID         *claims.Token // IDToken, read and not verified; nil without one
+
+	DeviceTenantID string
+	// WrappedSessionKey is a new session key, WrappedKeySize bytes, for the
+	// store of the transport key to unwrap. Nil: the old one stays.
+	WrappedSessionKey []byte
+	TGTs              []TGT
+	TopLevelNames     string // names that Kerberos serves, separated by commas
+
+	// Encrypted says that the session key decrypted the reply, so that only
+	// who holds it can have read it.
+	Encrypted bool
+}
+
+// ParseNonce reads the reply to [NonceRequest].
+func ParseNonce(body []byte) (string, error) {
+	o, err := strictjson.Parse(body, maxHeaderSize)
+	if err != nil {
+		return "", badReplyErr("nonce", err)
+	}
+	nonce := o.String("Nonce")
+	if nonce == "" || !visible(nonce) {
+		return "", badReply("no nonce")
+	}
+	return nonce, nil
+}
+
+// ParseReply reads the reply to a request that the session signed, encrypted
+// (MS-OAPXBC 3.2.5.1.3.2) or, by whatever Content-Type, plain. A reply that
+// holds an error is an [*ErrorReply]; one that does not decrypt is
+// [ErrDecrypt].
+func ParseReply(ctx context.Context, body []byte, s Session) (*Reply, error) {
+	body = bytes.TrimSpace(body)
+	if len(body) > MaxReplySize {
+		return nil, badReply("too large")
+	}
+	if len(body) > 0 && body[0] == '{' {
+		return ParseTokens(body)
+	}
+	j, err := parseJWE(string(body))
+	if err != nil {
+		return nil, err
+	}
+	plain, err := s.open(ctx, j, func(b []byte) bool {
+		_, err := strictjson.Parse(b, MaxReplySize)
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	r, err := ParseTokens(plain)
+	if err != nil {
+		return nil, err
+	}
+	r.Encrypted = true
+	return r, nil
+}
+
+// ParseTokens reads a plain token reply, v1 or v2, as the grants of OAuth 2.0
+// return it. A reply that holds an error is an [*ErrorReply].
+func ParseTokens(body []byte) (*Reply, error) {
+	o, err := strictjson.Parse(body, MaxReplySize)
+	if err != nil {
+		return nil, badReplyErr("tokens", err)
+	}
+	if o.Has("error") {
+		return nil, parseError(0, o)
+	}
+	r := &Reply{
+		TokenType:        o.String("token_type"),
+		AccessToken:      NewSecret(o.String("access_token")),
+		RefreshToken:     NewSecret(o.String("refresh_token")),
+		IDToken:          NewSecret(o.String("id_token")),
+		ExpiresIn:        seconds(o, "expires_in"),
+		ExtExpiresIn:     seconds(o, "ext_expires_in"),
+		RefreshIn:        seconds(o, "refresh_in"),
+		RefreshExpiresIn: seconds(o, "refresh_token_expires_in"),
+		ExpiresOn:        epoch(o, "expires_on"),
+		NotBefore:        epoch(o, "not_before"),
+		Resource:         o.String("resource"),
+		Scopes:           strings.Fields(o.String("scope")),
+		FamilyID:         text(o.Raw("foci")),
+		DeviceTenantID:   o.String("device_tenant_id"),
+		TopLevelNames:    o.String("kerberos_top_level_names"),
+	}
+	if err := r.nested(o); err != nil {
+		return nil, err
+	}
+	if err := o.Err(); err != nil {
+		return nil, badReplyErr("tokens", err)
+	}
+	for _, t := range []Secret{r.AccessToken, r.RefreshToken, r.IDToken} {
+		if !visible(t.Reveal()) {
+			return nil, badReply("a token with characters that no token has")
+		}
+	}
+	if r.AccessToken.IsZero() && r.RefreshToken.IsZero() && r.IDToken.IsZero() {
+		return nil, badReply("no token in it")
+	}
+	return r, nil
+}
+
+func (r *Reply) nested(o *strictjson.Object) (err error) {
+	if s := o.String("client_info"); s != "" {
+		if r.ClientInfo, err = claims.ParseClientInfo(s); err != nil {
+			return badReplyErr("tokens", err)
+		}
+	}
+	if !r.IDToken.IsZero() {
+		if r.ID, err = claims.Parse(r.IDToken.Reveal()); err != nil {
+			return badReplyErr("id_token", err)
+		}
+	}
+	if s := o.String("session_key_jwe"); s != "" {
+		if r.WrappedSessionKey, err = wrappedSessionKey(s); err != nil {
+			return err
+		}
+	}
+	r.TGTs = parseTGTs(o)
+	return nil
+}
+
+// visible reports whether s is made of what RFC 6749 appendix A allows in
+// tokens, so that none breaks the header or the form that it goes into.
+func visible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e })
+}
+
+// text returns a member that is a string or a number as a string.
+func text(r json.RawMessage) string { return strings.Trim(string(r), `"`) }
+
+// maxSeconds bounds durations on the wire: ten years.
+const maxSeconds = 10 * 365 * 24 * 60 * 60
+
+func seconds(o *strictjson.Object, name string) time.Duration {
+	return time.Duration(min(max(o.Int(name), 0), maxSeconds)) * time.Second
+}
+
+// maxEpoch is the last second of the year 9999.
+const maxEpoch = 253402300799
+
+func epoch(o *strictjson.Object, name string) time.Time {
+	s := o.Int(name)
+	if s <= 0 || s > maxEpoch {
+		return time.Time{}
+	}
+	return time.Unix(s, 0).UTC()
+}
+
+// Expiry returns when the access token expires, seen from now, when the reply
+// came: by ExpiresIn, which needs no agreement of clocks, otherwise by
+// ExpiresOn; zero when the reply says neither.
+func (r *Reply) Expiry(now time.Time) time.Time {
+	if r.ExpiresIn > 0 {
+		return now.Add(r.ExpiresIn)
+	}
+	return r.ExpiresOn
+}
+
+// An Issuance is a new PRT and its session key.
+type Issuance struct {
+	Token *Token // complete but for SessionKey, which the caller sets
+	// WrappedSessionKey is the session key, WrappedKeySize bytes, encrypted to
+	// the transport key with RSA-OAEP under SHA-1.
+	WrappedSessionKey []byte
+	Reply             *Reply
+}
+
+// ParseIssuance reads the reply to req (MS-OAPXBC 3.2.5.1.2.3), which came at
+// now. It is plain JSON; what keeps others from using it is that only the
+// transport key unwraps the session key. A reply that holds an error is an
+// [*ErrorReply].
+func ParseIssuance(body []byte, req PRTRequest, now time.Time) (*Issuance, error) {
+	r, err := ParseTokens(body)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.RefreshToken.IsZero():
+		return nil, badReply("no PRT in it")
+	case r.WrappedSessionKey == nil:
+		return nil, badReply("no session_key_jwe in it")
+	case r.TokenType != "" && !strings.EqualFold(r.TokenType, "pop") && !strings.EqualFold(r.TokenType, "Bearer"):
+		return nil, badReply("a PRT of an unknown token_type")
+	}
+	return &Issuance{
+		Token:             newToken(r, req, now),
+		WrappedSessionKey: r.WrappedSessionKey,
+		Reply:             r,
+	}, nil
+}

@@ -1,0 +1,101 @@
+package tpm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Errors of a key store. Test for them with errors.Is; none of them says that
+// a registration should be deleted.
+var (
+	// ErrNoTPM: there is no TPM, or this process may not use it.
+	ErrNoTPM = errors.New("tpm: no TPM")
+
+	// ErrKeyUnusable: the blob is intact but the TPM here will not take it:
+	// it was cleared, or the blob is another TPM's.
+	ErrKeyUnusable = errors.New("tpm: the key cannot be used with this TPM")
+
+	// ErrTPMChanged: what answers is not the TPM that the storage root key was
+	// pinned on. It is also an ErrKeyUnusable.
+	ErrTPMChanged = fmt.Errorf("tpm: this is not the TPM it was: %w", ErrKeyUnusable)
+
+	// ErrWrongPIN: see [WrongPINError], which carries the tries left.
+	ErrWrongPIN = errors.New("tpm: wrong PIN")
+
+	// ErrLockedOut: see [LockedOutError], which carries the time to wait.
+	ErrLockedOut = errors.New("tpm: locked out after wrong PINs")
+
+	// ErrAuth: the key wants another auth value ([Config.KeyAuth]), or the
+	// owner hierarchy does ([Config.OwnerAuth]).
+	ErrAuth = errors.New("tpm: wrong auth value")
+
+	// ErrBusy: the TPM has no room for our object even after ours were
+	// flushed, or it kept asking to be tried again.
+	ErrBusy = errors.New("tpm: busy")
+
+	// ErrWrongStore: the blob was made by another kind of store.
+	ErrWrongStore = errors.New("tpm: the blob belongs to another kind of key store")
+
+	// ErrInvalidBlob: the blob is damaged, of another kind or version, or, in
+	// Unseal, the aad is not the one it was sealed with.
+	ErrInvalidBlob = errors.New("tpm: invalid blob")
+
+	// ErrDecrypt: what was to be unwrapped is not a 32-byte session key that
+	// was encrypted to this transport key.
+	ErrDecrypt = errors.New("tpm: cannot unwrap the session key")
+
+	// ErrPurpose: the key was made for another purpose.
+	ErrPurpose = errors.New("tpm: the key has another purpose")
+
+	// ErrClosed: the store or the key is closed.
+	ErrClosed = errors.New("tpm: closed")
+)
+
+// WrongPINError is an [ErrWrongPIN] that knows how many tries are left.
+type WrongPINError struct {
+	// TriesLeft is how many wrong PINs are left before the TPM locks out;
+	// -1 means unknown. The count is the whole TPM's, not this key's.
+	TriesLeft int
+}
+
+func (e *WrongPINError) Error() string {
+	if e.TriesLeft < 0 {
+		return ErrWrongPIN.Error()
+	}
+	return fmt.Sprintf("%v, %d tries left", ErrWrongPIN, e.TriesLeft)
+}
+
+// Is reports whether target is ErrWrongPIN.
+func (e *WrongPINError) Is(target error) bool { return target == ErrWrongPIN }
+
+// LockedOutError is an [ErrLockedOut] that knows how long it lasts.
+type LockedOutError struct {
+	// RetryAfter is the time until the TPM forgives one try; 0 means unknown.
+	RetryAfter time.Duration
+}
+
+func (e *LockedOutError) Error() string {
+	if e.RetryAfter <= 0 {
+		return ErrLockedOut.Error()
+	}
+	return fmt.Sprintf("%v, try again in %v", ErrLockedOut, e.RetryAfter)
+}
+
+// Is reports whether target is ErrLockedOut.
+func (e *LockedOutError) Is(target error) bool { return target == ErrLockedOut }
+
+// failed says which operation failed, with the package's name in front once.
+func failed(op string, err error) error { return &opError{op, err} }
+
+type opError struct {
+	op  string
+	err error
+}
+
+func (e *opError) Error() string {
+	return "tpm: " + e.op + ": " + strings.TrimPrefix(e.err.Error(), "tpm: ")
+}
+
+func (e *opError) Unwrap() error { return e.err }

@@ -1,0 +1,92 @@
+package tpm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"syscall"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// A connError says that the connection failed, not the command.
+type connError struct{ err error }
+
+func (e *connError) Error() string { return "the connection to the TPM failed: " + e.err.Error() }
+func (e *connError) Unwrap() error { return e.err }
+
+// stale are the codes of handles and sessions that a reset took away.
+var stale = []tpm2.TPMRC{
+	tpm2.TPMRCHandle, tpm2.TPMRCValue, tpm2.TPMRCInitialize,
+	tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceH1, tpm2.TPMRCReferenceH2,
+	tpm2.TPMRCReferenceS0, tpm2.TPMRCReferenceS1, tpm2.TPMRCReferenceS2,
+}
+
+func isAny(err error, codes []tpm2.TPMRC) bool {
+	return slices.ContainsFunc(codes, func(rc tpm2.TPMRC) bool { return errors.Is(err, rc) })
+}
+
+func isStale(err error) bool {
+	var conn *connError
+	return errors.As(err, &conn) || isAny(err, stale)
+}
+
+// isForeign reports what a session looks like to a TPM that did not start it.
+func isForeign(err error) bool {
+	return errors.Is(err, errForged) || errors.Is(err, tpm2.TPMRCBadAuth)
+}
+
+func isFull(err error) bool {
+	return isAny(err, []tpm2.TPMRC{
+		tpm2.TPMRCObjectMemory, tpm2.TPMRCSessionMemory, tpm2.TPMRCMemory,
+		tpm2.TPMRCObjectHandles, tpm2.TPMRCSessionHandles, tpm2.TPMRCContextGap,
+	})
+}
+
+// sentinels are the errors that need no translation any more.
+var sentinels = []error{
+	ErrNoTPM, ErrKeyUnusable, ErrWrongPIN, ErrLockedOut, ErrAuth, ErrBusy, ErrWrongStore,
+	ErrInvalidBlob, ErrDecrypt, ErrPurpose, ErrClosed, context.Canceled, context.DeadlineExceeded,
+}
+
+// translate gives an error that survived recovery its meaning.
+func translate(err error) error {
+	var conn *connError
+	switch {
+	case err == nil:
+		return nil
+	case slices.ContainsFunc(sentinels, func(s error) bool { return errors.Is(err, s) }):
+		return err
+	case errors.Is(err, errForged):
+		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
+	case errors.As(err, &conn):
+		return fmt.Errorf("%w: %w", ErrNoTPM, err)
+	case errors.Is(err, tpm2.TPMRCIntegrity), isAny(err, stale[:1]), isAny(err, stale[3:]):
+		return fmt.Errorf("%w: %w", ErrKeyUnusable, err)
+	case isFull(err):
+		return fmt.Errorf("%w: no slot is free: %w", ErrBusy, err)
+	case errors.Is(err, tpm2.TPMRCLockout):
+		return &LockedOutError{}
+	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, tpm2.TPMRCAuthFail):
+		return fmt.Errorf("%w: %w", ErrAuth, err)
+	case errors.Is(err, tpm2.TPMRCFailure), errors.Is(err, tpm2.TPMRCInitialize):
+		return fmt.Errorf("%w that works: %w", ErrNoTPM, err)
+	}
+	return fmt.Errorf("tpm: %w", err)
+}
+
+// noTPM explains why the TPM could not be opened.
+func noTPM(err error) error {
+	if errors.Is(err, ErrNoTPM) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w that this process may use (is it in the group tss?): %w", ErrNoTPM, err)
+	case errors.Is(err, syscall.EBUSY):
+		return fmt.Errorf("%w that is free (another process has it open; /dev/tpmrm0 is shared, with the group tss): %w", ErrNoTPM, err)
+	}
+	return fmt.Errorf("%w (on Linux it needs /dev/tpmrm0 and the group tss): %w", ErrNoTPM, err)
+}

@@ -1,0 +1,135 @@
+package tpm
+
+import (
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+)
+
+// A direction says which first parameter of a command is encrypted. The TPM
+// takes it per command: Unseal has nothing to encrypt on the way in, Sign
+// nothing on the way out, and asking for it is TPM_RC_ATTRIBUTES.
+type direction uint8
+
+const (
+	clearText  direction = 0
+	encryptIn  direction = 1 << 0
+	encryptOut direction = 1 << 1
+	encryptAll           = encryptIn | encryptOut
+)
+
+const nonceSize = 16
+
+// errForged means that a response does not carry the session's HMAC: it does
+// not come from the TPM that the session was salted to.
+var errForged = errors.New("the response is not authenticated by the TPM")
+
+// A session is an HMAC session (TPM 2.0 Library, Part 1, 19), salted to a
+// storage key whose public area is pinned, so that only the TPM that holds it
+// can answer or read what is encrypted.
+//
+// It differs from the sessions of go-tpm in that the auth value and the
+// direction are given with each command, so that one session serves them all,
+// and in that an auth value keeps its inner zero bytes (google/go-tpm#446).
+type session struct {
+	handle   tpm2.TPMHandle
+	anchor   string // name of the key it is salted to; empty: not salted
+	key      []byte
+	nonceTPM []byte
+}
+
+var aes128CFB = tpm2.TPMTSymDef{
+	Algorithm: tpm2.TPMAlgAES,
+	KeyBits:   tpm2.NewTPMUSymKeyBits(tpm2.TPMAlgAES, tpm2.TPMKeyBits(128)),
+	Mode:      tpm2.NewTPMUSymMode(tpm2.TPMAlgAES, tpm2.TPMAlgCFB),
+}
+
+// startSession costs one command. A zero handle makes a session without salt,
+// which proves an auth value and protects nothing else.
+func startSession(t transport.TPM, handle tpm2.TPMHandle, anchor *storageKey) (*session, error) {
+	nonceCaller := make([]byte, nonceSize)
+	if _, err := rand.Read(nonceCaller); err != nil {
+		return nil, err
+	}
+	cmd := tpm2.StartAuthSession{
+		TPMKey:      tpm2.TPMRHNull,
+		Bind:        tpm2.TPMRHNull,
+		NonceCaller: tpm2.TPM2BNonce{Buffer: nonceCaller},
+		SessionType: tpm2.TPMSEHMAC,
+		Symmetric:   aes128CFB,
+		AuthHash:    tpm2.TPMAlgSHA256,
+	}
+	s := &session{}
+	var salt []byte
+	if anchor != nil {
+		pub, err := tpm2.ImportEncapsulationKey(&anchor.public)
+		if err != nil {
+			return nil, err
+		}
+		var secret []byte
+		if salt, secret, err = tpm2.CreateEncryptedSalt(rand.Reader, pub); err != nil {
+			return nil, err
+		}
+		cmd.TPMKey = handle
+		cmd.EncryptedSalt = tpm2.TPM2BEncryptedSecret{Buffer: secret}
+		s.anchor = string(anchor.name)
+	}
+	rsp, err := cmd.Execute(t)
+	if err != nil {
+		return nil, err
+	}
+	s.handle = tpm2.TPMHandle(rsp.SessionHandle.HandleValue())
+	s.nonceTPM = rsp.NonceTPM.Buffer
+	if salt != nil {
+		s.key = tpm2.KDFa(crypto.SHA256, salt, "ATH", s.nonceTPM, nonceCaller, 256)
+	}
+	return s, nil
+}
+
+// mac computes the authorisation HMAC of a command or a response.
+func (s *session) mac(auth, pHash, newer, older, extra []byte, attributes byte) []byte {
+	h := hmac.New(sha256.New, append(append([]byte(nil), s.key...), trimAuth(auth)...))
+	h.Write(pHash)
+	h.Write(newer)
+	h.Write(older)
+	h.Write(extra)
+	h.Write([]byte{attributes})
+	return h.Sum(nil)
+}
+
+// crypt encrypts or decrypts a parameter in place.
+func (s *session) crypt(auth, parameter, newer, older []byte, decrypt bool) error {
+	value := append(append([]byte(nil), s.key...), trimAuth(auth)...)
+	keyIV := tpm2.KDFa(crypto.SHA256, value, "CFB", newer, older, (16+aes.BlockSize)*8)
+	block, err := aes.NewCipher(keyIV[:16])
+	if err != nil {
+		return fmt.Errorf("tpm: %w", err)
+	}
+	var stream cipher.Stream
+	if decrypt {
+		//lint:ignore SA1019 TPM 2.0 Library, Part 1, 21.3: parameter encryption is CFB, authenticated by the session's HMAC.
+		stream = cipher.NewCFBDecrypter(block, keyIV[16:])
+	} else {
+		//lint:ignore SA1019 As above.
+		stream = cipher.NewCFBEncrypter(block, keyIV[16:])
+	}
+	stream.XORKeyStream(parameter, parameter)
+	return nil
+}
+
+// trimAuth drops trailing zero bytes, as the TPM does (Part 1, 19.6.5), and
+// only those.
+func trimAuth(auth []byte) []byte {
+	for len(auth) > 0 && auth[len(auth)-1] == 0 {
+		auth = auth[:len(auth)-1]
+	}
+	return auth
+}

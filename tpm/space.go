@@ -1,0 +1,336 @@
+package tpm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+)
+
+// A space is one connection to the TPM with what is loaded through it. Its
+// queue admits one operation, of several commands, at a time: a lock per
+// command would let the rolling nonces of the shared session and the three
+// object slots get mixed up.
+type space struct {
+	open      func(context.Context) (transport.TPMCloser, error)
+	exclusive bool
+	idleAfter time.Duration
+	done      <-chan struct{} // closed with the store
+
+	// queue holds one token; who has it owns every field below.
+	queue   chan struct{}
+	conn    transport.TPMCloser
+	broken  bool // conn failed in the middle of a command
+	ctx     context.Context
+	session *session
+	fresh   bool // session was started by the running operation
+	held    heldKey
+	loaded  []tpm2.TPMHandle // to be flushed when the operation ends
+	idle    *time.Timer
+
+	mu   sync.Mutex // guards live; never held over a command
+	live io.Closer  // conn, for Close to cut off an operation that hangs
+}
+
+// A heldKey is the session key that stays loaded between operations.
+type heldKey struct {
+	owner *sessionKey // nil: none
+	object
+}
+
+func newSpace(o Opener, idle time.Duration, done <-chan struct{}) *space {
+	sp := &space{open: o.Open, exclusive: o.Exclusive, idleAfter: idle, done: done, queue: make(chan struct{}, 1)}
+	sp.queue <- struct{}{}
+	return sp
+}
+
+// do runs an operation on sp once it is its turn. It returns when ctx ends,
+// even if the TPM does not: the operation then stops after the command under
+// way, which cannot be recalled, and frees the queue.
+func do[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	select {
+	case <-sp.done:
+		return none, ErrClosed
+	default:
+	}
+	select {
+	case <-sp.queue:
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-sp.done:
+		return none, ErrClosed
+	}
+	ch := make(chan result, 1)
+	go func() {
+		defer func() { sp.queue <- struct{}{} }()
+		v, err := attempt(ctx, sp, op)
+		ch <- result{v, translate(err)}
+	}()
+	select {
+	case r := <-ch:
+		return r.v, r.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-sp.done:
+		// Close lets an operation under way finish, for a while.
+		select {
+		case r := <-ch:
+			return r.v, r.err
+		case <-ctx.Done():
+			return none, ctx.Err()
+		}
+	}
+}
+
+// attempt runs op, and once more when what went wrong is that the TPM was
+// reset, the connection was lost or the slots were full.
+func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) {
+	var none T
+	sp.stopIdle()
+	defer sp.startIdle()
+	sp.ctx = ctx
+	v, err := once(sp, op)
+	if err == nil || ctx.Err() != nil {
+		return v, err
+	}
+	switch {
+	case isStale(err), !sp.fresh && isForeign(err):
+		sp.forget()
+	case isFull(err):
+		sp.makeRoom()
+	default:
+		return none, err
+	}
+	return once(sp, op)
+}
+
+func once[T any](sp *space, op func() (T, error)) (T, error) {
+	var none T
+	if sp.broken {
+		sp.forget()
+	}
+	if sp.conn == nil {
+		conn, err := sp.open(sp.ctx)
+		if err != nil {
+			return none, noTPM(err)
+		}
+		sp.conn = conn
+		sp.setLive(conn)
+	}
+	sp.fresh = sp.session == nil
+	v, err := op()
+	for len(sp.loaded) > 0 {
+		sp.flush(sp.loaded[len(sp.loaded)-1])
+	}
+	return v, err
+}
+
+// Send implements transport.TPM for the running operation. A TPM that asks to
+// be tried again gets the same bytes: nothing was executed, so the session's
+// nonces have not moved.
+func (sp *space) Send(cmd []byte) ([]byte, error) { return sp.send(sp.ctx, cmd) }
+
+const (
+	firstWait = time.Millisecond
+	maxWait   = 250 * time.Millisecond
+	giveUp    = 2 * time.Minute
+)
+
+func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
+	var waited time.Duration
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if sp.broken || sp.conn == nil {
+			return nil, &connError{errors.New("connection lost")}
+		}
+		// The simulator decrypts parameters in the buffer it is given.
+		rsp, err := sp.conn.Send(slices.Clone(cmd))
+		if err != nil {
+			sp.broken = true
+			return nil, &connError{err}
+		}
+		if !tryAgain(rsp) {
+			return rsp, nil
+		}
+		if waited >= giveUp {
+			return nil, fmt.Errorf("%w: it asked to be tried again for %v", ErrBusy, giveUp)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+			waited += wait
+		case <-ctx.Done():
+			t.Stop()
+			return nil, ctx.Err()
+		case <-sp.done:
+			t.Stop()
+			return nil, ErrClosed
+		}
+	}
+}
+
+func tryAgain(rsp []byte) bool {
+	if len(rsp) < 10 {
+		return false
+	}
+	switch tpm2.TPMRC(binary.BigEndian.Uint32(rsp[6:])) {
+	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting:
+		return true
+	}
+	return false
+}
+
+// unloading sends even when the operation's context has ended, so that nothing
+// stays behind in the TPM.
+type unloading struct{ *space }
+
+func (u unloading) Send(cmd []byte) ([]byte, error) { return u.send(context.Background(), cmd) }
+
+func (sp *space) flush(h tpm2.TPMHandle) {
+	sp.loaded = slices.DeleteFunc(sp.loaded, func(l tpm2.TPMHandle) bool { return l == h })
+	if sp.conn != nil && !sp.broken {
+		// An object that is gone already is as good as flushed.
+		_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(unloading{sp})
+	}
+}
+
+func (sp *space) dropHeld() {
+	if sp.held.owner != nil {
+		sp.flush(sp.held.handle)
+		sp.held = heldKey{}
+	}
+}
+
+func (sp *space) dropSession() {
+	if sp.session != nil {
+		sp.flush(sp.session.handle)
+		sp.session = nil
+	}
+}
+
+// forget drops everything, the connection too.
+func (sp *space) forget() {
+	sp.dropHeld()
+	sp.dropSession()
+	for len(sp.loaded) > 0 {
+		sp.flush(sp.loaded[0])
+	}
+	if sp.conn != nil {
+		_ = sp.conn.Close()
+	}
+	sp.conn, sp.broken = nil, false
+	sp.setLive(nil)
+}
+
+func (sp *space) setLive(c io.Closer) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	sp.live = c
+}
+
+// makeRoom flushes what is ours. On a connection nobody shares, that includes
+// what a process that died left behind.
+func (sp *space) makeRoom() {
+	sp.dropHeld()
+	sp.dropSession()
+	if !sp.exclusive {
+		return
+	}
+	for _, first := range []tpm2.TPMHandle{transientFirst, hmacSessionFirst} {
+		rsp, err := tpm2.GetCapability{
+			Capability:    tpm2.TPMCapHandles,
+			Property:      uint32(first),
+			PropertyCount: 16,
+		}.Execute(unloading{sp})
+		if err != nil {
+			continue
+		}
+		handles, err := rsp.CapabilityData.Data.Handles()
+		if err != nil {
+			continue
+		}
+		for _, h := range handles.Handle {
+			sp.flush(h)
+		}
+	}
+}
+
+const (
+	transientFirst   tpm2.TPMHandle = 0x80000000
+	hmacSessionFirst tpm2.TPMHandle = 0x02000000
+)
+
+func (sp *space) stopIdle() {
+	if sp.idle != nil {
+		sp.idle.Stop()
+	}
+}
+
+// startIdle lets go of handle and session when nothing happens for a while:
+// slots are scarce where no resource manager swaps them.
+func (sp *space) startIdle() {
+	if sp.held.owner == nil && sp.session == nil || sp.idleAfter <= 0 {
+		return
+	}
+	if sp.idle != nil {
+		sp.idle.Reset(sp.idleAfter)
+		return
+	}
+	sp.idle = time.AfterFunc(sp.idleAfter, func() {
+		select {
+		case <-sp.queue:
+			sp.dropHeld()
+			sp.dropSession()
+			sp.queue <- struct{}{}
+		default: // in use after all
+		}
+	})
+}
+
+// shut closes the connection: at once when the queue is free, else when grace
+// has passed, which makes the operation under way fail.
+func (sp *space) shut(grace time.Duration) error {
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-sp.queue: // and never put back
+	case <-t.C:
+		sp.mu.Lock()
+		defer sp.mu.Unlock()
+		if sp.live != nil {
+			_ = sp.live.Close()
+		}
+		return fmt.Errorf("%w: the TPM did not answer within %v of closing", ErrBusy, grace)
+	}
+	sp.stopIdle()
+	sp.dropHeld()
+	sp.dropSession()
+	var err error
+	if sp.conn != nil {
+		err = sp.conn.Close()
+	}
+	sp.conn = nil
+	return err
+}
+
+// gone notes that the TPM flushed h itself.
+func (sp *space) gone(h tpm2.TPMHandle) {
+	sp.loaded = slices.DeleteFunc(sp.loaded, func(l tpm2.TPMHandle) bool { return l == h })
+}

@@ -1,0 +1,23 @@
+package tpm
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Check refuses a spec that no store can serve.
+func (s KeySpec) Check() error {
+	switch {
+	case s.Purpose != Sign && s.Purpose != Unwrap:
+		return fmt.Errorf("tpm: key purpose %d is neither Sign nor Unwrap", s.Purpose)
+	case s.Algorithm != RSA2048 && s.Algorithm != P256:
+		return fmt.Errorf("tpm: key algorithm %d is neither RSA2048 nor P256", s.Algorithm)
+	case s.Purpose == Unwrap && s.Algorithm != RSA2048:
+		return errors.New("tpm: a transport key is RSA2048")
+	case s.Purpose == Unwrap && s.PIN != nil:
+		return errors.New("tpm: a transport key has no PIN")
+	case s.PIN != nil && len(s.PIN) == 0:
+		return errors.New("tpm: an empty PIN is none; leave KeySpec.PIN nil")
+	}
+	return nil
+}

@@ -1,0 +1,410 @@
+package tpm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// persistentSRK is where the TCG's provisioning guidance puts the SRK, and
+// where Windows and systemd leave it.
+const persistentSRK tpm2.TPMHandle = 0x81000001
+
+// srkTemplate is template H-2 of the TCG EK Credential Profile: P-256, empty
+// unique. go-tpm's ECCSRKTemplate has a unique of 64 zero bytes, which makes
+// another key.
+var srkTemplate = tpm2.TPMTPublic{
+	Type:    tpm2.TPMAlgECC,
+	NameAlg: tpm2.TPMAlgSHA256,
+	ObjectAttributes: tpm2.TPMAObject{
+		FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true,
+		UserWithAuth: true, NoDA: true, Restricted: true, Decrypt: true,
+	},
+	Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{
+		Symmetric: tpm2.TPMTSymDefObject(aes128CFB),
+		CurveID:   tpm2.TPMECCNistP256,
+	}),
+	Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{}),
+}
+
+// A storageKey is a parent of our keys, pinned: its name is the hash of its
+// public area, and sessions are salted to that public area, so that no other
+// TPM can stand in for this one.
+type storageKey struct {
+	handle tpm2.TPMHandle // persistent, or TPM_RH_OWNER for the transient primary
+	public tpm2.TPMTPublic
+	name   []byte
+	// salt is the key that sessions are salted to; nil means this one. Some
+	// firmware fails on salts to an RSA SRK made by Windows (systemd#28655).
+	salt *storageKey
+}
+
+func (k *storageKey) anchor() *storageKey {
+	if k.salt != nil {
+		return k.salt
+	}
+	return k
+}
+
+func (k *storageKey) transient() bool { return k.handle == tpm2.TPMRHOwner }
+
+// chooseParent finds the SRK that new keys get: a persistent one when it is
+// sound and usable, else the transient primary.
+func (t *TPM) chooseParent(sp *space) (*storageKey, error) {
+	k, err := t.readPersistent(sp, persistentSRK)
+	if err != nil && !errors.Is(err, tpm2.TPMRCHandle) && !errors.Is(err, tpm2.TPMRCValue) {
+		return nil, err
+	}
+	if err == nil && soundStorageKey(&k.public) {
+		ok, err := t.tryParent(sp, k)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return t.remember(k), nil
+		}
+	}
+	return t.learnPrimary(sp)
+}
+
+func (t *TPM) readPersistent(sp *space, h tpm2.TPMHandle) (*storageKey, error) {
+	rsp, err := tpm2.ReadPublic{ObjectHandle: h}.Execute(sp)
+	if err != nil {
+		return nil, err
+	}
+	public, err := rsp.OutPublic.Contents()
+	if err != nil {
+		return nil, fmt.Errorf("tpm: SRK: %w", err)
+	}
+	name, err := tpm2.ObjectName(public)
+	if err != nil {
+		return nil, fmt.Errorf("tpm: SRK: %w", err)
+	}
+	return &storageKey{handle: h, public: *public, name: name.Buffer}, nil
+}
+
+// soundStorageKey accepts an RSA-2048 or P-256 storage key that cannot leave
+// its TPM and that wrong auth values cannot lock.
+func soundStorageKey(p *tpm2.TPMTPublic) bool {
+	a := p.ObjectAttributes
+	if !a.FixedTPM || !a.FixedParent || !a.SensitiveDataOrigin || !a.Restricted || !a.Decrypt ||
+		a.SignEncrypt || !a.UserWithAuth || !a.NoDA || p.NameAlg != tpm2.TPMAlgSHA256 {
+		return false
+	}
+	switch p.Type {
+	case tpm2.TPMAlgRSA:
+		d, err := p.Parameters.RSADetail()
+		return err == nil && d.KeyBits == 2048
+	case tpm2.TPMAlgECC:
+		d, err := p.Parameters.ECCDetail()
+		return err == nil && d.CurveID == tpm2.TPMECCNistP256
+	}
+	return false
+}
+
+// tryParent starts the session and asks for a Load that must fail on its empty
+// parameters: a TPM checks the authorisation first, so any other error than
+// one about it says that the parent's auth value is empty.
+func (t *TPM) tryParent(sp *space, k *storageKey) (bool, error) {
+	if err := t.ensureSession(sp, k, k.handle); err != nil {
+		if !isCode(err) || k.public.Type != tpm2.TPMAlgRSA {
+			return false, err
+		}
+		primary, perr := t.learnPrimary(sp)
+		if perr != nil {
+			return false, err
+		}
+		k.salt = primary
+		if err := t.ensureSession(sp, k, k.handle); err != nil {
+			return false, err
+		}
+	}
+	load := command{
+		code:    tpm2.TPMCCLoad,
+		handles: []object{{k.handle, k.name}},
+		auths:   []auth{{session: sp.session}},
+		params:  make([]byte, 4),
+	}
+	_, err := load.run(sp)
+	if !isCode(err) {
+		return false, err
+	}
+	return !errors.Is(err, tpm2.TPMRCBadAuth) && !errors.Is(err, tpm2.TPMRCAuthFail), nil
+}
+
+func isCode(err error) bool {
+	var rc tpm2.TPMRC
+	return errors.As(err, &rc)
+}
+
+// learnPrimary makes the transient primary to learn its name, and flushes it.
+func (t *TPM) learnPrimary(sp *space) (*storageKey, error) {
+	if k := t.known(tpm2.TPMRHOwner); k != nil {
+		return k, nil
+	}
+	h, k, err := t.createPrimary(sp)
+	if err != nil {
+		return nil, err
+	}
+	sp.flush(h)
+	return t.remember(k), nil
+}
+
+func (t *TPM) createPrimary(sp *space) (tpm2.TPMHandle, *storageKey, error) {
+	owner, err := t.ownerAuth(sp)
+	if err != nil {
+		return 0, nil, err
+	}
+	if owner.session != nil {
+		defer sp.flush(owner.session.handle)
+	}
+	template := tpm2.Marshal(srkTemplate)
+	params := append2B(nil, make([]byte, 4)) // no auth value, no data
+	params = append2B(params, template)
+	params = append(params, 0, 0, 0, 0, 0, 0) // no outside info, no PCRs
+	cmd := command{
+		code:     tpm2.TPMCCCreatePrimary,
+		handles:  []object{permanent(tpm2.TPMRHOwner)},
+		auths:    []auth{owner},
+		params:   params,
+		makesObj: true,
+	}
+	rsp, err := cmd.run(sp)
+	if err != nil {
+		if errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) {
+			return 0, nil, fmt.Errorf("%w of the owner hierarchy (Config.OwnerAuth): %w", ErrAuth, err)
+		}
+		return 0, nil, err
+	}
+	sp.loaded = append(sp.loaded, rsp.handle)
+	area := first(rsp.params)
+	public, err := parsePublic(area)
+	if err != nil {
+		return 0, nil, fmt.Errorf("tpm: SRK: %w", err)
+	}
+	return rsp.handle, &storageKey{handle: tpm2.TPMRHOwner, public: *public, name: nameOf(area)}, nil
+}
+
+// ownerAuth authorises the owner hierarchy. Its auth value is empty on nearly
+// every machine; where it is not, an HMAC session proves it without sending.
+func (t *TPM) ownerAuth(sp *space) (auth, error) {
+	if t.cfg.OwnerAuth == nil {
+		return auth{}, nil
+	}
+	value, err := t.cfg.OwnerAuth(sp.ctx)
+	if err != nil || len(value) == 0 {
+		return auth{}, err
+	}
+	s, err := startSession(sp, 0, nil)
+	if err != nil {
+		return auth{}, err
+	}
+	return auth{session: s, value: value}, nil
+}
+
+// known returns the pinned storage key of a handle, nil when there is none.
+func (t *TPM) known(h tpm2.TPMHandle) *storageKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.storage[h]
+}
+
+// remember pins k; the first one of a handle stays.
+func (t *TPM) remember(k *storageKey) *storageKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.storage[k.handle]; old != nil {
+		return old
+	}
+	t.storage[k.handle] = k
+	return k
+}
+
+// storageOf returns the parent that a blob names. A blob without names comes
+// from another program; its parent is pinned from now on.
+func (t *TPM) storageOf(sp *space, b *keyBlob) (*storageKey, error) {
+	k := t.known(b.parent)
+	var err error
+	switch {
+	case k != nil:
+	case b.parent == tpm2.TPMRHOwner:
+		k, err = t.learnPrimary(sp)
+	default:
+		if k, err = t.readPersistent(sp, b.parent); err == nil && !soundStorageKey(&k.public) {
+			err = fmt.Errorf("%w: its parent %#x is not a storage key", ErrInvalidBlob, b.parent)
+		}
+		if err == nil {
+			k = t.remember(k)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(b.parentName) > 0 && !bytes.Equal(b.parentName, k.name) {
+		return nil, fmt.Errorf("%w: the blob has another storage root key", ErrTPMChanged)
+	}
+	return k, nil
+}
+
+// underParent gives fn the loaded parent and the session salted to it.
+func (t *TPM) underParent(sp *space, k *storageKey, fn func(parent object) error) error {
+	h := k.handle
+	if k.transient() {
+		var err error
+		if h, err = t.loadPrimary(sp, k); err != nil {
+			return err
+		}
+		defer sp.flush(h)
+	}
+	if err := t.ensureSession(sp, k, h); err != nil {
+		return err
+	}
+	return fn(object{h, k.name})
+}
+
+func (t *TPM) loadPrimary(sp *space, k *storageKey) (tpm2.TPMHandle, error) {
+	h, made, err := t.createPrimary(sp)
+	if err != nil {
+		return 0, err
+	}
+	if !bytes.Equal(made.name, k.name) {
+		sp.flush(h)
+		return 0, fmt.Errorf("%w: it has another storage root key", ErrTPMChanged)
+	}
+	return h, nil
+}
+
+// ensureSession starts the session salted to k, which is loaded at h, unless
+// it is there.
+func (t *TPM) ensureSession(sp *space, k *storageKey, h tpm2.TPMHandle) error {
+	anchor := k.anchor()
+	if sp.session != nil && sp.session.anchor == string(anchor.name) {
+		return nil
+	}
+	sp.dropSession()
+	if k.salt != nil {
+		var err error
+		if h, err = t.loadPrimary(sp, anchor); err != nil {
+			return err
+		}
+		defer sp.flush(h)
+	}
+	s, err := startSession(sp, h, anchor)
+	if err != nil {
+		return saltError(sp, err)
+	}
+	sp.session, sp.fresh = s, true
+	return nil
+}
+
+// saltError explains why a session did not start: a TPM without the pinned key
+// cannot decrypt the salt. libtpms 0.9 says TPM_RC_FAILURE then, in good health.
+func saltError(sp *space, err error) error {
+	switch {
+	case !isCode(err), isFull(err), errors.Is(err, tpm2.TPMRCHandle):
+		return err
+	case errors.Is(err, tpm2.TPMRCFailure) && !healthy(sp):
+		return err
+	}
+	return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
+}
+
+// healthy tells a TPM in failure mode from one that answers TPM_RC_FAILURE to
+// a ciphertext it cannot decrypt.
+func healthy(sp *space) bool {
+	_, err := tpm2.GetRandom{BytesRequested: 8}.Execute(sp)
+	return err == nil
+}
+
+// load loads a key under its parent. It is flushed when the operation ends,
+// unless the caller keeps it.
+func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
+	k, err := t.storageOf(sp, b)
+	if err != nil {
+		return object{}, err
+	}
+	var loaded object
+	err = t.underParent(sp, k, func(parent object) error {
+		cmd := command{
+			code:     tpm2.TPMCCLoad,
+			handles:  []object{parent},
+			auths:    []auth{{session: sp.session, dir: encryptAll}},
+			params:   append2B(append2B(nil, b.private), b.public),
+			makesObj: true,
+		}
+		rsp, err := cmd.run(sp)
+		if err != nil {
+			return parentError(err)
+		}
+		sp.loaded = append(sp.loaded, rsp.handle)
+		if !bytes.Equal(first(rsp.params), b.name) {
+			return fmt.Errorf("%w: the key loaded under another name", ErrTPMChanged)
+		}
+		loaded = object{rsp.handle, b.name}
+		return nil
+	})
+	return loaded, err
+}
+
+// parentError explains a refusal at the parent: its auth value is empty, so a
+// wrong HMAC means that the session key differs, and that this TPM could not
+// decrypt the salt.
+func parentError(err error) error {
+	switch {
+	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, errForged):
+		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
+	case errors.Is(err, tpm2.TPMRCSize), errors.Is(err, tpm2.TPMRCType), errors.Is(err, tpm2.TPMRCAttributes),
+		errors.Is(err, tpm2.TPMRCInsufficient), errors.Is(err, tpm2.TPMRCHash), errors.Is(err, tpm2.TPMRCKey),
+		errors.Is(err, tpm2.TPMRCBinding):
+		return fmt.Errorf("%w: %w", ErrInvalidBlob, err)
+	}
+	return err
+}
+
+// create makes an object under the default parent. sensitive, when the caller
+// gives data, is encrypted in place.
+func (t *TPM) create(ctx context.Context, sp *space, sensitive []byte, template tpm2.TPMTPublic) (*keyBlob, error) {
+	k := t.parent
+	b := &keyBlob{parent: k.handle, parentName: k.name}
+	err := t.underParent(sp, k, func(parent object) error {
+		params := sensitive
+		params = append2B(params, tpm2.Marshal(template))
+		params = append(params, 0, 0, 0, 0, 0, 0) // no outside info, no PCRs
+		cmd := command{
+			code:    tpm2.TPMCCCreate,
+			handles: []object{parent},
+			auths:   []auth{{session: sp.session, dir: encryptAll}},
+			params:  params,
+		}
+		rsp, err := cmd.run(sp)
+		if err != nil {
+			if isForeign(err) {
+				return parentError(err)
+			}
+			return err
+		}
+		r := &reader{b: rsp.params}
+		b.private, b.public = bytes.Clone(r.sized()), bytes.Clone(r.sized())
+		if r.failed {
+			return errShort
+		}
+		b.name = nameOf(b.public)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b, ctx.Err()
+}
+
+// sensitiveCreate encodes a TPM2B_SENSITIVE_CREATE with room for what follows
+// it in TPM2_Create, so that a secret in it is not copied again.
+func sensitiveCreate(auth, data []byte) []byte {
+	size := 2 + len(auth) + 2 + len(data)
+	b := make([]byte, 0, 2+size+512)
+	b = append(b, byte(size>>8), byte(size))
+	return append2B(append2B(b, auth), data)
+}

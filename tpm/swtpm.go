@@ -1,0 +1,56 @@
+package tpm
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/google/go-tpm/tpm2/transport"
+)
+
+// Swtpm opens a software TPM that listens on a Unix socket, as
+// "swtpm socket --tpm2 --server type=unixio,path=…" does. It serves one
+// client at a time and has no resource manager.
+func Swtpm(path string) Opener { return Stream("unix", path) }
+
+// Stream opens a TPM that speaks raw TPM commands over a network connection,
+// as swtpm does. The network is one of [net.Dial].
+func Stream(network, address string) Opener {
+	return Opener{
+		Spaces:    1,
+		Exclusive: true,
+		Open: func(ctx context.Context) (transport.TPMCloser, error) {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return stream{conn}, nil
+		},
+	}
+}
+
+type stream struct{ net.Conn }
+
+// Send writes one command and reads one response, whose header says how long
+// it is.
+func (s stream) Send(cmd []byte) ([]byte, error) {
+	if _, err := s.Write(cmd); err != nil {
+		return nil, err
+	}
+	rsp := make([]byte, 10, maxResponse)
+	if _, err := io.ReadFull(s, rsp); err != nil {
+		return nil, err
+	}
+	size := binary.BigEndian.Uint32(rsp[2:])
+	if size < 10 || size > maxResponse {
+		return nil, fmt.Errorf("response of %d bytes", size)
+	}
+	rsp = rsp[:size]
+	if _, err := io.ReadFull(s, rsp[10:]); err != nil {
+		return nil, err
+	}
+	return rsp, nil
+}

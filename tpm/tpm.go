@@ -1,0 +1,181 @@
+package tpm
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+)
+
+// An Opener opens connections to one TPM.
+type Opener struct {
+	// Open connects. It is called again after a reset or a lost connection.
+	Open func(context.Context) (transport.TPMCloser, error)
+	// Spaces is how many connections may be open at once, each with slots of
+	// its own: 2 behind a resource manager such as /dev/tpmrm0, else 1. Zero
+	// means 1.
+	Spaces int
+	// Exclusive says that nobody else uses the TPM without a resource manager
+	// between: when its slots are full, whatever is loaded was left behind by
+	// a process that died and may be flushed.
+	Exclusive bool
+}
+
+// A Config changes how a TPM is used. The zero value is right for most.
+type Config struct {
+	// Pin, if not nil, is the name of the storage root key, from an earlier
+	// [TPM.Pin]: another TPM is refused at Open. Nil trusts the TPM that
+	// answers first; blobs carry the name too, so that another TPM is refused
+	// when the first of them is opened.
+	Pin []byte
+	// KeyAuth, if not nil, is a secret of the app that every use of its keys
+	// needs. Without one, root or the group tss together with the files can
+	// use, though never copy, the keys.
+	KeyAuth []byte
+	// OwnerAuth returns the auth value of the owner hierarchy. Nil means that
+	// it is empty, as on nearly every machine. It is asked only where the TPM
+	// has no persistent SRK.
+	OwnerAuth func(context.Context) ([]byte, error)
+	// Idle is how long the session key and the session stay loaded without
+	// use. Zero means 60 s, a negative value forever.
+	Idle time.Duration
+}
+
+const (
+	defaultIdle = time.Minute
+	closeGrace  = 20 * time.Second // a TPM may take 15 s for an RSA key
+)
+
+// TPM is a key store over a TPM 2.0. See the package documentation for what
+// it protects from.
+type TPM struct {
+	cfg      Config
+	sessions *space // holds the session key
+	keys     *space // everything else; the same where the opener has one space
+	parent   *storageKey
+	done     chan struct{}
+	closing  sync.Once
+	closeErr error
+	noHMAC   atomic.Bool // the TPM lacks TPM2_HMAC
+
+	mu      sync.Mutex                     // guards what follows; never held over a command
+	storage map[tpm2.TPMHandle]*storageKey // pinned
+	info    *Info
+}
+
+// Open connects to a TPM and finds its storage root key: a persistent one at
+// 0x81000001 that needs no auth value, else a transient P-256 primary, which
+// costs nothing on the TPM's side. It sends two or three commands.
+func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
+	if o.Open == nil {
+		return nil, errors.New("tpm: Opener without Open")
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = defaultIdle
+	}
+	t := &TPM{cfg: cfg, done: make(chan struct{}), storage: map[tpm2.TPMHandle]*storageKey{}}
+	t.cfg.KeyAuth = bytes.Clone(cfg.KeyAuth)
+	t.keys = newSpace(o, cfg.Idle, t.done)
+	t.sessions = t.keys
+	if o.Spaces > 1 {
+		t.sessions = newSpace(o, cfg.Idle, t.done)
+	}
+	k, err := do(ctx, t.keys, func() (*storageKey, error) { return t.chooseParent(t.keys) })
+	if err == nil && cfg.Pin != nil && !bytes.Equal(cfg.Pin, k.name) {
+		err = fmt.Errorf("%w: it has another storage root key", ErrTPMChanged)
+	}
+	if err != nil {
+		go t.Close() // a TPM that hangs does not hold up its error
+		return nil, failed("opening", err)
+	}
+	t.parent = k
+	return t, nil
+}
+
+var _ KeyStore = (*TPM)(nil)
+
+// Pin returns the name of the storage root key, 34 bytes, for [Config.Pin].
+func (t *TPM) Pin() []byte { return bytes.Clone(t.parent.name) }
+
+// Close waits for the operation under way, flushes what is loaded and closes
+// the connections.
+func (t *TPM) Close() error {
+	t.closing.Do(func() {
+		close(t.done)
+		t.closeErr = t.keys.shut(closeGrace)
+		if t.sessions != t.keys {
+			t.closeErr = errors.Join(t.closeErr, t.sessions.shut(closeGrace))
+		}
+	})
+	return t.closeErr
+}
+
+// Info asks the TPM who made it, once.
+func (t *TPM) Info(ctx context.Context) (Info, error) {
+	t.mu.Lock()
+	known := t.info
+	t.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	info, err := do(ctx, t.keys, func() (Info, error) {
+		p, err := tpmProperties(t.keys, tpm2.TPMPTManufacturer, 8)
+		if err != nil {
+			return Info{}, err
+		}
+		return infoOf(p), nil
+	})
+	if err != nil {
+		return Info{}, failed("reading properties", err)
+	}
+	t.mu.Lock()
+	t.info = &info
+	t.mu.Unlock()
+	return info, nil
+}
+
+func infoOf(p map[tpm2.TPMPT]uint32) Info {
+	text := func(props ...tpm2.TPMPT) string {
+		var b []byte
+		for _, pt := range props {
+			b = binary.BigEndian.AppendUint32(b, p[pt])
+		}
+		return strings.Map(func(r rune) rune {
+			if r < ' ' || r > '~' {
+				return -1
+			}
+			return r
+		}, string(b))
+	}
+	v1, v2 := p[tpm2.TPMPTFirmwareVersion1], p[tpm2.TPMPTFirmwareVersion2]
+	return Info{
+		Hardware:     true,
+		Backend:      "tpm",
+		Manufacturer: strings.TrimSpace(text(tpm2.TPMPTManufacturer)),
+		Model: strings.TrimSpace(text(tpm2.TPMPTVendorString1, tpm2.TPMPTVendorString2,
+			tpm2.TPMPTVendorString3, tpm2.TPMPTVendorString4)),
+		Firmware: fmt.Sprintf("%d.%d.%d.%d", v1>>16, v1&0xffff, v2>>16, v2&0xffff),
+	}
+}
+
+// p256 returns the public key of a point, which must be on the curve.
+func p256(x, y []byte) (*ecdsa.PublicKey, error) {
+	if len(x) > 32 || len(y) > 32 {
+		return nil, errors.New("coordinate size")
+	}
+	point := make([]byte, 65)
+	point[0] = 4
+	copy(point[33-len(x):33], x)
+	copy(point[65-len(y):], y)
+	return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+}
