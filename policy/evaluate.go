@@ -21,7 +21,6 @@ type facts struct {
 	override bool           // a policy's own strength for registersecurityinfo stands in for others
 	lenient  bool           // the policy at hand is one whose strength is stood in for
 	app      uint32         // number of the application
-	known    []uint32       // numbers of the user's ids, see Set.know; nil: to be looked up
 }
 
 // A view is the rows that a sign-in selects, over a run of blocks.
@@ -63,26 +62,50 @@ func (s *Set) evaluate(in *SignIn, r *Results) (d Decision) {
 	}
 	var t tally
 	t.results = r
-	switch {
-	case !s.bound(&f):
-		s.runFacts(&f, &t, &d)
-	case s.blocks == 1:
+	switch plain := s.plain(in); {
+	case plain && s.blocks == 1:
 		s.runBlock(&f, &t, &d)
-	default:
+	case plain && f.bound():
 		s.runRows(&f, &t, &d)
+	default:
+		s.runFacts(&f, &t, &d)
 	}
 	t.decide(s, &d)
 	return d
 }
 
-// runBlock is runRows for a set of one block, which covers any tenant: Entra
-// stores no more than some 240 policies.
+// runBlock judges a plain sign-in by a set of one block, which covers any
+// tenant: Entra stores no more than some 240 policies.
 func (s *Set) runBlock(f *facts, t *tally, d *Decision) {
-	x, n := s.index(f), s.locations.sets.cells
+	x, sets := s.index(f), s.locations.sets.cells
 	l := lanes{
-		who: &f.boundWho()[0], app: &s.appRows.cells[s.apps.local(f.app)], dev: &f.boundDevice(s)[0],
-		form: &s.form.cells[x.form], risk: &s.risk.cells[x.risk], misc: &s.misc.cells[x.misc],
-		regionInc: &n[2*x.region], regionExc: &n[2*x.region+1], ctyInc: &n[2*x.country], ctyExc: &n[2*x.country+1],
+		app: &s.appRows.cells[s.apps.local(f.app)], form: &s.form.cells[x.form], risk: &s.risk.cells[x.risk], misc: &s.misc.cells[x.misc],
+		regionInc: &sets[2*x.region], regionExc: &sets[2*x.region+1], ctyInc: &sets[2*x.country], ctyExc: &sets[2*x.country+1],
+	}
+	if f.bound() {
+		l.who, l.dev = &f.boundWho()[0], &f.boundDevice(s)[0]
+		s.judge(f, t, d, 0, &l, &s.unsat.cells[f.have])
+		return
+	}
+	s.runLooked(f, t, d, l)
+}
+
+// runLooked looks up who and with what device.
+func (s *Set) runLooked(f *facts, t *tally, d *Decision, l lanes) {
+	var who line
+	var dev [1]block
+	if f.in.Subject != nil {
+		l.who = &f.boundWho()[0]
+	} else {
+		u := f.in.User
+		s.who(u, nil, u.collaborates() && s.sharedApp(f.app), &window{inc: who[:1], exc: who[1:], line: &who})
+		l.who = &who[0]
+	}
+	if f.in.Endpoint == nil && f.in.Device != nil && f.carriesDevice() {
+		s.devices.gather(f.in.Device, 0, dev[:])
+		l.dev = &dev[0]
+	} else {
+		l.dev = &f.boundDevice(s)[0]
 	}
 	s.judge(f, t, d, 0, &l, &s.unsat.cells[f.have])
 }
@@ -139,10 +162,8 @@ func (s *Set) gather(in *SignIn, f *facts) Reason {
 		in.AgentRisk > RiskHidden || in.InsiderRisk > InsiderRiskElevated {
 		return OutOfRange
 	}
-	for _, l := range in.Locations {
-		if _, ok := s.ids.number(l); !ok {
-			return ForeignSymbol
-		}
+	if s.ids.foreign(in.Locations) {
+		return ForeignSymbol
 	}
 	s.proved(f)
 	return NoReason
@@ -281,13 +302,18 @@ func (s *Set) sharedApp(app uint32) bool {
 	return app != 0 && (app == s.wellKnown[appTeams] || app == s.wellKnown[appSharePoint])
 }
 
-// bound says whether every row that the sign-in selects exists already.
-func (s *Set) bound(f *facts) bool {
-	in := f.in
-	return in.Subject != nil && (in.Device == nil || in.Endpoint != nil || !f.carriesDevice()) &&
-		in.forApp() &&
-		len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !(in.LowPrivilegeScopes && s.lowOld) &&
+// plain says whether the target and the place are rows that exist: an
+// application without attributes, an address and its country.
+func (s *Set) plain(in *SignIn) bool {
+	return in.forApp() && len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource &&
+		!(in.LowPrivilegeScopes && s.lowOld) &&
 		in.GPSCountry == "" && !in.CompliantNetwork && len(in.Locations) == 0
+}
+
+// bound says whether the rows of principal and device exist.
+func (f *facts) bound() bool {
+	in := f.in
+	return in.Subject != nil && (in.Device == nil || in.Endpoint != nil || !f.carriesDevice())
 }
 
 // indices are the numbers of the rows that a sign-in selects.

@@ -44,7 +44,7 @@ func (s *Set) Explain(in *SignIn) Explanation {
 	for first := 0; first < s.blocks; first += windowBlocks {
 		buf := newScratch(make([]block, scratchRows*windowBlocks))
 		n := min(windowBlocks, s.blocks-first)
-		v := s.look(&f, &buf, first, n)
+		v := s.look(&f, nil, &buf, first, n)
 		for i := first * blockSize; i < min((first+n)*blockSize, len(s.policies)); i++ {
 			x := &e.Policies[i]
 			x.Policy, x.Result = &s.policies[i], r.Policies[i]

@@ -29,20 +29,19 @@ func (s *Set) runFacts(f *facts, t *tally, d *Decision) {
 	}
 	var mem [scratchRows]block
 	buf := newScratch(mem[:])
-	v := s.look(f, &buf, 0, 1)
+	v := s.look(f, nil, &buf, 0, 1)
 	s.run(f, &v, t, d)
 }
 
 func (s *Set) runWindows(f *facts, t *tally, d *Decision) {
 	var known [maxKnown]uint32
-	f.known = s.know(f, known[:0])
+	ids := s.know(f, known[:0])
 	for first := 0; first < s.blocks; first += windowBlocks {
 		var mem [scratchRows * windowBlocks]block
 		buf := newScratch(mem[:])
-		v := s.look(f, &buf, first, min(windowBlocks, s.blocks-first))
+		v := s.look(f, ids, &buf, first, min(windowBlocks, s.blocks-first))
 		s.run(f, &v, t, d)
 	}
-	f.known = nil
 }
 
 // probeOverride says whether a policy applies that names registersecurityinfo
@@ -53,7 +52,7 @@ func (s *Set) probeOverride(f *facts) bool {
 		var mem [scratchRows * windowBlocks]block
 		buf := newScratch(mem[:])
 		n := min(windowBlocks, s.blocks-first)
-		v := s.look(f, &buf, first, n)
+		v := s.look(f, nil, &buf, first, n)
 		for i := range n {
 			l := v.lanes(i)
 			for w := range len(block{}) {
@@ -68,9 +67,9 @@ func (s *Set) probeOverride(f *facts) bool {
 
 // look returns its view by value: what is stored behind a pointer would take
 // the scratch to the heap.
-func (s *Set) look(f *facts, buf *scratch, first, n int) view {
+func (s *Set) look(f *facts, known []uint32, buf *scratch, first, n int) view {
 	v := s.bind(f, first, n)
-	v.who = s.lookWho(f, buf, first, n)
+	v.who = s.lookWho(f, known, buf, first, n)
 	v.app = s.lookApp(f, buf, first, n)
 	v.dev = s.lookDevice(f, buf, first, n)
 	if in := f.in; in.GPSCountry != "" || in.CompliantNetwork || len(in.Locations) != 0 {
@@ -79,15 +78,15 @@ func (s *Set) look(f *facts, buf *scratch, first, n int) view {
 	return v
 }
 
-func (s *Set) lookWho(f *facts, buf *scratch, first, n int) []block {
+func (s *Set) lookWho(f *facts, known []uint32, buf *scratch, first, n int) []block {
 	if sub := f.in.Subject; sub != nil {
 		if f.sharedChannel() {
 			return sub.shared[first : first+n]
 		}
 		return sub.row[first : first+n]
 	}
-	w := window{first, buf.who[:n], buf.whoExc[:n]}
-	s.who(f.in.User, f.known, f.in.User.collaborates() && s.sharedApp(f.app), &w)
+	w := window{first: first, inc: buf.who[:n], exc: buf.whoExc[:n]}
+	s.who(f.in.User, known, f.in.User.collaborates() && s.sharedApp(f.app), &w)
 	return w.inc
 }
 
@@ -105,7 +104,7 @@ func (s *Set) lookApp(f *facts, buf *scratch, first, n int) []block {
 	if len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !escape {
 		return s.appRows.run(int(s.apps.local(f.app)), first, n)
 	}
-	w := window{first, buf.app[:n], buf.appExc[:n]}
+	w := window{first: first, inc: buf.app[:n], exc: buf.appExc[:n]}
 	s.apps.addRules(in.AppAttributes, &w)
 	s.apps.add(f.app, &w)
 	if in.AgentResource {
@@ -135,7 +134,7 @@ func (s *Set) lookDevice(f *facts, buf *scratch, first, n int) []block {
 func (s *Set) lookLocation(f *facts, v view, buf *scratch) (inc, exc []block) {
 	in, t := f.in, &s.locations
 	n := len(v.regionInc)
-	w := window{v.first, buf.locInc[:n], buf.locExc[:n]}
+	w := window{first: v.first, inc: buf.locInc[:n], exc: buf.locExc[:n]}
 	copy(w.inc, v.regionInc)
 	copy(w.exc, v.regionExc)
 	if in.GPSCountry != "" {

@@ -72,21 +72,29 @@ func parseJSON(text []byte) ([]node, error) {
 			return nil, p.syntax(err)
 		}
 		docs = append(docs, n)
+		p.start = p.dec.InputOffset()
 	}
 }
 
 type jsonParser struct {
-	dec  *json.Decoder
-	text []byte
+	dec   *json.Decoder
+	text  []byte
+	start int64 // of the document
 }
 
+var errDeep = fmt.Errorf("nested deeper than %d levels", maxDepth)
+
+// syntax finds the place of an error. The decoder's own offset is that of a
+// token; the checker of encoding/json knows the byte.
 func (p *jsonParser) syntax(err error) error {
-	offset := p.dec.InputOffset()
+	offset := p.dec.InputOffset() - 1
 	var s *json.SyntaxError
-	if errors.As(err, &s) {
-		offset = s.Offset - 1
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	var whole json.RawMessage
+	switch check := json.Unmarshal(p.text[p.start:], &whole); {
+	case errors.Is(err, errDeep):
+	case errors.As(check, &s) && !endless(s):
+		offset, err = p.start+s.Offset-1, s
+	default:
 		offset, err = int64(len(p.text)), errors.New("unexpected end of JSON input")
 	}
 	before := p.text[:max(0, min(offset, int64(len(p.text))))]
@@ -97,6 +105,9 @@ func (p *jsonParser) syntax(err error) error {
 	}
 }
 
+// endless says whether the input ended too early.
+func endless(err *json.SyntaxError) bool { return strings.Contains(err.Error(), "unexpected end") }
+
 func (p *jsonParser) value(depth int) (n node, err error) {
 	t, err := p.dec.Token()
 	if err != nil {
@@ -105,7 +116,7 @@ func (p *jsonParser) value(depth int) (n node, err error) {
 	switch t := t.(type) {
 	case json.Delim:
 		if depth >= maxDepth {
-			return n, fmt.Errorf("nested deeper than %d levels", maxDepth)
+			return n, errDeep
 		}
 		return p.nested(t, depth+1)
 	case string:

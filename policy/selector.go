@@ -10,7 +10,7 @@ type selector struct {
 	base    pair // what every value gets
 	number  []uint32
 	posts   [][]posting // by local number: the policies that mention the id
-	dense   pairs       // the same as rows, in sets of one block
+	dense   []line      // the same as rows, in sets of one block
 	filters []filterRows
 	null    pair // base and what the rules give to a value without attributes
 }
@@ -83,10 +83,11 @@ func (s *selector) seal() {
 	if s.blocks > 1 {
 		return
 	}
-	s.dense = newPairs(len(s.posts), 1)
+	s.dense = make([]line, len(s.posts))
 	for n, posts := range s.posts {
+		l := &s.dense[n]
 		for _, p := range posts {
-			s.dense.at(n).put(int(p.policy), p.exclude)
+			pair{l[:1], l[1:]}.put(int(p.policy), p.exclude)
 		}
 	}
 }
@@ -105,6 +106,15 @@ func (s *selector) local(sym uint32) uint32 {
 type window struct {
 	first    int
 	inc, exc []block
+	line     *line // inc and exc of a set of one block
+}
+
+// A line is a pair of one block: a cache line.
+type line [2]block
+
+func (l *line) or(o *line) {
+	l[0].or(&o[0])
+	l[1].or(&o[1])
 }
 
 func (w *window) or(p pair) {
@@ -120,11 +130,14 @@ func (s *selector) add(sym uint32, w *window) {
 	if n == 0 {
 		return
 	}
-	if s.blocks == 1 {
-		w.inc[0].or(&s.dense.cells[2*n])
-		w.exc[0].or(&s.dense.cells[2*n+1])
+	if w.line != nil {
+		w.line.or(&s.dense[n])
 		return
 	}
+	s.addPosts(n, w)
+}
+
+func (s *selector) addPosts(n uint32, w *window) {
 	lo, hi := uint32(w.first*blockSize), uint32((w.first+len(w.inc))*blockSize)
 	posts := s.posts[n]
 	i := 0

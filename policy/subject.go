@@ -31,10 +31,10 @@ func (s *Set) Subject(u *User) *Subject {
 	}
 	sub := &Subject{set: s, user: *u, row: newRow(s.blocks), traits: u.traits()}
 	exc := newRow(s.blocks)
-	s.who(u, nil, false, &window{0, sub.row, exc})
+	s.who(u, nil, false, &window{inc: sub.row, exc: exc})
 	if u.collaborates() {
 		sub.shared, exc = newRow(s.blocks), newRow(s.blocks)
-		s.who(u, nil, true, &window{0, sub.shared, exc})
+		s.who(u, nil, true, &window{inc: sub.shared, exc: exc})
 	}
 	return sub
 }
@@ -48,12 +48,8 @@ func (s *Set) refuse(u *User) Reason {
 	if u.Kind > AgentUser || u.Guest > ServiceProvider {
 		return OutOfRange
 	}
-	for _, list := range [...][]Symbol{u.GroupSymbols, u.RoleSymbols} {
-		for _, sym := range list {
-			if _, ok := s.ids.number(sym); !ok {
-				return ForeignSymbol
-			}
-		}
+	if s.ids.foreign(u.GroupSymbols) || s.ids.foreign(u.RoleSymbols) {
+		return ForeignSymbol
 	}
 	return NoReason
 }

@@ -1,6 +1,9 @@
 package policy
 
-import "hash/fnv"
+import (
+	"hash/fnv"
+	"math/bits"
+)
 
 // symbols numbers the ids that a Set mentions, from 1. Ids compare without
 // regard to ASCII case. A Symbol carries a tag made of all ids in order, so
@@ -85,11 +88,15 @@ func (t *symbols) find(id string) uint32 {
 	}
 }
 
-// fold8 is eight bytes of a string in lower case.
-func fold8(s string, i int) uint64 {
-	_ = s[i+7]
-	x := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+// load8 is eight bytes of a string.
+func load8(s string, i int) uint64 {
+	s = s[i : i+8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// fold8 turns upper case into lower case in eight bytes.
+func fold8(x uint64) uint64 {
 	const ones = 0x0101010101010101
 	low := x &^ (0x80 * ones)
 	// The high bit of each byte: set in the first sum from 'A' on, in the second
@@ -104,23 +111,21 @@ func hashFold(s string) uint32 {
 	h := uint64(len(s)) * m1
 	i := 0
 	for ; i+8 <= len(s); i += 8 {
-		h = (h ^ fold8(s, i)) * m2
-		h ^= h >> 32
+		h = (bits.RotateLeft64(h, 29) ^ fold8(load8(s, i))) * m2
 	}
 	if i < len(s) {
 		var tail uint64
 		if len(s) >= 8 {
-			tail = fold8(s, len(s)-8)
+			tail = fold8(load8(s, len(s)-8))
 		} else {
-			for _, c := range []byte(s) {
-				tail = tail<<8 | uint64(lowerByte(c))
+			for i := range len(s) {
+				tail = tail<<8 | uint64(lowerByte(s[i]))
 			}
 		}
-		h = (h ^ tail) * m2
-		h ^= h >> 32
+		h = (bits.RotateLeft64(h, 29) ^ tail) * m2
 	}
-	h *= m1
-	return uint32(h >> 32)
+	h ^= h >> 32
+	return uint32((h * m1) >> 32)
 }
 
 // equalLower says whether a string in lower case is folded.
@@ -130,9 +135,12 @@ func equalLower(s, folded string) bool {
 	}
 	i := 0
 	for ; i+8 <= len(s); i += 8 {
-		if fold8(s, i) != fold8(folded, i) {
+		if fold8(load8(s, i)) != load8(folded, i) {
 			return false
 		}
+	}
+	if n := len(s); i < n && n >= 8 {
+		return fold8(load8(s, n-8)) == load8(folded, n-8)
 	}
 	for ; i < len(s); i++ {
 		if lowerByte(s[i]) != folded[i] {
@@ -146,6 +154,15 @@ func equalLower(s, folded string) bool {
 // another.
 func (t *symbols) number(s Symbol) (n uint32, ok bool) {
 	return uint32(s & symbolNum), s&^symbolNum == t.tag
+}
+
+// foreign says whether a Symbol of another table is among some.
+func (t *symbols) foreign(list []Symbol) bool {
+	var differ Symbol
+	for _, sym := range list {
+		differ |= sym ^ t.tag
+	}
+	return differ > symbolNum
 }
 
 func lowerByte(c byte) byte {

@@ -230,6 +230,7 @@ func (t *tenant) facts(p persona, a attempt) (out []fact) {
 	say("Application", app)
 	say("User action", a.Action)
 	say("Authentication context", a.AuthContext)
+	say("Traffic", a.Traffic)
 	say("Client", a.ClientApp)
 	say("Platform", a.Platform)
 	say("Flow", a.Flow)

@@ -24,6 +24,8 @@ type persona struct {
 	HomeTenant  string   `json:"homeTenant"`
 	MFATrust    bool     `json:"mfaTrust"`
 	DeviceTrust bool     `json:"deviceTrust"`
+	MultiTenant bool     `json:"multiTenant"` // a workload of another tenant's application, or a managed identity
+	Attributes  []string `json:"attributes"`  // custom security attributes: Set_Name=value
 }
 
 // attempt is one sign-in, as a person writes it. Every "" means the default
@@ -34,22 +36,33 @@ type attempt struct {
 	Expect   string   `json:"expect"`   // grant, interrupt, block; "": anything
 
 	App              string   `json:"app"`
+	AppAttributes    []string `json:"appAttributes"`
+	AgentResource    bool     `json:"agentResource"`
 	Action           string   `json:"action"`
 	AuthContext      string   `json:"authContext"`
+	Traffic          string   `json:"traffic"`
 	ClientApp        string   `json:"clientApp"`
 	Platform         string   `json:"platform"`
 	Flow             string   `json:"flow"`
+	AgentEndpoint    bool     `json:"agentEndpoint"`
 	IP               string   `json:"ip"`
 	Country          string   `json:"country"`
 	GPSCountry       string   `json:"gpsCountry"`
 	CompliantNetwork bool     `json:"compliantNetwork"`
+	Locations        []string `json:"locations"`
 	Device           string   `json:"device"`
 	Methods          string   `json:"methods"`
+	Available        string   `json:"available"`
 	AAGUID           string   `json:"aaguid"`
+	CertIssuer       string   `json:"certIssuer"`
+	CertPolicies     []string `json:"certPolicies"`
 	Risk             string   `json:"risk"`
 	UserRisk         string   `json:"userRisk"`
 	InsiderRisk      string   `json:"insiderRisk"`
 	AcceptedTerms    []string `json:"acceptedTerms"`
+	CustomFactors    []string `json:"customFactors"`
+	PasswordChanged  bool     `json:"passwordChanged"`
+	RiskRemediated   bool     `json:"riskRemediated"`
 	ApprovedApp      bool     `json:"approvedApp"`
 	ProtectedApp     bool     `json:"protectedApp"`
 	LowPrivilege     bool     `json:"lowPrivilege"`
@@ -67,12 +80,23 @@ func (t *tenant) signIn(p persona, a attempt, now time.Time) (*policy.SignIn, er
 	in := &policy.SignIn{
 		User:               user,
 		LowPrivilegeScopes: a.LowPrivilege,
+		AgentResource:      a.AgentResource,
+		AgentEndpointUser:  a.AgentEndpoint,
 		CompliantNetwork:   a.CompliantNetwork,
 		AAGUID:             a.AAGUID,
+		CertIssuerSKI:      a.CertIssuer,
+		CertPolicyOIDs:     a.CertPolicies,
 		AcceptedTerms:      a.AcceptedTerms,
+		CustomFactors:      a.CustomFactors,
+		PasswordChanged:    a.PasswordChanged,
+		RiskRemediated:     a.RiskRemediated,
 		ApprovedApp:        a.ApprovedApp,
 		ProtectedApp:       a.ProtectedApp,
+		Locations:          t.set.Symbols(nil, a.Locations),
 		Now:                now,
+	}
+	if in.AppAttributes, err = attributes(a.AppAttributes); err != nil {
+		return nil, err
 	}
 	steps := []func(*policy.SignIn, attempt) error{t.setTarget, setClient, setPlace, setRisk, setDevice, setProof}
 	for _, step := range steps {
@@ -89,9 +113,12 @@ func (t *tenant) user(p persona) (*policy.User, error) {
 	}
 	u := &policy.User{
 		ID: p.ID, Groups: p.Groups, HomeTenant: p.HomeTenant,
-		MFATrust: p.MFATrust, DeviceTrust: p.DeviceTrust,
+		MFATrust: p.MFATrust, DeviceTrust: p.DeviceTrust, MultiTenant: p.MultiTenant,
 	}
 	var err error
+	if u.Attributes, err = attributes(p.Attributes); err != nil {
+		return nil, err
+	}
 	if u.Kind, err = choose("kind of identity", p.Kind, identities); err != nil {
 		return nil, err
 	}
@@ -108,15 +135,32 @@ func (t *tenant) user(p persona) (*policy.User, error) {
 	return u, nil
 }
 
+// attributes reads Set_Name=value; a name given twice has two values.
+func attributes(given []string) (out []policy.Attribute, err error) {
+	for _, s := range given {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || !strings.Contains(name, "_") {
+			return nil, fmt.Errorf("%q is no custom security attribute: Set_Name=value", s)
+		}
+		i := slices.IndexFunc(out, func(a policy.Attribute) bool { return strings.EqualFold(a.Name, name) })
+		if i < 0 {
+			out = append(out, policy.Attribute{Name: name, Values: []string{value}})
+			continue
+		}
+		out[i].Values, out[i].Multiple = append(out[i].Values, value), true
+	}
+	return out, nil
+}
+
 func (t *tenant) setTarget(in *policy.SignIn, a attempt) (err error) {
 	given := 0
-	for _, s := range []string{a.App, a.Action, a.AuthContext} {
+	for _, s := range []string{a.App, a.Action, a.AuthContext, a.Traffic} {
 		if s != "" {
 			given++
 		}
 	}
 	if given != 1 {
-		return errors.New("say what is signed in to: one of -app, -action and -auth-context")
+		return errors.New("say what is signed in to: one of -app, -action, -auth-context and -traffic")
 	}
 	if a.App != "" {
 		in.AppID, err = t.names.appID(a.App)
@@ -124,6 +168,10 @@ func (t *tenant) setTarget(in *policy.SignIn, a attempt) (err error) {
 	}
 	if a.Action != "" {
 		in.Action, err = choose("user action", a.Action, actions)
+		return err
+	}
+	if a.Traffic != "" {
+		in.Traffic, err = choose("traffic profile", a.Traffic, profiles)
 		return err
 	}
 	n, err := strconv.Atoi(strings.TrimPrefix(a.AuthContext, "c"))
@@ -193,6 +241,11 @@ func setProof(in *policy.SignIn, a attempt) (err error) {
 	if in.Methods, err = methods(a.Methods); err != nil {
 		return err
 	}
+	if a.Available != "" {
+		if in.Available, err = methods(a.Available); err != nil {
+			return err
+		}
+	}
 	age, err := since(a.Age)
 	if err != nil {
 		return err
@@ -239,79 +292,4 @@ func methods(s string) (m claims.Methods, err error) {
 		m |= bit
 	}
 	return m, nil
-}
-
-// setDevice reads "hybrid,compliant,model=Surface": words for what most rules
-// ask, and any property by its name in filter rules.
-func setDevice(in *policy.SignIn, a attempt) error {
-	if a.Device == "" || strings.EqualFold(a.Device, "none") || strings.EqualFold(a.Device, "unregistered") {
-		return nil
-	}
-	d := &policy.Device{ID: "device", TrustType: policy.Registered}
-	for fact := range strings.SplitSeq(a.Device, ",") {
-		fact = strings.TrimSpace(fact)
-		name, value, isProperty := strings.Cut(fact, "=")
-		if isProperty {
-			if err := setProperty(d, name, value); err != nil {
-				return err
-			}
-			continue
-		}
-		i := slices.IndexFunc(deviceWords, func(w deviceWord) bool { return strings.EqualFold(w.word, fact) })
-		if i < 0 {
-			return fmt.Errorf("%q says nothing about a device: it is registered, joined, hybrid, compliant, noncompliant, company, personal or property=value", fact)
-		}
-		deviceWords[i].set(d)
-	}
-	in.Device = d
-	return nil
-}
-
-type deviceWord struct {
-	word string
-	set  func(*policy.Device)
-}
-
-var deviceWords = []deviceWord{
-	{"registered", func(d *policy.Device) { d.TrustType = policy.Registered }},
-	{"joined", func(d *policy.Device) { d.TrustType = policy.Joined }},
-	{"hybrid", func(d *policy.Device) { d.TrustType = policy.Hybrid }},
-	{"compliant", func(d *policy.Device) { d.Compliant = policy.Yes }},
-	{"noncompliant", func(d *policy.Device) { d.Compliant = policy.No }},
-	{"company", func(d *policy.Device) { d.Ownership = "Company" }},
-	{"personal", func(d *policy.Device) { d.Ownership = "Personal" }},
-}
-
-func setProperty(d *policy.Device, name, value string) error {
-	if n, ok := strings.CutPrefix(strings.ToLower(name), "extensionattribute"); ok {
-		i, err := strconv.Atoi(n)
-		if err != nil || i < 1 || i > len(d.ExtensionAttributes) {
-			return fmt.Errorf("%q is no property of a device", name)
-		}
-		d.ExtensionAttributes[i-1] = value
-		return nil
-	}
-	for _, p := range []struct {
-		name string
-		to   *string
-	}{
-		{"deviceId", &d.ID}, {"displayName", &d.DisplayName}, {"manufacturer", &d.Manufacturer},
-		{"enrollmentProfileName", &d.EnrollmentProfileName}, {"mdmAppId", &d.MDMAppID}, {"model", &d.Model},
-		{"operatingSystem", &d.OperatingSystem}, {"operatingSystemVersion", &d.OperatingSystemVersion},
-		{"deviceOwnership", &d.Ownership}, {"profileType", &d.ProfileType},
-	} {
-		if strings.EqualFold(p.name, name) {
-			*p.to = value
-			return nil
-		}
-	}
-	switch strings.ToLower(name) {
-	case "physicalids":
-		d.PhysicalIDs = append(d.PhysicalIDs, value)
-	case "systemlabels":
-		d.SystemLabels = append(d.SystemLabels, value)
-	default:
-		return fmt.Errorf("%q is no property of a device", name)
-	}
-	return nil
 }

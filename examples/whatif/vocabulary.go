@@ -75,6 +75,12 @@ var (
 		{"deviceCodeFlow", policy.DeviceCodeFlow},
 		{"authenticationTransfer", policy.AuthenticationTransfer},
 	}
+	profiles = []word[policy.TrafficProfile]{
+		{"none", policy.NoTraffic},
+		{"internet", policy.InternetTraffic},
+		{"m365", policy.Microsoft365Traffic},
+		{"private", policy.PrivateTraffic},
+	}
 	risks = []word[policy.RiskLevel]{
 		{"none", policy.RiskNone},
 		{"low", policy.RiskLow},

@@ -6,11 +6,16 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -157,6 +162,8 @@ func TestBadInput(t *testing.T) {
 		{"unknown property", "-policies " + clinic + " -user a -app exchange -device colour=red", "colour"},
 		{"bad age", "-policies " + clinic + " -user a -app exchange -age yesterday", "yesterday"},
 		{"bad context", "-policies " + clinic + " -user a -auth-context c100", "c1 to c99"},
+		{"bad attribute", "-policies " + clinic + " -user a -app exchange -attribute Ring", "Set_Name=value"},
+		{"bad profile", "-policies " + clinic + " -user a -traffic all", "m365"},
 		{"bad prefix", "-policies " + clinic + " -user a -app exchange -trusted-ip 10.0.0.0", "trusted-ip"},
 		{"unknown flag", "-policies " + clinic + " -colour red", "colour"},
 		{"stray word", "-policies " + clinic + " -user a -app exchange now", `"now"`},
@@ -193,4 +200,73 @@ func TestHelp(t *testing.T) {
 	for _, name := range []string{"-policies", "-matrix", "-html", "-user", "-app", "-ip", "-json"} {
 		require.Contains(t, errs, "  "+name)
 	}
+}
+
+// personas.json has a key for every flag, and no other.
+func TestFlagsAndKeys(t *testing.T) {
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	personaFlags(flags, new(persona))
+	attemptFlags(flags, new(attempt))
+	var fromFlags []string
+	flags.VisitAll(func(f *flag.Flag) {
+		words := strings.Split(f.Name, "-")
+		for i := range words[1:] {
+			words[i+1] = strings.ToUpper(words[i+1][:1]) + words[i+1][1:]
+		}
+		name := strings.Join(words, "")
+		if _, repeatable := f.Value.(list); repeatable && !strings.HasSuffix(name, "s") {
+			name = strings.ReplaceAll(name+"s", "ys", "ies")
+		}
+		if name == "user" {
+			name = "id"
+		}
+		fromFlags = append(fromFlags, name)
+	})
+	var keys []string
+	for _, v := range []any{persona{}, attempt{}} {
+		for i := range reflect.TypeOf(v).NumField() {
+			key := reflect.TypeOf(v).Field(i).Tag.Get("json")
+			if !slices.Contains([]string{"name", "personas", "expect"}, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	require.ElementsMatch(t, keys, fromFlags)
+}
+
+// What is said of a sign-in reaches the policies.
+func TestSignIn(t *testing.T) {
+	tn, err := openTenant(config{policies: clinic})
+	require.NoError(t, err)
+	in, err := tn.signIn(
+		persona{ID: "u", Groups: []string{"g"}, Roles: []string{"Global Administrator"}, Attributes: []string{"A_b=1", "A_b=2"}},
+		attempt{
+			App: "teams", AppAttributes: []string{"C_d=x"}, ClientApp: "desktop", Platform: "macos", Flow: "deviceCodeFlow",
+			IP: "2001:db8:c1::7", Country: "de", GPSCountry: "at", Device: "joined,noncompliant,model=Surface,extensionAttribute15=z,systemLabels=CloudPC",
+			Methods: "pwd,push", Available: "fido2", Risk: "high", UserRisk: "low", InsiderRisk: "minor", Age: "2h", MFAAge: "90m",
+		}, noon())
+	require.NoError(t, err)
+	require.Equal(t, "cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", in.AppID)
+	require.Equal(t, []string{"62e90394-69f5-4237-9190-012177145e10"}, in.User.Roles)
+	require.Equal(t, []policy.Attribute{{Name: "A_b", Values: []string{"1", "2"}, Multiple: true}}, in.User.Attributes)
+	require.Equal(t, []policy.Attribute{{Name: "C_d", Values: []string{"x"}}}, in.AppAttributes)
+	require.Equal(t, policy.MobileOrDesktop, in.ClientApp)
+	require.Equal(t, policy.MacOS, in.Platform)
+	require.Equal(t, policy.DeviceCodeFlow, in.Flow)
+	require.Equal(t, "2001:db8:c1::7", in.IP.String())
+	require.Equal(t, "DE", in.Country)
+	require.Equal(t, "AT", in.GPSCountry)
+	require.Equal(t, policy.Joined, in.Device.TrustType)
+	require.Equal(t, policy.No, in.Device.Compliant)
+	require.Equal(t, "Surface", in.Device.Model)
+	require.Equal(t, "z", in.Device.ExtensionAttributes[14])
+	require.Equal(t, []string{"CloudPC"}, in.Device.SystemLabels)
+	require.Equal(t, claims.Password|claims.AuthenticatorPush, in.Methods)
+	require.Equal(t, claims.FIDO2, in.Available)
+	require.Equal(t, policy.RiskHigh, in.SignInRisk)
+	require.Equal(t, policy.RiskLow, in.UserRisk)
+	require.Equal(t, policy.InsiderRiskMinor, in.InsiderRisk)
+	require.Equal(t, noon().Add(-2*time.Hour), in.AuthTime)
+	require.Equal(t, noon().Add(-90*time.Minute), in.MFATime)
+	require.Equal(t, noon(), in.Now)
 }

@@ -1,0 +1,296 @@
+package policy_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/policy"
+	"github.com/stretchr/testify/require"
+)
+
+func TestInvalidQuestions(t *testing.T) {
+	s := setOf(t, rule("p", []string{"mfa"}))
+	other := setOf(t, rule("q", []string{"mfa"}, func(p *policy.Policy) { p.Conditions.Users.ExcludeGroups = []string{"g"} }))
+	for _, tt := range []struct {
+		name   string
+		change func(*policy.SignIn)
+		want   policy.Reason
+	}{
+		{"nobody", func(in *policy.SignIn) { in.User = nil }, policy.NoSubject},
+		{"nothing", func(in *policy.SignIn) { in.AppID = "" }, policy.NoTarget},
+		{"two targets", func(in *policy.SignIn) { in.AuthContext = 1 }, policy.NoTarget},
+		{"three targets", func(in *policy.SignIn) { in.Action, in.Traffic = policy.RegisterDevice, policy.PrivateTraffic }, policy.NoTarget},
+		{"no client app", func(in *policy.SignIn) { in.ClientApp = policy.UnknownClient }, policy.NoClientApp},
+		{"subject of another set", func(in *policy.SignIn) { in.Subject = other.Subject(in.User) }, policy.ForeignSymbol},
+		{"endpoint of another set", func(in *policy.SignIn) { in.Endpoint = other.Endpoint(nil) }, policy.ForeignSymbol},
+		{"app of another set", func(in *policy.SignIn) { in.AppID, in.App = "", other.Symbol(exchange) }, policy.ForeignSymbol},
+		{"group of another set", func(in *policy.SignIn) { in.User.GroupSymbols = other.Symbols(nil, []string{"unknown"}) }, policy.ForeignSymbol},
+		{"zero symbol as a role", func(in *policy.SignIn) { in.User.RoleSymbols = make([]policy.Symbol, 1) }, policy.ForeignSymbol},
+		{"location of another set", func(in *policy.SignIn) { in.Locations = []policy.Symbol{other.Symbol("x")} }, policy.ForeignSymbol},
+		{"platform", func(in *policy.SignIn) { in.Platform = 99 }, policy.OutOfRange},
+		{"client app", func(in *policy.SignIn) { in.ClientApp = 99 }, policy.OutOfRange},
+		{"flow", func(in *policy.SignIn) { in.Flow = 99 }, policy.OutOfRange},
+		{"sign-in risk", func(in *policy.SignIn) { in.SignInRisk = 99 }, policy.OutOfRange},
+		{"insider risk", func(in *policy.SignIn) { in.InsiderRisk = 99 }, policy.OutOfRange},
+		{"identity kind", func(in *policy.SignIn) { in.User.Kind = 99 }, policy.OutOfRange},
+		{"guest type", func(in *policy.SignIn) { in.User.Guest = 99 }, policy.OutOfRange},
+		{"action", func(in *policy.SignIn) { in.AppID, in.Action = "", 99 }, policy.OutOfRange},
+		{"context", func(in *policy.SignIn) { in.AppID, in.AuthContext = "", 100 }, policy.OutOfRange},
+		{"negative context", func(in *policy.SignIn) { in.AppID, in.AuthContext = "", -1 }, policy.OutOfRange},
+		{"traffic", func(in *policy.SignIn) { in.AppID, in.Traffic = "", 99 }, policy.OutOfRange},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := ask(tt.change)
+			d := s.Evaluate(in)
+			require.Equal(t, policy.Invalid, d.Outcome)
+			require.Equal(t, tt.want, d.Reason)
+			require.Empty(t, slices.Collect(d.Policies()))
+			require.Empty(t, prompts(d))
+			require.Nil(t, s.Explain(in).Policies)
+		})
+	}
+	require.Nil(t, s.Subject(nil))
+	require.Nil(t, s.Subject(&policy.User{Kind: 99}))
+	var zero policy.Decision
+	require.Equal(t, policy.Invalid, zero.Outcome)
+	require.Empty(t, prompts(zero))
+}
+
+// Sets of the same ids number them alike, so that their Symbols are the same.
+func TestSymbolsOfEqualSets(t *testing.T) {
+	make := func() *policy.Set {
+		return setOf(t, rule("p", []string{"mfa"}, func(p *policy.Policy) { p.Conditions.Users.ExcludeGroups = []string{"Glass"} }))
+	}
+	a, b := make(), make()
+	require.Equal(t, a.Symbol("glass"), b.Symbol("GLASS"))
+	d := a.Evaluate(ask(func(in *policy.SignIn) { in.User.GroupSymbols = b.Symbols(nil, []string{"glass"}) }))
+	require.Equal(t, policy.Grant, d.Outcome)
+	require.Zero(t, d.Applied)
+}
+
+func TestOutcomes(t *testing.T) {
+	s := setOf(t,
+		rule("device or terms", []string{"domainJoinedDevice", "compliantDevice"}, func(p *policy.Policy) {
+			p.GrantControls.TermsOfUse = []string{"tou"}
+			p.Conditions.Platforms = &policy.PlatformCondition{Include: []string{"windows"}}
+		}),
+		rule("hybrid", []string{"domainJoinedDevice"}, func(p *policy.Policy) { p.Conditions.Platforms = &policy.PlatformCondition{Include: []string{"macOS"}} }),
+		rule("app", []string{"approvedApplication", "compliantApplication"}, func(p *policy.Policy) {
+			p.Conditions.Platforms = &policy.PlatformCondition{Include: []string{"iOS", "linux"}}
+		}),
+		rule("password", []string{"mfa", "passwordChange"}, func(p *policy.Policy) {
+			p.GrantControls.Operator = "AND"
+			p.Conditions.UserRiskLevels = []string{"high"}
+		}),
+		rule("factor", nil, func(p *policy.Policy) {
+			p.GrantControls.CustomFactors = []string{"Duo"}
+			p.Conditions.SignInRiskLevels = []string{"high"}
+		}),
+		rule("remediation", []string{"riskRemediation"}, func(p *policy.Policy) { p.Conditions.UserRiskLevels = []string{"medium"} }))
+	for _, tt := range []struct {
+		name   string
+		change func(*policy.SignIn)
+		want   policy.Outcome
+		kinds  []policy.ControlKind
+	}{
+		{"a device before terms, of those that can be had", func(in *policy.SignIn) {}, policy.Interrupt, []policy.ControlKind{policy.CompliantDevice}},
+		{"terms when there can be no device", func(in *policy.SignIn) { in.Flow = policy.DeviceCodeFlow }, policy.Interrupt, []policy.ControlKind{policy.TermsOfUse}},
+		{"hybrid join elsewhere than on Windows", func(in *policy.SignIn) { in.Platform = policy.MacOS }, policy.Block, []policy.ControlKind{policy.HybridJoinedDevice}},
+		{"approved app on a phone", func(in *policy.SignIn) { in.Platform = policy.IOS }, policy.Interrupt, []policy.ControlKind{policy.ApprovedApplication}},
+		{"no app protection on Linux", func(in *policy.SignIn) { in.Platform = policy.Linux }, policy.Block, []policy.ControlKind{policy.ApprovedApplication, policy.CompliantApplication}},
+		{"protected app", func(in *policy.SignIn) { in.Platform, in.ProtectedApp = policy.IOS, true }, policy.Grant, nil},
+		{"MFA, then a new password", func(in *policy.SignIn) {
+			in.Platform, in.UserRisk = policy.Android, policy.RiskHigh
+			in.ApprovedApp = true
+		}, policy.Interrupt, []policy.ControlKind{policy.MFA, policy.PasswordChange}},
+		{"an external user cannot change the password here", func(in *policy.SignIn) {
+			in.Device, in.UserRisk = compliantLaptop, policy.RiskHigh
+			in.User.Guest, in.User.DeviceTrust = policy.B2BCollaborationGuest, true
+		}, policy.Block, []policy.ControlKind{policy.PasswordChange}},
+		{"custom factor", func(in *policy.SignIn) { in.Device, in.SignInRisk = compliantLaptop, policy.RiskHigh }, policy.Interrupt, []policy.ControlKind{policy.CustomFactor}},
+		{"custom factor done", func(in *policy.SignIn) {
+			in.Device, in.SignInRisk, in.CustomFactors = compliantLaptop, policy.RiskHigh, []string{"duo"}
+		}, policy.Grant, nil},
+		{"legacy clients answer nothing", func(in *policy.SignIn) {
+			in.SignInRisk, in.ClientApp, in.CustomFactors = policy.RiskHigh, policy.OtherClients, []string{"duo"}
+			in.Platform = policy.UnknownPlatform
+		}, policy.Block, []policy.ControlKind{policy.CustomFactor}},
+		{"remediation", func(in *policy.SignIn) { in.Device, in.UserRisk = compliantLaptop, policy.RiskMedium }, policy.Interrupt, []policy.ControlKind{policy.RiskRemediation}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r policy.Results
+			d := s.EvaluateInto(ask(tt.change), &r)
+			require.Equal(t, tt.want, d.Outcome)
+			kinds := prompts(d)
+			for c := range d.Missing() {
+				kinds = append(kinds, c.Kind)
+			}
+			require.Equal(t, tt.kinds, kinds)
+			require.Len(t, r.Controls, len(kinds))
+		})
+	}
+}
+
+func TestMFA(t *testing.T) {
+	s := setOf(t, rule("p", []string{"mfa"}))
+	outcome := func(change func(*policy.SignIn)) policy.Outcome { return s.Evaluate(ask(change)).Outcome }
+	for m, want := range map[claims.Methods]policy.Outcome{
+		0: policy.Interrupt, claims.Password: policy.Interrupt, claims.SMS: policy.Interrupt, claims.QRCodePIN: policy.Interrupt,
+		claims.CertificateSingleFactor: policy.Interrupt, claims.FederatedSingleFactor: policy.Interrupt, claims.MarkRSA: policy.Interrupt,
+		claims.Password | claims.SMS: policy.Grant, claims.Password | claims.CertificateSingleFactor: policy.Grant,
+		claims.FederatedSingleFactor | claims.Voice: policy.Grant, claims.WindowsHello: policy.Grant, claims.FIDO2: policy.Grant,
+		claims.CertificateMultiFactor: policy.Grant, claims.DeviceBasedPush: policy.Grant, claims.TemporaryAccessPassOneTime: policy.Grant,
+		claims.FederatedMultiFactor: policy.Grant, claims.Password | claims.MarkMFA: policy.Grant,
+	} {
+		require.Equal(t, want, outcome(func(in *policy.SignIn) { in.Methods = m }), "%b", m)
+	}
+	guest := func(g policy.GuestType, trust bool, m claims.Methods) policy.Outcome {
+		return outcome(func(in *policy.SignIn) { in.User.Guest, in.User.MFATrust, in.Methods = g, trust, m })
+	}
+	require.Equal(t, policy.Grant, guest(policy.B2BCollaborationGuest, true, claims.FIDO2), "the home tenant's MFA, trusted")
+	require.Equal(t, policy.Interrupt, guest(policy.B2BCollaborationGuest, false, claims.FIDO2), "and not")
+	require.Equal(t, policy.Grant, guest(policy.B2BCollaborationGuest, false, claims.SMS), "a second factor of this tenant")
+	require.Equal(t, policy.Block, guest(policy.B2BDirectConnectUser, false, claims.FIDO2), "direct connect has nothing but trust")
+	require.Equal(t, policy.Grant, guest(policy.InternalGuest, false, claims.FIDO2), "an internal guest is an account of this tenant")
+	require.Equal(t, policy.Block, outcome(func(in *policy.SignIn) { in.Available = claims.Password }), "no second factor registered")
+	require.Equal(t, policy.Interrupt, outcome(func(in *policy.SignIn) { in.Available = claims.Password | claims.SMS }))
+}
+
+func TestRestrictedStrengths(t *testing.T) {
+	b := &policy.Bundle{
+		Strengths: []policy.Strength{
+			{ID: "keys", AllowedCombinations: []string{"fido2", "password,sms,voice"}, Configurations: []policy.CombinationConfig{{AppliesTo: []string{"fido2"}, AllowedAAGUIDs: []string{"a-1", "a-2"}}}},
+			{ID: "cards", AllowedCombinations: []string{"x509CertificateMultiFactor"}, Configurations: []policy.CombinationConfig{{AllowedIssuerSKIs: []string{"9A4248C6"}, AllowedPolicyOIDs: []string{"1.2.3"}}}},
+			{ID: "hello", AllowedCombinations: []string{"windowsHelloForBusiness"}},
+		},
+	}
+	for _, id := range []string{"keys", "cards", "hello"} {
+		b.Policies = append(b.Policies, rule(id, nil, func(p *policy.Policy) {
+			p.GrantControls.AuthenticationStrength = &policy.Strength{ID: id}
+			p.Conditions.Applications.Include = []string{id}
+		}))
+	}
+	s := compile(t, b)
+	for _, tt := range []struct {
+		name, app string
+		change    func(*policy.SignIn)
+		want      policy.Outcome
+	}{
+		{"model", "keys", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "A-2" }, policy.Grant},
+		{"other model", "keys", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "a-3" }, policy.Interrupt},
+		{"unknown model", "keys", func(in *policy.SignIn) { in.Methods = claims.FIDO2 }, policy.Interrupt},
+		{"another combination", "keys", func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS | claims.Voice }, policy.Grant},
+		{"part of a combination", "keys", func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS }, policy.Interrupt},
+		{"issuer and policy", "cards", func(in *policy.SignIn) {
+			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "9a4248c6", []string{"1", "1.2.3"}
+		}, policy.Grant},
+		{"issuer only", "cards", func(in *policy.SignIn) { in.Methods, in.CertIssuerSKI = claims.CertificateMultiFactor, "9a4248c6" }, policy.Interrupt},
+		{"the sixth policy does not count", "cards", func(in *policy.SignIn) {
+			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "9a4248c6", []string{"1", "2", "3", "4", "5", "1.2.3"}
+		}, policy.Interrupt},
+		{"Hello is no step-up", "hello", func(in *policy.SignIn) { in.Methods = claims.Password }, policy.Block},
+		{"Hello", "hello", func(in *policy.SignIn) { in.Methods = claims.WindowsHello }, policy.Grant},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := ask(tt.change)
+			in.AppID = tt.app
+			require.Equal(t, tt.want, s.Evaluate(in).Outcome)
+		})
+	}
+}
+
+func TestSessionControlsMerge(t *testing.T) {
+	n := func(v int) *int { return &v }
+	yes := true
+	session := func(id string, s policy.SessionControls) policy.Policy {
+		return rule(id, nil, func(p *policy.Policy) { p.GrantControls, p.SessionControls = nil, &s })
+	}
+	s := setOf(t,
+		session("a", policy.SessionControls{
+			SignInFrequency:   &policy.SignInFrequency{IsEnabled: true, Type: "days", Value: n(1)},
+			PersistentBrowser: &policy.PersistentBrowser{IsEnabled: true, Mode: "always"},
+			CloudAppSecurity:  &policy.CloudAppSecurity{IsEnabled: true, Type: "blockDownloads"},
+		}),
+		session("b", policy.SessionControls{
+			SignInFrequency:            &policy.SignInFrequency{IsEnabled: true, Type: "hours", Value: n(8)},
+			PersistentBrowser:          &policy.PersistentBrowser{IsEnabled: true, Mode: "never"},
+			CloudAppSecurity:           &policy.CloudAppSecurity{IsEnabled: true, Type: "monitorOnly"},
+			DisableResilienceDefaults:  &yes,
+			ContinuousAccessEvaluation: &policy.ContinuousAccess{Mode: "strictLocation"},
+			SecureSignInSession:        &policy.Switch{IsEnabled: true},
+		}),
+		session("c", policy.SessionControls{
+			ApplicationEnforcedRestrictions: &policy.Switch{IsEnabled: true},
+			SignInFrequency:                 &policy.SignInFrequency{IsEnabled: true, Interval: "everyTime", AuthenticationType: "secondaryAuthentication"},
+			GlobalSecureAccessProfile:       &policy.SecureAccess{IsEnabled: true, ProfileID: "x"},
+		}),
+		session("off", policy.SessionControls{SignInFrequency: &policy.SignInFrequency{Type: "hours", Value: n(1)}}))
+	now := time.Now()
+	d := s.Evaluate(ask(func(in *policy.SignIn) { in.Now, in.AuthTime, in.Methods = now, now, claims.FIDO2 }))
+	require.Equal(t, policy.Grant, d.Outcome)
+	require.Equal(t, policy.Session{
+		SignInFrequency: 8 * time.Hour, EveryTimeMFA: true, PersistentBrowser: policy.BrowserNever, CloudAppSecurity: policy.BlockDownloads,
+		ContinuousAccess: policy.StrictLocation, AppEnforcedRestrictions: true, TokenProtection: true, ResilienceDisabled: true, SecureAccessProfiles: 1,
+	}, d.Session)
+}
+
+// A Decision names the first policies and controls; Results hold all.
+func TestManyDecidersAndControls(t *testing.T) {
+	var policies []policy.Policy
+	for i := range 600 {
+		policies = append(policies, rule(string(rune('a'+i%26)), nil, func(p *policy.Policy) {
+			p.GrantControls.TermsOfUse = []string{string(rune('z' - i%12))}
+		}))
+	}
+	var r policy.Results
+	d := setOf(t, policies...).EvaluateInto(ask(), &r)
+	require.Equal(t, policy.Interrupt, d.Outcome)
+	require.Equal(t, 600, d.Deciding)
+	require.Len(t, slices.Collect(d.Policies()), 4)
+	require.True(t, d.MoreControls)
+	require.Len(t, slices.Collect(d.Prompt()), 8)
+	require.Len(t, r.Controls, 12)
+	require.Equal(t, r.Controls[:8], slices.Collect(d.Prompt()))
+}
+
+func TestLowPrivilegeScopes(t *testing.T) {
+	require.True(t, policy.LowPrivilegeScopes([]string{"openid", "https://graph.microsoft.com/User.Read"}, false))
+	require.False(t, policy.LowPrivilegeScopes([]string{"openid", "Mail.Read"}, false))
+	require.False(t, policy.LowPrivilegeScopes([]string{"People.Read"}, false))
+	require.True(t, policy.LowPrivilegeScopes([]string{"people.read"}, true))
+	require.False(t, policy.LowPrivilegeScopes(nil, true))
+}
+
+func TestAgents(t *testing.T) {
+	s := setOf(t,
+		rule("agents", []string{"block"}, func(p *policy.Policy) {
+			p.Conditions.Users = &policy.UserCondition{IncludeUsers: []string{"None"}}
+			p.Conditions.ClientApplications = &policy.ClientApplicationCondition{
+				IncludeAgents: []string{"All"}, AgentFilter: &policy.Filter{Mode: "exclude", Rule: `CustomSecurityAttribute.Agent_Reviewed -eq "yes"`},
+			}
+		}),
+		rule("risky agents", []string{"block"}, func(p *policy.Policy) {
+			p.Conditions.Users = nil
+			p.Conditions.ClientApplications = &policy.ClientApplicationCondition{IncludeAgents: []string{"agent-7"}}
+			p.Conditions.AgentIDRiskLevels = policy.Flags{"medium", "high"}
+		}),
+		rule("agent users", []string{"block"}, func(p *policy.Policy) {
+			p.Conditions.Users = nil
+			p.Conditions.Agents = &policy.AgentCondition{IncludeUsers: []string{"All"}}
+			p.Conditions.AgentContext = &policy.AgentContextCondition{Include: []string{"agentUserSessionsInitiatedFromEndpoints"}}
+		}),
+		rule("agent resources", []string{"mfa"}, func(p *policy.Policy) { p.Conditions.Applications.Include = []string{"AllAgentIdResources"} }))
+	agent := &policy.SignIn{User: &policy.User{Kind: policy.Agent, ID: "Agent-7"}, AppID: exchange}
+	require.Equal(t, []string{"agents"}, applies(s, agent))
+	agent.AgentRisk = policy.RiskHigh
+	require.Equal(t, []string{"agents", "risky agents"}, applies(s, agent))
+	agent.User.Attributes = []policy.Attribute{{Name: "Agent_Reviewed", Values: []string{"Yes"}}}
+	require.Equal(t, []string{"risky agents"}, applies(s, agent))
+	user := &policy.SignIn{User: &policy.User{Kind: policy.AgentUser, ID: "u", Groups: []string{"g"}}, AppID: exchange}
+	require.Empty(t, applies(s, user), "an agent's user is not one of all users")
+	user.AgentEndpointUser = true
+	require.Equal(t, []string{"agent users"}, applies(s, user))
+	require.Equal(t, []string{"agent resources"}, applies(s, ask(func(in *policy.SignIn) { in.AgentResource = true })))
+}

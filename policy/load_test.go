@@ -1,0 +1,310 @@
+package policy_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"unicode/utf16"
+
+	"github.com/prtbroker/prtbroker/policy"
+	"github.com/prtbroker/prtbroker/policy/policytest"
+	"github.com/stretchr/testify/require"
+)
+
+const exported = `{"id":"p1","displayName":"Require MFA","state":"enabled","conditions":{"users":{"includeUsers":["All"]},` +
+	`"applications":{"includeApplications":["All"]},"clientAppTypes":["all"]},"grantControls":{"operator":"OR","builtInControls":["mfa"]},"sessionControls":null}`
+
+func load(t testing.TB, text string) (*policy.Bundle, []policy.Diagnostic) {
+	t.Helper()
+	b, diags, err := policy.Load(strings.NewReader(text))
+	require.NoError(t, err)
+	return b, diags
+}
+
+func encoded(text string, order binary.ByteOrder, mark bool) string {
+	var b bytes.Buffer
+	units := utf16.Encode([]rune(text))
+	if mark {
+		units = append([]uint16{0xfeff}, units...)
+	}
+	for _, u := range units {
+		_ = binary.Write(&b, order, u)
+	}
+	return b.String()
+}
+
+func TestLoadShapes(t *testing.T) {
+	template := `{"id":"t1","name":"Require MFA","scenarios":"x","details":` + strings.Replace(exported, `"id":"p1","displayName":"Require MFA","state":"enabled",`, "", 1) + `}`
+	for _, tt := range []struct {
+		name, text string
+		policies   int
+	}{
+		{"object", exported, 1},
+		{"array", "[" + exported + "," + exported + "]", 2},
+		{"collection", `{"@odata.context":"https://graph.microsoft.com/beta/$metadata","value":[` + exported + `]}`, 1},
+		{"empty collection", `{"@odata.context":"x","value":[]}`, 0},
+		{"containers", `{"tenant":{"name":"contoso","ConditionalAccess":{"policies":[` + exported + `],"more":[[` + exported + `]]}}}`, 2},
+		{"documents one after the other", exported + "\n" + exported, 2},
+		{"template", template, 1},
+		{"templates", `{"value":[` + template + `]}`, 1},
+		{"without id and state", `{"conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]}},"grantControls":{"builtInControls":["mfa"]}}`, 1},
+		{"UTF-8 with mark", "\xef\xbb\xbf" + exported, 1},
+		{"UTF-16 LE with mark", encoded(exported, binary.LittleEndian, true), 1},
+		{"UTF-16 LE", encoded(exported, binary.LittleEndian, false), 1},
+		{"UTF-16 BE with mark", encoded(exported, binary.BigEndian, true), 1},
+		{"UTF-16 BE", encoded(exported, binary.BigEndian, false), 1},
+		{"null", "null", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, diags := load(t, tt.text)
+			require.Len(t, b.Policies, tt.policies, "%v", diags)
+			for _, d := range diags {
+				require.NotEqual(t, policy.Error, d.Severity, d.String())
+			}
+			for _, p := range b.Policies {
+				require.Equal(t, []string{"All"}, p.Conditions.Users.IncludeUsers)
+				require.Equal(t, []string{"mfa"}, p.GrantControls.BuiltInControls)
+				require.Empty(t, p.Unmodeled)
+			}
+		})
+	}
+}
+
+func TestLoadTolerance(t *testing.T) {
+	b, diags := load(t, `{
+		"@odata.context": "x", "#microsoft.graph.restore": {"title": "", "target": "x"},
+		"ID": "p", "displayname": "P", "STATE": "EnabledForReportingButNotEnforced", "partialEnablementStrategy": null,
+		"Conditions": {
+			"users": {"includeUsers": ["all"], "excludeUsers": [], "includeGuestsOrExternalUsers": null,
+				"excludeGuestsOrExternalUsers": {"guestOrExternalUserTypes": "internalGuest, serviceProvider",
+					"externalTenants": {"@odata.type": "#microsoft.graph.conditionalAccessEnumeratedExternalTenants", "members": ["t"]}}},
+			"applications": {"includeApplications": "All", "applicationFilter": null},
+			"platforms": [], "locations": [], "times": null, "clients": null, "signInRiskDetections": null,
+			"authenticationFlows": {"transferMethods": ["deviceCodeFlow", "authenticationTransfer"]},
+			"insiderRiskLevels": "moderate,elevated"
+		},
+		"GrantControls": {"operator": "or", "builtInControls": ["MFA"], "authenticationStrength@odata.context": "x", "authenticationStrength": null},
+		"sessionControls": {"signInFrequency": {"isEnabled": true, "type": "hours", "value": "12", "frequencyInterval": "timeBased"}, "blockSensitiveActions": null,
+			"persistentBrowser": {"mode": "never"}}
+	}`)
+	for _, d := range diags {
+		require.NotEqual(t, policy.Error, d.Severity, d.String())
+	}
+	p := b.Policies[0]
+	require.Equal(t, policy.ReportOnly, p.State)
+	require.Nil(t, p.Conditions.Platforms)
+	require.Nil(t, p.Conditions.Locations)
+	require.Equal(t, policy.Flags{"internalGuest", "serviceProvider"}, p.Conditions.Users.ExcludeGuests.Types)
+	require.Equal(t, "enumerated", p.Conditions.Users.ExcludeGuests.Tenants.MembershipKind)
+	require.Equal(t, policy.Flags{"deviceCodeFlow", "authenticationTransfer"}, p.Conditions.AuthenticationFlows.TransferMethods)
+	require.Equal(t, policy.Flags{"moderate", "elevated"}, p.Conditions.InsiderRiskLevels)
+	require.Equal(t, 12, *p.SessionControls.SignInFrequency.Value)
+	require.True(t, p.SessionControls.PersistentBrowser.IsEnabled)
+	s := compile(t, b)
+	require.True(t, s.Evaluable(0))
+}
+
+// Whatever cannot be modelled makes its policy unevaluable, and is reported
+// with the place where it stands.
+func TestUnevaluable(t *testing.T) {
+	for _, tt := range []struct {
+		name, conditions, grant, session string
+		path                             string
+		code                             policy.Code
+	}{
+		{name: "times", conditions: `"times":{"includeDays":{"daysOfWeek":["monday"]}}`, path: "$.conditions.times", code: policy.CodeUnmodeled},
+		{name: "unknown condition", conditions: `"moonPhases":["full"]`, path: "$.conditions.moonPhases", code: policy.CodeUnmodeled},
+		{name: "wrong type", conditions: `"platforms":"windows"`, path: "$.conditions.platforms", code: policy.CodeUnmodeled},
+		{name: "unknown platform", conditions: `"platforms":{"includePlatforms":["chromeOS"]}`, path: "$.conditions.platforms.includePlatforms[0]", code: policy.CodeUnknownValue},
+		{name: "rule", conditions: `"devices":{"deviceFilter":{"mode":"include","rule":"device.model -like \"x\""}}`, path: "$.conditions.devices.deviceFilter.rule", code: policy.CodeFilterRule},
+		{name: "a device rule for applications", conditions: `"applications":{"includeApplications":["All"],"applicationFilter":{"mode":"exclude","rule":"device.model -eq \"x\""}}`, path: "$.conditions.applications.applicationFilter.rule", code: policy.CodeFilterRule},
+		{name: "auth context", conditions: `"applications":{"includeAuthenticationContextClassReferences":["c100"]}`, path: "$.conditions.applications.includeAuthenticationContextClassReferences[0]", code: policy.CodeUnknownValue},
+		{name: "control", grant: `"builtInControls":["compliantNetwork"]`, path: "$.grantControls.builtInControls[0]", code: policy.CodeUnknownValue},
+		{name: "unknown grant", grant: `"builtInControls":["mfa"],"oath":{"needed":true}`, path: "$.grantControls.oath", code: policy.CodeUnmodeled},
+		{name: "frequency", session: `"signInFrequency":{"isEnabled":true,"type":"weeks","value":1}`, path: "$.sessionControls.signInFrequency", code: policy.CodeUnknownValue},
+		{name: "unknown session control", session: `"blockSensitiveActions":{"isEnabled":true}`, path: "$.sessionControls.blockSensitiveActions", code: policy.CodeUnmodeled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conditions := `"users":{"includeUsers":["All"]}`
+			if tt.conditions != "" {
+				conditions += "," + tt.conditions
+			}
+			b, diags := load(t, `{"displayName":"P","state":"enabled","conditions":{`+conditions+`},"grantControls":{`+tt.grant+`},"sessionControls":{`+tt.session+`}}`)
+			require.Contains(t, diags, policy.Diagnostic{Path: tt.path, Policy: "P", Severity: policy.Error, Code: tt.code, Message: diags[0].Message})
+			s := compile(t, b)
+			require.False(t, s.Evaluable(0))
+			in := ask()
+			if strings.Contains(tt.conditions, "AuthenticationContext") {
+				in.AppID, in.AuthContext = "", 1
+			}
+			d := s.Evaluate(in)
+			require.Equal(t, policy.Grant, d.Outcome)
+			require.Equal(t, 1, d.Unevaluable)
+			d = compile(t, b, policy.FailClosed()).Evaluate(in)
+			require.Equal(t, policy.Unevaluable, d.Reason)
+			require.Equal(t, policy.Block, d.Outcome)
+			require.Equal(t, policy.ReasonInvalidPolicy, s.Explain(in).Policies[0].Reasons)
+		})
+	}
+}
+
+func TestUnresolvedReferences(t *testing.T) {
+	b, _ := load(t, `[
+		{"id":"a","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"locations":{"includeLocations":["All"],"excludeLocations":["%OfficeId%"]}}},
+		{"id":"b","state":"enabled","conditions":{"users":{"includeUsers":["All"]}},"grantControls":{"authenticationStrength":{"id":"gone"}}},
+		{"id":"c","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["Office 365"]}},"grantControls":{"builtInControls":["mfa"]}},
+		{"id":"d","state":"enabled","conditions":{"users":{"includeUsers":["All"],"excludeGroups":["<BreakGlass>"]},"locations":{"includeLocations":["x"]}}},
+		{"@odata.type":"#microsoft.graph.ipNamedLocation","id":"x","displayName":"X","ipRanges":[{"cidrAddress":"xx.xx.xxx.xx/32"}]}
+	]`)
+	s := compile(t, b)
+	var codes []policy.Code
+	for _, d := range s.Diagnostics() {
+		codes = append(codes, d.Code)
+	}
+	require.ElementsMatch(t, []policy.Code{policy.CodeNoLocation, policy.CodeNoStrength, policy.CodeNoAppGroup, policy.CodeBadLocation, policy.CodeBadLocation}, codes)
+	for i := range s.Len() {
+		require.False(t, s.Evaluable(i))
+	}
+}
+
+func TestLoadLocationsAndStrengths(t *testing.T) {
+	b, diags := load(t, `{"value":[
+		{"@odata.type":"#microsoft.graph.ipNamedLocation","id":"a","displayName":"A","isTrusted":true,"ipRanges":[
+			{"@odata.type":"#microsoft.graph.iPv4CidrRange","cidrAddress":"178.72.74.5/24"},{"lowerAddress":"10.0.0.1","upperAddress":"10.0.0.9"},"2001:db8::/32"]},
+		{"@odata.type":"#microsoft.graph.countryNamedLocation","id":"b","countriesAndRegions":["DE","at"],"includeUnknownCountriesAndRegions":true,"countryLookupMethod":"authenticatorAppGps"},
+		{"@odata.type":"#microsoft.graph.compliantNetworkNamedLocation","id":"c","displayName":"C","compliantNetworkType":"allTenantCompliantNetworks","isTrusted":true},
+		{"@odata.type":"#microsoft.graph.serviceTagNamedLocation","id":"d","serviceTags":["AzureCloud"]},
+		{"id":"s","displayName":"Keys","policyType":"custom","allowedCombinations":["fido2","password, sms"],"combinationConfigurations":[
+			{"@odata.type":"#microsoft.graph.fido2CombinationConfiguration","id":"k","allowedAAGUIDs":["g"],"appliesToCombinations":["fido2"]}]}
+	]}`)
+	require.Len(t, b.Locations, 4)
+	require.Equal(t, []string{"178.72.74.5/24", "10.0.0.1-10.0.0.9", "2001:db8::/32"}, b.Locations[0].Ranges)
+	require.Equal(t, policy.CountryLocation, b.Locations[1].Kind)
+	require.True(t, b.Locations[1].IncludeUnknown)
+	require.Equal(t, policy.CompliantNetworkLocation, b.Locations[2].Kind)
+	require.Equal(t, []string{"AzureCloud"}, b.Locations[3].ServiceTags)
+	require.Len(t, b.Strengths, 1)
+	require.Equal(t, []string{"g"}, b.Strengths[0].Configurations[0].AllowedAAGUIDs)
+	var codes []policy.Code
+	for _, d := range diags {
+		codes = append(codes, d.Code)
+	}
+	require.ElementsMatch(t, []policy.Code{policy.CodeHostBits, policy.CodeWrongType}, codes)
+}
+
+func TestNotJSON(t *testing.T) {
+	for _, tt := range []struct {
+		name, text   string
+		line, column int
+	}{
+		{"empty", "", 1, 1},
+		{"missing comma", "{\n  \"id\": \"a\"\n  \"state\": \"enabled\"\n}", 3, 3},
+		{"placeholder", "{\"value\": <policies>}", 1, 11},
+		{"cut off", "{\"conditions\": {", 1, 17},
+		{"text behind", exported + "\nend", 2, 1},
+		{"too deep", strings.Repeat("[", 100), 1, 65},
+		{"UTF-16", encoded("{\n!", binary.LittleEndian, true), 2, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := policy.Load(strings.NewReader(tt.text))
+			var syntax *policy.SyntaxError
+			require.ErrorAs(t, err, &syntax)
+			require.Equal(t, [2]int{tt.line, tt.column}, [2]int{syntax.Line, syntax.Column}, err.Error())
+			require.True(t, strings.HasPrefix(err.Error(), "policy: "))
+		})
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+func TestLoadLimits(t *testing.T) {
+	_, _, err := policy.Load(failing{})
+	require.ErrorContains(t, err, "broken pipe")
+	_, _, err = policy.Load(endless{})
+	require.ErrorContains(t, err, "larger than")
+}
+
+func TestLoadFS(t *testing.T) {
+	b, diags, err := policy.LoadFS(fstest.MapFS{
+		"policies/a.json":    {Data: []byte(exported)},
+		"policies/b.JSON":    {Data: []byte(encoded(exported, binary.LittleEndian, true))},
+		"policies/bad.json":  {Data: []byte("{\n,")},
+		"readme.md":          {Data: []byte("#")},
+		"agreements/t.json":  {Data: []byte(`{"displayName":"Terms","isViewingBeforeAcceptanceRequired":true}`)},
+		"policies/time.json": {Data: []byte(`{"state":"enabled","conditions":{"times":{"includeAllTimes":true}}}`)},
+	})
+	var syntax *policy.SyntaxError
+	require.ErrorAs(t, err, &syntax)
+	require.Equal(t, "policies/bad.json", syntax.File)
+	require.Len(t, b.Policies, 3, "a bad file does not hide the others")
+	files := map[string]policy.Code{}
+	for _, d := range diags {
+		files[d.File] = d.Code
+	}
+	require.Equal(t, map[string]policy.Code{"agreements/t.json": policy.CodeUnknownThing, "policies/time.json": policy.CodeUnmodeled}, files)
+}
+
+// What Load read, json.Marshal writes, so that it is read again as the same.
+func TestMarshalRoundTrip(t *testing.T) {
+	g := policytest.NewGenerator(11)
+	for range 500 {
+		p := g.Policy()
+		p.Unmodeled = nil
+		if p.GrantControls != nil {
+			p.GrantControls.Operator = strings.ToUpper(p.GrantControls.Operator)
+		}
+		first, err := json.Marshal(p)
+		require.NoError(t, err)
+		b, _, err := policy.Load(bytes.NewReader(first))
+		require.NoError(t, err)
+		require.Len(t, b.Policies, 1, "%s", first)
+
+		second, err := json.Marshal(b.Policies[0])
+		require.NoError(t, err)
+		var x, y any
+		require.NoError(t, json.Unmarshal(first, &x))
+		require.NoError(t, json.Unmarshal(second, &y))
+		require.Equal(t, pruned(x), pruned(y))
+	}
+}
+
+// pruned drops what configures nothing: null, "", [] and {}.
+func pruned(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, x := range v {
+			if x = pruned(x); x != nil {
+				out[k] = x
+			}
+		}
+		if len(out) == 0 {
+			return nil
+		}
+		return out
+	case []any:
+		if len(v) == 0 {
+			return nil
+		}
+	case string:
+		if v == "" {
+			return nil
+		}
+	}
+	return v
+}
