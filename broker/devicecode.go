@@ -72,11 +72,11 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 	}
 	f.show.result = func(ctx context.Context) (AuthResult, error) {
 		t, err := f.poll(ctx)
-		p, err := b.tokenProof(t, DeviceCodeFlow{MFA: mfa}, err)
 		if err != nil {
 			return AuthResult{}, opError(op, err)
 		}
-		in, err := b.issue(ctx, op, p, c.account)
+		from := provenanceOf(DeviceCodeFlow{MFA: mfa}, t, b.cfg.Now())
+		in, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, from, c.account)
 		if err != nil {
 			return AuthResult{}, opError(op, err)
 		}

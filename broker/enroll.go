@@ -359,21 +359,15 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
-	signedIn := b.cfg.Now()
+	from := provenanceOf(cred, t, b.cfg.Now()) // before the registration, which takes its time
 	if _, err := b.register(ctx, op, rr, t); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
 	rr.step(StepPRT)
-	p, err := b.tokenProof(t, cred, nil)
-	if _, ok := cred.(Password); ok {
-		p, err = b.proofFor(ctx, op, cred, "")
+	grant := prt.Grant(prt.RefreshTokenGrant{Token: t.RefreshToken})
+	if p, ok := cred.(Password); ok {
+		grant = prt.PasswordGrant{Username: p.Username, Password: prt.NewSecret(p.Password)}
 	}
-	if err != nil {
-		return AuthResult{}, opError(op, err)
-	}
-	if !p.fresh.IsZero() {
-		p.fresh = signedIn
-	}
-	res, err := b.issue(ctx, op, p, Account{})
+	res, err := b.issue(ctx, op, grant, from, Account{})
 	return res, opError(op, err)
 }

@@ -2,8 +2,32 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 )
 
 // SetSleep replaces how b waits between tries.
 func SetSleep(b *Broker, f func(context.Context, time.Duration) error) { b.sleep = f }
+
+// WaitBackground waits for the work in the background that b has begun.
+func WaitBackground(b *Broker) { b.background.Wait() }
+
+// Multiply keeps the token of the only account for Graph for so many apps.
+func Multiply(b *Broker, apps int) {
+	c := call{account: *b.only.Load(), app: b.cfg.App}
+	res, ok := b.inMemory(&c, []string{b.graph() + "/.default"}, b.cfg.Now())
+	if !ok {
+		panic("no token to multiply")
+	}
+	for i := 1; i < apps; i++ {
+		c.app.ClientID = fmt.Sprintf("22222222-aaaa-4bbb-8ccc-%012d", i)
+		q := tokenRequest{call: c, set: tokencache.Set{b.graph() + "/.default"}}
+		q.belongsTo(c.account)
+		b.remember(q, res)
+	}
+}
+
+// CachedTokens is how many tokens are in memory.
+func CachedTokens(b *Broker) int { return b.tokens.Len() }

@@ -46,15 +46,15 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 	all, err := b.loadAccounts(ctx)
 	if err != nil {
 		b.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
-		return runRetry + b.jitter(runRetry), ctx.Err()
+		return runRetry + b.jitter(runJitter), ctx.Err()
 	}
 	if _, err := b.loadDevice(ctx); err != nil {
-		return next, ctx.Err()
+		return next + b.jitter(runJitter), ctx.Err()
 	}
 	for _, a := range all {
 		next = min(next, b.renewAccount(ctx, a))
 	}
-	return max(next, time.Second), ctx.Err()
+	return next + b.jitter(runJitter), ctx.Err()
 }
 
 func (b *Broker) renewAccount(ctx context.Context, a *account) time.Duration {
@@ -66,12 +66,12 @@ func (b *Broker) renewAccount(ctx context.Context, a *account) time.Duration {
 	for _, e := range rec.candidates(b.cfg.Now()) {
 		due := e.token.RenewedAt.Add(RenewAfter).Sub(b.cfg.Now())
 		if due > 0 {
-			next = min(next, due+b.jitter(runJitter))
+			next = min(next, due)
 			continue
 		}
 		if _, err := b.renew(ctx, a, e.token.Credential, false); err != nil && !isOver(err) {
 			b.cfg.Logger.InfoContext(ctx, "renewal in the background failed", "account", rec.Account.HomeAccountID, "error", err)
-			next = min(next, runRetry+b.jitter(runRetry))
+			next = min(next, runRetry)
 		}
 	}
 	return next

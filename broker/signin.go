@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -36,84 +35,47 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	if _, err := b.loadDevice(ctx); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
-	p, err := b.proofFor(ctx, op, cred, c.loginHint)
+	grant, from, err := b.grantFor(ctx, op, cred, c.loginHint)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
-	res, err := b.issue(ctx, op, p, c.account)
+	res, err := b.issue(ctx, op, grant, from, c.account)
 	return res, opError(op, err)
 }
 
-// A proof is what buys a PRT, and what is known about it.
-type proof struct {
-	grant  prt.Grant
-	origin origin
-	// fresh is when the user did MFA, where the broker asked for a fresh one;
-	// zero where it did not. The service takes one of the last ten minutes.
-	fresh time.Time
-}
-
-// proofFor turns a credential into what buys a PRT.
-func (b *Broker) proofFor(ctx context.Context, op string, cred Credential, hint string) (proof, error) {
+// grantFor turns a credential into what buys a PRT.
+func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint string) (prt.Grant, provenance, error) {
+	var t *brokerToken
+	var grant prt.Grant
+	var err error
 	switch c := cred.(type) {
 	case Password:
-		return proof{grant: prt.PasswordGrant{Username: c.Username, Password: prt.NewSecret(c.Password)}, origin: originDirect}, nil
+		grant = prt.PasswordGrant{Username: c.Username, Password: prt.NewSecret(c.Password)}
 	case RefreshToken:
-		return proof{grant: prt.RefreshTokenGrant{Token: prt.NewSecret(c.Token)}}, nil
+		grant = prt.RefreshTokenGrant{Token: prt.NewSecret(c.Token)}
 	case AuthCode:
 		if c.LoginHint == "" {
 			c.LoginHint = hint
 		}
-		t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c.LoginHint, "", c.MFA)
-		return b.tokenProof(t, cred, err)
+		t, err = b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c.LoginHint, "", c.MFA)
 	case DeviceCodeFlow:
-		t, err := b.byDeviceCode(ctx, op, b.registrationResource(), c.MFA)
-		return b.tokenProof(t, cred, err)
+		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), c.MFA)
 	case SAMLAssertion:
-		return proof{grant: samlGrant(c.Assertion), origin: originDirect}, nil
+		grant = samlGrant(c.Assertion)
 	case Federated:
-		grant, err := b.federatedGrant(ctx, op, c)
-		return proof{grant: grant, origin: originDirect}, err
+		grant, err = b.federatedGrant(ctx, op, c)
 	case nil:
-		return proof{}, &Error{Op: op, detail: "a credential is required"}
+		err = &Error{Op: op, detail: "a credential is required"}
+	default:
+		err = &Error{Op: op, detail: "this credential gives no PRT here"}
 	}
-	return proof{}, &Error{Op: op, detail: "this credential gives no PRT here"}
-}
-
-// tokenProof is the proof of a refresh token that the broker client got by a
-// credential just now.
-func (b *Broker) tokenProof(t *brokerToken, cred Credential, err error) (proof, error) {
 	if err != nil {
-		return proof{}, err
+		return nil, provenance{}, err
 	}
-	if t.RefreshToken.IsZero() {
-		return proof{}, &Error{detail: "the reply has no refresh token"}
+	if t != nil {
+		grant = prt.RefreshTokenGrant{Token: t.RefreshToken}
 	}
-	p := proof{grant: prt.RefreshTokenGrant{Token: t.RefreshToken}}
-	mfa := false
-	switch c := cred.(type) {
-	case AuthCode:
-		p.origin, mfa = originPage, c.MFA
-	case DeviceCodeFlow:
-		p.origin, mfa = originDeviceCode, c.MFA
-	}
-	if mfa {
-		p.fresh = b.cfg.Now()
-	}
-	return p, nil
-}
-
-// apply completes the evidence of a PRT by when the user was there.
-func (p proof) apply(t *prt.Token) {
-	if p.fresh.IsZero() || t.Evidence.MFA != claims.Yes {
-		return
-	}
-	if t.Evidence.At.IsZero() {
-		t.Evidence.At = p.fresh
-	}
-	if t.Evidence.AuthTime.IsZero() {
-		t.Evidence.AuthTime = p.fresh
-	}
+	return grant, provenanceOf(cred, t, b.cfg.Now()), nil
 }
 
 func samlGrant(assertion []byte) prt.Grant {
@@ -123,18 +85,18 @@ func samlGrant(assertion []byte) prt.Grant {
 
 // issue buys a PRT and saves it with its session key. want, if not zero, is
 // who must have signed in.
-func (b *Broker) issue(ctx context.Context, op string, p proof, want Account) (AuthResult, error) {
+func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (AuthResult, error) {
 	d, err := b.loadDevice(ctx)
 	if err != nil {
 		return AuthResult{}, err
 	}
-	issued, rep, err := b.requestPRT(ctx, op, d, p.grant)
+	issued, rep, err := b.requestPRT(ctx, op, d, grant)
 	if err != nil {
 		return AuthResult{}, err
 	}
 	t := issued.Token
-	p.apply(t)
 	t.DeviceID = d.cert.DeviceID
+	from.complete(t)
 	acct := b.accountOf(t)
 	if acct.HomeAccountID == "" {
 		return AuthResult{}, &Error{Op: op, detail: "the reply does not say whose PRT it is", CorrelationID: rep.correlationID}
@@ -153,7 +115,7 @@ func (b *Broker) issue(ctx context.Context, op string, p proof, want Account) (A
 		return AuthResult{}, err
 	}
 	a.holdSession(string(t.SessionKey), key)
-	if err := b.saveIssued(ctx, a, acct, prtEntry{token: t, origin: p.origin}); err != nil {
+	if err := b.saveIssued(ctx, a, acct, prtEntry{token: t, origin: from.origin}); err != nil {
 		return AuthResult{}, err
 	}
 	b.cfg.Logger.InfoContext(ctx, "signed in", "account", acct.HomeAccountID, "credential", string(t.Credential), "mfa", t.Evidence.MFA.String(), "correlation_id", rep.correlationID)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -88,14 +89,17 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 		hint = want.PreferredUsername
 	}
 	mfa := needsMFA(e)
-	p, err := b.proofFor(ctx, op, AuthCode{LoginHint: hint, MFA: mfa}, "")
+	cred := Credential(AuthCode{MFA: mfa})
+	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, hint, "", mfa)
 	if errors.Is(err, errors.ErrUnsupported) {
-		p, err = b.proofFor(ctx, op, DeviceCodeFlow{MFA: mfa}, "")
+		cred = DeviceCodeFlow{MFA: mfa}
+		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), mfa)
 	}
 	if err != nil {
 		return Account{}, err
 	}
-	res, err := b.issue(ctx, op, p, want)
+	from := provenanceOf(cred, t, b.cfg.Now())
+	res, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, from, want)
 	if err != nil {
 		return Account{}, err
 	}

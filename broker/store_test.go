@@ -137,7 +137,7 @@ func TestFileStoreUnwritable(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrPermission)
 }
 
-func fileStore(t *testing.T, dir string) *broker.FileStore {
+func fileStore(t testing.TB, dir string) *broker.FileStore {
 	t.Helper()
 	s, err := broker.NewFileStore(dir)
 	require.NoError(t, err)

@@ -7,8 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
 type entratestOptions = entratest.Options
@@ -52,4 +56,28 @@ func prtOf(r *http.Request) string {
 		return ""
 	}
 	return p.RefreshToken
+}
+
+func reply(status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
+}
+
+// brokerRefreshToken gets a refresh token as another program would have it.
+func (w *world) brokerRefreshToken(t *testing.T) string {
+	t.Helper()
+	res, err := w.srv.Client().PostForm("https://login.microsoftonline.com/contoso.example/oauth2/token", url.Values{
+		"grant_type": {wire.GrantPassword},
+		"client_id":  {wire.ClientBroker},
+		"username":   {alice},
+		"password":   {password},
+		"resource":   {wire.ResourceRegistration},
+	})
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var body struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+	require.NotEmpty(t, body.RefreshToken)
+	return body.RefreshToken
 }

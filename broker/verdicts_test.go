@@ -85,7 +85,9 @@ func (r verdictRow) fault() entratest.Fault {
 		Endpoint: entratest.EndpointToken,
 		Kind:     entratest.AADSTS,
 		Times:    -1,
-		Match:    func(r *http.Request) bool { return r.PostForm.Get("grant_type") == "urn:ietf:params:oauth:grant-type:jwt-bearer" },
+		Match: func(r *http.Request) bool {
+			return r.PostForm.Get("grant_type") == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+		},
 		Code:     r.code,
 		Error:    r.oauth,
 		Suberror: r.suberror,

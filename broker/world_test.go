@@ -46,7 +46,7 @@ const mfaForMoney = `{"value":[{"id":"99999999-0000-4000-8000-000000000001","dis
 
 // A world is a tenant and a machine with a broker.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	srv    *entratest.Server
 	clock  *entratest.Clock
 	keys   tpm.KeyStore
@@ -70,7 +70,7 @@ func withOptions(f func(*entratest.Options)) change {
 	return func(_ *world, o *entratest.Options) { f(o) }
 }
 
-func newWorld(t *testing.T, changes ...change) *world {
+func newWorld(t testing.TB, changes ...change) *world {
 	t.Helper()
 	w := &world{t: t, clock: entratest.NewClock(time.Time{})}
 	opts := entratest.Options{
@@ -165,7 +165,7 @@ func (w *world) status(a broker.Account) broker.PRTStatus {
 	return s
 }
 
-func softwareKeys(t *testing.T) *softkeys.Store {
+func softwareKeys(t testing.TB) *softkeys.Store {
 	t.Helper()
 	k, err := softkeys.Open(softkeys.File(filepath.Join(t.TempDir(), "master")))
 	require.NoError(t, err)

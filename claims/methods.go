@@ -44,14 +44,16 @@ const (
 // marks are the bits that name no method.
 const marks = MarkMFA | MarkFreshMFA | MarkRSA | MarkWindowsAuth
 
-// multiFactor are the methods that are two factors by themselves.
-const multiFactor = FIDO2 | WindowsHello | DeviceBasedPush | CertificateMultiFactor | FederatedMultiFactor
+// multiFactor are the methods that are MFA by themselves in the built-in
+// authentication strength "Multifactor authentication" (Microsoft Graph,
+// authenticationStrengthPolicy).
+const multiFactor = WindowsHello | FIDO2 | CertificateMultiFactor | DeviceBasedPush |
+	TemporaryAccessPassOneTime | TemporaryAccessPassMultiUse | FederatedMultiFactor
 
-// Factors of the methods that are one factor: something known, something had.
-const (
-	known      = Password | FederatedSingleFactor
-	possession = Voice | HardwareOATH | SoftwareOATH | SMS | AuthenticatorPush | CertificateSingleFactor
-)
+// secondFactor are the methods that are MFA in that strength beside a password
+// or the first factor of a federated identity provider; a certificate is one
+// beside a password only.
+const secondFactor = AuthenticatorPush | SoftwareOATH | HardwareOATH | SMS | Voice
 
 // modes are the names of authenticationMethodModes, by bit.
 var modes = [...]struct {
@@ -156,12 +158,12 @@ func (m Methods) AMR() []string {
 }
 
 // MFA reports whether the set is multi-factor authentication: it has a mark
-// that says so, a method that is two factors by itself, or something known
-// beside something possessed. A temporary access pass alone and mail alone are
-// one factor; the RSA mark, which a device key sets too, is none.
+// that says so or a combination of the built-in authentication strength of
+// that name. The RSA mark, which a device key sets too, is no factor.
 func (m Methods) MFA() bool {
 	return m&(MarkMFA|MarkFreshMFA|multiFactor) != 0 ||
-		m&known != 0 && m&possession != 0
+		m&(Password|FederatedSingleFactor) != 0 && m&secondFactor != 0 ||
+		m.Has(Password|CertificateSingleFactor)
 }
 
 // Fresh reports whether the MFA was done for this very request (amr ngcmfa),

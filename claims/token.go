@@ -109,16 +109,28 @@ func split(token string) (header, payload *strictjson.Object, err error) {
 	if payload, err = part(parts[1]); err != nil {
 		return nil, nil, malformed("payload: " + err.Error())
 	}
+	if _, err := decode(parts[2]); err != nil {
+		return nil, nil, malformed("signature: " + err.Error())
+	}
 	return header, payload, nil
 }
 
 func part(s string) (*strictjson.Object, error) {
-	// encoding/base64 skips line breaks; here a value has one encoding only.
+	b, err := decode(s)
+	if err != nil {
+		return nil, err
+	}
+	return strictjson.Parse(b, MaxTokenSize)
+}
+
+// decode decodes base64url without padding. encoding/base64 skips line breaks;
+// here a value has one encoding only.
+func decode(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") {
 		return nil, errors.New("not base64url")
 	}
-	return strictjson.Parse(b, MaxTokenSize)
+	return b, nil
 }
 
 func malformed(what string) error { return fmt.Errorf("claims: %w: %s", ErrMalformed, what) }

@@ -20,3 +20,10 @@ func OpenJWE(ctx context.Context, s Session, text string, valid func([]byte) boo
 	}
 	return s.open(ctx, j, valid)
 }
+
+// ReadExtension reads one extension of a device certificate for a device.
+func ReadExtension(oid string, value []byte, device GUID) (DeviceCertificate, error) {
+	var c DeviceCertificate
+	err := c.extension(oid, value, device)
+	return c, err
+}

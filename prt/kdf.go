@@ -2,6 +2,8 @@ package prt
 
 import (
 	"context"
+	"fmt"
+	"io"
 
 	"github.com/prtbroker/prtbroker/internal/kdf"
 )
@@ -35,5 +37,8 @@ func (k *SoftwareKey) Derive(ctx context.Context, label, context []byte) ([32]by
 	return kdf.Derive(k[:], label, context), nil
 }
 
-// String hides the key from fmt.
-func (k *SoftwareKey) String() string { return "[redacted]" }
+// Format hides the key from fmt.
+func (SoftwareKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
+
+// MarshalText hides the key from encoding/json and log/slog.
+func (SoftwareKey) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }

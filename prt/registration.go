@@ -36,7 +36,11 @@ type JoinRequest struct {
 	DisplayName  string // required
 	OSVersion    string // required by the service; free text
 	Reuse        bool   // take over the device object of the same machine
-	Rand         io.Reader
+	// Attestation is the TPMS_ATTEST of the device key and AIKCertificate the
+	// certificate, DER, of the key that signed it. Nil: not sent.
+	Attestation    []byte
+	AIKCertificate []byte
+	Rand           io.Reader // nil: crypto/rand
 }
 
 type joinJSON struct {
@@ -47,7 +51,9 @@ type joinJSON struct {
 	OSVersion          string            `json:"OSVersion"`
 	DeviceDisplayName  string            `json:"DeviceDisplayName"`
 	JoinType           JoinType          `json:"JoinType"`
-	Attributes         map[string]string `json:"Attributes"`
+	AttestationData    []byte            `json:"AttestationData,omitempty"`
+	AikCertificate     []byte            `json:"AikCertificate,omitempty"`
+	Attributes         map[string]string `json:"Attributes,omitempty"`
 }
 
 type csrJSON struct {
@@ -74,7 +80,10 @@ func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	attributes := map[string]string{"ReturnClientSid": "true"}
+	attributes := map[string]string{}
+	if r.Type != Register {
+		attributes["ReturnClientSid"] = "true"
+	}
 	if r.Reuse {
 		attributes["ReuseDevice"] = "true"
 	}
@@ -86,6 +95,8 @@ func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
 		OSVersion:          r.OSVersion,
 		DeviceDisplayName:  r.DisplayName,
 		JoinType:           r.Type,
+		AttestationData:    r.Attestation,
+		AikCertificate:     r.AIKCertificate,
 		Attributes:         attributes,
 	})
 }

@@ -46,6 +46,14 @@ func TestJoinRequest(t *testing.T) {
 	require.Equal(t, 0, got.JoinType)
 	require.Equal(t, map[string]string{"ReuseDevice": "true", "ReturnClientSid": "true"}, got.Attributes)
 	require.Contains(t, string(b), `"JoinType":0`)
+	require.NotContains(t, string(b), "AttestationData")
+
+	registered := r
+	registered.Type, registered.Reuse, registered.Attestation, registered.AIKCertificate = prt.Register, false, []byte{1}, []byte{2}
+	b2, err := registered.Marshal(bg)
+	require.NoError(t, err)
+	require.NotContains(t, string(b2), "Attributes", "only a join returns SIDs")
+	require.Contains(t, string(b2), `"JoinType":4,"AttestationData":"AQ==","AikCertificate":"Ag=="`)
 
 	blob, err := base64.StdEncoding.DecodeString(got.TransportKey)
 	require.NoError(t, err)

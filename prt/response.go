@@ -73,15 +73,16 @@ func ParseReply(ctx context.Context, body []byte, s Session) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := s.open(ctx, j, func(b []byte) bool {
-		_, err := strictjson.Parse(b, MaxReplySize)
+	var o *strictjson.Object
+	plain, err := s.open(ctx, j, func(b []byte) (ok bool) {
+		o, err = strictjson.Parse(b, MaxReplySize)
 		return err == nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plain)
-	r, err := ParseTokens(plain)
+	r, err := readTokens(o)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +97,10 @@ func ParseTokens(body []byte) (*Reply, error) {
 	if err != nil {
 		return nil, badReplyErr("tokens", err)
 	}
+	return readTokens(o)
+}
+
+func readTokens(o *strictjson.Object) (*Reply, error) {
 	if o.Has("error") {
 		return nil, parseError(0, o)
 	}

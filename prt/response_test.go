@@ -259,6 +259,21 @@ func TestRenewed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, later.Add(14*24*time.Hour), n.ExpiresAt, "expires_in is the access token's")
 	})
+	t.Run("tickets", func(t *testing.T) {
+		with := *old
+		with.TGTs = []prt.TGT{{Realm: "old", ClientKey: prt.NewSecret("k"), ASRep: []byte{1}}}
+		for more, want := range map[string]string{
+			``:                                  "old",
+			`,"tgt_ad":{"error":"unreachable"}`: "old",
+			`,"tgt_ad":{"realm":"new","clientKey":"k","messageBuffer":"AQ","keyType":18}`: "new",
+		} {
+			r, err := prt.ParseTokens([]byte(`{"refresh_token":"0.next"` + more + `}`))
+			require.NoError(t, err)
+			n, err := with.Renewed(r, later)
+			require.NoError(t, err)
+			require.Equal(t, want, n.TGTs[0].Realm)
+		}
+	})
 	t.Run("near the rolling end", func(t *testing.T) {
 		r, err := prt.ParseTokens([]byte(`{"refresh_token":"0.next"}`))
 		require.NoError(t, err)

@@ -140,7 +140,7 @@ func (p *shrPayload) bind(address string) error {
 	if err != nil || u.Host == "" {
 		return badRequest("the address of the request is not absolute")
 	}
-	p.Host, p.Path = u.Host, u.EscapedPath()
+	p.Host, p.Path = u.Host, first(u.EscapedPath(), "/")
 	if u.RawQuery == "" {
 		return nil
 	}

@@ -74,6 +74,9 @@ func TestSignedRequest(t *testing.T) {
 	require.NoError(t, err)
 	p := decodeJWS(t, v.Reveal()).payload
 	require.Len(t, p, 3, "at, ts and cnf")
+	v, err = prt.SignedRequest{AccessToken: prt.NewSecret("at"), URL: "https://api.example", Now: now}.Sign(bg, key)
+	require.NoError(t, err)
+	require.Equal(t, "/", decodeJWS(t, v.Reveal()).payload["p"], "as the request line has it")
 }
 
 func TestSignedRequestRefusals(t *testing.T) {

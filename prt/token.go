@@ -1,6 +1,7 @@
 package prt
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -207,7 +208,8 @@ func (t *Token) Renewed(r *Reply, now time.Time) (*Token, error) {
 	if r.WrappedSessionKey != nil {
 		n.SessionKey, n.SessionKeyAt = nil, now
 	}
-	if len(r.TGTs) > 0 {
+	// A reply that only says why it has no ticket takes none away.
+	if len(t.TGTs) == 0 || slices.ContainsFunc(r.TGTs, TGT.Usable) {
 		n.TGTs = r.TGTs
 	}
 	n.TopLevelNames = first(r.TopLevelNames, n.TopLevelNames)

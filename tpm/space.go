@@ -23,6 +23,7 @@ type space struct {
 	exclusive bool
 	idleAfter time.Duration
 	done      <-chan struct{} // closed with the store
+	cut       chan struct{}   // closed when the store gives up on the operation under way
 
 	// queue holds one token; who has it owns every field below.
 	queue   chan struct{}
@@ -46,7 +47,7 @@ type heldKey struct {
 }
 
 func newSpace(o Opener, idle time.Duration, done <-chan struct{}) *space {
-	sp := &space{open: o.Open, exclusive: o.Exclusive, idleAfter: idle, done: done, queue: make(chan struct{}, 1)}
+	sp := &space{open: o.Open, exclusive: o.Exclusive, idleAfter: idle, done: done, cut: make(chan struct{}), queue: make(chan struct{}, 1)}
 	sp.queue <- struct{}{}
 	return sp
 }
@@ -93,30 +94,39 @@ func do[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) 
 			return r.v, r.err
 		case <-ctx.Done():
 			return none, ctx.Err()
+		case <-sp.cut:
+			return none, ErrClosed
 		}
 	}
 }
 
-// attempt runs op, and once more when what went wrong is that the TPM was
-// reset, the connection was lost or the slots were full.
+// attempt runs op, and again when what went wrong is that the TPM was reset or
+// the connection lost, or that the slots were full: once for each of the two,
+// since a lost connection may leave the slots full.
 func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) {
 	var none T
 	sp.stopIdle()
 	defer sp.startIdle()
 	sp.ctx = ctx
-	v, err := once(sp, op)
-	if err == nil || ctx.Err() != nil {
-		return v, err
+	for reopened, freed := false, false; ; {
+		v, err := once(sp, op)
+		switch {
+		case err == nil:
+			return v, nil
+		case ctx.Err() != nil:
+			return none, ctx.Err()
+		case sp.cutOff():
+			return none, ErrClosed
+		case !reopened && (isStale(err) || !sp.fresh && isForeign(err)):
+			reopened = true
+			sp.forget()
+		case !freed && isFull(err):
+			freed = true
+			sp.makeRoom()
+		default:
+			return none, err
+		}
 	}
-	switch {
-	case isStale(err), !sp.fresh && isForeign(err):
-		sp.forget()
-	case isFull(err):
-		sp.makeRoom()
-	default:
-		return none, err
-	}
-	return once(sp, op)
 }
 
 func once[T any](sp *space, op func() (T, error)) (T, error) {
@@ -239,6 +249,15 @@ func (sp *space) forget() {
 	sp.setLive(nil)
 }
 
+func (sp *space) cutOff() bool {
+	select {
+	case <-sp.cut:
+		return true
+	default:
+		return false
+	}
+}
+
 func (sp *space) setLive(c io.Closer) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -312,6 +331,7 @@ func (sp *space) shut(grace time.Duration) error {
 	select {
 	case <-sp.queue: // and never put back
 	case <-t.C:
+		close(sp.cut)
 		sp.mu.Lock()
 		defer sp.mu.Unlock()
 		if sp.live != nil {

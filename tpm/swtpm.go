@@ -3,9 +3,12 @@ package tpm
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"syscall"
+	"time"
 
 	"github.com/google/go-tpm/tpm2/transport"
 )
@@ -22,13 +25,36 @@ func Stream(network, address string) Opener {
 		Spaces:    1,
 		Exclusive: true,
 		Open: func(ctx context.Context) (transport.TPMCloser, error) {
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, network, address)
+			conn, err := dial(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
 			return stream{conn}, nil
 		},
+	}
+}
+
+const (
+	dialAgain = 5 * time.Millisecond
+	dialTries = 1000
+)
+
+// dial waits for its turn: swtpm serves one client at a time, and a Unix
+// socket whose queue is full answers EAGAIN.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	for try := 0; ; try++ {
+		conn, err := d.DialContext(ctx, network, address)
+		if !errors.Is(err, syscall.EAGAIN) || try == dialTries {
+			return conn, err
+		}
+		t := time.NewTimer(dialAgain)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, ctx.Err()
+		}
 	}
 }
 

@@ -113,6 +113,10 @@ func lowPrivilege(t *target) bool {
 	return !slices.ContainsFunc(t.scopes, func(sc string) bool { return sc != "User.Read" })
 }
 
+// refreshInFrom is the life from which on a reply says when the token is to be
+// refreshed: after half of it.
+const refreshInFrom = 2 * time.Hour
+
 func (s *Server) reply(in *issuance, dev *device) map[string]any {
 	out := map[string]any{"token_type": "Bearer"}
 	life := s.opts.TTL.AccessToken
@@ -120,6 +124,9 @@ func (s *Server) reply(in *issuance, dev *device) map[string]any {
 		life = max(life, 24*time.Hour)
 	}
 	expires := in.now.Add(life)
+	if life >= refreshInFrom {
+		out["refresh_in"] = int64(life / 2 / time.Second)
+	}
 	if in.target.resource != nil {
 		out["access_token"] = s.accessToken(in, dev, expires)
 		out["scope"] = in.target.scopeString(in.v2)
@@ -209,6 +216,7 @@ func (s *Server) accessToken(in *issuance, dev *device, expires time.Time) strin
 		c["amr"] = amr
 	}
 	s.optionalClaims(c, in, res)
+	c["xms_st"] = map[string]int{"rev": in.session.Epoch}
 	if len(u.roles) > 0 {
 		c["wids"] = u.roles
 	}

@@ -157,6 +157,10 @@ type App struct {
 	// for each other.
 	FOCI bool
 
+	// DeviceTokens lets devices without a user have tokens for the resource
+	// (else AADSTS221000).
+	DeviceTokens bool
+
 	AssignTo []string // users and groups that may use the app; nil: everyone (else AADSTS50105)
 	Disabled bool     // AADSTS7000112
 }

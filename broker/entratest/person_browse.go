@@ -130,16 +130,25 @@ func (b *browser) fetch(req *http.Request) (*page, string, error) {
 		}
 		return &page{status: resp.StatusCode, location: to.String()}, "", nil
 	}
-	root, err := html.Parse(io.LimitReader(resp.Body, 1<<20))
+	p, err := readPage(resp.Body, req.URL)
 	if err != nil {
-		return nil, "", fmt.Errorf("entratest: sign-in page: %w", err)
+		return nil, "", err
 	}
-	p := &page{status: resp.StatusCode}
-	p.read(root, req.URL, nil)
+	p.status = resp.StatusCode
 	if p.alert == nil && resp.StatusCode >= 400 {
 		p.alert = &PageError{Text: resp.Status}
 	}
 	return p, "", nil
+}
+
+func readPage(body io.Reader, base *url.URL) (*page, error) {
+	root, err := html.Parse(io.LimitReader(body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("entratest: sign-in page: %w", err)
+	}
+	p := &page{}
+	p.read(root, base, nil)
+	return p, nil
 }
 
 // hasURLPrefix compares as user agents do: they may write scheme and host in

@@ -128,7 +128,8 @@ func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verif
 	}
 	now := s.Now()
 	wrapped := ""
-	if s.opts.RollSessionKey || now.Sub(time.Unix(next.KeyIssued, 0)) > s.opts.TTL.SessionKey {
+	aged := now.Sub(time.Unix(next.KeyIssued, 0)) > s.opts.TTL.SessionKey
+	if dev != nil && (s.opts.RollSessionKey || aged) {
 		next.Key, next.KeyIssued = s.rand.bytes(wire.SessionKeySize), now.Unix()
 		var err error
 		if wrapped, err = s.wrapSessionKey(dev.transport, next.Key); err != nil {
@@ -169,7 +170,7 @@ func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verif
 	default:
 		return nil
 	}
-	if dev.joinType == wire.JoinTypeRegister {
+	if dev == nil || dev.joinType == wire.JoinTypeRegister {
 		return nil
 	}
 	p.Born = fresh.Auth

@@ -13,6 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // joinRequest is the body of a join (the public join specification, 2.2).
@@ -41,7 +42,12 @@ type bearerClaims struct {
 	AppID    string   `json:"appid"`
 	Scopes   string   `json:"scp"`
 	IssuedAt int64    `json:"iat"`
+	// Mark is xms_st: opaque to clients, and here the count of revocations that
+	// the token was issued under.
+	Mark map[string]int `json:"xms_st"`
 }
+
+func (c *bearerClaims) epoch() int { return c.Mark["rev"] }
 
 // bearer checks the access token of a request for one of the audiences.
 func (s *Server) bearer(r *request, audiences ...string) (*bearerClaims, *user, *drsError) {
@@ -98,6 +104,9 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 	if s.opts.RequireMFAToJoin && !c.has("mfa", "ngcmfa") {
 		return nil, drsFail(http.StatusForbidden, "AuthorizationError", "Multi-factor authentication is required to register a device.")
 	}
+	if err := s.mayRegister(r, c, u); err != nil {
+		return nil, err
+	}
 	in, pub, transport, err := parseJoin(r)
 	if err != nil {
 		return nil, err
@@ -118,6 +127,21 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 		return nil, err
 	}
 	return joinReply(dev, der, u, in.Attributes), nil
+}
+
+// mayRegister asks Conditional Access about the user action "register or join
+// devices".
+func (s *Server) mayRegister(r *request, c *bearerClaims, u *user) error {
+	ss := session{Methods: claims.Password, Auth: c.IssuedAt}
+	if c.has("mfa", "ngcmfa") {
+		ss.Methods |= claims.MarkMFA
+		ss.MFA = c.IssuedAt
+	}
+	q := accessQuestion{user: u, session: &ss, action: policy.RegisterDevice}
+	if err := s.refusal(s.evaluate(r, q), q, false); err != nil {
+		return drsFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").because("%v", err)
+	}
+	return nil
 }
 
 // parseJoin checks a join request and returns the device key and the transport

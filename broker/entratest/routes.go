@@ -5,6 +5,8 @@ func (s *Server) newRoutes() []route {
 	s.routes = nil
 	s.loginRoutes()
 	s.registrationRoutes()
+	s.graphRoutes()
+	s.federationRoutes()
 	return s.routes
 }
 
@@ -25,6 +27,13 @@ func (s *Server) loginRoutes() {
 	on("POST", "/GetCredentialType", EndpointCredentialType, s.credentialType)
 	on("GET POST", "/common/oauth2/deviceauth", EndpointLogin, s.deviceLoginPage)
 	on("POST", "/common/SAS/ProcessAuth", EndpointLogin, s.processAuth)
+	on("POST", "/common/SAS/BeginAuth", EndpointLogin, s.beginAuth)
+	on("GET POST", "/common/SAS/EndAuth", EndpointLogin, s.endAuth)
+	on("POST", "/{tenant}/GetOneTimeCode", EndpointLogin, s.oneTimeCode)
+	on("POST", "/{tenant}/DeviceCodeStatus", EndpointLogin, s.deviceCodeStatus)
+	on("POST", "/login.srf", EndpointLogin, s.loginSRF)
+	on("POST", "/webapp/bulkaadjtoken/begin", EndpointBulk, s.bulkBegin)
+	on("GET", "/webapp/bulkaadjtoken/poll", EndpointBulk, s.bulkPoll)
 	on("POST", "/common/SAS/ProofUp", EndpointLogin, s.proofUp)
 	on("POST", "/common/Consent/Set", EndpointLogin, s.consentSet)
 	on("POST", "/common/Terms/Set", EndpointLogin, s.termsSet)
@@ -38,5 +47,10 @@ func (s *Server) registrationRoutes() {
 	on := func(methods, pattern string, e Endpoint, h handler) { s.route(onRegistration, methods, pattern, e, h) }
 	on("GET", "/{tenant}/Discover", EndpointDRSDiscovery, s.drsDiscovery)
 	on("POST", "/EnrollmentServer/device", EndpointDevice, s.join)
+	on("DELETE", "/EnrollmentServer/device/{device}", EndpointDevice, s.unjoin)
+	on("PUT", "/EnrollmentServer/device/{device}", EndpointDevice, s.hybridJoin)
+	on("GET", "/manage/{tenant}/{device}", EndpointDevice, s.deviceStatus)
+	on("POST", "/EnrollmentServer/key", EndpointKey, s.registerKey)
+	on("DELETE", "/EnrollmentServer/key/{rest}", EndpointKey, s.deleteKey)
 	on("GET", "/EnrollmentServer/nonce/{tenant}", EndpointDRSNonce, s.drsNonce)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // Names of second factors, as the real pages have them.
@@ -47,7 +48,7 @@ func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u 
 	case len(methods) == 0 && combinations != nil && u.hasSecondFactor():
 		s.endFlow(w, r, fl, fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
 	case len(methods) == 0:
-		s.showEnroll(w, r, fl, nil)
+		s.mayEnroll(w, r, fl, u)
 	default:
 		fl.Prompts++
 		s.showMethod(w, r, fl, u, methods[0].ID, nil)
@@ -177,6 +178,22 @@ func (s *Server) takeNumber(fl *flow, u *user) error {
 }
 
 var errPromptWaits = invalidGrant(500121, "We are waiting for your approval in the authenticator app.")
+
+// mayEnroll asks Conditional Access about the user action "register security
+// information" before it shows the page for it.
+func (s *Server) mayEnroll(w http.ResponseWriter, r *request, fl *flow, u *user) {
+	dev, err := s.deviceOf(fl.Session)
+	if err != nil {
+		s.endFlow(w, r, fl, err)
+		return
+	}
+	a := s.evaluate(r, accessQuestion{user: u, session: fl.Session, device: dev, action: policy.RegisterSecurityInfo, browser: true})
+	if a.outcome == policy.Block {
+		s.endFlow(w, r, fl, fail("access_denied", 53010, "Can't configure multi-factor authentication methods because the organization requires this information to be set from specific locations or devices."))
+		return
+	}
+	s.showEnroll(w, r, fl, nil)
+}
 
 // showEnroll lets a user without a second factor register an authenticator app.
 func (s *Server) showEnroll(w http.ResponseWriter, r *request, fl *flow, err error) {

@@ -102,6 +102,8 @@ func (s *Server) login(w http.ResponseWriter, r *request) {
 		s.loginAccessPass(w, r, fl)
 	case r.form.Get("assertion") != "":
 		s.loginPasskey(w, r, fl)
+	case r.form.Get("psRNGCSLK") != "":
+		s.loginPhone(w, r, fl, r.form.Get("psRNGCSLK"))
 	default:
 		s.loginPassword(w, r, fl)
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -168,30 +167,50 @@ func (k *Keys) Token(raw string, o Options) (*claims.Token, error) {
 
 // signature verifies and returns the issuer template of the key.
 func (k *Keys) signature(raw string, t *claims.Token, o Options) (template string, err error) {
-	if strings.HasSuffix(raw, ".") || strings.EqualFold(t.Algorithm, "none") {
-		if o.InsecurePRTReply && t.Algorithm == "none" && strings.HasSuffix(raw, ".") {
-			return "", nil
-		}
+	unsigned := strings.HasSuffix(raw, ".")
+	switch {
+	case unsigned && t.Algorithm == "none" && o.InsecurePRTReply:
+		return "", nil
+	case unsigned, strings.EqualFold(t.Algorithm, "none"):
 		return "", ErrUnsigned
-	}
-	if t.Algorithm != jwa.RS256.String() {
+	case t.Algorithm != jwa.RS256.String():
 		return "", ErrAlgorithm
-	}
-	if k == nil {
+	case k == nil:
 		return "", ErrUnknownKey
 	}
 	signer, ok := k.byID[t.KeyID]
 	if !ok {
 		return "", ErrUnknownKey
 	}
-	raw, err = graphNonce(raw, t)
+	signed, err := asSigned(raw, t)
 	if err != nil {
 		return "", err
 	}
-	if _, err := jws.Verify([]byte(raw), jws.WithKey(jwa.RS256, signer.public)); err != nil {
+	if _, err := jws.Verify([]byte(signed), jws.WithKey(jwa.RS256, signer.public)); err != nil {
 		return "", ErrSignature
 	}
 	return signer.issuer, nil
+}
+
+// asSigned returns the token as the service signed it. Extensions that must be
+// understood (crit, RFC 7515 4.1.11) are not.
+func asSigned(raw string, t *claims.Token) (string, error) {
+	head, rest, _ := strings.Cut(raw, ".")
+	header, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		return "", ErrMalformed
+	}
+	o, err := strictjson.Parse(header, len(header))
+	if err != nil || o.Has("crit") {
+		return "", ErrMalformed
+	}
+	if !forGraph(t) {
+		return raw, nil
+	}
+	if header, err = hashNonce(header, o); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(header) + "." + rest, nil
 }
 
 // graphAudiences are the names of Microsoft Graph in the aud claim, in the
@@ -204,40 +223,28 @@ var graphAudiences = []string{
 	"https://microsoftgraph.chinacloudapi.cn",
 }
 
-// graphNonce undoes what the service does to tokens for Microsoft Graph: it
+func forGraph(t *claims.Token) bool {
+	return slices.ContainsFunc(t.Audience, func(a string) bool {
+		return slices.Contains(graphAudiences, strings.TrimSuffix(a, "/"))
+	})
+}
+
+// hashNonce undoes what the service does to tokens for Microsoft Graph: it
 // signs a header whose nonce is the base64url SHA-256 of the nonce that the
 // token then carries. Only the value is replaced; every other byte of the
 // header stays, because the signature is over them.
-func graphNonce(raw string, t *claims.Token) (string, error) {
-	if !slices.ContainsFunc(t.Audience, func(a string) bool {
-		return slices.Contains(graphAudiences, strings.TrimSuffix(a, "/"))
-	}) {
-		return raw, nil
-	}
-	head, rest, _ := strings.Cut(raw, ".")
-	header, err := base64.RawURLEncoding.DecodeString(head)
-	if err != nil {
-		return "", ErrMalformed
-	}
-	o, err := strictjson.Parse(header, len(header))
-	if err != nil {
-		return "", ErrMalformed
-	}
+func hashNonce(header []byte, o *strictjson.Object) ([]byte, error) {
 	value := o.Raw("nonce")
 	if value == nil {
-		return raw, nil
+		return header, nil
 	}
 	nonce := o.String("nonce")
 	if o.Err() != nil || bytes.Count(header, value) != 1 {
-		return "", ErrMalformed
+		return nil, ErrMalformed
 	}
 	sum := sha256.Sum256([]byte(nonce))
-	hashed, err := json.Marshal(base64.RawURLEncoding.EncodeToString(sum[:]))
-	if err != nil {
-		return "", ErrMalformed
-	}
-	header = bytes.Replace(header, value, hashed, 1)
-	return base64.RawURLEncoding.EncodeToString(header) + "." + rest, nil
+	hashed := `"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"`
+	return bytes.Replace(header, value, []byte(hashed), 1), nil
 }
 
 // issuer checks iss against the templates, with the tenant that the token

@@ -9,7 +9,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -75,7 +77,7 @@ func (w *walker) value(depth int) error {
 		w.string()
 		return nil
 	}
-	for w.pos < len(w.data) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(w.data[w.pos])) {
+	for w.pos < len(w.data) && strings.IndexByte(",]} \t\r\n", w.data[w.pos]) < 0 {
 		w.pos++
 	}
 	return nil
@@ -143,6 +145,7 @@ func (w *walker) peek() byte {
 	return 0
 }
 
+// unquote returns what stands between the quotes of a valid string.
 func unquote(quoted []byte) (string, error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : len(quoted)-1]), nil
@@ -211,8 +214,17 @@ func (o *Object) fail(name, want string) {
 }
 
 // String returns a member that is a string.
-func (o *Object) String(name string) (s string) {
-	if r := o.Raw(name); r != nil && json.Unmarshal(r, &s) != nil {
+func (o *Object) String(name string) string {
+	r := o.Raw(name)
+	if r == nil {
+		return ""
+	}
+	if r[0] != '"' {
+		o.fail(name, "a string")
+		return ""
+	}
+	s, err := unquote(r)
+	if err != nil {
 		o.fail(name, "a string")
 	}
 	return s
@@ -243,8 +255,12 @@ func Int(r json.RawMessage) (int64, bool) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, true
 	}
+	// ParseFloat takes hexadecimal, underscores, NaN and Inf too.
+	if strings.Trim(s, "0123456789+-.eE") != "" {
+		return 0, false
+	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || f != float64(int64(f)) || f < -1<<53 || f > 1<<53 {
+	if err != nil || f < -1<<53 || f > 1<<53 || f != math.Trunc(f) {
 		return 0, false
 	}
 	return int64(f), true

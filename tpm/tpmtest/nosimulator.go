@@ -2,7 +2,10 @@
 
 package tpmtest
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 // Simulator runs the Microsoft reference TPM within the test, which needs cgo
 // and the build tag tpmsimulator; without them the test is skipped, or fails
@@ -12,4 +15,10 @@ func Simulator(t testing.TB) *Emulator {
 	t.Helper()
 	t.Skip("tpmtest: the TPM simulator needs -tags tpmsimulator")
 	return nil
+}
+
+// StartSimulator runs the Microsoft reference TPM within the process, in a
+// build with the tag tpmsimulator; in others it is an error.
+func StartSimulator() (*Emulator, error) {
+	return nil, errors.New("tpmtest: the TPM simulator needs a build with -tags tpmsimulator, gcc and libssl-dev")
 }

@@ -1,6 +1,9 @@
 package tpmtest
 
-import "encoding/base64"
+import (
+	"bytes"
+	"encoding/base64"
+)
 
 // Blobs of a software TPM that no longer exists, as another TPM's.
 var (
@@ -30,4 +33,10 @@ func unbase64(s string) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// Samples returns blobs of a TPM that no longer exists: a P-256 device key, a
+// session key and a sealed data key. They parse, and open nowhere.
+func Samples() (key, session, sealed []byte) {
+	return bytes.Clone(sampleKey), bytes.Clone(sampleSession), bytes.Clone(sampleSealed)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -21,18 +22,28 @@ import (
 // must not run in parallel, and another test waits until this one ends.
 func Simulator(t testing.TB) *Emulator {
 	t.Helper()
+	e, err := StartSimulator()
+	if err != nil {
+		missing(t, err.Error())
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+// StartSimulator runs the Microsoft reference TPM within the process, with a
+// new identity each time. While one runs, a second start waits for its Close.
+func StartSimulator() (*Emulator, error) {
 	sim, err := simulator.Get()
 	if err != nil {
-		missing(t, "tpmtest: the TPM simulator: "+err.Error())
+		return nil, fmt.Errorf("tpmtest: the TPM simulator: %w", err)
 	}
 	s := &simulated{sim: sim}
-	t.Cleanup(func() { _ = s.end() })
 	return &Emulator{
 		opener: tpm.Opener{Open: s.open, Spaces: 1, Exclusive: true},
 		reset:  func() error { return s.locked(sim.Reset) },
 		wipe:   func() error { return s.locked(sim.ManufactureReset) },
 		close:  s.end,
-	}
+	}, nil
 }
 
 // simulated is the one simulator of the process. Connections to it come and

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,9 @@ func StartSwtpm(ctx context.Context, stateDir string) (*Emulator, error) {
 	state, err := filepath.Abs(stateDir)
 	if err != nil {
 		return nil, fmt.Errorf("tpmtest: %w", err)
+	}
+	if strings.Contains(state, ",") {
+		return nil, fmt.Errorf("tpmtest: swtpm takes no comma in a path: %s", state)
 	}
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, fmt.Errorf("tpmtest: %w", err)
@@ -150,7 +154,13 @@ func (p *process) kill() {
 // not installed the test is skipped, or fails when PRTBROKER_REQUIRE_TPM=1.
 func Swtpm(t testing.TB) *Emulator {
 	t.Helper()
-	e, err := StartSwtpm(context.Background(), t.TempDir())
+	// Not t.TempDir, which has the test's name in it.
+	state, err := os.MkdirTemp("", "swtpm-state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(state) })
+	e, err := StartSwtpm(context.Background(), state)
 	if errors.Is(err, ErrNoSwtpm) {
 		missing(t, err.Error())
 	}

@@ -67,13 +67,19 @@ func TransportKey(field string) (*rsa.PublicKey, error) {
 	if len(raw) == 0 || raw[0] != '{' {
 		return KeyBlob(raw)
 	}
+	return JWK(string(raw))
+}
+
+// JWK parses a JSON Web Key with an RSA-2048 public key, its numbers in either
+// alphabet of base64.
+func JWK(text string) (*rsa.PublicKey, error) {
 	var jwk struct {
 		KTY string `json:"kty"`
 		N   string `json:"n"`
 		E   string `json:"e"`
 	}
-	if err := json.Unmarshal(raw, &jwk); err != nil || jwk.KTY != "RSA" {
-		return nil, fmt.Errorf("%w: transport key is not a JSON Web Key of RSA", ErrKey)
+	if err := json.Unmarshal([]byte(text), &jwk); err != nil || jwk.KTY != "RSA" {
+		return nil, fmt.Errorf("%w: not a JSON Web Key of RSA", ErrKey)
 	}
 	n, err := looseBase64(jwk.N)
 	if err != nil {

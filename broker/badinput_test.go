@@ -1,0 +1,304 @@
+package broker_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// Each bad input is a typed error whose text helps, and loses nothing.
+func TestBadSignIn(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cred broker.Credential
+		want error
+		code int
+		text string
+	}{
+		{"wrong password", broker.Password{Username: alice, Password: "wrong"}, broker.ErrBadCredential, 50126, "password is wrong"},
+		{"unknown user", broker.Password{Username: "nobody@contoso.example", Password: "x"}, broker.ErrUserNotFound, 50034, "user is not in the tenant"},
+		{"no refresh token", broker.RefreshToken{Token: "0.Aforged"}, broker.ErrInteractionRequired, 0, ""},
+		{"no credential", nil, nil, 0, "credential is required"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.join()
+			acct := w.signIn()
+			_, err := w.b.SignIn(t.Context(), tt.cred)
+			require.Error(t, err)
+			if tt.want != nil {
+				require.ErrorIs(t, err, tt.want)
+			}
+			require.True(t, strings.HasPrefix(err.Error(), "broker: sign in: "), err)
+			require.Contains(t, err.Error(), tt.text)
+			require.NotContains(t, err.Error(), "\n")
+			if tt.code != 0 {
+				var e *broker.Error
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, tt.code, e.Code)
+			}
+			require.NotContains(t, err.Error(), alice)
+			require.Equal(t, broker.PRTFresh, w.status(acct).State, "the PRT that was there stays")
+		})
+	}
+}
+
+func TestWrongTOTP(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	acct := w.signIn()
+	w.person.TOTPSecret = "MZXW6YTBOI======"
+	_, err := w.b.AcquireTokenInteractive(t.Context(), payroll)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, broker.ErrTransient)
+	var page *entratest.PageError
+	require.ErrorAs(t, err, &page, "what the Prompter returned is in the error")
+	require.Equal(t, broker.PRTFresh, w.status(acct).State)
+	w.silent(graph)
+}
+
+func TestUserGivesUp(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	w.signIn()
+	w.cfg.Prompter = &refusing{}
+	b := w.open()
+	_, err := b.AcquireTokenInteractive(t.Context(), payroll)
+	require.ErrorIs(t, err, broker.ErrUserCanceled)
+}
+
+type refusing struct{}
+
+func (refusing) Authorize(context.Context, string, string) (string, error) {
+	return "", broker.ErrUserCanceled
+}
+func (refusing) DeviceCode(context.Context, broker.DeviceCode) error { return broker.ErrUserCanceled }
+func (refusing) PIN(context.Context, broker.Account) (broker.PIN, error) {
+	return nil, broker.ErrUserCanceled
+}
+
+// What a Prompter brings back is not trusted.
+func TestForgedRedirect(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	for name, redirected := range map[string]string{
+		"another address": "https://evil.example/?code=x",
+		"no state":        "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS?code=x",
+		"another state":   "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS?code=x&state=y",
+		"nothing":         "",
+		"too long":        "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS?code=" + strings.Repeat("x", 1<<17),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.cfg.Prompter = forging(redirected)
+			_, err := w.open().SignIn(t.Context(), broker.AuthCode{})
+			require.Error(t, err)
+			require.NotErrorIs(t, err, broker.ErrTransient)
+		})
+	}
+}
+
+type forging string
+
+func (f forging) Authorize(context.Context, string, string) (string, error) { return string(f), nil }
+func (forging) DeviceCode(context.Context, broker.DeviceCode) error         { return nil }
+func (forging) PIN(context.Context, broker.Account) (broker.PIN, error)     { return nil, nil }
+
+func TestNoPrompter(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	w.signIn()
+	w.cfg.Prompter = nil
+	b := w.open()
+	_, err := b.AcquireTokenInteractive(t.Context(), payroll)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	_, err = b.SignIn(t.Context(), broker.AuthCode{})
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+}
+
+func TestUnknownTenant(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Tenant = "fabrikam.example"
+	_, err := w.open().RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
+	require.ErrorIs(t, err, broker.ErrAppConfig)
+	var e *broker.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, 90002, e.Code)
+	require.Contains(t, err.Error(), "tenant does not exist")
+}
+
+func TestServiceIsDown(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	acct := w.signIn()
+	w.silent(graph)
+	w.srv.Close()
+	_, err := w.b.AcquireTokenSilent(t.Context(), open)
+	require.ErrorIs(t, err, broker.ErrTransient)
+	require.NotErrorIs(t, err, broker.ErrInteractionRequired, "a network failure does not ask the user")
+	_, err = w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
+	require.ErrorIs(t, err, broker.ErrTransient)
+	require.NotErrorIs(t, err, broker.ErrBadCredential)
+
+	w.silent(graph) // a token in memory is served with the network down
+	require.Equal(t, broker.PRTFresh, w.status(acct).State)
+	w.clock.Advance(5 * time.Hour) // renewal is due, and the token has expired
+	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrTransient)
+	require.Equal(t, broker.PRTNeedsRenewal, w.status(acct).State)
+}
+
+func TestMissingTPM(t *testing.T) {
+	gone := errors.New("no TPM here")
+	_, err := tpm.Open(t.Context(), tpm.Opener{Open: func(context.Context) (transport.TPMCloser, error) { return nil, gone }, Spaces: 1}, tpm.Config{})
+	require.ErrorIs(t, err, gone)
+	_, err = broker.New(t.Context(), broker.Config{Tenant: "contoso.example"})
+	require.ErrorContains(t, err, "Config.Keys is required")
+}
+
+func TestUnwritableState(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Store = &readOnly{w.store}
+	b := w.open()
+	_, err := b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
+	require.ErrorIs(t, err, os.ErrPermission)
+	require.Empty(t, w.srv.Devices(), "nothing is registered that could not be kept")
+}
+
+type readOnly struct{ broker.Store }
+
+func (readOnly) Put(context.Context, string, []byte, broker.Version) (broker.Version, error) {
+	return 0, os.ErrPermission
+}
+
+// A damaged record is an error and stays as it is: neither overwritten nor
+// taken for an empty state.
+func TestDamagedState(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, dir) })
+	w.join()
+	w.signIn()
+	require.NoError(t, w.b.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "*.state.rec"))
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+	for _, f := range files {
+		good, err := os.ReadFile(f)
+		require.NoError(t, err)
+		for name, bad := range map[string][]byte{
+			"cut":     good[:len(good)/2],
+			"empty":   {},
+			"changed": append(append([]byte{}, good[:len(good)-1]...), good[len(good)-1]^1),
+		} {
+			require.NoError(t, os.WriteFile(f, bad, 0o600))
+			_, err := broker.New(t.Context(), w.cfg)
+			require.ErrorIs(t, err, broker.ErrStateDamaged, "%s %s", f, name)
+			after, err := os.ReadFile(f)
+			require.NoError(t, err)
+			require.Equal(t, bad, after)
+		}
+		require.NoError(t, os.WriteFile(f, good, 0o600))
+	}
+	w.b = w.open()
+	w.silent(graph)
+}
+
+func TestConfig(t *testing.T) {
+	keys := softwareKeys(t)
+	for name, c := range map[string]broker.Config{
+		"no tenant":      {Keys: keys},
+		"no keys":        {Tenant: "contoso.example"},
+		"bad scope":      {Tenant: "contoso.example", Keys: keys, Scope: 7},
+		"user in User":   {Tenant: "contoso.example", Keys: keys, UserID: "1000"},
+		"cloud host":     {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a/b", RegistrationHost: "c"}},
+		"cloud, no host": {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := broker.New(t.Context(), c)
+			require.Error(t, err)
+			require.True(t, strings.HasPrefix(err.Error(), "broker: "), err)
+		})
+	}
+}
+
+func TestOptionsThatDoNotApply(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithNonce("n"))
+	require.ErrorContains(t, err, "AcquireTokenSilent: WithNonce does not apply")
+	_, err = w.b.AcquireTokenSilent(t.Context(), graph, broker.WithForceRefresh(), broker.WithForceRefresh())
+	require.ErrorContains(t, err, "twice")
+	_, err = w.b.AcquireTokenSilent(t.Context(), graph, broker.CallOption{})
+	require.ErrorContains(t, err, "zero CallOption")
+	_, err = w.b.SignIn(t.Context(), broker.Password{}, broker.WithClaims("{}"))
+	require.Error(t, err)
+}
+
+// Every call returns within its context against a service that never answers.
+func TestBlackHole(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	acct := w.signIn()
+	w.clock.Advance(5 * time.Hour)
+	w.cfg.Transport = blackHole{}
+	w.cfg.MutualTLS = func(tls.Certificate) broker.Transport { return blackHole{} }
+	b := w.open()
+	ctx := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	for name, call := range map[string]func(context.Context) error{
+		"silent":      func(ctx context.Context) error { _, err := b.AcquireTokenSilent(ctx, graph); return err },
+		"interactive": func(ctx context.Context) error { _, err := b.AcquireTokenInteractive(ctx, graph); return err },
+		"sign in": func(ctx context.Context) error {
+			_, err := b.SignIn(ctx, broker.Password{Username: alice, Password: password})
+			return err
+		},
+		"renew": func(ctx context.Context) error { return b.RenewPRT(ctx, acct) },
+		"cookie": func(ctx context.Context) error {
+			_, err := b.SSOCookies(ctx, "https://login.microsoftonline.com/")
+			return err
+		},
+		"run":        b.Run,
+		"unregister": b.UnregisterDevice,
+	} {
+		t.Run(name, func(t *testing.T) {
+			begin := time.Now()
+			err := call(ctx())
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Less(t, time.Since(begin), 5*time.Second)
+		})
+	}
+	require.NoError(t, b.Close())
+}
+
+type blackHole struct{}
+
+// Do ignores the context, as a transport must not.
+func (blackHole) Do(*http.Request) (*http.Response, error) { select {} }
+
+func TestClosed(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	w.signIn()
+	w.silent(graph)
+	require.NoError(t, w.b.Close())
+	require.NoError(t, w.b.Close())
+	_, err := w.b.AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrClosed)
+	_, err = w.b.Status(t.Context())
+	require.ErrorIs(t, err, broker.ErrClosed)
+	require.ErrorIs(t, w.b.Run(t.Context()), broker.ErrClosed)
+}

@@ -1,0 +1,127 @@
+package entratest
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// bulkRecord is what a bulk enrolment token (BPRT) holds. It may be used again
+// and again, for joining devices, until it expires.
+type bulkRecord struct {
+	Tenant  string `json:"t"`
+	Package string `json:"u"` // object id of the package user
+	Issued  int64  `json:"i"`
+	Expires int64  `json:"e"`
+}
+
+// bulkMax is how far ahead a bulk token may expire.
+const bulkMax = 180 * 24 * time.Hour
+
+// bulkBegin starts the issue of a bulk token.
+func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
+	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
+	if derr != nil {
+		s.refuseDRS(w, r, derr)
+		return
+	}
+	var in struct{ PID, Name, Exp string }
+	err := json.Unmarshal(r.body, &in)
+	var end time.Time
+	if err == nil {
+		if end, err = time.Parse("01/02/2006", in.Exp); err != nil {
+			end, err = time.Parse("2006-01-02 15:04:05", in.Exp)
+		}
+	}
+	failed := func(code int, text string) {
+		s.mistake(r, "AADSTS%d: %s", code, text)
+		data, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": "AADSTS" + strconv.Itoa(code) + ": " + text})
+		writeJSON(w, http.StatusOK, map[string]any{"state": "CompleteError", "flowToken": "", "resultData": string(data)})
+	}
+	now := s.Now()
+	switch {
+	case err != nil || !isGUID(in.PID):
+		failed(90023, "The request is not valid.")
+		return
+	case !end.After(now) || end.Sub(now) > bulkMax:
+		failed(90114, "The bulk token expiration timestamp will cause an expired token to be issued.")
+		return
+	case c.DeviceID != "":
+		failed(240001, "User is not authorized to register devices in Microsoft Entra ID.")
+		return
+	}
+	pkg, uerr := s.packageUser(u.tenant, in.PID, in.Name)
+	if uerr != nil {
+		failed(90023, "The request is not valid.")
+		return
+	}
+	token := s.box.Seal(kindBulk, bulkRecord{Tenant: u.tenant.id, Package: pkg.id, Issued: now.Unix(), Expires: end.Unix()})
+	in2 := &issuance{req: r, client: s.dir.app(u.tenant, wire.ClientBulkJoin), user: pkg, now: now,
+		session: &session{Tenant: u.tenant.id, User: pkg.id, Auth: now.Unix(), SID: s.rand.guid()}}
+	result, _ := json.Marshal(map[string]any{
+		"token_type": "Bearer", "refresh_token": token, "id_token": s.idToken(in2, nil),
+		"expires_in": seconds(end.Sub(now)), "resource": wire.ResourceRegistration,
+	})
+	writeJSON(w, http.StatusOK, map[string]any{"state": "Started", "resultData": "",
+		"flowToken": s.box.Seal(kindFlow, map[string]string{"bulk": string(result)})})
+}
+
+// packageUser is the account that a bulk token stands for.
+func (s *Server) packageUser(t *tenant, pid, name string) (*user, error) {
+	upn := "package_" + strings.ToLower(pid) + "@" + t.domain
+	if u := s.dir.user(upn); u != nil {
+		return u, nil
+	}
+	if name == "" {
+		name = "package_" + pid
+	}
+	if err := s.dir.addUser(User{Username: upn, Name: name}); err != nil {
+		return nil, err
+	}
+	return s.dir.user(upn), nil
+}
+
+// bulkPoll hands out the token.
+func (s *Server) bulkPoll(w http.ResponseWriter, r *request) {
+	var in map[string]string
+	if err := s.box.Open(kindFlow, r.URL.Query().Get("flowtoken"), &in); err != nil || in["bulk"] == "" {
+		s.refuse(w, r, invalidRequest(90023, "The request is not valid."))
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"state": "CompleteSuccess", "resultData": in["bulk"]})
+}
+
+// openBulk makes of a bulk token what an ordinary refresh token holds.
+func (s *Server) openBulk(b *bulkRecord) (*refreshRecord, *user, error) {
+	if s.Now().Unix() >= b.Expires {
+		return nil, nil, invalidGrant(700082, "The refresh token has expired.").sub("bad_token")
+	}
+	u := s.dir.userByID(b.Package)
+	if u == nil || u.disabled {
+		return nil, nil, invalidGrant(50034, "The package account does not exist in the directory.")
+	}
+	return &refreshRecord{Client: wire.ClientBulkJoin, Issued: b.Issued, Expires: b.Expires, Session: session{
+		Tenant: b.Tenant, User: u.id, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.epoch, Gen: u.passwordGen, SID: s.rand.guid(),
+	}}, u, nil
+}
+
+// bulkToken answers a bulk token in a request signed by the device key: with a
+// plain token for the device management.
+func (s *Server) bulkToken(r *request, u *user, ss session, c *verify.Claims) (any, error) {
+	r.entry.Grant = "bulk"
+	client, err := s.clientApp(u.tenant, c.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	tg, err := s.resolveV1(u.tenant, client, u, c.Resource, strings.Join(c.Scope, " "))
+	if err != nil {
+		return nil, err
+	}
+	return s.issue(issuance{req: r, client: client, user: u, session: &ss, target: tg})
+}

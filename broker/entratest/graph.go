@@ -1,0 +1,256 @@
+package entratest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// A small Microsoft Graph: what brokers and their tests ask of it.
+
+func (s *Server) graphRoutes() {
+	for _, v := range []string{"/v1.0", "/beta"} {
+		on := func(methods, pattern string, h handler) { s.route(onGraph, methods, v+pattern, EndpointGraph, h) }
+		on("GET", "/me", s.graphMe)
+		on("GET", "/users/{user}", s.graphMe)
+		on("GET", "/me/transitiveMemberOf", s.graphMemberOf)
+		on("GET", "/users/{user}/transitiveMemberOf", s.graphMemberOf)
+		on("POST", "/me/revokeSignInSessions", s.graphRevoke)
+		on("POST", "/users/{user}/revokeSignInSessions", s.graphRevoke)
+		on("GET", "/users/{user}/authentication/windowsHelloForBusinessMethods", s.graphHello)
+		on("DELETE", "/users/{user}/authentication/windowsHelloForBusinessMethods/{key}", s.graphHelloDelete)
+		on("GET", "/devices", s.graphDevices)
+		on("GET", "/{device}", s.graphDevice) // devices(deviceId='…')
+		on("DELETE", "/{device}", s.graphDevice)
+		on("GET", "/identity/conditionalAccess/policies", s.graphPolicies)
+		on("GET", "/identity/conditionalAccess/namedLocations", s.graphLocations)
+		on("POST", "/identity/conditionalAccess/evaluate", s.graphEvaluate)
+	}
+	s.route(onGraph, "GET POST", "/oidc/userinfo", EndpointGraph, s.userInfo)
+}
+
+func graphError(w http.ResponseWriter, status int, code, message string) {
+	writeJSON(w, status, map[string]any{"error": map[string]any{"code": code, "message": message}})
+}
+
+// graphToken checks the access token. One whose session was revoked gets a
+// claims challenge when its client announced that it handles them.
+func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string) (*bearerClaims, *user, bool) {
+	c, u, err := s.bearer(r, wire.ResourceGraph, wire.ResourceGraphApp)
+	if err != nil {
+		s.mistake(r, "Graph: %s", err.why)
+		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`"`)
+		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Access token is missing, empty, expired or for another audience.")
+		return nil, nil, false
+	}
+	if !u.revokedAt.IsZero() && c.epoch() != u.epoch {
+		challenge := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, u.revokedAt.Unix()))
+		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`", error="insufficient_claims", claims="`+challenge+`"`)
+		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
+		return nil, nil, false
+	}
+	has := strings.Fields(c.Scopes)
+	if len(scopes) > 0 && !slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(has, sc) || slices.Contains(has, "*") }) {
+		s.mistake(r, "Graph: scopes %q hold none of %q", c.Scopes, scopes)
+		graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+		return nil, nil, false
+	}
+	return c, u, true
+}
+
+func (s *Server) graphUser(w http.ResponseWriter, r *request, self *user) *user {
+	name, named := r.path["user"]
+	if !named {
+		return self
+	}
+	u := s.dir.user(name)
+	if u == nil {
+		u = s.dir.userByID(name)
+	}
+	if u == nil || u.tenant != self.tenant {
+		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+clip(name)+"' does not exist or one of its queried reference-property objects are not present.")
+		return nil
+	}
+	return u
+}
+
+func (s *Server) graphMe(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r)
+	if !ok {
+		return
+	}
+	u := s.graphUser(w, r, self)
+	if u == nil {
+		return
+	}
+	given, surname, _ := strings.Cut(u.name, " ")
+	userType := "Member"
+	if u.guest {
+		userType = "Guest"
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#users/$entity",
+		"id":             u.id, "userPrincipalName": u.upn, "displayName": u.name, "givenName": given, "surname": surname,
+		"mail": u.upn, "accountEnabled": !u.disabled, "userType": userType,
+	})
+}
+
+func (s *Server) graphMemberOf(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r)
+	if !ok {
+		return
+	}
+	u := s.graphUser(w, r, self)
+	if u == nil {
+		return
+	}
+	list := []map[string]any{}
+	ids := s.dir.groupsOf(u)
+	s.dir.mu.RLock()
+	for _, id := range ids {
+		name := ""
+		if g := u.tenant.groups[id]; g != nil {
+			name = g.name
+		}
+		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": id, "displayName": name, "securityEnabled": true})
+	}
+	s.dir.mu.RUnlock()
+	for _, role := range u.roles {
+		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.directoryRole", "id": s.rand.derived("role", role), "roleTemplateId": role})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"value": list})
+}
+
+func (s *Server) graphRevoke(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r)
+	if !ok {
+		return
+	}
+	u := s.graphUser(w, r, self)
+	if u == nil {
+		return
+	}
+	if err := s.Revoke(u.upn); err != nil {
+		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", err.Error())
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"value": true})
+}
+
+func (s *Server) graphHello(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r)
+	if !ok {
+		return
+	}
+	u := s.graphUser(w, r, self)
+	if u == nil {
+		return
+	}
+	list := []map[string]any{}
+	for _, k := range u.hello {
+		list = append(list, map[string]any{"id": k.id, "createdDateTime": k.created.UTC(), "keyStrength": "normal"})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"value": list})
+}
+
+func (s *Server) graphHelloDelete(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r)
+	if !ok {
+		return
+	}
+	u := s.graphUser(w, r, self)
+	if u == nil {
+		return
+	}
+	n, err := s.dir.removeHelloKey(u.upn, func(k *helloKey) bool { return strings.EqualFold(k.id, r.path["key"]) })
+	if err != nil || n == 0 {
+		graphError(w, http.StatusNotFound, "resourceNotFound", "Method not found.")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) graphDeviceJSON(dev *device) map[string]any {
+	var compliant any
+	if dev.managed {
+		compliant = dev.compliant
+	}
+	return map[string]any{
+		"id": dev.objectID, "deviceId": dev.id, "displayName": dev.name, "accountEnabled": dev.enabled,
+		"isCompliant": compliant, "isManaged": dev.managed, "operatingSystem": dev.kind, "operatingSystemVersion": dev.osVersion,
+		"trustType": dev.trustType(), "registrationDateTime": dev.registered.UTC(), "profileType": "RegisteredDevice",
+		"alternativeSecurityIds": []map[string]any{{"type": 2, "key": alternativeSecurityID(dev)}},
+	}
+}
+
+func (s *Server) graphDevices(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r, "Device.Read.All", "Directory.Read.All")
+	if !ok {
+		return
+	}
+	id := ""
+	if f := r.URL.Query().Get("$filter"); f != "" {
+		rest, ok := strings.CutPrefix(f, "deviceId eq '")
+		if !ok {
+			graphError(w, http.StatusBadRequest, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause.")
+			return
+		}
+		id = strings.ToLower(strings.TrimSuffix(rest, "'"))
+	}
+	list := []map[string]any{}
+	for _, d := range s.Devices() {
+		dev := s.dir.device(d.ID)
+		if dev != nil && dev.tenant == self.tenant && (id == "" || dev.id == id) {
+			list = append(list, s.graphDeviceJSON(dev))
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"value": list})
+}
+
+// graphDevice is devices(deviceId='…').
+func (s *Server) graphDevice(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r, "Device.Read.All", "Directory.Read.All")
+	if !ok {
+		return
+	}
+	id, isDevice := strings.CutPrefix(strings.ToLower(r.path["device"]), "devices(deviceid='")
+	dev := s.dir.device(strings.TrimSuffix(id, "')"))
+	if !isDevice || dev == nil || dev.tenant != self.tenant {
+		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+clip(r.path["device"])+"' does not exist.")
+		return
+	}
+	if r.Method == http.MethodDelete {
+		if err := s.DeleteDevice(dev.id); err != nil {
+			graphError(w, http.StatusNotFound, "Request_ResourceNotFound", err.Error())
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	out := s.graphDeviceJSON(dev)
+	if sel := r.URL.Query().Get("$select"); sel != "" {
+		picked := map[string]any{}
+		for _, name := range strings.Split(sel, ",") {
+			if v, ok := out[strings.TrimSpace(name)]; ok {
+				picked[strings.TrimSpace(name)] = v
+			}
+		}
+		out = picked
+	}
+	out["@odata.context"] = "https://graph.microsoft.com/v1.0/$metadata#devices/$entity"
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (s *Server) userInfo(w http.ResponseWriter, r *request) {
+	c, u, ok := s.graphToken(w, r)
+	if !ok {
+		return
+	}
+	given, familyName, _ := strings.Cut(u.name, " ")
+	writeJSON(w, http.StatusOK, map[string]any{"sub": pairwise(u.id, c.AppID), "name": u.name,
+		"given_name": given, "family_name": familyName, "email": u.upn})
+}

@@ -1,0 +1,204 @@
+package entratest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// alternativeSecurityID is how the directory names a device's certificate:
+// base64 of the UTF-16 of a tag, its thumbprint and the hash of its key.
+func alternativeSecurityID(dev *device) string {
+	text := "X509:<SHA1-TP-PUBKEY>" + dev.certSHA1 + base64.StdEncoding.EncodeToString(dev.certSHA256[:])
+	var out []byte
+	for _, c := range utf16.Encode([]rune(text)) {
+		out = append(out, byte(c), byte(c>>8))
+	}
+	return base64.StdEncoding.EncodeToString(out)
+}
+
+var policyScopes = []string{"Policy.Read.All", "Policy.Read.ConditionalAccess", "Policy.ReadWrite.ConditionalAccess"}
+
+func (s *Server) graphPolicies(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r, policyScopes...)
+	if !ok {
+		return
+	}
+	list := []policy.Policy{}
+	if rules := s.dir.accessRules(self.tenant); rules != nil {
+		list = rules.bundle.Policies
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#identity/conditionalAccess/policies", "value": list})
+}
+
+func (s *Server) graphLocations(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r, policyScopes...)
+	if !ok {
+		return
+	}
+	list := []any{}
+	if rules := s.dir.accessRules(self.tenant); rules != nil {
+		for _, l := range rules.bundle.Locations {
+			list = append(list, locationJSON(l))
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#identity/conditionalAccess/namedLocations", "value": list})
+}
+
+func locationJSON(l policy.NamedLocation) any {
+	if l.Kind != policy.IPLocation {
+		return l
+	}
+	ranges := []map[string]string{}
+	for _, text := range l.Ranges {
+		v := "4"
+		if strings.Contains(text, ":") {
+			v = "6"
+		}
+		if lower, upper, ok := strings.Cut(text, "-"); ok {
+			ranges = append(ranges, map[string]string{"@odata.type": "#microsoft.graph.iPv" + v + "Range", "lowerAddress": lower, "upperAddress": upper})
+			continue
+		}
+		ranges = append(ranges, map[string]string{"@odata.type": "#microsoft.graph.iPv" + v + "CidrRange", "cidrAddress": text})
+	}
+	return map[string]any{"@odata.type": l.Kind, "id": l.ID, "displayName": l.DisplayName, "isTrusted": l.IsTrusted, "ipRanges": ranges}
+}
+
+// whatIf is the body of conditionalAccessRoot: evaluate.
+type whatIf struct {
+	Identity struct {
+		UserID string `json:"userId"`
+	} `json:"signInIdentity"`
+	Context struct {
+		Apps        []string `json:"includeApplications"`
+		Action      string   `json:"userAction"`
+		AuthContext string   `json:"authenticationContextValue"`
+	} `json:"signInContext"`
+	Conditions struct {
+		Platform   string `json:"devicePlatform"`
+		ClientApp  string `json:"clientAppType"`
+		SignInRisk string `json:"signInRiskLevel"`
+		UserRisk   string `json:"userRiskLevel"`
+		Country    string `json:"country"`
+		IP         string `json:"ipAddress"`
+		Flow       struct {
+			Method string `json:"transferMethod"`
+		} `json:"authenticationFlow"`
+		Device *struct {
+			DeviceID    string `json:"deviceId"`
+			IsCompliant bool   `json:"isCompliant"`
+			TrustType   string `json:"trustType"`
+			OS          string `json:"operatingSystem"`
+		} `json:"deviceInfo"`
+	} `json:"signInConditions"`
+	AppliedOnly bool `json:"appliedPoliciesOnly"`
+}
+
+// graphEvaluate is the What If API, with the policy engine behind it.
+func (s *Server) graphEvaluate(w http.ResponseWriter, r *request) {
+	_, self, ok := s.graphToken(w, r, policyScopes...)
+	if !ok {
+		return
+	}
+	var in whatIf
+	if err := json.Unmarshal(r.body, &in); err != nil {
+		graphError(w, http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload.")
+		return
+	}
+	u := s.dir.userByID(in.Identity.UserID)
+	if u == nil || u.tenant != self.tenant {
+		graphError(w, http.StatusBadRequest, "BadRequest", "The user of signInIdentity was not found.")
+		return
+	}
+	rules := s.dir.accessRules(self.tenant)
+	if rules == nil {
+		writeJSON(w, http.StatusOK, policy.Explanation{})
+		return
+	}
+	q, err := s.whatIfSignIn(&in, u)
+	if err != nil {
+		graphError(w, http.StatusBadRequest, "BadRequest", err.Error())
+		return
+	}
+	ex := rules.full.Explain(q)
+	if in.AppliedOnly {
+		ex.Policies = ex.Applied()
+	}
+	writeJSON(w, http.StatusOK, ex)
+}
+
+func (s *Server) whatIfSignIn(in *whatIf, u *user) (*policy.SignIn, error) {
+	now := s.Now()
+	q := &policy.SignIn{
+		User:      &policy.User{ID: u.id, Groups: s.dir.groupsOf(u), Roles: u.roles},
+		ClientApp: policy.Browser, Country: in.Conditions.Country, Methods: claims.Password, Now: now, AuthTime: now,
+	}
+	var err error
+	if q.UserRisk, err = riskLevel(in.Conditions.UserRisk); err != nil {
+		return nil, err
+	}
+	if q.SignInRisk, err = riskLevel(in.Conditions.SignInRisk); err != nil {
+		return nil, err
+	}
+	if in.Conditions.IP != "" {
+		if q.IP, err = netip.ParseAddr(in.Conditions.IP); err != nil {
+			return nil, err
+		}
+	}
+	switch in.Conditions.ClientApp {
+	case "mobileAppsAndDesktopClients":
+		q.ClientApp = policy.MobileOrDesktop
+	case "exchangeActiveSync":
+		q.ClientApp = policy.ExchangeActiveSync
+	case "other":
+		q.ClientApp = policy.OtherClients
+	}
+	for p, name := range platformNames {
+		if strings.EqualFold(name, in.Conditions.Platform) {
+			q.Platform = p
+		}
+	}
+	switch in.Conditions.Flow.Method {
+	case "deviceCodeFlow":
+		q.Flow = policy.DeviceCodeFlow
+	case "authenticationTransfer":
+		q.Flow = policy.AuthenticationTransfer
+	}
+	if d := in.Conditions.Device; d != nil {
+		q.Device = &policy.Device{ID: d.DeviceID, OperatingSystem: d.OS, Compliant: policy.No, TrustType: trustType(d.TrustType)}
+		if d.IsCompliant {
+			q.Device.Compliant = policy.Yes
+		}
+	}
+	switch {
+	case in.Context.Action == "registerSecurityInformation":
+		q.Action = policy.RegisterSecurityInfo
+	case in.Context.Action == "registerOrJoinDevices":
+		q.Action = policy.RegisterDevice
+	case in.Context.AuthContext != "":
+		q.AuthContext = contextNumber(in.Context.AuthContext)
+	case len(in.Context.Apps) > 0:
+		q.AppID = in.Context.Apps[0]
+	}
+	return q, nil
+}
+
+func trustType(s string) policy.TrustType {
+	switch strings.ToLower(s) {
+	case "azuread", "entraid", "entra id":
+		return policy.Joined
+	case "serverad":
+		return policy.Hybrid
+	case "workplace":
+		return policy.Registered
+	}
+	return policy.NoTrust
+}

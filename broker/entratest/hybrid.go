@@ -1,0 +1,119 @@
+package entratest
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// serverADJoinData is what a computer of an Active Directory domain says of
+// itself when it joins.
+type serverADJoinData struct {
+	TransportKey, TargetDomain, DeviceType, OSVersion, DeviceDisplayName string
+	SourceDomainController, TargetDomainID                               string
+	ClientIdentity                                                       struct{ Type, Sid, SignedBlob string }
+}
+
+// Computer is a computer of an Active Directory domain that directory
+// synchronisation brought here: its object id, its SID and the key of the
+// self-signed certificate in its attribute userCertificate.
+type Computer struct {
+	ID        string // objectGUID; becomes the device id
+	SID       string
+	Name      string
+	PublicKey *rsa.PublicKey
+}
+
+// SyncComputer does what directory synchronisation does: it makes a pending
+// hybrid device, which the computer then completes by joining.
+func (s *Server) SyncComputer(c Computer) error {
+	if !isGUID(c.ID) || c.PublicKey == nil || c.SID == "" {
+		return drsFail(http.StatusBadRequest, "InvalidRequest", "a computer needs a GUID, a SID and a key")
+	}
+	return s.dir.addDevice(&device{
+		tenant: s.dir.home(), id: strings.ToLower(c.ID), objectID: s.rand.guid(), name: c.Name, kind: "Windows",
+		joinType: wire.JoinTypeHybrid, pending: true, computerKey: c.PublicKey, computerSID: c.SID,
+		registered: s.Now(), attestationID: s.rand.guid(),
+	})
+}
+
+// hybridSkew is how old the signed proof of a hybrid join may be.
+const hybridSkew = 5 * time.Minute
+
+// hybridJoin completes a synchronised device. It takes no token: the computer
+// proves the key that was synchronised.
+func (s *Server) hybridJoin(w http.ResponseWriter, r *request) {
+	out, err := s.doHybridJoin(r)
+	if err != nil {
+		s.refuseDRS(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (s *Server) doHybridJoin(r *request) (map[string]any, error) {
+	id := strings.ToLower(r.path["device"])
+	old := s.dir.device(id)
+	if old == nil || old.joinType != wire.JoinTypeHybrid {
+		return nil, drsFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", clip(id))
+	}
+	in, pub, transport, err := parseJoin(r)
+	if err != nil {
+		return nil, err
+	}
+	bad := drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.")
+	if *in.JoinType != wire.JoinTypeHybrid || in.ServerAdJoinData == nil {
+		return nil, bad.because("a hybrid join needs JoinType 6 and ServerAdJoinData")
+	}
+	if d := in.ServerAdJoinData.TargetDomainID; d != "" && !strings.EqualFold(d, old.tenant.id) {
+		return nil, bad.because("TargetDomainId is another tenant")
+	}
+	if err := s.checkIdentity(old, in.ServerAdJoinData); err != nil {
+		return nil, err
+	}
+	in.DeviceType, in.OSVersion, in.DeviceDisplayName = in.ServerAdJoinData.DeviceType, in.ServerAdJoinData.OSVersion, in.ServerAdJoinData.DeviceDisplayName
+	in.TransportKey = in.ServerAdJoinData.TransportKey
+	dev := s.newDevice(old.tenant, in, pub, transport)
+	dev.id, dev.objectID = old.id, old.objectID
+	dev.computerKey, dev.computerSID = old.computerKey, old.computerSID
+	der, err := s.certify(dev, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.dir.addDevice(dev); err != nil {
+		return nil, err
+	}
+	return joinReply(dev, der, nil, in.Attributes), nil
+}
+
+// checkIdentity checks the signature over "SID.time" by the computer's key.
+func (s *Server) checkIdentity(dev *device, in *serverADJoinData) error {
+	e := drsFail(http.StatusUnauthorized, "AuthenticationError", "The identity of the computer could not be verified.")
+	ci := in.ClientIdentity
+	if ci.Type != "sha256signed" {
+		return e.because("ClientIdentity.Type is %q instead of sha256signed", clip(ci.Type))
+	}
+	sid, stamp, ok := strings.Cut(ci.Sid, ".")
+	at, err := time.Parse("2006-01-02 15:04:05Z", stamp)
+	if !ok || err != nil || sid != dev.computerSID {
+		return e.because("ClientIdentity.Sid is %q instead of the computer's SID, a dot and a time", clip(ci.Sid))
+	}
+	if d := s.Now().Sub(at); d > hybridSkew || d < -hybridSkew {
+		return e.because("ClientIdentity.Sid was signed %s ago", d)
+	}
+	sig, err := base64.StdEncoding.DecodeString(ci.SignedBlob)
+	if err != nil {
+		return e.because("ClientIdentity.SignedBlob is not standard base64")
+	}
+	sum := sha256.Sum256([]byte(ci.Sid))
+	if rsa.VerifyPKCS1v15(dev.computerKey, crypto.SHA256, sum[:], sig) != nil {
+		return e.because("ClientIdentity.SignedBlob is not signed with the synchronised key")
+	}
+	return nil
+}

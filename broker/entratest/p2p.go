@@ -1,0 +1,149 @@
+package entratest
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// csrPKCS10 is the csr_type of a certificate request (MS-OAPXBC 3.2.5.1.4).
+const csrPKCS10 = "http://schemas.microsoft.com/windows/pki/2009/01/enrollment#PKCS10"
+
+// Validity of peer-to-peer certificates.
+const (
+	userCertLife   = time.Hour
+	deviceCertLife = 24 * time.Hour
+)
+
+// deviceToken answers with a token of the device alone, in plain JSON.
+func (s *Server) deviceToken(r *request, dev *device, c *verify.Claims) (any, error) {
+	r.entry.Grant = "device_token"
+	client, err := s.clientApp(dev.tenant, c.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	if c.RedirectURI != "" {
+		if err := client.redirect(c.RedirectURI); err != nil {
+			return nil, err
+		}
+	}
+	if c.Resource == "" {
+		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'resource'.")
+	}
+	res := s.dir.resource(dev.tenant, c.Resource)
+	if res == nil {
+		return nil, unknownResource(c.Resource, dev.tenant)
+	}
+	if !res.noDevice && !res.DeviceTokens {
+		return nil, invalidGrant(221000, "Device-only tokens are not supported by this resource.")
+	}
+	r.entry.Resource = res.id
+	now := s.Now()
+	life := s.opts.TTL.AccessToken
+	return map[string]any{
+		"token_type": "Bearer", "expires_in": seconds(life), "ext_expires_in": seconds(life), "resource": c.Resource,
+		"access_token": s.keys.sign(map[string]any{
+			"aud": c.Resource, "iss": issuerV1(dev.tenant.id), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
+			"tid": dev.tenant.id, "appid": client.id, "appidacr": appidacr(client), "deviceid": dev.id, "oid": dev.objectID,
+			"sub": dev.objectID, "idtyp": "device", "amr": []string{"rsa"}, "ver": "1.0",
+		}),
+	}, nil
+}
+
+// deviceCert issues a peer-to-peer certificate of the device.
+func (s *Server) deviceCert(r *request, dev *device, c *verify.Claims) (any, error) {
+	r.entry.Grant = "p2p_device_certificate"
+	if c.CertUse != "device_cert" {
+		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("claim cert_token_use is %q", clip(c.CertUse))
+	}
+	return s.p2pCertificate(c, &x509.Certificate{
+		Subject:  p2pName(dev.tenant.id, dev.id),
+		NotAfter: s.Now().Add(deviceCertLife),
+		DNSNames: c.DNSNames,
+	})
+}
+
+// userCert issues a peer-to-peer certificate of the user of a PRT.
+func (s *Server) userCert(r *request, b *boundToken, u *user, c *verify.Claims) (any, error) {
+	r.entry.Grant = "p2p_user_certificate"
+	if b.prt == nil || c.CertUse != "user_cert" {
+		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("claim cert_token_use is %q", clip(c.CertUse))
+	}
+	out, err := s.p2pCertificate(c, &x509.Certificate{
+		Subject:  p2pName(u.tenant.id, u.upn, sidOf(u.id)),
+		NotAfter: s.Now().Add(userCertLife),
+	})
+	if err != nil || r.form.Get("windows_api_version") == "1.0" { // the version without encryption
+		return out, err
+	}
+	return s.encryptReply(b.key, s.gcmFor(r), out), nil
+}
+
+// p2pName is the subject of a peer-to-peer certificate.
+func p2pName(tenant string, names ...string) pkix.Name {
+	n := pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{{Type: oidDomainComponent, Value: ia5(tenant)}}}
+	for i := len(names) - 1; i >= 0; i-- {
+		n.ExtraNames = append(n.ExtraNames, pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: names[i]})
+	}
+	return n
+}
+
+func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (map[string]any, error) {
+	bad := invalidRequest(9002313, "Invalid request. Request is malformed or invalid.")
+	if c.CSRType != csrPKCS10 {
+		return nil, bad.because("claim csr_type is %q", clip(c.CSRType))
+	}
+	csr, err := verify.CertificateRequest(c.CSR)
+	if err != nil {
+		return nil, bad.because("%v", err)
+	}
+	pub, ok := csr.PublicKey.(*rsa.PublicKey)
+	if !ok || pub.N.BitLen() < 2048 {
+		return nil, bad.because("the certificate request has no RSA key of 2048 bits")
+	}
+	template.SerialNumber = new(big.Int).SetBytes(s.rand.bytes(16))
+	template.NotBefore = s.Now().Add(-5 * time.Minute)
+	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
+	der, err := x509.CreateCertificate(rand.Reader, template, s.keys.device.p2p, pub, s.keys.device.key)
+	if err != nil {
+		return nil, bad.because("%v", err)
+	}
+	b64 := base64.StdEncoding
+	return map[string]any{"token_type": "x509", "x5c": b64.EncodeToString(der), "x5c_ca": b64.EncodeToString(s.keys.device.p2p.Raw)}, nil
+}
+
+// devicelessPRT adds a PRT without a device to the redemption of a code: the
+// mobile brokers' protocol version 3.0, whose session key is wrapped to a key
+// that the request brings along.
+func (s *Server) devicelessPRT(r *request, rec *codeRecord, client *app, u *user, jwkText string, out map[string]any) (any, error) {
+	if client.id != wire.ClientBroker || r.form.Get("prt_protocol_version") != "3.0" || !strings.Contains(" "+r.form.Get("scope")+" ", " aza ") {
+		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").
+			because("stk_jwk needs the broker client, prt_protocol_version 3.0 and scope aza")
+	}
+	pub, err := verify.JWK(jwkText)
+	if err != nil {
+		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("stk_jwk: %v", err)
+	}
+	p := &prtRecord{Session: rec.Session, Key: s.rand.bytes(wire.SessionKeySize), KeyIssued: s.Now().Unix(),
+		KDF: 1, Born: rec.Session.Auth, Client: client.id}
+	p.Session.Device = ""
+	p.Session.Methods &^= claims.MarkRSA
+	wrapped, err := s.wrapSessionKey(pub, p.Key)
+	if err != nil {
+		return nil, err
+	}
+	token, left := s.sealPRT(p)
+	out["refresh_token"], out["refresh_token_expires_in"], out["session_key_jwe"] = token, max(left-1, 0), wrapped
+	return out, nil
+}

@@ -1,0 +1,220 @@
+package entratest
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/claims"
+)
+
+// Relying party and origin of Entra's passkeys.
+const (
+	relyingParty = "login.microsoft.com"
+	fidoOrigin   = "https://login.microsoft.com"
+)
+
+// Passkey is a FIDO2 credential. With Key it can also sign, and a [Person] can
+// use it; the server needs the public key alone.
+type Passkey struct {
+	ID     []byte            // credential id
+	Public crypto.PublicKey  // *ecdsa.PublicKey (P-256) or *rsa.PublicKey; nil: that of Key
+	Key    *ecdsa.PrivateKey // nil: somebody else's authenticator holds it
+	AAGUID string            // model of the authenticator; "": unknown
+}
+
+// NewPasskey makes a passkey with a P-256 key.
+func NewPasskey() (*Passkey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("entratest: %w", err)
+	}
+	id := make([]byte, 32)
+	if _, err := rand.Read(id); err != nil {
+		return nil, fmt.Errorf("entratest: %w", err)
+	}
+	return &Passkey{ID: id, Key: key}, nil
+}
+
+// passkeyRecord is what the directory holds of a passkey.
+type passkeyRecord struct {
+	id     string // base64url
+	pub    crypto.PublicKey
+	aaguid string
+}
+
+func (k Passkey) record() (passkeyRecord, error) {
+	pub := k.Public
+	if pub == nil && k.Key != nil {
+		pub = &k.Key.PublicKey
+	}
+	switch pub.(type) {
+	case *ecdsa.PublicKey, *rsa.PublicKey:
+	default:
+		return passkeyRecord{}, errors.New("a passkey needs a P-256 or RSA key")
+	}
+	if len(k.ID) == 0 {
+		return passkeyRecord{}, errors.New("a passkey needs an ID")
+	}
+	return passkeyRecord{id: base64.RawURLEncoding.EncodeToString(k.ID), pub: pub, aaguid: k.AAGUID}, nil
+}
+
+// AddPasskey registers a passkey of a user.
+func (s *Server) AddPasskey(username string, k Passkey) error {
+	rec, err := k.record()
+	if err != nil {
+		return fmt.Errorf("entratest: %w", err)
+	}
+	return s.dir.changeUser(username, func(u *user) error {
+		u.passkeys = append(append([]passkeyRecord{}, u.passkeys...), rec)
+		s.dir.passkey[rec.id] = u.id
+		return nil
+	})
+}
+
+func (u *user) passkeyIDs() []string {
+	ids := []string{}
+	for _, k := range u.passkeys {
+		ids = append(ids, k.id)
+	}
+	return ids
+}
+
+// showPasskey shows the page on which a passkey signs.
+func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err error) {
+	if fl.Challenge == nil {
+		fl.Challenge = []byte("O." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(32)))
+	}
+	allow := []string{}
+	if u := s.dir.user(fl.Username); u != nil {
+		allow = u.passkeyIDs()
+	}
+	p := s.page(r, fl, "passkey", "Face, fingerprint, PIN or security key")
+	p.Action = pathOf(fl, "login")
+	if fl.Session != nil {
+		p.Action = "/common/SAS/ProcessAuth"
+	}
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
+	p.Config["urlFidoLogin"] = p.Action
+	p.Config["sFidoChallenge"], p.Config["arrFidoAllowList"] = string(fl.Challenge), allow
+	explain(&p, err)
+	p.Write(w, http.StatusOK)
+}
+
+// loginPasskey takes an assertion, as a first factor or as a second.
+func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow) {
+	u, key, err := s.checkAssertion(r, fl)
+	if err != nil {
+		r.entry = s.flowEntry(r, fl)
+		s.mistake(r, "sign-in page: %v", asSTSError(err).why)
+		s.record(r, err)
+		fl.Challenge = nil
+		s.showPasskey(w, r, fl, err)
+		return
+	}
+	fl.Challenge = nil
+	if fl.Session != nil {
+		fl.Session.mfa(claims.FIDO2, s.Now())
+		fl.Session.AAGUID = key.aaguid
+		s.proceed(w, r, fl)
+		return
+	}
+	ss := s.newSession(u, claims.FIDO2)
+	ss.mfa(claims.FIDO2, s.Now())
+	ss.AAGUID = key.aaguid
+	s.signedIn(w, r, fl, ss)
+}
+
+func (s *Server) checkAssertion(r *request, fl *flow) (*user, *passkeyRecord, error) {
+	wrong := invalidGrant(135004, "Your passkey could not be verified. Try signing in another way.")
+	if fl.Challenge == nil {
+		return nil, nil, wrong.because("no challenge was given")
+	}
+	a, err := verify.ParseAssertion(r.form.Get("assertion"))
+	if err != nil {
+		return nil, nil, wrong.because("%v", err)
+	}
+	u := s.passkeyUser(a.ID)
+	if u == nil || fl.Session != nil && u.id != fl.Session.User {
+		return nil, nil, wrong.because("no user has the passkey %s", clip(a.ID))
+	}
+	if u.disabled {
+		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+	}
+	if fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.upn, fl.Username) {
+		return nil, nil, wrong.because("the passkey belongs to %s", u.upn)
+	}
+	for i := range u.passkeys {
+		k := &u.passkeys[i]
+		if k.id != a.ID {
+			continue
+		}
+		if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
+			return nil, nil, wrong.because("%v", err)
+		}
+		return u, k, nil
+	}
+	return nil, nil, wrong
+}
+
+// fidoParties are the origins that may sign in with their relying party ids:
+// the real one and, for browsers on this machine, loopback.
+func fidoParties(r *request) map[string]string {
+	out := map[string]string{fidoOrigin: relyingParty}
+	if strings.HasPrefix(r.Host, "localhost:") {
+		out["http://"+r.Host] = "localhost"
+	}
+	return out
+}
+
+func (s *Server) passkeyUser(id string) *user {
+	s.dir.mu.RLock()
+	defer s.dir.mu.RUnlock()
+	return s.dir.byID[s.dir.passkey[id]]
+}
+
+// assertion signs the challenge of a page as an authenticator would.
+func (b *browser) assertion(pg *page) (string, error) {
+	k := b.person.Passkey
+	if k == nil || k.Key == nil {
+		return "", &PageError{Page: "passkey", Text: "the person has no passkey"}
+	}
+	_, text, ok := strings.Cut(pg.config, "$Config=")
+	end := strings.LastIndex(text, "}")
+	var cfg struct {
+		Challenge string `json:"sFidoChallenge"`
+	}
+	if !ok || end < 0 || json.Unmarshal([]byte(text[:end+1]), &cfg) != nil || cfg.Challenge == "" {
+		return "", &PageError{Page: "passkey", Text: "the page has no challenge"}
+	}
+	clientData, err := json.Marshal(map[string]any{
+		"type": "webauthn.get", "challenge": base64.RawURLEncoding.EncodeToString([]byte(cfg.Challenge)), "origin": fidoOrigin, "crossOrigin": false,
+	})
+	if err != nil {
+		return "", err
+	}
+	party := sha256.Sum256([]byte(relyingParty))
+	authData := append(party[:], 0x05) // user present and verified
+	authData = binary.BigEndian.AppendUint32(authData, 0)
+	cdHash := sha256.Sum256(clientData)
+	sum := sha256.Sum256(append(append([]byte{}, authData...), cdHash[:]...))
+	sig, err := ecdsa.SignASN1(rand.Reader, k.Key, sum[:])
+	if err != nil {
+		return "", err
+	}
+	b64 := base64.RawURLEncoding
+	out, err := json.Marshal(map[string]string{"id": b64.EncodeToString(k.ID), "clientDataJSON": b64.EncodeToString(clientData),
+		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig)})
+	return string(out), err
+}

@@ -1,3 +1,0 @@
-package entratest
-
-func (b *browser) assertion(pg *page) (string, error) { return "", nil }

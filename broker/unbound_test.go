@@ -1,0 +1,144 @@
+package broker_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+)
+
+// Two members of the family of client ids, and their redirect.
+const (
+	azureCLI   = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
+	powershell = "1950a258-227b-4e31-a9cf-717495945fc2"
+)
+
+func unboundWorld(t *testing.T) *world {
+	w := newWorld(t, withMemory)
+	require.NoError(t, w.b.Close())
+	w.cfg.AllowUnbound = true
+	w.b = w.open()
+	return w
+}
+
+// Without a registration nothing is given unless the caller allows it, and
+// then the result says so.
+func TestMachineWithoutDevice(t *testing.T) {
+	w := newWorld(t, withMemory)
+	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
+	require.ErrorIs(t, err, broker.ErrDeviceNotRegistered)
+	require.Zero(t, w.person.prompts())
+
+	w = unboundWorld(t)
+	res, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
+	require.NoError(t, err)
+	require.Equal(t, 1, w.person.prompts())
+	require.Equal(t, alice, res.Account.PreferredUsername)
+	require.Empty(t, res.Metadata.DeviceID)
+
+	tok := w.silent(open)
+	require.Equal(t, broker.SourceRefreshToken, tok.Metadata.Source)
+	require.Empty(t, accessToken(t, tok).DeviceID)
+	require.Equal(t, tok.AccessToken, w.silent(open).AccessToken)
+
+	// It survives a restart, sealed.
+	require.NoError(t, w.b.Close())
+	w.b = w.open()
+	w.clock.Advance(24 * time.Hour)
+	require.Equal(t, broker.SourceRefreshToken, w.silent(graph).Metadata.Source)
+	accts, err := w.b.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []broker.Account{res.Account}, accts)
+
+	// MFA needs the user, who gives it at the app's own page.
+	_, err = w.b.AcquireTokenSilent(t.Context(), payroll)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	got, err := w.b.AcquireTokenInteractive(t.Context(), payroll)
+	require.NoError(t, err)
+	require.Equal(t, broker.SourceInteractive, got.Metadata.Source)
+	require.Equal(t, 2, w.person.prompts())
+	w.silent(ledger)
+
+	// A revoked token is the user's to renew; removing the account erases it.
+	require.NoError(t, w.srv.Revoke("alice"))
+	_, err = w.b.AcquireTokenSilent(t.Context(), open, broker.WithForceRefresh())
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	require.NoError(t, w.b.RemoveAccount(t.Context(), res.Account))
+	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrNoAccount)
+}
+
+// Later the machine is registered, and the same calls go by the PRT.
+func TestFromUnboundToDevice(t *testing.T) {
+	w := unboundWorld(t)
+	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
+	require.NoError(t, err)
+	w.join()
+	_, err = w.b.AcquireTokenSilent(t.Context(), open)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired, "a plain refresh token is no PRT")
+	w.signIn()
+	tok := w.silent(open)
+	require.Equal(t, broker.SourcePRT, tok.Metadata.Source)
+	require.NotEmpty(t, tok.Metadata.DeviceID)
+}
+
+// One sign-in serves the apps of the family, and no other.
+func TestFamilyOfClientIDs(t *testing.T) {
+	w := unboundWorld(t)
+	cli := broker.App{ClientID: azureCLI}
+	res, err := w.b.AcquireTokenInteractive(t.Context(), graph, broker.WithApp(cli), broker.WithLoginHint(alice))
+	require.NoError(t, err)
+	require.Equal(t, 1, w.person.prompts())
+	require.Equal(t, alice, res.Account.PreferredUsername)
+	shell := w.silent(graph, broker.WithApp(broker.App{ClientID: powershell}))
+	require.Equal(t, powershell, accessToken(t, shell).ClientID)
+	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired, "the app is not of the family")
+	w.silent(graph, broker.WithApp(cli), broker.WithForceRefresh())
+}
+
+func TestDeviceCodeInTwoSteps(t *testing.T) {
+	for name, unbound := range map[string]bool{"on a device": false, "without a device": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withMemory)
+			if unbound {
+				w = unboundWorld(t)
+			} else {
+				w.join()
+			}
+			dc, err := w.b.AcquireTokenByDeviceCode(t.Context(), open)
+			require.NoError(t, err)
+			require.NotEmpty(t, dc.UserCode)
+			require.NotEmpty(t, dc.VerificationURL)
+			require.Contains(t, dc.Message, dc.UserCode)
+			require.NoError(t, w.person.ApproveDeviceCode(t.Context(), w.srv.Client(), dc.UserCode))
+			res, err := dc.AuthenticationResult(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, broker.SourceInteractive, res.Metadata.Source)
+			require.Equal(t, unbound, res.Metadata.DeviceID == "")
+			w.silent(graph)
+		})
+	}
+	_, err := broker.DeviceCode{}.AuthenticationResult(t.Context())
+	require.Error(t, err)
+}
+
+// A code that nobody uses ends with the context or with its own life.
+func TestDeviceCodeExpires(t *testing.T) {
+	w := newWorld(t, withMemory)
+	w.join()
+	dc, err := w.b.AcquireTokenByDeviceCode(t.Context(), open)
+	require.NoError(t, err)
+	_, err = dc.AuthenticationResult(t.Context()) // waiting moves the clock
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+
+	dc, err = w.b.AcquireTokenByDeviceCode(t.Context(), open)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = dc.AuthenticationResult(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+// A machine is a computer as far as keys go: whatever holds them.
+type machine struct {
+	keys  tpm.KeyStore
+	info  tpm.Info
+	close func() error
+}
+
+// chooseTPM turns "auto" into what this computer has: a software TPM when
+// swtpm is installed, else software keys, never silently.
+func chooseTPM(kind string, out io.Writer) string {
+	if kind != "auto" {
+		return kind
+	}
+	if _, err := exec.LookPath("swtpm"); err == nil {
+		return "swtpm"
+	}
+	fmt.Fprint(out, softwareWarning)
+	return "software"
+}
+
+const softwareWarning = `
+  *** SOFTWARE KEYS: no software TPM is installed (apt-get install swtpm). ***
+  *** Whoever copies this state and its key file has the device's keys.    ***
+
+`
+
+// openMachine opens the keys of one computer, whose state is in dir.
+func openMachine(ctx context.Context, kind, dir string) (*machine, error) {
+	keys, stop, err := openKeys(ctx, kind, dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{keys: keys, close: func() error { return errors.Join(keys.Close(), stop()) }}
+	if m.info, err = keys.Info(ctx); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
+	return m, nil
+}
+
+func openKeys(ctx context.Context, kind, dir string) (tpm.KeyStore, func() error, error) {
+	nothing := func() error { return nil }
+	switch kind {
+	case "swtpm":
+		sw, err := tpmtest.StartSwtpm(ctx, dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return openEmulator(ctx, sw)
+	case "simulator":
+		sim, err := tpmtest.StartSimulator()
+		if err != nil {
+			return nil, nil, err
+		}
+		return openEmulator(ctx, sim)
+	case "device":
+		store, err := tpm.Open(ctx, tpm.Device(), tpm.Config{})
+		return store, nothing, err
+	case "software":
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, nil, err
+		}
+		store, err := softkeys.Open(softkeys.File(filepath.Join(dir, "master.key")))
+		return store, nothing, err
+	}
+	return nil, nil, fmt.Errorf("-tpm %s: want auto, swtpm, simulator, device or software", kind)
+}
+
+func openEmulator(ctx context.Context, e *tpmtest.Emulator) (tpm.KeyStore, func() error, error) {
+	store, err := tpm.Open(ctx, e.Opener(), tpm.Config{})
+	if err != nil {
+		return nil, nil, errors.Join(err, e.Close())
+	}
+	return store, e.Close, nil
+}
+
+// describe says in a few words what holds the keys.
+func (m *machine) describe() string {
+	if !m.info.Hardware {
+		return "software keys, no TPM"
+	}
+	return fmt.Sprintf("TPM 2.0, manufacturer %s, %s, firmware %s", m.info.Manufacturer, strings.Join(strings.Fields(m.info.Model), " "), m.info.Firmware)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker"
+)
+
+// The Microsoft Authentication Broker client may read the signed-in user's own
+// profile without any registration of an app in the tenant.
+const (
+	brokerClient   = "29d9ed98-a469-4536-ade2-f981bc1d605e"
+	brokerRedirect = "msauth://Microsoft.AAD.BrokerPlugin"
+)
+
+// A terminal shows a device code. It shows no pages.
+type terminal struct{ out io.Writer }
+
+func (terminal) Authorize(context.Context, string, string) (string, error) {
+	return "", broker.ErrInteractionRequired
+}
+
+func (t terminal) DeviceCode(_ context.Context, dc broker.DeviceCode) error {
+	_, err := fmt.Fprintf(t.out, "   %s\n", dc.Message)
+	return err
+}
+
+func (terminal) PIN(context.Context, broker.Account) (broker.PIN, error) {
+	return nil, broker.ErrUserCanceled
+}
+
+// realTenant runs the first three steps against Entra ID. The registration
+// stays in the tenant and in -state.
+func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
+	if o.state == "" {
+		return errors.New("-tenant registers a device that outlives this run: say with -state where its state is to be kept")
+	}
+	dir, _, err := stateDir(o.state)
+	if err != nil {
+		return err
+	}
+	m, err := openMachine(ctx, chooseTPM(o.tpm, out), filepath.Join(dir, "keys"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	store, err := broker.NewFileStore(filepath.Join(dir, "state"))
+	if err != nil {
+		return err
+	}
+	b, err := broker.New(ctx, broker.Config{
+		Tenant:   o.tenant,
+		App:      broker.App{ClientID: brokerClient, RedirectURI: brokerRedirect},
+		Keys:     m.keys,
+		Store:    store,
+		Prompter: terminal{out},
+		Logger:   o.logger,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+
+	s := &story{out: out}
+	fmt.Fprintf(out, "1. This device joins %s, keys in: %s.\n", o.tenant, m.describe())
+	res, err := b.Enroll(ctx, broker.DeviceCodeFlow{}, broker.EnrollRequest{})
+	if err != nil {
+		return fmt.Errorf("step 1 does not hold: %w", err)
+	}
+	st, err := b.PRTStatus(ctx, res.Account)
+	if err != nil {
+		return err
+	}
+	s.say("device id", "%s", st.DeviceID)
+	fmt.Fprintf(out, "2. %s has a PRT.\n", res.Account.PreferredUsername)
+	s.say("amr", "%s", strings.Join(st.MFA.Methods.AMR(), " "))
+	s.say("expires", "%s", at(st.ExpiresOn))
+	fmt.Fprintln(out, "3. A silent token for Graph.")
+	tok, err := b.AcquireTokenSilent(ctx, []string{graphScope}, broker.WithAccount(res.Account))
+	if err != nil {
+		return fmt.Errorf("step 3 does not hold: %w", err)
+	}
+	s.say("token", "from the %s, expires %s", tok.Metadata.Source, at(tok.ExpiresOn))
+	status, err := b.Status(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "\n%s", status)
+	return err
+}

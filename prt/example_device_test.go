@@ -1,0 +1,240 @@
+package prt_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+func ExampleJoinRequest_Marshal() {
+	r := prt.JoinRequest{
+		DeviceKey:    exampleKey("device.pem"),
+		TransportKey: exampleKey("transport.pem").Public(),
+		Domain:       "contoso.example",
+		DisplayName:  "build-7",
+		OSVersion:    "Ubuntu 24.04",
+	}
+	body, err := r.Marshal(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var sent struct {
+		TransportKey      []byte
+		DeviceDisplayName string
+		JoinType          int
+	}
+	if err := json.Unmarshal(body, &sent); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(sent.DeviceDisplayName, sent.JoinType, len(sent.TransportKey))
+	// Output: build-7 0 283
+}
+
+func ExampleCSR() {
+	der, err := prt.CSR(context.Background(), exampleKey("device.pem"), nil)
+	fmt.Println(len(der) > 0, err)
+	// Output: true <nil>
+}
+
+func ExampleParseJoin() {
+	der, err := os.ReadFile("testdata/device.cer")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	reply := `{"Certificate":{"RawBody":"` + base64.StdEncoding.EncodeToString(der) + `"},"User":{"Upn":"alice@contoso.example"}}`
+	j, err := prt.ParseJoin([]byte(reply))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(j.Username, j.Certificate.DeviceID, j.Certificate.Region)
+	// Output: alice@contoso.example d03994c9-24f8-41ba-a156-1805998d6dc7 EU
+}
+
+func ExampleParseDeviceCertificate() {
+	der, err := os.ReadFile("testdata/device.cer")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := prt.ParseDeviceCertificate(der)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(c.DeviceID)
+	fmt.Println(c.TenantID, c.Joined)
+	fmt.Println(c.Thumbprint)
+	// Output:
+	// d03994c9-24f8-41ba-a156-1805998d6dc7
+	// 11223344-5566-7788-99aa-bbccddeeff00 true
+	// 5ACC31F4E9210F147E94F1F06E006C9FD86D02E4
+}
+
+func ExampleDeviceCertificate_Matches() {
+	der, err := os.ReadFile("testdata/device.cer")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := prt.ParseDeviceCertificate(der)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(c.Matches(exampleKey("device.pem").Public()), c.Matches(exampleKey("transport.pem").Public()))
+	// Output: true false
+}
+
+func ExampleMarshalPublicKey() {
+	blob, err := prt.MarshalPublicKey(exampleKey("transport.pem").Public())
+	fmt.Printf("%d bytes, %s, %v\n", len(blob), blob[:4], err)
+	// Output: 283 bytes, RSA1, <nil>
+}
+
+func ExampleParsePublicKey() {
+	key := exampleKey("transport.pem").Public()
+	blob, err := prt.MarshalPublicKey(key)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	back, err := prt.ParsePublicKey(blob)
+	fmt.Println(back.Equal(key), err)
+	// Output: true <nil>
+}
+
+func ExampleHelloKeyID() {
+	kid, err := prt.HelloKeyID(exampleKey("transport.pem").Public())
+	fmt.Println(len(kid), err) // base64 of a SHA-256
+	// Output: 44 <nil>
+}
+
+func ExampleHelloRegistration() {
+	body, err := prt.HelloRegistration(exampleKey("transport.pem").Public())
+	fmt.Println(string(body[:13]), len(body), err)
+	// Output: {"kngc":"UlNB 391 <nil>
+}
+
+func ExampleParseHelloRegistration() {
+	k, err := prt.ParseHelloRegistration([]byte(`{"kid":"7a5d1c0e-1111-4222-8333-944455566677","upn":"alice@contoso.example"}`))
+	fmt.Println(k.ID, k.Username, err)
+	// Output: 7a5d1c0e-1111-4222-8333-944455566677 alice@contoso.example <nil>
+}
+
+func ExampleKeyThumbprint() {
+	kid, err := prt.KeyThumbprint(exampleKey("device.pem").Public())
+	fmt.Println(len(kid), err) // base64url of a SHA-256
+	// Output: 43 <nil>
+}
+
+func ExampleKeyConfirmation() {
+	cnf, err := prt.KeyConfirmation(exampleKey("device.pem").Public())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	b, err := base64.RawURLEncoding.DecodeString(cnf)
+	fmt.Println(string(b[:8]), err)
+	// Output: {"kid":" <nil>
+}
+
+func ExampleSignedRequest_Sign() {
+	r := prt.SignedRequest{
+		AccessToken: prt.NewSecret("eyJ0"),
+		Method:      "GET",
+		URL:         "https://api.contoso.example/items?id=7",
+		Now:         time.Unix(1741083072, 0),
+	}
+	v, err := r.Sign(context.Background(), exampleKey("device.pem"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("Authorization: PoP", v)
+	// Output: Authorization: PoP [redacted]
+}
+
+func ExampleParseGUID() {
+	g, err := prt.ParseGUID("D03994C9-24F8-41BA-A156-1805998D6DC7")
+	fmt.Println(g, err)
+	fmt.Printf("%x\n", g[:])
+	fmt.Println(g.SID())
+	// Output:
+	// d03994c9-24f8-41ba-a156-1805998d6dc7 <nil>
+	// c99439d0f824ba41a1561805998d6dc7
+	// S-1-12-1-3493434569-1102718200-85481121-3345845657
+}
+
+func ExampleParseSID() {
+	g, err := prt.ParseSID("S-1-12-1-3493434569-1102718200-85481121-3345845657")
+	fmt.Println(g, err)
+	// Output: d03994c9-24f8-41ba-a156-1805998d6dc7 <nil>
+}
+
+// exampleTGT is a ticket whose client key came in the clear, as some services
+// send it.
+func exampleTGT() prt.TGT {
+	b, err := os.ReadFile("testdata/kerberos.json")
+	if err != nil {
+		panic(err)
+	}
+	var v kerberosVectors
+	if err := json.Unmarshal(b, &v); err != nil {
+		panic(err)
+	}
+	a := v.ASRep[0]
+	var key []byte
+	if _, err := fmt.Sscanf(a.ClientKey, "%x", &key); err != nil {
+		panic(err)
+	}
+	return prt.TGT{Cloud: true, KeyType: 18, ASRep: a.ASRep, ClientKey: prt.NewSecret(base64.StdEncoding.EncodeToString(key))}
+}
+
+func ExampleTGT_Open() {
+	t, err := exampleTGT().Open(context.Background(), exampleSession())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(t.Client.Names, t.Server.Names, t.EndTime)
+	// Output: [alice@contoso.example] [krbtgt KERBEROS.MICROSOFTONLINE.COM] 2025-03-04 20:11:12 +0000 UTC
+}
+
+func ExampleToken_CredentialCache() {
+	t := prt.Token{TGTs: []prt.TGT{exampleTGT()}}
+	file, err := t.CredentialCache(context.Background(), exampleSession())
+	fmt.Println(len(file) > 0, err) // for KRB5CCNAME=FILE:…, mode 0600
+	// Output: true <nil>
+}
+
+func ExampleMarshalCredentialCache() {
+	t, err := exampleTGT().Open(context.Background(), exampleSession())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	file, err := prt.MarshalCredentialCache([]*prt.Ticket{t})
+	fmt.Printf("%x %v\n", file[:2], err)
+	// Output: 0504 <nil>
+}
+
+func ExampleParseCredentialCache() {
+	t := prt.Token{TGTs: []prt.TGT{exampleTGT()}}
+	file, err := t.CredentialCache(context.Background(), exampleSession())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tickets, err := prt.ParseCredentialCache(file)
+	fmt.Println(len(tickets), tickets[0].Server.Realm, err)
+	// Output: 1 KERBEROS.MICROSOFTONLINE.COM <nil>
+}

@@ -1,0 +1,143 @@
+package tpm_test
+
+import (
+	"testing"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+const (
+	createPrimary = tpm2.TPMCCCreatePrimary
+	startSession  = tpm2.TPMCCStartAuthSession
+	readPublic    = tpm2.TPMCCReadPublic
+	create        = tpm2.TPMCCCreate
+	load          = tpm2.TPMCCLoad
+	flush         = tpm2.TPMCCFlushContext
+	hmacCommand   = tpm2.TPMCCHMAC
+	rsaDecrypt    = tpm2.TPMCCRSADecrypt
+	sign          = tpm2.TPMCCSign
+	unseal        = tpm2.TPMCCUnseal
+)
+
+type commands = []tpm2.TPMCC
+
+// The budgets are counted at the transport, outside of the code under test.
+func TestCommandBudget(t *testing.T) {
+	parents := []struct {
+		name      string
+		provision bool
+		open      commands // tpm.Open
+		cold      commands // OpenSession and two derivations
+		sign      commands
+		unseal    commands
+	}{
+		{
+			name:   "transient SRK",
+			open:   commands{readPublic, createPrimary, flush},
+			cold:   commands{createPrimary, startSession, load, flush, hmacCommand, hmacCommand},
+			sign:   commands{createPrimary, load, flush, sign, flush},
+			unseal: commands{createPrimary, load, flush, unseal, flush},
+		},
+		{
+			name: "persistent SRK", provision: true,
+			open:   commands{readPublic, startSession, load},
+			cold:   commands{load, hmacCommand, hmacCommand},
+			sign:   commands{load, sign, flush},
+			unseal: commands{load, unseal, flush},
+		},
+	}
+	for _, p := range parents {
+		t.Run(p.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				if p.provision {
+					provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+				}
+				first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+				require.NoError(t, err)
+				m := newMaterial(t, first)
+				require.NoError(t, first.Close())
+
+				count := tpmtest.NewCounting(e.Opener())
+				s := open(t, count.Opener(), tpm.Config{})
+				require.Equal(t, p.open, count.Take(), "Open")
+
+				k, err := s.OpenSession(t.Context(), m.session.Blob())
+				require.NoError(t, err)
+				require.NoError(t, m.derive(t, t.Context(), k))
+				require.NoError(t, m.derive(t, t.Context(), k))
+				cold := count.Take()
+				require.Equal(t, p.cold, cold, "a cold silent request")
+				require.LessOrEqual(t, len(cold), 6)
+
+				require.NoError(t, m.derive(t, t.Context(), k))
+				require.NoError(t, m.derive(t, t.Context(), k))
+				require.Equal(t, commands{hmacCommand, hmacCommand}, count.Take(), "a warm silent request")
+
+				n := m.reopened(t, s)
+				ops := map[string]operation{}
+				for _, op := range n.operations() {
+					ops[op.name] = op
+				}
+				count.Take()
+				require.NoError(t, ops["Sign"].run(t, t.Context()))
+				require.Equal(t, p.sign, count.Take(), "Sign")
+				require.NoError(t, ops["Unseal"].run(t, t.Context()))
+				require.Equal(t, p.unseal, count.Take(), "Unseal")
+				require.NoError(t, ops["UnwrapSession"].run(t, t.Context()))
+				unwrap := count.Take()
+				require.Equal(t, 1, occurrences(unwrap, rsaDecrypt))
+				require.Equal(t, 1, occurrences(unwrap, create))
+				require.Equal(t, 2, occurrences(unwrap, load))
+				require.Zero(t, occurrences(unwrap, startSession), "the session is held")
+				require.NoError(t, ops["Derive"].run(t, t.Context()))
+				count.Take()
+				require.NoError(t, ops["Sign"].run(t, t.Context()))
+				count.Take()
+				require.NoError(t, ops["Derive"].run(t, t.Context()))
+				require.Equal(t, commands{hmacCommand}, count.Take(), "signing leaves the session key loaded")
+			})
+		})
+	}
+}
+
+func occurrences(list commands, c tpm2.TPMCC) (n int) {
+	for _, x := range list {
+		if x == c {
+			n++
+		}
+	}
+	return n
+}
+
+// Saving state costs no TPM command: a data key is unsealed once and held by
+// the caller. This holds the price of what is not free.
+func TestSealBudget(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+		count := tpmtest.NewCounting(e.Opener())
+		s := open(t, count.Opener(), tpm.Config{})
+		count.Take()
+		sealed, err := s.Seal(t.Context(), plaintext, aad)
+		require.NoError(t, err)
+		require.Equal(t, commands{create}, count.Take())
+		_, err = s.Unseal(t.Context(), sealed, aad)
+		require.NoError(t, err)
+		require.Equal(t, commands{load, unseal, flush}, count.Take())
+	})
+}
+
+// A store that is closed leaves nothing in the TPM, which on a connection
+// without resource manager would stay until the next reset.
+func TestNothingStaysLoaded(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.NoError(t, err)
+		newMaterial(t, s).all(t)
+		require.NoError(t, s.Close())
+		require.Zero(t, loaded(t, e.Opener()))
+	})
+}

@@ -1,0 +1,92 @@
+package tpm
+
+import (
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
+)
+
+// SRKTemplate is the template of the transient primary.
+func SRKTemplate() tpm2.TPMTPublic { return srkTemplate }
+
+// Parent returns the handle of the default parent.
+func (t *TPM) Parent() tpm2.TPMHandle { return t.parent.handle }
+
+var (
+	AuthValue   = authValue
+	UnpadOAEP   = unpadOAEP
+	ParsePublic = parsePublic
+)
+
+// PINAuth returns the auth value that a PIN makes for a key of t.
+func PINAuth(t *TPM, k Key, pin []byte) []byte { return t.pinAuth(pin, ownKey(k).b.salt) }
+
+// HMACWithAuth has a session of ours authorise an HMAC key on a bare TPM.
+func HMACWithAuth(c transport.TPM, handle tpm2.TPMHandle, name, value, message []byte) ([]byte, error) {
+	s, err := startSession(c, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer tpm2.FlushContext{FlushHandle: s.handle}.Execute(c)
+	cmd := command{
+		code:    tpm2.TPMCCHMAC,
+		handles: []object{{handle, name}},
+		auths:   []auth{{session: s, value: value}},
+		params:  append(append2B(nil, message), byte(tpm2.TPMAlgNull>>8), byte(tpm2.TPMAlgNull)),
+	}
+	rsp, err := cmd.run(c)
+	if err != nil {
+		return nil, err
+	}
+	return first(rsp.params), nil
+}
+
+// SessionKeyTemplate is the template of a session key.
+func SessionKeyTemplate() tpm2.TPMTPublic { return sessionKeyTemplate }
+
+// AKTemplate is the template of the attestation key.
+func AKTemplate() tpm2.TPMTPublic { return akTemplate }
+
+// PublicArea returns the public area of a key.
+func PublicArea(k Key) *tpm2.TPMTPublic {
+	public, err := parsePublic(ownKey(k).b.public)
+	if err != nil {
+		panic(err)
+	}
+	return public
+}
+
+// Blob parsing, for fuzzing. The results are opaque.
+func ParseEnvelope(data []byte, kind byte) (remarshal []byte, err error) {
+	b, err := unmarshalBlob(data, envelope.Kind(kind))
+	if err != nil {
+		return nil, err
+	}
+	return b.marshal(envelope.Kind(kind)), nil
+}
+
+// ParseTSS2 returns the public area, the private area and the parent's name.
+func ParseTSS2(data []byte) (remarshal, public, private, parentName []byte, err error) {
+	b, err := unmarshalTSS2(data)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	return b.marshalTSS2(true), b.public, b.private, b.parentName, nil
+}
+
+// ForgedResponse has a command that a session protects take a response.
+func ForgedResponse(raw []byte) error {
+	s := &session{handle: 0x02000000, key: make([]byte, 32), nonceTPM: make([]byte, nonceSize)}
+	c := command{
+		code:    tpm2.TPMCCHMAC,
+		handles: []object{{0x80000000, make([]byte, nameSize)}},
+		auths:   []auth{{session: s, dir: encryptAll}},
+		params:  append2B(nil, []byte("message")),
+	}
+	if _, err := c.marshal(); err != nil {
+		return nil
+	}
+	_, err := c.unmarshal(raw)
+	return err
+}

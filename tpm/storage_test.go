@@ -1,0 +1,214 @@
+package tpm_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+// The storage root keys that operating systems leave at 0x81000001 are used;
+// what is not one, or wants an auth value, is not.
+func TestStorageRootKey(t *testing.T) {
+	loose := tpm2.RSASRKTemplate
+	loose.ObjectAttributes.NoDA = false
+	decrypt := tpm2.RSASRKTemplate
+	decrypt.ObjectAttributes.Restricted = false
+	decrypt.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{KeyBits: 2048})
+	tests := []struct {
+		name     string
+		template tpm2.TPMTPublic
+		auth     []byte
+		used     bool
+	}{
+		{"ECC with empty unique, by systemd", tpm.SRKTemplate(), nil, true},
+		{"ECC with zero unique, by go-tpm", tpm2.ECCSRKTemplate, nil, true},
+		{"RSA with zero unique, by Windows", tpm2.RSASRKTemplate, nil, true},
+		{"with an auth value", tpm.SRKTemplate(), []byte("owner's"), false},
+		{"RSA with an auth value", tpm2.RSASRKTemplate, []byte("owner's"), false},
+		{"locked by wrong auth values", loose, nil, false},
+		{"a decryption key", decrypt, nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				provision(t, e.Opener(), srkHandle, tt.template, tt.auth)
+				s := open(t, e.Opener(), tpm.Config{})
+				want := tpm2.TPMHandle(tpm2.TPMRHOwner)
+				if tt.used {
+					want = srkHandle
+				}
+				require.Equal(t, want, s.Parent())
+				newMaterial(t, s).all(t)
+			})
+		})
+	}
+}
+
+// Template H-2 has an empty unique. go-tpm's template makes another key.
+func TestPrimaryTemplate(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		var names [][]byte
+		raw(t, e.Opener(), func(c transport.TPM) {
+			for _, template := range []tpm2.TPMTPublic{tpm.SRKTemplate(), tpm2.ECCSRKTemplate} {
+				rsp, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(template)}.Execute(c)
+				require.NoError(t, err)
+				names = append(names, rsp.Name.Buffer)
+				_, err = tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}.Execute(c)
+				require.NoError(t, err)
+			}
+		})
+		require.Equal(t, names[0], open(t, e.Opener(), tpm.Config{}).Pin())
+		require.NotEqual(t, names[0], names[1])
+	})
+}
+
+// A persistent SRK that comes later does not take the place of the one that
+// a blob was made under.
+func TestParentIsTheBlobs(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.NoError(t, err)
+		old := newMaterial(t, first)
+		require.NoError(t, first.Close())
+		provision(t, e.Opener(), srkHandle, tpm2.RSASRKTemplate, nil)
+
+		s := open(t, e.Opener(), tpm.Config{})
+		require.Equal(t, srkHandle, s.Parent())
+		m := newMaterial(t, s)
+		n := old.reopened(t, s)
+		for range 2 { // the session's anchor changes to and fro
+			n.all(t)
+			m.all(t)
+		}
+		_, err = s.OpenKey(t.Context(), old.device.Blob())
+		require.NoError(t, err)
+	})
+}
+
+func TestOwnerAuth(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		owner := []byte("the \x00owner's")
+		raw(t, e.Opener(), func(c transport.TPM) {
+			_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.TPMRHOwner, NewAuth: tpm2.TPM2BAuth{Buffer: owner}}.Execute(c)
+			require.NoError(t, err)
+		})
+		_, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.ErrorIs(t, err, tpm.ErrAuth)
+		require.ErrorContains(t, err, "OwnerAuth")
+
+		record := tpmtest.NewRecording(e.Opener())
+		asked := 0
+		cfg := tpm.Config{OwnerAuth: func(context.Context) ([]byte, error) {
+			asked++
+			return owner, nil
+		}}
+		s, err := tpm.Open(t.Context(), record.Opener(), cfg)
+		require.NoError(t, err)
+		newMaterial(t, s).all(t)
+		require.NoError(t, s.Close())
+		require.Positive(t, asked)
+		require.False(t, record.Contains(owner), "it is proved, not sent")
+		require.Zero(t, loaded(t, e.Opener()))
+
+		refused := errors.New("the user closed the window")
+		_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{OwnerAuth: func(context.Context) ([]byte, error) {
+			return nil, refused
+		}})
+		require.ErrorIs(t, err, refused)
+	})
+}
+
+// With an existing SRK the owner's auth value is not needed.
+func TestOwnerAuthIsNotNeeded(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+		raw(t, e.Opener(), func(c transport.TPM) {
+			_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.TPMRHOwner, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("x")}}.Execute(c)
+			require.NoError(t, err)
+		})
+		newMaterial(t, open(t, e.Opener(), tpm.Config{})).all(t)
+	})
+}
+
+// Some firmware cannot decrypt a salt to an RSA SRK that Windows made
+// (systemd#28655). Sessions are then salted to the transient primary.
+func TestSaltFallback(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		provision(t, e.Opener(), srkHandle, tpm2.RSASRKTemplate, nil)
+		f := tpmtest.NewFaulty(e.Opener())
+		f.Inject(tpmtest.Fault{On: startSession, RC: tpm2.TPMRCValue})
+		count := tpmtest.NewCounting(f.Opener())
+		s := open(t, count.Opener(), tpm.Config{})
+		require.Equal(t, srkHandle, s.Parent())
+		require.Contains(t, count.Take(), createPrimary)
+		m := newMaterial(t, s)
+		m.all(t)
+		count.Take()
+		require.NoError(t, m.derive(t, t.Context(), m.session))
+		require.Equal(t, commands{hmacCommand}, count.Take())
+		f.Inject(tpmtest.Fault{Err: errors.New("lost")})
+		require.NoError(t, m.derive(t, t.Context(), m.session))
+	})
+}
+
+func TestPin(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.NoError(t, err)
+		pin := s.Pin()
+		require.Len(t, pin, 34)
+		require.NoError(t, s.Close())
+		require.NoError(t, e.Reset())
+		s, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{Pin: pin})
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+		pin[33] ^= 1
+		_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{Pin: pin})
+		require.ErrorIs(t, err, tpm.ErrTPMChanged)
+	})
+}
+
+// After TPM2_Clear the keys are gone for good, and the error says so without
+// saying that anything should be deleted.
+func TestCleared(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.NoError(t, err)
+		m := newMaterial(t, first)
+		require.NoError(t, first.Close())
+		raw(t, e.Opener(), func(c transport.TPM) {
+			_, err := tpm2.Clear{AuthHandle: tpm2.TPMRHLockout}.Execute(c)
+			require.NoError(t, err)
+		})
+		s := open(t, e.Opener(), tpm.Config{})
+		_, err = s.OpenKey(t.Context(), m.device.Blob())
+		require.ErrorIs(t, err, tpm.ErrKeyUnusable)
+		_, err = s.OpenSession(t.Context(), m.session.Blob())
+		require.ErrorIs(t, err, tpm.ErrKeyUnusable)
+		newMaterial(t, s).all(t)
+	})
+}
+
+// Without the name of its parent, as OpenSSL writes it, a foreign key is still
+// refused: its integrity is protected by the parent.
+func TestForeignKeyWithoutParentName(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.NoError(t, err)
+		m := newMaterial(t, first)
+		require.NoError(t, first.Close())
+		require.NoError(t, e.Wipe())
+		s := open(t, e.Opener(), tpm.Config{})
+		k, err := s.OpenKey(t.Context(), withoutParentName(t, m.device.Blob()))
+		require.NoError(t, err)
+		_, err = k.(tpm.Signer).Sign(nil, make([]byte, 32), sha256Hash)
+		require.ErrorIs(t, err, tpm.ErrKeyUnusable)
+	})
+}

@@ -1,0 +1,217 @@
+package tpm_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+const sha256Hash = crypto.SHA256
+
+func withoutParentName(t testing.TB, blob []byte) []byte {
+	t.Helper()
+	begin := bytes.Index(blob, []byte("-----BEGIN"))
+	require.Positive(t, begin)
+	return blob[begin:]
+}
+
+func TestTSS2Form(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		s := open(t, e.Opener(), tpm.Config{})
+		m := newMaterial(t, s)
+		for _, blob := range [][]byte{m.device.Blob(), m.transport.Blob()} {
+			require.True(t, bytes.HasPrefix(blob, fmt.Appendf(nil, "Parent-Name: %x\n", s.Pin())))
+			block, rest := pem.Decode(blob)
+			require.NotNil(t, block)
+			require.Empty(t, rest)
+			require.Equal(t, "TSS2 PRIVATE KEY", block.Type)
+			// SEQUENCE, OID 2.23.133.10.1.3, [0] TRUE, INTEGER 0x40000001
+			require.True(t, bytes.Contains(block.Bytes,
+				[]byte{0x06, 0x06, 0x67, 0x81, 0x05, 0x0a, 0x01, 0x03, 0xa0, 0x03, 0x01, 0x01, 0xff, 0x02, 0x04, 0x40, 0, 0, 1}))
+		}
+		// Debian's tpm2-openssl 1.1.1 writes TRUE as 1.
+		k, err := s.OpenKey(t.Context(), reencode(t, m.device.Blob(), []byte{0x01, 0x01, 0xff}, []byte{0x01, 0x01, 0x01}))
+		require.NoError(t, err)
+		require.Equal(t, m.device.Public(), k.Public())
+
+		for name, change := range map[string][2][]byte{
+			"another type":             {{0x0a, 0x01, 0x03}, {0x0a, 0x01, 0x05}},
+			"a parent that is no key":  {{0x02, 0x04, 0x40, 0, 0, 1}, {0x02, 0x04, 0x40, 0, 0, 7}},
+			"a parent that is an NV":   {{0x02, 0x04, 0x40, 0, 0, 1}, {0x02, 0x04, 0x01, 0, 0, 1}},
+			"a negative parent":        {{0x02, 0x04, 0x40, 0, 0, 1}, {0x02, 0x04, 0xc0, 0, 0, 1}},
+			"another name algorithm":   {{0x00, 0x23, 0x00, 0x0b}, {0x00, 0x23, 0x00, 0x0c}},
+			"another kind of key":      {{0x00, 0x23, 0x00, 0x0b}, {0x00, 0x25, 0x00, 0x0b}},
+			"a size that is too large": {{0x00, 0x56, 0x00, 0x23}, {0x00, 0x57, 0x00, 0x23}},
+		} {
+			_, err := s.OpenKey(t.Context(), reencode(t, m.device.Blob(), change[0], change[1]))
+			require.ErrorIs(t, err, tpm.ErrInvalidBlob, name)
+		}
+	})
+}
+
+// reencode replaces bytes within the DER of a blob.
+func reencode(t testing.TB, blob, old, new []byte) []byte {
+	t.Helper()
+	block, _ := pem.Decode(blob)
+	require.Equal(t, 1, bytes.Count(block.Bytes, old), "%x", old)
+	block.Bytes = bytes.Replace(block.Bytes, old, new, 1)
+	return append(bytes.Clone(blob[:bytes.Index(blob, []byte("-----BEGIN"))]), pem.EncodeToMemory(block)...)
+}
+
+// openssl runs openssl with the tpm2 provider on a TPM.
+type openssl struct {
+	t    *testing.T
+	tcti string
+	dir  string
+}
+
+func newOpenSSL(t *testing.T, e *tpmtest.Emulator) *openssl {
+	t.Helper()
+	conn, err := e.Opener().Open(t.Context())
+	require.NoError(t, err)
+	socket := conn.(interface{ RemoteAddr() net.Addr }).RemoteAddr().String()
+	require.NoError(t, conn.Close())
+	// The TSS speaks to swtpm over TCP only, so this test stands between: see
+	// TestMain.
+	o := &openssl{t: t, dir: t.TempDir(), tcti: "cmd:" + bridgeEnv + "=" + socket + " " + os.Args[0]}
+	if out, err := o.command("rand", "8").CombinedOutput(); err != nil {
+		what := "openssl with the tpm2 provider is not installed (apt-get install openssl tpm2-openssl)"
+		if os.Getenv("PRTBROKER_REQUIRE_TPM") == "1" {
+			t.Fatalf("%s: %s", what, out)
+		}
+		t.Skip(what)
+	}
+	return o
+}
+
+const bridgeEnv = "PRTBROKER_TEST_BRIDGE"
+
+// TestMain also is the bridge between a TSS and a software TPM.
+func TestMain(m *testing.M) {
+	socket := os.Getenv(bridgeEnv)
+	if socket == "" {
+		os.Exit(m.Run())
+	}
+	c, err := tpm.Swtpm(socket).Open(context.Background())
+	if err != nil {
+		os.Exit(1)
+	}
+	conn := c.(net.Conn)
+	go func() { _, _ = io.Copy(os.Stdout, conn) }()
+	_, _ = io.Copy(conn, os.Stdin)
+}
+
+func (o *openssl) command(args ...string) *exec.Cmd {
+	args = slices.Insert(slices.Clone(args), 1, "-provider", "tpm2", "-provider", "default", "-propquery", "?provider=tpm2")
+	cmd := exec.Command("openssl", args...)
+	cmd.Dir = o.dir
+	cmd.Env = append(os.Environ(), "TPM2OPENSSL_TCTI="+o.tcti)
+	return cmd
+}
+
+func (o *openssl) run(args ...string) string {
+	o.t.Helper()
+	out, err := o.command(args...).CombinedOutput()
+	require.NoError(o.t, err, "openssl %s: %s", strings.Join(args, " "), out)
+	return string(out)
+}
+
+func (o *openssl) file(name string, content []byte) string {
+	o.t.Helper()
+	path := filepath.Join(o.dir, name)
+	require.NoError(o.t, os.WriteFile(path, content, 0o600))
+	return path
+}
+
+func (o *openssl) read(name string) []byte {
+	o.t.Helper()
+	b, err := os.ReadFile(filepath.Join(o.dir, name))
+	require.NoError(o.t, err)
+	return b
+}
+
+// OpenSSL signs with keys of ours, and we with keys of OpenSSL's.
+func TestOpenSSL(t *testing.T) {
+	for _, persistent := range []bool{false, true} {
+		t.Run(map[bool]string{false: "transient SRK", true: "persistent SRK"}[persistent], func(t *testing.T) {
+			e := tpmtest.Swtpm(t)
+			o := newOpenSSL(t, e)
+			if persistent {
+				provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+			}
+			s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+			require.NoError(t, err)
+			keys := map[string]tpm.Key{}
+			for name, spec := range map[string]tpm.KeySpec{
+				"rsa":       {Purpose: tpm.Sign},
+				"ec":        {Purpose: tpm.Sign, Algorithm: tpm.P256},
+				"transport": {Purpose: tpm.Unwrap},
+			} {
+				keys[name], err = s.GenerateKey(t.Context(), spec)
+				require.NoError(t, err)
+			}
+			require.NoError(t, s.Close())
+
+			data := o.file("data", []byte("to be signed"))
+			digest := sha256.Sum256([]byte("to be signed"))
+			for _, name := range []string{"rsa", "ec"} {
+				key := o.file(name+".pem", keys[name].Blob())
+				o.run("pkeyutl", "-sign", "-inkey", key, "-rawin", "-digest", "sha256", "-in", data, "-out", name+".sig")
+				verifyDigest(t, keys[name].Public(), digest[:], o.read(name+".sig"))
+				o.run("req", "-new", "-key", key, "-subj", "/CN=7E980AD9-B86D-4306-9425-9AC066FB014A", "-out", name+".csr")
+				block, _ := pem.Decode(o.read(name + ".csr"))
+				csr, err := x509.ParseCertificateRequest(block.Bytes)
+				require.NoError(t, err)
+				require.NoError(t, csr.CheckSignature())
+				require.Equal(t, keys[name].Public(), csr.PublicKey)
+			}
+
+			// The provider cannot ask for OAEP, so it reads this one only.
+			o.run("pkey", "-in", o.file("transport.pem", keys["transport"].Blob()), "-pubout", "-out", "transport.pub")
+			block, _ := pem.Decode(o.read("transport.pub"))
+			public, err := x509.ParsePKIXPublicKey(block.Bytes)
+			require.NoError(t, err)
+			require.Equal(t, keys["transport"].Public(), public)
+
+			o.run("genpkey", "-algorithm", "RSA", "-pkeyopt", "bits:2048", "-out", "theirs-rsa.pem")
+			o.run("genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-out", "theirs-ec.pem")
+			s = open(t, e.Opener(), tpm.Config{})
+			for _, name := range []string{"theirs-rsa.pem", "theirs-ec.pem"} {
+				k, err := s.OpenKey(t.Context(), o.read(name))
+				require.NoError(t, err, name)
+				sig, err := k.(tpm.Signer).SignContext(t.Context(), digest[:], crypto.SHA256)
+				require.NoError(t, err, name)
+				verifyDigest(t, k.Public(), digest[:], sig)
+			}
+		})
+	}
+}
+
+func verifyDigest(t *testing.T, public crypto.PublicKey, digest, sig []byte) {
+	t.Helper()
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		require.NoError(t, rsa.VerifyPKCS1v15(public, crypto.SHA256, digest, sig))
+	case *ecdsa.PublicKey:
+		require.True(t, ecdsa.VerifyASN1(public, digest, sig))
+	}
+}
