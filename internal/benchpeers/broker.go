@@ -1,0 +1,88 @@
+package benchpeers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+const (
+	alice    = "alice@contoso.example"
+	password = "correct horse battery staple"
+	native   = "https://login.microsoftonline.com/common/oauth2/nativeclient"
+)
+
+// Broker is package broker on a registered device with one account and some
+// cached tokens, each for a resource of its own.
+type Broker struct {
+	broker   *broker.Broker
+	account  broker.CallOption
+	tokens   int
+	requests atomic.Int64
+	inner    *http.Client
+}
+
+// Do counts requests.
+func (b *Broker) Do(req *http.Request) (*http.Response, error) {
+	b.requests.Add(1)
+	return b.inner.Do(req)
+}
+
+// Options are the emulator's: a tenant with an application per resource.
+func Options() entratest.Options {
+	o := entratest.Options{
+		Seed:           1,
+		Users:          []entratest.User{{Username: "alice", Password: password}},
+		ReplicationLag: -1,
+		Apps:           []entratest.App{{ClientID: clientID, Name: "The app", Public: true, Redirects: []string{native}, AdminConsent: true}},
+	}
+	for i := range resources {
+		o.Apps = append(o.Apps, entratest.App{
+			ClientID: fmt.Sprintf("22222222-aaaa-4bbb-8ccc-%012d", i), Name: fmt.Sprint("Resource ", i),
+			URIs: []string{fmt.Sprintf("https://resource%d.example", i)},
+		})
+	}
+	return o
+}
+
+// NewBroker joins a device, signs in and fetches the tokens.
+func NewBroker(ctx context.Context, srv *entratest.Server, keys tpm.KeyStore, store broker.Store, tokens int) (*Broker, error) {
+	b := &Broker{tokens: tokens, inner: srv.Client()}
+	var err error
+	b.broker, err = broker.New(ctx, broker.Config{
+		Tenant: "contoso.example", App: broker.App{ClientID: clientID},
+		Keys: keys, Store: store, Transport: b,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cred := broker.Password{Username: alice, Password: password}
+	if _, err := b.broker.RegisterDevice(ctx, broker.RegisterRequest{Credential: cred}); err != nil {
+		return nil, err
+	}
+	res, err := b.broker.SignIn(ctx, cred)
+	if err != nil {
+		return nil, err
+	}
+	b.account = broker.WithAccount(res.Account)
+	for i := range tokens {
+		if _, err := b.Silent(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// Silent serves token i.
+func (b *Broker) Silent(ctx context.Context, i int) (string, error) {
+	res, err := b.broker.AcquireTokenSilent(ctx, resource(i%b.tokens), b.account)
+	return res.AccessToken, err
+}
+
+// Close ends the broker.
+func (b *Broker) Close() error { return b.broker.Close() }
