@@ -30,9 +30,9 @@ func withFaults(t *testing.T, run func(t *testing.T, f *tpmtest.Faulty, m *mater
 
 // A TPM that is not ready says so with a warning and executes nothing.
 func TestTryAgainNeverSurfaces(t *testing.T) {
-	for _, rc := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting} {
-		t.Run(rc.Error(), func(t *testing.T) {
-			withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+		for _, rc := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting} {
+			t.Run(rc.Error(), func(t *testing.T) {
 				for _, op := range m.operations() {
 					before := f.Injected()
 					f.Inject(tpmtest.Fault{RC: rc, Times: 3}, tpmtest.Fault{RC: rc, Skip: 1, Times: 2})
@@ -41,8 +41,8 @@ func TestTryAgainNeverSurfaces(t *testing.T) {
 					f.Clear()
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // What is sent again is the same, though the TPM spoiled the buffer it was
@@ -113,28 +113,26 @@ func TestTryAgainEnds(t *testing.T) {
 // Handles and sessions are lost by a reset, a resume or hibernation; which of
 // these codes says so depends on the command.
 func TestLostHandles(t *testing.T) {
-	for _, rc := range []tpm2.TPMRC{
-		tpm2.TPMRCHandle, tpm2.TPMRCValue, tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceH1, tpm2.TPMRCReferenceS0, tpm2.TPMRCInitialize,
-	} {
-		t.Run(rc.Error(), func(t *testing.T) {
-			withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
-				once(t, f, m, tpmtest.Fault{RC: rc})
-			})
-		})
-	}
+	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+		for _, rc := range []tpm2.TPMRC{
+			tpm2.TPMRCHandle, tpm2.TPMRCValue, tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceH1, tpm2.TPMRCReferenceS0, tpm2.TPMRCInitialize,
+		} {
+			t.Run(rc.Error(), func(t *testing.T) { once(t, f, m, tpmtest.Fault{RC: rc}) })
+		}
+	})
 }
 
 // The kernel's resource manager fails a write with EFAULT when it cannot load
 // a context, and a driver fails with EIO; a socket ends.
 func TestLostConnection(t *testing.T) {
-	for _, err := range []error{syscall.EFAULT, syscall.EIO, syscall.ENODEV, io.EOF, io.ErrUnexpectedEOF, syscall.EPIPE} {
-		t.Run(err.Error(), func(t *testing.T) {
-			withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+		for _, err := range []error{syscall.EFAULT, syscall.EIO, syscall.ENODEV, io.EOF, io.ErrUnexpectedEOF, syscall.EPIPE} {
+			t.Run(err.Error(), func(t *testing.T) {
 				once(t, f, m, tpmtest.Fault{Err: err})
 				once(t, f, m, tpmtest.Fault{Err: err, Executed: true})
 			})
-		})
-	}
+		}
+	})
 }
 
 // once injects a fault into the first command of each operation: the operation
@@ -183,13 +181,11 @@ func TestRecoveryIsTriedOnce(t *testing.T) {
 }
 
 func TestFullSlotsAreFreedOnce(t *testing.T) {
-	for _, rc := range []tpm2.TPMRC{tpm2.TPMRCObjectMemory, tpm2.TPMRCSessionMemory, tpm2.TPMRCSessionHandles, tpm2.TPMRCContextGap} {
-		t.Run(rc.Error(), func(t *testing.T) {
-			withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
-				once(t, f, m, tpmtest.Fault{RC: rc})
-			})
-		})
-	}
+	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+		for _, rc := range []tpm2.TPMRC{tpm2.TPMRCObjectMemory, tpm2.TPMRCSessionMemory, tpm2.TPMRCSessionHandles, tpm2.TPMRCContextGap} {
+			t.Run(rc.Error(), func(t *testing.T) { once(t, f, m, tpmtest.Fault{RC: rc}) })
+		}
+	})
 }
 
 // What a process left behind that died fills the TPM until its reset, where no
