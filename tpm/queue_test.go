@@ -154,20 +154,3 @@ func TestUsePutsIdleOff(t *testing.T) {
 		})
 	})
 }
-
-// Where a resource manager gives each connection slots of its own, the session
-// key has one to itself.
-func TestTwoSpaces(t *testing.T) {
-	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		if t.Name() == "TestTwoSpaces/swtpm" {
-			t.Skip("swtpm serves one client at a time")
-		}
-		count := tpmtest.NewCounting(e.Opener())
-		two := count.Opener()
-		two.Spaces = 2
-		m := newMaterial(t, open(t, two, tpm.Config{}))
-		require.Equal(t, 2, count.Opened())
-		m.all(t)
-		m.reopened(t, m.store).all(t)
-	})
-}
