@@ -30,12 +30,12 @@ check:
 
 race: export PRTBROKER_REQUIRE_TPM = 1
 race:
-	@for m in $(MODULES); do echo "test $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race -tags tpmsimulator ./...) || exit 1; done
+	@for m in $(MODULES); do echo "test $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race -timeout 20m -tags tpmsimulator ./...) || exit 1; done
 
 nocgo: export PRTBROKER_REQUIRE_TPM = 1
 nocgo:
 	CGO_ENABLED=0 $(GO) build ./...
-	CGO_ENABLED=0 $(GO) test ./...
+	CGO_ENABLED=0 $(GO) test -timeout 20m ./...
 
 cross:
 	@for t in windows/amd64 darwin/arm64 linux/arm64; do echo "build $$t"; \

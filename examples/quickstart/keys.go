@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
@@ -95,5 +94,5 @@ func (m *machine) describe() string {
 	if !m.info.Hardware {
 		return "software keys, no TPM"
 	}
-	return fmt.Sprintf("TPM 2.0, manufacturer %s, %s, firmware %s", m.info.Manufacturer, strings.Join(strings.Fields(m.info.Model), " "), m.info.Firmware)
+	return fmt.Sprintf("TPM 2.0, manufacturer %s, %s, firmware %s", m.info.Manufacturer, m.info.Model, m.info.Firmware)
 }
