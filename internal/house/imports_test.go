@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"tpm":                              {"internal/kdf", "internal/secret", "tpm/internal/"},
 	"tpm/softkeys":                     {"tpm", "tpm/internal/", "internal/kdf", "internal/secret"},
 	"tpm/tpmtest":                      {"tpm", "tpm/softkeys", "internal/kdf"},
+	"policy/policytest":                {"claims", "policy"},
 	"policy":                           {"claims", "policy/internal/"},
 	"prt":                              {"claims", "internal/wire", "internal/kdf", "internal/secret", "internal/strictjson"},
 	"broker":                           {"prt", "tpm", "claims", "policy", "internal/", "broker/internal/"},
