@@ -148,6 +148,10 @@ var issuanceRefusals = []refusal{
 		c.join("alice", 0)
 		return c.refreshPRT(c.refreshToken())
 	}},
+	{"refresh token of another client, under its own id", 50013, "", "", func(c *tc, _ *entratest.Clock) *reply {
+		c.join("alice", 0)
+		return c.prtRequest(map[string]any{"grant_type": "refresh_token", "refresh_token": c.refreshToken(), "client_id": payrollID})
+	}},
 	{"refresh token under another client id", 50013, "", "", func(c *tc, _ *entratest.Clock) *reply {
 		c.join("alice", 0)
 		rt := c.ropc("alice", brokerClient, drsResource).str("refresh_token")

@@ -263,3 +263,27 @@ func TestDRSNonce(t *testing.T) {
 	require.NotEmpty(t, r.str("Value"))
 	require.Equal(t, 400, c.get(drs+"/EnrollmentServer/nonce/common/").status)
 }
+
+// What a device needs before it is compliant is exempt from device grants, and
+// from nothing else.
+func TestRegistrationExempt(t *testing.T) {
+	c, _ := start(t)
+	c.agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
+	require.NoError(t, c.s.SetPolicies(policies(policyJSON("All need a compliant device", "All", `"compliantDevice"`, ""))))
+	require.Equal(t, 50097, c.payroll().code())
+	c.joined()
+	for _, resource := range []string{drsResource, updatePRT, "https://enrollment.manage.microsoft.com/"} {
+		require.Equal(t, 200, c.prtUse(map[string]any{"client_id": brokerClient, "resource": resource, "scope": "openid"}).status, resource)
+	}
+	require.Equal(t, 53000, c.exchange(payrollID, "api://payroll").code())
+	require.NoError(t, c.s.SetCompliant(c.deviceID, true))
+	require.Equal(t, 200, c.exchange(payrollID, "api://payroll").status)
+
+	both := strings.Replace(string(policyJSON("MFA and a compliant device", "All", `"mfa","compliantDevice"`, "")), `"OR"`, `"AND"`, 1)
+	require.NoError(t, c.s.SetPolicies([]byte(both)))
+	require.Equal(t, 50076, c.ropc("alice", brokerClient, drsResource).code())
+	require.NoError(t, c.s.SetPolicies([]byte(strings.Replace(both, `"AND"`, `"OR"`, 1))))
+	require.Equal(t, 200, c.ropc("alice", brokerClient, drsResource).status, "the exempt half of an OR satisfies it")
+	require.NoError(t, c.s.SetPolicies(policies(policyJSON("Block", "All", `"block"`, ""))))
+	require.Equal(t, 53003, c.ropc("alice", brokerClient, drsResource).code())
+}
