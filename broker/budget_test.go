@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -10,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,47 +74,6 @@ func names(commands []tpm2.TPMCC) string {
 		s = append(s, fmt.Sprintf("%#x", uint32(c)))
 	}
 	return strings.Join(s, " ")
-}
-
-// A thousand callers of one expired token are one token request, and one who
-// gives up does not fail the others.
-func TestManyCallers(t *testing.T) {
-	w := newWorld(t)
-	w.join()
-	w.signIn()
-	w.silent(graph)
-	w.wire.take()
-	const callers = 1000
-	gate := make(chan struct{})
-	w.wire.set(func(r *http.Request) error { <-gate; return nil }, nil)
-	var wg sync.WaitGroup
-	var failed, got atomic.Int32
-	gone, cancel := context.WithCancel(t.Context())
-	for i := range callers {
-		ctx := t.Context()
-		if i == 0 {
-			ctx = gone
-		}
-		wg.Go(func() {
-			if res, err := w.b.AcquireTokenSilent(ctx, open); err == nil && res.AccessToken != "" {
-				got.Add(1)
-			} else {
-				failed.Add(1)
-			}
-		})
-	}
-	cancel()
-	close(gate)
-	wg.Wait()
-	require.LessOrEqual(t, failed.Load(), int32(1))
-	require.GreaterOrEqual(t, got.Load(), int32(callers-1))
-	tokens := 0
-	for _, p := range w.wire.take() {
-		if p == "token" {
-			tokens++
-		}
-	}
-	require.Equal(t, 1, tokens)
 }
 
 // No secret is in a log, in an error, in a printed value or on disk.
