@@ -16,8 +16,8 @@ var (
 	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]+)\(`)
 )
 
-// Every test that the threat model names exists.
-func TestThreatModelNamesTests(t *testing.T) {
+// Every test that the documents name exists.
+func TestDocumentsNameTests(t *testing.T) {
 	root := filepath.Join("..", "..")
 	have := map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -32,11 +32,13 @@ func TestThreatModelNamesTests(t *testing.T) {
 	})
 	require.NoError(t, err)
 
-	doc, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
-	require.NoError(t, err)
-	named := namedTest.FindAllStringSubmatch(string(doc), -1)
-	require.NotEmpty(t, named)
-	for _, m := range named {
-		require.Truef(t, have[m[1]+"."+m[2]], "SECURITY.md names %s.%s, which does not exist", m[1], m[2])
+	for _, name := range []string{"SECURITY.md", "docs/asked.md"} {
+		doc, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		named := namedTest.FindAllStringSubmatch(string(doc), -1)
+		require.NotEmpty(t, named)
+		for _, m := range named {
+			require.Truef(t, have[m[1]+"."+m[2]], "%s names %s.%s, which does not exist", name, m[1], m[2])
+		}
 	}
 }
