@@ -45,7 +45,7 @@ fuzz:
 	./scripts/fuzz $(FUZZTIME)
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	@for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done
 
 interop: export PRTBROKER_INTEROP = 1
 interop:

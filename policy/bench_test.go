@@ -30,10 +30,10 @@ func BenchmarkEvaluate(b *testing.B) {
 		in.Subject = s.Subject(t.Employee(50))
 		d := s.Evaluate(&in)
 		require.Equal(b, policy.Grant, d.Outcome, "%v", slices.Collect(d.Missing()))
-		run("subject=cached", in)
+		run("subject=cached/app=string", in)
 		in.App = s.Symbol(in.AppID)
 		in.AppID = ""
-		run("subject=cached/app=symbol", in)
+		run("subject=cached", in)
 		in.Methods = 0
 		run("subject=cached/outcome=interrupt", in)
 		for _, groups := range []int{0, 50, 200} {
