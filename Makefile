@@ -21,7 +21,7 @@ setup-demo:
 test: setup-test check race nocgo cross
 
 setup-test:
-	./scripts/install swtpm gcc libc6-dev libssl-dev openssl tpm2-openssl
+	./scripts/install swtpm gcc libc6-dev libssl-dev openssl tpm2-openssl python3 python3-cryptography krb5-user
 
 check:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -29,10 +29,12 @@ check:
 	$(GO) vet -tags tpmsimulator ./...
 
 race: export PRTBROKER_REQUIRE_TPM = 1
+race: export PRTBROKER_REQUIRE_TOOLS = 1
 race:
 	@for m in $(MODULES); do echo "test $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race -timeout 20m -tags tpmsimulator ./...) || exit 1; done
 
 nocgo: export PRTBROKER_REQUIRE_TPM = 1
+nocgo: export PRTBROKER_REQUIRE_TOOLS = 1
 nocgo:
 	CGO_ENABLED=0 $(GO) build ./...
 	CGO_ENABLED=0 $(GO) test -timeout 20m ./...

@@ -172,7 +172,7 @@ func TestCredentialCache(t *testing.T) {
 func TestCredentialCacheByKlist(t *testing.T) {
 	klist, err := exec.LookPath("klist")
 	if err != nil {
-		t.Skip("no klist (MIT Kerberos)")
+		missing(t, "no klist (MIT Kerberos: apt-get install krb5-user)")
 	}
 	s := session(t)
 	list, _ := tgts(t, s)

@@ -73,10 +73,20 @@ func TestJoinRequest(t *testing.T) {
 	require.True(t, signer(t, "device.pem").key.PublicKey.Equal(csr.PublicKey))
 }
 
+// missing skips a test that needs another program, or fails it where all of
+// them are required (make test).
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("PRTBROKER_REQUIRE_TOOLS") == "1" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
 // OpenSSL reads the request too.
 func TestCSRByOpenSSL(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("no openssl")
+		missing(t, "no openssl")
 	}
 	der, err := prt.CSR(bg, signer(t, "device.pem"), nil)
 	require.NoError(t, err)

@@ -84,10 +84,7 @@ func TestFederation(t *testing.T) {
 // The assertions are canonical XML as Python canonicalises it, and their
 // signature verifies under the published key.
 func TestAssertionByPython(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil || exec.Command(python, "-c", "import cryptography").Run() != nil {
-		t.Skip("python3 with cryptography is not installed")
-	}
+	python := pythonWithCryptography(t)
 	o := options(entratest.NewClock(time.Time{}))
 	o.Federated = []string{"fed.example"}
 	o.Users = append(o.Users, entratest.User{Username: "frida@fed.example", Password: password})

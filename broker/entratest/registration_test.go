@@ -146,7 +146,7 @@ func TestRegistrationRefusals(t *testing.T) {
 func TestCertificateByOpenSSL(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is not installed")
+		missing(t, "openssl is not installed")
 	}
 	c, clock := start(t)
 	j := c.join("alice", 0)
