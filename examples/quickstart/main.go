@@ -16,6 +16,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+
+	"github.com/prtbroker/prtbroker/broker"
 )
 
 func main() {
@@ -32,6 +34,8 @@ type options struct {
 	browser bool
 	state   string
 	logger  *slog.Logger
+
+	transport broker.Transport // to the real tenant; nil: the broker's own
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -60,6 +60,8 @@ func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
 		Store:    store,
 		Prompter: terminal{out},
 		Logger:   o.logger,
+
+		Transport: o.transport,
 	})
 	if err != nil {
 		return err
