@@ -15,14 +15,14 @@ import (
 func (s *Server) graphRoutes() {
 	for _, v := range []string{"/v1.0", "/beta"} {
 		on := func(methods, pattern string, h handler) { s.route(onGraph, methods, v+pattern, EndpointGraph, h) }
-		on("GET", "/me", s.graphMe)
-		on("GET", "/users/{user}", s.graphMe)
-		on("GET", "/me/transitiveMemberOf", s.graphMemberOf)
-		on("GET", "/users/{user}/transitiveMemberOf", s.graphMemberOf)
-		on("POST", "/me/revokeSignInSessions", s.graphRevoke)
-		on("POST", "/users/{user}/revokeSignInSessions", s.graphRevoke)
-		on("GET", "/users/{user}/authentication/windowsHelloForBusinessMethods", s.graphHello)
-		on("DELETE", "/users/{user}/authentication/windowsHelloForBusinessMethods/{key}", s.graphHelloDelete)
+		on("GET", "/me", s.aboutUser(s.graphMe))
+		on("GET", "/users/{user}", s.aboutUser(s.graphMe))
+		on("GET", "/me/transitiveMemberOf", s.aboutUser(s.graphMemberOf))
+		on("GET", "/users/{user}/transitiveMemberOf", s.aboutUser(s.graphMemberOf))
+		on("POST", "/me/revokeSignInSessions", s.aboutUser(s.graphRevoke))
+		on("POST", "/users/{user}/revokeSignInSessions", s.aboutUser(s.graphRevoke))
+		on("GET", "/users/{user}/authentication/windowsHelloForBusinessMethods", s.aboutUser(s.graphHello))
+		on("DELETE", "/users/{user}/authentication/windowsHelloForBusinessMethods/{key}", s.aboutUser(s.graphHelloDelete))
 		on("GET", "/devices", s.graphDevices)
 		on("GET", "/{device}", s.graphDevice) // devices(deviceId='…')
 		on("DELETE", "/{device}", s.graphDevice)
@@ -38,7 +38,8 @@ func graphError(w http.ResponseWriter, status int, code, message string) {
 }
 
 // graphToken checks the access token. One whose session was revoked gets a
-// claims challenge when its client announced that it handles them.
+// claims challenge when its client announced that it handles them (cp1); others
+// are good until they expire (Entra, "Continuous access evaluation").
 func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string) (*bearerClaims, *user, bool) {
 	c, u, err := s.bearer(r, wire.ResourceGraph, wire.ResourceGraphApp)
 	if err != nil {
@@ -47,7 +48,7 @@ func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Access token is missing, empty, expired or for another audience.")
 		return nil, nil, false
 	}
-	if !u.revokedAt.IsZero() && c.epoch() != u.epoch {
+	if slices.Contains(c.Capabilities, "CP1") && !u.revokedAt.IsZero() && c.epoch() != u.epoch {
 		challenge := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, u.revokedAt.Unix()))
 		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`", error="insufficient_claims", claims="`+challenge+`"`)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
@@ -78,15 +79,21 @@ func (s *Server) graphUser(w http.ResponseWriter, r *request, self *user) *user 
 	return u
 }
 
-func (s *Server) graphMe(w http.ResponseWriter, r *request) {
-	_, self, ok := s.graphToken(w, r)
-	if !ok {
-		return
+// aboutUser serves a request about the user whom the path names, or else about
+// the user of the token.
+func (s *Server) aboutUser(serve func(http.ResponseWriter, *request, *user)) func(http.ResponseWriter, *request) {
+	return func(w http.ResponseWriter, r *request) {
+		_, self, ok := s.graphToken(w, r)
+		if !ok {
+			return
+		}
+		if u := s.graphUser(w, r, self); u != nil {
+			serve(w, r, u)
+		}
 	}
-	u := s.graphUser(w, r, self)
-	if u == nil {
-		return
-	}
+}
+
+func (s *Server) graphMe(w http.ResponseWriter, _ *request, u *user) {
 	given, surname, _ := strings.Cut(u.name, " ")
 	userType := "Member"
 	if u.guest {
@@ -99,15 +106,7 @@ func (s *Server) graphMe(w http.ResponseWriter, r *request) {
 	})
 }
 
-func (s *Server) graphMemberOf(w http.ResponseWriter, r *request) {
-	_, self, ok := s.graphToken(w, r)
-	if !ok {
-		return
-	}
-	u := s.graphUser(w, r, self)
-	if u == nil {
-		return
-	}
+func (s *Server) graphMemberOf(w http.ResponseWriter, _ *request, u *user) {
 	list := []map[string]any{}
 	ids := s.dir.groupsOf(u)
 	s.dir.mu.RLock()
@@ -125,15 +124,7 @@ func (s *Server) graphMemberOf(w http.ResponseWriter, r *request) {
 	writeJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
-func (s *Server) graphRevoke(w http.ResponseWriter, r *request) {
-	_, self, ok := s.graphToken(w, r)
-	if !ok {
-		return
-	}
-	u := s.graphUser(w, r, self)
-	if u == nil {
-		return
-	}
+func (s *Server) graphRevoke(w http.ResponseWriter, _ *request, u *user) {
 	if err := s.Revoke(u.upn); err != nil {
 		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", err.Error())
 		return
@@ -141,15 +132,7 @@ func (s *Server) graphRevoke(w http.ResponseWriter, r *request) {
 	writeJSON(w, http.StatusOK, map[string]any{"value": true})
 }
 
-func (s *Server) graphHello(w http.ResponseWriter, r *request) {
-	_, self, ok := s.graphToken(w, r)
-	if !ok {
-		return
-	}
-	u := s.graphUser(w, r, self)
-	if u == nil {
-		return
-	}
+func (s *Server) graphHello(w http.ResponseWriter, _ *request, u *user) {
 	list := []map[string]any{}
 	for _, k := range u.hello {
 		list = append(list, map[string]any{"id": k.id, "createdDateTime": k.created.UTC(), "keyStrength": "normal"})
@@ -157,15 +140,7 @@ func (s *Server) graphHello(w http.ResponseWriter, r *request) {
 	writeJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
-func (s *Server) graphHelloDelete(w http.ResponseWriter, r *request) {
-	_, self, ok := s.graphToken(w, r)
-	if !ok {
-		return
-	}
-	u := s.graphUser(w, r, self)
-	if u == nil {
-		return
-	}
+func (s *Server) graphHelloDelete(w http.ResponseWriter, r *request, u *user) {
 	n, err := s.dir.removeHelloKey(u.upn, func(k *helloKey) bool { return strings.EqualFold(k.id, r.path["key"]) })
 	if err != nil || n == 0 {
 		graphError(w, http.StatusNotFound, "resourceNotFound", "Method not found.")

@@ -59,7 +59,9 @@ func TestGraph(t *testing.T) {
 	require.Equal(t, 204, c.json("DELETE", u, tok, nil).status)
 	require.Equal(t, 404, c.json("DELETE", u, tok, nil).status)
 
+	plain := c.exchange(financeID, graph).str("access_token")
 	require.Equal(t, 200, c.json("POST", graph+"/v1.0/me/revokeSignInSessions", tok, nil).status)
+	require.Equal(t, 200, c.json("GET", graph+"/v1.0/me", plain, nil).status, "a client without cp1 is not challenged")
 	r = get("/v1.0/me")
 	require.Equal(t, 401, r.status)
 	require.Contains(t, r.header.Get("WWW-Authenticate"), `error="insufficient_claims", claims="`)

@@ -42,6 +42,8 @@ type bearerClaims struct {
 	AppID    string   `json:"appid"`
 	Scopes   string   `json:"scp"`
 	IssuedAt int64    `json:"iat"`
+	// Capabilities is xms_cc: CP1 when the client handles claims challenges.
+	Capabilities []string `json:"xms_cc"`
 	// Mark is xms_st: opaque to clients, and here the count of revocations that
 	// the token was issued under.
 	Mark map[string]int `json:"xms_st"`
