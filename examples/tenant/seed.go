@@ -6,26 +6,39 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
-// The applications of a new tenant: one that clients may use as their own,
-// public and with the redirects of desktop programs, and two resources.
+// The applications of a new tenant: three clients that programs may use as
+// their own, one of each kind (a desktop program, a web server with a secret, a
+// single-page app), and two resources.
 const (
 	appID      = "7a11e51e-0001-4000-8000-000000000001"
 	payrollID  = "7a11e51e-0002-4000-8000-000000000002"
 	secretsID  = "7a11e51e-0003-4000-8000-000000000003"
+	webID      = "7a11e51e-0004-4000-8000-000000000004"
+	spaID      = "7a11e51e-0005-4000-8000-000000000005"
+	webSecret  = "web.app~secret"
 	payrollURI = "api://payroll"
 	secretsURI = "api://secrets"
 )
 
+// federatedDomain is the domain of a new tenant whose users sign in at a
+// federation server, which the emulator plays too.
+func federatedDomain(domain string) string { return "corp." + domain }
+
+// Redirects of the clients that are web pages. Nothing answers there.
+func webRedirect(domain string) string { return "https://web." + domain + "/signed-in" }
+func spaRedirect(domain string) string { return "https://spa." + domain + "/" }
+
 // seedUsers are the people of a new tenant. Each stands for one way to sign in.
-func seedUsers() []entratest.User {
+func seedUsers(domain string) []entratest.User {
 	return []entratest.User{
 		{Username: "alice", Name: "Alice Example", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"},
 		{Username: "bob", Name: "Bob Example", Password: "battery staple"},
 		{Username: "carol", Name: "Carol Example", Password: "paper clip", NumberMatch: true},
+		{Username: "dave@" + federatedDomain(domain), Name: "Dave Example", Password: "river stone"},
 	}
 }
 
-func seedApps() []entratest.App {
+func seedApps(domain string) []entratest.App {
 	return []entratest.App{
 		{
 			ClientID: appID, Name: "Desktop app", Public: true, AdminConsent: true,
@@ -33,6 +46,8 @@ func seedApps() []entratest.App {
 				"http://localhost", "https://login.microsoftonline.com/common/oauth2/nativeclient",
 			},
 		},
+		{ClientID: webID, Name: "Web app", Secret: webSecret, AdminConsent: true, Redirects: []string{webRedirect(domain)}},
+		{ClientID: spaID, Name: "Single-page app", Public: true, SPA: true, AdminConsent: true, Redirects: []string{spaRedirect(domain)}},
 		{ClientID: payrollID, Name: "Payroll", URIs: []string{payrollURI}},
 		{ClientID: secretsID, Name: "Secrets", URIs: []string{secretsURI}},
 	}

@@ -107,7 +107,8 @@ func (t *tenant) startServer() (err error) {
 		}
 	}
 	if o.State == nil {
-		o.Users, o.Apps, o.Policies = seedUsers(), seedApps(), seedPolicies()
+		o.Users, o.Apps, o.Policies = seedUsers(o.Domain), seedApps(o.Domain), seedPolicies()
+		o.Federated = []string{federatedDomain(o.Domain)}
 	}
 	if t.o.policies != "" {
 		text, err := os.ReadFile(t.o.policies)
@@ -161,7 +162,11 @@ func (t *tenant) announce(w io.Writer) {
 	for _, u := range t.srv.Users() {
 		fmt.Fprintf(w, "# User: %s, password %q\n", u.Username, u.Password)
 	}
+	fmt.Fprintf(w, "# Codes and prompts of their authenticator apps are on the dashboard. dave is federated (WS-Trust).\n")
 	fmt.Fprintf(w, "# Client: %s (public; http://localhost, nativeclient)\n", appID)
+	fmt.Fprintf(w, "# Client: %s (web server, secret %q; %s)\n", webID, webSecret, webRedirect(t.srv.Domain()))
+	fmt.Fprintf(w, "# Client: %s (single-page app; %s)\n", spaID, spaRedirect(t.srv.Domain()))
+	fmt.Fprintf(w, "# Resource: %s wants MFA, %s is blocked\n", payrollURI, secretsURI)
 	for _, v := range t.environment() {
 		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))
 	}
