@@ -84,6 +84,7 @@ type tc struct {
 	s         *entratest.Server
 	http      *http.Client
 	agent     string
+	origin    string // of the page that asks; "": a program asks
 	device    *rsa.PrivateKey
 	transport *rsa.PrivateKey
 	cert      []byte
@@ -162,7 +163,11 @@ func (c *tc) form(path string, kv ...string) *reply {
 	if !strings.HasPrefix(path, "https://") {
 		path = login + path
 	}
-	return c.do("POST", path, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, v.Encode())
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	if c.origin != "" {
+		header.Set("Origin", c.origin)
+	}
+	return c.do("POST", path, header, v.Encode())
 }
 
 func (c *tc) tenantPath(p string) string { return "/" + c.s.TenantID() + p }

@@ -79,6 +79,7 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", sts + "/services/trust/2005/usernamemixed", 500, "application/soap+xml", `Fault`},
 		{"POST", sts + "/services/trust/13/usernamemixed", 500, "application/soap+xml", `Fault`},
 		{"GET", sts + "/ls/", 400, page, `50107`},
+		{"POST", "https://autologon.microsoftazuread-sso.com/contoso.example/winauth/trust/2005/usernamemixed", 400, "application/soap+xml", `AADSTS90023`},
 		{"GET", graph + "/oidc/userinfo", 401, js, `InvalidAuthenticationToken`},
 	}
 	for _, v := range []string{"/v1.0", "/beta"} {

@@ -239,6 +239,9 @@ func (s *Server) samlCredential(assertion, grant string) (*user, *session, error
 	if err != nil {
 		return nil, nil, bad.because("the assertion is not base64")
 	}
+	if token := desktopSSOToken(raw); token != "" {
+		return s.desktopSSOCredential(token)
+	}
 	if (grant == wire.GrantSAML11) != bytes.Contains(raw, []byte(saml11)) {
 		return nil, nil, bad.because("the assertion is of another version than the grant %s", grant)
 	}
@@ -281,16 +284,25 @@ func decodeLoose(text string) ([]byte, error) {
 
 // toFederation sends a browser to the federation server (WS-Federation).
 func (s *Server) toFederation(w http.ResponseWriter, _ *request, fl *flow) {
-	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "wctx": {s.sealFlow(fl)}, "username": {fl.Username}}
 	noStore(w)
-	w.Header().Set("Location", "https://"+federationHost(domainOf(fl.Username))+"/adfs/ls/?"+q.Encode())
+	w.Header().Set("Location", federationURL(fl.Username, s.sealFlow(fl)))
 	w.WriteHeader(http.StatusFound)
+}
+
+// federationURL is where a user of a federated domain signs in; context comes
+// back with the assertion.
+func federationURL(username, context string) string {
+	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "username": {username}}
+	if context != "" {
+		q.Set("wctx", context)
+	}
+	return "https://" + federationHost(domainOf(username)) + "/adfs/ls/?" + q.Encode()
 }
 
 // passive is the federation server's page for browsers.
 func (s *Server) passive(w http.ResponseWriter, r *request) {
 	q := r.URL.Query()
-	p := pages.Page{Name: "signin", Title: "Sign in at " + r.Host, Username: q.Get("username"), Nonce: s.pageNonce(),
+	p := pages.Page{Name: "federation", Title: "Sign in at " + r.Host, Username: q.Get("username"), Nonce: s.pageNonce(),
 		Action: r.URL.RequestURI(), Config: map[string]any{}, FormAct: "https://" + wire.LoginHost}
 	if q.Get("wa") != "wsignin1.0" || q.Get("wtrealm") != cloudAudience {
 		s.errorPage(w, r, invalidRequest(50107, "The requested federation realm object '%s' does not exist.", clip(q.Get("wtrealm"))))
@@ -300,8 +312,8 @@ func (s *Server) passive(w http.ResponseWriter, r *request) {
 		p.Write(w, http.StatusOK)
 		return
 	}
-	p.Username = r.form.Get("login")
-	u, err := s.federatedPassword(r, p.Username, r.form.Get("passwd"))
+	p.Username = r.form.Get("UserName")
+	u, err := s.federatedPassword(r, p.Username, r.form.Get("Password"))
 	if err != nil {
 		explain(&p, invalidGrant(50126, "Incorrect user ID or password. Type the correct user ID and password, and try again."))
 		p.Write(w, http.StatusOK)

@@ -225,14 +225,18 @@ func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	code := s.box.Seal(kindCode, codeRecord{
 		ID: hexString(s.rand.bytes(12)), Session: *fl.Session, Client: fl.Request.Client, Redirect: fl.Request.Redirect,
 		Challenge: fl.Request.Challenge, Method: fl.Request.Method, Resource: fl.Request.Resource, Scope: fl.Request.Scope,
-		Nonce: fl.Request.Nonce, Fresh: fl.Request.Fresh, Key: fl.Key, Claims: fl.Request.Claims,
+		Nonce: fl.Request.Nonce, Fresh: fl.Request.Fresh, Key: fl.Key, Claims: fl.Request.Claims, Aged: fl.Request.MaxAge != nil,
 		Expires: now.Add(s.opts.TTL.Code).Unix(),
 	})
 	s.record(r, nil)
 	s.setSessionCookie(w, fl.Session, fl.KMSI)
 	out := url.Values{"code": {code}, "session_state": {fl.Session.SID}}
+	if fl.Request.NoCode {
+		code = ""
+		out.Del("code")
+	}
 	if fl.Request.IDToken {
-		out.Set("id_token", s.frontIDToken(r, fl, u))
+		out.Set("id_token", s.frontIDToken(r, fl, u, code))
 	}
 	if fl.Request.Info {
 		out.Set("client_info", clientInfo(u))
@@ -261,14 +265,14 @@ func (s *Server) logPolicies(r *request, fl *flow, u *user) {
 		low: lowPrivilege(tg), browser: client.SPA || !client.Public})
 }
 
-func (s *Server) frontIDToken(r *request, fl *flow, u *user) string {
+func (s *Server) frontIDToken(r *request, fl *flow, u *user, code string) string {
 	client, err := s.clientApp(u.tenant, fl.Request.Client)
 	if err != nil {
 		return ""
 	}
 	dev, _ := s.deviceOf(fl.Session)
 	return s.idToken(&issuance{req: r, client: client, user: u, session: fl.Session, v2: fl.Request.V2,
-		nonce: fl.Request.Nonce, now: s.Now()}, dev)
+		nonce: fl.Request.Nonce, code: code, aged: fl.Request.MaxAge != nil, now: s.Now()}, dev)
 }
 
 // redirect sends parameters to the redirect URI in the wanted mode.

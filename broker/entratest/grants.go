@@ -118,6 +118,9 @@ func (s *Server) refreshGrant(r *request) (any, error) {
 	if err := rec.redeemableBy(client); err != nil {
 		return nil, err
 	}
+	if err := r.crossOrigin(rec.SPA); err != nil {
+		return nil, err
+	}
 	in := issuance{}
 	if rec.SPA {
 		in.spaEnd = rec.Expires
@@ -174,6 +177,7 @@ type codeRecord struct {
 	Fresh     bool    `json:"f,omitempty"` // ngcmfa was asked for
 	Key       []byte  `json:"q,omitempty"` // session key, when the sign-in was by PRT cookie
 	Claims    string  `json:"a,omitempty"`
+	Aged      bool    `json:"g,omitempty"` // max_age was asked for
 	Expires   int64   `json:"e"`
 }
 
@@ -203,6 +207,9 @@ func (s *Server) codeGrant(r *request) (any, error) {
 	if rec.Client != client.id {
 		return nil, invalidGrant(70000, "The provided value for the 'code' parameter was issued to another client.").because("the code is of client %s", rec.Client)
 	}
+	if err := r.crossOrigin(client.SPA); err != nil {
+		return nil, err
+	}
 	if r.form.Get("redirect_uri") != rec.Redirect {
 		return nil, invalidGrant(50011, "The redirect URI '%s' does not match the one of the authorization request.", clip(r.form.Get("redirect_uri")))
 	}
@@ -216,7 +223,7 @@ func (s *Server) codeGrant(r *request) (any, error) {
 	if !s.flow.redeem(rec.ID, rec.Expires, now) {
 		return nil, invalidGrant(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.")
 	}
-	in := issuance{nonce: rec.Nonce, fresh: rec.Fresh && rec.Session.fresh(now, s.opts.TTL.FreshMFA)}
+	in := issuance{nonce: rec.Nonce, aged: rec.Aged, fresh: rec.Fresh && rec.Session.fresh(now, s.opts.TTL.FreshMFA)}
 	if err := s.codeTarget(r, &rec, client, u, &in); err != nil {
 		return nil, err
 	}

@@ -91,11 +91,17 @@ func (u *user) passkeyIDs() []string {
 	return ids
 }
 
-// showPasskey shows the page on which a passkey signs.
-func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err error) {
+// challengePasskey gives the flow the challenge that a passkey signs, unless it
+// has one.
+func (s *Server) challengePasskey(fl *flow) {
 	if fl.Challenge == nil {
 		fl.Challenge = []byte("O." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(32)))
 	}
+}
+
+// showPasskey shows the page on which a passkey signs.
+func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err error) {
+	s.challengePasskey(fl)
 	allow := []string{}
 	if u := s.dir.user(fl.Username); u != nil {
 		allow = u.passkeyIDs()

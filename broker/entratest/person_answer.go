@@ -16,6 +16,12 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 	switch f.id {
 	case "signin":
 		return b.answerSignIn(pg, f)
+	case "loginForm": // of the federation server
+		if b.person.Password == "" {
+			err = &PageError{Page: f.id, Text: "the person has no password"}
+		}
+		v.Set("UserName", b.person.Username)
+		v.Set("Password", b.person.Password)
 	case "accesspass":
 		v.Set("login", b.person.Username)
 		v.Set("accesspass", b.person.AccessPass)

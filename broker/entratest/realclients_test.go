@@ -1,9 +1,18 @@
 package entratest_test
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -82,4 +91,163 @@ func TestPagesHaveTheRealNames(t *testing.T) {
 	require.Equal(t, 200, page.status)
 	page = c.get(nativeURI + "?error=access_denied%3Cscript%3E")
 	require.Contains(t, string(page.body), "access_denied&lt;script&gt;")
+}
+
+// MSAL Python and MSAL Node take max_age and then want auth_time in the
+// id_token; the service asks again when the sign-in is older (MSAL Python issues
+// 381 and 444; OpenID Connect Core, 3.1.2.1).
+func TestMaxAge(t *testing.T) {
+	c, clock := start(t)
+	r := c.interactive(c.alice(), payrollID, nativeURI, "api://payroll", "max_age", "600", "scope", "openid")
+	require.Equal(t, 200, r.status, "%s", r.body)
+	require.EqualValues(t, clock.Now().Unix(), jwtClaims(t, r.str("id_token"))["auth_time"])
+	r = c.interactive(c.alice(), payrollID, nativeURI, "api://payroll", "scope", "openid")
+	require.NotContains(t, jwtClaims(t, r.str("id_token")), "auth_time")
+
+	c.join("alice", 0)
+	c.passwordPRT("alice")
+	silent := func(maxAge string) string {
+		u := authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll", "prompt", "none", "max_age", maxAge)
+		to := c.do("GET", u, http.Header{"X-Ms-Refreshtokencredential": {c.cookie(c.nonce())}}, "").header.Get("Location")
+		return query(t, to).Get("error")
+	}
+	require.Empty(t, silent("600"))
+	require.Equal(t, "login_required", silent("0"))
+	clock.Advance(10 * time.Minute)
+	require.Equal(t, "login_required", silent("600"))
+	require.Empty(t, silent("3600"))
+	_, err := c.tryAuthorize(c.alice(), "max_age", "soon")
+	require.Equal(t, 9002313, pageCode(t, err))
+}
+
+// The id_token beside a code carries its hash, and response_type id_token
+// brings no code (OpenID Connect Core, 3.2.2.5 and 3.3.2.11; Microsoft's "ID
+// token claims reference").
+func TestHybridIDToken(t *testing.T) {
+	c, _ := start(t)
+	to, err := c.tryAuthorize(c.alice(), "response_type", "code id_token", "nonce", "n", "response_mode", "query", "scope", "openid")
+	require.NoError(t, err)
+	v := query(t, to)
+	sum := sha256.Sum256([]byte(v.Get("code")))
+	require.Equal(t, base64.RawURLEncoding.EncodeToString(sum[:16]), jwtClaims(t, v.Get("id_token"))["c_hash"])
+	to, err = c.tryAuthorize(c.alice(), "response_type", "id_token", "nonce", "n", "response_mode", "query", "scope", "openid")
+	require.NoError(t, err)
+	require.Empty(t, query(t, to).Get("code"))
+	require.NotContains(t, jwtClaims(t, query(t, to).Get("id_token")), "c_hash")
+}
+
+// roadtx has --origin for single-page apps: what they were issued is redeemed
+// by pages alone, and nothing else is (Microsoft Entra error codes 9002326 and
+// 9002327).
+func TestSinglePageRedemption(t *testing.T) {
+	c, _ := start(t)
+	const spaID, redirect = "55555555-6666-4777-8888-999999999999", "https://spa.contoso.example/"
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: spaID, Public: true, SPA: true, AdminConsent: true, Redirects: []string{redirect}}))
+	code := func(client, redirect string) *reply {
+		return c.interactive(c.alice(), client, redirect, "api://payroll")
+	}
+	require.Equal(t, 9002327, code(spaID, redirect).code())
+	c.origin = "https://spa.contoso.example"
+	require.Equal(t, 9002326, code(payrollID, nativeURI).code())
+	r := code(spaID, redirect)
+	require.Equal(t, 200, r.status, "%s", r.body)
+	require.Equal(t, c.origin, r.header.Get("Access-Control-Allow-Origin"))
+	rt := r.str("refresh_token")
+	require.Equal(t, 200, c.refresh(spaID, rt).status)
+	c.origin = ""
+	require.Equal(t, 9002327, c.refresh(spaID, rt).code())
+	plain := code(payrollID, nativeURI).str("refresh_token")
+	c.origin = "https://spa.contoso.example"
+	require.Equal(t, 9002326, c.refresh(payrollID, plain).code())
+}
+
+// roadtx desktopsso gets a token for a password at the host of seamless single
+// sign-on, and redeems it in the place of a SAML assertion (roadlib auth.py).
+func TestDesktopSSO(t *testing.T) {
+	c, clock := start(t)
+	ask := func(user, pass string) *reply {
+		body := `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:o="x"><s:Header><o:Security><o:UsernameToken><o:Username>` + user +
+			`</o:Username><o:Password>` + pass + `</o:Password></o:UsernameToken></o:Security></s:Header></s:Envelope>`
+		return c.do("POST", "https://autologon.microsoftazuread-sso.com/contoso.example/winauth/trust/2005/usernamemixed", http.Header{"Content-Type": {"application/soap+xml"}}, body)
+	}
+	wrong := ask("alice@contoso.example", "wrong")
+	require.Equal(t, 400, wrong.status)
+	require.Contains(t, string(wrong.body), "<psf:text>AADSTS50126: ")
+
+	r := ask("alice@contoso.example", password)
+	require.Equal(t, 200, r.status, "%s", r.body)
+	m := regexp.MustCompile(`<DesktopSsoToken>(.+)</DesktopSsoToken>`).FindStringSubmatch(string(r.body))
+	require.NotNil(t, m)
+	const saml11 = "urn:ietf:params:oauth:grant-type:saml1_1-bearer"
+	redeem := func(token string) *reply {
+		assertion := `<saml:Assertion xmlns:saml="urn:oasis:names:tc:SAML:1.0:assertion"><DesktopSsoToken>` + token + `</DesktopSsoToken></saml:Assertion>`
+		return c.token("grant_type", saml11, "client_id", payrollID, "resource", "api://payroll", "assertion", base64.StdEncoding.EncodeToString([]byte(assertion)))
+	}
+	require.Equal(t, []any{"pwd"}, jwtClaims(t, redeem(m[1]).str("access_token"))["amr"])
+	require.Equal(t, 50008, redeem("made up").code())
+	c.must(c.s.ChangePassword("alice", "new"))
+	require.Equal(t, 50173, redeem(m[1]).code())
+	c.must(c.s.ResetPassword("alice", password))
+	m = regexp.MustCompile(`<DesktopSsoToken>(.+)</DesktopSsoToken>`).FindStringSubmatch(string(ask("alice@contoso.example", password).body))
+	require.NotNil(t, m)
+	clock.Advance(time.Hour)
+	require.Equal(t, 500133, redeem(m[1]).code())
+}
+
+// roadtx gettokens --fido-init reads a challenge from the first page, before
+// anybody said who signs in; its fidoauth answers it there.
+func TestSignInPageChallengesAPasskey(t *testing.T) {
+	c, _ := start(t)
+	key, err := entratest.NewPasskey()
+	require.NoError(t, err)
+	require.NoError(t, c.s.AddPasskey("alice", *key))
+	page := string(c.get(authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll")).body)
+	_, config, ok := strings.Cut(page, "$Config=")
+	require.True(t, ok)
+	config, _, ok = strings.Cut(config, ";\n//]]></script>")
+	require.True(t, ok, "roadtx cuts the object off there")
+	cfg := jsonObject(t, config)
+	to := c.form(cfg["urlPost"].(string), "ctx", cfg["sCtx"].(string), "canary", cfg["canary"].(string), "type", "23", "ps", "23",
+		"assertion", passkeyAssertion(t, key, cfg["sFidoChallenge"].(string))).header.Get("Location")
+	require.NotEmpty(t, query(t, to).Get("code"), to)
+}
+
+// passkeyAssertion signs a challenge as an authenticator does (WebAuthn, 7.2).
+func passkeyAssertion(t *testing.T, key *entratest.Passkey, challenge string) string {
+	t.Helper()
+	b64 := base64.RawURLEncoding
+	clientData, err := json.Marshal(map[string]any{"type": "webauthn.get", "challenge": b64.EncodeToString([]byte(challenge)), "origin": "https://login.microsoft.com"})
+	require.NoError(t, err)
+	party, data := sha256.Sum256([]byte("login.microsoft.com")), sha256.Sum256(clientData)
+	authData := append(party[:], 0x05, 0, 0, 0, 1) // user present and verified; counter
+	sum := sha256.Sum256(append(bytes.Clone(authData), data[:]...))
+	sig, err := ecdsa.SignASN1(rand.Reader, key.Key, sum[:])
+	require.NoError(t, err)
+	out, err := json.Marshal(map[string]string{"id": b64.EncodeToString(key.ID), "clientDataJSON": b64.EncodeToString(clientData),
+		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig)})
+	require.NoError(t, err)
+	return string(out)
+}
+
+// roadtx interactiveauth --federated types the user name, presses Enter, and
+// waits for the fields of an AD FS page; the page asks GetCredentialType where
+// to go, and comes back with the sign-in it left.
+func TestFederatedUserIsSentAway(t *testing.T) {
+	o := options(entratest.NewClock(time.Time{}))
+	o.Federated = []string{"fed.example"}
+	o.Users = append(o.Users, entratest.User{Username: "frida@fed.example", Password: password})
+	c := newClient(t, entratest.NewTB(t, o))
+	page := string(c.get(authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll", "state", "x")).body)
+	ctx := regexp.MustCompile(`name="ctx" value="([^"]+)"`).FindStringSubmatch(page)
+	require.NotNil(t, ctx)
+	r := c.json("POST", login+"/common/GetCredentialType", "", map[string]any{"username": "frida@fed.example", "originalRequest": ctx[1]})
+	where, _ := r.v["Credentials"].(map[string]any)["FederationRedirectUrl"].(string)
+	require.True(t, strings.HasPrefix(where, "https://sts.fed.example/adfs/ls/?"), where)
+	for _, id := range []string{"userNameInput", "passwordInput", "submitButton"} {
+		require.Contains(t, string(c.get(where).body), `id="`+id+`"`)
+	}
+	to, err := entratest.Person{Username: "frida@fed.example", Password: password}.Authorize(t.Context(), c.s.Client(), where, nativeURI)
+	require.NoError(t, err)
+	require.Equal(t, "x", query(t, to).Get("state"))
+	require.NotEmpty(t, query(t, to).Get("code"))
 }

@@ -86,9 +86,8 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 	domainType := 3
 	if t != nil && t.isFederated(in.Username) {
 		domainType = 4
-		_, domain, _ := strings.Cut(strings.ToLower(in.Username), "@")
 		creds["PrefCredential"] = 4
-		creds["FederationRedirectUrl"] = "https://" + federationHost(domain) + "/adfs/ls/?wa=wsignin1.0&wtrealm=" + cloudAudience
+		creds["FederationRedirectUrl"] = federationURL(in.Username, s.flowOf(in.OriginalRequest, in.Username))
 	}
 	if in.Fido && u != nil && len(u.passkeys) > 0 {
 		creds["FidoParams"] = map[string]any{"AllowList": u.passkeyIDs(), "HasCrossDeviceCapablePasskey": false}
@@ -103,4 +102,15 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 		"EstsProperties": map[string]any{"DomainType": domainType, "UserTenantBranding": nil},
 		"FlowToken":      in.FlowToken, "apiCanary": s.box.Seal(kindFlow, wire.PathGetCredential),
 	})
+}
+
+// flowOf is the sealed flow that a page was shown for, with the user that it now
+// knows; "" when the page names none.
+func (s *Server) flowOf(context, username string) string {
+	fl, err := s.openFlow(context)
+	if err != nil {
+		return ""
+	}
+	fl.Username = username
+	return s.sealFlow(fl)
 }

@@ -210,6 +210,7 @@ var refreshRefusals = []refusal{
 		c.must(c.s.AddApp(entratest.App{ClientID: payrollID, Public: true, SPA: true, URIs: []string{"api://payroll"}}))
 		rt := c.refreshToken()
 		clock.Advance(23 * time.Hour)
+		c.origin = "https://spa.contoso.example"
 		r := c.refresh(payrollID, rt)
 		require.Equal(c.t, 200, r.status)
 		clock.Advance(time.Hour) // the renewed token has not got a longer life

@@ -24,7 +24,7 @@ const deviceLoginHost = "microsoft.com" // of https://microsoft.com/devicelogin
 // otherHosts are the names the server plays beside the sign-in hosts.
 var otherHosts = []string{
 	wire.RegistrationHost, wire.GraphHost, deviceLoginHost, "www.microsoft.com",
-	"certauth.login.microsoftonline.com", "autologon.microsoftazuread-sso.com",
+	"certauth.login.microsoftonline.com", autologonHost,
 }
 
 func isLoginHost(host string) bool { return slices.Contains(loginHosts, host) }
@@ -37,6 +37,7 @@ const (
 	onRegistration
 	onGraph
 	onFederation
+	onAutologon
 	onDeviceLogin
 	nowhere
 )
@@ -55,6 +56,8 @@ func (s *Server) hostKind(r *http.Request) hostKind {
 		return onGraph
 	case host == deviceLoginHost, host == "www.microsoft.com":
 		return onDeviceLogin
+	case host == autologonHost:
+		return onAutologon
 	case s.dir.federationTenant(host) != nil:
 		return onFederation
 	}

@@ -7,6 +7,7 @@ func (s *Server) newRoutes() []route {
 	s.registrationRoutes()
 	s.graphRoutes()
 	s.federationRoutes()
+	s.desktopSSORoutes()
 	return s.routes
 }
 

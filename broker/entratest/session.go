@@ -17,6 +17,8 @@ const (
 	kindFlow    seal.Kind = "AQABEgE"
 	kindBulk    seal.Kind = "0.AXkA"
 	kindCookie  seal.Kind = "0.AXsA"
+
+	kindDesktopSSO seal.Kind = "DSSO."
 )
 
 // session is what the service knows of a sign-in. It travels inside every

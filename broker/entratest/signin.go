@@ -68,9 +68,11 @@ func explain(p *pages.Page, err error) {
 }
 
 func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err error) {
+	s.challengePasskey(fl)
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	p.Config["sFidoChallenge"] = string(fl.Challenge)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }

@@ -21,6 +21,9 @@ func (s *Server) token(w http.ResponseWriter, r *request) {
 	}
 	reply, err := s.grant(r, grant)
 	s.record(r, err)
+	if origin := r.Header.Get("Origin"); origin != "" {
+		w.Header().Set("Access-Control-Allow-Origin", origin) // pages read refusals too
+	}
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -109,6 +112,19 @@ func (s *Server) formTarget(r *request, t *tenant, client *app, u *user) (*targe
 		return s.resolveV2(t, client, u, r.form.Get("scope"))
 	}
 	return s.resolveV1(t, client, u, r.form.Get("resource"), r.form.Get("scope"))
+}
+
+// crossOrigin checks that what was issued to a single-page app is redeemed by a
+// page, and nothing else is. A browser names the page's origin; programs do not.
+func (r *request) crossOrigin(spa bool) error {
+	origin := r.Header.Get("Origin")
+	switch {
+	case spa && origin == "":
+		return invalidRequest(9002327, "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests.")
+	case !spa && origin != "":
+		return invalidRequest(9002326, "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type. Request origin: '%s'.", clip(origin))
+	}
+	return nil
 }
 
 // sameTenant refuses a token used under the path of another tenant.
