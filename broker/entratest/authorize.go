@@ -218,10 +218,15 @@ func (s *Server) singleSignOn(r *request, fl *flow) (challenge bool, err error) 
 		if err != nil {
 			return false, err
 		}
-		if ss != nil {
-			fl.Session, fl.Key, fl.SSO = ss, key, true
-			return false, nil
+		if ss == nil {
+			continue
 		}
+		if u := s.dir.userByID(ss.User); fl.Request.Hint != "" && (u == nil || !strings.EqualFold(u.upn, fl.Request.Hint)) {
+			fl.Device = ss.Device // somebody else signs in on this device
+			continue
+		}
+		fl.Session, fl.Key, fl.SSO = ss, key, true
+		return false, nil
 	}
 	if challenge {
 		return true, nil

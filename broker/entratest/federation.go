@@ -239,6 +239,7 @@ func (s *Server) samlCredential(assertion, grant string) (*user, *session, error
 	if err != nil {
 		return nil, nil, bad.because("the assertion is not base64")
 	}
+	raw = bytes.TrimSpace(raw) // around the element, which alone is signed
 	if token := desktopSSOToken(raw); token != "" {
 		return s.desktopSSOCredential(token)
 	}

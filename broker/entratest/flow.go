@@ -27,6 +27,7 @@ type flow struct {
 	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
 	Consented  bool        `json:"y,omitempty"`
 	KMSI       bool        `json:"q,omitempty"` // the page that asks to stay signed in was answered
+	Confirmed  bool        `json:"f,omitempty"` // the page that names the app of a device code was answered
 	Proved     bool        `json:"z,omitempty"` // the JSON endpoints took a second factor
 	Challenged bool        `json:"g,omitempty"` // a proof of the device was asked for
 	Terms      string      `json:"t,omitempty"` // id of the terms of use being shown
@@ -205,6 +206,12 @@ func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	if s.opts.AskToStaySignedIn && !fl.KMSI && !fl.SSO && fl.Request.Prompt != "none" && fl.DeviceCode == "" {
 		s.showKMSI(w, r, fl)
 		return
+	}
+	if fl.DeviceCode != "" && !fl.Confirmed {
+		if client, err := s.clientApp(u.tenant, fl.Request.Client); err == nil {
+			s.showConfirm(w, r, fl, client)
+			return
+		}
 	}
 	r.entry = s.flowEntry(r, fl)
 	if rules := s.dir.accessRules(u.tenant); rules != nil {

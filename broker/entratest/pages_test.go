@@ -87,7 +87,7 @@ func TestPagesAreAccessible(t *testing.T) {
 		authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "amr_values", "mfa"), nativeURI)
 	require.NoError(t, err)
 	all := strings.Join(seen, "\n")
-	for _, id := range []string{"signin", "accesspass", "passkey", "code", "number-form", "consent", "usercode", "enroll", "hiddenform"} {
+	for _, id := range []string{"signin", "accesspass", "passkey", "code", "number-form", "consent", "usercode", "confirm", "enroll", "hiddenform"} {
 		require.Contains(t, all, `id="`+id+`"`)
 	}
 }

@@ -130,19 +130,23 @@ func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow) {
 		return
 	}
 	fl.Challenge = nil
+	method := claims.FIDO2
+	if key.hello {
+		method = claims.WindowsHello | claims.MarkRSA
+	}
 	if fl.Session != nil {
-		fl.Session.mfa(claims.FIDO2, s.Now())
+		fl.Session.mfa(method, s.Now())
 		fl.Session.AAGUID = key.aaguid
 		s.proceed(w, r, fl)
 		return
 	}
-	ss := s.newSession(u, claims.FIDO2)
-	ss.mfa(claims.FIDO2, s.Now())
+	ss := s.newSession(u, method)
+	ss.mfa(method, s.Now())
 	ss.AAGUID = key.aaguid
 	s.signedIn(w, r, fl, ss)
 }
 
-func (s *Server) checkAssertion(r *request, fl *flow) (*user, *passkeyRecord, error) {
+func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, error) {
 	wrong := invalidGrant(135004, "Your passkey could not be verified. Try signing in another way.")
 	if fl.Challenge == nil {
 		return nil, nil, wrong.because("no challenge was given")
@@ -161,15 +165,14 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *passkeyRecord, er
 	if fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.upn, fl.Username) {
 		return nil, nil, wrong.because("the passkey belongs to %s", u.upn)
 	}
-	for i := range u.passkeys {
-		k := &u.passkeys[i]
+	for _, k := range s.passkeysOf(u) {
 		if k.id != a.ID {
 			continue
 		}
 		if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
 			return nil, nil, wrong.because("%v", err)
 		}
-		return u, k, nil
+		return u, &k, nil
 	}
 	return nil, nil, wrong
 }
@@ -185,6 +188,9 @@ func fidoParties(r *request) map[string]string {
 }
 
 func (s *Server) passkeyUser(id string) *user {
+	if u, _ := s.dir.helloUser(helloKeyOf(id)); u != nil {
+		return u
+	}
 	s.dir.mu.RLock()
 	defer s.dir.mu.RUnlock()
 	return s.dir.byID[s.dir.passkey[id]]

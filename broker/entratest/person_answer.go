@@ -44,6 +44,8 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 		if b.person.Deny {
 			v.Set(f.id, choice[1])
 		}
+	case "confirm":
+		v.Set("confirm", "continue")
 	case "kmsi":
 		v.Set("LoginOptions", "3")
 	case "usercode", "hiddenform":

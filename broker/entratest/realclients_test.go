@@ -2,7 +2,7 @@ package entratest_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -201,19 +201,41 @@ func TestSignInPageChallengesAPasskey(t *testing.T) {
 	key, err := entratest.NewPasskey()
 	require.NoError(t, err)
 	require.NoError(t, c.s.AddPasskey("alice", *key))
-	page := string(c.get(authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll")).body)
+	require.Equal(t, []any{"fido", "rsa", "mfa"}, c.passkeySignIn(key.ID, key.Key))
+
+	// A browser on Windows shows a Hello key as a passkey (roadtx fidoauth -hk).
+	c.join("alice", 0)
+	c.passwordPRT("alice")
+	hello := pool()[2]
+	require.Equal(t, 200, c.registerHello(hello).status)
+	id := sha256.Sum256(keyBlob(&hello.PublicKey))
+	require.Equal(t, []any{"rsa", "mfa"}, c.passkeySignIn(id[:], hello))
+	c.must(c.s.DisableDevice(c.deviceID))
+	require.Nil(t, c.passkeySignIn(id[:], hello))
+}
+
+// passkeySignIn answers the challenge of the first page, which need not know
+// the user, and returns how the token says the user signed in.
+func (c *tc) passkeySignIn(id []byte, key crypto.Signer) any {
+	t := c.t.(*testing.T)
+	page := string(c.get(authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll", "state", "x")).body)
 	_, config, ok := strings.Cut(page, "$Config=")
 	require.True(t, ok)
 	config, _, ok = strings.Cut(config, ";\n//]]></script>")
 	require.True(t, ok, "roadtx cuts the object off there")
 	cfg := jsonObject(t, config)
-	to := c.form(cfg["urlPost"].(string), "ctx", cfg["sCtx"].(string), "canary", cfg["canary"].(string), "type", "23", "ps", "23",
-		"assertion", passkeyAssertion(t, key, cfg["sFidoChallenge"].(string))).header.Get("Location")
-	require.NotEmpty(t, query(t, to).Get("code"), to)
+	to := c.form(cfg["urlPost"].(string), "ctx", cfg["sCtx"].(string), cfg["sCanaryTokenName"].(string), cfg["canary"].(string),
+		cfg["sFTName"].(string), cfg["sFT"].(string), "type", "23", "ps", "23",
+		"assertion", passkeyAssertion(t, id, key, cfg["sFidoChallenge"].(string))).header.Get("Location")
+	if to == "" {
+		return nil
+	}
+	return jwtClaims(t, c.redeem(payrollID, nativeURI, "api://payroll", to).str("access_token"))["amr"]
 }
 
-// passkeyAssertion signs a challenge as an authenticator does (WebAuthn, 7.2).
-func passkeyAssertion(t *testing.T, key *entratest.Passkey, challenge string) string {
+// passkeyAssertion signs a challenge as an authenticator does (WebAuthn, 7.2):
+// with a passkey's P-256 key or a Hello key.
+func passkeyAssertion(t *testing.T, id []byte, key crypto.Signer, challenge string) string {
 	t.Helper()
 	b64 := base64.RawURLEncoding
 	clientData, err := json.Marshal(map[string]any{"type": "webauthn.get", "challenge": b64.EncodeToString([]byte(challenge)), "origin": "https://login.microsoft.com"})
@@ -221,9 +243,9 @@ func passkeyAssertion(t *testing.T, key *entratest.Passkey, challenge string) st
 	party, data := sha256.Sum256([]byte("login.microsoft.com")), sha256.Sum256(clientData)
 	authData := append(party[:], 0x05, 0, 0, 0, 1) // user present and verified; counter
 	sum := sha256.Sum256(append(bytes.Clone(authData), data[:]...))
-	sig, err := ecdsa.SignASN1(rand.Reader, key.Key, sum[:])
+	sig, err := key.Sign(rand.Reader, sum[:], crypto.SHA256)
 	require.NoError(t, err)
-	out, err := json.Marshal(map[string]string{"id": b64.EncodeToString(key.ID), "clientDataJSON": b64.EncodeToString(clientData),
+	out, err := json.Marshal(map[string]string{"id": b64.EncodeToString(id), "clientDataJSON": b64.EncodeToString(clientData),
 		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig)})
 	require.NoError(t, err)
 	return string(out)
@@ -250,4 +272,71 @@ func TestFederatedUserIsSentAway(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "x", query(t, to).Get("state"))
 	require.NotEmpty(t, query(t, to).Get("code"))
+}
+
+// roadtx browserprtinject shows the PRT of one user while another signs in: the
+// hint decides who, the PRT proves the device.
+func TestPRTOfAnotherProvesTheDevice(t *testing.T) {
+	c, _ := start(t)
+	c.join("alice", 0)
+	c.passwordPRT("alice")
+	client := &http.Client{Transport: cookieTransport{c.s.Client().Transport, c.cookie(c.nonce())}}
+	to, err := entratest.Person{Username: "bob@contoso.example", Password: password}.Authorize(t.Context(), client,
+		authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll", "login_hint", "bob@contoso.example", "state", "x"), nativeURI)
+	require.NoError(t, err)
+	got := jwtClaims(t, c.redeem(payrollID, nativeURI, "api://payroll", to).str("access_token"))
+	require.Equal(t, "bob@contoso.example", got["upn"])
+	require.Equal(t, c.deviceID, got["deviceid"])
+}
+
+// roadtx keepassauth --device-code presses a button that names the app, and
+// reads the outcome in the element "message" (roadtx, selenium.py; Microsoft
+// Entra error code 50199, CmsiInterrupt).
+func TestDeviceCodeIsConfirmed(t *testing.T) {
+	c, _ := start(t)
+	begin := func() (code string, page *reply, ctx string) {
+		d := c.form(c.tenantPath("/oauth2/v2.0/devicecode"), "client_id", payrollID, "scope", "openid")
+		field := regexp.MustCompile(`name="ctx" value="([^"]+)"`)
+		page = c.form("/common/oauth2/deviceauth", "otc", d.str("user_code"))
+		page = c.form("/common/login", "ctx", field.FindStringSubmatch(string(page.body))[1], "login", "alice@contoso.example", "passwd", password)
+		return d.str("device_code"), page, field.FindStringSubmatch(string(page.body))[1]
+	}
+	redeem := func(code string) *reply {
+		return c.tokenV2("grant_type", "urn:ietf:params:oauth:grant-type:device_code", "client_id", payrollID, "device_code", code)
+	}
+	code, page, ctx := begin()
+	require.Contains(t, string(page.body), "Are you trying to sign in to Payroll?")
+	require.Contains(t, string(page.body), `id="idSIButton9"`)
+	require.Equal(t, "authorization_pending", redeem(code).str("error"))
+	page = c.form("/appverify", "ctx", ctx, "confirm", "continue")
+	require.Regexp(t, `id="message">[^$]*You have signed in`, string(page.body))
+	require.Equal(t, 200, redeem(code).status)
+
+	code, _, ctx = begin()
+	require.Contains(t, string(c.form("/appverify", "ctx", ctx, "confirm", "cancel").body), "You have not signed in")
+	require.Equal(t, "authorization_declined", redeem(code).str("error"))
+}
+
+// The page that names the app confirms, and skips nothing: a sign-in that still
+// owes a second factor goes back to it.
+func TestConfirmationSkipsNoFactor(t *testing.T) {
+	c, _ := start(t)
+	d := c.form(c.tenantPath("/oauth2/devicecode"), "client_id", payrollID, "resource", "api://payroll", "amr_values", "mfa")
+	field := regexp.MustCompile(`name="ctx" value="([^"]+)"`)
+	page := c.form("/common/oauth2/deviceauth", "otc", d.str("user_code"))
+	page = c.form("/common/login", "ctx", field.FindStringSubmatch(string(page.body))[1], "login", "alice@contoso.example", "passwd", password)
+	page = c.form("/appverify", "ctx", field.FindStringSubmatch(string(page.body))[1], "confirm", "continue")
+	require.Contains(t, string(page.body), `id="idTxtBx_SAOTCC_OTC"`)
+}
+
+// roadtx reads an assertion from a file, with the line end that files have.
+func TestAssertionFromAFile(t *testing.T) {
+	o := options(entratest.NewClock(time.Time{}))
+	o.Federated = []string{"fed.example"}
+	o.Users = append(o.Users, entratest.User{Username: "frida@fed.example", Password: password})
+	c := newClient(t, entratest.NewTB(t, o))
+	a := assertionOf(t, c.soap("13", "frida@fed.example", password, "urn:federation:MicrosoftOnline", ""))
+	r := c.token("grant_type", "urn:ietf:params:oauth:grant-type:saml1_1-bearer", "client_id", payrollID, "resource", "api://payroll",
+		"assertion", base64.StdEncoding.EncodeToString([]byte(a+"\n")))
+	require.Equal(t, 200, r.status, "%s", r.body)
 }

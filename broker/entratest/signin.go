@@ -20,6 +20,7 @@ func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 			{Name: "client-request-id", Value: correlationID(r.Request)}},
 		FormAct: formTarget(fl.Request.Redirect),
 		Config: map[string]any{
+			"sFTName": "flowToken", "sCanaryTokenName": "canary",
 			"sFT": ctx, "sCtx": ctx, "canary": canary, "sCrossDomainCanary": canary, "apiCanary": canary,
 			"sessionId": s.rand.guid(), "correlationId": correlationID(r.Request),
 			"urlGetCredentialType": pathOf(fl, "GetCredentialType"),
@@ -202,6 +203,34 @@ func (s *Server) showFormPost(w http.ResponseWriter, _ *request, to string, valu
 		p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: values.Get(name)})
 	}
 	p.Write(w, http.StatusOK)
+}
+
+// showConfirm asks the user of a device code which app is to be signed in:
+// somebody else may have sent the code.
+func (s *Server) showConfirm(w http.ResponseWriter, r *request, fl *flow, client *app) {
+	p := s.page(r, fl, "confirm", "Are you trying to sign in to "+client.Name+"?")
+	p.Action = "/appverify"
+	p.Config["pgid"], p.Config["urlPost"] = "CmsiInterrupt", p.Action
+	p.Write(w, http.StatusOK)
+}
+
+// appVerify takes the answer of the page that names the app.
+func (s *Server) appVerify(w http.ResponseWriter, r *request) {
+	fl, _, err := s.openFactorFlow(flowField(r))
+	if err == nil && fl.DeviceCode == "" {
+		err = invalidRequest(90023, "The request is not valid.").because("no device waits for the answer")
+	}
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	if r.form.Get("confirm") != "continue" {
+		s.flow.settle(fl.DeviceCode, loginPending, loginDeclined, session{})
+		s.showMessage(w, r, "You have not signed in", "The app or device will not be signed in. You may close this window.")
+		return
+	}
+	fl.Confirmed = true
+	s.proceed(w, r, fl)
 }
 
 func (s *Server) showKMSI(w http.ResponseWriter, r *request, fl *flow) {
