@@ -53,10 +53,14 @@ func federationIssuer(host string) string { return "http://" + host + "/adfs/ser
 func (s *Server) mex(w http.ResponseWriter, r *request) {
 	base := "https://" + strings.ToLower(r.Host) + "/adfs/services/trust/"
 	var b strings.Builder
-	b.WriteString(`<?xml version="1.0" encoding="utf-8"?><wsdl:definitions name="SecurityTokenService" targetNamespace="http://schemas.microsoft.com/ws/2008/06/identity/securitytokenservice" xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" xmlns:soap12="http://schemas.xmlsoap.org/wsdl/soap12/" xmlns:wsa10="http://www.w3.org/2005/08/addressing" xmlns:wsp="http://schemas.xmlsoap.org/ws/2004/09/policy" xmlns:wsu="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd" xmlns:sp="http://docs.oasis-open.org/ws-sx/ws-securitypolicy/200702" xmlns:sp2005="http://schemas.xmlsoap.org/ws/2005/07/securitypolicy" xmlns:tns="http://schemas.microsoft.com/ws/2008/06/identity/securitytokenservice">`)
-	versions := []struct{ path, ns, sp string }{{"13", trust13, "sp"}, {"2005", trust2005, "sp2005"}}
+	b.WriteString(`<?xml version="1.0" encoding="utf-8"?><wsdl:definitions name="SecurityTokenService" targetNamespace="http://schemas.microsoft.com/ws/2008/06/identity/securitytokenservice" xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" xmlns:soap12="http://schemas.xmlsoap.org/wsdl/soap12/" xmlns:wsa10="http://www.w3.org/2005/08/addressing" xmlns:wsp="http://schemas.xmlsoap.org/ws/2004/09/policy" xmlns:wsu="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd" xmlns:tns="http://schemas.microsoft.com/ws/2008/06/identity/securitytokenservice">`)
+	versions := []struct{ path, ns, sp, tokens string }{
+		{"13", trust13, "http://docs.oasis-open.org/ws-sx/ws-securitypolicy/200702", "SignedEncryptedSupportingTokens"},
+		{"2005", trust2005, "http://schemas.xmlsoap.org/ws/2005/07/securitypolicy", "SignedSupportingTokens"},
+	}
 	for _, v := range versions {
-		fmt.Fprintf(&b, `<wsp:Policy wsu:Id="UserName%[1]s_policy"><wsp:ExactlyOne><wsp:All><%[2]s:TransportBinding><wsp:Policy/></%[2]s:TransportBinding><%[2]s:SignedEncryptedSupportingTokens><wsp:Policy><%[2]s:UsernameToken %[2]s:IncludeToken="http://docs.oasis-open.org/ws-sx/ws-securitypolicy/200702/IncludeToken/AlwaysToRecipient"><wsp:Policy><%[2]s:WssUsernameToken10/></wsp:Policy></%[2]s:UsernameToken></wsp:Policy></%[2]s:SignedEncryptedSupportingTokens></wsp:All></wsp:ExactlyOne></wsp:Policy>`, v.path, v.sp)
+		// AD FS declares the prefix sp on these elements, and MSAL Go looks for it there.
+		fmt.Fprintf(&b, `<wsp:Policy wsu:Id="UserName%[1]s_policy"><wsp:ExactlyOne><wsp:All><sp:TransportBinding xmlns:sp="%[2]s"><wsp:Policy/></sp:TransportBinding><sp:%[3]s xmlns:sp="%[2]s"><wsp:Policy><sp:UsernameToken sp:IncludeToken="%[2]s/IncludeToken/AlwaysToRecipient"><wsp:Policy><sp:WssUsernameToken10/></wsp:Policy></sp:UsernameToken></wsp:Policy></sp:%[3]s></wsp:All></wsp:ExactlyOne></wsp:Policy>`, v.path, v.sp, v.tokens)
 	}
 	for _, v := range versions {
 		fmt.Fprintf(&b, `<wsdl:binding name="UserName%[1]s" type="tns:IWSTrust%[1]s"><wsp:PolicyReference URI="#UserName%[1]s_policy"/><soap12:binding transport="http://schemas.xmlsoap.org/soap/http"/><wsdl:operation name="Trust%[1]s"><soap12:operation soapAction="%[2]s/RST/Issue" style="document"/></wsdl:operation></wsdl:binding>`, v.path, v.ns)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/xml"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -339,4 +340,40 @@ func TestAssertionFromAFile(t *testing.T) {
 	r := c.token("grant_type", "urn:ietf:params:oauth:grant-type:saml1_1-bearer", "client_id", payrollID, "resource", "api://payroll",
 		"assertion", base64.StdEncoding.EncodeToString([]byte(a+"\n")))
 	require.Equal(t, 200, r.status, "%s", r.body)
+}
+
+// MSAL Go takes a policy of the federation metadata for one of user names when
+// its transport binding declares the prefix sp, as AD FS writes it, and signs in
+// by WS-Trust 1.3 alone.
+func TestFederationMetadataAsADFSWritesIt(t *testing.T) {
+	o := options(entratest.NewClock(time.Time{}))
+	o.Federated = []string{"fed.example"}
+	c := newClient(t, entratest.NewTB(t, o))
+	var mex struct {
+		Policies []struct {
+			ID        string `xml:"Id,attr"`
+			Transport struct {
+				Prefix string `xml:"sp,attr"`
+			} `xml:"ExactlyOne>All>TransportBinding"`
+		} `xml:"Policy"`
+		Bindings []struct {
+			Policy struct {
+				URI string `xml:"URI,attr"`
+			} `xml:"PolicyReference"`
+			Operation struct {
+				Action string `xml:"soapAction,attr"`
+			} `xml:"operation>operation"`
+		} `xml:"binding"`
+	}
+	require.NoError(t, xml.Unmarshal(c.get("https://sts.fed.example/adfs/services/trust/mex").body, &mex))
+	names := map[string]string{}
+	for _, p := range mex.Policies {
+		names["#"+p.ID] = p.Transport.Prefix
+	}
+	actions := []string{}
+	for _, b := range mex.Bindings {
+		require.NotEmpty(t, names[b.Policy.URI], b.Policy.URI)
+		actions = append(actions, b.Operation.Action)
+	}
+	require.Contains(t, actions, "http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue")
 }

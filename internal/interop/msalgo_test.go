@@ -1,6 +1,8 @@
 package interop
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +49,33 @@ func ropc(t *testing.T, c public.Client, scopes []string, user, password string)
 	t.Helper()
 	//lint:ignore SA1019 a flow that the client has is a flow to run
 	return c.AcquireTokenByUsernamePassword(t.Context(), scopes, user, password)
+}
+
+// boundKey is an authentication scheme that binds tokens to a key.
+type boundKey string
+
+func (k boundKey) TokenRequestParams() map[string]string {
+	cnf, err := json.Marshal(map[string]string{"kid": string(k)})
+	if err != nil {
+		panic(err) // a map of strings
+	}
+	return map[string]string{"token_type": "pop", "req_cnf": base64.RawURLEncoding.EncodeToString(cnf)}
+}
+func (k boundKey) KeyID() string                                  { return string(k) }
+func (k boundKey) FormatAccessToken(token string) (string, error) { return token, nil }
+func (k boundKey) AccessTokenType() string                        { return "pop" }
+
+// promptNone asks for a code without a page: in a browser that nobody signed in
+// with, then on a device that shows its PRT.
+func promptNone(t *testing.T, start string, redeem func(got map[string]string) (token string)) string {
+	t.Helper()
+	got := running.redirected(t, person(), running.http, start, loopback)
+	require.Equal(t, "login_required", got["error"], "%v", got)
+	withShared(t, func(d *device) {
+		token := redeem(running.authorize(t, person(), d.browser(t), start, loopback))
+		require.Equal(t, d.id, claimsOf(t, token)["deviceid"])
+	})
+	return "login_required; token on a device with a PRT"
 }
 
 // deliver brings the answer to the program's listener, as the page that a
@@ -157,6 +186,65 @@ func TestMSALGo(t *testing.T) {
 			_, err = own.AcquireTokenSilent(t.Context(), []string{"https://management.azure.com/.default"}, public.WithSilentAccount(r.Account))
 		})
 		return sawCall(t, err, 135011)
+	})
+	flow(t, client, "federated user (WS-Trust)", func(t *testing.T) string {
+		sessions.Lock()
+		defer sessions.Unlock()
+		r, err := ropc(t, c, scopes, dave, davePwd)
+		require.NoError(t, err)
+		require.Equal(t, []any{"fed"}, claimsOf(t, r.AccessToken)["amr"])
+		return "token"
+	})
+	flow(t, client, "federated user, wrong password", func(t *testing.T) string {
+		_, err := ropc(t, c, scopes, dave, "wrong")
+		var call msalerrors.CallErr
+		require.True(t, errors.As(err, &call), "%v", err)
+		body, err := io.ReadAll(call.Resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(body), "ID3242")
+		return fmt.Sprintf("refused: CallErr %d, SOAP fault ID3242", call.Resp.StatusCode)
+	})
+	flow(t, client, "under organizations", func(t *testing.T) string {
+		own, err := public.New(appID, public.WithAuthority("https://login.microsoftonline.com/organizations"), public.WithHTTPClient(running.http))
+		require.NoError(t, err)
+		r, err := ropc(t, own, scopes, bob, bobPwd)
+		require.NoError(t, err)
+		r, err = own.AcquireTokenSilent(t.Context(), []string{"https://management.azure.com/.default"}, public.WithSilentAccount(r.Account), public.WithTenantID(running.tenantID))
+		require.NoError(t, err)
+		require.Equal(t, running.tenantID, claimsOf(t, r.AccessToken)["tid"])
+		return "token; another of the tenant by its id"
+	})
+	flow(t, client, "proof of possession (token_type=pop)", func(t *testing.T) string {
+		//lint:ignore SA1019 a flow that the client has is a flow to run
+		r, err := c.AcquireTokenByUsernamePassword(t.Context(), scopes, bob, bobPwd, public.WithAuthenticationScheme(boundKey("a key")))
+		require.NoError(t, err)
+		require.Equal(t, map[string]any{"kid": "a key"}, claimsOf(t, r.AccessToken)["cnf"])
+		return "token with cnf"
+	})
+	flow(t, client, "claims challenge (CAE, cp1)", func(t *testing.T) string {
+		own, err := public.New(appID, public.WithAuthority("https://login.microsoftonline.com/"+running.tenantID), public.WithHTTPClient(running.http),
+			public.WithClientCapabilities([]string{"cp1"}))
+		require.NoError(t, err)
+		var r public.AuthResult
+		return challenged(t, func(claims string) string {
+			//lint:ignore SA1019 a flow that the client has is a flow to run
+			r, err = own.AcquireTokenByUsernamePassword(t.Context(), scopes, dave, davePwd, public.WithClaims(claims))
+			require.NoError(t, err)
+			return r.AccessToken
+		}, func(claims string) string {
+			_, err := own.AcquireTokenSilent(t.Context(), scopes, public.WithSilentAccount(r.Account), public.WithClaims(claims))
+			return sawCall(t, err, 50173)
+		})
+	})
+	flow(t, client, "silent sign-in (prompt=none)", func(t *testing.T) string {
+		start, err := c.AuthCodeURL(t.Context(), appID, loopback, scopes, public.WithPrompt(0)) // the first of its prompts: none
+		require.NoError(t, err)
+		require.Contains(t, start, "prompt=none")
+		return promptNone(t, start, func(got map[string]string) string {
+			r, err := c.AcquireTokenByAuthCode(t.Context(), got["code"], loopback, scopes)
+			require.NoError(t, err)
+			return r.AccessToken
+		})
 	})
 	flow(t, client, "remove the account", func(t *testing.T) string {
 		require.NoError(t, c.RemoveAccount(t.Context(), account))

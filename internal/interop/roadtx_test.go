@@ -86,6 +86,17 @@ var shared struct {
 // withDisabled runs before on a device, then disables it and runs after.
 func withDisabled(t *testing.T, before func(d *device), after func()) {
 	t.Helper()
+	withShared(t, func(d *device) {
+		before(d)
+		d.press(t, "disable-device")
+		defer d.press(t, "enable-device")
+		after()
+	})
+}
+
+// withShared runs something on the shared device while nobody disables it.
+func withShared(t *testing.T, run func(d *device)) {
+	t.Helper()
 	shared.once.Do(func() {
 		d := &device{dir: filepath.Join(running.dir, "shared"), name: "pc-shared"}
 		require.NoError(t, os.Mkdir(d.dir, 0o700))
@@ -96,10 +107,7 @@ func withDisabled(t *testing.T, before func(d *device), after func()) {
 	require.NotNil(t, shared.device, "the shared device could not be joined")
 	shared.Lock()
 	defer shared.Unlock()
-	before(shared.device)
-	shared.device.press(t, "disable-device")
-	defer shared.device.press(t, "enable-device")
-	after()
+	run(shared.device)
 }
 
 func (d *device) press(t *testing.T, event string) {

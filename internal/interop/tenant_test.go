@@ -33,6 +33,14 @@ const (
 	aliceOTP = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 	bob      = "bob@contoso.example"
 	bobPwd   = "battery staple"
+	dave     = "dave@corp.contoso.example" // federated
+	davePwd  = "river stone"
+
+	webID       = "7a11e51e-0004-4000-8000-000000000004"
+	webSecret   = "web.app~secret"
+	webRedirect = "https://web.contoso.example/signed-in"
+	spaID       = "7a11e51e-0005-4000-8000-000000000005"
+	spaRedirect = "https://spa.contoso.example/"
 
 	userRead = "https://graph.microsoft.com/User.Read"
 	payroll  = "api://payroll/user_impersonation" // asks for MFA
@@ -209,8 +217,16 @@ func person() entratest.Person {
 	return entratest.Person{Username: alice, Password: alicePwd, TOTPSecret: aliceOTP}
 }
 
-// authorize lets somebody sign in at a URL and returns what came back.
+// authorize lets somebody sign in at a URL and returns what came back: a code.
 func (p *program) authorize(t testing.TB, who entratest.Person, client *http.Client, start, redirect string) map[string]string {
+	t.Helper()
+	out := p.redirected(t, who, client, start, redirect)
+	require.NotEmpty(t, out["code"], "%v", out)
+	return out
+}
+
+// redirected lets somebody sign in at a URL and returns what came back.
+func (p *program) redirected(t testing.TB, who entratest.Person, client *http.Client, start, redirect string) map[string]string {
 	t.Helper()
 	got, err := who.Authorize(t.Context(), client, start, redirect)
 	require.NoError(t, err)
@@ -220,6 +236,5 @@ func (p *program) authorize(t testing.TB, who entratest.Person, client *http.Cli
 	for k, v := range u.Query() {
 		out[k] = v[0]
 	}
-	require.NotEmpty(t, out["code"], "%v", out)
 	return out
 }
