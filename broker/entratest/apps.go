@@ -151,6 +151,7 @@ type target struct {
 	oidc      []string // openid, profile, email, offline_access
 	isDefault bool     // .default, or v1
 	bare      bool     // scopes of Graph were asked for without its URI
+	asked     string   // the scope parameter of the v2.0 endpoint
 }
 
 func (t *target) openid() bool  { return slices.Contains(t.oidc, "openid") }
@@ -211,7 +212,7 @@ func unknownResource(resource string, t *tenant) error {
 
 // resolveV2 resolves the scope parameter of the v2 endpoint.
 func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*target, error) {
-	out := &target{}
+	out := &target{asked: scope}
 	var asked []string
 	for _, sc := range strings.Fields(scope) {
 		if slices.Contains(oidcScopes, sc) {

@@ -125,6 +125,11 @@ func (s *Server) refreshGrant(r *request) (any, error) {
 	if rec.SPA {
 		in.spaEnd = rec.Expires
 	}
+	if r.v2 && r.form.Get("scope") == "" && rec.Scope != "" { // the same again (RFC 6749, 6)
+		if in.target, err = s.resolveV2(u.tenant, client, u, rec.Scope); err != nil {
+			return nil, err
+		}
+	}
 	return s.issueForm(r, client, u, &rec.Session, in)
 }
 

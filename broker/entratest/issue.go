@@ -22,6 +22,7 @@ type refreshRecord struct {
 	SPA     bool    `json:"w,omitempty"` // fixed life of 24 hours
 	Key     []byte  `json:"k,omitempty"` // session key of the PRT it was minted from
 	KDF     int     `json:"v,omitempty"`
+	Scope   string  `json:"o,omitempty"` // of the v2.0 request it was issued for
 }
 
 // issuance is a request for tokens that passed authentication.
@@ -182,7 +183,7 @@ func (s *Server) refreshToken(in *issuance) (token string, left int64) {
 	}
 	return s.box.Seal(kindRefresh, refreshRecord{
 		Session: *in.session, Client: in.client.id, Family: in.client.FOCI,
-		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf,
+		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.asked,
 	}), end - in.now.Unix()
 }
 

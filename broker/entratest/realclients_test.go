@@ -377,3 +377,21 @@ func TestFederationMetadataAsADFSWritesIt(t *testing.T) {
 	}
 	require.Contains(t, actions, "http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue")
 }
+
+// golang.org/x/oauth2, the client that go-oidc goes with, renews without naming
+// scopes: they are those of before (RFC 6749, 6; Microsoft identity platform,
+// "Refresh the access token": scope is optional).
+func TestRenewalWithoutScope(t *testing.T) {
+	c, _ := start(t)
+	const scope = "openid offline_access https://graph.microsoft.com/User.Read"
+	r := c.tokenV2("grant_type", "password", "client_id", financeID, "username", "alice@contoso.example", "password", password, "scope", scope)
+	for range 2 {
+		r = c.tokenV2("grant_type", "refresh_token", "client_id", financeID, "refresh_token", r.str("refresh_token"))
+		require.Equal(t, 200, r.status, "%s", r.body)
+		require.Equal(t, scope, r.str("scope"))
+		require.NotEmpty(t, r.str("id_token"))
+	}
+	v1 := c.token("grant_type", "refresh_token", "client_id", financeID, "refresh_token", r.str("refresh_token"), "resource", "https://graph.microsoft.com")
+	r = c.tokenV2("grant_type", "refresh_token", "client_id", financeID, "refresh_token", v1.str("refresh_token"))
+	require.Equal(t, 900144, r.code(), "a token of the v1 endpoint has no scopes to repeat")
+}

@@ -148,6 +148,20 @@ func TestMSALGo(t *testing.T) {
 		require.Equal(t, alice, r.Account.PreferredUsername)
 		return "token"
 	})
+	flow(t, client, "interactive (loopback listener, Chromium)", func(t *testing.T) string {
+		starts := make(chan string, 1)
+		done := make(chan error, 1)
+		go func() {
+			_, err := c.AcquireTokenInteractive(t.Context(), scopes, public.WithLoginHint(bob), public.WithOpenURL(func(start string) error {
+				starts <- start
+				return nil
+			}))
+			done <- err
+		}()
+		signInWithChromium(t, <-starts, bobPwd)
+		require.NoError(t, <-done)
+		return "token"
+	})
 	flow(t, client, "password (ROPC)", func(t *testing.T) string {
 		_, err := ropc(t, c, scopes, bob, bobPwd)
 		require.NoError(t, err)

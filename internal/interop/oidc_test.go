@@ -8,6 +8,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
 )
 
 // loopbackClient reaches redirects to loopback, past the proxy.
@@ -48,6 +49,39 @@ func TestOIDC(t *testing.T) {
 		_, err := v1.Verifier(&oidc.Config{ClientID: aud}).Verify(ctx, r.AccessToken)
 		require.NoError(t, err)
 		return "verified"
+	})
+	flow(t, client, "discovery, common", func(t *testing.T) string {
+		const common = "https://login.microsoftonline.com/common/v2.0"
+		var mismatch *oidc.IssuerMismatchError
+		_, err := oidc.NewProvider(ctx, common)
+		require.ErrorAs(t, err, &mismatch)
+		// The way that its documentation names for this service.
+		p, err := oidc.NewProvider(oidc.InsecureIssuerURLContext(ctx, mismatch.Discovered), common)
+		require.NoError(t, err)
+		_, err = p.Verifier(&oidc.Config{ClientID: appID, SkipIssuerCheck: true}).Verify(ctx, r.IDToken.RawToken)
+		require.NoError(t, err)
+		return "issuer " + mismatch.Discovered + "; verified with the issuer left out"
+	})
+	flow(t, client, "UserInfo", func(t *testing.T) string {
+		info, err := v2.UserInfo(ctx, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: r.AccessToken}))
+		require.NoError(t, err)
+		require.Equal(t, claimsOf(t, r.IDToken.RawToken)["sub"], info.Subject)
+		require.Equal(t, bob, info.Email)
+		return "subject of the id_token"
+	})
+	flow(t, client, "UserInfo with a token that was changed", func(t *testing.T) string {
+		_, err := v2.UserInfo(ctx, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: r.AccessToken + "A"}))
+		require.ErrorContains(t, err, "401")
+		return "refused: 401"
+	})
+	flow(t, client, "keys, by themselves", func(t *testing.T) string {
+		var d struct {
+			Keys string `json:"jwks_uri"`
+		}
+		require.NoError(t, v1.Claims(&d))
+		_, err := oidc.NewRemoteKeySet(ctx, d.Keys).VerifySignature(ctx, r.AccessToken)
+		require.NoError(t, err)
+		return "signature of an access token verified"
 	})
 	flow(t, client, "id_token for another client", func(t *testing.T) string {
 		_, err := v2.Verifier(&oidc.Config{ClientID: "another"}).Verify(ctx, r.IDToken.RawToken)

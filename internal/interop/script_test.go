@@ -28,6 +28,7 @@ type reply struct {
 	Suberror    string    `json:"suberror"`
 	Codes       []float64 `json:"error_codes"`
 	AccessToken string    `json:"access_token"`
+	IDToken     string    `json:"id_token"`
 	Source      string    `json:"token_source"` // MSAL Python
 	FromCache   bool      `json:"fromCache"`    // MSAL Node
 	UserCode    string    `json:"user_code"`
@@ -78,8 +79,17 @@ func startScript(t *testing.T, interpreter, file string) *script {
 		_ = in.Close()
 		_ = cmd.Wait()
 	})
-	s.send(t, map[string]any{"client": appID, "authority": "https://login.microsoftonline.com/" + running.tenantID})
+	s.open(t, appID, nil)
 	return s
+}
+
+// open makes the script another client: an app with nothing in its cache.
+func (s *script) open(t *testing.T, client string, more map[string]any) {
+	t.Helper()
+	c := map[string]any{"client": client, "authority": "https://login.microsoftonline.com/" + running.tenantID}
+	maps.Copy(c, more)
+	r := s.do(t, "open_app", c)
+	require.Empty(t, r.Exception, "%+v", r)
 }
 
 func (s *script) send(t *testing.T, v any) {
@@ -188,10 +198,18 @@ func runScript(t *testing.T, client string, s *script) {
 
 func TestMSALPython(t *testing.T) {
 	t.Parallel()
-	runScript(t, "MSAL Python", startScript(t, "python", "msal_flows.py"))
+	s := startScript(t, "python", "msal_flows.py")
+	runScript(t, "MSAL Python", s)
+	runWebScript(t, "MSAL Python", s)
+	runFederatedScript(t, "MSAL Python", s)
+	runPageScript(t, "MSAL Python", s)
 }
 
 func TestMSALNode(t *testing.T) {
 	t.Parallel()
-	runScript(t, "MSAL Node", startScript(t, "node", "msal_flows.mjs"))
+	s := startScript(t, "node", "msal_flows.mjs")
+	runScript(t, "MSAL Node", s)
+	runWebScript(t, "MSAL Node", s)
+	runFederatedScript(t, "MSAL Node", s)
+	runPageScript(t, "MSAL Node", s)
 }

@@ -1,12 +1,21 @@
 """MSAL Python behind a line protocol: a JSON command in, a JSON reply out."""
 import json
+import queue
 import sys
+import threading
+import webbrowser
 
 import msal
 
-start = json.loads(sys.stdin.readline())
-app = msal.PublicClientApplication(start["client"], authority=start["authority"])
 flows = {}
+app = None
+
+
+def open_app(c):
+    global app
+    kind = msal.ConfidentialClientApplication if c.get("secret") else msal.PublicClientApplication
+    app = kind(c["client"], authority=c["authority"], client_credential=c.get("secret"), client_capabilities=c.get("capabilities"))
+    return {}
 
 
 def account(c):
@@ -15,7 +24,7 @@ def account(c):
 
 
 def ropc(c):
-    return app.acquire_token_by_username_password(c["user"], c["password"], c["scopes"])
+    return app.acquire_token_by_username_password(c["user"], c["password"], c["scopes"], claims_challenge=c.get("claims"))
 
 
 def device_start(c):
@@ -33,7 +42,9 @@ def device_finish(c):
 
 
 def code_start(c):
-    flows["code"] = flow = app.initiate_auth_code_flow(c["scopes"], redirect_uri=c["redirect"], login_hint=c.get("user"))
+    flows["code"] = flow = app.initiate_auth_code_flow(
+        c["scopes"], redirect_uri=c["redirect"], login_hint=c.get("user"), prompt=c.get("prompt"),
+        claims_challenge=c.get("claims"), max_age=c.get("max_age"), response_mode=c.get("response_mode"))
     return {"url": flow["auth_uri"]}
 
 
@@ -41,8 +52,37 @@ def code_finish(c):
     return app.acquire_token_by_auth_code_flow(flows["code"], c["response"])
 
 
+class Browser(webbrowser.BaseBrowser):
+    """The browser of acquire_token_interactive: the suite's."""
+
+    def open(self, url, new=0, autoraise=True):
+        flows["url"].put(url)
+        return True
+
+
+def interactive_start(c):
+    flows["url"] = queue.Queue()
+    webbrowser.register("suite", None, Browser(), preferred=True)
+
+    def run():
+        flows["interactive"] = app.acquire_token_interactive(c["scopes"], login_hint=c["user"], timeout=60)
+    flows["thread"] = threading.Thread(target=run)
+    flows["thread"].start()
+    return {"url": flows["url"].get(timeout=30)}
+
+
+def interactive_finish(c):
+    flows["thread"].join()
+    return flows["interactive"]
+
+
+def by_refresh_token(c):
+    return app.acquire_token_by_refresh_token(c["refresh_token"], c["scopes"])
+
+
 def silent(c):
-    return app.acquire_token_silent_with_error(c["scopes"], account(c), force_refresh=c.get("force", False)) or {}
+    return app.acquire_token_silent_with_error(
+        c["scopes"], account(c), force_refresh=c.get("force", False), claims_challenge=c.get("claims")) or {}
 
 
 def accounts(c):
@@ -59,5 +99,5 @@ for line in sys.stdin:
     try:
         reply = globals()[command["do"]](command)
     except Exception as e:  # the suite decides what is a failure
-        reply = {"exception": "%s: %s" % (type(e).__name__, e)}
+        reply = {"exception": type(e).__name__, "error_description": str(e)}
     print(json.dumps(reply), flush=True)
