@@ -52,4 +52,4 @@ bench:
 interop: export PRTBROKER_INTEROP = 1
 interop:
 	./internal/interop/setup
-	cd internal/interop && $(GO) test -count=1 -timeout 15m
+	cd internal/interop && $(GO) test -count=1 -parallel 6 -timeout 15m

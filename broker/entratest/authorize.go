@@ -337,16 +337,22 @@ func (s *Server) challengeSSO(w http.ResponseWriter, r *request, q url.Values) {
 	w.WriteHeader(http.StatusFound)
 }
 
-// The cookie of a browser session.
-const sessionCookieName = "ESTSAUTH"
+// The cookies of a browser session: one that ends with the browser, and one for
+// those who stay signed in.
+const (
+	sessionCookieName    = "ESTSAUTH"
+	persistentCookieName = "ESTSAUTHPERSISTENT"
+)
 
 func (s *Server) sessionCookie(r *request, fl *flow) {
-	c, err := r.Cookie(sessionCookieName)
-	if err != nil {
-		return
-	}
 	var ss session
-	if s.box.Open(kindCookie, c.Value, &ss) != nil {
+	found := false
+	for _, name := range []string{sessionCookieName, persistentCookieName} {
+		if c, err := r.Cookie(name); err == nil && !found {
+			found = s.box.Open(kindCookie, c.Value, &ss) == nil
+		}
+	}
+	if !found {
 		return
 	}
 	if _, err := s.userOf(&ss); err != nil {
@@ -364,7 +370,7 @@ func (s *Server) setSessionCookie(w http.ResponseWriter, ss *session, keep bool)
 	c := &http.Cookie{Name: sessionCookieName, Value: s.box.Seal(kindCookie, ss), Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode}
 	http.SetCookie(w, c)
 	if keep {
-		c.Name, c.MaxAge = "ESTSAUTHPERSISTENT", 90*24*3600
+		c.Name, c.MaxAge = persistentCookieName, 90*24*3600
 		http.SetCookie(w, c)
 	}
 }

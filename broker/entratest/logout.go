@@ -8,7 +8,7 @@ import (
 // logout ends the browser session. Refresh tokens and PRTs live on, as with
 // the real service.
 func (s *Server) logout(w http.ResponseWriter, r *request) {
-	for _, name := range []string{sessionCookieName, "ESTSAUTHPERSISTENT"} {
+	for _, name := range []string{sessionCookieName, persistentCookieName} {
 		http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode})
 	}
 	to := r.URL.Query().Get("post_logout_redirect_uri")

@@ -71,6 +71,35 @@ func (d *device) prt(t *testing.T, args ...string) {
 	require.Contains(t, out, "Saved PRT")
 }
 
+// input runs roadtx with something to read.
+func (d *device) input(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	cmd := running.command(t, "roadtx", args...)
+	cmd.Dir, cmd.Stdin = d.dir, strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "roadtx %v\n%s", args, out)
+	return string(out)
+}
+
+// saved reads a file that roadtx wrote.
+func (d *device) saved(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(d.dir, name))
+	require.NoError(t, err)
+	return text
+}
+
+// savedPRT reads the PRT and the session key, in hex, that roadtx saved.
+func (d *device) savedPRT(t *testing.T) (prt, key string) {
+	t.Helper()
+	var saved struct {
+		PRT string `json:"refresh_token"`
+		Key string `json:"session_key"`
+	}
+	require.NoError(t, json.Unmarshal(d.saved(t, "roadtx.prt"), &saved))
+	return saved.PRT, saved.Key
+}
+
 func newDevice(t *testing.T, name string) *device {
 	return &device{dir: t.TempDir(), name: "pc-" + strings.ToLower(strings.ReplaceAll(name, " ", "-"))}
 }
@@ -141,132 +170,135 @@ func (w withCookie) RoundTrip(r *http.Request) (*http.Response, error) {
 // token reads the claims of the access token that roadtx saved.
 func (d *device) token(t *testing.T) map[string]any {
 	t.Helper()
-	var saved struct {
-		AccessToken string `json:"accessToken"`
-	}
-	text, err := os.ReadFile(filepath.Join(d.dir, ".roadtools_auth"))
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(text, &saved))
-	return claimsOf(t, saved.AccessToken)
+	return claimsOf(t, d.accessToken(t))
 }
 
 func TestRoadtx(t *testing.T) {
 	t.Parallel()
 	const client = "roadtx"
 	d := newDevice(t, client)
-	flow(t, client, "01 gettokens (ROPC)", func(t *testing.T) string {
-		d.must(t, "gettokens", "-u", alice, "-p", alicePwd, "-c", "azcli", "-r", "msgraph")
-		require.Equal(t, []any{"pwd"}, d.token(t)["amr"])
-		return "token"
-	})
-	flow(t, client, "02 gettokens --device-code", func(t *testing.T) string {
-		cmd := running.command(t, "roadtx", "gettokens", "--device-code", "-c", "azcli", "-r", "msgraph")
-		cmd.Dir = d.dir
-		cmd.Env = append(cmd.Environ(), "PYTHONUNBUFFERED=1")
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		buf := make([]byte, 4096)
-		var text string
-		code := regexp.MustCompile(`enter the code (\S+)`)
-		for code.FindStringSubmatch(text) == nil {
-			n, err := out.Read(buf)
-			text += string(buf[:n])
-			require.NoError(t, err, text)
-		}
-		require.NoError(t, person().ApproveDeviceCode(t.Context(), running.http, code.FindStringSubmatch(text)[1]))
-		require.NoError(t, cmd.Wait())
-		require.Equal(t, "https://graph.microsoft.com/", d.token(t)["aud"])
-		return "token"
-	})
-	flow(t, client, "03 refreshtokento", func(t *testing.T) string {
-		d.must(t, "refreshtokento", "-c", "msteams", "-r", "azrm")
-		require.Contains(t, d.token(t)["aud"], "https://management.core.windows.net")
-		return "token for another client of the family"
-	})
-	flow(t, client, "04 device -a join", func(t *testing.T) string {
+	flow(t, client, "device -a join", func(t *testing.T) string {
 		d.join(t)
 		return "certificate"
 	})
 	if d.id == "" {
 		return
 	}
-	flow(t, client, "05 prt (password)", func(t *testing.T) string {
+	flow(t, client, "prt, password", func(t *testing.T) string {
 		d.prt(t, "-u", alice, "-p", alicePwd)
 		return "PRT and session key"
 	})
-	flow(t, client, "06 prt -a renew", func(t *testing.T) string {
+	flow(t, client, "prt -a renew", func(t *testing.T) string {
 		require.Contains(t, d.must(t, "prt", "-a", "renew"), "Saved PRT")
 		return "PRT"
 	})
-	flow(t, client, "07 prtauth", func(t *testing.T) string {
+	flow(t, client, "prtauth", func(t *testing.T) string {
 		d.must(t, "prtauth", "-c", "azcli", "-r", "msgraph")
 		require.Equal(t, d.id, d.token(t)["deviceid"])
 		return "token with the device id"
 	})
-	flow(t, client, "08 prtauth, blocked by policy", func(t *testing.T) string {
+	flow(t, client, "prt -a renew --prt -s, into another file", func(t *testing.T) string {
+		prt, key := d.savedPRT(t)
+		require.Contains(t, d.must(t, "prt", "-a", "renew", "--prt", prt, "-s", key, "-f", "other.prt"), "Saved PRT")
+		d.must(t, "prtauth", "-f", "other.prt", "-c", "azcli", "-r", "msgraph")
+		require.Equal(t, d.id, d.token(t)["deviceid"])
+		return "PRT"
+	})
+	flow(t, client, "prtauth, other resources", func(t *testing.T) string {
+		for resource, aud := range map[string]string{"azrm": "https://management.core.windows.net/", "outlook": "https://outlook.office.com/", "drs": drs} {
+			d.must(t, "prtauth", "-c", "aadps", "-r", resource)
+			require.Equal(t, aud, d.token(t)["aud"])
+		}
+		return "tokens for management, mail and device registration"
+	})
+	flow(t, client, "gettokens --prt --prt-sessionkey", func(t *testing.T) string {
+		prt, key := d.savedPRT(t)
+		d.must(t, "gettokens", "--prt", prt, "--prt-sessionkey", key, "-c", "azcli", "-r", "msgraph")
+		require.Equal(t, d.id, d.token(t)["deviceid"])
+		return "token with the device id"
+	})
+	flow(t, client, "gettokens --prt --kdf-v1", func(t *testing.T) string {
+		prt, key := d.savedPRT(t)
+		require.Contains(t, d.must(t, "gettokens", "--prt", prt, "--prt-sessionkey", key, "--kdf-v1", "-c", "azcli", "-r", "msgraph"), "No authentication code was returned")
+		return "no code: the PRT was issued for the second derivation"
+	})
+	flow(t, client, "gettokens --prt-cookie", func(t *testing.T) string {
+		m := cookieLine.FindStringSubmatch(d.must(t, "prtcookie"))
+		require.NotNil(t, m)
+		d.must(t, "gettokens", "--prt-cookie", m[1], "-c", "azcli", "-r", "msgraph")
+		require.Equal(t, d.id, d.token(t)["deviceid"])
+		return "token with the device id"
+	})
+	flow(t, client, "prt --saml-token", func(t *testing.T) string {
+		sessions.Lock()
+		defer sessions.Unlock()
+		require.Contains(t, d.input(t, assertion(t, davePwd), append([]string{"prt", "--saml-token", "stdin", "-f", "dave.prt"}, d.files()...)...), "Saved PRT")
+		d.must(t, "prtauth", "-f", "dave.prt", "-c", "azcli", "-r", "msgraph")
+		require.Equal(t, dave, d.token(t)["upn"])
+		require.Equal(t, d.id, d.token(t)["deviceid"])
+		return "PRT of a federated user"
+	})
+	flow(t, client, "prtauth, blocked by policy", func(t *testing.T) string {
 		out, err := d.roadtx(t, "prtauth", "-c", appID, "-r", "api://secrets", "-ru", native)
 		require.Error(t, err)
 		return sawError(t, out, "AADSTS53003")
 	})
-	flow(t, client, "09 browserprtauth (Firefox)", func(t *testing.T) string {
+	flow(t, client, "browserprtauth (Firefox)", func(t *testing.T) string {
 		d.must(t, "browserprtauth", "-c", "azcli", "-r", "msgraph")
 		require.Equal(t, d.id, d.token(t)["deviceid"])
 		return "token with the device id"
 	})
+	flow(t, client, "browserprtinject (Firefox)", func(t *testing.T) string {
+		d.must(t, "browserprtinject", "-u", bob, "-p", bobPwd, "-c", "azcli", "-r", "msgraph")
+		require.Equal(t, bob, d.token(t)["upn"])
+		require.Equal(t, d.id, d.token(t)["deviceid"])
+		return "token of one user with the device of another's PRT"
+	})
 	refreshToken := ""
-	flow(t, client, "10 prtenrich (Firefox)", func(t *testing.T) string {
+	flow(t, client, "prtenrich (Firefox)", func(t *testing.T) string {
 		out := d.must(t, "prtenrich", "-u", alice, "--otpseed", aliceOTP)
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		require.Contains(t, out, "Got refresh token")
 		refreshToken = lines[len(lines)-1]
 		return "refresh token with MFA"
 	})
-	flow(t, client, "11 prt (refresh token)", func(t *testing.T) string {
+	flow(t, client, "prt, refresh token with MFA", func(t *testing.T) string {
 		d.prt(t, "-r", refreshToken)
 		d.must(t, "prtauth", "-c", "azcli", "-r", "msgraph")
 		require.Contains(t, d.token(t)["amr"], "mfa")
 		return "PRT with the MFA claim"
 	})
-	flow(t, client, "12 prtenrich --ngcmfa-drs-auth (Firefox)", func(t *testing.T) string {
+	flow(t, client, "prtenrich --ngcmfa-drs-auth (Firefox)", func(t *testing.T) string {
 		d.must(t, "prtenrich", "--ngcmfa-drs-auth", "-u", alice, "--otpseed", aliceOTP)
 		require.Contains(t, d.token(t)["amr"], "ngcmfa")
 		return "token with ngcmfa"
 	})
-	flow(t, client, "13 winhello", func(t *testing.T) string {
+	flow(t, client, "winhello", func(t *testing.T) string {
 		require.Contains(t, d.must(t, "winhello", "-k", "hello.key"), "'kid'")
 		return "key registered"
 	})
-	flow(t, client, "14 prt (Hello key)", func(t *testing.T) string {
+	flow(t, client, "fidoauth -hk (by roadlib)", func(t *testing.T) string { return helloSignIn(t, d, "hello.key") })
+	flow(t, client, "prt, Hello key", func(t *testing.T) string {
 		d.prt(t, "-u", alice, "-hk", "hello.key")
 		d.must(t, "prtauth", "-c", appID, "-r", "api://payroll", "-ru", native)
 		require.Contains(t, d.token(t)["amr"], "mfa")
 		return "PRT with the MFA claim; an app that wants MFA asks nothing"
 	})
-	flow(t, client, "15 prt -v3", func(t *testing.T) string {
+	flow(t, client, "prt -v3", func(t *testing.T) string {
 		d.prt(t, "-v3", "-r", refreshToken)
 		d.must(t, "prt", "-a", "renew", "-v3")
 		d.must(t, "prtauth", "-v3", "-c", "azcli", "-r", "msgraph")
 		require.Equal(t, d.id, d.token(t)["deviceid"])
 		return "PRT, renewal and token by protocol 3.0"
 	})
-	flow(t, client, "16 interactiveauth (Firefox)", func(t *testing.T) string {
-		d.must(t, "interactiveauth", "--headless", "-u", alice, "-p", alicePwd, "--otpseed", aliceOTP, "--force-mfa", "-c", "azcli", "-r", "msgraph")
-		require.Contains(t, d.token(t)["amr"], "mfa")
-		return "token"
-	})
-	flow(t, client, "17 deviceauth", func(t *testing.T) string {
+	flow(t, client, "deviceauth", func(t *testing.T) string {
 		out, err := d.roadtx(t, append([]string{"deviceauth", "-t", running.tenantID, "-r", drs, "-c", "29d9ed98-a469-4536-ade2-f981bc1d605e"},
 			"--cert-pem", d.name+".pem", "--key-pem", d.name+".key")...)
 		require.NoError(t, err, out)
 		return "device token"
 	})
-	flow(t, client, "18 hybriddevice", hybridDevice)
-	flow(t, client, "19 wrong password", func(t *testing.T) string {
-		out, _ := d.roadtx(t, "gettokens", "-u", bob, "-p", "wrong", "-c", "azcli", "-r", "msgraph")
-		return sawError(t, out, "AADSTS50126")
-	})
-	flow(t, client, "20 disabled device", func(t *testing.T) string {
+	flow(t, client, "hybriddevice", hybridDevice)
+	flow(t, client, "prt -a renew, disabled device", func(t *testing.T) string {
 		d.press(t, "disable-device")
 		out, err := d.roadtx(t, "prt", "-a", "renew")
 		require.Error(t, err)
@@ -275,7 +307,7 @@ func TestRoadtx(t *testing.T) {
 		d.must(t, "prt", "-a", "renew")
 		return saw + "; renewed again once enabled"
 	})
-	flow(t, client, "21 device -a delete", func(t *testing.T) string {
+	flow(t, client, "device -a delete", func(t *testing.T) string {
 		out := d.must(t, append([]string{"device", "-a", "delete"}, d.files()...)...)
 		require.Contains(t, out, "Device was deleted")
 		for _, dev := range running.state(t).Devices {
@@ -283,7 +315,7 @@ func TestRoadtx(t *testing.T) {
 		}
 		return "device gone"
 	})
-	flow(t, client, "22 prt after the device is gone", func(t *testing.T) string {
+	flow(t, client, "prt -a renew, deleted device", func(t *testing.T) string {
 		out, err := d.roadtx(t, "prt", "-a", "renew")
 		require.Error(t, err)
 		return sawError(t, out, "AADSTS50155")
