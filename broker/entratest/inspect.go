@@ -17,6 +17,7 @@ type UserStatus struct {
 	HelloKeys          []HelloKey
 	Groups             []string // names, transitive
 	Guest              bool
+	Federated          bool // signs in at the federation server of the domain
 	Disabled           bool
 	PasswordExpired    bool
 	LockedUntil        time.Time // zero: not locked
@@ -61,7 +62,7 @@ func (s *Server) Users() []UserStatus {
 
 func (u *user) status() UserStatus {
 	st := UserStatus{
-		ID: u.id, Username: u.upn, Name: u.name, Password: u.password, Guest: u.guest, Disabled: u.disabled,
+		ID: u.id, Username: u.upn, Name: u.name, Password: u.password, Guest: u.guest, Federated: u.tenant.isFederated(u.upn), Disabled: u.disabled,
 		PasswordExpired: u.passwordExpired, LockedUntil: u.lockedUntil,
 		UserRisk: orNone(u.userRisk), SignInRisk: orNone(u.signInRisk),
 	}

@@ -47,7 +47,7 @@ func seedApps(domain string) []entratest.App {
 			},
 		},
 		{ClientID: webID, Name: "Web app", Secret: webSecret, AdminConsent: true, Redirects: []string{webRedirect(domain)}},
-		{ClientID: spaID, Name: "Single-page app", Public: true, SPA: true, AdminConsent: true, Redirects: []string{spaRedirect(domain)}},
+		{ClientID: spaID, Name: "Page app", Public: true, SPA: true, AdminConsent: true, Redirects: []string{spaRedirect(domain)}},
 		{ClientID: payrollID, Name: "Payroll", URIs: []string{payrollURI}},
 		{ClientID: secretsID, Name: "Secrets", URIs: []string{secretsURI}},
 	}

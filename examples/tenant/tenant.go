@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,10 +163,16 @@ func (t *tenant) announce(w io.Writer) {
 	for _, u := range t.srv.Users() {
 		fmt.Fprintf(w, "# User: %s, password %q\n", u.Username, u.Password)
 	}
-	fmt.Fprintf(w, "# Codes and prompts of their authenticator apps are on the dashboard. dave is federated (WS-Trust).\n")
-	fmt.Fprintf(w, "# Client: %s (public; http://localhost, nativeclient)\n", appID)
-	fmt.Fprintf(w, "# Client: %s (web server, secret %q; %s)\n", webID, webSecret, webRedirect(t.srv.Domain()))
-	fmt.Fprintf(w, "# Client: %s (single-page app; %s)\n", spaID, spaRedirect(t.srv.Domain()))
+	fmt.Fprintf(w, "# Codes and prompts of their authenticator apps are on the dashboard; dave is federated (WS-Trust).\n")
+	for _, a := range seedApps(t.srv.Domain()) {
+		secret := ""
+		if a.Secret != "" {
+			secret = fmt.Sprintf(", secret %q", a.Secret)
+		}
+		if kind := kindOf(a); kind != "" {
+			fmt.Fprintf(w, "# Client: %s (%s%s; %s)\n", a.ClientID, kind, secret, strings.Join(a.Redirects, " "))
+		}
+	}
 	fmt.Fprintf(w, "# Resource: %s wants MFA, %s is blocked\n", payrollURI, secretsURI)
 	for _, v := range t.environment() {
 		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))

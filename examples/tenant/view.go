@@ -18,6 +18,7 @@ type view struct {
 	Now              time.Time
 	Query            string
 	Env              []variable
+	Apps             []appView
 	Users            []userView
 	Devices          []deviceView
 	PRTs             []prtView
@@ -38,6 +39,12 @@ type userView struct {
 	Pending  bool // a number prompt waits
 	Locked   bool
 	Levels   []string
+}
+
+// appView is an application of the seed that is still there.
+type appView struct {
+	entratest.App
+	Kind string // of the client; "": a resource
 }
 
 type deviceView struct {
@@ -84,6 +91,11 @@ func (d *dashboard) view(query string) view {
 		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Query: query, Env: d.env, Moves: clockMoves,
 		Policies: d.srv.PolicyNames(), PolicyText: string(d.srv.Policies()),
 	}
+	for _, a := range seedApps(v.Domain) {
+		if d.srv.AppName(a.ClientID) == a.Name {
+			v.Apps = append(v.Apps, appView{App: a, Kind: kindOf(a)})
+		}
+	}
 	names := map[string]string{}
 	for _, dev := range d.srv.Devices() {
 		names[dev.ID] = dev.DisplayName
@@ -103,6 +115,19 @@ func (d *dashboard) view(query string) view {
 	slices.Reverse(v.PRTs)
 	d.fillLog(&v, names)
 	return v
+}
+
+// kindOf names the kind of client that an application is registered as.
+func kindOf(a entratest.App) string {
+	switch {
+	case len(a.Redirects) == 0:
+		return ""
+	case a.SPA:
+		return "single-page app"
+	case a.Public:
+		return "desktop program"
+	}
+	return "web server"
 }
 
 func (d *dashboard) ownerName(id string) string {
@@ -186,12 +211,26 @@ func (s *signInView) Applied() []entratest.PolicyResult {
 	})
 }
 
+// Mark is the class of the tag of a policy in the log.
+func (s *signInView) Mark(p entratest.PolicyResult) string {
+	switch {
+	case strings.HasPrefix(p.Result, "reportOnly"):
+		return "trial"
+	case p.Result == "success":
+		return "good"
+	}
+	return "bad"
+}
+
+// Who is the user, or what else is known of who asked.
+func (s *signInView) Who() string { return cmp.Or(s.Username, s.DeviceName, "somebody") }
+
 // Others is how many policies had none.
 func (s *signInView) Others() int { return len(s.Policies) - len(s.Applied()) }
 
 var resultWords = map[string]string{
-	"success": "satisfied", "failure": "not satisfied",
-	"reportOnlySuccess": "report-only: would be satisfied", "reportOnlyFailure": "report-only: would fail",
+	"success": "satisfied", "failure": "refused",
+	"reportOnlySuccess": "report-only: would be satisfied", "reportOnlyFailure": "report-only: would refuse",
 	"reportOnlyInterrupted": "report-only: would ask the user",
 }
 

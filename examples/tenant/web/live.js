@@ -34,8 +34,8 @@
     }
   };
   const loop = async () => {
-    try { await refresh(); document.body.classList.remove("lost"); }
-    catch { document.body.classList.add("lost"); }
+    const lost = document.getElementById("lost");
+    try { await refresh(); lost.hidden = true; } catch { lost.hidden = false; }
     setTimeout(loop, every);
   };
   setTimeout(loop, every);
