@@ -65,7 +65,8 @@
 //
 // # What is not
 //
-// There are no Kerberos tickets (tgt_ad and tgt_cloud say so), no guests of
+// There are no Kerberos tickets (tgt_ad and tgt_cloud say so), no grants without
+// a user or on behalf of one (client credentials, on-behalf-of), no guests of
 // other tenants, no sign-in of users by certificate, no protocol version 4.0
 // with its keys on P-256, and no Microsoft account. The tenants have no licence: every
 // feature is there.
