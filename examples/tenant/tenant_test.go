@@ -223,3 +223,21 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "/a/b-c.pem", shellQuote("/a/b-c.pem"))
 	require.Equal(t, `'/a b/it'\''s'`, shellQuote("/a b/it's"))
 }
+
+func TestPageSaysWhatToUse(t *testing.T) {
+	ten := startTest(t, "")
+	_, body := signIn(t, ten.throughProxy(t), "bob@contoso.example", "battery staple")
+	require.Contains(t, body, "access_token")
+	resp, err := http.Get("http://" + ten.dashLn.Addr().String() + "/")
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	page, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	for _, want := range []string{
+		appID, webID, spaID, "web server", webSecret, webRedirect("contoso.example"), payrollURI, // what a client is given
+		"dave@corp.contoso.example</code> <span class=\"tag\">federated",
+		"Compliant devices, tried out: report-only: would refuse",
+	} {
+		require.Contains(t, string(page), want)
+	}
+}
