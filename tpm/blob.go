@@ -26,8 +26,12 @@ type keyBlob struct {
 const envelopeFields = 5
 
 func (b *keyBlob) marshal(kind envelope.Kind) []byte {
+	return envelope.Marshal(envelope.TPM, kind, b.fields()...)
+}
+
+func (b *keyBlob) fields() [][]byte {
 	parent := binary.BigEndian.AppendUint32(nil, uint32(b.parent))
-	return envelope.Marshal(envelope.TPM, kind, parent, b.parentName, b.public, b.private, b.salt)
+	return [][]byte{parent, b.parentName, b.public, b.private, b.salt}
 }
 
 func unmarshalBlob(data []byte, kind envelope.Kind) (*keyBlob, error) {
@@ -38,6 +42,11 @@ func unmarshalBlob(data []byte, kind envelope.Kind) (*keyBlob, error) {
 	if err != nil {
 		return nil, blobError(err)
 	}
+	return blobOf(f)
+}
+
+// blobOf takes the fields that every blob has.
+func blobOf(f [][]byte) (*keyBlob, error) {
 	b := &keyBlob{parentName: bytes.Clone(f[1]), public: bytes.Clone(f[2]), private: bytes.Clone(f[3]), salt: bytes.Clone(f[4])}
 	if len(f[0]) != 4 || len(b.parentName) != nameSize || len(b.private) == 0 {
 		return nil, fmt.Errorf("%w: field sizes", ErrInvalidBlob)

@@ -24,7 +24,7 @@ func PINAuth(t *TPM, k Key, pin []byte) []byte { return t.pinAuth(pin, ownKey(k)
 
 // HMACWithAuth has a session of ours authorise an HMAC key on a bare TPM.
 func HMACWithAuth(c transport.TPM, handle tpm2.TPMHandle, name, value, message []byte) ([]byte, error) {
-	s, err := startSession(c, 0, nil)
+	s, err := startSession(c, tpm2.TPMSEHMAC, 0, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func ForgedResponse(raw []byte) error {
 // ReadPublicEncrypted sends a command that has a parameter to encrypt in its
 // response and none in itself, as TPM2_Unseal.
 func ReadPublicEncrypted(c transport.TPM, handle tpm2.TPMHandle, name []byte, in, out bool) error {
-	s, err := startSession(c, 0, nil)
+	s, err := startSession(c, tpm2.TPMSEHMAC, 0, nil)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func socketOf(t testing.TB, e *tpmtest.Emulator) string {
 	conn, err := e.Opener().Open(t.Context())
 	require.NoError(t, err)
 	defer conn.Close()
-	return conn.(net.Conn).RemoteAddr().String()
+	return conn.(interface{ Unwrap() transport.TPMCloser }).Unwrap().(net.Conn).RemoteAddr().String()
 }
 
 // What we send is what TPMs have: older chips lack TPM2_CreateLoaded, some have
