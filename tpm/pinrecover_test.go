@@ -137,3 +137,19 @@ func TestPINManaged(t *testing.T) {
 		}
 	})
 }
+
+// Sessions that are salted to another key than the parent, for firmware that
+// cannot salt to it, are the policy's as well.
+func TestPINSaltFallback(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		provision(t, e.Opener(), srkHandle, tpm2.RSASRKTemplate, nil)
+		f := tpmtest.NewFaulty(e.Opener())
+		f.Inject(tpmtest.Fault{On: startSession, RC: tpm2.TPMRCValue})
+		s := open(t, f.Opener(), tpm.Config{})
+		require.Equal(t, srkHandle, s.Parent())
+		require.Equal(t, 1, f.Injected())
+		for _, op := range pinOperations(t, s) {
+			require.NoError(t, op.run(t, t.Context()), op.name)
+		}
+	})
+}
