@@ -239,7 +239,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 		Audience: d.record.TenantID,
 		Now:      b.cfg.Now(),
 	}, provenance{origin: originDirect}, rec.Account)
-	b.noteRefusal(ctx, a, err)
+	b.noteRefusal(ctx, a, prt.ByHello, err)
 	if err != nil {
 		return AuthResult{}, err
 	}

@@ -56,7 +56,7 @@ func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*p
 	for _, e := range rec.candidates(b.cfg.Now()) {
 		err := b.tryPRT(ctx, a, e, use)
 		if !isOver(err) {
-			b.noteRefusal(ctx, a, err)
+			b.noteRefusal(ctx, a, "", err)
 			return err
 		}
 		last = err

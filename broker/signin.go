@@ -154,7 +154,11 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 		return err
 	}
 	a.releaseUnused()
-	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
+	// Who signs in anew may want tokens that say so; an unlock is no reason to
+	// fetch those of every app again.
+	if e.token.Credential != prt.ByHello {
+		b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
+	}
 	_, err = b.loadAccounts(ctx)
 	return err
 }

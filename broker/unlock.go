@@ -7,6 +7,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -63,9 +64,27 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 		return Unlocked{Account: res.Account, MFA: res.Metadata.MFA}, nil
 	}
 	if !unreachable(ctx, err) {
-		return Unlocked{}, err
+		return Unlocked{}, b.orCleared(ctx, a, err)
 	}
 	return b.unlockOffline(ctx, op, a, pin, err)
+}
+
+// orCleared tells a TPM that was cleared from another one. The Hello key's blob
+// does not know which it is; that of the data key does.
+func (b *Broker) orCleared(ctx context.Context, a *account, err error) error {
+	if !errors.Is(err, tpm.ErrTPMChanged) {
+		return err
+	}
+	sealed, _, gerr := b.cfg.Store.Get(ctx, a.owner+keySuffix)
+	if gerr != nil {
+		return err
+	}
+	key, uerr := b.cfg.Keys.Unseal(ctx, sealed, a.vault.purpose())
+	clear(key)
+	if errors.Is(uerr, tpm.ErrCleared) {
+		return keyError("opening the Hello key", uerr)
+	}
+	return err
 }
 
 // onlineWait is how long Unlock waits for the service where the PIN can open
@@ -119,8 +138,9 @@ var certain = map[aadsts.Verdict]bool{
 
 // noteRefusal keeps what the service said for certain against the user or the
 // device, so that going offline does not undo it, and takes it back when the
-// service serves the user again. It erases nothing.
-func (b *Broker) noteRefusal(ctx context.Context, a *account, err error) {
+// service serves the user again; what it said against the key only the key
+// takes back. It erases nothing.
+func (b *Broker) noteRefusal(ctx context.Context, a *account, by prt.Credential, err error) {
 	rec := a.snapshot()
 	if rec == nil || rec.Hello == nil {
 		return
@@ -129,6 +149,8 @@ func (b *Broker) noteRefusal(ctx context.Context, a *account, err error) {
 	var e *Error
 	switch {
 	case err == nil && rec.Hello.Refused == nil:
+		return
+	case err == nil && rec.Hello.Refused.Verdict == aadsts.HelloKey && by != prt.ByHello:
 		return
 	case err == nil:
 	case errors.As(err, &e) && certain[e.action]:

@@ -52,8 +52,8 @@ func (t *TPM) pinSealAuth(pin, salt, aad []byte) []byte {
 	return authValue("prtbroker pin seal", salt, pin, aad, t.appAuth.Bytes())
 }
 
-// sealAuth binds a sealed object to its aad: the TPM unseals only for who
-// proves to know it.
-func (t *TPM) sealAuth(aad []byte) []byte {
-	return authValue("prtbroker seal", nil, aad, t.appAuth.Bytes())
+// sealAuth binds a sealed object to its aad, and to the attestation key that
+// its blob names: the TPM unseals only for who proves to know them.
+func (t *TPM) sealAuth(aad, ak []byte) []byte {
+	return authValue("prtbroker seal", ak, aad, t.appAuth.Bytes())
 }

@@ -35,14 +35,22 @@ func (b *keyBlob) fields() [][]byte {
 }
 
 func unmarshalBlob(data []byte, kind envelope.Kind) (*keyBlob, error) {
+	f, err := unmarshalFields(data, kind, envelopeFields)
+	if err != nil {
+		return nil, err
+	}
+	return blobOf(f)
+}
+
+func unmarshalFields(data []byte, kind envelope.Kind, n int) ([][]byte, error) {
 	if envelope.IsTSS2(data) {
 		return nil, fmt.Errorf("%w: an asymmetric key", ErrInvalidBlob)
 	}
-	f, err := envelope.Unmarshal(data, envelope.TPM, kind, envelopeFields)
+	f, err := envelope.Unmarshal(data, envelope.TPM, kind, n)
 	if err != nil {
 		return nil, blobError(err)
 	}
-	return blobOf(f)
+	return f, nil
 }
 
 // blobOf takes the fields that every blob has.

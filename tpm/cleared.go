@@ -36,10 +36,10 @@ func (t *TPM) attestationName(sp *space) ([]byte, error) {
 }
 
 // orCleared tells a TPM that was cleared from another one, where err says that
-// the storage root key of s is not there. It takes the bus's word for it: no
+// the storage root key of a blob that knows ak is not there. It takes the bus's word for it: no
 // secret depends on it.
-func (t *TPM) orCleared(ctx context.Context, s *pinSealed, err error) error {
-	if !errors.Is(err, ErrKeyUnusable) || len(s.ak) == 0 {
+func (t *TPM) orCleared(ctx context.Context, ak []byte, err error) error {
+	if !errors.Is(err, ErrKeyUnusable) || len(ak) == 0 {
 		return err
 	}
 	name, aerr := do(ctx, t.keys, func() ([]byte, error) {
@@ -49,10 +49,13 @@ func (t *TPM) orCleared(ctx context.Context, s *pinSealed, err error) error {
 	switch {
 	case aerr != nil:
 		return err
-	case bytes.Equal(name, s.ak):
+	case bytes.Equal(name, ak):
 		return fmt.Errorf("%w, by its attestation key", ErrCleared)
 	case !errors.Is(err, ErrTPMChanged):
 		return fmt.Errorf("%w, by its attestation key", ErrTPMChanged)
 	}
 	return err
 }
+
+// isAKName reports whether ak may be what [TPM.attestationName] returned.
+func isAKName(ak []byte) bool { return len(ak) == 0 || len(ak) == nameSize }

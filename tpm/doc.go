@@ -28,7 +28,7 @@
 //	Derive                          1 command
 //	two derivations from cold       3 to 6: session, load, two HMACs
 //	Sign, Unseal                    3, or 5 without a persistent storage root key
-//	Seal                            1, or 3
+//	Seal                            1, or 3; the first 2 more
 //	UnwrapSession                   6, or 8
 //	ChangePIN                       3, or 5
 //	SealPIN                         6, or 8; without a limit 1, or 3; the first 2 more

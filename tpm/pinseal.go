@@ -62,19 +62,16 @@ func (s *pinSealed) marshal() []byte {
 }
 
 func unmarshalPINSealed(data []byte) (*pinSealed, error) {
-	if envelope.IsTSS2(data) {
-		return nil, fmt.Errorf("%w: an asymmetric key", ErrInvalidBlob)
-	}
-	f, err := envelope.Unmarshal(data, envelope.TPM, envelope.PINSealed, pinSealedFields)
+	f, err := unmarshalFields(data, envelope.PINSealed, pinSealedFields)
 	if err != nil {
-		return nil, blobError(err)
+		return nil, err
 	}
 	b, err := blobOf(f[:envelopeFields])
 	if err != nil {
 		return nil, err
 	}
 	s := &pinSealed{keyBlob: *b, ak: bytes.Clone(f[envelopeFields+1])}
-	if len(s.salt) != saltSize || len(s.ak) != 0 && len(s.ak) != nameSize {
+	if len(s.salt) != saltSize || !isAKName(s.ak) {
 		return nil, fmt.Errorf("%w: field sizes", ErrInvalidBlob)
 	}
 	s.bounds, err = unmarshalBounds(f[envelopeFields])
@@ -205,7 +202,7 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 		return u, err
 	})
 	if err != nil {
-		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, s, err))
+		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, s.ak, err))
 	}
 	return u.plaintext, u.left, nil
 }
@@ -292,7 +289,7 @@ func (t *TPM) ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte
 		return private, err
 	})
 	if err != nil {
-		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, s, err))
+		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, s.ak, err))
 	}
 	changed := *s
 	changed.private = private
