@@ -60,7 +60,11 @@ type user struct {
 	revokedAt         time.Time
 	totp              []byte // secret
 	totpStep          uint64 // last time step whose code was used
+	hardware          []byte // secret of a hardware token
+	hardwareStep      uint64
 	numberMatch       bool
+	phoneSignIn       bool
+	phone             string
 	accessPass        *accessPass
 	hello             []*helloKey
 	passkeys          []passkeyRecord

@@ -64,6 +64,8 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/webapp/bulkaadjtoken/begin", 401, js, `AuthenticationError`},
 		{"GET", login + "/webapp/bulkaadjtoken/poll", 400, js, `AADSTS90023`},
 		{"GET", login + "/common/oauth2/nativeclient", 200, page, `pgid`},
+		{"GET", login + "/emulator/authenticator", 200, page, `Nothing waits`},
+		{"POST", login + "/emulator/authenticator", 200, page, `That prompt is over`},
 		{"GET", "https://microsoft.com/devicelogin", 302, "", ""},
 
 		{"GET", drs + "/contoso.example/Discover?api-version=1.9", 200, js, `"DeviceJoinService"`},

@@ -128,7 +128,15 @@ type User struct {
 	// page shows. The test answers with [Server.AnswerNumberMatch], or
 	// [Person] does when it is linked to the server.
 	NumberMatch bool
-	Passkeys    []Passkey // FIDO2 credentials already registered
+	// PhoneSignIn lets that app sign in without a password too, by a number
+	// match that is MFA by itself. It implies NumberMatch.
+	PhoneSignIn bool
+	// Phone is a telephone number for text messages and calls as second
+	// factors; "": none. [Server.SMSCode] reads the messages and
+	// [Server.AnswerCall] answers the calls.
+	Phone        string
+	HardwareTOTP string    // base32 secret of a hardware token (OATH); "": none
+	Passkeys     []Passkey // FIDO2 credentials already registered
 
 	Roles    []string // template ids of directory roles
 	Guest    bool     // userType Guest
@@ -198,6 +206,8 @@ type TTL struct {
 	SessionKey   time.Duration // age at which a renewal brings a new one: 30 days
 	FreshMFA     time.Duration // how long MFA counts as ngcmfa: 10 minutes
 	TAP          time.Duration // temporary access pass: 1 hour
+	Prompt       time.Duration // a number in the authenticator app, or a call, waits for the user: 1 minute
+	Message      time.Duration // code of a text message, for which Entra publishes no figure: 3 minutes
 }
 
 func (t TTL) withDefaults() TTL {
@@ -216,6 +226,8 @@ func (t TTL) withDefaults() TTL {
 	or(&t.SessionKey, 30*24*time.Hour)
 	or(&t.FreshMFA, 10*time.Minute)
 	or(&t.TAP, time.Hour)
+	or(&t.Prompt, time.Minute)
+	or(&t.Message, 3*time.Minute)
 	return t
 }
 

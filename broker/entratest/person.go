@@ -14,11 +14,20 @@ type Person struct {
 	TOTPSecret string // base32; "": the person has no authenticator app with codes
 	AccessPass string // temporary access pass, preferred when set
 
+	HardwareTOTP string // base32 secret of a hardware token; "": none
+
 	// Passkey signs in by WebAuthn, preferred when set.
 	Passkey *Passkey
 	// Approve answers a number-match prompt that shows number, as somebody
 	// would in the authenticator app; nil: there is no app.
 	Approve func(ctx context.Context, number int) error
+	// PhoneSignIn signs in with the authenticator app instead of a password;
+	// Approve answers it.
+	PhoneSignIn bool
+	// ReadSMS reads the code of a text message, and AnswerCall answers the
+	// phone; nil: the person has no phone.
+	ReadSMS    func(ctx context.Context) (code string, err error)
+	AnswerCall func(ctx context.Context) error
 	// OnEnroll lets the person register an authenticator app when a page
 	// demands it, and receives the base32 secret; nil: the person does not.
 	OnEnroll func(secret string)

@@ -108,7 +108,8 @@ type page struct {
 type form struct {
 	id, action string
 	fields     url.Values
-	inputs     map[string]bool // names of fields for a person to fill in
+	inputs     map[string]bool     // names of fields for a person to fill in
+	buttons    map[string][]string // values of the buttons, by name
 }
 
 func (b *browser) fetch(req *http.Request) (*page, string, error) {
@@ -166,13 +167,17 @@ func (p *page) read(n *html.Node, base *url.URL, in *form) {
 			if err != nil {
 				to = base
 			}
-			p.forms = append(p.forms, form{id: attr(n, "id"), action: to.String(), fields: url.Values{}, inputs: map[string]bool{}})
+			p.forms = append(p.forms, form{id: attr(n, "id"), action: to.String(), fields: url.Values{}, inputs: map[string]bool{}, buttons: map[string][]string{}})
 			in = &p.forms[len(p.forms)-1]
 		case "title":
 			p.title = textOf(n)
 		case "script":
 			if t := textOf(n); strings.Contains(t, "$Config=") {
 				p.config = t
+			}
+		case "button":
+			if in != nil && attr(n, "name") != "" {
+				in.buttons[attr(n, "name")] = append(in.buttons[attr(n, "name")], attr(n, "value"))
 			}
 		case "input":
 			if in != nil {

@@ -81,7 +81,7 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 	creds := map[string]any{
 		"PrefCredential": 1, "HasPassword": u == nil || u.password != "", "RemoteNgcParams": nil, "FidoParams": nil,
 		"SasParams": nil, "HasAccessPass": u != nil && u.accessPass != nil,
-		"HasFido": u != nil && len(u.passkeys) > 0, "HasRemoteNGC": u != nil && u.numberMatch,
+		"HasFido": u != nil && len(u.passkeys) > 0, "HasRemoteNGC": u != nil && u.phoneSignIn,
 	}
 	domainType := 3
 	if t != nil && t.isFederated(in.Username) {

@@ -101,6 +101,10 @@ func (s *Server) login(w http.ResponseWriter, r *request) {
 		s.showAccessPass(w, r, fl, nil)
 	case r.form.Get("credential") == "passkey":
 		s.showPasskey(w, r, fl, nil)
+	case r.form.Get("credential") == "phone":
+		s.showPhone(w, r, fl, nil, nil)
+	case r.form.Get("credential") == "password":
+		s.showSignIn(w, r, fl, nil)
 	case r.form.Get("accesspass") != "":
 		s.loginAccessPass(w, r, fl)
 	case r.form.Get("assertion") != "":
