@@ -68,7 +68,7 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 		if err != nil {
 			return fmt.Errorf("entratest: user %s: %w", upn, err)
 		}
-		u.passkeys = append(u.passkeys, r)
+		u.passkeys = append(u.passkeys, r.of(u))
 		d.passkey[r.id] = u.id
 	}
 	d.users[key], d.byID[u.id] = u, u

@@ -41,6 +41,7 @@ func (s *Server) loginRoutes() {
 	on("GET", "/common/oauth2/nativeclient", EndpointLogin, s.nativeClient)
 	on("POST", "/{tenant}/kmsi", EndpointLogin, s.kmsi)
 	on("GET POST", "/{tenant}/login", EndpointLogin, s.login)
+	on("GET", "/{tenant}/fido/get", EndpointLogin, s.fidoGet)
 	on("GET POST", authenticatorPath, EndpointLogin, s.authenticator)
 	s.route(onDeviceLogin, "GET", "/devicelogin", EndpointLogin, s.deviceLoginPage)
 }

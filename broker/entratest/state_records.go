@@ -57,6 +57,8 @@ type savedPasskey struct {
 	ID     string
 	Key    savedKey
 	AAGUID string
+	Handle []byte `json:",omitempty"`
+	Count  uint32 `json:",omitempty"`
 }
 
 func (u *user) save() (savedUser, error) {
@@ -83,7 +85,7 @@ func (u *user) save() (savedUser, error) {
 		if err != nil {
 			return out, err
 		}
-		out.Passkeys = append(out.Passkeys, savedPasskey{k.id, der, k.aaguid})
+		out.Passkeys = append(out.Passkeys, savedPasskey{k.id, der, k.aaguid, k.handle, k.count})
 	}
 	return out, nil
 }
@@ -116,7 +118,7 @@ func (in *savedUser) user(d *directory) (*user, error) {
 		if err != nil {
 			return nil, err
 		}
-		u.passkeys = append(u.passkeys, passkeyRecord{k.ID, pub, k.AAGUID})
+		u.passkeys = append(u.passkeys, passkeyRecord{k.ID, pub, k.AAGUID, k.Handle, k.Count}.of(u))
 	}
 	return u, nil
 }
