@@ -143,23 +143,14 @@ func (d *directory) accessRules(t *tenant) *accessRules {
 }
 
 func (d *directory) changePassword(name, password string, now time.Time) error {
-	return d.changeUser(name, func(u *user) error {
-		u.password, u.passwordExpired = password, false
-		u.passwordGen++
-		u.passwordChangedAt = now
-		u.failures, u.lockedUntil = 0, time.Time{}
-		return nil
-	})
+	return d.changeUser(name, func(u *user) error { u.setPassword(password, now); return nil })
 }
 
 func (d *directory) resetPassword(name, password string, now time.Time) error {
 	return d.changeUser(name, func(u *user) error {
-		u.password, u.passwordExpired = password, false
-		u.passwordGen++
-		u.passwordChangedAt = now
+		u.setPassword(password, now)
 		u.epoch++
 		u.revokedAt = now
-		u.failures, u.lockedUntil = 0, time.Time{}
 		return nil
 	})
 }

@@ -57,6 +57,7 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/common/SAS/ProofUp", 400, page, `90014`},
 		{"POST", login + "/common/Consent/Set", 400, page, `90014`},
 		{"POST", login + "/common/Terms/Set", 400, page, `90014`},
+		{"POST", login + "/common/ChangePassword", 400, page, `90014`},
 		{"POST", login + "/kmsi", 400, page, `90014`},
 		{"POST", login + "/common/kmsi", 400, page, `90014`},
 		{"POST", login + "/common/login", 400, page, `90014`},

@@ -26,6 +26,7 @@ type flow struct {
 	Accept     []string    `json:"l,omitempty"` // combinations of the strength that is asked for; nil: any second factor will do
 	Enroll     []byte      `json:"e,omitempty"` // secret of the app being registered
 	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
+	Expired    bool        `json:"b,omitempty"` // the password was right and has to be changed
 	Failed     *failure    `json:"f,omitempty"` // what the next page has to say
 	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
 	Consented  bool        `json:"y,omitempty"`

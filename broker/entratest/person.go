@@ -21,6 +21,9 @@ type Person struct {
 	// Approve answers a number-match prompt that shows number, as somebody
 	// would in the authenticator app; nil: there is no app.
 	Approve func(ctx context.Context, number int) error
+	// NewPassword is what the person changes an expired password to when a page
+	// demands it; "": the person does not.
+	NewPassword string
 	// PhoneSignIn signs in with the authenticator app instead of a password;
 	// Approve answers it.
 	PhoneSignIn bool

@@ -30,6 +30,8 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 		return b.answerPhone(ctx, pg, f, methodNumber)
 	case "call":
 		return b.answerPhone(ctx, pg, f, methodVoice)
+	case "changepassword":
+		err = b.answerChangePassword(f)
 	case "enroll":
 		err = b.answerEnroll(pg, f)
 	case "consent", "terms":
@@ -140,6 +142,17 @@ func (b *browser) answerPhone(ctx context.Context, pg *page, f *form, method str
 		return nil, nil, fmt.Errorf("entratest: sign-in page: %w", err)
 	}
 	return f, f.fields, nil
+}
+
+func (b *browser) answerChangePassword(f *form) error {
+	p := &b.person
+	if p.NewPassword == "" {
+		return &PageError{Page: f.id, Code: 50055, Text: "the person must change the password and does not want to"}
+	}
+	f.fields.Set("oldpasswd", p.Password)
+	f.fields.Set("newpasswd", p.NewPassword)
+	f.fields.Set("confirmnewpasswd", p.NewPassword)
+	return nil
 }
 
 func (b *browser) answerEnroll(pg *page, f *form) error {

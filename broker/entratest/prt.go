@@ -236,13 +236,12 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	return u, &ss, nil
 }
 
-// seal gives a PRT its times and makes its text.
+// sealPRT gives a PRT its times and makes its text. One born of a temporary
+// access pass states the usual life and works no longer than the pass does:
+// userOf refuses its session then.
 func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
 	now := s.Now()
 	end := min(now.Add(s.opts.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.opts.TTL.PRTMax).Unix())
-	if p.Session.Ends != 0 {
-		end = min(end, p.Session.Ends)
-	}
 	p.Issued, p.Expires = now.Unix(), end
 	s.prts.add(p)
 	return s.box.Seal(kindPRT, p), end - now.Unix()

@@ -37,6 +37,7 @@ func (s *Server) loginRoutes() {
 	on("POST", "/common/SAS/ProofUp", EndpointLogin, s.proofUp)
 	on("POST", "/common/Consent/Set", EndpointLogin, s.consentSet)
 	on("POST", "/common/Terms/Set", EndpointLogin, s.termsSet)
+	on("POST", "/common/ChangePassword", EndpointLogin, s.changePassword)
 	on("POST", "/kmsi", EndpointLogin, s.kmsi)
 	on("GET", "/common/oauth2/nativeclient", EndpointLogin, s.nativeClient)
 	on("POST", "/{tenant}/kmsi", EndpointLogin, s.kmsi)

@@ -136,9 +136,18 @@ func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
 		r.entry = s.flowEntry(r, fl)
 		s.mistake(r, "sign-in page: %v", err)
 		s.record(r, err)
+		if err == errPasswordExpired {
+			fl.Expired = true
+			s.showChangePassword(w, r, fl, nil)
+			return
+		}
 		s.showSignIn(w, r, fl, err)
 		return
 	}
+	s.signedInByPassword(w, r, fl, u)
+}
+
+func (s *Server) signedInByPassword(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	ss := s.newSession(u, claims.Password)
 	ss.Password = true
 	s.signedIn(w, r, fl, ss)
