@@ -30,6 +30,7 @@ type directory struct {
 	byKey   map[string]string  // device id by owner and device key
 	ngc     map[string]string  // Hello key id → object id of its user
 	passkey map[string]string  // credential id → object id of its user
+	revoked map[string]bool    // serial numbers of user certificates, hex
 }
 
 // tenant is a tenant. Its maps are guarded by the directory's lock; id, domain
@@ -142,7 +143,7 @@ func newDirectory(o Options, r *random) (*directory, error) {
 		rand: r, quota: o.DeviceQuota,
 		domains: map[string]*tenant{}, users: map[string]*user{}, byID: map[string]*user{},
 		devices: map[string]*device{}, owned: map[string]int{}, byKey: map[string]string{},
-		ngc: map[string]string{}, passkey: map[string]string{},
+		ngc: map[string]string{}, passkey: map[string]string{}, revoked: map[string]bool{},
 	}
 	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,
 		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated}

@@ -65,6 +65,7 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/webapp/bulkaadjtoken/begin", 401, js, `AuthenticationError`},
 		{"GET", login + "/webapp/bulkaadjtoken/poll", 400, js, `AADSTS90023`},
 		{"GET", login + "/common/oauth2/nativeclient", 200, page, `pgid`},
+		{"POST", "https://certauth.login.microsoftonline.com/common/certauth", 400, page, `90014`},
 		{"GET", login + "/common/fido/get", 400, page, `90014`},
 		{"GET", login + "/emulator/authenticator", 200, page, `Nothing waits`},
 		{"POST", login + "/emulator/authenticator", 200, page, `That prompt is over`},

@@ -209,3 +209,13 @@ func TestSASByPhone(t *testing.T) {
 		require.Equal(t, true, c.beginAuth(cfg["sCtx"], "TwoWayVoiceMobile").v["Success"])
 	})
 }
+
+// approve types the number that the page shows into the user's app.
+func (c *tc) approve(user string) func(context.Context, int) error {
+	return func(_ context.Context, n int) error {
+		if !c.s.AnswerNumberMatch(user, n) {
+			return errors.New("nothing to approve")
+		}
+		return nil
+	}
+}

@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"time"
 )
@@ -16,6 +17,11 @@ type Person struct {
 
 	HardwareTOTP string // base32 secret of a hardware token; "": none
 
+	// Certificate signs in by TLS, preferred when set; see
+	// [Server.IssueUserCertificate]. The transport of the client that the
+	// person is given must be a [*http.Transport] or a [*Transport], or show
+	// the certificate itself.
+	Certificate *tls.Certificate
 	// Passkey signs in by WebAuthn, preferred when set.
 	Passkey *Passkey
 	// Approve answers a number-match prompt that shows number, as somebody

@@ -50,6 +50,9 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 }
 
 func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
+	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil {
+		return cert, cert.fields, nil
+	}
 	other := pg.form("otherways")
 	way := ""
 	switch {

@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -113,7 +114,7 @@ type form struct {
 }
 
 func (b *browser) fetch(req *http.Request) (*page, string, error) {
-	resp, err := b.client.Do(req)
+	resp, err := b.clientFor(req).Do(req)
 	if err != nil {
 		return nil, "", fmt.Errorf("entratest: sign-in page: %w", err)
 	}
@@ -140,6 +141,30 @@ func (b *browser) fetch(req *http.Request) (*page, string, error) {
 		p.alert = &PageError{Text: resp.Status}
 	}
 	return p, "", nil
+}
+
+// clientFor is the client, with the person's certificate where one is asked
+// for.
+func (b *browser) clientFor(req *http.Request) *http.Client {
+	if b.person.Certificate == nil || req.URL.Hostname() != certAuthHost {
+		return b.client
+	}
+	c := *b.client
+	switch t := c.Transport.(type) {
+	case *http.Transport:
+		own := t.Clone()
+		if own.TLSClientConfig == nil {
+			own.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		own.TLSClientConfig.Certificates = []tls.Certificate{*b.person.Certificate}
+		own.DisableKeepAlives = true // nobody would close its connections
+		c.Transport = own
+	case *Transport:
+		if leaf := b.person.Certificate.Leaf; leaf != nil {
+			c.Transport = t.WithCertificate(leaf)
+		}
+	}
+	return &c
 }
 
 func readPage(body io.Reader, base *url.URL) (*page, error) {

@@ -44,6 +44,7 @@ func (s *Server) loginRoutes() {
 	on("GET POST", "/{tenant}/login", EndpointLogin, s.login)
 	on("GET", "/{tenant}/fido/get", EndpointLogin, s.fidoGet)
 	on("GET POST", authenticatorPath, EndpointLogin, s.authenticator)
+	s.route(onCertAuth, "POST", "/{tenant}/certauth", EndpointLogin, s.certAuth)
 	s.route(onDeviceLogin, "GET", "/devicelogin", EndpointLogin, s.deviceLoginPage)
 }
 

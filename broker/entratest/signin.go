@@ -71,6 +71,11 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err err
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	if isLoginHost(strings.ToLower(r.Host)) { // no browser finds the other host from loopback
+		p.CertAuth = certAuthURL(fl)
+		p.FormAct += " https://" + certAuthHost
+		p.Config["oGetCredTypeResult"] = map[string]any{"Credentials": map[string]any{"HasCertAuth": true, "CertAuthParams": certAuthParams(fl)}}
+	}
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -109,6 +114,8 @@ func (s *Server) login(w http.ResponseWriter, r *request) {
 		s.loginAccessPass(w, r, fl)
 	case r.form.Get("assertion") != "":
 		s.loginPasskey(w, r, fl)
+	case r.form.Get("certificatetoken") != "":
+		s.loginCertificate(w, r, fl)
 	case r.form.Get("psRNGCSLK") != "":
 		s.loginPhone(w, r, fl, r.form.Get("psRNGCSLK"))
 	default:

@@ -25,6 +25,7 @@ type savedState struct {
 	Tenants  []savedTenant
 	Users    []savedUser   // by object id
 	Devices  []savedDevice // in the order of joining
+	Revoked  []string      `json:",omitempty"` // serial numbers of user certificates
 	Redeemed map[string]int64
 	PRTs     []trackedPRT
 	SignIns  []SignIn
@@ -135,6 +136,7 @@ func (d *directory) save(st *savedState) error {
 		}
 		st.Users = append(st.Users, u)
 	}
+	st.Revoked = slices.Sorted(maps.Keys(d.revoked))
 	for _, id := range d.joined {
 		if dev := d.devices[id]; dev != nil {
 			saved, err := dev.save()
@@ -177,6 +179,9 @@ func (d *directory) load(st *savedState) error {
 			to.groupNames[strings.ToLower(name)] = id
 		}
 		maps.Copy(to.memberOf, t.MemberOf)
+	}
+	for _, serial := range st.Revoked {
+		d.revoked[serial] = true
 	}
 	for _, saved := range st.Users {
 		u, err := saved.user(d)

@@ -49,6 +49,7 @@ type Page struct {
 	Label    string // of the field for a code
 	Phone    string // that was called or texted, masked
 	Number   int    // to type into the authenticator app
+	CertAuth string // where a user certificate is shown; "": nowhere
 	OtherWay bool   // leads back to the first page
 	Prompts  []Prompt
 	Secret   string // base32, to type into an authenticator app
