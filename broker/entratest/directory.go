@@ -38,6 +38,7 @@ type directory struct {
 type tenant struct {
 	id, domain, name, region string
 	federated                map[string]bool // domains, lower case
+	federatedMFA             string          // federatedIdpMfaBehavior; never ""
 	groups                   map[string]*group
 	groupNames               map[string]string   // lower-case name → id
 	memberOf                 map[string][]string // object or group id → ids of groups
@@ -63,6 +64,7 @@ type user struct {
 	totpStep          uint64 // last time step whose code was used
 	hardware          []byte // secret of a hardware token
 	hardwareStep      uint64
+	federationTOTP    []byte // secret that the federation server knows
 	numberMatch       bool
 	phoneSignIn       bool
 	phone             string
@@ -146,7 +148,7 @@ func newDirectory(o Options, r *random) (*directory, error) {
 		ngc: map[string]string{}, passkey: map[string]string{}, revoked: map[string]bool{},
 	}
 	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,
-		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated}
+		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated, FederatedMFA: o.FederatedMFA}
 	for _, t := range append([]Tenant{first}, o.OtherTenants...) {
 		if err := d.addTenant(t); err != nil {
 			return nil, err
@@ -172,6 +174,13 @@ func (d *directory) addTenant(o Tenant) error {
 	}
 	if t.name == "" {
 		t.name = t.domain
+	}
+	switch t.federatedMFA = o.FederatedMFA; t.federatedMFA {
+	case "":
+		t.federatedMFA = acceptFederatedMFA
+	case acceptFederatedMFA, enforceFederatedMFA, rejectFederatedMFA:
+	default:
+		return fmt.Errorf("entratest: tenant %s: FederatedMFA %q is no federatedIdpMfaBehavior", t.domain, o.FederatedMFA)
 	}
 	if d.domains[t.domain] != nil {
 		return fmt.Errorf("entratest: two tenants have the domain %s", t.domain)

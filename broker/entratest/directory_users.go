@@ -53,7 +53,7 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 	for _, d := range []struct {
 		text string
 		to   *[]byte
-	}{{o.TOTPSecret, &u.totp}, {o.HardwareTOTP, &u.hardware}} {
+	}{{o.TOTPSecret, &u.totp}, {o.HardwareTOTP, &u.hardware}, {o.FederationTOTP, &u.federationTOTP}} {
 		if d.text == "" {
 			continue
 		}

@@ -27,6 +27,7 @@ type flow struct {
 	Enroll     []byte      `json:"e,omitempty"` // secret of the app being registered
 	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
 	Expired    bool        `json:"b,omitempty"` // the password was right and has to be changed
+	Federated  bool        `json:"w,omitempty"` // the federation server was asked for MFA
 	Failed     *failure    `json:"f,omitempty"` // what the next page has to say
 	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
 	Consented  bool        `json:"y,omitempty"`

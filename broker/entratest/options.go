@@ -31,6 +31,13 @@ type Options struct {
 	// Federated lists domains of the tenant whose users sign in at a
 	// federation server (WS-Trust), which the emulator plays too.
 	Federated []string
+	// FederatedMFA is the federatedIdpMfaBehavior of these domains, in the
+	// words of Microsoft Graph's internalDomainFederation:
+	// acceptIfMfaDoneByFederatedIdp, enforceMfaByFederatedIdp, which sends a
+	// demand for MFA to the federation server, or rejectMfaByFederatedIdp.
+	// "": the first. The federation server asks for a code where a user has
+	// FederationTOTP.
+	FederatedMFA string
 
 	// OtherTenants are served beside the first one.
 	OtherTenants []Tenant
@@ -114,6 +121,8 @@ type Tenant struct {
 	Apps        []App
 	Policies    json.RawMessage
 	Federated   []string
+
+	FederatedMFA string
 }
 
 // User is a user of a tenant.
@@ -124,6 +133,9 @@ type User struct {
 	Password string // "": the user has none and can only sign in with a key or a pass
 
 	TOTPSecret string // base32, as authenticator apps show it; "": no authenticator app with codes
+	// FederationTOTP is the secret, base32, of a code that the federation server
+	// of a federated user asks for beside the password; "": it does not.
+	FederationTOTP string
 	// NumberMatch registers an authenticator app that asks for the number the
 	// page shows. The test answers with [Server.AnswerNumberMatch], or
 	// [Person] does when it is linked to the server.

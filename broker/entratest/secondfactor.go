@@ -17,6 +17,10 @@ func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u 
 		return true
 	}
 	fl.Accept = combinations
+	if u.federatedMFA() {
+		s.askFederation(w, r, fl, u)
+		return true
+	}
 	methods := u.secondFactors(fl)
 	switch {
 	case len(methods) == 0 && (combinations != nil || fl.Session.Methods&claims.CertificateSingleFactor != 0) && u.hasSecondFactor():

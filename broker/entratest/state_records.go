@@ -22,6 +22,7 @@ type savedUser struct {
 	TOTPStep              uint64
 	HardwareTOTP          []byte
 	HardwareStep          uint64
+	FederationTOTP        []byte
 	NumberMatch           bool
 	PhoneSignIn           bool
 	Phone                 string
@@ -65,7 +66,7 @@ func (u *user) save() (savedUser, error) {
 	out := savedUser{
 		Tenant: u.tenant.id, ID: u.id, UPN: u.upn, Name: u.name, SID: u.sid, Password: u.password,
 		PasswordExpired: u.passwordExpired, PasswordChangedAt: u.passwordChangedAt, PasswordGen: u.passwordGen,
-		Epoch: u.epoch, RevokedAt: u.revokedAt, TOTP: u.totp, TOTPStep: u.totpStep, HardwareTOTP: u.hardware, HardwareStep: u.hardwareStep, NumberMatch: u.numberMatch,
+		Epoch: u.epoch, RevokedAt: u.revokedAt, TOTP: u.totp, TOTPStep: u.totpStep, HardwareTOTP: u.hardware, HardwareStep: u.hardwareStep, FederationTOTP: u.federationTOTP, NumberMatch: u.numberMatch,
 		PhoneSignIn: u.phoneSignIn, Phone: u.phone,
 		Roles: u.roles, Guest: u.guest, Disabled: u.disabled, UserRisk: u.userRisk, SignInRisk: u.signInRisk,
 		Failures: u.failures, LockedUntil: u.lockedUntil, Consents: u.consents, Terms: u.terms,
@@ -98,7 +99,7 @@ func (in *savedUser) user(d *directory) (*user, error) {
 	u := &user{
 		tenant: t, id: in.ID, upn: in.UPN, name: in.Name, sid: in.SID, password: in.Password,
 		passwordExpired: in.PasswordExpired, passwordChangedAt: in.PasswordChangedAt, passwordGen: in.PasswordGen,
-		epoch: in.Epoch, revokedAt: in.RevokedAt, totp: in.TOTP, totpStep: in.TOTPStep, hardware: in.HardwareTOTP, hardwareStep: in.HardwareStep, numberMatch: in.NumberMatch,
+		epoch: in.Epoch, revokedAt: in.RevokedAt, totp: in.TOTP, totpStep: in.TOTPStep, hardware: in.HardwareTOTP, hardwareStep: in.HardwareStep, federationTOTP: in.FederationTOTP, numberMatch: in.NumberMatch,
 		phoneSignIn: in.PhoneSignIn, phone: in.Phone,
 		roles: in.Roles, guest: in.Guest, disabled: in.Disabled, userRisk: in.UserRisk, signInRisk: in.SignInRisk,
 		failures: in.Failures, lockedUntil: in.LockedUntil, consents: in.Consents, terms: in.Terms,
