@@ -57,6 +57,7 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/common/SAS/ProofUp", 400, page, `90014`},
 		{"POST", login + "/common/Consent/Set", 400, page, `90014`},
 		{"POST", login + "/common/Terms/Set", 400, page, `90014`},
+		{"POST", login + "/common/ChangePassword", 400, page, `90014`},
 		{"POST", login + "/kmsi", 400, page, `90014`},
 		{"POST", login + "/common/kmsi", 400, page, `90014`},
 		{"POST", login + "/common/login", 400, page, `90014`},
@@ -64,6 +65,10 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/webapp/bulkaadjtoken/begin", 401, js, `AuthenticationError`},
 		{"GET", login + "/webapp/bulkaadjtoken/poll", 400, js, `AADSTS90023`},
 		{"GET", login + "/common/oauth2/nativeclient", 200, page, `pgid`},
+		{"POST", "https://certauth.login.microsoftonline.com/common/certauth", 400, page, `90014`},
+		{"GET", login + "/common/fido/get", 400, page, `90014`},
+		{"GET", login + "/emulator/authenticator", 200, page, `Nothing waits`},
+		{"POST", login + "/emulator/authenticator", 200, page, `That prompt is over`},
 		{"GET", "https://microsoft.com/devicelogin", 302, "", ""},
 
 		{"GET", drs + "/contoso.example/Discover?api-version=1.9", 200, js, `"DeviceJoinService"`},

@@ -31,7 +31,8 @@ func (s *Server) ResetPassword(username, password string) error {
 	return s.dir.resetPassword(username, password, s.Now())
 }
 
-// ExpirePassword makes the next password sign-in answer AADSTS50055.
+// ExpirePassword makes the next password sign-in answer AADSTS50055, and the
+// sign-in pages ask for a new password ([Person].NewPassword).
 func (s *Server) ExpirePassword(username string) error { return s.dir.expirePassword(username) }
 
 // DisableUser refuses the user everywhere (AADSTS50057); EnableUser ends that.

@@ -21,10 +21,13 @@ const maxBody = 256 << 10
 
 const deviceLoginHost = "microsoft.com" // of https://microsoft.com/devicelogin
 
+// certAuthHost asks for the certificate of a user in the TLS handshake.
+const certAuthHost = "certauth.login.microsoftonline.com"
+
 // otherHosts are the names the server plays beside the sign-in hosts.
 var otherHosts = []string{
 	wire.RegistrationHost, wire.GraphHost, deviceLoginHost, "www.microsoft.com",
-	"certauth.login.microsoftonline.com", "autologon.microsoftazuread-sso.com",
+	certAuthHost, "autologon.microsoftazuread-sso.com",
 }
 
 func isLoginHost(host string) bool { return slices.Contains(loginHosts, host) }
@@ -38,6 +41,7 @@ const (
 	onGraph
 	onFederation
 	onDeviceLogin
+	onCertAuth
 	nowhere
 )
 
@@ -55,6 +59,8 @@ func (s *Server) hostKind(r *http.Request) hostKind {
 		return onGraph
 	case host == deviceLoginHost, host == "www.microsoft.com":
 		return onDeviceLogin
+	case host == certAuthHost:
+		return onCertAuth
 	case s.dir.federationTenant(host) != nil:
 		return onFederation
 	}

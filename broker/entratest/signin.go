@@ -71,6 +71,11 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err err
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	if isLoginHost(strings.ToLower(r.Host)) { // no browser finds the other host from loopback
+		p.CertAuth = certAuthURL(fl)
+		p.FormAct += " https://" + certAuthHost
+		p.Config["oGetCredTypeResult"] = map[string]any{"Credentials": map[string]any{"HasCertAuth": true, "CertAuthParams": certAuthParams(fl)}}
+	}
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -101,10 +106,16 @@ func (s *Server) login(w http.ResponseWriter, r *request) {
 		s.showAccessPass(w, r, fl, nil)
 	case r.form.Get("credential") == "passkey":
 		s.showPasskey(w, r, fl, nil)
+	case r.form.Get("credential") == "phone":
+		s.showPhone(w, r, fl, nil, nil)
+	case r.form.Get("credential") == "password":
+		s.showSignIn(w, r, fl, nil)
 	case r.form.Get("accesspass") != "":
 		s.loginAccessPass(w, r, fl)
 	case r.form.Get("assertion") != "":
 		s.loginPasskey(w, r, fl)
+	case r.form.Get("certificatetoken") != "":
+		s.loginCertificate(w, r, fl)
 	case r.form.Get("psRNGCSLK") != "":
 		s.loginPhone(w, r, fl, r.form.Get("psRNGCSLK"))
 	default:
@@ -132,9 +143,18 @@ func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
 		r.entry = s.flowEntry(r, fl)
 		s.mistake(r, "sign-in page: %v", err)
 		s.record(r, err)
+		if err == errPasswordExpired {
+			fl.Expired = true
+			s.showChangePassword(w, r, fl, nil)
+			return
+		}
 		s.showSignIn(w, r, fl, err)
 		return
 	}
+	s.signedInByPassword(w, r, fl, u)
+}
+
+func (s *Server) signedInByPassword(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	ss := s.newSession(u, claims.Password)
 	ss.Password = true
 	s.signedIn(w, r, fl, ss)
