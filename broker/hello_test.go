@@ -544,3 +544,15 @@ func TestProvisionKilledAnywhere(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// The sign-in page answers with a redirect to the app. A Transport that follows
+// redirects, though it must not, brings it back all the same.
+func TestTransportThatFollows(t *testing.T) {
+	w := newWorld(t)
+	w.wire.inner = w.srv.Client() // an http.Client behind another type
+	softwareHello(w)
+	w.join()
+	w.hello()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+}

@@ -168,6 +168,9 @@ func (c *client) request(ctx context.Context, q request) (*http.Request, error) 
 
 func exchange(t Transport, r *http.Request) (*reply, error) {
 	res, err := t.Do(r)
+	if to := appRedirect(err); to != "" {
+		return &reply{status: http.StatusFound, header: http.Header{"Location": {to}}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +183,21 @@ func exchange(t Transport, r *http.Request) (*reply, error) {
 		return nil, errReplySize
 	}
 	return &reply{status: res.StatusCode, header: res.Header, body: body}, nil
+}
+
+// appRedirect returns the address of an app (ms-appx-web:, msauth:) at which a
+// Transport ended that follows redirects, though it must not: no HTTP client
+// follows that one.
+func appRedirect(err error) string {
+	var u *url.Error
+	if !errors.As(err, &u) {
+		return ""
+	}
+	to, perr := url.Parse(u.URL)
+	if perr != nil || to.Scheme == "http" || to.Scheme == "https" {
+		return ""
+	}
+	return u.URL
 }
 
 var (

@@ -13,6 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // A story is one run against the emulated tenant.
@@ -34,7 +35,7 @@ type story struct {
 
 // emulated tells the eight steps.
 func emulated(ctx context.Context, o options, out io.Writer) (err error) {
-	s, cleanup, err := begin(ctx, o, out)
+	s, cleanup, err := begin(ctx, o, out, tenantOptions)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 	return nil
 }
 
-func begin(ctx context.Context, o options, out io.Writer) (*story, func() error, error) {
+func begin(ctx context.Context, o options, out io.Writer, tenant func(*entratest.Clock) entratest.Options) (*story, func() error, error) {
 	s := &story{o: o, out: out, clock: entratest.NewClock(time.Time{})}
 	s.o.tpm = chooseTPM(o.tpm, out)
 	dir, removeDir, err := stateDir(o.state)
@@ -70,7 +71,7 @@ func begin(ctx context.Context, o options, out io.Writer) (*story, func() error,
 		return nil, nil, err
 	}
 	s.dir = dir
-	s.srv = entratest.NewServer(tenantOptions(s.clock))
+	s.srv = entratest.NewServer(tenant(s.clock))
 	s.tap = &wiretap{next: s.srv.Client()}
 	s.page = &page{
 		srv:     s.srv,
@@ -122,6 +123,9 @@ func (s *story) open(ctx context.Context, m *machine, dir string) (*broker.Broke
 		Device:    broker.DeviceInfo{DisplayName: "quickstart", Type: "Linux", OSVersion: "Debian 12"},
 		Logger:    s.o.logger,
 		Now:       s.clock.Now,
+		// Where there is no TPM the story is told all the same, and says so.
+		InsecureSoftwareHello: !m.info.Hardware,
+		Offline:               tpm.Limit{Time: 7 * day, Resets: 10, Restarts: -1},
 	})
 }
 
