@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -53,7 +54,6 @@ func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
 	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil {
 		return cert, cert.fields, nil
 	}
-	other := pg.form("otherways")
 	way := ""
 	switch {
 	case b.person.Passkey != nil:
@@ -63,15 +63,14 @@ func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
 	case b.person.PhoneSignIn:
 		way = "phone"
 	}
-	if way != "" && other != nil {
-		other.fields.Set("login", b.person.Username)
-		other.fields.Set("credential", way)
-		return other, other.fields, nil
+	f.fields.Set("login", b.person.Username)
+	if slices.Contains(f.buttons["credential"], way) {
+		f.fields.Set("credential", way)
+		return f, f.fields, nil
 	}
 	if b.person.Password == "" {
 		return nil, nil, &PageError{Page: f.id, Text: "the person has no password"}
 	}
-	f.fields.Set("login", b.person.Username)
 	f.fields.Set("passwd", b.person.Password)
 	return f, f.fields, nil
 }
