@@ -179,13 +179,13 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err er
 		allow = u.passkeyIDs()
 	}
 	p := s.page(r, fl, "passkey", "Face, fingerprint, PIN or security key")
-	p.Action = pathOf(fl, "login")
+	p.Action, p.OtherWay = pathOf(fl, "login"), true
 	if fl.Session != nil {
-		p.Action = "/common/SAS/ProcessAuth"
+		p.Action, p.OtherWay = "/common/SAS/ProcessAuth", false
+		p.Methods = s.otherMethods(fl, methodKey)
 	}
 	if host == relyingParty {
 		p.Action = strings.TrimSuffix(loginURL, "/") + p.Action
-		p.FormAct += " " + strings.TrimSuffix(loginURL, "/")
 	}
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
 	p.Config["urlFidoLogin"] = p.Action

@@ -77,15 +77,26 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 	p := s.page(r, fl, factorPages[f.id][0], factorPages[f.id][1])
 	p.Action = "/common/SAS/ProcessAuth"
 	p.Method, p.Label, p.Number, p.Phone = f.id, codeLabels[f.id], number, phone
-	for _, m := range u.secondFactors(fl) {
-		if m.id != f.id {
-			p.Methods = append(p.Methods, pages.Method{ID: m.id, Label: m.label})
-		}
-	}
+	p.Methods = s.otherMethods(fl, f.id)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", p.Action
 	p.Config["arrUserProofs"] = u.proofs(fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
+}
+
+// otherMethods lists the second factors beside the one that a page is for.
+func (s *Server) otherMethods(fl *flow, method string) []pages.Method {
+	u := s.dir.userByID(fl.Session.User)
+	if u == nil {
+		return nil
+	}
+	var out []pages.Method
+	for _, f := range u.secondFactors(fl) {
+		if f.id != method {
+			out = append(out, pages.Method{ID: f.id, Label: f.label})
+		}
+	}
+	return out
 }
 
 // processAuth takes the second factor of a page.

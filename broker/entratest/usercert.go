@@ -194,7 +194,7 @@ func (s *Server) certAuth(w http.ResponseWriter, r *request) {
 	sum := sha256.Sum256([]byte(ctx))
 	token := s.box.Seal(kindFlow, certificateToken{ID: hexString(s.rand.bytes(12)), Session: *ss, Flow: sum[:], Expires: fl.Expires})
 	to := strings.TrimSuffix(loginURL, "/")
-	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to + "/common/login"), Nonce: s.pageNonce(), Config: map[string]any{}, FormAct: to + " " + formTarget(fl.Request.Redirect),
+	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to + "/common/login"), Nonce: s.pageNonce(), Config: map[string]any{}, FormAct: s.formTargets(fl),
 		Hidden: []pages.Field{{Name: "certificatetoken", Value: token}, {Name: "ctx", Value: ctx}, {Name: "flowtoken", Value: ctx}}}
 	p.Write(w, http.StatusOK)
 }
