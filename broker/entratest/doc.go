@@ -38,12 +38,12 @@
 // passkey (WebAuthn, with its signature counter), a certificate (TLS), a
 // temporary access pass, or the authenticator app alone, and gives as a second
 // factor a code of an app or a hardware token (RFC 6238), a number in the app, a
-// text message, a call or a passkey, as far as the authentication strength that
-// a policy asks for takes them. Federated users give both at their federation
-// server, whose word for MFA the tenant accepts, enforces or rejects. The pages
-// let users register an app, change an expired password, consent, and accept
-// terms of use. A browser is signed in by a cookie that a PRT signed, and proves
-// its device by a device credential or PKeyAuth.
+// text message, a call, a passkey or a certificate, as far as the authentication
+// strength that a policy asks for takes them. Federated users give both at their
+// federation server, whose word for MFA the tenant accepts, enforces or rejects.
+// The pages let users register an app, change an expired password, consent, and
+// accept terms of use. A browser is signed in by a cookie that a PRT signed, and
+// proves its device by a device credential or PKeyAuth.
 //
 // Numbers, calls and text messages reach phones that the emulator plays too, on
 // a page of its own that the real service does not have: see
@@ -80,8 +80,8 @@
 //
 // There are no Kerberos tickets (tgt_ad and tgt_cloud say so), no guests of
 // other tenants, no protocol version 4.0 with its keys on P-256, and no Microsoft
-// account. Users sign in by certificate as a first factor, bound by the principal
-// name alone; certificates of an authority of one's own are not taken. A text
+// account. Users sign in by certificates that the emulator issued, bound by the
+// principal name alone; those of another authority are not taken. A text
 // message is no first factor, and codes by mail are not sent. The tenants have no
 // licence: every feature is there.
 //

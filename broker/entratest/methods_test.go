@@ -58,8 +58,9 @@ func TestMethodsOfAPRT(t *testing.T) {
 			c.must(err)
 			p.AccessPass = pass
 		}), claims.TemporaryAccessPassMultiUse | claims.MarkMFA, []any{"rsa", "otp", "mfa"}, "refresh token"},
-		{"certificate on the pages", interactive(nil, func(c *tc, p *entratest.Person) { p.Certificate = c.certificate("pia", true) }), claims.CertificateMultiFactor | claims.MarkMFA, []any{"rsa", "mfa"}, "refresh token"},
-		{"certificate, single factor", interactive(nil, func(c *tc, p *entratest.Person) { p.Certificate = c.certificate("pia", false) }), claims.CertificateSingleFactor, []any{"rsa"}, "refresh token"},
+		{"certificate on the pages", interactive(nil, func(c *tc, p *entratest.Person) { p.Password, p.Certificate = "", c.certificate("pia", true) }), claims.CertificateMultiFactor | claims.MarkMFA, []any{"rsa", "mfa"}, "refresh token"},
+		{"certificate, single factor", interactive(nil, func(c *tc, p *entratest.Person) { p.Password, p.Certificate = "", c.certificate("pia", false) }), claims.CertificateSingleFactor, []any{"rsa"}, "refresh token"},
+		{"password and certificate", interactive(mfa, func(c *tc, p *entratest.Person) { p.Certificate = c.certificate("pia", false) }), claims.Password | claims.CertificateSingleFactor | claims.MarkMFA, []any{"pwd", "rsa", "mfa"}, "refresh token"},
 		{"certificate, by an assertion", func(c *tc) *reply {
 			return c.prtRequest(map[string]any{"grant_type": jwtBearer, "assertion": c.certificateAssertion(c.certificate("pia", true), nil, map[string]any{"iss": "pia@contoso.example"})})
 		}, claims.CertificateMultiFactor | claims.MarkMFA, []any{"rsa", "mfa"}, "certificate"},

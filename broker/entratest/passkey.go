@@ -182,7 +182,7 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err er
 	p.Action, p.OtherWay = pathOf(fl, "login"), true
 	if fl.Session != nil {
 		p.Action, p.OtherWay = "/common/SAS/ProcessAuth", false
-		p.Methods = s.otherMethods(fl, methodKey)
+		s.otherMethods(&p, r, fl, methodKey)
 	}
 	if host == relyingParty {
 		p.Action = strings.TrimSuffix(loginURL, "/") + p.Action

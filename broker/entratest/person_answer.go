@@ -15,6 +15,10 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 	v := f.fields
 	var err error
 	switch f.id {
+	case "certauth":
+		if b.person.Certificate == nil {
+			err = &PageError{Page: f.id, Code: 50076, Text: "the person has no certificate"}
+		}
 	case "signin":
 		return b.answerSignIn(pg, f)
 	case "accesspass":
@@ -51,7 +55,7 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 }
 
 func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
-	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil {
+	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil && b.person.Password == "" {
 		return cert, cert.fields, nil
 	}
 	way := ""
@@ -95,6 +99,10 @@ func (b *browser) switchFactor(pg *page, page, lacks string) (*form, url.Values,
 				return m, m.fields, nil
 			}
 		}
+	}
+	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil && !b.tried["certauth"] {
+		b.tried["certauth"] = true
+		return cert, cert.fields, nil
 	}
 	return nil, nil, &PageError{Page: page, Code: 50076, Text: "the person has no " + lacks}
 }

@@ -86,11 +86,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err err
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
-	if isLoginHost(strings.ToLower(r.Host)) { // no browser finds the other host from loopback
-		p.CertAuth = certAuthURL(fl)
-		p.FormAct += " https://" + certAuthHost
-		p.Config["oGetCredTypeResult"] = map[string]any{"Credentials": map[string]any{"HasCertAuth": true, "CertAuthParams": certAuthParams(fl)}}
-	}
+	s.offerCertificate(&p, r, fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
