@@ -95,9 +95,10 @@ type request struct {
 	contentType   string
 	body          []byte
 	bearer        prt.Secret
-	transport     Transport // nil: the client's
-	correlationID string    // empty: a new one
-	once          bool      // it must not be handled twice
+	credential    prt.Cookie // sent as a header, to a sign-in page; zero: none
+	transport     Transport  // nil: the client's
+	correlationID string     // empty: a new one
+	once          bool       // it must not be handled twice
 }
 
 func form(address string, values url.Values) request {
@@ -154,6 +155,9 @@ func (c *client) request(ctx context.Context, q request) (*http.Request, error) 
 	}
 	if !q.bearer.IsZero() {
 		r.Header.Set("Authorization", "Bearer "+q.bearer.Reveal())
+	}
+	if q.credential.Name != "" {
+		r.Header.Set(q.credential.Name, q.credential.Value.Reveal())
 	}
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", c.userAgent)
