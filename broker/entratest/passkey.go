@@ -41,7 +41,8 @@ type Passkey struct {
 	UserHandle []byte
 	// Count is the signature counter. A [Person] counts it up with every use;
 	// the server refuses one that does not rise, as that of a cloned
-	// authenticator, unless it is zero on both sides.
+	// authenticator, unless it is zero on both sides. Copy a passkey before
+	// somebody signs in with it, not meanwhile.
 	Count uint32
 }
 
