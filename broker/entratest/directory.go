@@ -71,6 +71,7 @@ type user struct {
 	accessPass        *accessPass
 	hello             []*helloKey
 	passkeys          []passkeyRecord
+	certified         bool // a user certificate was issued
 	roles             []string
 	guest             bool
 	disabled          bool

@@ -88,7 +88,7 @@ func TestEveryEndpoint(t *testing.T) {
 	}
 	for _, v := range []string{"/v1.0", "/beta"} {
 		for _, p := range []string{"GET /me", "GET /users/x", "GET /me/transitiveMemberOf", "GET /users/x/transitiveMemberOf", "POST /me/revokeSignInSessions",
-			"POST /users/x/revokeSignInSessions", "GET /users/x/authentication/windowsHelloForBusinessMethods", "DELETE /users/x/authentication/windowsHelloForBusinessMethods/y",
+			"POST /users/x/revokeSignInSessions", "GET /me/authentication/windowsHelloForBusinessMethods", "DELETE /me/authentication/windowsHelloForBusinessMethods/y", "GET /users/x/authentication/windowsHelloForBusinessMethods", "DELETE /users/x/authentication/windowsHelloForBusinessMethods/y",
 			"GET /devices", "GET /devices(deviceId='x')", "DELETE /devices(deviceId='x')", "GET /identity/conditionalAccess/policies",
 			"GET /identity/conditionalAccess/namedLocations", "POST /identity/conditionalAccess/evaluate"} {
 			method, path, _ := strings.Cut(p, " ")

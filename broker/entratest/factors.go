@@ -41,7 +41,7 @@ var factors = [...]factor{
 // hasSecondFactor reports whether the user registered anything stronger than
 // a password.
 func (u *user) hasSecondFactor() bool {
-	return len(u.hello) > 0 || u.federatedMFA() || slices.ContainsFunc(factors[:], func(f factor) bool { return f.has(u) })
+	return len(u.hello) > 0 || u.certified || u.federatedMFA() || slices.ContainsFunc(factors[:], func(f factor) bool { return f.has(u) })
 }
 
 // secondFactors lists what the user can be asked for, best first, within what

@@ -327,6 +327,9 @@ func (s *Server) passive(w http.ResponseWriter, r *request) {
 		To: template.URL(loginURL + "login.srf"), FormAct: "https://" + wire.LoginHost,
 		Hidden: []pages.Field{{Name: "wa", Value: "wsignin1.0"}, {Name: "wctx", Value: q.Get("wctx")},
 			{Name: "wresult", Value: rstr(trust2005, saml11, s.assertion(u, strings.ToLower(r.Host), saml11, multiple), s.Now().UTC())}}}
+	if fl, err := s.openFlow(q.Get("wctx")); err == nil {
+		done.FormAct = s.formTargets(fl) // the form ends there by redirects
+	}
 	done.Write(w, http.StatusOK)
 }
 

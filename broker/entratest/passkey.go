@@ -41,7 +41,8 @@ type Passkey struct {
 	UserHandle []byte
 	// Count is the signature counter. A [Person] counts it up with every use;
 	// the server refuses one that does not rise, as that of a cloned
-	// authenticator, unless it is zero on both sides.
+	// authenticator, unless it is zero on both sides. Copy a passkey before
+	// somebody signs in with it, not meanwhile.
 	Count uint32
 }
 
@@ -179,13 +180,13 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err er
 		allow = u.passkeyIDs()
 	}
 	p := s.page(r, fl, "passkey", "Face, fingerprint, PIN or security key")
-	p.Action = pathOf(fl, "login")
+	p.Action, p.OtherWay = pathOf(fl, "login"), true
 	if fl.Session != nil {
-		p.Action = "/common/SAS/ProcessAuth"
+		p.Action, p.OtherWay = "/common/SAS/ProcessAuth", false
+		s.otherMethods(&p, r, fl, methodKey)
 	}
 	if host == relyingParty {
 		p.Action = strings.TrimSuffix(loginURL, "/") + p.Action
-		p.FormAct += " " + strings.TrimSuffix(loginURL, "/")
 	}
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
 	p.Config["urlFidoLogin"] = p.Action

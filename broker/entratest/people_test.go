@@ -30,9 +30,10 @@ func TestPeople(t *testing.T) {
 	require.NoError(t, err)
 	other, err := entratest.NewPasskey()
 	require.NoError(t, err)
+	registered := *key // the tests run in parallel, and the key counts
 	prepare := func(t *testing.T) (*tc, *entratest.Clock) {
 		c, clock := start(t)
-		require.NoError(t, c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{*key}}))
+		require.NoError(t, c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{registered}}))
 		return c, clock
 	}
 	amr := func(t *testing.T, c *tc, to string) []any {

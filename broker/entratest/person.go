@@ -17,8 +17,8 @@ type Person struct {
 
 	HardwareTOTP string // base32 secret of a hardware token; "": none
 
-	// Certificate signs in by TLS, preferred when set; see
-	// [Server.IssueUserCertificate]. The transport of the client that the
+	// Certificate signs in by TLS, or is the second factor of somebody with a
+	// Password; see [Server.IssueUserCertificate]. The transport of the client that the
 	// person is given must be a [*http.Transport] or a [*Transport], or show
 	// the certificate itself.
 	Certificate *tls.Certificate

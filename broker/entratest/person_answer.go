@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,10 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 	v := f.fields
 	var err error
 	switch f.id {
+	case "certauth":
+		if b.person.Certificate == nil {
+			err = &PageError{Page: f.id, Code: 50076, Text: "the person has no certificate"}
+		}
 	case "signin":
 		return b.answerSignIn(pg, f)
 	case "accesspass":
@@ -50,10 +55,9 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 }
 
 func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
-	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil {
+	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil && b.person.Password == "" {
 		return cert, cert.fields, nil
 	}
-	other := pg.form("otherways")
 	way := ""
 	switch {
 	case b.person.Passkey != nil:
@@ -63,15 +67,14 @@ func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
 	case b.person.PhoneSignIn:
 		way = "phone"
 	}
-	if way != "" && other != nil {
-		other.fields.Set("login", b.person.Username)
-		other.fields.Set("credential", way)
-		return other, other.fields, nil
+	f.fields.Set("login", b.person.Username)
+	if slices.Contains(f.buttons["credential"], way) {
+		f.fields.Set("credential", way)
+		return f, f.fields, nil
 	}
 	if b.person.Password == "" {
 		return nil, nil, &PageError{Page: f.id, Text: "the person has no password"}
 	}
-	f.fields.Set("login", b.person.Username)
 	f.fields.Set("passwd", b.person.Password)
 	return f, f.fields, nil
 }
@@ -96,6 +99,10 @@ func (b *browser) switchFactor(pg *page, page, lacks string) (*form, url.Values,
 				return m, m.fields, nil
 			}
 		}
+	}
+	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil && !b.tried["certauth"] {
+		b.tried["certauth"] = true
+		return cert, cert.fields, nil
 	}
 	return nil, nil, &PageError{Page: page, Code: 50076, Text: "the person has no " + lacks}
 }

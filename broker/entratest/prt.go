@@ -210,6 +210,9 @@ func (s *Server) assertionCredential(assertion string) (*user, *session, error) 
 
 // helloCredential checks a Hello assertion. It is MFA from birth, but no fresh
 // one: provisioning a credential (ngcmfa) still asks (MS-OAPX 2.2.2.10).
+// The service remembers no assertion: one may come again as long as its nonce
+// lives. Nor does it read the audience, which is the tenant's id from some
+// clients and "common" from others; key and issuer name the user.
 func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	h, err := verify.ParseHello(assertion)
 	if err != nil {

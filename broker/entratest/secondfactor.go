@@ -3,6 +3,7 @@ package entratest
 import (
 	"encoding/base32"
 	"net/http"
+	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/claims"
@@ -22,8 +23,14 @@ func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u 
 		return true
 	}
 	methods := u.secondFactors(fl)
+	// Nobody registers a method by a certificate alone: Entra takes its owner
+	// for somebody who can do MFA.
+	byCertificate := fl.Session.Methods&claims.CertificateSingleFactor != 0
 	switch {
-	case len(methods) == 0 && (combinations != nil || fl.Session.Methods&claims.CertificateSingleFactor != 0) && u.hasSecondFactor():
+	case len(methods) == 0 && u.certificateHelps(fl) && isLoginHost(strings.ToLower(r.Host)):
+		fl.Prompts++
+		s.showCertificate(w, r, fl)
+	case len(methods) == 0 && (byCertificate || combinations != nil && u.hasSecondFactor()):
 		s.endFlow(w, r, fl, fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
 	case len(methods) == 0:
 		s.mayEnroll(w, r, fl, u)
@@ -77,15 +84,28 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 	p := s.page(r, fl, factorPages[f.id][0], factorPages[f.id][1])
 	p.Action = "/common/SAS/ProcessAuth"
 	p.Method, p.Label, p.Number, p.Phone = f.id, codeLabels[f.id], number, phone
-	for _, m := range u.secondFactors(fl) {
-		if m.id != f.id {
-			p.Methods = append(p.Methods, pages.Method{ID: m.id, Label: m.label})
-		}
-	}
+	s.otherMethods(&p, r, fl, f.id)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", p.Action
 	p.Config["arrUserProofs"] = u.proofs(fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
+}
+
+// otherMethods offers the second factors beside the one that a page is for, a
+// certificate among them.
+func (s *Server) otherMethods(p *pages.Page, r *request, fl *flow, method string) {
+	u := s.dir.userByID(fl.Session.User)
+	if u == nil {
+		return
+	}
+	for _, f := range u.secondFactors(fl) {
+		if f.id != method {
+			p.Methods = append(p.Methods, pages.Method{ID: f.id, Label: f.label})
+		}
+	}
+	if u.certificateHelps(fl) {
+		s.offerCertificate(p, r, fl)
+	}
 }
 
 // processAuth takes the second factor of a page.

@@ -2,8 +2,10 @@ package entratest
 
 import (
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
@@ -18,7 +20,7 @@ func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 		Name: name, Title: title, Username: fl.Username, Nonce: s.pageNonce(),
 		Hidden: []pages.Field{{Name: "ctx", Value: ctx}, {Name: "flowToken", Value: ctx}, {Name: "canary", Value: canary},
 			{Name: "client-request-id", Value: correlationID(r.Request)}},
-		FormAct: formTarget(fl.Request.Redirect),
+		FormAct: s.formTargets(fl),
 		Config: map[string]any{
 			"sFT": ctx, "sCtx": ctx, "canary": canary, "sCrossDomainCanary": canary, "apiCanary": canary,
 			"sessionId": s.rand.guid(), "correlationId": correlationID(r.Request),
@@ -42,6 +44,19 @@ func pathOf(fl *flow, name string) string {
 		t = "common"
 	}
 	return "/" + t + "/" + name
+}
+
+// formTargets are where the forms of a sign-in may lead. Browsers hold
+// redirects against them too: to the app, to the host of passkeys and back, and
+// to federation servers.
+func (s *Server) formTargets(fl *flow) string {
+	targets := []string{formTarget(fl.Request.Redirect), fidoOrigin, strings.TrimSuffix(loginURL, "/")}
+	for _, t := range s.dir.allTenants() {
+		for _, domain := range slices.Sorted(maps.Keys(t.federated)) {
+			targets = append(targets, "https://"+federationHost(domain))
+		}
+	}
+	return strings.Join(targets, " ")
 }
 
 // formTarget is where a form may lead when it ends in a redirect.
@@ -71,11 +86,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err err
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
-	if isLoginHost(strings.ToLower(r.Host)) { // no browser finds the other host from loopback
-		p.CertAuth = certAuthURL(fl)
-		p.FormAct += " https://" + certAuthHost
-		p.Config["oGetCredTypeResult"] = map[string]any{"Credentials": map[string]any{"HasCertAuth": true, "CertAuthParams": certAuthParams(fl)}}
-	}
+	s.offerCertificate(&p, r, fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }

@@ -29,6 +29,7 @@ type savedUser struct {
 	AccessPass            *savedAccessPass
 	Hello                 []savedHello
 	Passkeys              []savedPasskey
+	Certified             bool
 	Roles                 []string
 	Guest                 bool
 	Disabled              bool
@@ -68,7 +69,7 @@ func (u *user) save() (savedUser, error) {
 		PasswordExpired: u.passwordExpired, PasswordChangedAt: u.passwordChangedAt, PasswordGen: u.passwordGen,
 		Epoch: u.epoch, RevokedAt: u.revokedAt, TOTP: u.totp, TOTPStep: u.totpStep, HardwareTOTP: u.hardware, HardwareStep: u.hardwareStep, FederationTOTP: u.federationTOTP, NumberMatch: u.numberMatch,
 		PhoneSignIn: u.phoneSignIn, Phone: u.phone,
-		Roles: u.roles, Guest: u.guest, Disabled: u.disabled, UserRisk: u.userRisk, SignInRisk: u.signInRisk,
+		Certified: u.certified, Roles: u.roles, Guest: u.guest, Disabled: u.disabled, UserRisk: u.userRisk, SignInRisk: u.signInRisk,
 		Failures: u.failures, LockedUntil: u.lockedUntil, Consents: u.consents, Terms: u.terms,
 	}
 	if p := u.accessPass; p != nil {
@@ -101,7 +102,7 @@ func (in *savedUser) user(d *directory) (*user, error) {
 		passwordExpired: in.PasswordExpired, passwordChangedAt: in.PasswordChangedAt, passwordGen: in.PasswordGen,
 		epoch: in.Epoch, revokedAt: in.RevokedAt, totp: in.TOTP, totpStep: in.TOTPStep, hardware: in.HardwareTOTP, hardwareStep: in.HardwareStep, federationTOTP: in.FederationTOTP, numberMatch: in.NumberMatch,
 		phoneSignIn: in.PhoneSignIn, phone: in.Phone,
-		roles: in.Roles, guest: in.Guest, disabled: in.Disabled, userRisk: in.UserRisk, signInRisk: in.SignInRisk,
+		certified: in.Certified, roles: in.Roles, guest: in.Guest, disabled: in.Disabled, userRisk: in.UserRisk, signInRisk: in.SignInRisk,
 		failures: in.Failures, lockedUntil: in.LockedUntil, consents: in.Consents, terms: in.Terms,
 	}
 	if p := in.AccessPass; p != nil {

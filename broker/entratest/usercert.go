@@ -100,7 +100,8 @@ func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Ce
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+	out := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	return out, s.dir.changeUser(u.upn, func(u *user) error { u.certified = true; return nil })
 }
 
 // RevokeUserCertificate puts a user certificate on the revocation list
@@ -162,6 +163,34 @@ func (s *Server) certificateSession(u *user, c *verify.UserCertificate) session 
 	return ss
 }
 
+// certificateHelps reports whether a certificate of the user would complete what
+// the flow has to satisfy: beside a password, not beside another certificate.
+func (u *user) certificateHelps(fl *flow) bool {
+	const both = claims.CertificateSingleFactor | claims.CertificateMultiFactor
+	return u.certified && fl.Session.Methods&both == 0 && (allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
+		allows(fl.Accept, claims.CertificateMultiFactor, fl.Session.Methods))
+}
+
+// showCertificate is the page for somebody whose only other factor is a
+// certificate.
+func (s *Server) showCertificate(w http.ResponseWriter, r *request, fl *flow) {
+	p := s.page(r, fl, "certificate", "Verify your identity")
+	p.Config["pgid"] = "ConvergedTFA"
+	s.offerCertificate(&p, r, fl)
+	p.Write(w, http.StatusOK)
+}
+
+// offerCertificate adds the button that asks for a certificate, where a browser
+// finds the host that does: not from loopback.
+func (s *Server) offerCertificate(p *pages.Page, r *request, fl *flow) {
+	if !isLoginHost(strings.ToLower(r.Host)) {
+		return
+	}
+	p.CertAuth = certAuthURL(fl)
+	p.FormAct += " https://" + certAuthHost
+	p.Config["oGetCredTypeResult"] = map[string]any{"Credentials": map[string]any{"HasCertAuth": true, "CertAuthParams": certAuthParams(fl)}}
+}
+
 func certAuthURL(fl *flow) string { return "https://" + certAuthHost + pathOf(fl, "certauth") }
 
 func certAuthParams(fl *flow) map[string]any { return map[string]any{"CertAuthUrl": certAuthURL(fl)} }
@@ -194,7 +223,7 @@ func (s *Server) certAuth(w http.ResponseWriter, r *request) {
 	sum := sha256.Sum256([]byte(ctx))
 	token := s.box.Seal(kindFlow, certificateToken{ID: hexString(s.rand.bytes(12)), Session: *ss, Flow: sum[:], Expires: fl.Expires})
 	to := strings.TrimSuffix(loginURL, "/")
-	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to + "/common/login"), Nonce: s.pageNonce(), Config: map[string]any{}, FormAct: to + " " + formTarget(fl.Request.Redirect),
+	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to + "/common/login"), Nonce: s.pageNonce(), Config: map[string]any{}, FormAct: s.formTargets(fl),
 		Hidden: []pages.Field{{Name: "certificatetoken", Value: token}, {Name: "ctx", Value: ctx}, {Name: "flowtoken", Value: ctx}}}
 	p.Write(w, http.StatusOK)
 }
@@ -218,7 +247,8 @@ func (s *Server) handshakeSession(r *request, fl *flow) (*session, error) {
 	return &ss, nil
 }
 
-// loginCertificate takes what a certificate proved, once.
+// loginCertificate takes what a certificate proved, once: a first factor, or a
+// second beside what the session has.
 func (s *Server) loginCertificate(w http.ResponseWriter, r *request, fl *flow) {
 	var token certificateToken
 	err := s.box.Open(kindFlow, r.form.Get("certificatetoken"), &token)
@@ -227,7 +257,22 @@ func (s *Server) loginCertificate(w http.ResponseWriter, r *request, fl *flow) {
 		s.errorPage(w, r, invalidRequest(90014, "The required field 'certificatetoken' is missing from the credential.").because("the token is not of this sign-in, or was used"))
 		return
 	}
-	s.signedIn(w, r, fl, token.Session)
+	ss := fl.Session
+	if ss == nil {
+		s.signedIn(w, r, fl, token.Session)
+		return
+	}
+	method := token.Session.Methods.Modes()
+	if ss.User != token.Session.User || !allows(fl.Accept, method, ss.Methods) {
+		err := invalidGrant(500121, "Authentication failed during strong authentication request.").because("the certificate is no second factor here")
+		r.entry = s.flowEntry(r, fl)
+		s.record(r, err)
+		s.errorPage(w, r, err)
+		return
+	}
+	ss.mfa(method, s.Now())
+	ss.Issuer, ss.Policies = token.Session.Issuer, token.Session.Policies
+	s.proceed(w, r, fl)
 }
 
 // certificateCredential checks an assertion that the key of a user certificate

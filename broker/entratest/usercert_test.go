@@ -75,6 +75,18 @@ func TestCertificateSignIn(t *testing.T) {
 		{name: "single factor and a code are not MFA", kv: []string{"amr_values", "mfa"}, code: 53003, person: func(c *tc, _ *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "alice@contoso.example", Certificate: c.certificate("alice", false), TOTPSecret: totpSecret}
 		}},
+		{name: "second factor beside a password", kv: []string{"amr_values", "mfa"}, amr: []any{"pwd", "rsa", "mfa"}, person: func(c *tc, _ *entratest.Clock) entratest.Person {
+			return entratest.Person{Username: "alice@contoso.example", Password: password, Certificate: c.certificate("alice", false)}
+		}},
+		{name: "second factor for a strength", policies: customStrength("password,x509CertificateSingleFactor"), amr: []any{"pwd", "rsa", "mfa"}, person: func(c *tc, _ *entratest.Clock) entratest.Person {
+			key, err := entratest.NewPasskey()
+			c.must(err)
+			c.must(c.s.AddPasskey("alice", *key))
+			return entratest.Person{Username: "alice@contoso.example", Password: password, Certificate: c.certificate("alice", false)}
+		}},
+		{name: "single factor, nothing else", kv: []string{"amr_values", "mfa"}, code: 53003, person: func(c *tc, _ *entratest.Clock) entratest.Person {
+			return entratest.Person{Username: "bob@contoso.example", Certificate: c.certificate("bob", false)}
+		}},
 		{name: "another authority", code: 50017, person: func(c *tc, _ *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "alice@contoso.example", Certificate: foreignCertificate(c.t.(*testing.T), c.certificate("alice", true).Leaf)}
 		}},

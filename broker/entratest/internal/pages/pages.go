@@ -57,7 +57,7 @@ type Page struct {
 	App      string
 
 	Config  map[string]any // $Config
-	FormAct string         // origin or scheme that forms may lead to beside this one
+	FormAct string         // origins or schemes, separated by spaces, that forms may lead to beside this one
 	Nonce   string         // of the content security policy
 
 	Style template.CSS // set by Write
