@@ -257,11 +257,11 @@ func (m *methods) print() {
 	}
 	fmt.Fprintln(m.out)
 	for _, r := range m.rows {
-		fmt.Fprintf(m.out, "%-*s%-*s", first, r.name, amr, r.amr)
+		line := fmt.Sprintf("%-*s%-*s", first, r.name, amr, r.amr)
 		for i, a := range r.got {
-			fmt.Fprintf(m.out, "  %-*s", len(demands[i].name), a)
+			line += fmt.Sprintf("  %-*s", len(demands[i].name), a)
 		}
-		fmt.Fprintln(m.out)
+		fmt.Fprintln(m.out, strings.TrimRight(line, " "))
 	}
 	fmt.Fprintf(m.out, "\nsilent: a token by the PRT, nobody was asked. asked: the policy wants more.\ncustom: an authentication strength of %s.\n", strings.Join(customStrength, ", or "))
 }
@@ -365,7 +365,7 @@ func withPass(once bool) func(*methods, *entratest.Person) error {
 func withCertificate(multi bool) func(*methods, *entratest.Person) error {
 	return func(m *methods, p *entratest.Person) error {
 		cert, err := m.srv.IssueUserCertificate(p.Username, multi)
-		p.Certificate = &cert
+		p.Certificate, p.Password = &cert, "" // in place of a password, not beside one
 		return err
 	}
 }
