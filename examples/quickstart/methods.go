@@ -224,7 +224,7 @@ func (m *methods) begin(ctx context.Context, r *method) error {
 	if err != nil {
 		return err
 	}
-	r.amr = strings.Join(st.MFA.Methods.AMR(), " ")
+	r.amr = amrOf(st.MFA)
 	return nil
 }
 
