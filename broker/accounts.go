@@ -22,7 +22,8 @@ type account struct {
 	mu       sync.Mutex // guards all below; not held over I/O
 	record   *accountRecord
 	sealed   sealedRecord
-	sessions map[string]tpm.SessionKey // by blob
+	sessions map[string]tpm.SessionKey // by blob; nil: closed
+	offline  *offline                  // nil: not open here
 }
 
 func (b *Broker) newAccount(owner string) *account {
@@ -175,6 +176,7 @@ func (a *account) close() error {
 	sessions := a.sessions
 	a.sessions, a.record = nil, nil
 	a.mu.Unlock()
+	a.holdOffline(nil)
 	var errs []error
 	for _, k := range sessions {
 		errs = append(errs, k.Close())
@@ -336,8 +338,9 @@ func (b *Broker) find(ctx context.Context, want Account) (*account, *accountReco
 	return a, rec, nil
 }
 
-// RemoveAccount erases the account's PRTs, tokens and log here. It revokes
-// nothing at the service. An account that is not there is no error.
+// RemoveAccount erases the account's PRTs, Hello key, tokens and log here. It
+// revokes nothing at the service, where the Hello key stays unless RemoveHello
+// came before. An account that is not there is no error.
 func (b *Broker) RemoveAccount(ctx context.Context, acct Account) error {
 	if err := b.check(); err != nil {
 		return err

@@ -82,12 +82,23 @@ func calls(acct broker.Account) map[string]func(context.Context, *broker.Broker)
 			_, err := b.SSOCookies(ctx, "https://login.microsoftonline.com/common/oauth2/authorize")
 			return err
 		},
-		"RenewPRT":      func(ctx context.Context, b *broker.Broker) error { return b.RenewPRT(ctx, acct) },
-		"RemoveAccount": func(ctx context.Context, b *broker.Broker) error { return b.RemoveAccount(ctx, acct) },
-		"Accounts":      func(ctx context.Context, b *broker.Broker) error { _, err := b.Accounts(ctx); return err },
-		"PRTStatus":     func(ctx context.Context, b *broker.Broker) error { _, err := b.PRTStatus(ctx, acct); return err },
-		"Status":        func(ctx context.Context, b *broker.Broker) error { _, err := b.Status(ctx); return err },
-		"SignInLog":     func(ctx context.Context, b *broker.Broker) error { _, err := b.SignInLog(ctx, acct); return err },
+		"SignIn with a PIN": func(ctx context.Context, b *broker.Broker) error {
+			_, err := b.SignIn(ctx, broker.HelloPIN{PIN: rightPIN}, broker.WithAccount(acct))
+			return err
+		},
+		"ProvisionHello": func(ctx context.Context, b *broker.Broker) error { return b.ProvisionHello(ctx, acct, rightPIN) },
+		"ResetPIN":       func(ctx context.Context, b *broker.Broker) error { return b.ResetPIN(ctx, acct, rightPIN) },
+		"ChangePIN":      func(ctx context.Context, b *broker.Broker) error { return b.ChangePIN(ctx, acct, rightPIN, rightPIN) },
+		"RemoveHello":    func(ctx context.Context, b *broker.Broker) error { return b.RemoveHello(ctx, acct) },
+		"Unlock":         func(ctx context.Context, b *broker.Broker) error { _, err := b.Unlock(ctx, acct, rightPIN); return err },
+		"Lock":           func(ctx context.Context, b *broker.Broker) error { return b.Lock(ctx, acct) },
+		"HelloStatus":    func(ctx context.Context, b *broker.Broker) error { _, err := b.HelloStatus(ctx, acct); return err },
+		"RenewPRT":       func(ctx context.Context, b *broker.Broker) error { return b.RenewPRT(ctx, acct) },
+		"RemoveAccount":  func(ctx context.Context, b *broker.Broker) error { return b.RemoveAccount(ctx, acct) },
+		"Accounts":       func(ctx context.Context, b *broker.Broker) error { _, err := b.Accounts(ctx); return err },
+		"PRTStatus":      func(ctx context.Context, b *broker.Broker) error { _, err := b.PRTStatus(ctx, acct); return err },
+		"Status":         func(ctx context.Context, b *broker.Broker) error { _, err := b.Status(ctx); return err },
+		"SignInLog":      func(ctx context.Context, b *broker.Broker) error { _, err := b.SignInLog(ctx, acct); return err },
 		"Why": func(ctx context.Context, b *broker.Broker) error {
 			_, err := b.Why(ctx, broker.WhyInput{Scopes: graph})
 			return err
@@ -106,7 +117,7 @@ func calls(acct broker.Account) map[string]func(context.Context, *broker.Broker)
 }
 
 // local are the calls that need no service.
-var local = []string{"OnPremisesCertificate", "ForgetDevice", "RemoveAccount", "Accounts", "PRTStatus", "Status", "SignInLog", "Why", "Preflight", "SignedHTTPRequest", "PoPKeyID"}
+var local = []string{"OnPremisesCertificate", "ForgetDevice", "RemoveAccount", "Accounts", "PRTStatus", "Status", "SignInLog", "Why", "Preflight", "SignedHTTPRequest", "PoPKeyID", "HelloStatus", "Lock", "ChangePIN"}
 
 // withoutContext are methods without a context.
 var withoutContext = []string{"Close"}
@@ -115,8 +126,9 @@ var withoutContext = []string{"Close"}
 // the transport does not heed the context.
 func TestEveryCallHeedsItsContext(t *testing.T) {
 	w := newWorld(t, withMemory)
+	softwareHello(w)
 	w.join()
-	acct := w.signIn()
+	acct := w.hello()
 	state := w.store.(*broker.MemoryStore)
 	all := calls(acct)
 	covered := map[string]bool{}
@@ -149,7 +161,7 @@ func TestEveryCallHeedsItsContext(t *testing.T) {
 				start := time.Now()
 				err = call(ctx, b)
 				require.Less(t, time.Since(start), 5*time.Second)
-				if registered && !contains(local, name) && !contains([]string{"Enroll", "RegisterDevice"}, name) {
+				if registered && !contains(local, name) && !contains([]string{"Enroll", "RegisterDevice", "ProvisionHello"}, name) {
 					require.ErrorIs(t, err, context.DeadlineExceeded)
 				}
 			})

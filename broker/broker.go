@@ -24,6 +24,8 @@ type Broker struct {
 	place  atomic.Pointer[place]
 	sleep  func(context.Context, time.Duration) error
 
+	onlineWait time.Duration // of Unlock, before it goes offline
+
 	nonces  nonce.Cache
 	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
@@ -55,9 +57,10 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	}
 	cfg.fill()
 	b := &Broker{
-		cfg:      cfg,
-		sleep:    sleep,
-		accounts: map[string]*account{},
+		cfg:        cfg,
+		sleep:      sleep,
+		onlineWait: onlineWait,
+		accounts:   map[string]*account{},
 		client: client{
 			transport: cfg.Transport,
 			userAgent: cfg.UserAgent,
@@ -126,7 +129,7 @@ func (b *Broker) Close() error {
 	b.accounts = nil
 	b.mu.Unlock()
 
-	b.flushLogs(accounts)
+	b.flush(accounts)
 	b.cancel()
 	b.flights.group.Close()
 	b.nonces.Close()

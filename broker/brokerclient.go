@@ -34,6 +34,7 @@ type authorization struct {
 	claims    string
 	mfa       bool // v1: amr_values=ngcmfa
 	again     bool // prompt=login: not by a session of the browser
+	silent    bool // prompt=none: no page
 }
 
 // byAuthCode signs in at the authorize page for the broker client.
@@ -103,8 +104,11 @@ func (a authorization) query(verifier, state string) url.Values {
 	if a.mfa {
 		q.Set("amr_values", "ngcmfa")
 	}
-	if a.again {
+	switch {
+	case a.again:
 		q.Set("prompt", "login")
+	case a.silent:
+		q.Set("prompt", "none")
 	}
 	return q
 }

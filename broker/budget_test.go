@@ -83,7 +83,7 @@ func TestCanary(t *testing.T) {
 	w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, dir) })
 	var secrets []string
 	keep := func(s ...string) { secrets = append(secrets, s...) }
-	keep(password, totp)
+	keep(password, totp, string(rightPIN), string(otherPIN))
 	w.wire.set(func(r *http.Request) error {
 		if p := prtOf(r); p != "" {
 			keep(p)
@@ -126,6 +126,17 @@ func TestCanary(t *testing.T) {
 	} {
 		show(cred)
 	}
+	softwareHello(w)
+	require.NoError(t, w.b.ProvisionHello(t.Context(), acct, rightPIN))
+	_, err = w.b.Unlock(t.Context(), acct, otherPIN)
+	show(err)
+	unlocked, err := w.b.Unlock(t.Context(), acct, rightPIN)
+	require.NoError(t, err)
+	show(unlocked)
+	show(broker.HelloPIN{PIN: rightPIN})
+	hello, err := w.b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	show(hello)
 	show(w.status(acct))
 	s, err := w.b.Status(t.Context())
 	require.NoError(t, err)

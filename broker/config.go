@@ -65,6 +65,24 @@ type Config struct {
 	// newer ones. Nil, or a nil Set: they are not known.
 	Policies func() *policy.Set
 
+	// PIN are the rules for new PINs of Hello keys. The zero value is that of
+	// Windows: six characters and no pattern.
+	PIN PINRules
+
+	// Offline bounds how long the PIN unlocks without the service, counted from
+	// the last time that the service confirmed the user by the PIN. The TPM
+	// measures it, never the wall clock, which whoever holds the machine can
+	// set; its clock stands still without power, which Resets and Restarts
+	// bound. Zero Time: the PIN unlocks nothing offline, and no token is kept
+	// for that. It needs a TPM.
+	Offline tpm.Limit
+
+	// InsecureSoftwareHello allows Hello keys without a TPM. Nothing counts
+	// wrong PINs there but this process: who has the files and the key of the
+	// store can try all PINs. The service takes such a key for MFA all the
+	// same.
+	InsecureSoftwareHello bool
+
 	// Device describes this machine in a registration. Empty fields are filled
 	// from the operating system.
 	Device DeviceInfo
@@ -161,6 +179,12 @@ func (c *Config) check() error {
 	}
 	if c.Scope == User && c.UserID != "" {
 		return errors.New("broker: Config.UserID belongs to Scope System")
+	}
+	if c.Offline.Time < 0 {
+		return errors.New("broker: Config.Offline.Time is negative")
+	}
+	if err := c.PIN.check(); err != nil {
+		return err
 	}
 	return nil
 }

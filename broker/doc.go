@@ -59,10 +59,79 @@
 // PRT and is never mixed or lost by a renewal; when the service does not say,
 // the answer is Unknown, not No.
 //
-// A step-up goes, in this order, by the authorize page for the broker client
+// A step-up goes, in this order, by the PIN of a Hello key (Prompter.PIN)
+// where that can be enough, by the authorize page for the broker client
 // (Prompter.Authorize) or, where no page can be shown, by a device code
 // (Prompter.DeviceCode). A tenant may refuse device codes, and what comes of
 // one stays marked as such.
+//
+// # What is MFA here, and why
+//
+// MFA is two factors of different kinds: something known, something owned,
+// something that one is. For Conditional Access it is a claim of the session,
+// which the PRT keeps: the amr of its tokens says mfa, and the service knows
+// besides which methods were used and when. So the question at each app is not
+// whether the user does MFA now, but whether the session has done it, by a
+// method that the policy takes, recently enough.
+//
+// Some sign-ins are MFA by themselves. A Hello key is in the TPM of this device
+// (owned) and signs for who gives the PIN (known). A passkey and a multifactor
+// certificate are the same on another carrier, phone sign-in on a telephone,
+// and an access pass counts as if it were. Others are MFA with a second step:
+// a password and then a code, a text message, a call or a number match. A
+// password alone, a certificate that nothing unlocks, and what a federation
+// server states without MFA are one factor. That the device signs as well, the
+// rsa in every amr here, is no factor of the user's.
+//
+//	signed in with                  grant "mfa",    passwordless  phishing-resistant
+//	                                strength "MFA"
+//	Hello PIN, passkey,             silent          silent        silent
+//	  multifactor certificate
+//	phone sign-in                   silent          silent        asked
+//	password and a second step,     silent          asked         asked
+//	  federated MFA, access pass
+//	one factor                      asked           asked         asked
+//
+// The program examples/quickstart prints the whole table (-methods) after
+// using every method end to end.
+//
+// A sign-in frequency looks at the time. A renewal moves none: it proves no
+// user. [Broker.Unlock] does, since the user gives the PIN, and so does every
+// other sign-in. What is born of an access pass ends with the pass. A password
+// change ends the PRTs that a password made, and with them their MFA; that of a
+// Hello key stays.
+//
+// # Hello keys
+//
+// [Broker.ProvisionHello] makes such a key and registers it, which the service
+// allows for some minutes after MFA that the user was asked for (amr ngcmfa; a
+// Hello sign-in is none). From then on [HelloPIN] is a credential, and
+// [Broker.Unlock] is what a lock screen calls. The PIN leaves this process
+// neither for the service nor for the TPM, which is given a key derived from
+// it with a salt. [Broker.ChangePIN] keeps the key, [Broker.ResetPIN] makes a
+// new one, [Broker.RemoveHello] deletes it at the service first.
+//
+// Who has the device can try PINs. The TPM counts wrong ones, for all programs
+// together, and locks out ([ErrPINLocked], with the time to wait); the broker
+// counts before it asks the TPM, so that one account does not use up the tries
+// of the machine. Software counts nothing: a Hello key there is MFA to Entra
+// and not to you, is refused unless Config.InsecureSoftwareHello says
+// otherwise, and [Broker.Why] says which it is.
+//
+// Without a network Unlock proves the user against the TPM alone and opens what
+// the account has cached, within Config.Offline, which the TPM measures and
+// enforces. [Broker.Lock] puts PRTs and tokens where only that opens them; a
+// PRT of an account that is not locked is opened by the TPM without a PIN,
+// since silent tokens ask nobody. The limits, and where they end:
+//
+//   - time counts while the machine has power; Resets and Restarts bound how
+//     often it may have had none;
+//   - an older state put back opens until its own limit is over, by the PIN of
+//     its time: the TPM cannot know that there is a newer one. ResetPIN and
+//     removing the key at the service end that online, not offline;
+//   - what the service said for certain (user or device disabled or deleted,
+//     key unknown) is kept and refuses offline too, unless an older state is
+//     put back.
 //
 // # Lifetime
 //
@@ -115,6 +184,8 @@
 //	ErrAppConfig             the app's registration: the text says what to add
 //	ErrDeviceAuth            the device: ErrDeviceDisabled and ErrDeviceGone say more
 //	ErrBadCredential         ask for the password again, never send it again
+//	ErrWrongPIN              ask for the PIN again; the cause counts the tries left
+//	ErrPINLocked             no PIN is tried; Error.RetryAfter says how long
 //	ErrKeyUnusable           another machine, another TPM, or a cleared one
 //
 // # Why was I not asked?

@@ -59,6 +59,32 @@ var (
 	// does not send it again.
 	ErrBadCredential = errors.New("broker: the credential is wrong")
 
+	// ErrWrongPIN: the PIN of the Hello key is wrong. The cause says how many
+	// tries the TPM leaves ([tpm.WrongPINError]). It is also an
+	// ErrBadCredential.
+	ErrWrongPIN error = derived{"broker: wrong PIN", ErrBadCredential}
+
+	// ErrPINLocked: too many wrong PINs; Error.RetryAfter says how long to
+	// wait. The PIN that was given now was not tried.
+	ErrPINLocked = errors.New("broker: too many wrong PINs")
+
+	// ErrPINRules: no such PIN is allowed (Config.PIN). It was not tried.
+	ErrPINRules = errors.New("broker: the PIN does not meet the rules")
+
+	// ErrNoHello: the account has no Hello key on this device.
+	ErrNoHello = errors.New("broker: there is no Hello key")
+
+	// ErrHelloExists: the account has a Hello key on this device already.
+	ErrHelloExists = errors.New("broker: there is a Hello key already")
+
+	// ErrLocked: the account was locked, and the PIN opens it (Unlock). It is
+	// also an ErrInteractionRequired.
+	ErrLocked error = derived{"broker: the account is locked", ErrInteractionRequired}
+
+	// ErrOfflineExpired: the PIN opens nothing without the service any more
+	// (Config.Offline). It is also an ErrTransient: with a network it does.
+	ErrOfflineExpired error = derived{"broker: the time without the service is over", ErrTransient}
+
 	// ErrUserNotFound: the directory has no such user.
 	ErrUserNotFound = errors.New("broker: no such user")
 

@@ -31,3 +31,6 @@ func Multiply(b *Broker, apps int) {
 
 // CachedTokens is how many tokens are in memory.
 func CachedTokens(b *Broker) int { return b.tokens.Len() }
+
+// SetOnlineWait replaces how long Unlock waits for the service.
+func SetOnlineWait(b *Broker, d time.Duration) { b.onlineWait = d }

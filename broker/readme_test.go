@@ -31,6 +31,21 @@ func signInAndGetToken(ctx context.Context, dir, clientID string, ui broker.Prom
 
 var _ = signInAndGetToken
 
+// unlockByPIN is the other program of the README.
+func unlockByPIN(ctx context.Context, b *broker.Broker, account broker.Account, pin broker.PIN) error {
+	must(struct{}{}, b.ProvisionHello(ctx, account, pin)) // once, within minutes of MFA
+
+	u, err := b.Unlock(ctx, account, pin) // a new PRT with MFA of this moment
+	switch {
+	case errors.Is(err, broker.ErrWrongPIN): // the cause counts the tries that the TPM leaves
+	case errors.Is(err, broker.ErrPINLocked): // wait
+	case err == nil && u.Offline: // the TPM confirmed the PIN; the service was not there
+	}
+	return err
+}
+
+var _ = unlockByPIN
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

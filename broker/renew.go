@@ -56,6 +56,7 @@ func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*p
 	for _, e := range rec.candidates(b.cfg.Now()) {
 		err := b.tryPRT(ctx, a, e, use)
 		if !isOver(err) {
+			b.noteRefusal(ctx, a, "", err)
 			return err
 		}
 		last = err
@@ -313,6 +314,9 @@ func (r *accountRecord) obituary(op string) error {
 		if e.dead != nil && (last == nil || e.dead.At.After(last.At)) {
 			last = e.dead
 		}
+	}
+	if last == nil && r.Locked {
+		return &Error{Op: op, kind: ErrLocked, Account: r.Account, detail: "the account is locked: Unlock opens it by the PIN"}
 	}
 	if last == nil {
 		return &Error{Op: op, kind: ErrNoAccount, Account: r.Account, detail: "the account has no PRT"}

@@ -82,6 +82,9 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 	}
 	for _, a := range all {
 		next = min(next, b.renewAccount(ctx, a))
+		if err := b.saveOffline(ctx, a); err != nil {
+			b.cfg.Logger.InfoContext(ctx, "writing the tokens for an offline unlock failed", "error", err)
+		}
 	}
 	return next + b.jitter(runJitter), ctx.Err()
 }

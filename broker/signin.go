@@ -35,6 +35,10 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	if _, err := b.loadDevice(ctx); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
+	if h, ok := cred.(HelloPIN); ok {
+		res, err := b.signInHello(ctx, op, c.account, h.PIN)
+		return res, opError(op, err)
+	}
 	grant, from, err := b.grantFor(ctx, op, cred, c.loginHint)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
@@ -150,7 +154,11 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 		return err
 	}
 	a.releaseUnused()
-	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
+	// Who signs in anew may want tokens that say so; an unlock is no reason to
+	// fetch those of every app again.
+	if e.token.Credential != prt.ByHello {
+		b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
+	}
 	_, err = b.loadAccounts(ctx)
 	return err
 }
@@ -215,6 +223,10 @@ func (b *Broker) requestPRTOnce(ctx context.Context, op string, d *device, grant
 // signError is an error of building a signed request: of the key store, or of
 // what the caller gave.
 func signError(op string, err error) error {
+	var own *Error
+	if errors.As(err, &own) { // of a PIN
+		return own
+	}
 	if errors.Is(err, prt.ErrRequest) {
 		return &Error{Op: op, detail: "the request is incomplete", cause: err}
 	}

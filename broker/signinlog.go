@@ -167,10 +167,12 @@ func (a *account) flushLog(ctx context.Context, n int) error {
 	return ErrConflict
 }
 
-// flushTimeout bounds the writing of logs at Close.
+// flushTimeout bounds what Close writes.
 const flushTimeout = 5 * time.Second
 
-func (b *Broker) flushLogs(accounts map[string]*account) {
+// flush writes what is kept in memory for a while: decisions, and the tokens
+// that a start without a network opens by the PIN.
+func (b *Broker) flush(accounts map[string]*account) {
 	ctx, cancel := context.WithTimeout(b.ctx, flushTimeout)
 	defer cancel()
 	for _, a := range accounts {
@@ -179,6 +181,9 @@ func (b *Broker) flushLogs(accounts map[string]*account) {
 		}
 		if err := a.flushLog(ctx, 1); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "writing the sign-in log failed", "error", err)
+		}
+		if err := b.saveOffline(ctx, a); err != nil {
+			b.cfg.Logger.InfoContext(ctx, "writing the tokens for an offline unlock failed", "error", err)
 		}
 	}
 }

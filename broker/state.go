@@ -55,6 +55,13 @@ type accountRecord struct {
 	Version int        `json:"v"`
 	Account Account    `json:"account"`
 	PRTs    []prtEntry `json:"prts"`
+
+	Hello *helloRecord `json:"hello,omitempty"` // nil: there is none
+	// NextHello is a key whose registration was begun and not answered: the
+	// service may know it.
+	NextHello *helloRecord `json:"next_hello,omitempty"`
+	// Locked says that PRTs were put away to where only the PIN opens them.
+	Locked bool `json:"locked,omitempty"`
 }
 
 // prtEntry is the PRT of one kind of credential.

@@ -21,6 +21,8 @@ type Status struct {
 	Accounts   []Account `json:"accounts"`
 	// PRTs has one entry for each account.
 	PRTs []PRTStatus `json:"prts"`
+	// Hello has one entry for each account with a Hello key.
+	Hello []HelloStatus `json:"hello,omitempty"`
 	// Problem says why the state could not be read whole; empty when it was.
 	Problem string    `json:"problem,omitempty"`
 	Time    time.Time `json:"time"` // when this was asked
@@ -81,6 +83,9 @@ func (b *Broker) Status(ctx context.Context) (Status, error) {
 		if rec := a.snapshot(); rec != nil {
 			s.Accounts = append(s.Accounts, rec.Account)
 			s.PRTs = append(s.PRTs, rec.status(s.Time))
+			if h := rec.helloStatus(s.Time); h.Set {
+				s.Hello = append(s.Hello, h)
+			}
 		}
 	}
 	return s, nil

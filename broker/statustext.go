@@ -49,7 +49,8 @@ func stamp(at time.Time) string {
 }
 
 // String returns the sections of `dsregcmd /status` that apply here. MfaClaim
-// and what follows it, and KeyProtection, are lines of our own.
+// and what follows it, KeyProtection, and NgcProtection and what follows it
+// but for CanReset, are lines of our own.
 func (s Status) String() string {
 	var t statusText
 	s.deviceState(&t)
@@ -132,19 +133,34 @@ func (s Status) tenantDetails(t *statusText) {
 
 func (s Status) userState(t *statusText) {
 	t.section("User State")
-	hello := false
-	for _, p := range s.PRTs {
-		for _, q := range append([]PRTStatus{p}, p.Others...) {
-			hello = hello || q.Credential == KindHello
+	t.line("NgcSet", yesNo(len(s.Hello) > 0))
+	for _, h := range s.Hello {
+		if len(s.Accounts) > 1 {
+			t.line("NgcUser", h.Account.PreferredUsername)
+		}
+		t.line("NgcKeyId", "{"+strings.ToUpper(h.KeyID)+"}")
+		t.line("NgcProtection", h.protection())
+		t.line("CanReset", "DestructiveOnly") // ResetPIN makes a new key
+		if h.RetryAfter > 0 {
+			t.line("NgcRetryAfter", h.RetryAfter.String())
+		}
+		if h.Locked {
+			t.line("Locked", "YES")
 		}
 	}
-	t.line("NgcSet", yesNo(hello))
 	t.line("WorkplaceJoined", yesNo(s.Registered && s.Device.JoinType == Register))
 	t.line("WamDefaultSet", yesNo(len(s.Accounts) > 0))
 	for _, a := range s.Accounts {
 		t.line("Account", a.PreferredUsername)
 	}
 	t.end()
+}
+
+func (h HelloStatus) protection() string {
+	if h.Software {
+		return "software key: nothing but this program counts wrong PINs"
+	}
+	return "TPM, which counts wrong PINs"
 }
 
 func (s Status) ssoState(t *statusText) {

@@ -1,9 +1,13 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -16,7 +20,9 @@ import (
 // Without WithClaims it asks silently first, so that nobody is prompted who
 // need not be. What the service then wants decides:
 //
-//   - MFA, or a new sign-in: a step-up of the PRT. The user signs in for the
+//   - MFA, or a new sign-in: a step-up of the PRT. Where the account has a
+//     Hello key and that can be enough, Prompter.PIN asks for its PIN. Else,
+//     or where PIN returns errors.ErrUnsupported, the user signs in for the
 //     broker client by Prompter.Authorize or, where that returns
 //     errors.ErrUnsupported, by Prompter.DeviceCode. A new PRT carries the
 //     claim and serves all apps silently. MFA that is done for the app's own
@@ -55,17 +61,26 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		res, err := b.interactiveApp(ctx, op, c, scopes, why)
 		return res, b.about(opError(op, err), scopes, c.account)
 	}
-	acct, err := b.stepUp(ctx, op, c, why)
-	if err != nil {
-		return AuthResult{}, b.about(opError(op, err), scopes, c.account)
+	for _, step := range []func(context.Context, string, call, error) (Account, error){b.stepUpByHello, b.stepUp} {
+		acct, err := step(ctx, op, c, why)
+		if errors.Is(err, errors.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			return AuthResult{}, b.about(opError(op, err), scopes, c.account)
+		}
+		c.account, c.forceRefresh = acct, true
+		res, err := b.acquire(ctx, c, scopes)
+		if errors.Is(err, ErrInteractionRequired) && isConsent(err) {
+			res, err = b.interactiveApp(ctx, op, c, scopes, err)
+			return res, b.about(opError(op, err), scopes, acct)
+		}
+		if !errors.Is(err, ErrInteractionRequired) {
+			return interactive(res, err)
+		}
+		why = err // the Hello key was not enough
 	}
-	c.account, c.forceRefresh = acct, true
-	res, err := b.acquire(ctx, c, scopes)
-	if errors.Is(err, ErrInteractionRequired) && isConsent(err) {
-		res, err = b.interactiveApp(ctx, op, c, scopes, err)
-		return res, b.about(opError(op, err), scopes, acct)
-	}
-	return interactive(res, err)
+	return AuthResult{}, why
 }
 
 // isConsent reports whether the page of the app is needed, and not a stronger
@@ -75,8 +90,64 @@ func isConsent(err error) bool {
 	return errors.As(err, &e) && (e.Code == 65001 || e.SubError == "consent_required" || e.OAuth == "consent_required")
 }
 
-// stepUp gets a new PRT with what the service asked for: by the Hello key if
-// there is one, by the authorize page for the broker client, by a device code.
+// errNoPIN: a Hello key is not there, or it does not help.
+var errNoPIN = fmt.Errorf("broker: no step-up by a PIN: %w", errors.ErrUnsupported)
+
+// stepUpByHello gets a new PRT by the PIN of the Hello key. A sign-in by it is
+// MFA, but none that the user was asked for just now (ngcmfa), and it is no
+// help where a PRT that it gave was not enough.
+func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error) (Account, error) {
+	var e *Error
+	errors.As(why, &e)
+	want := c.account
+	if want.IsZero() && e != nil {
+		want = e.Account
+	}
+	_, rec, err := b.find(ctx, want)
+	if err != nil || rec.Hello == nil || rec.Hello.Refused != nil {
+		return Account{}, errNoPIN // whoever is meant signs in on the page
+	}
+	if asked, err := claims.ParseRequest(c.claims); err != nil || slices.Contains(asked.AMR(), "ngcmfa") {
+		return Account{}, errNoPIN
+	}
+	best := rec.candidates(b.cfg.Now())
+	if len(best) > 0 && best[0].token.Credential == prt.ByHello && e != nil && e.action == aadsts.StepUp && c.claims == "" {
+		return Account{}, errNoPIN
+	}
+	pin, err := b.promptPIN(ctx, rec.Account)
+	if err != nil {
+		return Account{}, err
+	}
+	defer clear(pin)
+	res, err := b.signInHello(ctx, op, rec.Account, pin)
+	return res.Account, err
+}
+
+// promptPIN asks for the PIN and returns within ctx, also when the Prompter
+// does not.
+func (b *Broker) promptPIN(ctx context.Context, acct Account) (PIN, error) {
+	type result struct {
+		pin PIN
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		pin, err := b.cfg.Prompter.PIN(ctx, acct)
+		done <- result{pin, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, promptError(ctx, r.err)
+		}
+		return bytes.Clone(r.pin), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// stepUp gets a new PRT with what the service asked for: by the authorize page
+// for the broker client, or by a device code.
 func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Account, error) {
 	var e *Error
 	errors.As(why, &e)
@@ -88,7 +159,12 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 	if hint == "" {
 		hint = want.PreferredUsername
 	}
-	page := AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}
+	return b.stepUpByPage(ctx, op, AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}, want)
+}
+
+// stepUpByPage gets a new PRT by a sign-in on the page or, where no page can be
+// shown, by a device code.
+func (b *Broker) stepUpByPage(ctx context.Context, op string, page AuthCode, want Account) (Account, error) {
 	cred := Credential(page)
 	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, page)
 	if errors.Is(err, errors.ErrUnsupported) {

@@ -81,3 +81,11 @@ func (w *world) brokerRefreshToken(t *testing.T) string {
 	require.NotEmpty(t, body.RefreshToken)
 	return body.RefreshToken
 }
+
+// nonceOf reads the reply of the nonce service.
+func nonceOf(t *testing.T, res *http.Response) string {
+	t.Helper()
+	var body struct{ Nonce string }
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+	return body.Nonce
+}

@@ -95,9 +95,10 @@ type request struct {
 	contentType   string
 	body          []byte
 	bearer        prt.Secret
-	transport     Transport // nil: the client's
-	correlationID string    // empty: a new one
-	once          bool      // it must not be handled twice
+	credential    prt.Cookie // sent as a header, to a sign-in page; zero: none
+	transport     Transport  // nil: the client's
+	correlationID string     // empty: a new one
+	once          bool       // it must not be handled twice
 }
 
 func form(address string, values url.Values) request {
@@ -155,6 +156,9 @@ func (c *client) request(ctx context.Context, q request) (*http.Request, error) 
 	if !q.bearer.IsZero() {
 		r.Header.Set("Authorization", "Bearer "+q.bearer.Reveal())
 	}
+	if q.credential.Name != "" {
+		r.Header.Set(q.credential.Name, q.credential.Value.Reveal())
+	}
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", c.userAgent)
 	r.Header.Set("client-request-id", q.correlationID)
@@ -164,6 +168,9 @@ func (c *client) request(ctx context.Context, q request) (*http.Request, error) 
 
 func exchange(t Transport, r *http.Request) (*reply, error) {
 	res, err := t.Do(r)
+	if to := appRedirect(err); to != "" {
+		return &reply{status: http.StatusFound, header: http.Header{"Location": {to}}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +183,21 @@ func exchange(t Transport, r *http.Request) (*reply, error) {
 		return nil, errReplySize
 	}
 	return &reply{status: res.StatusCode, header: res.Header, body: body}, nil
+}
+
+// appRedirect returns the address of an app (ms-appx-web:, msauth:) at which a
+// Transport ended that follows redirects, though it must not: no HTTP client
+// follows that one.
+func appRedirect(err error) string {
+	var u *url.Error
+	if !errors.As(err, &u) {
+		return ""
+	}
+	to, perr := url.Parse(u.URL)
+	if perr != nil || to.Scheme == "http" || to.Scheme == "https" {
+		return ""
+	}
+	return u.URL
 }
 
 var (

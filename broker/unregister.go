@@ -12,8 +12,10 @@ import (
 
 // UnregisterDevice deletes the device object in the directory, which the
 // device's certificate authorises by mutual TLS, and then the registration
-// here. When the service refuses, nothing is deleted here. Accounts of the
-// user stay and have no PRT any more.
+// here. When the service refuses, the registration stays. Accounts of the user
+// stay and have neither PRT nor Hello key any more. The Hello keys are deleted
+// at the service first, as far as that is possible: without the device they
+// are of no use there.
 //
 // With a Transport of its own that is not an *http.Client over an
 // *http.Transport, Config.MutualTLS is needed.
@@ -31,6 +33,7 @@ func (b *Broker) UnregisterDevice(ctx context.Context) error {
 	if err != nil {
 		return opError(op, err)
 	}
+	b.removeHelloKeys(ctx, op)
 	if err := b.deleteDevice(ctx, op, d); err != nil {
 		return opError(op, err)
 	}
@@ -52,6 +55,24 @@ func (b *Broker) ForgetDevice(ctx context.Context) error {
 	}
 	defer release()
 	return opError(op, b.forget(ctx))
+}
+
+// removeHelloKeys removes the Hello keys of the user's accounts. Where the
+// service refuses, the key stays there, and the device goes all the same.
+func (b *Broker) removeHelloKeys(ctx context.Context, op string) {
+	all, err := b.loadAccounts(ctx)
+	if err != nil {
+		return // what is not readable shows where it is needed
+	}
+	for _, a := range all {
+		rec := a.snapshot()
+		if rec == nil || rec.Hello == nil && rec.NextHello == nil {
+			continue
+		}
+		if err := b.removeHello(ctx, op, rec.Account); err != nil {
+			b.cfg.Logger.InfoContext(ctx, "removing the Hello key failed", "account", rec.Account.HomeAccountID, "error", err)
+		}
+	}
 }
 
 func (b *Broker) deleteDevice(ctx context.Context, op string, d *device) error {
@@ -137,13 +158,15 @@ func (b *Broker) forget(ctx context.Context) error {
 	return nil
 }
 
-// dropPRTs erases the PRTs of the user's accounts: they were bound to the
-// device that is gone.
+// dropPRTs erases the PRTs and Hello keys of the user's accounts: they were
+// bound to the device that is gone.
 func (b *Broker) dropPRTs(ctx context.Context) error {
 	all, err := b.loadAccounts(ctx)
 	errs := []error{err}
 	for _, a := range all {
+		errs = append(errs, b.eraseOffline(ctx, a))
 		_, err := a.update(ctx, func(r *accountRecord) error {
+			r.dropHello()
 			r.PRTs = []prtEntry{}
 			return nil
 		})

@@ -60,7 +60,7 @@ func (v *vault) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, err := v.keys.Unseal(ctx, sealed, []byte(dataKeyPurpose+v.owner))
+	key, err := v.keys.Unseal(ctx, sealed, v.purpose())
 	if err != nil {
 		return keyError("opening the state", err)
 	}
@@ -70,6 +70,9 @@ func (v *vault) open(ctx context.Context) error {
 	v.setKey(key, version)
 	return nil
 }
+
+// purpose is what the data key is sealed for.
+func (v *vault) purpose() []byte { return []byte(dataKeyPurpose + v.owner) }
 
 // rekeyed opens the vault anew if another process erased it and made it again.
 func (v *vault) rekeyed(ctx context.Context) (bool, error) {
@@ -104,7 +107,7 @@ func (v *vault) create(ctx context.Context) error {
 	if _, err := io.ReadFull(v.rand, key); err != nil {
 		return fmt.Errorf("broker: reading randomness: %w", err)
 	}
-	sealed, err := v.keys.Seal(ctx, key, []byte(dataKeyPurpose+v.owner))
+	sealed, err := v.keys.Seal(ctx, key, v.purpose())
 	if err != nil {
 		return keyError("sealing a data key", err)
 	}

@@ -153,6 +153,8 @@ type whyChain struct {
 	now time.Time
 	out Explanation
 	prt *prtEntry
+
+	software bool // the Hello key
 }
 
 func (w *whyChain) fact(question string, a claims.Answer, detail string) {
@@ -183,6 +185,7 @@ func (w *whyChain) run(ctx context.Context) error {
 	}
 	w.out.Account = rec.Account
 	w.fact("Is the user signed in here?", claims.Yes, rec.Account.PreferredUsername)
+	w.hello(rec)
 	if err := w.last(ctx, a); err != nil {
 		return err
 	}
@@ -234,11 +237,28 @@ func (w *whyChain) last(ctx context.Context, a *account) error {
 	return nil
 }
 
+// hello says whether there is a Hello key, and what its PIN is worth.
+func (w *whyChain) hello(rec *accountRecord) {
+	switch h := rec.Hello; {
+	case h == nil:
+		w.fact("Is there a Hello key?", claims.No, "")
+	case h.Software:
+		w.software = true
+		w.fact("Is there a Hello key?", claims.Yes, "in software: MFA to Entra, not to you, for nothing counts wrong PINs")
+	default:
+		w.fact("Is there a Hello key?", claims.Yes, "in the TPM, which counts wrong PINs")
+	}
+}
+
 // pickPRT takes the PRT that would be used.
 func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
 	alive := rec.candidates(w.now)
 	if len(alive) == 0 {
 		w.fact("Is there a PRT?", claims.No, "")
+		if rec.Locked && len(rec.PRTs) == 0 {
+			w.decide(WhyAsked, "the account is locked, and its PIN opens it")
+			return true
+		}
 		var why *Error
 		if errors.As(rec.obituary(""), &why) && why.Code != 0 {
 			w.decide(WhyAsked, "the PRT is over: "+why.detail)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // policies judges the policies of the tenant, under every value that the facts
@@ -198,6 +199,9 @@ func (w *whyChain) granted(d *policy.Decision) string {
 		s := "the PRT carries the MFA claim"
 		if !e.At.IsZero() {
 			s += ", earned " + stamp(e.At)
+		}
+		if w.prt.token.Credential == prt.ByHello && w.software {
+			s += " by a software key, whose PIN nothing protects"
 		}
 		return s + ", and satisfies policy " + policyNames(d)
 	}

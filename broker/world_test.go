@@ -98,7 +98,9 @@ func newWorld(t testing.TB, changes ...change) *world {
 		w.store = &broker.MemoryStore{}
 	}
 	w.person = &person{Person: entratest.Person{Username: alice, Password: password, TOTPSecret: totp}, client: w.srv.Client()}
-	w.wire = &counter{inner: w.srv.Client()}
+	direct := *w.srv.Client() // a Transport follows no redirect
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	w.wire = &counter{inner: &direct}
 	w.cfg = broker.Config{
 		Tenant:    "contoso.example",
 		App:       broker.App{ClientID: appID},
@@ -190,8 +192,11 @@ type person struct {
 	asked  atomic.Int32
 	codes  atomic.Int32
 	none   atomic.Bool // there is no place to show a page
+	pins   atomic.Int32
+	pin    broker.PIN // nil: the person has none and gives up
 }
 
+// prompts is how often the person had to do something, the PIN apart.
 func (p *person) prompts() int { return int(p.asked.Load() + p.codes.Load()) }
 
 func (p *person) Authorize(ctx context.Context, url, prefix string) (string, error) {
@@ -208,7 +213,11 @@ func (p *person) DeviceCode(ctx context.Context, dc broker.DeviceCode) error {
 }
 
 func (p *person) PIN(context.Context, broker.Account) (broker.PIN, error) {
-	return nil, broker.ErrUserCanceled
+	if p.pin == nil {
+		return nil, broker.ErrUserCanceled
+	}
+	p.pins.Add(1)
+	return p.pin, nil
 }
 
 // A counter is a transport that counts requests by path.

@@ -273,7 +273,7 @@ func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, er
 	if own == nil || own.t != t {
 		return nil, fmt.Errorf("tpm: attesting: %w: not a key of this store", ErrPurpose)
 	}
-	value, err := own.auth()
+	b, value, err := own.auth()
 	if err != nil {
 		return nil, failed("attesting", err)
 	}
@@ -281,11 +281,11 @@ func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, er
 	if err != nil {
 		return nil, err
 	}
-	a := &Attestation{Identity: *id, Key: own.b.public}
+	a := &Attestation{Identity: *id, Key: b.public}
 	nonce = bytes.Clone(nonce)
 	rsp, err := do(ctx, t.keys, func() ([]byte, error) {
 		sp := t.keys
-		loaded, err := t.load(sp, own.b)
+		loaded, err := t.load(sp, b)
 		if err != nil {
 			return nil, err
 		}
@@ -321,6 +321,8 @@ func ownKey(k Key) *key {
 	case *key:
 		return k
 	case *signer:
+		return k.key
+	case *pinSigner:
 		return k.key
 	}
 	return nil

@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -9,6 +10,12 @@ import (
 )
 
 const saltSize = 16
+
+func newSalt() ([]byte, error) {
+	salt := make([]byte, saltSize)
+	_, err := rand.Read(salt)
+	return salt, err
+}
 
 // authValue turns secrets of any form into the auth value of an object: 32
 // characters of base64url. It has no zero byte, which go-tpm and firmwares
@@ -40,8 +47,13 @@ func (t *TPM) pinAuth(pin, salt []byte) []byte {
 	return authValue("prtbroker pin", salt, pin, t.appAuth.Bytes())
 }
 
-// sealAuth binds a sealed object to its aad: the TPM unseals only for who
-// proves to know it.
-func (t *TPM) sealAuth(aad []byte) []byte {
-	return authValue("prtbroker seal", nil, aad, t.appAuth.Bytes())
+// pinSealAuth is for what [TPM.SealPIN] seals.
+func (t *TPM) pinSealAuth(pin, salt, aad []byte) []byte {
+	return authValue("prtbroker pin seal", salt, pin, aad, t.appAuth.Bytes())
+}
+
+// sealAuth binds a sealed object to its aad, and to the attestation key that
+// its blob names: the TPM unseals only for who proves to know them.
+func (t *TPM) sealAuth(aad, ak []byte) []byte {
+	return authValue("prtbroker seal", ak, aad, t.appAuth.Bytes())
 }

@@ -26,18 +26,35 @@ type keyBlob struct {
 const envelopeFields = 5
 
 func (b *keyBlob) marshal(kind envelope.Kind) []byte {
+	return envelope.Marshal(envelope.TPM, kind, b.fields()...)
+}
+
+func (b *keyBlob) fields() [][]byte {
 	parent := binary.BigEndian.AppendUint32(nil, uint32(b.parent))
-	return envelope.Marshal(envelope.TPM, kind, parent, b.parentName, b.public, b.private, b.salt)
+	return [][]byte{parent, b.parentName, b.public, b.private, b.salt}
 }
 
 func unmarshalBlob(data []byte, kind envelope.Kind) (*keyBlob, error) {
+	f, err := unmarshalFields(data, kind, envelopeFields)
+	if err != nil {
+		return nil, err
+	}
+	return blobOf(f)
+}
+
+func unmarshalFields(data []byte, kind envelope.Kind, n int) ([][]byte, error) {
 	if envelope.IsTSS2(data) {
 		return nil, fmt.Errorf("%w: an asymmetric key", ErrInvalidBlob)
 	}
-	f, err := envelope.Unmarshal(data, envelope.TPM, kind, envelopeFields)
+	f, err := envelope.Unmarshal(data, envelope.TPM, kind, n)
 	if err != nil {
 		return nil, blobError(err)
 	}
+	return f, nil
+}
+
+// blobOf takes the fields that every blob has.
+func blobOf(f [][]byte) (*keyBlob, error) {
 	b := &keyBlob{parentName: bytes.Clone(f[1]), public: bytes.Clone(f[2]), private: bytes.Clone(f[3]), salt: bytes.Clone(f[4])}
 	if len(f[0]) != 4 || len(b.parentName) != nameSize || len(b.private) == 0 {
 		return nil, fmt.Errorf("%w: field sizes", ErrInvalidBlob)

@@ -1,6 +1,7 @@
 package tpm_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -21,6 +22,10 @@ const (
 	rsaDecrypt    = tpm2.TPMCCRSADecrypt
 	sign          = tpm2.TPMCCSign
 	unseal        = tpm2.TPMCCUnseal
+	readClock     = tpm2.TPMCCReadClock
+	counterTimer  = tpm2.TPMCCPolicyCounterTimer
+	authValue     = tpm2.TPMCCPolicyAuthValue
+	changeAuth    = tpm2.TPMCCObjectChangeAuth
 )
 
 type commands = []tpm2.TPMCC
@@ -113,11 +118,78 @@ func TestSealBudget(t *testing.T) {
 		count.Take()
 		sealed, err := s.Seal(t.Context(), plaintext, aad)
 		require.NoError(t, err)
+		require.Equal(t, commands{createPrimary, flush, create}, count.Take(), "the first Seal")
+		_, err = s.Seal(t.Context(), plaintext, aad)
+		require.NoError(t, err)
 		require.Equal(t, commands{create}, count.Take())
 		_, err = s.Unseal(t.Context(), sealed, aad)
 		require.NoError(t, err)
 		require.Equal(t, commands{load, unseal, flush}, count.Take())
 	})
+}
+
+// Each bound of a limit is one demand; the first demand ties the blob to the
+// object.
+func TestPINBudget(t *testing.T) {
+	parents := []struct {
+		name                            string
+		provision                       bool
+		seal, unbounded, unseal, change commands
+	}{
+		{
+			name:      "transient SRK",
+			seal:      commands{createPrimary, readClock, startSession, counterTimer, counterTimer, flush, create, flush},
+			unbounded: commands{createPrimary, create, flush},
+			unseal: commands{createPrimary, load, readClock, startSession, flush,
+				counterTimer, counterTimer, counterTimer, counterTimer, authValue, unseal, flush},
+			change: commands{createPrimary, load, changeAuth, flush, flush},
+		},
+		{
+			name: "persistent SRK", provision: true,
+			seal:      commands{readClock, startSession, counterTimer, counterTimer, flush, create},
+			unbounded: commands{create},
+			unseal: commands{load, readClock, startSession,
+				counterTimer, counterTimer, counterTimer, counterTimer, authValue, unseal, flush},
+			change: commands{load, changeAuth, flush},
+		},
+	}
+	for _, p := range parents {
+		t.Run(p.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				if p.provision {
+					provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+				}
+				count := tpmtest.NewCounting(e.Opener())
+				s := open(t, count.Opener(), tpm.Config{})
+				k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+				require.NoError(t, err)
+				require.NoError(t, signWith(t, s, k.Blob(), rightPIN)) // swtpm asks the first time to be tried again
+
+				count.Take()
+				sealPIN(t, s, forever)
+				require.Equal(t, append(commands{createPrimary, flush}, p.unbounded...), count.Take(), "the first SealPIN")
+				unlimited := sealPIN(t, s, forever)
+				require.Equal(t, p.unbounded, count.Take(), "SealPIN without limit")
+				opens(t, s, unlimited)
+				require.Len(t, count.Take(), len(p.unseal)-4, "UnsealPIN without limit")
+				_, err = s.ChangeSealPIN(t.Context(), unlimited, aad, rightPIN, wrongPIN)
+				require.NoError(t, err)
+				require.Equal(t, p.change, count.Take(), "ChangeSealPIN without limit")
+				sealed := sealPIN(t, s, tpm.Limit{Time: day, Resets: 1, Restarts: 1})
+				require.Equal(t, p.seal, count.Take(), "SealPIN")
+				opens(t, s, sealed)
+				require.Equal(t, p.unseal, count.Take(), "UnsealPIN")
+				_, err = s.ChangeSealPIN(t.Context(), sealed, aad, rightPIN, wrongPIN)
+				require.NoError(t, err)
+				change := slices.Clone(p.change)
+				change = slices.Insert(change, slices.Index(change, load)+1, readClock)
+				require.Equal(t, change, count.Take(), "ChangeSealPIN")
+				_, err = k.(tpm.PINKey).ChangePIN(t.Context(), wrongPIN)
+				require.NoError(t, err)
+				require.Equal(t, p.change, count.Take(), "ChangePIN")
+			})
+		})
+	}
 }
 
 // A store that is closed leaves nothing in the TPM, which on a connection

@@ -38,6 +38,7 @@ type auth struct {
 	value   []byte
 	dir     direction
 	policy  tpm2.TPMHandle
+	last    bool // the session ends with the command
 }
 
 // A command is a TPM command that needs authorisation. It is encoded here and
@@ -146,6 +147,9 @@ func (c *command) appendAuth(b []byte, i int, a auth, cpHash []byte) []byte {
 
 func (a auth) attributes() byte {
 	b := byte(attrContinue)
+	if a.last {
+		b = 0
+	}
 	if a.dir&encryptIn != 0 {
 		b |= attrDecrypt
 	}
@@ -186,7 +190,7 @@ func (c *command) unmarshal(raw []byte) (*response, error) {
 		if a.session == nil {
 			continue
 		}
-		if attributes&attrContinue == 0 ||
+		if (attributes^a.attributes())&attrContinue != 0 ||
 			!hmac.Equal(mac, a.session.mac(a.value, rpHash, nonce, c.nonceFresh[i][:], nil, attributes)) {
 			return nil, errForged
 		}

@@ -28,8 +28,12 @@
 //	Derive                          1 command
 //	two derivations from cold       3 to 6: session, load, two HMACs
 //	Sign, Unseal                    3, or 5 without a persistent storage root key
-//	Seal                            1, or 3
+//	Seal                            1, or 3; the first 2 more
 //	UnwrapSession                   6, or 8
+//	ChangePIN                       3, or 5
+//	SealPIN                         6, or 8; without a limit 1, or 3; the first 2 more
+//	UnsealPIN                       7 and one for each bound, or 9; without a limit 6, or 8
+//	ChangeSealPIN                   4, or 6; without a limit 3, or 5
 //
 // Behind Linux's /dev/tpmrm0 every command also swaps what its descriptor has
 // loaded in and out, so that the session key has a descriptor to itself.
@@ -41,9 +45,37 @@
 // secret encrypted. So who taps or alters the bus learns nothing, and another
 // TPM in the place of this one cannot take part: [ErrTPMChanged]. The session
 // key is in this process once, between two commands, in buffers that are
-// cleared. Only keys with a PIN are subject to the TPM's dictionary-attack
+// cleared. Only what has a PIN is subject to the TPM's dictionary-attack
 // protection, because a power loss counts as a wrong try. SECURITY.md at the
 // root of the repository has the threat model, each claim with its test.
+//
+// # PINs
+//
+// A key made with [KeySpec].PIN needs it at every open. It is a [PINKey]: its
+// PIN can be changed, and the key, whose public part a service knows, stays.
+//
+// [PINSealer] seals what a user who is offline unlocks with. A [Limit] says how
+// long the PIN opens it; it is in the object's policy, so that the TPM refuses
+// by itself when it is over, whatever the machine's clock says and whatever old
+// files are put back. The TPM's clock runs with power only, and a power loss
+// without a shutdown sets it back by up to 70 minutes. Hence the two counts
+// beside the time: resets (boots, power losses) and restarts (sleep,
+// hibernation), which a machine that sleeps must allow for. Their zero value is
+// none. They bound how often there is a gap that the clock does not see, not
+// its length; nothing on a machine without power measures that. With the
+// owner's auth value, which is empty as a rule, the clock can be set ahead
+// (TPM2_ClockSet) and made to run slower or faster within what the maker allows
+// (TPM2_ClockRateAdjust), never set back.
+//
+// Wrong PINs count for the TPM as a whole: [WrongPINError] says how many tries
+// are left, [LockedOutError] how long to wait. What is known without the PIN is
+// found first and costs no try: [ErrInvalidBlob] of another record's blob,
+// [ErrExpired], [ErrCleared], [ErrTPMChanged]. A power loss after a PIN was used
+// may count as a try.
+//
+// A PIN that was changed is still good for a copy of the old blob, on this TPM
+// and, if it is sealed data, until its limit. Who clears the TPM loses all of
+// it.
 //
 // # What goes wrong
 //

@@ -21,6 +21,17 @@ var (
 	// pinned on. It is also an ErrKeyUnusable.
 	ErrTPMChanged = fmt.Errorf("tpm: this is not the TPM it was: %w", ErrKeyUnusable)
 
+	// ErrCleared: what answers is the TPM it was, by its attestation key, and
+	// the storage root key is not there any more: the TPM was cleared, or,
+	// where that key was persistent, its owner took it away. It is also an
+	// ErrKeyUnusable. Only what was sealed
+	// knows, by Seal or by SealPIN.
+	ErrCleared = fmt.Errorf("tpm: the TPM was cleared: %w", ErrKeyUnusable)
+
+	// ErrExpired: the [Limit] of what was sealed under a PIN is over. No try
+	// was counted.
+	ErrExpired = errors.New("tpm: the time that the PIN opens this for is over")
+
 	// ErrWrongPIN: see [WrongPINError], which carries the tries left.
 	ErrWrongPIN = errors.New("tpm: wrong PIN")
 
@@ -39,7 +50,7 @@ var (
 	ErrWrongStore = errors.New("tpm: the blob belongs to another kind of key store")
 
 	// ErrInvalidBlob: the blob is damaged, of another kind or version, or, in
-	// Unseal, the aad is not the one it was sealed with.
+	// Unseal and UnsealPIN, the aad is not the one it was sealed with.
 	ErrInvalidBlob = errors.New("tpm: invalid blob")
 
 	// ErrDecrypt: what was to be unwrapped is not a 32-byte session key that

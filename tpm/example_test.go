@@ -3,6 +3,7 @@ package tpm_test
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
@@ -207,4 +209,63 @@ func ExampleVerifyAttestation() {
 	}
 	fmt.Printf("attested: an %T\n", key)
 	// Output: attested: an *rsa.PublicKey
+}
+
+// A user who is offline unlocks with a PIN, for three days of use and ten
+// boots. The PIN can be changed meanwhile; the time stays.
+func ExamplePINSealer() {
+	ctx := context.Background()
+	keys, end := exampleStore(ctx)
+	defer end()
+	defer keys.Close()
+	sealer, ok := keys.(tpm.PINSealer)
+	if !ok {
+		fmt.Println("offline unlock: true\nanother record's: true") // software counts nothing
+		return
+	}
+
+	secret, record := []byte("what unlocks the session"), []byte("account 1")
+	limit := tpm.Limit{Time: 72 * time.Hour, Resets: 10, Restarts: 50}
+	sealed, err := sealer.SealPIN(ctx, secret, record, []byte("271828"), limit)
+	if err != nil {
+		log.Fatal(err)
+	}
+	sealed, err = sealer.ChangeSealPIN(ctx, sealed, record, []byte("271828"), []byte("161803"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	got, left, err := sealer.UnsealPIN(ctx, sealed, record, []byte("161803"))
+	if err != nil {
+		log.Fatal(err) // ErrExpired, ErrWrongPIN with the tries left, …
+	}
+	fmt.Println("offline unlock:", string(got) == string(secret) && left.Time <= limit.Time)
+	_, _, err = sealer.UnsealPIN(ctx, sealed, []byte("account 2"), []byte("161803"))
+	fmt.Println("another record's:", errors.Is(err, tpm.ErrInvalidBlob))
+	// Output:
+	// offline unlock: true
+	// another record's: true
+}
+
+// A Hello key keeps its public key, which the service knows, when the user
+// chooses another PIN.
+func ExamplePINKey() {
+	ctx := context.Background()
+	keys, end := exampleStore(ctx)
+	defer end()
+	defer keys.Close()
+
+	hello, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: []byte("271828")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	blob, err := hello.(tpm.PINKey).ChangePIN(ctx, []byte("161803"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	again, err := keys.OpenKey(ctx, blob, tpm.WithPIN([]byte("161803")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the same key:", hello.Public().(*ecdsa.PublicKey).Equal(again.Public()))
+	// Output: the same key: true
 }

@@ -1,6 +1,8 @@
 package tpm
 
 import (
+	"context"
+
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
@@ -24,7 +26,7 @@ func PINAuth(t *TPM, k Key, pin []byte) []byte { return t.pinAuth(pin, ownKey(k)
 
 // HMACWithAuth has a session of ours authorise an HMAC key on a bare TPM.
 func HMACWithAuth(c transport.TPM, handle tpm2.TPMHandle, name, value, message []byte) ([]byte, error) {
-	s, err := startSession(c, 0, nil)
+	s, err := startSession(c, tpm2.TPMSEHMAC, 0, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +96,7 @@ func ForgedResponse(raw []byte) error {
 // ReadPublicEncrypted sends a command that has a parameter to encrypt in its
 // response and none in itself, as TPM2_Unseal.
 func ReadPublicEncrypted(c transport.TPM, handle tpm2.TPMHandle, name []byte, in, out bool) error {
-	s, err := startSession(c, 0, nil)
+	s, err := startSession(c, tpm2.TPMSEHMAC, 0, nil)
 	if err != nil {
 		return err
 	}
@@ -108,5 +110,91 @@ func ReadPublicEncrypted(c transport.TPM, handle tpm2.TPMHandle, name []byte, in
 	}
 	cmd := command{code: tpm2.TPMCCReadPublic, handles: []object{{handle, name}}, auths: []auth{a}}
 	_, err = cmd.run(c)
+	return err
+}
+
+// PINSealAuth returns the auth value that a PIN makes for sealed data.
+func PINSealAuth(t *TPM, sealed, aad, pin []byte) []byte {
+	s, err := unmarshalPINSealed(sealed)
+	if err != nil {
+		panic(err)
+	}
+	return t.pinSealAuth(pin, s.salt, aad)
+}
+
+// PINSealedArea returns the public area of what a PIN opens.
+func PINSealedArea(sealed []byte) *tpm2.TPMTPublic {
+	s, err := unmarshalPINSealed(sealed)
+	if err != nil {
+		panic(err)
+	}
+	public, err := parsePublic(s.public)
+	if err != nil {
+		panic(err)
+	}
+	return public
+}
+
+// ParsePINSealed parses a blob and checks it against an aad. It returns what
+// the blob would be written as, and what the check covers.
+func ParsePINSealed(data, aad []byte) (remarshal, covered []byte, err error) {
+	s, err := openPINSealed(data, aad)
+	if err != nil {
+		return nil, nil, err
+	}
+	whole := s.marshal()
+	s.public, s.private = nil, nil
+	return whole, s.marshal(), nil
+}
+
+// Prolonged returns a blob without limits whose fields and policy agree: what
+// someone would write who knows this code.
+func Prolonged(sealed, aad []byte) []byte {
+	s, err := unmarshalPINSealed(sealed)
+	if err != nil {
+		panic(err)
+	}
+	public, err := parsePublic(s.public)
+	if err != nil {
+		panic(err)
+	}
+	s.bounds = Limit{Resets: -1, Restarts: -1}.from(tpm2.TPMSClockInfo{})
+	prolonged := s.template(aad)
+	prolonged.Unique = public.Unique
+	s.public = tpm2.Marshal(prolonged)
+	return s.marshal()
+}
+
+// UnsealWithout unseals past the clock's word and with the first n demands
+// only; n < 0 is with an HMAC session in place of the policy.
+func (t *TPM) UnsealWithout(ctx context.Context, sealed, aad, pin []byte, n int) error {
+	s, err := openPINSealed(sealed, aad)
+	if err != nil {
+		return err
+	}
+	value := t.pinSealAuth(pin, s.salt, aad)
+	_, err = do(ctx, t.keys, func() ([]byte, error) {
+		sp := t.keys
+		o, err := t.load(sp, &s.keyBlob)
+		if err != nil {
+			return nil, err
+		}
+		if n < 0 {
+			cmd := command{
+				code:    tpm2.TPMCCUnseal,
+				handles: []object{o},
+				auths:   []auth{{session: sp.session, value: value, dir: encryptOut}},
+			}
+			_, err := cmd.run(sp)
+			return nil, err
+		}
+		p, err := startSession(sp, tpm2.TPMSEPolicy, 0, nil)
+		if err != nil {
+			return nil, err
+		}
+		sp.loaded = append(sp.loaded, p.handle)
+		demands := s.demands(aad)
+		return t.unsealPIN(sp, o, p, demands[:min(n, len(demands))], value)
+	})
 	return err
 }

@@ -2,6 +2,7 @@ package tpm_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"testing"
 
@@ -95,6 +96,41 @@ func FuzzVerifyAttestation(f *testing.F) {
 		}
 		if !bytes.Equal(ak, fak) || !bytes.Equal(key, fkey) || !bytes.Equal(info, finfo) {
 			t.Fatalf("accepted: %x %x %x %x", fak, fkey, finfo, fsig)
+		}
+	})
+}
+
+// samplePINSealed was sealed by a TPM that no longer exists, under the aad of
+// these tests.
+const samplePINSealed = "cHJ0YnJva2VyAAEBBQcABEAAAAEAIgALvAq1zC+Th4s5i1dTVuBqqx2on8IFUqJhD9EXgdauS6UATgAIAAsAAAASACCh1QW5EGBAbFXpma8a3j0g" +
+	"jls7DR1hLn/bTV9pdpAuSQAQACDxuvOfOnxpPLBRrZTyaieG3CxZdtDOiopdmZtMDSCxgQCeACBIQwoZcWodUCHOOc1tksDXF1VZ5yIlVvNGT7dT" +
+	"lxBztAAQi2aiX57RNNAUuqXWsYQfsCJETmGIKd9p0jfBhDhrC17i8aLArC6p5TRYn/HxAUarjOLvekyKf2WPermOMcVTzPEGkaE9EvM4KYGAeQdj" +
+	"XSAUlPjBIOHMQHZb7lhPe3P4sGpEm1uBeYkJrAKL8G1uPNpGJ58JhsPE6GgAEGWgCO0u+jUNNcwCFTAJVzUAEAAAAAAPcxQFAAAAAwAAAAAAIgAL" +
+	"hKwmucroafSkVTx0av615U+uajGnw1qojx00ssx6UBs="
+
+// What is accepted is written as we would write it, and says of limits, salt
+// and parent what the sample says: another policy would need another hash.
+func FuzzParsePINSealed(f *testing.F) {
+	sample, err := base64.StdEncoding.DecodeString(samplePINSealed)
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, want, err := tpm.ParsePINSealed(sample, aad)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sample, aad)
+	f.Add(tpm.Prolonged(sample, []byte("another")), aad)
+	f.Fuzz(func(t *testing.T, data, withAAD []byte) {
+		again, covered, err := tpm.ParsePINSealed(data, withAAD)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(data, again) {
+			t.Fatalf("%x was taken for %x", data, again)
+		}
+		if !bytes.Equal(want, covered) || !bytes.Equal(aad, withAAD) {
+			t.Fatalf("%x was accepted under the aad %q", data, withAAD)
 		}
 	})
 }

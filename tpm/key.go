@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
 	"encoding/binary"
@@ -26,12 +25,12 @@ import (
 // after: a device key signs once in hours.
 type key struct {
 	t      *TPM
-	b      *keyBlob
-	blob   []byte
 	public crypto.PublicKey
 	attrs  tpm2.TPMAObject
 
 	mu     sync.Mutex // guards what follows; never held over a command
+	b      *keyBlob   // itself never changed
+	blob   []byte
 	pin    secret.Value
 	closed bool
 }
@@ -40,7 +39,12 @@ type key struct {
 type signer struct{ *key }
 
 func (k *key) Public() crypto.PublicKey { return k.public }
-func (k *key) Blob() []byte             { return bytes.Clone(k.blob) }
+
+func (k *key) Blob() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return bytes.Clone(k.blob)
+}
 
 // Close forgets the PIN. Nothing of the key is held in the TPM between uses.
 func (k *key) Close() error {
@@ -51,19 +55,19 @@ func (k *key) Close() error {
 	return nil
 }
 
-// auth returns the auth value of the key.
-func (k *key) auth() ([]byte, error) {
+// auth returns what to load and the auth value that goes with it.
+func (k *key) auth() (*keyBlob, []byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case k.closed:
-		return nil, ErrClosed
+		return nil, nil, ErrClosed
 	case len(k.b.salt) == 0:
-		return k.t.keyAuth(), nil
+		return k.b, k.t.keyAuth(), nil
 	case k.pin.IsZero():
-		return nil, fmt.Errorf("%w: the key needs WithPIN", ErrWrongPIN)
+		return nil, nil, fmt.Errorf("%w: the key needs WithPIN", ErrWrongPIN)
 	}
-	return k.t.pinAuth(k.pin.Bytes(), k.b.salt), nil
+	return k.b, k.t.pinAuth(k.pin.Bytes(), k.b.salt), nil
 }
 
 // GenerateKey makes a key in the TPM: fixedTPM, fixedParent, its private part
@@ -81,8 +85,7 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 		}
 		value, salt := t.keyAuth(), []byte(nil)
 		if pin != nil {
-			salt = make([]byte, saltSize)
-			if _, err := rand.Read(salt); err != nil {
+			if salt, err = newSalt(); err != nil {
 				return nil, err
 			}
 			value = t.pinAuth(pin, salt)
@@ -182,6 +185,8 @@ func (t *TPM) newKey(b *keyBlob, blob, pin []byte) (Key, error) {
 	switch {
 	case k.attrs.Restricted:
 		return nil, fmt.Errorf("%w: a restricted key", ErrInvalidBlob)
+	case k.attrs.SignEncrypt && len(b.salt) > 0:
+		return &pinSigner{&signer{k}}, nil
 	case k.attrs.SignEncrypt:
 		return &signer{k}, nil
 	case k.attrs.Decrypt:
@@ -241,13 +246,13 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	if err != nil {
 		return nil, err
 	}
-	value, err := k.auth()
+	b, value, err := k.auth()
 	if err != nil {
 		return nil, failed("signing", err)
 	}
 	digest = bytes.Clone(digest)
 	sig, err := do(ctx, k.t.keys, func() ([]byte, error) {
-		loaded, err := k.t.load(k.t.keys, k.b)
+		loaded, err := k.t.load(k.t.keys, b)
 		if err != nil {
 			return nil, err
 		}

@@ -16,7 +16,8 @@ type KeyStore interface {
 	GenerateKey(ctx context.Context, spec KeySpec) (Key, error)
 
 	// OpenKey opens a key from the blob that Key.Blob returned. The result is
-	// a [Signer] when the key was made to sign.
+	// a [Signer] when the key was made to sign, and a [PINKey] when it has a
+	// PIN.
 	OpenKey(ctx context.Context, blob []byte, opts ...OpenOption) (Key, error)
 
 	// UnwrapSession takes a session key of exactly 32 bytes that the service
@@ -58,6 +59,20 @@ type Signer interface {
 	Key
 	crypto.Signer
 	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+}
+
+// A PINKey is a signer with a PIN ([KeySpec].PIN), which can be given another.
+// A key without a PIN is none.
+type PINKey interface {
+	Signer
+	// ChangePIN gives the same key another PIN and returns its new blob; the
+	// key itself goes on with the new PIN. The current PIN is the one of
+	// [WithPIN] or [KeySpec]: a wrong one is [ErrWrongPIN], and counts. An
+	// error leaves everything as it was.
+	//
+	// Nothing withdraws the old blob: who kept a copy of it and knows the old
+	// PIN can still use the key, in this store only.
+	ChangePIN(ctx context.Context, pin []byte) (blob []byte, err error)
 }
 
 // A SessionKey is the symmetric key that binds a PRT to this device.

@@ -58,6 +58,22 @@ func parentError(err error) error {
 	return err
 }
 
+// changeAuth gives a loaded object another auth value and returns its new
+// private area. The public area stays, and with it name, attributes and policy.
+func (t *TPM) changeAuth(sp *space, parent, loaded object, value, next []byte) ([]byte, error) {
+	cmd := command{
+		code:    tpm2.TPMCCObjectChangeAuth,
+		handles: []object{loaded, parent},
+		auths:   []auth{{session: sp.session, value: value, dir: encryptAll}},
+		params:  append2B(nil, next),
+	}
+	rsp, err := cmd.run(sp)
+	if err != nil {
+		return nil, t.authError(sp, err)
+	}
+	return bytes.Clone(first(rsp.params)), nil
+}
+
 // create makes an object under the default parent. sensitive is encrypted in
 // place.
 func (t *TPM) create(sp *space, sensitive []byte, template tpm2.TPMTPublic) (b *keyBlob, err error) {

@@ -1,6 +1,7 @@
 package tpm_test
 
 import (
+	"bytes"
 	"crypto"
 	"errors"
 	"testing"
@@ -54,18 +55,59 @@ func TestLockout(t *testing.T) {
 	})
 }
 
+// A PIN is changed by who knows it: wrong ones count as in signing.
+func TestChangePINLockout(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		s := open(t, e.Opener(), tpm.Config{})
+		k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+		require.NoError(t, err)
+		changing := func(pin []byte) error {
+			again, err := s.OpenKey(t.Context(), k.Blob(), tpm.WithPIN(pin))
+			require.NoError(t, err)
+			_, err = again.(tpm.PINKey).ChangePIN(t.Context(), []byte("161803"))
+			require.Equal(t, err != nil, bytes.Equal(k.Blob(), again.Blob()), "an error changes nothing")
+			return err
+		}
+		require.NoError(t, changing(rightPIN))
+		for left := 2; left >= 0; left-- {
+			err := changing(wrongPIN)
+			require.ErrorIs(t, err, tpm.ErrWrongPIN)
+			var wrong *tpm.WrongPINError
+			require.True(t, errors.As(err, &wrong))
+			require.Equal(t, left, wrong.TriesLeft)
+		}
+		require.ErrorIs(t, changing(rightPIN), tpm.ErrLockedOut)
+	})
+}
+
+// The old PIN opens the old blob on the TPM that made it, and nowhere else.
+func TestChangedPINStaysOnItsTPM(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.NoError(t, err)
+		k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+		require.NoError(t, err)
+		old := k.Blob()
+		blob, err := k.(tpm.PINKey).ChangePIN(t.Context(), wrongPIN)
+		require.NoError(t, err)
+		a, err := s.Attest(t.Context(), k, nonce)
+		require.NoError(t, err, "it can be attested still")
+		_, err = tpm.VerifyAttestation(a, tpm.Verification{Nonce: nonce, AKName: a.AKName()})
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+		require.NoError(t, e.Wipe())
+		other := open(t, e.Opener(), tpm.Config{})
+		for _, b := range [][]byte{old, blob} {
+			_, err := other.OpenKey(t.Context(), b)
+			require.ErrorIs(t, err, tpm.ErrTPMChanged)
+		}
+	})
+}
+
 func lockoutCounter(t testing.TB, o tpm.Opener) uint32 {
 	t.Helper()
 	var n uint32
-	raw(t, o, func(c transport.TPM) {
-		rsp, err := tpm2.GetCapability{
-			Capability: tpm2.TPMCapTPMProperties, Property: uint32(tpm2.TPMPTLockoutCounter), PropertyCount: 1,
-		}.Execute(c)
-		require.NoError(t, err)
-		list, err := rsp.CapabilityData.Data.TPMProperties()
-		require.NoError(t, err)
-		n = list.TPMProperty[0].Value
-	})
+	raw(t, o, func(c transport.TPM) { n = property(t, c, tpm2.TPMPTLockoutCounter) })
 	return n
 }
 

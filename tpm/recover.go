@@ -48,7 +48,7 @@ func isFull(err error) bool {
 
 // sentinels are the errors that need no translation any more.
 var sentinels = []error{
-	ErrNoTPM, ErrKeyUnusable, ErrWrongPIN, ErrLockedOut, ErrAuth, ErrBusy, ErrWrongStore,
+	ErrNoTPM, ErrKeyUnusable, ErrExpired, ErrWrongPIN, ErrLockedOut, ErrAuth, ErrBusy, ErrWrongStore,
 	ErrInvalidBlob, ErrDecrypt, ErrPurpose, ErrClosed, context.Canceled, context.DeadlineExceeded,
 }
 

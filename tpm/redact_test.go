@@ -63,9 +63,22 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		require.ErrorIs(t, err, tpm.ErrWrongPIN)
 		requireNotPrinted(t, []byte("canary-wrong-5c20"), err)
 		requireNotPrinted(t, []byte("canary-wrong-5c20"), opened)
+		_, err = opened.(tpm.PINKey).ChangePIN(t.Context(), []byte("canary-next-e8f4"))
+		require.ErrorIs(t, err, tpm.ErrWrongPIN)
+		requireNotPrinted(t, []byte("canary-wrong-5c20"), err)
+		requireNotPrinted(t, []byte("canary-next-e8f4"), err)
+		_, err = k.(tpm.PINKey).ChangePIN(t.Context(), []byte("canary-next-e8f4"))
+		require.NoError(t, err)
+		requireNotPrinted(t, []byte("canary-next-e8f4"), k)
 	}
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		check(t, open(t, e.Opener(), tpm.Config{KeyAuth: keyAuth}))
+		s := open(t, e.Opener(), tpm.Config{KeyAuth: keyAuth})
+		check(t, s)
+		sealed, err := s.SealPIN(t.Context(), plaintext, aad, pin, tpm.Limit{})
+		require.NoError(t, err)
+		_, _, err = s.UnsealPIN(t.Context(), sealed, aad, []byte("canary-wrong-5c20"))
+		require.ErrorIs(t, err, tpm.ErrWrongPIN)
+		requireNotPrinted(t, []byte("canary-wrong-5c20"), err)
 	})
 	t.Run("softkeys", func(t *testing.T) {
 		s, err := softkeys.Open(softkeys.Secret(append(keyAuth, make([]byte, 32)...)))

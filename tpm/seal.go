@@ -25,32 +25,68 @@ var sealTemplate = tpm2.TPMTPublic{
 	Unique:     tpm2.NewTPMUPublicID(tpm2.TPMAlgKeyedHash, &tpm2.TPM2BDigest{}),
 }
 
+// A sealed is a blob of Seal.
+type sealed struct {
+	keyBlob
+	ak []byte // name of the attestation key; empty: the TPM gave none
+}
+
+func (s *sealed) marshal() []byte {
+	return envelope.Marshal(envelope.TPM, envelope.Sealed, append(s.fields(), s.ak)...)
+}
+
+func unmarshalSealed(data []byte) (*sealed, error) {
+	f, err := unmarshalFields(data, envelope.Sealed, envelopeFields+1)
+	if err != nil {
+		return nil, err
+	}
+	b, err := blobOf(f[:envelopeFields])
+	if err != nil {
+		return nil, err
+	}
+	s := &sealed{*b, bytes.Clone(f[envelopeFields])}
+	if !isAKName(s.ak) {
+		return nil, fmt.Errorf("%w: field sizes", ErrInvalidBlob)
+	}
+	return s, nil
+}
+
 // Seal makes plaintext, 1 to [MaxSeal] bytes, an object of the TPM. It is one
-// command where the session stands and the storage root key is persistent.
+// command where the session stands and the storage root key is persistent; the
+// first of a store makes the attestation key as well, two more.
 func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 	if len(plaintext) == 0 || len(plaintext) > MaxSeal {
 		return nil, fmt.Errorf("tpm: sealing: %d bytes; it takes 1 to %d", len(plaintext), MaxSeal)
 	}
-	plaintext, value := bytes.Clone(plaintext), t.sealAuth(aad)
-	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
-		return t.create(t.keys, sensitiveCreate(value, plaintext), sealTemplate)
+	plaintext, aad = bytes.Clone(plaintext), bytes.Clone(aad)
+	s, err := do(ctx, t.keys, func() (*sealed, error) {
+		ak, err := t.attestationName(t.keys)
+		if err != nil {
+			return nil, err
+		}
+		b, err := t.create(t.keys, sensitiveCreate(t.sealAuth(aad, ak), plaintext), sealTemplate)
+		if err != nil {
+			return nil, err
+		}
+		return &sealed{*b, ak}, nil
 	})
 	if err != nil {
 		return nil, failed("sealing", err)
 	}
-	return b.marshal(envelope.Sealed), nil
+	return s.marshal(), nil
 }
 
 // Unseal returns what Seal took: Load, Unseal and Flush are three commands.
-// Another aad is [ErrInvalidBlob].
-func (t *TPM) Unseal(ctx context.Context, sealed, aad []byte) ([]byte, error) {
-	b, err := unmarshalBlob(sealed, envelope.Sealed)
+// Another aad is [ErrInvalidBlob], a TPM that was cleared [ErrCleared], another
+// TPM [ErrTPMChanged].
+func (t *TPM) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
+	s, err := unmarshalSealed(blob)
 	if err != nil {
 		return nil, failed("unsealing", err)
 	}
-	value := t.sealAuth(aad)
+	value := t.sealAuth(aad, s.ak)
 	plaintext, err := do(ctx, t.keys, func() ([]byte, error) {
-		o, err := t.load(t.keys, b)
+		o, err := t.load(t.keys, &s.keyBlob)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +98,7 @@ func (t *TPM) Unseal(ctx context.Context, sealed, aad []byte) ([]byte, error) {
 		rsp, err := cmd.run(t.keys)
 		if errors.Is(err, tpm2.TPMRCBadAuth) {
 			// The session was proved by loading the object in it.
-			return nil, fmt.Errorf("%w: sealed with another aad or key auth", ErrInvalidBlob)
+			return nil, fmt.Errorf("%w: damaged, or sealed with another aad or key auth", ErrInvalidBlob)
 		}
 		if err != nil {
 			return nil, err
@@ -71,7 +107,7 @@ func (t *TPM) Unseal(ctx context.Context, sealed, aad []byte) ([]byte, error) {
 		return bytes.Clone(first(rsp.params)), nil
 	})
 	if err != nil {
-		return nil, failed("unsealing", err)
+		return nil, failed("unsealing", t.orCleared(ctx, s.ak, err))
 	}
 	return plaintext, nil
 }

@@ -33,7 +33,7 @@ const nonceSize = 16
 // not come from the TPM that the session was salted to.
 var errForged = errors.New("the response is not authenticated by the TPM")
 
-// A session is an HMAC session (TPM 2.0 Library, Part 1, 19), salted to a
+// A session is an HMAC or policy session (TPM 2.0 Library, Part 1, 19), salted to a
 // storage key whose public area is pinned, so that only the TPM that holds it
 // can answer or read what is encrypted.
 //
@@ -55,7 +55,7 @@ var aes128CFB = tpm2.TPMTSymDef{
 
 // startSession costs one command. A zero handle makes a session without salt,
 // which proves an auth value and protects nothing else.
-func startSession(t transport.TPM, handle tpm2.TPMHandle, anchor *storageKey) (*session, error) {
+func startSession(t transport.TPM, kind tpm2.TPMSE, handle tpm2.TPMHandle, anchor *storageKey) (*session, error) {
 	nonceCaller := make([]byte, nonceSize)
 	if _, err := rand.Read(nonceCaller); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func startSession(t transport.TPM, handle tpm2.TPMHandle, anchor *storageKey) (*
 		TPMKey:      tpm2.TPMRHNull,
 		Bind:        tpm2.TPMRHNull,
 		NonceCaller: tpm2.TPM2BNonce{Buffer: nonceCaller},
-		SessionType: tpm2.TPMSEHMAC,
+		SessionType: kind,
 		Symmetric:   aes128CFB,
 		AuthHash:    tpm2.TPMAlgSHA256,
 	}

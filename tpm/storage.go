@@ -197,7 +197,7 @@ func (t *TPM) ownerAuth(sp *space) (auth, error) {
 	if err != nil || len(value) == 0 {
 		return auth{}, err
 	}
-	s, err := startSession(sp, 0, nil)
+	s, err := startSession(sp, tpm2.TPMSEHMAC, 0, nil)
 	if err != nil {
 		return auth{}, err
 	}
@@ -284,19 +284,29 @@ func (t *TPM) ensureSession(sp *space, k *storageKey, h tpm2.TPMHandle) error {
 		return nil
 	}
 	sp.dropSession()
-	if k.salt != nil {
-		var err error
-		if h, err = t.loadPrimary(sp, anchor); err != nil {
-			return err
-		}
-		defer sp.flush(h)
-	}
-	s, err := startSession(sp, h, anchor)
+	s, err := t.startSalted(sp, tpm2.TPMSEHMAC, k, h)
 	if err != nil {
-		return saltError(sp, err)
+		return err
 	}
 	sp.session, sp.fresh = s, true
 	return nil
+}
+
+// startSalted starts a session salted to k, which is loaded at h.
+func (t *TPM) startSalted(sp *space, kind tpm2.TPMSE, k *storageKey, h tpm2.TPMHandle) (*session, error) {
+	anchor := k.anchor()
+	if k.salt != nil {
+		var err error
+		if h, err = t.loadPrimary(sp, anchor); err != nil {
+			return nil, err
+		}
+		defer sp.flush(h)
+	}
+	s, err := startSession(sp, kind, h, anchor)
+	if err != nil {
+		return nil, saltError(sp, err)
+	}
+	return s, nil
 }
 
 // saltError explains why a session did not start: a TPM without the pinned key

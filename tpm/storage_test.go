@@ -212,3 +212,30 @@ func TestForeignKeyWithoutParentName(t *testing.T) {
 		require.ErrorIs(t, err, tpm.ErrKeyUnusable)
 	})
 }
+
+// Sealed data knows a TPM that was cleared from another one.
+func TestSealedKnowsACleared(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		happens   func(*tpmtest.Emulator) error
+		want, not error
+	}{
+		{"cleared", (*tpmtest.Emulator).Clear, tpm.ErrCleared, tpm.ErrTPMChanged},
+		{"another", (*tpmtest.Emulator).Wipe, tpm.ErrTPMChanged, tpm.ErrCleared},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				s := open(t, e.Opener(), tpm.Config{})
+				sealed, err := s.Seal(t.Context(), plaintext, aad)
+				require.NoError(t, err)
+				require.NoError(t, s.Close())
+				require.NoError(t, tt.happens(e))
+				s = open(t, e.Opener(), tpm.Config{})
+				_, err = s.Unseal(t.Context(), sealed, aad)
+				require.ErrorIs(t, err, tpm.ErrKeyUnusable)
+				require.ErrorIs(t, err, tt.want)
+				require.NotErrorIs(t, err, tt.not)
+			})
+		})
+	}
+}

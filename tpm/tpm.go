@@ -74,6 +74,7 @@ type TPM struct {
 	mu      sync.Mutex                     // guards what follows; never held over a command
 	storage map[tpm2.TPMHandle]*storageKey // pinned
 	info    *Info
+	akName  []byte // nil: not asked for; empty: the TPM gives none
 }
 
 // Open connects to a TPM and finds its storage root key: a persistent one at

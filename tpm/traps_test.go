@@ -23,7 +23,7 @@ func socketOf(t testing.TB, e *tpmtest.Emulator) string {
 	conn, err := e.Opener().Open(t.Context())
 	require.NoError(t, err)
 	defer conn.Close()
-	return conn.(net.Conn).RemoteAddr().String()
+	return conn.(interface{ Unwrap() transport.TPMCloser }).Unwrap().(net.Conn).RemoteAddr().String()
 }
 
 // What we send is what TPMs have: older chips lack TPM2_CreateLoaded, some have
@@ -33,6 +33,7 @@ func TestCommandsSent(t *testing.T) {
 		readPublic, createPrimary, startSession, create, load, flush, hmacCommand, rsaDecrypt, sign, unseal,
 		tpm2.TPMCCTestParms, tpm2.TPMCCGetCapability, tpm2.TPMCCCertify, tpm2.TPMCCActivateCredential,
 		tpm2.TPMCCPolicySecret, tpm2.TPMCCNVReadPublic, tpm2.TPMCCNVRead,
+		readClock, counterTimer, authValue, changeAuth,
 	}
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		count := tpmtest.NewCounting(e.Opener())
@@ -42,6 +43,9 @@ func TestCommandsSent(t *testing.T) {
 		proved(t, s)
 		_, err := s.Attest(t.Context(), m.device, nonce)
 		require.NoError(t, err)
+		for _, op := range pinOperations(t, s) {
+			require.NoError(t, op.run(t, t.Context()))
+		}
 		_, err = s.Info(t.Context())
 		require.NoError(t, err)
 		sent := count.Take()

@@ -63,12 +63,12 @@ func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) 
 	if !ok || k.t != t {
 		return nil, fmt.Errorf("tpm: unwrapping: %w: not a transport key of this store", ErrPurpose)
 	}
-	value, err := k.auth()
+	b, value, err := k.auth()
 	if err != nil {
 		return nil, failed("unwrapping", err)
 	}
 	wrapped = bytes.Clone(wrapped)
-	s, err := do(ctx, t.keys, func() (*sessionKey, error) { return t.unwrap(t.keys, k, value, wrapped) })
+	s, err := do(ctx, t.keys, func() (*sessionKey, error) { return t.unwrap(t.keys, k, b, value, wrapped) })
 	if err == nil && t.sessions != t.keys {
 		err = s.load(ctx)
 	}
@@ -80,18 +80,18 @@ func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) 
 
 // unwrap does all of it under a parent that is loaded once, which takes a TPM
 // long. Where there is one space, the session key stays loaded.
-func (t *TPM) unwrap(sp *space, k *key, value, wrapped []byte) (*sessionKey, error) {
-	storage, err := t.storageOf(sp, k.b)
+func (t *TPM) unwrap(sp *space, k *key, b *keyBlob, value, wrapped []byte) (*sessionKey, error) {
+	storage, err := t.storageOf(sp, b)
 	if err != nil {
 		return nil, err
 	}
 	s := &sessionKey{t: t}
 	err = t.underParent(sp, storage, func(parent object) error {
-		rsp, err := k.decrypt(sp, parent, value, wrapped)
+		rsp, err := b.decrypt(sp, parent, value, wrapped)
 		if err != nil {
 			return err
 		}
-		sensitive, err := k.sessionSensitive(rsp.params)
+		sensitive, err := t.sessionSensitive(b, rsp.params)
 		rsp.clear()
 		if err != nil {
 			return err
@@ -121,8 +121,8 @@ func (t *TPM) unwrap(sp *space, k *key, value, wrapped []byte) (*sessionKey, err
 
 // decrypt returns the response to TPM2_RSA_Decrypt, to be cleared. The key is
 // flushed before the result is used: slots are scarce.
-func (k *key) decrypt(sp *space, parent object, value, wrapped []byte) (*response, error) {
-	loaded, err := sp.load(parent, k.b)
+func (b *keyBlob) decrypt(sp *space, parent object, value, wrapped []byte) (*response, error) {
+	loaded, err := sp.load(parent, b)
 	if err != nil {
 		return nil, err
 	}
@@ -151,9 +151,9 @@ func (k *key) decrypt(sp *space, parent object, value, wrapped []byte) (*respons
 
 // sessionSensitive builds the parameter of TPM2_Create around the session key
 // that message, a TPM2B, carries.
-func (k *key) sessionSensitive(message []byte) ([]byte, error) {
+func (t *TPM) sessionSensitive(b *keyBlob, message []byte) ([]byte, error) {
 	plain := first(message)
-	if k.rawScheme() {
+	if b.rawScheme() {
 		var err error
 		if plain, err = unpadOAEP(plain, 256); err != nil {
 			return nil, err
@@ -163,12 +163,12 @@ func (k *key) sessionSensitive(message []byte) ([]byte, error) {
 	if len(plain) != kdf.KeySize {
 		return nil, fmt.Errorf("%w: %d bytes where %d belong", ErrDecrypt, len(plain), kdf.KeySize)
 	}
-	return sensitiveCreate(k.t.keyAuth(), plain), nil
+	return sensitiveCreate(t.keyAuth(), plain), nil
 }
 
 // rawScheme reports whether the TPM decrypts without looking at the padding.
-func (k *key) rawScheme() bool {
-	public, err := parsePublic(k.b.public)
+func (b *keyBlob) rawScheme() bool {
+	public, err := parsePublic(b.public)
 	if err != nil {
 		return false
 	}

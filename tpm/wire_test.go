@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"testing"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -45,6 +46,20 @@ func TestWireShowsNoSecret(t *testing.T) {
 			secrets["wrong PIN"] = []byte("3141592653")
 			secrets["auth value of the PIN"] = tpm.PINAuth(s, hello, pin)
 			secrets["auth value of the wrong PIN"] = tpm.PINAuth(s, hello, []byte("3141592653"))
+
+			next := []byte("1618033988")
+			_, err = hello.(tpm.PINKey).ChangePIN(t.Context(), next)
+			require.NoError(t, err)
+			secrets["next PIN"] = next
+			secrets["auth value of the next PIN"] = tpm.PINAuth(s, hello, next)
+			sealed, err := s.SealPIN(t.Context(), plaintext, aad, pin, tpm.Limit{Time: time.Hour})
+			require.NoError(t, err)
+			_, _, err = s.UnsealPIN(t.Context(), sealed, aad, pin)
+			require.NoError(t, err)
+			_, err = s.ChangeSealPIN(t.Context(), sealed, aad, pin, next)
+			require.NoError(t, err)
+			secrets["auth value of what the PIN seals"] = tpm.PINSealAuth(s, sealed, aad, pin)
+			secrets["auth value of what the next PIN seals"] = tpm.PINSealAuth(s, sealed, aad, next)
 			secrets["auth value of the app"] = tpm.AuthValue("prtbroker key auth", nil, keyAuth)
 			secrets["auth value of sealed data"] = tpm.AuthValue("prtbroker seal", nil, aad, keyAuth)
 			k, err := s.UnwrapSession(t.Context(), m.transport, tpmtest.Wrap(t, m.transport.Public(), m.secret))

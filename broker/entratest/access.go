@@ -146,6 +146,8 @@ func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 		Device:             policyDevice(q.device),
 		Methods:            q.session.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
 		AAGUID:             q.session.AAGUID,
+		CertIssuerSKI:      q.session.Issuer,
+		CertPolicyOIDs:     q.session.Policies,
 		AcceptedTerms:      q.user.terms,
 		Now:                s.Now(),
 		AuthTime:           q.session.authTime(),

@@ -57,6 +57,11 @@ var family = map[string]string{
 	"e9b154d0-7658-433b-bb25-6b8e0a8a7c59": "Outlook Lite",
 }
 
+// graphScopeNames are the delegated scopes of Microsoft Graph that a client with
+// all of them has.
+var graphScopeNames = []string{"User.Read", "User.ReadBasic.All", scopeUserReadAll, scopeRevokeSessions, "Device.Read.All", scopeDirectoryRead, scopeDirectoryAsUser,
+	scopeGroupMemberReadAll, "Policy.Read.All", scopeMethodsRead, scopeMethodsReadAll, scopeMethodsWrite, scopeMethodsWriteAll, "Mail.Read", "Files.Read"}
+
 // builtinApps are the first-party clients and resources of every tenant. What
 // the broker client may have of Graph is little beyond the user's profile.
 func builtinApps() []builtin {
@@ -93,7 +98,7 @@ func builtinApps() []builtin {
 	apps := []builtin{
 		registration, update, enrollment,
 		resource(appIntune, "Microsoft Intune", nil, "https://manage.microsoft.com"),
-		resource(wire.ResourceGraphApp, "Microsoft Graph", []string{"User.Read", "User.Read.All", "Device.Read.All", "Directory.Read.All", "Policy.Read.All", "Mail.Read", "Files.Read"}, wire.ResourceGraph),
+		resource(wire.ResourceGraphApp, "Microsoft Graph", graphScopeNames, wire.ResourceGraph),
 		resource(wire.ResourceAADGraph, "Windows Azure Active Directory", nil, "https://graph.windows.net"),
 		resource(appARM, "Windows Azure Service Management API", nil, "https://management.azure.com", "https://management.core.windows.net"),
 		resource(appExchange, "Office 365 Exchange Online", nil, "https://outlook.office.com", "https://outlook.office365.com"),

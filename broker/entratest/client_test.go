@@ -65,7 +65,7 @@ func options(clock *entratest.Clock) entratest.Options {
 		Users: []entratest.User{
 			{Username: "alice", Name: "Alice Example", Password: password, TOTPSecret: totpSecret},
 			{Username: "bob", Password: password},
-			{Username: "carol", Password: password, NumberMatch: true},
+			{Username: "carol", Password: password, NumberMatch: true, PhoneSignIn: true},
 		},
 		Groups: []entratest.Group{{Name: "Finance", Members: []string{"alice"}}, {Name: "Staff", Members: []string{"Finance", "bob"}}},
 		Apps: []entratest.App{

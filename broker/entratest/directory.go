@@ -30,6 +30,7 @@ type directory struct {
 	byKey   map[string]string  // device id by owner and device key
 	ngc     map[string]string  // Hello key id → object id of its user
 	passkey map[string]string  // credential id → object id of its user
+	revoked map[string]bool    // serial numbers of user certificates, hex
 }
 
 // tenant is a tenant. Its maps are guarded by the directory's lock; id, domain
@@ -37,6 +38,7 @@ type directory struct {
 type tenant struct {
 	id, domain, name, region string
 	federated                map[string]bool // domains, lower case
+	federatedMFA             string          // federatedIdpMfaBehavior; never ""
 	groups                   map[string]*group
 	groupNames               map[string]string   // lower-case name → id
 	memberOf                 map[string][]string // object or group id → ids of groups
@@ -60,10 +62,16 @@ type user struct {
 	revokedAt         time.Time
 	totp              []byte // secret
 	totpStep          uint64 // last time step whose code was used
+	hardware          []byte // secret of a hardware token
+	hardwareStep      uint64
+	federationTOTP    []byte // secret that the federation server knows
 	numberMatch       bool
+	phoneSignIn       bool
+	phone             string
 	accessPass        *accessPass
 	hello             []*helloKey
 	passkeys          []passkeyRecord
+	certified         bool // a user certificate was issued
 	roles             []string
 	guest             bool
 	disabled          bool
@@ -138,10 +146,10 @@ func newDirectory(o Options, r *random) (*directory, error) {
 		rand: r, quota: o.DeviceQuota,
 		domains: map[string]*tenant{}, users: map[string]*user{}, byID: map[string]*user{},
 		devices: map[string]*device{}, owned: map[string]int{}, byKey: map[string]string{},
-		ngc: map[string]string{}, passkey: map[string]string{},
+		ngc: map[string]string{}, passkey: map[string]string{}, revoked: map[string]bool{},
 	}
 	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,
-		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated}
+		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated, FederatedMFA: o.FederatedMFA}
 	for _, t := range append([]Tenant{first}, o.OtherTenants...) {
 		if err := d.addTenant(t); err != nil {
 			return nil, err
@@ -167,6 +175,13 @@ func (d *directory) addTenant(o Tenant) error {
 	}
 	if t.name == "" {
 		t.name = t.domain
+	}
+	switch t.federatedMFA = o.FederatedMFA; t.federatedMFA {
+	case "":
+		t.federatedMFA = acceptFederatedMFA
+	case acceptFederatedMFA, enforceFederatedMFA, rejectFederatedMFA:
+	default:
+		return fmt.Errorf("entratest: tenant %s: FederatedMFA %q is no federatedIdpMfaBehavior", t.domain, o.FederatedMFA)
 	}
 	if d.domains[t.domain] != nil {
 		return fmt.Errorf("entratest: two tenants have the domain %s", t.domain)

@@ -3,6 +3,7 @@ package entratest
 import (
 	"crypto/rsa"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -117,12 +118,18 @@ func (d *directory) helloUser(kid string) (*user, *helloKey) {
 	return nil, nil
 }
 
-// setHelloKey stores a key; a user has one per device.
+var errKeyTaken = drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").because("the key is another user's")
+
+// setHelloKey stores a key; a user has one per device, and a key is of one
+// device.
 func (d *directory) setHelloKey(upn string, key *helloKey) error {
 	return d.changeUser(upn, func(u *user) error {
+		if of, taken := d.ngc[key.kid]; taken && of != u.id {
+			return errKeyTaken
+		}
 		kept := make([]*helloKey, 0, len(u.hello)+1)
 		for _, k := range u.hello {
-			if k.deviceID == key.deviceID {
+			if k.deviceID == key.deviceID || k.kid == key.kid {
 				delete(d.ngc, k.kid)
 				continue
 			}

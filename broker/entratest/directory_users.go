@@ -35,7 +35,7 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 	}
 	u := &user{
 		tenant: t, id: strings.ToLower(o.ID), upn: upn, name: o.Name, sid: o.SID, password: o.Password,
-		numberMatch: o.NumberMatch, roles: slices.Clone(o.Roles), guest: o.Guest, disabled: o.Disabled,
+		numberMatch: o.NumberMatch || o.PhoneSignIn, phoneSignIn: o.PhoneSignIn, phone: o.Phone, roles: slices.Clone(o.Roles), guest: o.Guest, disabled: o.Disabled,
 	}
 	if u.id == "" {
 		u.id = d.rand.derived("user", key)
@@ -50,19 +50,25 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 		local, _, _ := strings.Cut(upn, "@")
 		u.name = strings.ToUpper(local[:1]) + local[1:]
 	}
-	if o.TOTPSecret != "" {
-		secret, err := decodeTOTPSecret(o.TOTPSecret)
+	for _, d := range []struct {
+		text string
+		to   *[]byte
+	}{{o.TOTPSecret, &u.totp}, {o.HardwareTOTP, &u.hardware}, {o.FederationTOTP, &u.federationTOTP}} {
+		if d.text == "" {
+			continue
+		}
+		secret, err := decodeTOTPSecret(d.text)
 		if err != nil {
 			return fmt.Errorf("entratest: user %s: %w", upn, err)
 		}
-		u.totp = secret
+		*d.to = secret
 	}
 	for _, k := range o.Passkeys {
 		r, err := k.record()
 		if err != nil {
 			return fmt.Errorf("entratest: user %s: %w", upn, err)
 		}
-		u.passkeys = append(u.passkeys, r)
+		u.passkeys = append(u.passkeys, r.of(u))
 		d.passkey[r.id] = u.id
 	}
 	d.users[key], d.byID[u.id] = u, u
@@ -137,23 +143,14 @@ func (d *directory) accessRules(t *tenant) *accessRules {
 }
 
 func (d *directory) changePassword(name, password string, now time.Time) error {
-	return d.changeUser(name, func(u *user) error {
-		u.password, u.passwordExpired = password, false
-		u.passwordGen++
-		u.passwordChangedAt = now
-		u.failures, u.lockedUntil = 0, time.Time{}
-		return nil
-	})
+	return d.changeUser(name, func(u *user) error { u.setPassword(password, now); return nil })
 }
 
 func (d *directory) resetPassword(name, password string, now time.Time) error {
 	return d.changeUser(name, func(u *user) error {
-		u.password, u.passwordExpired = password, false
-		u.passwordGen++
-		u.passwordChangedAt = now
+		u.setPassword(password, now)
 		u.epoch++
 		u.revokedAt = now
-		u.failures, u.lockedUntil = 0, time.Time{}
 		return nil
 	})
 }
@@ -194,7 +191,7 @@ func (d *directory) setTOTP(name, secret string) error {
 			return fmt.Errorf("entratest: %w", err)
 		}
 	}
-	return d.changeUser(name, func(u *user) error { u.totp = raw; u.totpStep = 0; return nil })
+	return d.changeUser(name, func(u *user) error { u.totp, u.totpStep = raw, 0; return nil })
 }
 
 func (d *directory) deleteUser(name string) error {

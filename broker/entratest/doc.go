@@ -34,11 +34,24 @@
 //
 // Sign-in happens on pages of plain HTML, usable by hand: see
 // [Server.BrowserURL] for an ordinary browser, and [Person] for a headless
-// human that reads and fills in the forms. They ask for passwords, codes
-// (RFC 6238), numbers in an authenticator app, access passes and passkeys
-// (WebAuthn), let users register an app, consent, and accept terms of use. A
-// browser is signed in by a cookie that a PRT signed, and proves its device by
-// a device credential or PKeyAuth.
+// human that reads and fills in the forms. A user signs in with a password, a
+// passkey (WebAuthn, with its signature counter), a certificate (TLS), a
+// temporary access pass, or the authenticator app alone, and gives as a second
+// factor a code of an app or a hardware token (RFC 6238), a number in the app, a
+// text message, a call, a passkey or a certificate, as far as the authentication
+// strength that a policy asks for takes them. Federated users give both at their
+// federation server, whose word for MFA the tenant accepts, enforces or rejects.
+// The pages let users register an app, change an expired password, consent, and
+// accept terms of use. A browser is signed in by a cookie that a PRT signed, and
+// proves its device by a device credential or PKeyAuth.
+//
+// Numbers, calls and text messages reach phones that the emulator plays too, on
+// a page of its own that the real service does not have: see
+// [Server.AuthenticatorURL], or [Server.AnswerNumberMatch], [Server.AnswerCall]
+// and [Server.SMSCode].
+//
+// Microsoft Graph lets a token reach its own user with the scope for that, and
+// another with the scopes and roles that its documentation lists.
 //
 // # What a test can do
 //
@@ -67,9 +80,11 @@
 //
 // There are no Kerberos tickets (tgt_ad and tgt_cloud say so), no grants without
 // a user or on behalf of one (client credentials, on-behalf-of), no guests of
-// other tenants, no sign-in of users by certificate, no protocol version 4.0
-// with its keys on P-256, and no Microsoft account. The tenants have no licence: every
-// feature is there.
+// other tenants, no protocol version 4.0 with its keys on P-256, and no Microsoft
+// account. Users sign in by certificates that the emulator issued, bound by the
+// principal name alone; those of another authority are not taken. A text
+// message is no first factor, and codes by mail are not sent. The tenants have no
+// licence: every feature is there.
 //
 // The protocol is that of MS-OAPXBC, MS-OAPX, MS-KPP and MS-DVRJ, the OAuth
 // documentation of Microsoft Entra, and what public clients send. Where these

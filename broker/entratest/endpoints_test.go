@@ -58,6 +58,7 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/common/Consent/Set", 400, page, `90014`},
 		{"POST", login + "/common/Terms/Set", 400, page, `90014`},
 		{"POST", login + "/appverify", 400, page, `90014`},
+		{"POST", login + "/common/ChangePassword", 400, page, `90014`},
 		{"POST", login + "/kmsi", 400, page, `90014`},
 		{"POST", login + "/common/kmsi", 400, page, `90014`},
 		{"POST", login + "/common/login", 400, page, `90014`},
@@ -65,6 +66,10 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/webapp/bulkaadjtoken/begin", 401, js, `AuthenticationError`},
 		{"GET", login + "/webapp/bulkaadjtoken/poll", 400, js, `AADSTS90023`},
 		{"GET", login + "/common/oauth2/nativeclient", 200, page, `pgid`},
+		{"POST", "https://certauth.login.microsoftonline.com/common/certauth", 400, page, `90014`},
+		{"GET", login + "/common/fido/get", 400, page, `90014`},
+		{"GET", login + "/emulator/authenticator", 200, page, `Nothing waits`},
+		{"POST", login + "/emulator/authenticator", 200, page, `That prompt is over`},
 		{"GET", "https://microsoft.com/devicelogin", 302, "", ""},
 
 		{"GET", drs + "/contoso.example/Discover?api-version=1.9", 200, js, `"DeviceJoinService"`},
@@ -85,7 +90,7 @@ func TestEveryEndpoint(t *testing.T) {
 	}
 	for _, v := range []string{"/v1.0", "/beta"} {
 		for _, p := range []string{"GET /me", "GET /users/x", "GET /me/transitiveMemberOf", "GET /users/x/transitiveMemberOf", "POST /me/revokeSignInSessions",
-			"POST /users/x/revokeSignInSessions", "GET /users/x/authentication/windowsHelloForBusinessMethods", "DELETE /users/x/authentication/windowsHelloForBusinessMethods/y",
+			"POST /users/x/revokeSignInSessions", "GET /me/authentication/windowsHelloForBusinessMethods", "DELETE /me/authentication/windowsHelloForBusinessMethods/y", "GET /users/x/authentication/windowsHelloForBusinessMethods", "DELETE /users/x/authentication/windowsHelloForBusinessMethods/y",
 			"GET /devices", "GET /devices(deviceId='x')", "DELETE /devices(deviceId='x')", "GET /identity/conditionalAccess/policies",
 			"GET /identity/conditionalAccess/namedLocations", "POST /identity/conditionalAccess/evaluate"} {
 			method, path, _ := strings.Cut(p, " ")

@@ -1,6 +1,10 @@
 package entratest
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
 
 // AddUser adds a user to the tenant of the user's domain.
 func (s *Server) AddUser(u User) error { return s.dir.addUser(u) }
@@ -27,7 +31,8 @@ func (s *Server) ResetPassword(username, password string) error {
 	return s.dir.resetPassword(username, password, s.Now())
 }
 
-// ExpirePassword makes the next password sign-in answer AADSTS50055.
+// ExpirePassword makes the next password sign-in answer AADSTS50055, and the
+// sign-in pages ask for a new password ([Person].NewPassword).
 func (s *Server) ExpirePassword(username string) error { return s.dir.expirePassword(username) }
 
 // DisableUser refuses the user everywhere (AADSTS50057); EnableUser ends that.
@@ -50,6 +55,16 @@ func (s *Server) SetRisk(username, userRisk, signInRisk string) error {
 
 // SetTOTP replaces the secret of the user's authenticator app; "" removes it.
 func (s *Server) SetTOTP(username, secret string) error { return s.dir.setTOTP(username, secret) }
+
+// RemoveHelloKey removes a Hello key of a user, by the service's id, as an
+// administrator or the user would on a page of the directory.
+func (s *Server) RemoveHelloKey(username, keyID string) error {
+	n, err := s.dir.removeHelloKey(s.dir.qualify(username), func(k *helloKey) bool { return strings.EqualFold(k.id, keyID) })
+	if err == nil && n == 0 {
+		err = fmt.Errorf("entratest: %s has no Hello key %s", username, keyID)
+	}
+	return err
+}
 
 // DisableDevice refuses the device (AADSTS135011); EnableDevice ends that.
 func (s *Server) DisableDevice(deviceID string) error { return s.dir.setDeviceEnabled(deviceID, false) }

@@ -91,6 +91,99 @@ func ExamplePerson() {
 	// authorize alice@contoso.example [pwd mfa] 1
 }
 
+// signInAs signs a person in on the pages, with MFA, and says how the log shows
+// it.
+func signInAs(srv *entratest.Server, p entratest.Person) {
+	_, err := p.Authorize(context.Background(), srv.Client(),
+		"https://login.microsoftonline.com/common/oauth2/authorize?response_type=code&client_id="+payrollID+
+			"&redirect_uri=http://localhost&amr_values=mfa", "http://localhost")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	log := srv.SignIns()
+	fmt.Println(log[len(log)-1].AMR)
+}
+
+// phoneServer is a tenant whose user has a telephone.
+func phoneServer() *entratest.Server {
+	return entratest.NewServer(entratest.Options{
+		Clock: entratest.NewClock(time.Time{}),
+		Users: []entratest.User{{Username: "pia", Password: "correct horse", Phone: "+41 79 123 45 67"}},
+		Apps:  []entratest.App{{ClientID: payrollID, Public: true, Redirects: []string{"http://localhost"}}},
+	})
+}
+
+// The test reads the text message that the page asks for.
+func ExampleServer_SMSCode() {
+	srv := phoneServer()
+	defer srv.Close()
+	signInAs(srv, entratest.Person{Username: "pia@contoso.example", Password: "correct horse",
+		ReadSMS: func(context.Context) (string, error) {
+			code, sent := srv.SMSCode("pia")
+			fmt.Println(len(code), sent)
+			return code, nil
+		}})
+	// Output:
+	// 6 true
+	// [pwd mfa]
+}
+
+// Whoever declines the call, or lets it ring, is not signed in.
+func ExampleServer_AnswerCall() {
+	srv := phoneServer()
+	defer srv.Close()
+	for _, approve := range []bool{true, false} {
+		signInAs(srv, entratest.Person{Username: "pia@contoso.example", Password: "correct horse",
+			AnswerCall: func(context.Context) error {
+				fmt.Println(srv.AnswerCall("pia", approve))
+				return nil
+			}})
+	}
+	// Output:
+	// true
+	// [pwd mfa]
+	// true
+	// entratest: sign-in page: AADSTS500121: Authentication failed during strong authentication request.
+}
+
+// A certificate signs in by TLS, until it is revoked.
+func ExampleServer_IssueUserCertificate() {
+	srv := phoneServer()
+	defer srv.Close()
+	card, err := srv.IssueUserCertificate("pia", true)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pia := entratest.Person{Username: "pia@contoso.example", Certificate: &card}
+	signInAs(srv, pia)
+	if err := srv.RevokeUserCertificate(card.Leaf); err != nil {
+		fmt.Println(err)
+	}
+	signInAs(srv, pia)
+	// Output:
+	// [rsa mfa]
+	// entratest: sign-in page: AADSTS500183: AADSTS500183: Certificate has been revoked. Please contact your administrator.
+}
+
+// An expired password is changed on the way.
+func ExampleServer_ExpirePassword() {
+	srv := phoneServer()
+	defer srv.Close()
+	if err := srv.ExpirePassword("pia"); err != nil {
+		fmt.Println(err)
+	}
+	pia := entratest.Person{Username: "pia@contoso.example", Password: "correct horse",
+		ReadSMS: func(context.Context) (string, error) { code, _ := srv.SMSCode("pia"); return code, nil }}
+	signInAs(srv, pia)
+	pia.NewPassword = "battery staple"
+	signInAs(srv, pia)
+	// Output:
+	// entratest: sign-in page: AADSTS50055: the person must change the password and does not want to
+	// [pwd mfa]
+}
+
 // The second call of the token endpoint is throttled.
 func ExampleServer_AddFault() {
 	srv := entratest.NewServer(entratest.Options{

@@ -4,7 +4,15 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/claims"
 )
+
+// LastPRTMethods are the methods in the session of the newest PRT.
+func (s *Server) LastPRTMethods() claims.Methods {
+	list := s.prts.all()
+	return list[len(list)-1].Session.Methods
+}
 
 // RouteOf names the endpoint that a request reaches.
 func (s *Server) RouteOf(method, url string) string {

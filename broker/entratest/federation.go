@@ -107,7 +107,7 @@ func (s *Server) wsTrust(w http.ResponseWriter, r *request) {
 		version = saml20
 	}
 	w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
-	_, _ = w.Write([]byte(s.soapReply(ns, version, s.assertion(u, strings.ToLower(r.Host), version))))
+	_, _ = w.Write([]byte(s.soapReply(ns, version, s.assertion(u, strings.ToLower(r.Host), version, false))))
 }
 
 // federatedPassword checks a password at the federation server.
@@ -170,8 +170,10 @@ func immutableID(u *user) string {
 	return base64.StdEncoding.EncodeToString(b[:])
 }
 
-// assertion makes a signed SAML assertion, in canonical form throughout.
-func (s *Server) assertion(u *user, host, version string) string {
+// assertion makes a signed SAML assertion, in canonical form throughout. It
+// states multipleauthn when the user gave a second factor (Entra, "Use AD FS
+// with Microsoft Entra multifactor authentication").
+func (s *Server) assertion(u *user, host, version string, multiple bool) string {
 	now := s.Now().UTC()
 	id := "_" + s.rand.guid()
 	begin, until := now.Format(xmlTime), now.Add(assertionLife).Format(xmlTime)
@@ -182,18 +184,28 @@ func (s *Server) assertion(u *user, host, version string) string {
 		head = `<saml:Assertion xmlns:saml="` + saml11 + `" AssertionID="` + id + `" IssueInstant="` + begin + `" Issuer="` + federationIssuer(host) + `" MajorVersion="1" MinorVersion="1">` +
 			`<saml:Conditions NotBefore="` + begin + `" NotOnOrAfter="` + until + `"><saml:AudienceRestrictionCondition><saml:Audience>` + cloudAudience + `</saml:Audience></saml:AudienceRestrictionCondition></saml:Conditions>` +
 			`<saml:AttributeStatement>` + subject + `<saml:Attribute AttributeName="UPN" AttributeNamespace="http://schemas.xmlsoap.org/claims"><saml:AttributeValue>` + escape(u.upn) + `</saml:AttributeValue></saml:Attribute>` +
-			`<saml:Attribute AttributeName="ImmutableID" AttributeNamespace="http://schemas.microsoft.com/LiveID/Federation/2008/05"><saml:AttributeValue>` + immutableID(u) + `</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>` +
+			`<saml:Attribute AttributeName="ImmutableID" AttributeNamespace="http://schemas.microsoft.com/LiveID/Federation/2008/05"><saml:AttributeValue>` + immutableID(u) + `</saml:AttributeValue></saml:Attribute>` +
+			methodsReference(multiple, `AttributeName="authnmethodsreferences" AttributeNamespace="http://schemas.microsoft.com/claims"`) + `</saml:AttributeStatement>` +
 			`<saml:AuthenticationStatement AuthenticationInstant="` + begin + `" AuthenticationMethod="urn:oasis:names:tc:SAML:1.0:am:password">` + subject + `</saml:AuthenticationStatement>`
 	} else {
 		head = `<saml:Assertion xmlns:saml="` + saml20 + `" ID="` + id + `" IssueInstant="` + begin + `" Version="2.0"><saml:Issuer>` + federationIssuer(host) + `</saml:Issuer>`
 		tail = `<saml:Subject><saml:NameID Format="urn:oasis:names:tc:SAML:2.0:nameid-format:persistent">` + immutableID(u) +
 			`</saml:NameID><saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"></saml:SubjectConfirmation></saml:Subject>` +
 			`<saml:Conditions NotBefore="` + begin + `" NotOnOrAfter="` + until + `"><saml:AudienceRestriction><saml:Audience>` + cloudAudience + `</saml:Audience></saml:AudienceRestriction></saml:Conditions>` +
-			`<saml:AttributeStatement><saml:Attribute Name="IDPEmail"><saml:AttributeValue>` + escape(u.upn) + `</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>` +
+			`<saml:AttributeStatement><saml:Attribute Name="IDPEmail"><saml:AttributeValue>` + escape(u.upn) + `</saml:AttributeValue></saml:Attribute>` +
+			methodsReference(multiple, `Name="http://schemas.microsoft.com/claims/authnmethodsreferences"`) + `</saml:AttributeStatement>` +
 			`<saml:AuthnStatement AuthnInstant="` + begin + `"><saml:AuthnContext><saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>`
 	}
 	tail += `</saml:Assertion>`
 	return head + s.xmlSignature(id, head+tail) + tail
+}
+
+// methodsReference is the attribute that states a second factor.
+func methodsReference(multiple bool, name string) string {
+	if !multiple {
+		return ""
+	}
+	return `<saml:Attribute ` + name + `><saml:AttributeValue>` + multipleAuthn + `</saml:AttributeValue></saml:Attribute>`
 }
 
 // xmlSignature signs canonical XML (XML Signature 1.1, enveloped).
@@ -276,7 +288,7 @@ func (s *Server) samlCredential(assertion, grant string) (*user, *session, error
 	}
 	ss := s.newSession(u, claims.FederatedSingleFactor)
 	ss.Password = true
-	if a.MultipleAuthn {
+	if a.MultipleAuthn && u.tenant.federatedMFA != rejectFederatedMFA {
 		ss.mfa(claims.FederatedMultiFactor, now)
 	}
 	return u, &ss, nil
@@ -324,10 +336,17 @@ func (s *Server) passive(w http.ResponseWriter, r *request) {
 		p.Write(w, http.StatusOK)
 		return
 	}
+	multiple, answered := s.passiveFactor(w, r, u, p)
+	if answered {
+		return
+	}
 	done := pages.Page{Name: "formpost", Title: "Working…", Nonce: s.pageNonce(), Config: map[string]any{},
 		To: template.URL(loginURL + "login.srf"), FormAct: "https://" + wire.LoginHost,
 		Hidden: []pages.Field{{Name: "wa", Value: "wsignin1.0"}, {Name: "wctx", Value: q.Get("wctx")},
-			{Name: "wresult", Value: rstr(trust2005, saml11, s.assertion(u, strings.ToLower(r.Host), saml11), s.Now().UTC())}}}
+			{Name: "wresult", Value: rstr(trust2005, saml11, s.assertion(u, strings.ToLower(r.Host), saml11, multiple), s.Now().UTC())}}}
+	if fl, err := s.openFlow(q.Get("wctx")); err == nil {
+		done.FormAct = s.formTargets(fl) // the form ends there by redirects
+	}
 	done.Write(w, http.StatusOK)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
@@ -21,13 +22,17 @@ type flow struct {
 	DeviceCode string      `json:"c,omitempty"` // a device code waits for this
 	Username   string      `json:"u,omitempty"` // typed or hinted
 	Prompts    int         `json:"m,omitempty"` // for a second factor
-	Prompt     string      `json:"n,omitempty"` // id of the waiting number prompt
+	Prompt     string      `json:"n,omitempty"` // id of the prompt on the user's phone
+	Accept     []string    `json:"l,omitempty"` // combinations of the strength that is asked for; nil: any second factor will do
 	Enroll     []byte      `json:"e,omitempty"` // secret of the app being registered
 	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
+	Expired    bool        `json:"b,omitempty"` // the password was right and has to be changed
+	Federated  bool        `json:"w,omitempty"` // the federation server was asked for MFA
+	Failed     *failure    `json:"f,omitempty"` // what the next page has to say
 	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
 	Consented  bool        `json:"y,omitempty"`
 	KMSI       bool        `json:"q,omitempty"` // the page that asks to stay signed in was answered
-	Confirmed  bool        `json:"f,omitempty"` // the page that names the app of a device code was answered
+	Confirmed  bool        `json:"i,omitempty"` // the page that names the app of a device code was answered
 	Proved     bool        `json:"z,omitempty"` // the JSON endpoints took a second factor
 	Challenged bool        `json:"g,omitempty"` // a proof of the device was asked for
 	Terms      string      `json:"t,omitempty"` // id of the terms of use being shown
@@ -320,30 +325,37 @@ func (s *Server) redirectError(w http.ResponseWriter, r *request, fl *flow, err 
 	s.redirect(w, r, fl, out)
 }
 
-// strengthMethods returns what the accepted combinations of a strength may be
-// made of; nil: any second factor will do.
+// strengthMethods returns the accepted combinations of a strength, which the
+// export has on its own or inside a policy; nil: any second factor will do.
 func (s *Server) strengthMethods(q accessQuestion, c policy.Control) []string {
 	if c.Kind != policy.AuthenticationStrength {
 		return nil
 	}
-	rules := s.dir.accessRules(q.user.tenant)
-	for _, st := range rules.bundle.Strengths {
+	bundle := s.dir.accessRules(q.user.tenant).bundle
+	known := slices.Clone(bundle.Strengths)
+	for _, p := range bundle.Policies {
+		if p.GrantControls != nil && p.GrantControls.AuthenticationStrength != nil {
+			known = append(known, *p.GrantControls.AuthenticationStrength)
+		}
+	}
+	for _, st := range append(known, policy.BuiltInStrengths()...) {
 		if strings.EqualFold(st.ID, c.ID) && st.AllowedCombinations != nil {
 			return st.AllowedCombinations
 		}
 	}
-	switch strings.ToLower(c.ID) {
-	case "00000000-0000-0000-0000-000000000003": // passwordless
-		return []string{"windowsHelloForBusiness", "fido2", "x509CertificateMultiFactor", "deviceBasedPush"}
-	case "00000000-0000-0000-0000-000000000004": // phishing-resistant
-		return []string{"windowsHelloForBusiness", "fido2", "x509CertificateMultiFactor"}
-	}
 	return nil
 }
 
-// allows reports whether one of the combinations holds the method.
-func allows(combinations []string, method string) bool {
-	return combinations == nil || slices.ContainsFunc(combinations, func(c string) bool {
-		return slices.Contains(strings.Split(strings.ReplaceAll(c, " ", ""), ","), method)
+// allows reports whether the method, beside those that the session has,
+// completes one of the combinations of a strength. Without a strength it must
+// make the session MFA: a text message does not, beside a certificate.
+func allows(combinations []string, method, have claims.Methods) bool {
+	have = have.Modes() | method
+	if combinations == nil {
+		return have.MFA()
+	}
+	return slices.ContainsFunc(combinations, func(text string) bool {
+		c, ok := claims.ParseModes(text)
+		return ok && c&method != 0 && have.Has(c)
 	})
 }

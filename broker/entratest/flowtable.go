@@ -8,20 +8,20 @@ import (
 
 // flowTable holds what cannot travel in a token: which authorization codes
 // were redeemed, device codes that wait for a user, and prompts that wait for
-// an authenticator app. Entries go when they expire.
+// the user's phone. Entries go when they expire.
 type flowTable struct {
-	mu       sync.Mutex               // guards all below
-	redeemed map[string]int64         // code id → its expiry
-	byDevice map[string]*deviceLogin  // by device code
-	byUser   map[string]*deviceLogin  // by user code
-	prompts  map[string]*numberPrompt // by prompt id
+	mu       sync.Mutex              // guards all below
+	redeemed map[string]int64        // code id → its expiry
+	byDevice map[string]*deviceLogin // by device code
+	byUser   map[string]*deviceLogin // by user code
+	prompts  map[string]*prompt      // by prompt id
 	inserts  int
 }
 
 func newFlowTable() *flowTable {
 	return &flowTable{
 		redeemed: map[string]int64{}, byDevice: map[string]*deviceLogin{},
-		byUser: map[string]*deviceLogin{}, prompts: map[string]*numberPrompt{},
+		byUser: map[string]*deviceLogin{}, prompts: map[string]*prompt{},
 	}
 }
 
@@ -96,6 +96,7 @@ const (
 	loginApproved
 	loginDeclined
 	loginUsed
+	loginExpired
 )
 
 func (f *flowTable) addDeviceLogin(d *deviceLogin, now time.Time) {
@@ -139,71 +140,4 @@ func (f *flowTable) settle(deviceCode string, from, to loginState, ss session) b
 		d.session = ss
 	}
 	return true
-}
-
-// numberPrompt is a prompt in an authenticator app that shows a number.
-type numberPrompt struct {
-	id, user string // object id
-	number   int
-	expires  int64
-	seq      int
-	state    loginState
-}
-
-func (f *flowTable) addPrompt(p *numberPrompt, now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.sweep(now)
-	p.seq = f.inserts
-	f.prompts[p.id] = p
-}
-
-func (f *flowTable) prompt(id string) (numberPrompt, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := f.prompts[id]
-	if p == nil {
-		return numberPrompt{}, false
-	}
-	return *p, true
-}
-
-// answerPrompt approves the waiting prompt of a user that shows the number. A
-// number that none shows declines the newest, as the app does.
-func (f *flowTable) answerPrompt(user string, number int, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var newest *numberPrompt
-	for _, p := range f.prompts {
-		if p.user != user || p.state != loginPending || p.expires < now.Unix() {
-			continue
-		}
-		if p.number == number {
-			p.state = loginApproved
-			return true
-		}
-		if newest == nil || p.seq > newest.seq {
-			newest = p
-		}
-	}
-	if newest == nil {
-		return false
-	}
-	newest.state = loginDeclined
-	return true
-}
-
-// usePrompt takes an approved prompt, once.
-func (f *flowTable) usePrompt(id string) loginState {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := f.prompts[id]
-	if p == nil {
-		return loginUsed
-	}
-	state := p.state
-	if state != loginPending {
-		p.state = loginUsed
-	}
-	return state
 }

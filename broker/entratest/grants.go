@@ -45,6 +45,20 @@ const (
 // checkPassword checks a password and counts wrong ones. A nil tenant takes
 // that of the user name.
 func (s *Server) checkPassword(t *tenant, name, password string) (*user, error) {
+	u, err := s.knowsPassword(t, name, password)
+	if err != nil {
+		return nil, err
+	}
+	if u.passwordExpired {
+		return nil, errPasswordExpired
+	}
+	return u, nil
+}
+
+var errPasswordExpired = invalidGrant(50055, "The password is expired.").sub("user_password_expired")
+
+// knowsPassword is checkPassword for a password that may be expired.
+func (s *Server) knowsPassword(t *tenant, name, password string) (*user, error) {
 	home := s.dir.tenantOf(name)
 	if home == nil || t != nil && home != t {
 		return nil, s.unknownUser(t, name)
@@ -72,9 +86,6 @@ func (s *Server) checkPassword(t *tenant, name, password string) (*user, error) 
 	}
 	if u.disabled {
 		return nil, invalidGrant(50057, "The user account is disabled.")
-	}
-	if u.passwordExpired {
-		return nil, invalidGrant(50055, "The password is expired.").sub("user_password_expired")
 	}
 	if u.failures > 0 {
 		_ = s.dir.changeUser(u.upn, func(u *user) error { u.failures = 0; return nil })

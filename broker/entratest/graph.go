@@ -15,14 +15,14 @@ import (
 func (s *Server) graphRoutes() {
 	for _, v := range []string{"/v1.0", "/beta"} {
 		on := func(methods, pattern string, h handler) { s.route(onGraph, methods, v+pattern, EndpointGraph, h) }
-		on("GET", "/me", s.aboutUser(s.graphMe))
-		on("GET", "/users/{user}", s.aboutUser(s.graphMe))
-		on("GET", "/me/transitiveMemberOf", s.aboutUser(s.graphMemberOf))
-		on("GET", "/users/{user}/transitiveMemberOf", s.aboutUser(s.graphMemberOf))
-		on("POST", "/me/revokeSignInSessions", s.aboutUser(s.graphRevoke))
-		on("POST", "/users/{user}/revokeSignInSessions", s.aboutUser(s.graphRevoke))
-		on("GET", "/users/{user}/authentication/windowsHelloForBusinessMethods", s.aboutUser(s.graphHello))
-		on("DELETE", "/users/{user}/authentication/windowsHelloForBusinessMethods/{key}", s.aboutUser(s.graphHelloDelete))
+		for _, who := range []string{"/me", "/users/{user}"} {
+			const hello = "/authentication/windowsHelloForBusinessMethods"
+			on("GET", who, s.about(readUser(), s.graphMe))
+			on("GET", who+"/transitiveMemberOf", s.about(readGroups(), s.graphMemberOf))
+			on("POST", who+"/revokeSignInSessions", s.about(revokeSessions(), s.graphRevoke))
+			on("GET", who+hello, s.about(readMethods(), s.graphHello))
+			on("DELETE", who+hello+"/{key}", s.about(writeMethods(), s.graphHelloDelete))
+		}
 		on("GET", "/devices", s.graphDevices)
 		on("GET", "/{device}", s.graphDevice) // devices(deviceId='…')
 		on("DELETE", "/{device}", s.graphDevice)
@@ -54,10 +54,7 @@ func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
 		return nil, nil, false
 	}
-	has := strings.Fields(c.Scopes)
-	if len(scopes) > 0 && !slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(has, sc) || slices.Contains(has, "*") }) {
-		s.mistake(r, "Graph: scopes %q hold none of %q", c.Scopes, scopes)
-		graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	if len(scopes) > 0 && !s.graphScopes(w, r, c, scopes) {
 		return nil, nil, false
 	}
 	return c, u, true
@@ -77,20 +74,6 @@ func (s *Server) graphUser(w http.ResponseWriter, r *request, self *user) *user 
 		return nil
 	}
 	return u
-}
-
-// aboutUser serves a request about the user whom the path names, or else about
-// the user of the token.
-func (s *Server) aboutUser(serve func(http.ResponseWriter, *request, *user)) func(http.ResponseWriter, *request) {
-	return func(w http.ResponseWriter, r *request) {
-		_, self, ok := s.graphToken(w, r)
-		if !ok {
-			return
-		}
-		if u := s.graphUser(w, r, self); u != nil {
-			serve(w, r, u)
-		}
-	}
 }
 
 func (s *Server) graphMe(w http.ResponseWriter, _ *request, u *user) {
@@ -135,7 +118,11 @@ func (s *Server) graphRevoke(w http.ResponseWriter, _ *request, u *user) {
 func (s *Server) graphHello(w http.ResponseWriter, _ *request, u *user) {
 	list := []map[string]any{}
 	for _, k := range u.hello {
-		list = append(list, map[string]any{"id": k.id, "createdDateTime": k.created.UTC(), "keyStrength": "normal"})
+		name := ""
+		if dev := s.dir.device(k.deviceID); dev != nil {
+			name = dev.name
+		}
+		list = append(list, map[string]any{"id": k.id, "displayName": name, "createdDateTime": k.created.UTC(), "keyStrength": "normal"})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"value": list})
 }
@@ -163,7 +150,7 @@ func (s *Server) graphDeviceJSON(dev *device) map[string]any {
 }
 
 func (s *Server) graphDevices(w http.ResponseWriter, r *request) {
-	_, self, ok := s.graphToken(w, r, "Device.Read.All", "Directory.Read.All")
+	_, self, ok := s.graphToken(w, r, "Device.Read.All", scopeDirectoryRead, scopeDirectoryWrite, scopeDirectoryAsUser)
 	if !ok {
 		return
 	}
@@ -188,8 +175,12 @@ func (s *Server) graphDevices(w http.ResponseWriter, r *request) {
 
 // graphDevice is devices(deviceId='…').
 func (s *Server) graphDevice(w http.ResponseWriter, r *request) {
-	_, self, ok := s.graphToken(w, r, "Device.Read.All", "Directory.Read.All")
-	if !ok {
+	scopes := []string{"Device.Read.All", scopeDirectoryRead, scopeDirectoryWrite, scopeDirectoryAsUser}
+	if r.Method == http.MethodDelete {
+		scopes = []string{scopeDirectoryAsUser}
+	}
+	_, self, ok := s.graphToken(w, r, scopes...)
+	if !ok || r.Method == http.MethodDelete && !s.graphRoles(w, r, self, deviceDeleters) {
 		return
 	}
 	id, isDevice := strings.CutPrefix(strings.ToLower(r.path["device"]), "devices(deviceid='")

@@ -2,6 +2,7 @@ package entratest_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,8 +18,7 @@ func TestGraph(t *testing.T) {
 	tok := r.str("access_token")
 	get := func(path string) *reply { return c.json("GET", graph+path, tok, nil) }
 	require.Equal(t, "alice@contoso.example", get("/v1.0/me").str("userPrincipalName"))
-	require.Equal(t, "bob@contoso.example", get("/v1.0/users/bob@contoso.example").str("userPrincipalName"))
-	require.Equal(t, 404, get("/v1.0/users/zoe@contoso.example").status)
+	require.Equal(t, "alice@contoso.example", get("/v1.0/users/ALICE@contoso.example").str("userPrincipalName"))
 	require.Len(t, get("/v1.0/me/transitiveMemberOf").v["value"], 2)
 	require.Equal(t, "Alice Example", get("/oidc/userinfo").str("name"))
 	require.Equal(t, 401, c.json("GET", graph+"/v1.0/me", "", nil).status)
@@ -68,6 +68,73 @@ func TestGraph(t *testing.T) {
 	require.Equal(t, 50173, c.renew().code())
 	require.Equal(t, 200, c.passwordPRT("alice").status)
 	tok = c.exchange(financeID, graph).str("access_token")
-	require.Equal(t, 204, c.json("DELETE", graph+"/v1.0/devices(deviceId='"+c.deviceID+"')", tok, nil).status)
+	del := func(tok string) int {
+		return c.json("DELETE", graph+"/v1.0/devices(deviceId='"+c.deviceID+"')", tok, nil).status
+	}
+	require.Equal(t, 403, del(tok), "a role is needed")
+	require.NoError(t, c.s.AddUser(entratest.User{Username: "dora", Password: password, Roles: []string{"7698a772-787b-4ac8-901f-60d6b08affd2"}}))
+	require.Equal(t, 204, del(c.ropc("dora", financeID, graph).str("access_token")))
 	require.Empty(t, c.s.Devices())
+}
+
+// A token reaches its own user with the scope for that, and another with a
+// scope for everybody and, where authentication is concerned, a role.
+func TestGraphPermissions(t *testing.T) {
+	const (
+		graph       = "https://graph.microsoft.com"
+		hello       = "/authentication/windowsHelloForBusinessMethods"
+		authAdmin   = "c4e39bd9-1100-46d3-8c65-fb160da0071f"
+		reader      = "f2ef992c-3afb-46b9-b7cf-a126ee74c451"
+		helpdesk    = "729827e3-9c14-49f7-bb1b-9608f156bbb8"
+		deviceAdmin = "7698a772-787b-4ac8-901f-60d6b08affd2"
+	)
+	tests := []struct {
+		request  string
+		scope    string
+		role     string
+		own, bob int // statuses for the token's user and for another
+	}{
+		{"GET ", "User.Read", "", 200, 403},
+		{"GET ", "User.ReadBasic.All", "", 200, 200},
+		{"GET ", "Directory.Read.All", "", 200, 200},
+		{"GET ", "Mail.Read", authAdmin, 403, 403},
+		{"GET /transitiveMemberOf", "User.Read", "", 200, 403},
+		{"GET /transitiveMemberOf", "GroupMember.Read.All", "", 200, 200},
+		{"POST /revokeSignInSessions", "User.Read", helpdesk, 403, 403},
+		{"POST /revokeSignInSessions", "User.RevokeSessions.All", "", 200, 403},
+		{"POST /revokeSignInSessions", "User.RevokeSessions.All", deviceAdmin, 200, 403},
+		{"POST /revokeSignInSessions", "User.RevokeSessions.All", helpdesk, 200, 200},
+		{"GET " + hello, "User.Read", authAdmin, 403, 403},
+		{"GET " + hello, "UserAuthenticationMethod.Read", "", 200, 403},
+		{"GET " + hello, "UserAuthenticationMethod.Read.All", "", 200, 403},
+		{"GET " + hello, "UserAuthenticationMethod.Read", reader, 200, 200},
+		{"DELETE " + hello + "/x", "UserAuthenticationMethod.Read.All", authAdmin, 403, 403},
+		{"DELETE " + hello + "/x", "UserAuthenticationMethod.ReadWrite", "", 404, 403},
+		{"DELETE " + hello + "/x", "UserAuthenticationMethod.ReadWrite.All", reader, 404, 403},
+		{"DELETE " + hello + "/x", "UserAuthenticationMethod.ReadWrite", authAdmin, 404, 404},
+	}
+	for _, tt := range tests {
+		t.Run(tt.request+" with "+tt.scope+" "+tt.role, func(t *testing.T) {
+			c, _ := start(t)
+			require.NoError(t, c.s.AddApp(entratest.App{ClientID: financeID, Public: true, Preauthorised: map[string][]string{graph: {tt.scope}}}))
+			u := entratest.User{Username: "dora", Password: password}
+			if tt.role != "" {
+				u.Roles = []string{tt.role}
+			}
+			require.NoError(t, c.s.AddUser(u))
+			tok := c.ropc("dora", financeID, graph)
+			require.Equal(t, 200, tok.status, "%s", tok.body)
+			method, path, _ := strings.Cut(tt.request, " ")
+			for who, want := range map[string]int{"/me": tt.own, "/users/dora@contoso.example": tt.own, "/users/bob@contoso.example": tt.bob} {
+				r := c.json(method, graph+"/v1.0"+who+path, tok.str("access_token"), nil)
+				require.Equal(t, want, r.status, "%s: %s", who, r.body)
+				if want == 403 {
+					require.Contains(t, string(r.body), "Authorization_RequestDenied")
+				}
+			}
+			if tt.bob == 200 && method == "GET" {
+				require.Equal(t, 404, c.json(method, graph+"/v1.0/users/zoe@contoso.example"+path, tok.str("access_token"), nil).status)
+			}
+		})
+	}
 }

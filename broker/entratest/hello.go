@@ -77,16 +77,22 @@ func (s *Server) keyToken(r *request) (*bearerClaims, *user, error) {
 	return c, u, nil
 }
 
-// deleteKey removes the Hello key of the token's user and device.
+// deleteKey removes a Hello key of the token's user: the one that the path
+// names, or that of the token's device.
 func (s *Server) deleteKey(w http.ResponseWriter, r *request) {
 	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if derr != nil {
 		s.refuseDRS(w, r, derr)
 		return
 	}
+	if dev := s.dir.device(c.DeviceID); dev == nil || !dev.enabled {
+		s.refuseDRS(w, r, drsFail(http.StatusUnauthorized, "AuthenticationError", "The access token lacks a claim.").
+			because("the access token names no device, or one that is deleted or disabled"))
+		return
+	}
 	id := strings.ToLower(r.path["rest"])
 	n, err := s.dir.removeHelloKey(u.upn, func(k *helloKey) bool {
-		return id != "" && k.id == id || id == "" && c.DeviceID != "" && k.deviceID == c.DeviceID
+		return id != "" && k.id == id || id == "" && k.deviceID == c.DeviceID
 	})
 	if err == nil && n == 0 {
 		err = drsFail(http.StatusNotFound, "InvalidRequest", "The user has no such key.")

@@ -131,6 +131,29 @@ func TestHello(t *testing.T) {
 			require.Equal(t, tt.code, r.code(), "%s", r.body)
 		})
 	}
+	for _, aud := range []any{"common", c.s.TenantID(), "https://login.microsoftonline.com/common/oauth2/token", nil} {
+		require.Equal(t, 200, c.helloPRT(key, map[string]any{"aud": aud}).status, "audience %v", aud)
+	}
+	t.Run("sent again, while its nonce lives and after", func(t *testing.T) {
+		same := c.hello(key, map[string]any{"exp": clock.Now().Unix() + 3600})
+		send := func() *reply { return c.prtRequest(map[string]any{"grant_type": jwtBearer, "assertion": same}) }
+		require.Equal(t, 200, send().status)
+		require.Equal(t, 200, send().status)
+		clock.Advance(5*time.Minute + time.Second)
+		require.Equal(t, 140000, send().code())
+	})
+	t.Run("altered", func(t *testing.T) {
+		a := strings.Split(c.hello(key, nil), ".")
+		b := strings.Split(c.hello(key, map[string]any{"scope": "openid aza"}), ".")
+		r := c.prtRequest(map[string]any{"grant_type": jwtBearer, "assertion": a[0] + "." + b[1] + "." + a[2]})
+		require.Equal(t, 130005, r.code())
+	})
+	t.Run("kid of another key", func(t *testing.T) {
+		a := strings.Split(c.hello(key, nil), ".")
+		b := strings.Split(c.hello(pool()[2], nil), ".")
+		r := c.prtRequest(map[string]any{"grant_type": jwtBearer, "assertion": b[0] + "." + a[1] + "." + a[2]})
+		require.Equal(t, 130004, r.code())
+	})
 	t.Run("signed with another key", func(t *testing.T) {
 		a := strings.Split(c.hello(key, nil), ".")
 		r := c.prtRequest(map[string]any{"grant_type": jwtBearer, "assertion": a[0] + "." + a[1] + "." + b64u(make([]byte, 256))})
@@ -163,7 +186,7 @@ func TestHello(t *testing.T) {
 }
 
 func TestHelloKeyEndpoint(t *testing.T) {
-	c, clock := start(t)
+	c, _ := start(t)
 	c.joined()
 	key := pool()[3]
 	tok := c.helloToken()
@@ -182,7 +205,38 @@ func TestHelloKeyEndpoint(t *testing.T) {
 	require.Equal(t, 200, c.json("POST", u, tok, good).status)
 	require.Equal(t, 200, c.json("DELETE", u, tok, nil).status)
 	require.Equal(t, 404, c.json("DELETE", u, tok, nil).status)
+
+	id := c.json("POST", u, tok, good).str("kid")
+	byID := strings.Replace(u, "/key/", "/key/"+id, 1)
+	require.Equal(t, 401, c.json("DELETE", byID, c.drsToken(), nil).status, "no device")
+	bob := newClient(t, c.s)
+	bob.device, bob.transport = pool()[2], pool()[1]
+	bob.join("bob", 0)
+	require.Equal(t, 200, bob.passwordPRT("bob").status)
+	bobs := bob.prtUse(map[string]any{"client_id": brokerClient, "resource": drsResource, "scope": "openid"}).str("access_token")
+	require.Equal(t, 404, c.json("DELETE", byID, bobs, nil).status, "another user's key")
+	require.Equal(t, 200, c.json("DELETE", byID, tok, nil).status)
+	require.Equal(t, 404, c.json("DELETE", byID, tok, nil).status)
+	require.Equal(t, 200, c.json("POST", u, tok, good).status)
+	require.NoError(t, c.s.SetTOTP("bob", totpSecret))
+	require.Equal(t, 400, c.json("POST", u, bob.helloToken(), good).status, "another user's key")
 	require.NoError(t, c.s.DisableDevice(c.deviceID))
 	require.Equal(t, 401, c.json("POST", u, tok, good).status, "device disabled")
-	_ = clock
+	require.Equal(t, 401, c.json("DELETE", u, tok, nil).status, "device disabled")
+}
+
+// An assertion is good in the tenant of its user alone.
+func TestHelloAtAnotherTenant(t *testing.T) {
+	o := options(entratest.NewClock(time.Time{}))
+	o.OtherTenants = []entratest.Tenant{{Domain: "fabrikam.example"}}
+	c := newClient(t, entratest.NewTB(t, o))
+	c.joined()
+	key := pool()[3]
+	require.Equal(t, 200, c.registerHello(key).status)
+	send := func(tenant string) int {
+		return c.form("/"+tenant+"/oauth2/token", "grant_type", jwtBearer, "request", c.deviceJWS(map[string]any{"client_id": windowsLogin, "scope": "openid aza ugs",
+			"request_nonce": c.nonce(), "grant_type": jwtBearer, "assertion": c.hello(key, nil)})).code()
+	}
+	require.Zero(t, send("contoso.example"))
+	require.Equal(t, 50020, send("fabrikam.example"))
 }

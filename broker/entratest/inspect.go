@@ -66,16 +66,20 @@ func (u *user) status() UserStatus {
 		PasswordExpired: u.passwordExpired, LockedUntil: u.lockedUntil,
 		UserRisk: orNone(u.userRisk), SignInRisk: orNone(u.signInRisk),
 	}
-	has := func(on bool, name string) {
+	has := func(on bool, names ...string) {
 		if on {
-			st.Methods = append(st.Methods, name)
+			st.Methods = append(st.Methods, names...)
 		}
 	}
 	has(u.password != "", "password")
 	has(u.totp != nil, "one-time code")
+	has(u.hardware != nil, "hardware token")
 	has(u.numberMatch, "number match")
+	has(u.phoneSignIn, "phone sign-in")
+	has(u.phone != "", "text message", "call")
 	has(len(u.passkeys) > 0, "passkey")
 	has(u.accessPass != nil, "temporary access pass")
+	has(u.certified, "certificate")
 	has(len(u.hello) > 0, "Windows Hello")
 	for _, k := range u.hello {
 		st.HelloKeys = append(st.HelloKeys, HelloKey{k.id, k.deviceID, k.created})
@@ -146,16 +150,4 @@ func (s *Server) PolicyNames() []string {
 		names = append(names, name)
 	}
 	return names
-}
-
-// promptWaits reports whether the user's authenticator app shows a prompt.
-func (f *flowTable) promptWaits(user string, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, p := range f.prompts {
-		if p.user == user && p.state == loginPending && p.expires >= now.Unix() {
-			return true
-		}
-	}
-	return false
 }

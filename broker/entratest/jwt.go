@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
+	"sync"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
@@ -24,10 +25,11 @@ type serverKeys struct {
 	tokenCert []byte // DER, self-signed
 	kid       string // also x5t: base64url of the SHA-1 of tokenCert
 	device    *deviceAuthority
+	users     func() *userAuthority // made when it is first needed
 }
 
 func newServerKeys() serverKeys {
-	k := serverKeys{token: testkeys.TokenSigning()}
+	k := serverKeys{token: testkeys.TokenSigning(), users: sync.OnceValue(newUserAuthority)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "accounts.accesscontrol.windows.net"},

@@ -31,6 +31,13 @@ type Options struct {
 	// Federated lists domains of the tenant whose users sign in at a
 	// federation server (WS-Trust), which the emulator plays too.
 	Federated []string
+	// FederatedMFA is the federatedIdpMfaBehavior of these domains, in the
+	// words of Microsoft Graph's internalDomainFederation:
+	// acceptIfMfaDoneByFederatedIdp, enforceMfaByFederatedIdp, which sends a
+	// demand for MFA to the federation server, or rejectMfaByFederatedIdp.
+	// "": the first. The federation server asks for a code where a user has
+	// FederationTOTP.
+	FederatedMFA string
 
 	// OtherTenants are served beside the first one.
 	OtherTenants []Tenant
@@ -114,6 +121,8 @@ type Tenant struct {
 	Apps        []App
 	Policies    json.RawMessage
 	Federated   []string
+
+	FederatedMFA string
 }
 
 // User is a user of a tenant.
@@ -124,11 +133,22 @@ type User struct {
 	Password string // "": the user has none and can only sign in with a key or a pass
 
 	TOTPSecret string // base32, as authenticator apps show it; "": no authenticator app with codes
+	// FederationTOTP is the secret, base32, of a code that the federation server
+	// of a federated user asks for beside the password; "": it does not.
+	FederationTOTP string
 	// NumberMatch registers an authenticator app that asks for the number the
 	// page shows. The test answers with [Server.AnswerNumberMatch], or
 	// [Person] does when it is linked to the server.
 	NumberMatch bool
-	Passkeys    []Passkey // FIDO2 credentials already registered
+	// PhoneSignIn lets that app sign in without a password too, by a number
+	// match that is MFA by itself. It implies NumberMatch.
+	PhoneSignIn bool
+	// Phone is a telephone number for text messages and calls as second
+	// factors; "": none. [Server.SMSCode] reads the messages and
+	// [Server.AnswerCall] answers the calls.
+	Phone        string
+	HardwareTOTP string    // base32 secret of a hardware token (OATH); "": none
+	Passkeys     []Passkey // FIDO2 credentials already registered
 
 	Roles    []string // template ids of directory roles
 	Guest    bool     // userType Guest
@@ -198,6 +218,8 @@ type TTL struct {
 	SessionKey   time.Duration // age at which a renewal brings a new one: 30 days
 	FreshMFA     time.Duration // how long MFA counts as ngcmfa: 10 minutes
 	TAP          time.Duration // temporary access pass: 1 hour
+	Prompt       time.Duration // a number in the authenticator app, or a call, waits for the user: 1 minute
+	Message      time.Duration // code of a text message, for which Entra publishes no figure: 3 minutes
 }
 
 func (t TTL) withDefaults() TTL {
@@ -216,6 +238,8 @@ func (t TTL) withDefaults() TTL {
 	or(&t.SessionKey, 30*24*time.Hour)
 	or(&t.FreshMFA, 10*time.Minute)
 	or(&t.TAP, time.Hour)
+	or(&t.Prompt, time.Minute)
+	or(&t.Message, 3*time.Minute)
 	return t
 }
 

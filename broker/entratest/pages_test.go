@@ -3,6 +3,7 @@ package entratest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -86,8 +87,28 @@ func TestPagesAreAccessible(t *testing.T) {
 	_, err = (entratest.Person{Username: "erin@contoso.example", Password: password, OnEnroll: func(string) {}}).Authorize(t.Context(), client,
 		authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "amr_values", "mfa"), nativeURI)
 	require.NoError(t, err)
+	require.NoError(t, c.s.AddUser(entratest.User{Username: "pia", Password: password, Phone: "+41791234567"}))
+	require.NoError(t, c.s.ExpirePassword("pia"))
+	pia := entratest.Person{Username: "pia@contoso.example", Password: password, NewPassword: "another password", ReadSMS: c.readSMS("pia"),
+		AnswerCall: func(ctx context.Context) error {
+			_, err := client.Get(authenticator)
+			return errors.Join(err, c.answerCall("pia", true)(ctx))
+		}}
+	mfa := authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "amr_values", "mfa")
+	_, err = pia.Authorize(t.Context(), client, mfa, nativeURI)
+	require.NoError(t, err)
+	pia.Password, pia.ReadSMS = pia.NewPassword, nil
+	_, err = pia.Authorize(t.Context(), client, mfa, nativeURI)
+	require.NoError(t, err)
+	carol := entratest.Person{Username: "carol@contoso.example", PhoneSignIn: true, Approve: func(_ context.Context, n int) error {
+		_, err := client.Get(authenticator)
+		c.s.AnswerNumberMatch("carol", n)
+		return err
+	}}
+	_, err = carol.Authorize(t.Context(), client, mfa, nativeURI)
+	require.NoError(t, err)
 	all := strings.Join(seen, "\n")
-	for _, id := range []string{"signin", "accesspass", "passkey", "code", "number-form", "consent", "usercode", "confirm", "enroll", "hiddenform"} {
+	for _, id := range []string{"signin", "accesspass", "passkey", "code", "number-form", "consent", "usercode", "confirm", "enroll", "hiddenform", "call", "changepassword", "reload", "back"} {
 		require.Contains(t, all, `id="`+id+`"`)
 	}
 }

@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,7 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
@@ -32,6 +36,14 @@ type Passkey struct {
 	Public crypto.PublicKey  // *ecdsa.PublicKey (P-256) or *rsa.PublicKey; nil: that of Key
 	Key    *ecdsa.PrivateKey // nil: somebody else's authenticator holds it
 	AAGUID string            // model of the authenticator; "": unknown
+	// UserHandle is what the authenticator tells of the user, so that nobody
+	// has to type a name; nil: the object id of the user, as text.
+	UserHandle []byte
+	// Count is the signature counter. A [Person] counts it up with every use;
+	// the server refuses one that does not rise, as that of a cloned
+	// authenticator, unless it is zero on both sides. Copy a passkey before
+	// somebody signs in with it, not meanwhile.
+	Count uint32
 }
 
 // NewPasskey makes a passkey with a P-256 key.
@@ -52,6 +64,8 @@ type passkeyRecord struct {
 	id     string // base64url
 	pub    crypto.PublicKey
 	aaguid string
+	handle []byte
+	count  uint32 // of the last assertion
 }
 
 func (k Passkey) record() (passkeyRecord, error) {
@@ -67,7 +81,7 @@ func (k Passkey) record() (passkeyRecord, error) {
 	if len(k.ID) == 0 {
 		return passkeyRecord{}, errors.New("a passkey needs an ID")
 	}
-	return passkeyRecord{id: base64.RawURLEncoding.EncodeToString(k.ID), pub: pub, aaguid: k.AAGUID}, nil
+	return passkeyRecord{id: base64.RawURLEncoding.EncodeToString(k.ID), pub: pub, aaguid: k.AAGUID, handle: k.UserHandle, count: k.Count}, nil
 }
 
 // AddPasskey registers a passkey of a user.
@@ -77,8 +91,35 @@ func (s *Server) AddPasskey(username string, k Passkey) error {
 		return fmt.Errorf("entratest: %w", err)
 	}
 	return s.dir.changeUser(username, func(u *user) error {
-		u.passkeys = append(append([]passkeyRecord{}, u.passkeys...), rec)
+		u.passkeys = append(append([]passkeyRecord{}, u.passkeys...), rec.of(u))
 		s.dir.passkey[rec.id] = u.id
+		return nil
+	})
+}
+
+// of gives a record the handle that it has unless the passkey names another.
+func (k passkeyRecord) of(u *user) passkeyRecord {
+	if k.handle == nil {
+		k.handle = []byte(u.id)
+	}
+	return k
+}
+
+// countPasskey records the counter of an assertion. Without a rise the
+// authenticator may have been cloned (WebAuthn Level 2, 7.2, step 21).
+func (d *directory) countPasskey(upn, id string, count uint32) error {
+	return d.changeUser(upn, func(u *user) error {
+		u.passkeys = slices.Clone(u.passkeys)
+		for i := range u.passkeys {
+			k := &u.passkeys[i]
+			if k.id != id {
+				continue
+			}
+			if (count != 0 || k.count != 0) && count <= k.count {
+				return fmt.Errorf("cloned authenticator: signature counter %d does not rise above %d", count, k.count)
+			}
+			k.count = count
+		}
 		return nil
 	})
 }
@@ -99,17 +140,59 @@ func (s *Server) challengePasskey(fl *flow) {
 	}
 }
 
-// showPasskey shows the page on which a passkey signs.
+// fidoGet is the page on which a passkey signs, at the host that is its
+// relying party.
+func (s *Server) fidoGet(w http.ResponseWriter, r *request) {
+	fl, err := s.openFlow(r.URL.Query().Get("ctx"))
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	err = fl.Failed.err()
+	fl.Failed = nil
+	s.showPasskey(w, r, fl, err)
+}
+
+// failure is an error on its way to a page of another host.
+type failure struct {
+	Code int    `json:"c"`
+	Text string `json:"t"`
+}
+
+func (f *failure) err() error {
+	if f == nil {
+		return nil
+	}
+	return invalidGrant(f.Code, "%s", f.Text)
+}
+
+// showPasskey shows the page on which a passkey signs. Browsers let a page use
+// the passkeys of its own host alone, so that other hosts lead there.
 func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err error) {
+	host := strings.ToLower(r.Host)
+	if host != relyingParty && isLoginHost(host) {
+		if err != nil {
+			e := asSTSError(err)
+			fl.Failed = &failure{e.code, e.text}
+		}
+		noStore(w)
+		w.Header().Set("Location", fidoOrigin+pathOf(fl, "fido/get")+"?"+url.Values{"ctx": {s.sealFlow(fl)}}.Encode())
+		w.WriteHeader(http.StatusFound)
+		return
+	}
 	s.challengePasskey(fl)
 	allow := []string{}
 	if u := s.dir.user(fl.Username); u != nil {
 		allow = u.passkeyIDs()
 	}
 	p := s.page(r, fl, "passkey", "Face, fingerprint, PIN or security key")
-	p.Action = pathOf(fl, "login")
+	p.Action, p.OtherWay = pathOf(fl, "login"), true
 	if fl.Session != nil {
-		p.Action = "/common/SAS/ProcessAuth"
+		p.Action, p.OtherWay = "/common/SAS/ProcessAuth", false
+		s.otherMethods(&p, r, fl, methodKey)
+	}
+	if host == relyingParty {
+		p.Action = strings.TrimSuffix(loginURL, "/") + p.Action
 	}
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
 	p.Config["urlFidoLogin"] = p.Action
@@ -151,6 +234,9 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, err
 	if fl.Challenge == nil {
 		return nil, nil, wrong.because("no challenge was given")
 	}
+	if !s.flow.redeem("fido "+string(fl.Challenge), fl.Expires, s.Now()) {
+		return nil, nil, wrong.because("the challenge was answered before")
+	}
 	a, err := verify.ParseAssertion(r.form.Get("assertion"))
 	if err != nil {
 		return nil, nil, wrong.because("%v", err)
@@ -162,7 +248,8 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, err
 	if u.disabled {
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	}
-	if fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.upn, fl.Username) {
+	named := fl.Session != nil || fl.Username != ""
+	if fl.Session == nil && named && !strings.EqualFold(u.upn, fl.Username) {
 		return nil, nil, wrong.because("the passkey belongs to %s", u.upn)
 	}
 	for _, k := range s.passkeysOf(u) {
@@ -170,6 +257,12 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, err
 			continue
 		}
 		if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
+			return nil, nil, wrong.because("%v", err)
+		}
+		if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.handle) {
+			return nil, nil, wrong.because("user handle %q is not that of the passkey's user", clip(string(a.UserHandle)))
+		}
+		if err := s.dir.countPasskey(u.upn, k.id, a.Count()); err != nil {
 			return nil, nil, wrong.because("%v", err)
 		}
 		return u, &k, nil
@@ -218,7 +311,7 @@ func (b *browser) assertion(pg *page) (string, error) {
 	}
 	party := sha256.Sum256([]byte(relyingParty))
 	authData := append(party[:], 0x05) // user present and verified
-	authData = binary.BigEndian.AppendUint32(authData, 0)
+	authData = binary.BigEndian.AppendUint32(authData, atomic.AddUint32(&k.Count, 1))
 	cdHash := sha256.Sum256(clientData)
 	sum := sha256.Sum256(append(append([]byte{}, authData...), cdHash[:]...))
 	sig, err := ecdsa.SignASN1(rand.Reader, k.Key, sum[:])
@@ -227,6 +320,6 @@ func (b *browser) assertion(pg *page) (string, error) {
 	}
 	b64 := base64.RawURLEncoding
 	out, err := json.Marshal(map[string]string{"id": b64.EncodeToString(k.ID), "clientDataJSON": b64.EncodeToString(clientData),
-		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig)})
+		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig), "userHandle": b64.EncodeToString(k.UserHandle)})
 	return string(out), err
 }

@@ -30,9 +30,10 @@ func TestPeople(t *testing.T) {
 	require.NoError(t, err)
 	other, err := entratest.NewPasskey()
 	require.NoError(t, err)
+	registered := *key // the tests run in parallel, and the key counts
 	prepare := func(t *testing.T) (*tc, *entratest.Clock) {
 		c, clock := start(t)
-		require.NoError(t, c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{*key}}))
+		require.NoError(t, c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{registered}}))
 		return c, clock
 	}
 	amr := func(t *testing.T, c *tc, to string) []any {
@@ -182,11 +183,18 @@ func TestPeople(t *testing.T) {
 		require.NoError(t, err)
 		rt := c.interactive(entratest.Person{Username: "alice@contoso.example", AccessPass: pass}, brokerClient, brokerURI, updatePRT)
 		c.join("alice", 0)
-		require.Equal(t, 200, c.refreshPRT(rt.str("refresh_token")).status)
+		prt := c.refreshPRT(rt.str("refresh_token"))
+		require.Equal(t, 200, prt.status)
+		require.EqualValues(t, 1209599, prt.v["refresh_token_expires_in"], "the stated life is the usual one")
 		c.policy(`"mfa"`)
 		require.Equal(t, 200, c.exchange(payrollID, "api://payroll").status)
-		clock.Advance(time.Hour)
-		require.Equal(t, 700082, c.exchange(payrollID, "api://payroll").code())
+		clock.Advance(time.Hour - time.Second)
+		renewed := c.renew()
+		require.Equal(t, 200, renewed.status, "%s", renewed.body)
+		require.EqualValues(t, 1209599, renewed.v["refresh_token_expires_in"])
+		clock.Advance(time.Second)
+		require.Equal(t, 50132, c.exchange(payrollID, "api://payroll").code())
+		require.Equal(t, 50132, c.renew().code())
 	})
 }
 

@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"time"
 )
@@ -14,11 +15,28 @@ type Person struct {
 	TOTPSecret string // base32; "": the person has no authenticator app with codes
 	AccessPass string // temporary access pass, preferred when set
 
+	HardwareTOTP string // base32 secret of a hardware token; "": none
+
+	// Certificate signs in by TLS, or is the second factor of somebody with a
+	// Password; see [Server.IssueUserCertificate]. The transport of the client that the
+	// person is given must be a [*http.Transport] or a [*Transport], or show
+	// the certificate itself.
+	Certificate *tls.Certificate
 	// Passkey signs in by WebAuthn, preferred when set.
 	Passkey *Passkey
 	// Approve answers a number-match prompt that shows number, as somebody
 	// would in the authenticator app; nil: there is no app.
 	Approve func(ctx context.Context, number int) error
+	// NewPassword is what the person changes an expired password to when a page
+	// demands it; "": the person does not.
+	NewPassword string
+	// PhoneSignIn signs in with the authenticator app instead of a password;
+	// Approve answers it.
+	PhoneSignIn bool
+	// ReadSMS reads the code of a text message, and AnswerCall answers the
+	// phone; nil: the person has no phone.
+	ReadSMS    func(ctx context.Context) (code string, err error)
+	AnswerCall func(ctx context.Context) error
 	// OnEnroll lets the person register an authenticator app when a page
 	// demands it, and receives the base32 secret; nil: the person does not.
 	OnEnroll func(secret string)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,10 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 	v := f.fields
 	var err error
 	switch f.id {
+	case "certauth":
+		if b.person.Certificate == nil {
+			err = &PageError{Page: f.id, Code: 50076, Text: "the person has no certificate"}
+		}
 	case "signin":
 		return b.answerSignIn(pg, f)
 	case "loginForm": // of the federation server
@@ -31,11 +36,13 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 			v.Set("assertion", assertion)
 		}
 	case "code":
-		f, v, err = b.answerCode(pg, f)
-	case "number":
-		f, v, err = b.answerNumber(ctx, pg, f)
+		return b.answerCode(ctx, pg, f)
 	case "number-form":
-		f, v, err = b.answerNumber(ctx, pg, f)
+		return b.answerPhone(ctx, pg, f, methodNumber)
+	case "call":
+		return b.answerPhone(ctx, pg, f, methodVoice)
+	case "changepassword":
+		err = b.answerChangePassword(f)
 	case "enroll":
 		err = b.answerEnroll(pg, f)
 	case "consent", "terms":
@@ -56,68 +63,114 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 }
 
 func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
-	other := pg.form("otherways")
+	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil && b.person.Password == "" {
+		return cert, cert.fields, nil
+	}
 	way := ""
 	switch {
 	case b.person.Passkey != nil:
 		way = "passkey"
 	case b.person.AccessPass != "":
 		way = "accesspass"
+	case b.person.PhoneSignIn:
+		way = "phone"
 	}
-	if way != "" && other != nil {
-		other.fields.Set("login", b.person.Username)
-		other.fields.Set("credential", way)
-		return other, other.fields, nil
+	f.fields.Set("login", b.person.Username)
+	if slices.Contains(f.buttons["credential"], way) {
+		f.fields.Set("credential", way)
+		return f, f.fields, nil
 	}
 	if b.person.Password == "" {
 		return nil, nil, &PageError{Page: f.id, Text: "the person has no password"}
 	}
-	f.fields.Set("login", b.person.Username)
 	f.fields.Set("passwd", b.person.Password)
 	return f, f.fields, nil
 }
 
-// switchTo chooses another second factor on the page.
-func switchTo(pg *page, method string) (*form, url.Values, bool) {
-	m := pg.form("methods")
-	if m == nil {
-		return nil, nil, false
-	}
-	m.fields.Set("switch", method)
-	return m, m.fields, true
+// can reports whether the person has what a second factor needs.
+func (b *browser) can(method string) bool {
+	p := &b.person
+	return map[string]bool{
+		methodCode: p.TOTPSecret != "", methodHardware: p.HardwareTOTP != "", methodNumber: p.Approve != nil,
+		methodSMS: p.ReadSMS != nil, methodVoice: p.AnswerCall != nil, methodKey: p.Passkey != nil,
+	}[method]
 }
 
-func (b *browser) answerCode(pg *page, f *form) (*form, url.Values, error) {
-	if b.person.TOTPSecret == "" {
-		if b.person.Approve != nil && !b.tried["switched"] {
-			b.tried["switched"] = true
-			if m, v, ok := switchTo(pg, methodNumber); ok {
-				return m, v, nil
+// switchFactor chooses another second factor on the page, one that the person
+// has and did not choose before.
+func (b *browser) switchFactor(pg *page, page, lacks string) (*form, url.Values, error) {
+	if m := pg.form("methods"); m != nil {
+		for _, id := range m.buttons["switch"] {
+			if b.can(id) && !b.tried["switch "+id] {
+				b.tried["switch "+id] = true
+				m.fields.Set("switch", id)
+				return m, m.fields, nil
 			}
 		}
-		return nil, nil, &PageError{Page: f.id, Code: 50076, Text: "the person has no authenticator app to read a code from"}
 	}
-	code, err := TOTP(b.person.TOTPSecret, b.at())
-	if err != nil {
-		return nil, nil, err
+	if cert := pg.form("certauth"); cert != nil && b.person.Certificate != nil && !b.tried["certauth"] {
+		b.tried["certauth"] = true
+		return cert, cert.fields, nil
+	}
+	return nil, nil, &PageError{Page: page, Code: 50076, Text: "the person has no " + lacks}
+}
+
+// codeSources say what a code is read from.
+var codeSources = map[string]string{
+	methodCode:     "authenticator app to read a code from",
+	methodHardware: "hardware token to read a code from",
+	methodSMS:      "phone to read a text message on",
+}
+
+func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url.Values, error) {
+	method := f.fields.Get("mfaAuthMethod")
+	if !b.can(method) {
+		return b.switchFactor(pg, f.id, codeSources[method])
+	}
+	var code string
+	var err error
+	switch method {
+	case methodSMS:
+		if code, err = b.person.ReadSMS(ctx); err != nil {
+			err = fmt.Errorf("entratest: sign-in page: %w", err)
+		}
+	case methodHardware:
+		code, err = TOTP(b.person.HardwareTOTP, b.at())
+	default:
+		code, err = TOTP(b.person.TOTPSecret, b.at())
 	}
 	f.fields.Set("otc", code)
-	return f, f.fields, nil
+	return f, f.fields, err
 }
 
-func (b *browser) answerNumber(ctx context.Context, pg *page, f *form) (*form, url.Values, error) {
-	if b.person.Approve == nil {
-		if b.person.TOTPSecret != "" {
-			if m, v, ok := switchTo(pg, methodCode); ok {
-				return m, v, nil
-			}
+// answerPhone answers what the person's phone shows, or a call.
+func (b *browser) answerPhone(ctx context.Context, pg *page, f *form, method string) (*form, url.Values, error) {
+	if !b.can(method) {
+		lacks := "authenticator app to type the number into"
+		if method == methodVoice {
+			lacks = "phone to answer"
 		}
-		return nil, nil, &PageError{Page: f.id, Code: 50076, Text: "the person has no authenticator app to type the number into"}
+		return b.switchFactor(pg, f.id, lacks)
 	}
-	if err := b.person.Approve(ctx, pg.number); err != nil {
+	answer := b.person.AnswerCall
+	if method == methodNumber {
+		answer = func(ctx context.Context) error { return b.person.Approve(ctx, pg.number) }
+	}
+	if err := answer(ctx); err != nil {
 		return nil, nil, fmt.Errorf("entratest: sign-in page: %w", err)
 	}
 	return f, f.fields, nil
+}
+
+func (b *browser) answerChangePassword(f *form) error {
+	p := &b.person
+	if p.NewPassword == "" {
+		return &PageError{Page: f.id, Code: 50055, Text: "the person must change the password and does not want to"}
+	}
+	f.fields.Set("oldpasswd", p.Password)
+	f.fields.Set("newpasswd", p.NewPassword)
+	f.fields.Set("confirmnewpasswd", p.NewPassword)
+	return nil
 }
 
 func (b *browser) answerEnroll(pg *page, f *form) error {

@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -108,11 +109,12 @@ type page struct {
 type form struct {
 	id, action string
 	fields     url.Values
-	inputs     map[string]bool // names of fields for a person to fill in
+	inputs     map[string]bool     // names of fields for a person to fill in
+	buttons    map[string][]string // values of the buttons, by name
 }
 
 func (b *browser) fetch(req *http.Request) (*page, string, error) {
-	resp, err := b.client.Do(req)
+	resp, err := b.clientFor(req).Do(req)
 	if err != nil {
 		return nil, "", fmt.Errorf("entratest: sign-in page: %w", err)
 	}
@@ -141,6 +143,30 @@ func (b *browser) fetch(req *http.Request) (*page, string, error) {
 	return p, "", nil
 }
 
+// clientFor is the client, with the person's certificate where one is asked
+// for.
+func (b *browser) clientFor(req *http.Request) *http.Client {
+	if b.person.Certificate == nil || req.URL.Hostname() != certAuthHost {
+		return b.client
+	}
+	c := *b.client
+	switch t := c.Transport.(type) {
+	case *http.Transport:
+		own := t.Clone()
+		if own.TLSClientConfig == nil {
+			own.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		own.TLSClientConfig.Certificates = []tls.Certificate{*b.person.Certificate}
+		own.DisableKeepAlives = true // nobody would close its connections
+		c.Transport = own
+	case *Transport:
+		if leaf := b.person.Certificate.Leaf; leaf != nil {
+			c.Transport = t.WithCertificate(leaf)
+		}
+	}
+	return &c
+}
+
 func readPage(body io.Reader, base *url.URL) (*page, error) {
 	root, err := html.Parse(io.LimitReader(body, 1<<20))
 	if err != nil {
@@ -166,13 +192,17 @@ func (p *page) read(n *html.Node, base *url.URL, in *form) {
 			if err != nil {
 				to = base
 			}
-			p.forms = append(p.forms, form{id: attr(n, "id"), action: to.String(), fields: url.Values{}, inputs: map[string]bool{}})
+			p.forms = append(p.forms, form{id: attr(n, "id"), action: to.String(), fields: url.Values{}, inputs: map[string]bool{}, buttons: map[string][]string{}})
 			in = &p.forms[len(p.forms)-1]
 		case "title":
 			p.title = textOf(n)
 		case "script":
 			if t := textOf(n); strings.Contains(t, "$Config=") {
 				p.config = t
+			}
+		case "button":
+			if in != nil && attr(n, "name") != "" {
+				in.buttons[attr(n, "name")] = append(in.buttons[attr(n, "name")], attr(n, "value"))
 			}
 		case "input":
 			if in != nil {

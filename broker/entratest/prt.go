@@ -152,7 +152,7 @@ func (s *Server) credential(r *request, dev *device, c *verify.Claims) (*user, *
 	case wire.GrantRefreshToken:
 		return s.refreshCredential(dev, c)
 	case wire.GrantJWTBearer:
-		u, ss, err := s.helloCredential(c.Assertion)
+		u, ss, err := s.assertionCredential(c.Assertion)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -195,8 +195,24 @@ func (s *Server) refreshCredential(dev *device, c *verify.Claims) (*user, *crede
 	return u, &credentialSession{session: rec.Session}, nil
 }
 
+// assertionCredential checks an assertion that the user signed, with a Hello
+// key or with the key of a user certificate. Only the latter's header has x5c.
+func (s *Server) assertionCredential(assertion string) (*user, *session, error) {
+	j, err := verify.ParseJWS(assertion)
+	if err != nil {
+		return nil, nil, badJWT(err)
+	}
+	if j.Header.X5C != nil && j.Header.Use == "" {
+		return s.certificateCredential(j)
+	}
+	return s.helloCredential(assertion)
+}
+
 // helloCredential checks a Hello assertion. It is MFA from birth, but no fresh
 // one: provisioning a credential (ngcmfa) still asks (MS-OAPX 2.2.2.10).
+// The service remembers no assertion: one may come again as long as its nonce
+// lives. Nor does it read the audience, which is the tenant's id from some
+// clients and "common" from others; key and issuer name the user.
 func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	h, err := verify.ParseHello(assertion)
 	if err != nil {
@@ -236,13 +252,12 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	return u, &ss, nil
 }
 
-// seal gives a PRT its times and makes its text.
+// sealPRT gives a PRT its times and makes its text. One born of a temporary
+// access pass states the usual life and works no longer than the pass does:
+// userOf refuses its session then.
 func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
 	now := s.Now()
 	end := min(now.Add(s.opts.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.opts.TTL.PRTMax).Unix())
-	if p.Session.Ends != 0 {
-		end = min(end, p.Session.Ends)
-	}
 	p.Issued, p.Expires = now.Unix(), end
 	s.prts.add(p)
 	return s.box.Seal(kindPRT, p), end - now.Unix()

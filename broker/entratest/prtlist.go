@@ -16,7 +16,7 @@ type PRTStatus struct {
 	Username string
 	UserID   string
 	DeviceID string
-	BornOf   string // password, Windows Hello, refresh token, federation
+	BornOf   string // password, Windows Hello, certificate, refresh token, federation
 	AMR      []string
 
 	Born     time.Time // when the credential was given that it lives by
@@ -99,6 +99,8 @@ func (t *trackedPRT) bornOf() string {
 		return "password"
 	case m&claims.WindowsHello != 0:
 		return "Windows Hello"
+	case m&(claims.CertificateSingleFactor|claims.CertificateMultiFactor) != 0:
+		return "certificate"
 	}
 	return "refresh token"
 }

@@ -144,13 +144,13 @@ func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verif
 	return s.encryptReply(b.key, s.gcmFor(r), out), nil
 }
 
-// unlock takes the credential of a renewal made with one: a Hello assertion or
-// the password. On a device that is only registered an unlock does not count.
+// unlock takes the credential of a renewal made with one: an assertion or the
+// password. On a device that is only registered an unlock does not count.
 func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verify.Claims) error {
 	var fresh session
 	switch {
 	case c.Assertion != "":
-		hu, ss, err := s.helloCredential(c.Assertion)
+		hu, ss, err := s.assertionCredential(c.Assertion)
 		if err != nil {
 			return err
 		}

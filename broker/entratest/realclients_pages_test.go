@@ -55,8 +55,10 @@ func TestSignInPageChallengesAPasskey(t *testing.T) {
 	c, _ := start(t)
 	key, err := entratest.NewPasskey()
 	require.NoError(t, err)
+	key.UserHandle = []byte("alice's passkey")
 	require.NoError(t, c.s.AddPasskey("alice", *key))
-	require.Equal(t, []any{"fido", "rsa", "mfa"}, c.passkeySignIn(key.ID, key.Key))
+	require.Nil(t, c.passkeySignIn(key.ID, key.Key, nil), "nobody said who signs in (WebAuthn, 7.2, step 6)")
+	require.Equal(t, []any{"fido", "rsa", "mfa"}, c.passkeySignIn(key.ID, key.Key, key.UserHandle))
 
 	// A browser on Windows shows a Hello key as a passkey (roadtx fidoauth -hk).
 	c.join("alice", 0)
@@ -64,14 +66,14 @@ func TestSignInPageChallengesAPasskey(t *testing.T) {
 	hello := pool()[2]
 	require.Equal(t, 200, c.registerHello(hello).status)
 	id := sha256.Sum256(keyBlob(&hello.PublicKey))
-	require.Equal(t, []any{"rsa", "mfa"}, c.passkeySignIn(id[:], hello))
+	require.Equal(t, []any{"rsa", "mfa"}, c.passkeySignIn(id[:], hello, nil))
 	c.must(c.s.DisableDevice(c.deviceID))
-	require.Nil(t, c.passkeySignIn(id[:], hello))
+	require.Nil(t, c.passkeySignIn(id[:], hello, nil))
 }
 
 // passkeySignIn answers the challenge of the first page, which need not know
 // the user, and returns how the token says the user signed in.
-func (c *tc) passkeySignIn(id []byte, key crypto.Signer) any {
+func (c *tc) passkeySignIn(id []byte, key crypto.Signer, handle []byte) any {
 	t := c.t.(*testing.T)
 	page := string(c.get(authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll", "state", "x")).body)
 	_, config, ok := strings.Cut(page, "$Config=")
@@ -81,8 +83,8 @@ func (c *tc) passkeySignIn(id []byte, key crypto.Signer) any {
 	cfg := jsonObject(t, config)
 	to := c.form(cfg["urlPost"].(string), "ctx", cfg["sCtx"].(string), cfg["sCanaryTokenName"].(string), cfg["canary"].(string),
 		cfg["sFTName"].(string), cfg["sFT"].(string), "type", "23", "ps", "23",
-		"assertion", passkeyAssertion(t, id, key, cfg["sFidoChallenge"].(string))).header.Get("Location")
-	if to == "" {
+		"assertion", passkeyAssertion(t, id, key, handle, cfg["sFidoChallenge"].(string))).header.Get("Location")
+	if !strings.HasPrefix(to, nativeURI) {
 		return nil
 	}
 	return jwtClaims(t, c.redeem(payrollID, nativeURI, "api://payroll", to).str("access_token"))["amr"]
@@ -90,7 +92,7 @@ func (c *tc) passkeySignIn(id []byte, key crypto.Signer) any {
 
 // passkeyAssertion signs a challenge as an authenticator does (WebAuthn, 7.2):
 // with a passkey's P-256 key or a Hello key.
-func passkeyAssertion(t *testing.T, id []byte, key crypto.Signer, challenge string) string {
+func passkeyAssertion(t *testing.T, id []byte, key crypto.Signer, handle []byte, challenge string) string {
 	t.Helper()
 	b64 := base64.RawURLEncoding
 	clientData, err := json.Marshal(map[string]any{"type": "webauthn.get", "challenge": b64.EncodeToString([]byte(challenge)), "origin": "https://login.microsoft.com"})
@@ -101,7 +103,7 @@ func passkeyAssertion(t *testing.T, id []byte, key crypto.Signer, challenge stri
 	sig, err := key.Sign(rand.Reader, sum[:], crypto.SHA256)
 	require.NoError(t, err)
 	out, err := json.Marshal(map[string]string{"id": b64.EncodeToString(id), "clientDataJSON": b64.EncodeToString(clientData),
-		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig)})
+		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig), "userHandle": b64.EncodeToString(handle)})
 	require.NoError(t, err)
 	return string(out)
 }

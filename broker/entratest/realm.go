@@ -80,8 +80,9 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 	u, t := s.dir.user(in.Username), s.dir.tenantOf(in.Username)
 	creds := map[string]any{
 		"PrefCredential": 1, "HasPassword": u == nil || u.password != "", "RemoteNgcParams": nil, "FidoParams": nil,
+		"HasCertAuth": true, "CertAuthParams": certAuthParams(&flow{}),
 		"SasParams": nil, "HasAccessPass": u != nil && u.accessPass != nil,
-		"HasFido": u != nil && len(u.passkeys) > 0, "HasRemoteNGC": u != nil && u.numberMatch,
+		"HasFido": u != nil && len(u.passkeys) > 0, "HasRemoteNGC": u != nil && u.phoneSignIn,
 	}
 	domainType := 3
 	if t != nil && t.isFederated(in.Username) {

@@ -21,10 +21,13 @@ const maxBody = 256 << 10
 
 const deviceLoginHost = "microsoft.com" // of https://microsoft.com/devicelogin
 
+// certAuthHost asks for the certificate of a user in the TLS handshake.
+const certAuthHost = "certauth.login.microsoftonline.com"
+
 // otherHosts are the names the server plays beside the sign-in hosts.
 var otherHosts = []string{
 	wire.RegistrationHost, wire.GraphHost, deviceLoginHost, "www.microsoft.com",
-	"certauth.login.microsoftonline.com", autologonHost,
+	certAuthHost, autologonHost,
 }
 
 func isLoginHost(host string) bool { return slices.Contains(loginHosts, host) }
@@ -39,6 +42,7 @@ const (
 	onFederation
 	onAutologon
 	onDeviceLogin
+	onCertAuth
 	nowhere
 )
 
@@ -58,6 +62,8 @@ func (s *Server) hostKind(r *http.Request) hostKind {
 		return onDeviceLogin
 	case host == autologonHost:
 		return onAutologon
+	case host == certAuthHost:
+		return onCertAuth
 	case s.dir.federationTenant(host) != nil:
 		return onFederation
 	}

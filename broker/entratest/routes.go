@@ -39,10 +39,14 @@ func (s *Server) loginRoutes() {
 	on("POST", "/common/Consent/Set", EndpointLogin, s.consentSet)
 	on("POST", "/common/Terms/Set", EndpointLogin, s.termsSet)
 	on("POST", "/appverify", EndpointLogin, s.appVerify)
+	on("POST", "/common/ChangePassword", EndpointLogin, s.changePassword)
 	on("POST", "/kmsi", EndpointLogin, s.kmsi)
 	on("GET", "/common/oauth2/nativeclient", EndpointLogin, s.nativeClient)
 	on("POST", "/{tenant}/kmsi", EndpointLogin, s.kmsi)
 	on("GET POST", "/{tenant}/login", EndpointLogin, s.login)
+	on("GET", "/{tenant}/fido/get", EndpointLogin, s.fidoGet)
+	on("GET POST", authenticatorPath, EndpointLogin, s.authenticator)
+	s.route(onCertAuth, "POST", "/{tenant}/certauth", EndpointLogin, s.certAuth)
 	s.route(onDeviceLogin, "GET", "/devicelogin", EndpointLogin, s.deviceLoginPage)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -33,20 +34,18 @@ func (s *Server) beginAuth(w http.ResponseWriter, r *request) {
 		return
 	}
 	out := sasReply{AuthMethodID: in.AuthMethodID, SessionID: in.SessionID}
-	switch {
-	case in.AuthMethodID == methodNumber && u.numberMatch:
-		p, waiting := s.flow.prompt(fl.Prompt)
-		if !waiting || p.state != loginPending {
-			fl.Prompt = s.newPrompt(u)
-			fl.Prompts++
-			p, _ = s.flow.prompt(fl.Prompt)
-		}
-		out.Success, out.Entropy, out.ResultValue = true, p.number, "Success"
-	case in.AuthMethodID == methodCode && u.totp != nil:
-		out.Success, out.ResultValue = true, "Success"
-	default:
+	f, ok := u.secondFactor(fl, in.AuthMethodID)
+	if !ok || f.id == methodKey {
 		out.ErrCode, out.ResultValue, out.Message = 500121, "MethodNotSupported", "The user has no such method."
-		s.mistake(r, "BeginAuth: %s has no method %q", u.upn, clip(in.AuthMethodID))
+		s.mistake(r, "BeginAuth: %s may not use the method %q here", u.upn, clip(in.AuthMethodID))
+	} else {
+		out.Success, out.ResultValue = true, "Success"
+		if kind, sends := f.kindOf(); sends {
+			before := fl.Prompt
+			if out.Entropy = s.promptFor(fl, u, kind).number; fl.Prompt != before {
+				fl.Prompts++
+			}
+		}
 	}
 	out.Ctx = s.sealFlow(fl)
 	out.FlowToken = out.Ctx
@@ -60,21 +59,13 @@ func (s *Server) endAuth(w http.ResponseWriter, r *request) {
 		return
 	}
 	out := sasReply{AuthMethodID: in.AuthMethodID, SessionID: in.SessionID}
-	var err error
-	switch in.AuthMethodID {
-	case methodNumber:
-		err = s.takeNumber(fl, u)
-	case methodCode:
-		err = s.takeCode(fl, u, in.AdditionalAuthData)
-	default:
-		err = invalidGrant(500121, "The user has no such method.")
-	}
+	err := s.takeFactor(fl, u, in.AuthMethodID, in.AdditionalAuthData)
 	if err == nil {
 		fl.Proved = true
 		out.Success, out.ResultValue = true, "Success"
 	} else {
 		out.ErrCode, out.Message, out.ResultValue = 500121, asSTSError(err).text, "AuthenticationFailed"
-		out.Retry = err == errPromptWaits
+		out.Retry = err == errPromptWaits || err == errCallWaits
 		if out.Retry {
 			out.ErrCode, out.ResultValue = 0, "AuthenticationPending"
 		}
@@ -114,40 +105,99 @@ func (s *Server) oneTimeCode(w http.ResponseWriter, r *request) {
 		return
 	}
 	u := s.dir.user(in.Username)
-	if u == nil || !u.numberMatch || u.disabled {
+	if u == nil || !u.phoneSignIn || u.disabled {
 		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": 6001, "message": "No authenticator app is registered."}})
 		return
 	}
-	id := s.newPrompt(u)
-	p, _ := s.flow.prompt(id)
+	app := ""
+	if fl, err := s.openFlow(in.OriginalRequest); err == nil {
+		app = s.AppName(fl.Request.Client)
+	}
+	p := s.newPrompt(u, promptSignIn, app)
 	writeJSON(w, http.StatusOK, map[string]any{"State": 201, "RemoteNgcParams": map[string]any{
-		"SessionIdentifier": s.box.Seal(kindFlow, map[string]string{"prompt": id, "user": u.id}), "Entropy": p.number}})
+		"SessionIdentifier": s.phoneSession(p), "Entropy": p.number}})
+}
+
+// phoneSession names the prompt of a passwordless phone sign-in.
+func (s *Server) phoneSession(p *prompt) string {
+	return s.box.Seal(kindFlow, map[string]string{"prompt": p.id, "user": p.user})
+}
+
+// openPhoneSession finds the prompt and its user.
+func (s *Server) openPhoneSession(code string) (*prompt, *user) {
+	ref := map[string]string{}
+	if s.box.Open(kindFlow, code, &ref) != nil {
+		return nil, nil
+	}
+	p, u := s.flow.prompt(ref["prompt"]), s.dir.userByID(ref["user"])
+	if p == nil || u == nil || p.kind != promptSignIn {
+		return nil, nil
+	}
+	return p, u
 }
 
 // deviceCodeStatus polls a passwordless phone sign-in.
 func (s *Server) deviceCodeStatus(w http.ResponseWriter, r *request) {
 	var in struct{ DeviceCode string }
-	ref := map[string]string{}
-	if err := json.Unmarshal(r.body, &in); err != nil || s.box.Open(kindFlow, in.DeviceCode, &ref) != nil {
+	if err := json.Unmarshal(r.body, &in); err != nil {
 		s.refuse(w, r, invalidRequest(90023, "The request is not valid."))
 		return
 	}
-	p, _ := s.flow.prompt(ref["prompt"])
-	state := map[loginState]int{loginPending: 0, loginDeclined: 1, loginApproved: 2}[p.state]
+	p, _ := s.openPhoneSession(in.DeviceCode)
+	if p == nil {
+		s.refuse(w, r, invalidRequest(90023, "The request is not valid.").because("DeviceCode names no phone sign-in"))
+		return
+	}
+	state := 1 // denied, or not answered in time
+	switch {
+	case p.waits(s.Now()):
+		state = 0
+	case p.state == loginApproved:
+		state = 2
+	}
 	writeJSON(w, http.StatusOK, map[string]any{"SessionLookupKey": in.DeviceCode, "AuthorizationState": state})
+}
+
+// showPhone asks the authenticator app of a user for a sign-in without a
+// password. A nil prompt is a new one.
+func (s *Server) showPhone(w http.ResponseWriter, r *request, fl *flow, waiting *prompt, err error) {
+	u := s.dir.user(fl.Username)
+	if u == nil || !u.phoneSignIn || u.disabled {
+		err := invalidGrant(130500, "Phone sign in was blocked due to User Credential Policy.").because("%s has no authenticator app that signs in", clip(fl.Username))
+		r.entry = s.flowEntry(r, fl)
+		s.mistake(r, "sign-in page: %v", err.why)
+		s.record(r, err)
+		s.showSignIn(w, r, fl, err)
+		return
+	}
+	if waiting == nil {
+		waiting = s.newPrompt(u, promptSignIn, s.AppName(fl.Request.Client))
+	}
+	p := s.page(r, fl, "number", "Check your authenticator app")
+	p.Action, p.Number, p.OtherWay = pathOf(fl, "login"), waiting.number, true
+	code := s.phoneSession(waiting)
+	p.Hidden = append(p.Hidden, pages.Field{Name: "login", Value: fl.Username}, pages.Field{Name: "code", Value: code}, pages.Field{Name: "psRNGCSLK", Value: code})
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	explain(&p, err)
+	p.Write(w, http.StatusOK)
 }
 
 // loginPhone finishes a passwordless phone sign-in.
 func (s *Server) loginPhone(w http.ResponseWriter, r *request, fl *flow, code string) {
-	ref := map[string]string{}
+	p, u := s.openPhoneSession(code)
 	err := error(invalidGrant(500121, "Authentication failed during strong authentication request."))
-	if s.box.Open(kindFlow, code, &ref) == nil {
-		u := s.dir.userByID(ref["user"])
-		if u != nil && !u.disabled && s.flow.usePrompt(ref["prompt"]) == loginApproved {
+	if p != nil && u.phoneSignIn && !u.disabled {
+		switch s.flow.usePrompt(p.id, s.Now()) {
+		case loginApproved:
 			ss := s.newSession(u, claims.DeviceBasedPush)
 			ss.mfa(claims.DeviceBasedPush, s.Now())
 			s.signedIn(w, r, fl, ss)
 			return
+		case loginPending:
+			s.showPhone(w, r, fl, p, errPromptWaits)
+			return
+		case loginExpired:
+			err = invalidGrant(500121, "Authentication failed during strong authentication request: it was not answered in time. Please try again.")
 		}
 	}
 	r.entry = s.flowEntry(r, fl)

@@ -3,38 +3,12 @@ package entratest
 import (
 	"encoding/base32"
 	"net/http"
+	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
-
-// Names of second factors, as the real pages have them.
-const (
-	methodCode   = "PhoneAppOTP"
-	methodNumber = "PhoneAppNotification"
-	methodKey    = "FidoKey"
-)
-
-func (u *user) hasSecondFactor() bool {
-	return u.totp != nil || u.numberMatch || len(u.passkeys) > 0 || len(u.hello) > 0
-}
-
-// secondFactors lists what the user can be asked for, best first, within what
-// a strength accepts.
-func (u *user) secondFactors(combinations []string) []pages.Method {
-	var out []pages.Method
-	if u.numberMatch && (allows(combinations, "microsoftAuthenticatorPush") || allows(combinations, "deviceBasedPush")) {
-		out = append(out, pages.Method{ID: methodNumber, Label: "Approve in your authenticator app"})
-	}
-	if u.totp != nil && allows(combinations, "softwareOath") {
-		out = append(out, pages.Method{ID: methodCode, Label: "Use a code from your authenticator app"})
-	}
-	if len(u.passkeys) > 0 && allows(combinations, "fido2") {
-		out = append(out, pages.Method{ID: methodKey, Label: "Use a passkey"})
-	}
-	return out
-}
 
 // askSecondFactor shows the page of the user's best second factor, or lets the
 // user register one. It always answers the request.
@@ -43,69 +17,95 @@ func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u 
 		s.endFlow(w, r, fl, fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource."))
 		return true
 	}
-	methods := u.secondFactors(combinations)
+	fl.Accept = combinations
+	if u.federatedMFA() {
+		s.askFederation(w, r, fl, u)
+		return true
+	}
+	methods := u.secondFactors(fl)
+	// Nobody registers a method by a certificate alone: Entra takes its owner
+	// for somebody who can do MFA.
+	byCertificate := fl.Session.Methods&claims.CertificateSingleFactor != 0
 	switch {
-	case len(methods) == 0 && combinations != nil && u.hasSecondFactor():
+	case len(methods) == 0 && u.certificateHelps(fl) && isLoginHost(strings.ToLower(r.Host)):
+		fl.Prompts++
+		s.showCertificate(w, r, fl)
+	case len(methods) == 0 && (byCertificate || combinations != nil && u.hasSecondFactor()):
 		s.endFlow(w, r, fl, fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
 	case len(methods) == 0:
 		s.mayEnroll(w, r, fl, u)
 	default:
 		fl.Prompts++
-		s.showMethod(w, r, fl, u, methods[0].ID, nil)
+		s.showMethod(w, r, fl, u, methods[0].id, nil)
 	}
 	return true
 }
 
+// Pages of second factors: template and title.
+var factorPages = map[string][2]string{
+	methodCode:     {"code", "Enter code"},
+	methodHardware: {"code", "Enter code"},
+	methodSMS:      {"code", "Enter code"},
+	methodNumber:   {"number", "Approve sign-in request"},
+	methodVoice:    {"call", "Approve sign-in request"},
+}
+
+// codeLabels say where a code comes from.
+var codeLabels = map[string]string{
+	methodCode:     "Code from your authenticator app",
+	methodHardware: "Code from your hardware token",
+	methodSMS:      "Code from the text message",
+}
+
+// showMethod shows the page of a second factor: the named one, or the user's
+// best.
 func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user, method string, err error) {
-	if method == methodKey {
+	f, ok := u.secondFactor(fl, method)
+	if !ok {
+		if list := u.secondFactors(fl); len(list) > 0 {
+			f = list[0]
+		}
+	}
+	if f.id == "" {
+		s.errorPage(w, r, invalidRequest(90023, "The request is not valid."))
+		return
+	}
+	if f.id == methodKey {
 		s.showPasskey(w, r, fl, err)
 		return
 	}
-	name, title := "code", "Enter code"
-	if method == methodNumber {
-		name, title = "number", "Approve sign-in request"
-		if _, waiting := s.flow.prompt(fl.Prompt); !waiting || err != nil {
-			fl.Prompt = s.newPrompt(u)
-		}
+	number, phone := 0, ""
+	if kind, sends := f.kindOf(); sends {
+		number = s.promptFor(fl, u, kind).number
 	}
-	p := s.page(r, fl, name, title)
+	if f.id == methodSMS || f.id == methodVoice {
+		phone = masked(u.phone)
+	}
+	p := s.page(r, fl, factorPages[f.id][0], factorPages[f.id][1])
 	p.Action = "/common/SAS/ProcessAuth"
-	for _, m := range u.secondFactors(nil) {
-		if m.ID != method {
-			p.Methods = append(p.Methods, m)
-		}
-	}
-	if method == methodNumber {
-		n, _ := s.flow.prompt(fl.Prompt)
-		p.Number = n.number
-	}
+	p.Method, p.Label, p.Number, p.Phone = f.id, codeLabels[f.id], number, phone
+	s.otherMethods(&p, r, fl, f.id)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", p.Action
-	p.Config["arrUserProofs"] = proofs(u)
+	p.Config["arrUserProofs"] = u.proofs(fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 
-func proofs(u *user) []map[string]any {
-	out := []map[string]any{}
-	for i, m := range u.secondFactors(nil) {
-		out = append(out, map[string]any{"authMethodId": m.ID, "data": m.ID, "display": m.Label, "isDefault": i == 0})
+// otherMethods offers the second factors beside the one that a page is for, a
+// certificate among them.
+func (s *Server) otherMethods(p *pages.Page, r *request, fl *flow, method string) {
+	u := s.dir.userByID(fl.Session.User)
+	if u == nil {
+		return
 	}
-	return out
-}
-
-func (s *Server) newPrompt(u *user) string {
-	now := s.Now()
-	p := &numberPrompt{id: hexString(s.rand.bytes(12)), user: u.id, number: 10 + s.rand.number(90), expires: now.Add(flowLife).Unix()}
-	s.flow.addPrompt(p, now)
-	s.opts.Logf("entratest: %s is asked for the number %d in the authenticator app", u.upn, p.number)
-	return p.id
-}
-
-// AnswerNumberMatch types a number into the user's authenticator app. It
-// reports whether a prompt was waiting; a wrong number declines it.
-func (s *Server) AnswerNumberMatch(username string, number int) bool {
-	u := s.dir.user(s.dir.qualify(username))
-	return u != nil && s.flow.answerPrompt(u.id, number, s.Now())
+	for _, f := range u.secondFactors(fl) {
+		if f.id != method {
+			p.Methods = append(p.Methods, pages.Method{ID: f.id, Label: f.label})
+		}
+	}
+	if u.certificateHelps(fl) {
+		s.offerCertificate(p, r, fl)
+	}
 }
 
 // processAuth takes the second factor of a page.
@@ -125,17 +125,14 @@ func (s *Server) processAuth(w http.ResponseWriter, r *request) {
 		return
 	}
 	method := r.form.Get("mfaAuthMethod")
-	switch {
-	case r.form.Get("assertion") != "":
+	if _, ok := u.secondFactor(fl, methodKey); ok && r.form.Get("assertion") != "" {
 		s.loginPasskey(w, r, fl)
 		return
-	case method == methodNumber:
-		err = s.takeNumber(fl, u)
-	default:
-		method = methodCode
-		err = s.takeCode(fl, u, r.form.Get("otc"))
 	}
-	if err != nil {
+	if method == "" {
+		method = methodCode
+	}
+	if err := s.takeFactor(fl, u, method, r.form.Get("otc")); err != nil {
 		s.mistake(r, "second factor: %v", err)
 		r.entry = s.flowEntry(r, fl)
 		s.record(r, err)
@@ -156,28 +153,6 @@ func (s *Server) openFactorFlow(token string) (*flow, *user, error) {
 	u, err := s.userOf(fl.Session)
 	return fl, u, err
 }
-
-func (s *Server) takeCode(fl *flow, u *user, code string) error {
-	if !s.checkTOTP(u, code) {
-		return invalidGrant(500121, "You didn't enter the expected verification code. Please try again.")
-	}
-	fl.Session.mfa(claims.SoftwareOATH, s.Now())
-	return nil
-}
-
-func (s *Server) takeNumber(fl *flow, u *user) error {
-	switch s.flow.usePrompt(fl.Prompt) {
-	case loginApproved:
-		fl.Session.mfa(claims.AuthenticatorPush, s.Now())
-		fl.Prompt = ""
-		return nil
-	case loginPending:
-		return errPromptWaits
-	}
-	return invalidGrant(500121, "Authentication failed during strong authentication request.").because("the prompt of %s was declined or is over", u.upn)
-}
-
-var errPromptWaits = invalidGrant(500121, "We are waiting for your approval in the authenticator app.")
 
 // mayEnroll asks Conditional Access about the user action "register security
 // information" before it shows the page for it.
@@ -216,7 +191,7 @@ func (s *Server) proofUp(w http.ResponseWriter, r *request) {
 		s.errorPage(w, r, err)
 		return
 	}
-	if fl.Enroll == nil || u.hasSecondFactor() {
+	if fl.Enroll == nil || len(u.secondFactors(fl)) > 0 {
 		s.errorPage(w, r, invalidRequest(90023, "The request is not valid."))
 		return
 	}

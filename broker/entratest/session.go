@@ -38,6 +38,8 @@ type session struct {
 	Ends       int64          `json:"z,omitempty"` // of a temporary access pass: nothing outlives it
 	SID        string         `json:"s"`
 	AAGUID     string         `json:"g,omitempty"` // model of the passkey
+	Issuer     string         `json:"i,omitempty"` // subject key identifier, hex, of the user certificate's authority
+	Policies   []string       `json:"o,omitempty"` // policy OIDs of the user certificate
 	Contexts   []string       `json:"q,omitempty"` // authentication contexts satisfied
 }
 

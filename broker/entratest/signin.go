@@ -2,8 +2,10 @@ package entratest
 
 import (
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
@@ -18,7 +20,7 @@ func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 		Name: name, Title: title, Username: fl.Username, Nonce: s.pageNonce(),
 		Hidden: []pages.Field{{Name: "ctx", Value: ctx}, {Name: "flowToken", Value: ctx}, {Name: "canary", Value: canary},
 			{Name: "client-request-id", Value: correlationID(r.Request)}},
-		FormAct: formTarget(fl.Request.Redirect),
+		FormAct: s.formTargets(fl),
 		Config: map[string]any{
 			"sFTName": "flowToken", "sCanaryTokenName": "canary",
 			"sFT": ctx, "sCtx": ctx, "canary": canary, "sCrossDomainCanary": canary, "apiCanary": canary,
@@ -43,6 +45,19 @@ func pathOf(fl *flow, name string) string {
 		t = "common"
 	}
 	return "/" + t + "/" + name
+}
+
+// formTargets are where the forms of a sign-in may lead. Browsers hold
+// redirects against them too: to the app, to the host of passkeys and back, and
+// to federation servers.
+func (s *Server) formTargets(fl *flow) string {
+	targets := []string{formTarget(fl.Request.Redirect), fidoOrigin, strings.TrimSuffix(loginURL, "/")}
+	for _, t := range s.dir.allTenants() {
+		for _, domain := range slices.Sorted(maps.Keys(t.federated)) {
+			targets = append(targets, "https://"+federationHost(domain))
+		}
+	}
+	return strings.Join(targets, " ")
 }
 
 // formTarget is where a form may lead when it ends in a redirect.
@@ -74,6 +89,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err err
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
 	p.Config["sFidoChallenge"] = string(fl.Challenge)
+	s.offerCertificate(&p, r, fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -104,10 +120,16 @@ func (s *Server) login(w http.ResponseWriter, r *request) {
 		s.showAccessPass(w, r, fl, nil)
 	case r.form.Get("credential") == "passkey":
 		s.showPasskey(w, r, fl, nil)
+	case r.form.Get("credential") == "phone":
+		s.showPhone(w, r, fl, nil, nil)
+	case r.form.Get("credential") == "password":
+		s.showSignIn(w, r, fl, nil)
 	case r.form.Get("accesspass") != "":
 		s.loginAccessPass(w, r, fl)
 	case r.form.Get("assertion") != "":
 		s.loginPasskey(w, r, fl)
+	case r.form.Get("certificatetoken") != "":
+		s.loginCertificate(w, r, fl)
 	case r.form.Get("psRNGCSLK") != "":
 		s.loginPhone(w, r, fl, r.form.Get("psRNGCSLK"))
 	default:
@@ -135,9 +157,18 @@ func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
 		r.entry = s.flowEntry(r, fl)
 		s.mistake(r, "sign-in page: %v", err)
 		s.record(r, err)
+		if err == errPasswordExpired {
+			fl.Expired = true
+			s.showChangePassword(w, r, fl, nil)
+			return
+		}
 		s.showSignIn(w, r, fl, err)
 		return
 	}
+	s.signedInByPassword(w, r, fl, u)
+}
+
+func (s *Server) signedInByPassword(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	ss := s.newSession(u, claims.Password)
 	ss.Password = true
 	s.signedIn(w, r, fl, ss)

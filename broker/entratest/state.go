@@ -25,6 +25,7 @@ type savedState struct {
 	Tenants  []savedTenant
 	Users    []savedUser   // by object id
 	Devices  []savedDevice // in the order of joining
+	Revoked  []string      `json:",omitempty"` // serial numbers of user certificates
 	Redeemed map[string]int64
 	PRTs     []trackedPRT
 	SignIns  []SignIn
@@ -33,6 +34,7 @@ type savedState struct {
 type savedTenant struct {
 	ID, Domain, Name string
 	Federated        []string
+	FederatedMFA     string            `json:",omitempty"`
 	Apps             []App             // without the built-in ones
 	Groups           map[string]string // id → name
 	MemberOf         map[string][]string
@@ -87,10 +89,11 @@ func (st *savedState) options(o Options) Options {
 		policies := t.Policies
 		if i > 0 {
 			o.OtherTenants = append(o.OtherTenants, Tenant{Domain: t.Domain, TenantID: t.ID, DisplayName: t.Name,
-				Federated: t.Federated, Apps: t.Apps, Policies: policies})
+				Federated: t.Federated, FederatedMFA: t.FederatedMFA, Apps: t.Apps, Policies: policies})
 			continue
 		}
 		o.Domain, o.TenantID, o.DisplayName, o.Federated, o.Apps = t.Domain, t.ID, t.Name, t.Federated, t.Apps
+		o.FederatedMFA = t.FederatedMFA
 		if o.Policies == nil {
 			o.Policies = policies
 		}
@@ -135,6 +138,7 @@ func (d *directory) save(st *savedState) error {
 		}
 		st.Users = append(st.Users, u)
 	}
+	st.Revoked = slices.Sorted(maps.Keys(d.revoked))
 	for _, id := range d.joined {
 		if dev := d.devices[id]; dev != nil {
 			saved, err := dev.save()
@@ -149,7 +153,7 @@ func (d *directory) save(st *savedState) error {
 
 // save is called with the lock held.
 func (t *tenant) save() savedTenant {
-	st := savedTenant{ID: t.id, Domain: t.domain, Name: t.name, Federated: slices.Sorted(maps.Keys(t.federated)),
+	st := savedTenant{ID: t.id, Domain: t.domain, Name: t.name, Federated: slices.Sorted(maps.Keys(t.federated)), FederatedMFA: t.federatedMFA,
 		Groups: map[string]string{}, MemberOf: t.memberOf}
 	for _, id := range slices.Sorted(maps.Keys(t.apps)) {
 		if a := t.apps[id]; a.own {
@@ -177,6 +181,9 @@ func (d *directory) load(st *savedState) error {
 			to.groupNames[strings.ToLower(name)] = id
 		}
 		maps.Copy(to.memberOf, t.MemberOf)
+	}
+	for _, serial := range st.Revoked {
+		d.revoked[serial] = true
 	}
 	for _, saved := range st.Users {
 		u, err := saved.user(d)

@@ -20,10 +20,16 @@ type savedUser struct {
 	RevokedAt             time.Time
 	TOTP                  []byte
 	TOTPStep              uint64
+	HardwareTOTP          []byte
+	HardwareStep          uint64
+	FederationTOTP        []byte
 	NumberMatch           bool
+	PhoneSignIn           bool
+	Phone                 string
 	AccessPass            *savedAccessPass
 	Hello                 []savedHello
 	Passkeys              []savedPasskey
+	Certified             bool
 	Roles                 []string
 	Guest                 bool
 	Disabled              bool
@@ -53,14 +59,17 @@ type savedPasskey struct {
 	ID     string
 	Key    savedKey
 	AAGUID string
+	Handle []byte `json:",omitempty"`
+	Count  uint32 `json:",omitempty"`
 }
 
 func (u *user) save() (savedUser, error) {
 	out := savedUser{
 		Tenant: u.tenant.id, ID: u.id, UPN: u.upn, Name: u.name, SID: u.sid, Password: u.password,
 		PasswordExpired: u.passwordExpired, PasswordChangedAt: u.passwordChangedAt, PasswordGen: u.passwordGen,
-		Epoch: u.epoch, RevokedAt: u.revokedAt, TOTP: u.totp, TOTPStep: u.totpStep, NumberMatch: u.numberMatch,
-		Roles: u.roles, Guest: u.guest, Disabled: u.disabled, UserRisk: u.userRisk, SignInRisk: u.signInRisk,
+		Epoch: u.epoch, RevokedAt: u.revokedAt, TOTP: u.totp, TOTPStep: u.totpStep, HardwareTOTP: u.hardware, HardwareStep: u.hardwareStep, FederationTOTP: u.federationTOTP, NumberMatch: u.numberMatch,
+		PhoneSignIn: u.phoneSignIn, Phone: u.phone,
+		Certified: u.certified, Roles: u.roles, Guest: u.guest, Disabled: u.disabled, UserRisk: u.userRisk, SignInRisk: u.signInRisk,
 		Failures: u.failures, LockedUntil: u.lockedUntil, Consents: u.consents, Terms: u.terms,
 	}
 	if p := u.accessPass; p != nil {
@@ -78,7 +87,7 @@ func (u *user) save() (savedUser, error) {
 		if err != nil {
 			return out, err
 		}
-		out.Passkeys = append(out.Passkeys, savedPasskey{k.id, der, k.aaguid})
+		out.Passkeys = append(out.Passkeys, savedPasskey{k.id, der, k.aaguid, k.handle, k.count})
 	}
 	return out, nil
 }
@@ -91,8 +100,9 @@ func (in *savedUser) user(d *directory) (*user, error) {
 	u := &user{
 		tenant: t, id: in.ID, upn: in.UPN, name: in.Name, sid: in.SID, password: in.Password,
 		passwordExpired: in.PasswordExpired, passwordChangedAt: in.PasswordChangedAt, passwordGen: in.PasswordGen,
-		epoch: in.Epoch, revokedAt: in.RevokedAt, totp: in.TOTP, totpStep: in.TOTPStep, numberMatch: in.NumberMatch,
-		roles: in.Roles, guest: in.Guest, disabled: in.Disabled, userRisk: in.UserRisk, signInRisk: in.SignInRisk,
+		epoch: in.Epoch, revokedAt: in.RevokedAt, totp: in.TOTP, totpStep: in.TOTPStep, hardware: in.HardwareTOTP, hardwareStep: in.HardwareStep, federationTOTP: in.FederationTOTP, numberMatch: in.NumberMatch,
+		phoneSignIn: in.PhoneSignIn, phone: in.Phone,
+		certified: in.Certified, roles: in.Roles, guest: in.Guest, disabled: in.Disabled, userRisk: in.UserRisk, signInRisk: in.SignInRisk,
 		failures: in.Failures, lockedUntil: in.LockedUntil, consents: in.Consents, terms: in.Terms,
 	}
 	if p := in.AccessPass; p != nil {
@@ -110,7 +120,7 @@ func (in *savedUser) user(d *directory) (*user, error) {
 		if err != nil {
 			return nil, err
 		}
-		u.passkeys = append(u.passkeys, passkeyRecord{k.ID, pub, k.AAGUID})
+		u.passkeys = append(u.passkeys, passkeyRecord{k.ID, pub, k.AAGUID, k.Handle, k.Count}.of(u))
 	}
 	return u, nil
 }

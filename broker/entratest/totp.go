@@ -58,20 +58,30 @@ func totpMatch(secret []byte, code string, at time.Time) (step uint64, ok bool) 
 	return 0, false
 }
 
-// checkTOTP checks a code of the user's authenticator app.
-func (s *Server) checkTOTP(u *user, code string) bool {
+// A codeDevice finds what shows one-time codes to a user, an app or a hardware
+// token: its secret, nil without one, and the last time step whose code was
+// used.
+type codeDevice func(*user) (secret []byte, step *uint64)
+
+func codeApp(u *user) ([]byte, *uint64)   { return u.totp, &u.totpStep }
+func codeToken(u *user) ([]byte, *uint64) { return u.hardware, &u.hardwareStep }
+
+// checkTOTP checks a code of one of the user's code devices.
+func (s *Server) checkTOTP(u *user, of codeDevice, code string) bool {
 	code = strings.Join(strings.Fields(code), "")
-	if u.totp == nil {
+	secret, _ := of(u)
+	if secret == nil {
 		return false
 	}
-	step, ok := totpMatch(u.totp, code, s.Now())
+	step, ok := totpMatch(secret, code, s.Now())
 	if !ok || !s.opts.RefuseTOTPReuse {
 		return ok
 	}
 	used := false
 	err := s.dir.changeUser(u.upn, func(u *user) error {
-		if used = step <= u.totpStep; !used {
-			u.totpStep = step
+		_, last := of(u)
+		if used = step <= *last; !used {
+			*last = step
 		}
 		return nil
 	})

@@ -3,6 +3,10 @@
 // tenant in the process, with real cryptography and a software TPM, and needs
 // neither network nor root. Any step that does not hold ends it with status 1.
 //
+// With -methods it prints which sign-in method counts for what: every method is
+// used on the emulated tenant's pages, and apps behind different policies are
+// asked for a token by the PRT that it gave.
+//
 // With -tenant it runs the first three steps against real Entra ID by the
 // device code flow.
 package main
@@ -32,6 +36,7 @@ type options struct {
 	tpm     string
 	tenant  string
 	browser bool
+	methods bool
 	state   string
 	logger  *slog.Logger
 
@@ -46,6 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&o.tpm, "tpm", "auto", "what holds the keys: auto, swtpm, simulator, device or software")
 	flags.StringVar(&o.tenant, "tenant", "", "run steps 1 to 3 against this tenant of real Entra ID, by device code")
 	flags.BoolVar(&o.browser, "browser", false, "do the MFA yourself, on the emulator's sign-in page")
+	flags.BoolVar(&o.methods, "methods", false, "print which sign-in method counts for what, run end to end")
 	flags.StringVar(&o.state, "state", "", "keep the state in this directory (default: a temporary one)")
 	flags.BoolVar(&verbose, "v", false, "log what the broker does")
 	if err := flags.Parse(args); err != nil {
@@ -64,8 +70,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 
 	tell := emulated
-	if o.tenant != "" {
+	switch {
+	case o.tenant != "":
 		tell = realTenant
+	case o.methods:
+		tell = methodTable
 	}
 	if err := tell(ctx, o, stdout); err != nil {
 		fmt.Fprintf(stderr, "quickstart: %v\n", err)

@@ -56,12 +56,13 @@ func tellsTheStory(t *testing.T, out string) {
 		`(?m)^5\. `, `not asked`,
 		`(?m)^6\. `, `4 hours later +renewed`, `expiry slid`, `ErrPRTExpired`,
 		`(?m)^7\. `, `ErrPRTRevoked, AADSTS50173`, `ErrDeviceDisabled, AADSTS135011`,
-		`(?m)^8\. `, `AADSTS7000016`, `ErrKeyUnusable`,
-		`\| Device State +\|`, `AzureAdJoined : YES`, `\| SSO State +\|`, `AzureAdPrt : YES`,
+		`(?m)^8\. `, `Hello key +made and registered`, `the PIN signs in: amr rsa mfa`, `Payroll +token from the prt, nobody was asked`, `(?m)^   offline +`,
+		`(?m)^9\. `, `AADSTS7000016`, `ErrKeyUnusable`,
+		`\| Device State +\|`, `AzureAdJoined : YES`, `\| SSO State +\|`, `AzureAdPrt : YES`, `NgcSet : YES`,
 	} {
 		require.Regexp(t, regexp.MustCompile(want), out)
 	}
-	for _, secret := range []string{password, totpSecret} {
+	for _, secret := range []string{password, totpSecret, helloPIN} {
 		require.NotContains(t, out, secret)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // A story is one run against the emulated tenant.
@@ -32,9 +33,9 @@ type story struct {
 	status  broker.Status
 }
 
-// emulated tells the eight steps.
+// emulated tells the nine steps.
 func emulated(ctx context.Context, o options, out io.Writer) (err error) {
-	s, cleanup, err := begin(ctx, o, out)
+	s, cleanup, err := begin(ctx, o, out, tenantOptions)
 	if err != nil {
 		return err
 	}
@@ -50,6 +51,7 @@ func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 		{"Payroll again, and Expenses: nobody is asked.", s.silent},
 		{"Time passes.", s.time},
 		{"A password change, then a disabled device.", s.revoked},
+		{"A PIN (Windows Hello): MFA from birth, offline too.", s.hello},
 		{"The state on another machine, and a stolen PRT.", s.stolen},
 	}
 	for i, step := range steps {
@@ -58,11 +60,11 @@ func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 			return fmt.Errorf("step %d does not hold: %w", i+1, err)
 		}
 	}
-	fmt.Fprintf(out, "\nThe device, as it was before step 8 took its state away:\n\n%s", s.status)
+	fmt.Fprintf(out, "\nThe device, as it was before step 9 took its state away:\n\n%s", s.status)
 	return nil
 }
 
-func begin(ctx context.Context, o options, out io.Writer) (*story, func() error, error) {
+func begin(ctx context.Context, o options, out io.Writer, tenant func(*entratest.Clock) entratest.Options) (*story, func() error, error) {
 	s := &story{o: o, out: out, clock: entratest.NewClock(time.Time{})}
 	s.o.tpm = chooseTPM(o.tpm, out)
 	dir, removeDir, err := stateDir(o.state)
@@ -70,7 +72,7 @@ func begin(ctx context.Context, o options, out io.Writer) (*story, func() error,
 		return nil, nil, err
 	}
 	s.dir = dir
-	s.srv = entratest.NewServer(tenantOptions(s.clock))
+	s.srv = entratest.NewServer(tenant(s.clock))
 	s.tap = &wiretap{next: s.srv.Client()}
 	s.page = &page{
 		srv:     s.srv,
@@ -122,6 +124,9 @@ func (s *story) open(ctx context.Context, m *machine, dir string) (*broker.Broke
 		Device:    broker.DeviceInfo{DisplayName: "quickstart", Type: "Linux", OSVersion: "Debian 12"},
 		Logger:    s.o.logger,
 		Now:       s.clock.Now,
+		// Where there is no TPM the story is told all the same, and says so.
+		InsecureSoftwareHello: !m.info.Hardware,
+		Offline:               tpm.Limit{Time: 7 * day, Resets: 10, Restarts: -1},
 	})
 }
 
@@ -177,13 +182,13 @@ func (s *story) signIn(ctx context.Context) error {
 		return err
 	}
 	if st.MFA.MFA == claims.Yes {
-		return fmt.Errorf("a password alone gave the MFA claim: amr %s", strings.Join(st.MFA.Methods.AMR(), " "))
+		return fmt.Errorf("a password alone gave the MFA claim: amr %s", amrOf(st.MFA))
 	}
 	if !st.SessionKey {
 		return errors.New("the key store does not open the session key")
 	}
 	s.say("PRT", "issued %s, expires %s", at(st.IssuedOn), at(st.ExpiresOn))
-	s.say("amr", "%s: no MFA claim", strings.Join(st.MFA.Methods.AMR(), " "))
+	s.say("amr", "%s: no MFA claim", amrOf(st.MFA))
 	s.say("session key", "sealed for this machine by %s", s.machine.describe())
 	return nil
 }
@@ -221,9 +226,9 @@ func (s *story) stepUp(ctx context.Context) error {
 		return err
 	}
 	if st.MFA.MFA != claims.Yes {
-		return fmt.Errorf("the new PRT does not carry the claim: amr %s", strings.Join(st.MFA.Methods.AMR(), " "))
+		return fmt.Errorf("the new PRT does not carry the claim: amr %s", amrOf(st.MFA))
 	}
-	s.say("new PRT", "amr %s: the MFA claim, earned %s, born of the broker client's %s", strings.Join(st.MFA.Methods.AMR(), " "), at(st.MFA.At), st.MFA.Source)
+	s.say("new PRT", "amr %s: the MFA claim, earned %s, born of the broker client's %s", amrOf(st.MFA), at(st.MFA.At), st.MFA.Source)
 	s.say("token", "for Payroll, after an %s sign-in, expires %s", res.Metadata.Source, at(res.ExpiresOn))
 	return nil
 }
@@ -267,6 +272,9 @@ func (s *story) policies() string {
 	}
 	return strings.Join(results, ", ")
 }
+
+// amrOf is evidence as the amr of a token has it.
+func amrOf(e claims.Evidence) string { return strings.Join(e.Methods.AMR(), " ") }
 
 func orNone(err error) error {
 	if err == nil {

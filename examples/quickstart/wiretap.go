@@ -20,12 +20,31 @@ import (
 type wiretap struct {
 	next broker.Transport
 
-	mu  sync.Mutex // guards prt
+	mu  sync.Mutex // guards what follows
 	prt string
+	off bool // the network is cut
+}
+
+var errCut = errors.New("the network is cut")
+
+// cut cuts the network, or mends it.
+func (w *wiretap) cut(off bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.off = off
+}
+
+func (w *wiretap) isCut() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.off
 }
 
 // Do implements [broker.Transport].
 func (w *wiretap) Do(req *http.Request) (*http.Response, error) {
+	if w.isCut() {
+		return nil, errCut
+	}
 	if req.Method == http.MethodPost && req.Body != nil {
 		body, err := io.ReadAll(io.LimitReader(req.Body, 1<<20))
 		if err != nil {

@@ -28,8 +28,9 @@ type page struct {
 }
 
 // openBrowser starts Chromium at the width of a phone or a desk. It reaches
-// the tenant through the proxy, and the dashboard past it.
-func openBrowser(t *testing.T, width int64) *page {
+// the tenant through the proxy, and the dashboard past it, unless more options
+// lead it elsewhere.
+func openBrowser(t *testing.T, width int64, more ...chromedp.ExecAllocatorOption) *page {
 	t.Helper()
 	// Chromium writes there for a while after its end; TestMain removes it.
 	profile, err := os.MkdirTemp(running.dir, "chromium-")
@@ -40,7 +41,7 @@ func openBrowser(t *testing.T, width int64) *page {
 		chromedp.ProxyServer(running.proxy), chromedp.Flag("proxy-bypass-list", "127.0.0.1;localhost"),
 		// Chromium reads no file of authorities; the clients above verify them.
 		chromedp.Flag("ignore-certificate-errors", true))
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(opts, more...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, 100*time.Second)
 	t.Cleanup(cancel)

@@ -26,12 +26,13 @@ import (
 // whether there is a PIN, and the public key in PKIX form.
 type key struct {
 	s       *Store
-	blob    []byte
+	header  []byte
 	public  crypto.PublicKey
 	purpose tpm.Purpose
 	hasPIN  bool
 
 	mu      sync.Mutex // guards what follows; held over Argon2id, which is the point
+	blob    []byte
 	pin     secret.Value
 	private crypto.Signer
 	closed  bool
@@ -112,12 +113,15 @@ func (s *Store) generate(purpose tpm.Purpose, alg tpm.Algorithm, pin []byte) (tp
 	if err != nil {
 		return nil, err
 	}
-	k := &key{s: s, blob: blob, public: private.Public(), purpose: purpose, hasPIN: pin != nil, pin: secret.New(pin), private: private}
+	k := &key{s: s, header: header, blob: blob, public: private.Public(), purpose: purpose, hasPIN: pin != nil, pin: secret.New(pin), private: private}
 	return k.typed(), nil
 }
 
 func (k *key) typed() tpm.Key {
-	if k.purpose == tpm.Sign {
+	switch {
+	case k.purpose == tpm.Sign && k.hasPIN:
+		return &pinSigner{&signer{k}}
+	case k.purpose == tpm.Sign:
 		return &signer{k}
 	}
 	return k
@@ -155,6 +159,7 @@ func (k *key) parseHeader(header []byte) error {
 	if len(header) < headerSize {
 		return fmt.Errorf("%w: header", tpm.ErrInvalidBlob)
 	}
+	k.header = bytes.Clone(header)
 	k.purpose, k.hasPIN = tpm.Purpose(header[0]), header[1] == 1
 	if k.purpose != tpm.Sign && k.purpose != tpm.Unwrap {
 		return fmt.Errorf("%w: purpose", tpm.ErrInvalidBlob)
@@ -208,7 +213,12 @@ func (k *key) unlocked() (crypto.Signer, error) {
 }
 
 func (k *key) Public() crypto.PublicKey { return k.public }
-func (k *key) Blob() []byte             { return bytes.Clone(k.blob) }
+
+func (k *key) Blob() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return bytes.Clone(k.blob)
+}
 
 func (k *key) Close() error {
 	k.mu.Lock()

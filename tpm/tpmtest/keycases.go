@@ -1,6 +1,8 @@
 package tpmtest
 
 import (
+	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,6 +12,7 @@ import (
 	_ "crypto/sha512" // SHA-384 and SHA-512 for crypto.Hash
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -181,7 +184,7 @@ func (s *suite) pinCases() []testCase {
 		require.NoError(t, err)
 		require.True(t, ecdsa.VerifyASN1(k.Public().(*ecdsa.PublicKey), d[:], sig))
 	}
-	return []testCase{
+	cases := []testCase{
 		{"the new key signs", func(t *testing.T) { signs(t, s.pin) }},
 		{"right PIN", func(t *testing.T) { signs(t, open(t, tpm.WithPIN(goodPIN))) }},
 		{"no PIN", func(t *testing.T) {
@@ -204,6 +207,106 @@ func (s *suite) pinCases() []testCase {
 			k, err := s.store.OpenKey(ctx(t), s.p256.Blob(), tpm.WithPIN(goodPIN))
 			require.NoError(t, err)
 			signs(t, k.(tpm.Signer))
+		}},
+	}
+	return append(cases, s.changePINCases(signs)...)
+}
+
+var newPIN = []byte("161803")
+
+// changePINCases give one wrong PIN.
+func (s *suite) changePINCases(signs func(*testing.T, tpm.Signer)) []testCase {
+	open := func(t *testing.T, blob, pin []byte) tpm.PINKey {
+		k, err := s.store.OpenKey(ctx(t), blob, tpm.WithPIN(pin))
+		require.NoError(t, err)
+		return k.(tpm.PINKey)
+	}
+	var blob []byte // under newPIN
+	return []testCase{
+		{"only a key with a PIN can be given another", func(t *testing.T) {
+			for _, k := range []tpm.Key{s.rsa, s.p256, s.transport} {
+				_, ok := k.(tpm.PINKey)
+				require.False(t, ok)
+			}
+			_, ok := s.pin.(tpm.PINKey)
+			require.True(t, ok)
+		}},
+		{"changed PIN", func(t *testing.T) {
+			k := open(t, s.pin.Blob(), goodPIN)
+			pin := bytes.Clone(newPIN)
+			var err error
+			blob, err = k.ChangePIN(ctx(t), pin)
+			require.NoError(t, err)
+			clear(pin)
+			require.Equal(t, s.pin.Public(), k.Public())
+			require.Equal(t, blob, k.Blob())
+			require.NotEqual(t, blob, s.pin.Blob())
+			signs(t, k)
+		}},
+		{"the new blob opens with the new PIN", func(t *testing.T) {
+			k := open(t, blob, newPIN)
+			require.Equal(t, s.pin.Public(), k.Public())
+			signs(t, k)
+		}},
+		{"the new blob does not open with the old PIN", func(t *testing.T) {
+			_, err := open(t, blob, goodPIN).SignContext(ctx(t), digest(crypto.SHA256), crypto.SHA256)
+			require.ErrorIs(t, err, tpm.ErrWrongPIN)
+		}},
+		{"a copy of the old blob opens with the old PIN", func(t *testing.T) { signs(t, open(t, s.pin.Blob(), goodPIN)) }},
+		{"PIN changed twice", func(t *testing.T) {
+			k := open(t, blob, newPIN)
+			_, err := k.ChangePIN(ctx(t), []byte("a longer one, of letters and more than thirty-two bytes"))
+			require.NoError(t, err)
+			signs(t, k)
+			last, err := k.ChangePIN(ctx(t), goodPIN)
+			require.NoError(t, err)
+			signs(t, open(t, last, goodPIN))
+		}},
+		{"a PIN is not changed without the current one", func(t *testing.T) {
+			k, err := s.store.OpenKey(ctx(t), blob)
+			require.NoError(t, err)
+			_, err = k.(tpm.PINKey).ChangePIN(ctx(t), goodPIN)
+			require.ErrorIs(t, err, tpm.ErrWrongPIN)
+			require.Equal(t, blob, k.Blob())
+		}},
+		{"a PIN is not changed to none", func(t *testing.T) {
+			for _, pin := range [][]byte{nil, {}} {
+				_, err := open(t, blob, newPIN).ChangePIN(ctx(t), pin)
+				require.Error(t, err)
+			}
+		}},
+		{"a closed key's PIN is not changed", func(t *testing.T) {
+			k := open(t, blob, newPIN)
+			require.NoError(t, k.Close())
+			_, err := k.ChangePIN(ctx(t), goodPIN)
+			require.ErrorIs(t, err, tpm.ErrClosed)
+		}},
+		{"a PIN is not changed after its context", func(t *testing.T) {
+			k := open(t, blob, newPIN)
+			cancelled, cancel := context.WithCancel(ctx(t))
+			cancel()
+			_, err := k.ChangePIN(cancelled, goodPIN)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, blob, k.Blob())
+			signs(t, k)
+		}},
+		{"a key is used while its PIN changes", func(t *testing.T) {
+			k := open(t, blob, newPIN)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					if _, err := k.SignContext(ctx(t), digest(crypto.SHA256), crypto.SHA256); err != nil {
+						t.Error(err)
+					}
+				})
+				wg.Go(func() {
+					if _, err := k.ChangePIN(ctx(t), goodPIN); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			signs(t, open(t, k.Blob(), goodPIN))
 		}},
 	}
 }

@@ -105,6 +105,8 @@ var handleCount = map[tpm2.TPMCC]int{
 	tpm2.TPMCCStartAuthSession: 2, tpm2.TPMCCPolicySecret: 2,
 	tpm2.TPMCCCertify: 2, tpm2.TPMCCActivateCredential: 2,
 	tpm2.TPMCCNVRead: 2, tpm2.TPMCCNVReadPublic: 1,
+	tpm2.TPMCCObjectChangeAuth:   2,
+	tpm2.TPMCCPolicyCounterTimer: 1, tpm2.TPMCCPolicyAuthValue: 1,
 	tpm2.TPMCCFlushContext: 1, // a parameter, and mapped all the same
 }
 
@@ -169,13 +171,18 @@ func (s *managedSpace) save() error {
 			return efault(err)
 		}
 	}
-	for i := range s.sessions {
-		rsp, err := tpm2.ContextSave{SaveHandle: s.sessions[i].handle}.Execute(s.m)
-		if err != nil {
+	var kept []managedSession
+	for _, x := range s.sessions {
+		rsp, err := tpm2.ContextSave{SaveHandle: x.handle}.Execute(s.m)
+		switch {
+		case errors.Is(err, tpm2.TPMRCReferenceH0): // it ended with the command
+			continue
+		case err != nil:
 			return efault(err)
 		}
-		s.sessions[i].context = rsp.Context
+		kept = append(kept, managedSession{x.handle, rsp.Context})
 	}
+	s.sessions = kept
 	return nil
 }
 

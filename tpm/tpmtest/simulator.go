@@ -39,7 +39,7 @@ func StartSimulator() (*Emulator, error) {
 	}
 	s := &simulated{sim: sim}
 	return &Emulator{
-		opener: tpm.Opener{Open: s.open, Spaces: 1, Exclusive: true},
+		beside: &beside{inner: tpm.Opener{Open: s.open, Spaces: 1, Exclusive: true}},
 		reset:  func() error { return s.locked(sim.Reset) },
 		wipe:   func() error { return s.locked(sim.ManufactureReset) },
 		close:  s.end,

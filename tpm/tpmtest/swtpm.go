@@ -17,22 +17,28 @@ import (
 
 // An Emulator is a software TPM.
 type Emulator struct {
-	opener tpm.Opener
+	beside *beside
 	reset  func() error
 	wipe   func() error
 	close  func() error
 }
 
 // Opener opens connections to the emulator, for [tpm.Open].
-func (e *Emulator) Opener() tpm.Opener { return e.opener }
+func (e *Emulator) Opener() tpm.Opener { return e.beside.opener() }
 
 // Reset restarts the emulator with its state. For swtpm this is a power loss:
 // the process is killed. The simulator shuts down in order.
-func (e *Emulator) Reset() error { return e.reset() }
+func (e *Emulator) Reset() error {
+	defer e.beside.gone()
+	return e.reset()
+}
 
 // Wipe replaces the emulator by another TPM at the same place: other seeds, no
 // persistent objects.
-func (e *Emulator) Wipe() error { return e.wipe() }
+func (e *Emulator) Wipe() error {
+	defer e.beside.gone()
+	return e.wipe()
+}
 
 // Close ends the emulator.
 func (e *Emulator) Close() error { return e.close() }
@@ -73,7 +79,7 @@ func StartSwtpm(ctx context.Context, stateDir string) (*Emulator, error) {
 		return nil, err
 	}
 	return &Emulator{
-		opener: tpm.Swtpm(p.socket),
+		beside: &beside{inner: tpm.Swtpm(p.socket)},
 		reset: func() error {
 			p.kill()
 			return p.start()

@@ -225,6 +225,31 @@ func (c *Cache[V]) Drop(k *Key, set Set, e *Entry[V]) {
 	}
 }
 
+// Kept is a token with what it is kept under.
+type Kept[V any] struct {
+	Key   Key
+	Set   Set
+	Entry *Entry[V]
+}
+
+// Account returns every token of an account, in no order. Subsets that a token
+// also serves are not listed.
+func (c *Cache[V]) Account(account, environment string) (out []Kept[V]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for f, nodes := range c.families {
+		if f.key.Account != account || f.key.Environment != environment {
+			continue
+		}
+		for _, n := range nodes {
+			if n.alias == nil {
+				out = append(out, Kept[V]{n.key, slices.Clone(n.set), n.entry})
+			}
+		}
+	}
+	return out
+}
+
 // DropAccount forgets every token of an account.
 func (c *Cache[V]) DropAccount(account, environment string) {
 	c.mu.Lock()

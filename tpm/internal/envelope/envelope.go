@@ -33,10 +33,11 @@ type Kind byte
 
 // The kinds.
 const (
-	Key     Kind = 1
-	Session Kind = 2
-	Sealed  Kind = 3
-	AK      Kind = 4
+	Key       Kind = 1
+	Session   Kind = 2
+	Sealed    Kind = 3
+	AK        Kind = 4
+	PINSealed Kind = 5
 )
 
 var (

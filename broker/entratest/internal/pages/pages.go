@@ -45,15 +45,19 @@ type Page struct {
 	Username string
 	Hidden   []Field // hidden fields of every form
 	Methods  []Method
+	Method   string // second factor that the page takes
+	Label    string // of the field for a code
+	Phone    string // that was called or texted, masked
 	Number   int    // to type into the authenticator app
+	CertAuth string // where a user certificate is shown; "": nowhere
+	OtherWay bool   // leads back to the first page
+	Prompts  []Prompt
 	Secret   string // base32, to type into an authenticator app
-	Passkey  bool   // the browser may use a passkey
-	HasPass  bool   // a temporary access pass may be used
 	Scopes   []string
 	App      string
 
 	Config  map[string]any // $Config
-	FormAct string         // origin or scheme that forms may lead to beside this one
+	FormAct string         // origins or schemes, separated by spaces, that forms may lead to beside this one
 	Nonce   string         // of the content security policy
 
 	Style template.CSS // set by Write
@@ -65,6 +69,14 @@ type Field struct{ Name, Value string }
 
 // Method is a second factor to choose.
 type Method struct{ ID, Label string }
+
+// Prompt is a prompt on somebody's phone.
+type Prompt struct {
+	ID, User, App string
+	Kind          string // number, call, message
+	Code          string // in a message
+	Left          string // time that is left to answer
+}
 
 // Write renders the page.
 func (p Page) Write(w http.ResponseWriter, status int) {

@@ -1,5 +1,5 @@
-// Package testkeys holds the RSA keys with which the emulator signs tokens and
-// device certificates. They are public, as everything in this file is: only
+// Package testkeys holds the RSA keys with which the emulator signs tokens, and
+// certificates of devices and users. They are public, as everything in this file is: only
 // the emulator and its tests trust them. Fixed keys make starting a server
 // fast and its answers repeatable.
 package testkeys
@@ -15,6 +15,10 @@ func TokenSigning() *rsa.PrivateKey { return key(tokenSigningP, tokenSigningQ) }
 
 // DeviceAuthority returns the key; each call returns a new copy.
 func DeviceAuthority() *rsa.PrivateKey { return key(deviceAuthorityP, deviceAuthorityQ) }
+
+// UserAuthority returns the key that signs user certificates; each call
+// returns a new copy.
+func UserAuthority() *rsa.PrivateKey { return key(userAuthorityP, userAuthorityQ) }
 
 func key(p, q string) *rsa.PrivateKey {
 	primes := [2]*big.Int{}
@@ -56,4 +60,12 @@ const (
 		"eb43e440a38e6507ef6ab085eebc18355e2ba09685c9a99476b94f596900be1e" +
 		"1118e8cf7332eaebc75716a9262865eab94f961c0069d63e84f3f969733f4326" +
 		"a42efa5c6e08b8312d6aa9ed48e1f4f93fd85e5923718f82a1f33b66362ddbe9"
+	userAuthorityP = "e414f7b2c88599c081c2f42f16ca9a254a1d6b39d03c77fcdc38c3d65e3a05a0" +
+		"cf39ada61f98abab47aeb997617676c4966ff23bf49628ea78557dc5adc98456" +
+		"bab354090247f3c61627b3982459807b4bcea10435b456bffe05d88df7b73c9c" +
+		"8a72dd924158c27def0ff829bdb286f778680ea75a12dc60a10714bb44d197bf"
+	userAuthorityQ = "e1a9890435ff32045f9a45f63e4689db2e49073d84b9897f4898df2965e22d89" +
+		"e116fc6e9837ec090ec2bc9a90d65d15dd6d58b85083fd849c2a8af5d380c0bd" +
+		"88dd296b0274640482c6f18679c6827b2f8269c3fd80a5255f30675d9498a9e9" +
+		"1a35cbbcac0ae6ad3479a73f90b3efd6475939dae2ccd82622f1b63a80c7388f"
 )

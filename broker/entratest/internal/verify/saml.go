@@ -112,7 +112,7 @@ func readSAML(text []byte) (*SAML, error) {
 		switch a.Name + a.Name2 {
 		case "UPN", "IDPEmail":
 			out.UPN = a.Values
-		case "authnmethodsreferences":
+		case "authnmethodsreferences", "http://schemas.microsoft.com/claims/authnmethodsreferences":
 			out.MultipleAuthn = out.MultipleAuthn || a.Values == multipleAuthn
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,6 +96,9 @@ func (a *Assertion) Verify(pub crypto.PublicKey, challenge []byte, parties map[s
 	}
 	return a.verifySignature(pub)
 }
+
+// Count is the signature counter of an assertion that Verify accepted.
+func (a *Assertion) Count() uint32 { return binary.BigEndian.Uint32(a.authData[33:37]) }
 
 func (a *Assertion) verifySignature(pub crypto.PublicKey) error {
 	cdHash := sha256.Sum256(a.clientData)

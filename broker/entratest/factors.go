@@ -1,0 +1,169 @@
+package entratest
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/claims"
+)
+
+// Names of second factors, as the real pages have them. The real ones call a
+// code of a hardware token PhoneAppOTP too; here it has a name of its own, so
+// that a strength can tell the two apart.
+const (
+	methodCode     = "PhoneAppOTP"
+	methodHardware = "HardwareOTP"
+	methodNumber   = "PhoneAppNotification"
+	methodKey      = "FidoKey"
+	methodSMS      = "OneWaySMS"
+	methodVoice    = "TwoWayVoiceMobile"
+)
+
+// factor is a second factor.
+type factor struct {
+	id, label string
+	method    claims.Methods
+	has       func(*user) bool
+}
+
+// factors lists them, best first. A number match of somebody whose app signs
+// in by itself counts as that, where only that is accepted.
+var factors = [...]factor{
+	{methodNumber, "Approve in your authenticator app", claims.AuthenticatorPush, func(u *user) bool { return u.numberMatch }},
+	{methodNumber, "Approve in your authenticator app", claims.DeviceBasedPush, func(u *user) bool { return u.phoneSignIn }},
+	{methodCode, "Use a code from your authenticator app", claims.SoftwareOATH, func(u *user) bool { return u.totp != nil }},
+	{methodHardware, "Use a code from your hardware token", claims.HardwareOATH, func(u *user) bool { return u.hardware != nil }},
+	{methodKey, "Use a passkey", claims.FIDO2, func(u *user) bool { return len(u.passkeys) > 0 }},
+	{methodSMS, "Get a text message", claims.SMS, func(u *user) bool { return u.phone != "" }},
+	{methodVoice, "Get a call", claims.Voice, func(u *user) bool { return u.phone != "" }},
+}
+
+// hasSecondFactor reports whether the user registered anything stronger than
+// a password.
+func (u *user) hasSecondFactor() bool {
+	return len(u.hello) > 0 || u.certified || u.federatedMFA() || slices.ContainsFunc(factors[:], func(f factor) bool { return f.has(u) })
+}
+
+// secondFactors lists what the user can be asked for, best first, within what
+// the strength that the flow has to satisfy accepts.
+func (u *user) secondFactors(fl *flow) []factor {
+	var out []factor
+	for _, f := range factors {
+		known := slices.ContainsFunc(out, func(g factor) bool { return g.id == f.id })
+		if !known && f.has(u) && allows(fl.Accept, f.method, fl.Session.Methods) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// secondFactor finds one of them by its name.
+func (u *user) secondFactor(fl *flow, id string) (factor, bool) {
+	list := u.secondFactors(fl)
+	i := slices.IndexFunc(list, func(f factor) bool { return f.id == id })
+	if i < 0 {
+		return factor{}, false
+	}
+	return list[i], true
+}
+
+// proofs is how the pages' configuration lists second factors.
+func (u *user) proofs(fl *flow) []map[string]any {
+	out := []map[string]any{}
+	for i, f := range u.secondFactors(fl) {
+		display := f.label
+		if f.id == methodSMS || f.id == methodVoice {
+			display = masked(u.phone)
+		}
+		out = append(out, map[string]any{"authMethodId": f.id, "data": f.id, "display": display, "isDefault": i == 0})
+	}
+	return out
+}
+
+// masked hides a telephone number but for its last two digits.
+func masked(phone string) string {
+	keep := max(len(phone)-2, 0)
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return 'X'
+		}
+		return r
+	}, phone[:keep]) + phone[keep:]
+}
+
+// kindOf is the kind of prompt that a second factor sends to the phone.
+func (f factor) kindOf() (kind promptKind, sends bool) {
+	switch f.id {
+	case methodNumber:
+		return promptNumber, true
+	case methodSMS:
+		return promptMessage, true
+	case methodVoice:
+		return promptCall, true
+	}
+	return 0, false
+}
+
+// promptFor is the prompt of a second factor that waits, or a new one.
+func (s *Server) promptFor(fl *flow, u *user, kind promptKind) *prompt {
+	if p := s.flow.prompt(fl.Prompt); p != nil && p.kind == kind && p.user == u.id && p.waits(s.Now()) {
+		return p
+	}
+	p := s.newPrompt(u, kind, s.AppName(fl.Request.Client))
+	fl.Prompt = p.id
+	return p
+}
+
+// takeFactor checks what the user gave for a second factor: a code, or
+// nothing where the phone was asked.
+func (s *Server) takeFactor(fl *flow, u *user, id, code string) error {
+	f, ok := u.secondFactor(fl, id)
+	if !ok || f.id == methodKey {
+		return invalidGrant(500121, "Authentication failed during strong authentication request.").because("%s may not use the method %q here", u.upn, clip(id))
+	}
+	if err := s.checkFactor(fl, u, f, code); err != nil {
+		return err
+	}
+	fl.Session.mfa(f.method, s.Now())
+	return nil
+}
+
+var (
+	errWrongCode   = invalidGrant(500121, "You didn't enter the expected verification code. Please try again.")
+	errPromptWaits = invalidGrant(500121, "We are waiting for your approval in the authenticator app.")
+	errCallWaits   = invalidGrant(500121, "We are calling your phone. Please answer it to continue.")
+)
+
+func (s *Server) checkFactor(fl *flow, u *user, f factor, code string) error {
+	now := s.Now()
+	switch f.id {
+	case methodCode, methodHardware:
+		of := codeDevice(codeApp)
+		if f.id == methodHardware {
+			of = codeToken
+		}
+		if !s.checkTOTP(u, of, code) {
+			return errWrongCode
+		}
+		return nil
+	case methodSMS:
+		s.flow.takeMessage(fl.Prompt, code, now)
+	}
+	kind, _ := f.kindOf()
+	if p := s.flow.prompt(fl.Prompt); p == nil || p.kind != kind || p.user != u.id {
+		return invalidGrant(500121, "Authentication failed during strong authentication request.").because("no prompt was sent to %s", u.upn)
+	}
+	switch s.flow.usePrompt(fl.Prompt, now) {
+	case loginApproved:
+		fl.Prompt = ""
+		return nil
+	case loginPending:
+		return map[promptKind]error{promptNumber: errPromptWaits, promptCall: errCallWaits, promptMessage: errWrongCode}[kind]
+	case loginExpired:
+		return invalidGrant(500121, "Authentication failed during strong authentication request: it was not answered in time. Please try again.")
+	}
+	if f.id == methodSMS {
+		return invalidGrant(500121, "You entered too many wrong codes. We sent you another one.")
+	}
+	return invalidGrant(500121, "Authentication failed during strong authentication request.").because("the prompt of %s was declined or is over", u.upn)
+}

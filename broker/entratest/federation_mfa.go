@@ -1,0 +1,72 @@
+package entratest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/claims"
+)
+
+// What a tenant makes of the MFA of its federation server (Microsoft Graph,
+// internalDomainFederation, federatedIdpMfaBehavior).
+const (
+	acceptFederatedMFA  = "acceptIfMfaDoneByFederatedIdp"
+	enforceFederatedMFA = "enforceMfaByFederatedIdp"
+	rejectFederatedMFA  = "rejectMfaByFederatedIdp"
+)
+
+// multipleAuthn is how a federation server is asked for MFA and states it.
+const multipleAuthn = "http://schemas.microsoft.com/claims/multipleauthn"
+
+// federatedMFA reports whether the user's MFA is the federation server's.
+func (u *user) federatedMFA() bool {
+	return u.tenant.federatedMFA == enforceFederatedMFA && u.tenant.isFederated(u.upn)
+}
+
+// askFederation sends a browser to the federation server for MFA (WS-Federation
+// 1.2, 13.2.2, wauth), unless it was there and came back without.
+func (s *Server) askFederation(w http.ResponseWriter, r *request, fl *flow, u *user) {
+	switch {
+	case !allows(fl.Accept, claims.FederatedMultiFactor, fl.Session.Methods):
+		s.endFlow(w, r, fl, fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
+		return
+	case fl.Federated:
+		s.endFlow(w, r, fl, fail("interaction_required", 50074, "Strong Authentication is required.").because("the federation server of %s did not state MFA", u.upn))
+		return
+	}
+	fl.Prompts++
+	fl.Federated = true
+	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "wauth": {multipleAuthn}, "username": {u.upn}, "wctx": {s.sealFlow(fl)}}
+	noStore(w)
+	w.Header().Set("Location", "https://"+federationHost(domainOf(u.upn))+"/adfs/ls/?"+q.Encode())
+	w.WriteHeader(http.StatusFound)
+}
+
+// passiveFactor asks for a code at the federation server, of a user who has one
+// there. It reports whether a right one was given and whether it answered the
+// request.
+func (s *Server) passiveFactor(w http.ResponseWriter, r *request, u *user, p pages.Page) (multiple, answered bool) {
+	code := strings.Join(strings.Fields(r.form.Get("otc")), "")
+	if u.federationTOTP == nil {
+		return false, false
+	}
+	if _, ok := totpMatch(u.federationTOTP, code, s.Now()); ok {
+		return true, false
+	}
+	p.Name, p.Title = "code", "Enter code"
+	p.Method, p.Label = methodCode, codeLabels[methodCode]
+	// The page carries the password along: this server has no sessions.
+	for _, name := range sortedKeys(r.form) {
+		if !slices.Contains([]string{"otc", "mfaAuthMethod"}, name) {
+			p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: r.form.Get(name)})
+		}
+	}
+	if code != "" {
+		explain(&p, errWrongCode)
+	}
+	p.Write(w, http.StatusOK)
+	return false, true
+}

@@ -1,0 +1,115 @@
+package entratest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// permission says who may do something to a user (Microsoft Graph, the
+// permissions that the page of each request lists). A token of somebody may
+// reach its own user with less than it needs for another.
+type permission struct {
+	own    []string // scopes, one of which is needed for the token's own user
+	others []string // and for another user
+	roles  []string // template ids of roles, one of which another user takes too; nil: none
+}
+
+// Template ids of roles (Entra, "Microsoft Entra built-in roles").
+const (
+	roleGlobalAdmin         = "62e90394-69f5-4237-9190-012177145e10"
+	roleGlobalReader        = "f2ef992c-3afb-46b9-b7cf-a126ee74c451"
+	roleAuthentication      = "c4e39bd9-1100-46d3-8c65-fb160da0071f"
+	rolePrivilegedAuth      = "7be44c8a-adaf-4e2a-84d6-ab2649e08a13"
+	roleUserAdmin           = "fe930be7-5e62-47db-91af-98c3a49a38b1"
+	roleHelpdesk            = "729827e3-9c14-49f7-bb1b-9608f156bbb8"
+	roleIntuneAdmin         = "3a2c62db-5318-420d-8d74-23affee5d9d5"
+	roleCloudDeviceAdmin    = "7698a772-787b-4ac8-901f-60d6b08affd2"
+	scopeUserReadAll        = "User.Read.All"
+	scopeUserWriteAll       = "User.ReadWrite.All"
+	scopeDirectoryRead      = "Directory.Read.All"
+	scopeDirectoryWrite     = "Directory.ReadWrite.All"
+	scopeDirectoryAsUser    = "Directory.AccessAsUser.All"
+	scopeMethodsRead        = "UserAuthenticationMethod.Read"
+	scopeMethodsReadAll     = "UserAuthenticationMethod.Read.All"
+	scopeMethodsWrite       = "UserAuthenticationMethod.ReadWrite"
+	scopeMethodsWriteAll    = "UserAuthenticationMethod.ReadWrite.All"
+	scopeRevokeSessions     = "User.RevokeSessions.All"
+	scopeGroupMemberReadAll = "GroupMember.Read.All"
+)
+
+func readUser() permission {
+	all := []string{scopeUserReadAll, scopeUserWriteAll, scopeDirectoryRead, scopeDirectoryWrite, scopeDirectoryAsUser}
+	return permission{own: append([]string{"User.Read", "User.ReadWrite", "User.ReadBasic.All"}, all...), others: append([]string{"User.ReadBasic.All"}, all...)}
+}
+
+func readGroups() permission {
+	all := []string{scopeUserReadAll, scopeUserWriteAll, scopeDirectoryRead, scopeDirectoryWrite, scopeDirectoryAsUser, scopeGroupMemberReadAll}
+	return permission{own: append([]string{"User.Read"}, all...), others: all}
+}
+
+func revokeSessions() permission {
+	scopes := []string{scopeRevokeSessions, scopeUserWriteAll, scopeDirectoryWrite, scopeDirectoryAsUser}
+	return permission{own: append([]string{"User.ReadWrite"}, scopes...), others: scopes,
+		roles: []string{roleGlobalAdmin, rolePrivilegedAuth, roleAuthentication, roleUserAdmin, roleHelpdesk}}
+}
+
+// readMethods is the permission to see authentication methods. That of another
+// user is a matter of roles: any of the scopes will do.
+func readMethods() permission {
+	scopes := []string{scopeMethodsRead, scopeMethodsReadAll, scopeMethodsWrite, scopeMethodsWriteAll}
+	return permission{own: scopes, others: scopes,
+		roles: []string{roleGlobalAdmin, roleGlobalReader, rolePrivilegedAuth, roleAuthentication}}
+}
+
+func writeMethods() permission {
+	scopes := []string{scopeMethodsWrite, scopeMethodsWriteAll}
+	return permission{own: scopes, others: scopes, roles: []string{roleGlobalAdmin, rolePrivilegedAuth, roleAuthentication}}
+}
+
+// deviceDeleters are the roles that may delete a device.
+var deviceDeleters = []string{roleGlobalAdmin, roleIntuneAdmin, roleCloudDeviceAdmin}
+
+// about serves a request about the user whom the path names, or else about the
+// user of the token.
+func (s *Server) about(p permission, serve func(http.ResponseWriter, *request, *user)) handler {
+	return func(w http.ResponseWriter, r *request) {
+		c, self, ok := s.graphToken(w, r)
+		if !ok {
+			return
+		}
+		name, named := r.path["user"]
+		own := !named || strings.EqualFold(name, self.id) || strings.EqualFold(name, self.upn)
+		scopes := p.others
+		if own {
+			scopes = p.own
+		}
+		if !s.graphScopes(w, r, c, scopes) || !own && !s.graphRoles(w, r, self, p.roles) {
+			return
+		}
+		if u := s.graphUser(w, r, self); u != nil {
+			serve(w, r, u)
+		}
+	}
+}
+
+// graphScopes checks that the token has one of the scopes.
+func (s *Server) graphScopes(w http.ResponseWriter, r *request, c *bearerClaims, scopes []string) bool {
+	has := strings.Fields(c.Scopes)
+	if slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(has, sc) }) {
+		return true
+	}
+	s.mistake(r, "Graph: scopes %q hold none of %q", c.Scopes, scopes)
+	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	return false
+}
+
+// graphRoles checks that the user has one of the roles, if any is needed.
+func (s *Server) graphRoles(w http.ResponseWriter, r *request, u *user, roles []string) bool {
+	if roles == nil || slices.ContainsFunc(u.roles, func(role string) bool { return slices.Contains(roles, strings.ToLower(role)) }) {
+		return true
+	}
+	s.mistake(r, "Graph: %s has none of the roles %q", u.upn, roles)
+	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	return false
+}

@@ -1,0 +1,308 @@
+package entratest
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"html/template"
+	"math/big"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/claims"
+)
+
+// A tenant binds certificates to users and to a strength by its
+// authentication method policy (Entra, "Microsoft Entra certificate-based
+// authentication technical deep dive"). Here all tenants have the same: one
+// authority, the user by the principal name in the subject alternative name,
+// single-factor unless a rule for a policy OID says multifactor.
+var (
+	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidSmartCardLogon = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 2}
+)
+
+// multiFactorPolicy is the policy OID of that rule, under the arc for examples
+// (ITU-T X.660, 2.999).
+const multiFactorPolicy = "2.999.2"
+
+// Validity of a user certificate around the time of its issue.
+const (
+	userCertBackdate = 5 * time.Minute
+	userCertYears    = 1
+)
+
+// userAuthority issues user certificates.
+type userAuthority struct {
+	key  *rsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func newUserAuthority() *userAuthority {
+	key := testkeys.UserAuthority()
+	a := &deviceAuthority{key: key}
+	return &userAuthority{key: key, cert: a.selfSigned(pkix.Name{CommonName: "entratest user certificates"})}
+}
+
+// IssueUserCertificate makes a certificate, with its key, by which the user
+// signs in to the pages (see [Person].Certificate) or proves who asks for a
+// PRT (MS-OAPXBC 3.2.5.1.2.1.4). It is valid for a year. One with the policy
+// OID 2.999.2, which multiFactor adds, is MFA by itself; others are a first
+// factor.
+func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Certificate, error) {
+	u := s.dir.user(s.dir.qualify(username))
+	if u == nil {
+		return tls.Certificate{}, fmt.Errorf("%w: %s", errNoUser, username)
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
+	}
+	san, err := verify.PrincipalName(u.upn)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
+	}
+	now := s.Now()
+	cert := &x509.Certificate{
+		SerialNumber:       new(big.Int).SetBytes(s.rand.bytes(16)),
+		Subject:            pkix.Name{CommonName: u.name},
+		NotBefore:          now.Add(-userCertBackdate),
+		NotAfter:           now.AddDate(userCertYears, 0, 0),
+		KeyUsage:           x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:        []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		UnknownExtKeyUsage: []asn1.ObjectIdentifier{oidSmartCardLogon},
+		ExtraExtensions:    []pkix.Extension{{Id: oidSubjectAltName, Value: san}},
+	}
+	if multiFactor {
+		oid, err := x509.ParseOID(multiFactorPolicy)
+		if err != nil {
+			return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
+		}
+		cert.Policies = []x509.OID{oid}
+	}
+	ca := s.keys.users()
+	der, err := x509.CreateCertificate(rand.Reader, cert, ca.cert, key.Public(), ca.key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
+	}
+	out := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	return out, s.dir.changeUser(u.upn, func(u *user) error { u.certified = true; return nil })
+}
+
+// RevokeUserCertificate puts a user certificate on the revocation list
+// (AADSTS500183). What was born of it before lives on, as in Entra, until
+// [Server.Revoke].
+func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
+	if cert == nil || cert.CheckSignatureFrom(s.keys.users().cert) != nil {
+		return errors.New("entratest: not a user certificate of this server")
+	}
+	s.dir.mu.Lock()
+	defer s.dir.mu.Unlock()
+	s.dir.revoked[cert.SerialNumber.Text(16)] = true
+	return nil
+}
+
+// checkUserCertificate finds the user of a certificate.
+func (s *Server) checkUserCertificate(cert *x509.Certificate) (*user, *verify.UserCertificate, error) {
+	now := s.Now()
+	c, err := verify.ParseUserCertificate(cert, s.keys.users().cert)
+	if err != nil {
+		return nil, nil, invalidGrant(50017, "Validation of given certificate for certificate based authentication failed.").because("%v", err)
+	}
+	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return nil, nil, invalidGrant(500172, "Certificate '%s' issued by '%s' is not valid. Current time: '%s'. Certificate NotBefore: '%s'. Certificate NotAfter: '%s'.",
+			clip(cert.Subject.String()), clip(cert.Issuer.String()), now.UTC().Format(time.RFC3339), cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
+	}
+	s.dir.mu.RLock()
+	revoked := s.dir.revoked[cert.SerialNumber.Text(16)]
+	s.dir.mu.RUnlock()
+	if revoked {
+		return nil, nil, invalidGrant(500183, "Certificate has been revoked. Please contact your administrator.")
+	}
+	if c.PrincipalName == "" {
+		return nil, nil, errCertificateBinding.because("the certificate has no principal name in its subject alternative name")
+	}
+	u := s.dir.user(c.PrincipalName)
+	if u == nil {
+		return nil, nil, s.unknownUser(s.dir.tenantOf(c.PrincipalName), c.PrincipalName)
+	}
+	if u.disabled {
+		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+	}
+	return u, c, nil
+}
+
+var errCertificateBinding = invalidGrant(1001003, "Unable to acquire value specified in binding from certificate.")
+
+// certificateSession is a session born of a certificate.
+func (s *Server) certificateSession(u *user, c *verify.UserCertificate) session {
+	method := claims.CertificateSingleFactor
+	if slices.Contains(c.Policies, multiFactorPolicy) {
+		method = claims.CertificateMultiFactor | claims.MarkMFA
+	}
+	ss := s.newSession(u, method)
+	if method&claims.MarkMFA != 0 {
+		ss.MFA = ss.Auth
+	}
+	ss.Issuer, ss.Policies = c.Issuer, c.Policies
+	return ss
+}
+
+// certificateHelps reports whether a certificate of the user would complete what
+// the flow has to satisfy: beside a password, not beside another certificate.
+func (u *user) certificateHelps(fl *flow) bool {
+	const both = claims.CertificateSingleFactor | claims.CertificateMultiFactor
+	return u.certified && fl.Session.Methods&both == 0 && (allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
+		allows(fl.Accept, claims.CertificateMultiFactor, fl.Session.Methods))
+}
+
+// showCertificate is the page for somebody whose only other factor is a
+// certificate.
+func (s *Server) showCertificate(w http.ResponseWriter, r *request, fl *flow) {
+	p := s.page(r, fl, "certificate", "Verify your identity")
+	p.Config["pgid"] = "ConvergedTFA"
+	s.offerCertificate(&p, r, fl)
+	p.Write(w, http.StatusOK)
+}
+
+// offerCertificate adds the button that asks for a certificate, where a browser
+// finds the host that does: not from loopback.
+func (s *Server) offerCertificate(p *pages.Page, r *request, fl *flow) {
+	if !isLoginHost(strings.ToLower(r.Host)) {
+		return
+	}
+	p.CertAuth = certAuthURL(fl)
+	p.FormAct += " https://" + certAuthHost
+	p.Config["oGetCredTypeResult"] = map[string]any{"Credentials": map[string]any{"HasCertAuth": true, "CertAuthParams": certAuthParams(fl)}}
+}
+
+func certAuthURL(fl *flow) string { return "https://" + certAuthHost + pathOf(fl, "certauth") }
+
+func certAuthParams(fl *flow) map[string]any { return map[string]any{"CertAuthUrl": certAuthURL(fl)} }
+
+// certificateToken carries what a certificate proved from one host to another.
+type certificateToken struct {
+	ID      string  `json:"i"`
+	Session session `json:"s"`
+	Flow    []byte  `json:"f"` // SHA-256 of the context it is for
+	Expires int64   `json:"x"`
+}
+
+// certAuth asks for a certificate in the TLS handshake and sends the browser
+// back with what it proved.
+func (s *Server) certAuth(w http.ResponseWriter, r *request) {
+	ctx := flowField(r)
+	fl, err := s.openFlow(ctx)
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	ss, err := s.handshakeSession(r, fl)
+	if err != nil {
+		s.mistake(r, "user certificate: %v", asSTSError(err).why)
+		r.entry = s.flowEntry(r, fl)
+		s.record(r, err)
+		s.errorPage(w, r, err)
+		return
+	}
+	sum := sha256.Sum256([]byte(ctx))
+	token := s.box.Seal(kindFlow, certificateToken{ID: hexString(s.rand.bytes(12)), Session: *ss, Flow: sum[:], Expires: fl.Expires})
+	to := strings.TrimSuffix(loginURL, "/")
+	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to + "/common/login"), Nonce: s.pageNonce(), Config: map[string]any{}, FormAct: s.formTargets(fl),
+		Hidden: []pages.Field{{Name: "certificatetoken", Value: token}, {Name: "ctx", Value: ctx}, {Name: "flowtoken", Value: ctx}}}
+	p.Write(w, http.StatusOK)
+}
+
+// handshakeSession checks the certificate that the browser showed.
+func (s *Server) handshakeSession(r *request, fl *flow) (*session, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil, invalidRequest(50192, "Invalid request. Certificate based authentication attempt without any certificate.")
+	}
+	u, c, err := s.checkUserCertificate(r.TLS.PeerCertificates[0])
+	if err != nil {
+		return nil, err
+	}
+	if fl.Username != "" && !strings.EqualFold(u.upn, fl.Username) {
+		return nil, errCertificateBinding.because("the certificate is of %s", u.upn)
+	}
+	if t := s.flowTenant(fl); t != nil && t != u.tenant {
+		return nil, s.unknownUser(t, u.upn)
+	}
+	ss := s.certificateSession(u, c)
+	return &ss, nil
+}
+
+// loginCertificate takes what a certificate proved, once: a first factor, or a
+// second beside what the session has.
+func (s *Server) loginCertificate(w http.ResponseWriter, r *request, fl *flow) {
+	var token certificateToken
+	err := s.box.Open(kindFlow, r.form.Get("certificatetoken"), &token)
+	sum := sha256.Sum256([]byte(flowField(r)))
+	if err != nil || string(token.Flow) != string(sum[:]) || !s.flow.redeem("certificate "+token.ID, token.Expires, s.Now()) {
+		s.errorPage(w, r, invalidRequest(90014, "The required field 'certificatetoken' is missing from the credential.").because("the token is not of this sign-in, or was used"))
+		return
+	}
+	ss := fl.Session
+	if ss == nil {
+		s.signedIn(w, r, fl, token.Session)
+		return
+	}
+	method := token.Session.Methods.Modes()
+	if ss.User != token.Session.User || !allows(fl.Accept, method, ss.Methods) {
+		err := invalidGrant(500121, "Authentication failed during strong authentication request.").because("the certificate is no second factor here")
+		r.entry = s.flowEntry(r, fl)
+		s.record(r, err)
+		s.errorPage(w, r, err)
+		return
+	}
+	ss.mfa(method, s.Now())
+	ss.Issuer, ss.Policies = token.Session.Issuer, token.Session.Policies
+	s.proceed(w, r, fl)
+}
+
+// certificateCredential checks an assertion that the key of a user certificate
+// signed (MS-OAPXBC 3.2.5.1.2.1.4).
+func (s *Server) certificateCredential(j *verify.JWS) (*user, *session, error) {
+	a, err := verify.ParseUserAssertion(j)
+	if err != nil {
+		return nil, nil, badJWT(err)
+	}
+	u, c, err := s.checkUserCertificate(a.Certificate)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch err := a.Verify(s.Now(), helloSkew); {
+	case errors.Is(err, verify.ErrSignature):
+		return nil, nil, invalidGrant(50012, "Authentication failed: the signature of the assertion is not that of its certificate.")
+	case errors.Is(err, verify.ErrAssertionExpired):
+		return nil, nil, invalidGrant(500133, "Assertion is not within its valid time range.")
+	case err != nil:
+		return nil, nil, badJWT(err)
+	}
+	if a.Nonce != "" { // the request around it has one that was checked
+		if err := s.checkNonce(a.Nonce); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !strings.EqualFold(a.Issuer, u.upn) {
+		return nil, nil, invalidGrant(50013, "Assertion failed: the issuer is not the user of the certificate.").
+			because("iss is %q, the certificate is of %s", clip(a.Issuer), u.upn)
+	}
+	ss := s.certificateSession(u, c)
+	return u, &ss, nil
+}

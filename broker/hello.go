@@ -1,0 +1,377 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// A Hello key (Windows Hello for Business) signs the user in: it is in the
+// TPM, which is the thing that the user has, and signs for who gives the PIN,
+// which is what the user knows. Entra therefore takes its signature for MFA.
+
+// helloRecord is the account's Hello key. Updates replace it, never change it.
+type helloRecord struct {
+	Key      []byte    `json:"key"` // blob
+	ID       string    `json:"id"`  // of the service; empty: the registration was not answered
+	Username string    `json:"username"`
+	DeviceID string    `json:"device_id"`
+	Created  time.Time `json:"created"`
+	Software bool      `json:"software,omitempty"`
+	// Wrong is how many PINs were given since the last right one, and WrongAt
+	// when the last of them was.
+	Wrong   int       `json:"wrong,omitempty"`
+	WrongAt time.Time `json:"wrong_at,omitzero"`
+	// Refused is what the service last said for certain against the user, the
+	// device or the key: until it takes that back, the PIN opens nothing here.
+	Refused *deathNote `json:"refused,omitempty"`
+}
+
+// HelloPIN is the PIN of the account's Hello key. The PRT that it gives
+// carries MFA from birth.
+type HelloPIN struct{ PIN PIN }
+
+func (HelloPIN) kind() CredentialKind { return KindHello }
+
+// ProvisionHello makes a Hello key for the account on this device: an RSA key
+// of the key store that a PIN releases, registered at the service. The zero
+// Account is the only one. From then on [HelloPIN] signs in with MFA.
+//
+// The service takes a key only from a user who did MFA within the last ten
+// minutes or so. When that is longer ago, the user is asked once, as in
+// AcquireTokenInteractive; without a Prompter that ends in
+// ErrInteractionRequired.
+//
+// A PIN that Config.PIN does not take is an ErrPINRules. A key store without a
+// TPM is refused with [errors.ErrUnsupported], because nothing there counts
+// wrong PINs, unless Config.InsecureSoftwareHello allows it. An account that
+// has a key already is an ErrHelloExists.
+func (b *Broker) ProvisionHello(ctx context.Context, acct Account, pin PIN) error {
+	const op = "provision Hello"
+	return opError(op, b.provision(ctx, op, acct, pin, false))
+}
+
+// ResetPIN replaces the account's Hello key by a new one with a new PIN, for a
+// user who forgot the old PIN. It asks for what ProvisionHello asks for. The
+// service drops the old key when it takes the new one, so that none is left
+// behind.
+func (b *Broker) ResetPIN(ctx context.Context, acct Account, pin PIN) error {
+	const op = "reset PIN"
+	return opError(op, b.provision(ctx, op, acct, pin, true))
+}
+
+func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN, replace bool) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if err := b.cfg.PIN.refuse(pin); err != nil {
+		return err
+	}
+	software, err := b.softwareHello(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := b.loadDevice(ctx)
+	if err != nil {
+		return err
+	}
+	a, rec, err := b.find(ctx, acct)
+	if err != nil {
+		return err
+	}
+	release, err := b.lease(ctx, a.owner+helloLease)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if rec, err = a.load(ctx); err != nil {
+		return err
+	}
+	switch {
+	case rec.Hello == nil && replace:
+		return &Error{kind: ErrNoHello, Account: rec.Account}
+	case rec.Hello != nil && !replace:
+		return &Error{kind: ErrHelloExists, Account: rec.Account}
+	}
+	token, err := b.freshToken(ctx, op, a, rec.Account)
+	if err != nil {
+		return err
+	}
+	pin = bytes.Clone(pin) // the caller may wipe its own while the key is made
+	defer clear(pin)
+	h := &helloRecord{Username: rec.Account.PreferredUsername, DeviceID: d.cert.DeviceID, Created: b.cfg.Now(), Software: software}
+	if err := b.registerHello(ctx, op, a, d, h, pin, token); err != nil {
+		return err
+	}
+	b.cfg.Logger.InfoContext(ctx, "Hello key provisioned", "account", rec.Account.HomeAccountID, "device", h.DeviceID)
+	if err := b.prepareOffline(ctx, a, pin); err != nil {
+		b.cfg.Logger.InfoContext(ctx, "preparing the offline unlock failed", "error", err)
+	}
+	return nil
+}
+
+// helloLease keeps two processes from provisioning at once. It is not the
+// lease of the account, which the step-up on the way needs.
+const helloLease = ".hello"
+
+// softwareHello refuses a key store in which a PIN can be searched, unless
+// that was allowed.
+func (b *Broker) softwareHello(ctx context.Context) (bool, error) {
+	info, err := b.cfg.Keys.Info(ctx)
+	if err != nil {
+		return false, keyError("reading what protects the keys", err)
+	}
+	if info.Hardware || b.cfg.InsecureSoftwareHello {
+		return !info.Hardware, nil
+	}
+	return false, &Error{cause: errors.ErrUnsupported, detail: "a Hello key needs a TPM, which counts wrong PINs; Config.InsecureSoftwareHello does without"}
+}
+
+// registerHello makes the key and registers it. The key is saved before the
+// service learns of it: the state has every key that the service may know.
+func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *device, h *helloRecord, pin PIN, token prt.Secret) error {
+	key, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign, PIN: pin})
+	if err != nil {
+		return keyError("making the Hello key", err)
+	}
+	defer key.Close()
+	h.Key = key.Blob()
+	if _, err := a.update(ctx, func(r *accountRecord) error { r.NextHello = h; return nil }); err != nil {
+		return err
+	}
+	body, err := prt.HelloRegistration(key.Public())
+	if err != nil {
+		return err
+	}
+	e := d.record.Endpoints
+	rep, err := b.client.do(ctx, request{
+		method:      http.MethodPost,
+		url:         withVersion(e.Key, e.KeyVersion),
+		contentType: "application/json",
+		body:        body,
+		bearer:      token,
+	})
+	if err != nil {
+		return err
+	}
+	if !rep.ok() {
+		return b.registrationError(op, rep)
+	}
+	reg, err := prt.ParseHelloRegistration(rep.body)
+	if err != nil {
+		return malformed(op, rep, err)
+	}
+	done := *h
+	done.ID = reg.ID
+	if reg.Username != "" {
+		done.Username = reg.Username
+	}
+	// The service has it: the end of the caller's context must not lose it.
+	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
+		r.Hello, r.NextHello = &done, nil
+		return nil
+	})
+	return err
+}
+
+// helloSigner signs by the Hello key and keeps count of the PINs.
+type helloSigner struct {
+	b   *Broker
+	a   *account
+	key tpm.Signer
+}
+
+func (s helloSigner) Public() crypto.PublicKey { return s.key.Public() }
+
+func (s helloSigner) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) (sig []byte, err error) {
+	err = s.b.tryPIN(ctx, s.a, func() error {
+		sig, err = s.key.SignContext(ctx, digest, opts)
+		return err
+	})
+	return sig, err
+}
+
+// openHello opens the account's Hello key with a PIN, which is tried at the
+// first signature.
+func (b *Broker) openHello(ctx context.Context, rec *accountRecord, pin PIN) (tpm.Signer, error) {
+	if rec.Hello == nil {
+		return nil, &Error{kind: ErrNoHello, Account: rec.Account}
+	}
+	if err := pin.wellFormed(); err != nil {
+		return nil, err
+	}
+	key, err := b.cfg.Keys.OpenKey(ctx, rec.Hello.Key, tpm.WithPIN(pin))
+	if err != nil {
+		return nil, keyError("opening the Hello key", err)
+	}
+	s, ok := key.(tpm.Signer)
+	if !ok {
+		_ = key.Close()
+		return nil, &Error{kind: ErrStateDamaged, detail: "the Hello key does not sign"}
+	}
+	return s, nil
+}
+
+// signInHello gets a PRT by the Hello key.
+func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin PIN) (AuthResult, error) {
+	a, rec, err := b.find(ctx, want)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	d, err := b.loadDevice(ctx)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	key, err := b.openHello(ctx, rec, pin)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	defer key.Close()
+	res, err := b.issue(ctx, op, prt.HelloGrant{
+		Key:      helloSigner{b, a, key},
+		Username: rec.Hello.Username,
+		Audience: d.record.TenantID,
+		Now:      b.cfg.Now(),
+	}, provenance{origin: originDirect}, rec.Account)
+	b.noteRefusal(ctx, a, prt.ByHello, err)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	if err := b.reopen(ctx, a, pin); err != nil {
+		b.cfg.Logger.InfoContext(ctx, "preparing the offline unlock failed", "error", err)
+	}
+	return res, nil
+}
+
+// ChangePIN gives the account's Hello key another PIN. The key stays, so that
+// the service need not be told and no network is needed. A wrong old PIN is an
+// ErrWrongPIN.
+//
+// A copy of the state from before the change still opens with the old PIN, on
+// this machine; ResetPIN makes a new key and ends that.
+func (b *Broker) ChangePIN(ctx context.Context, acct Account, old, pin PIN) error {
+	const op = "change PIN"
+	return opError(op, b.changePIN(ctx, acct, old, pin))
+}
+
+func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if err := b.cfg.PIN.refuse(pin); err != nil {
+		return err
+	}
+	a, _, err := b.find(ctx, acct)
+	if err != nil {
+		return err
+	}
+	release, err := b.lease(ctx, a.owner+helloLease)
+	if err != nil {
+		return err
+	}
+	defer release()
+	rec, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := b.openHello(ctx, rec, old)
+	if err != nil {
+		return err
+	}
+	defer key.Close()
+	changer, ok := key.(tpm.PINKey)
+	if !ok {
+		return &Error{cause: errors.ErrUnsupported, detail: "the key store changes no PINs: ResetPIN makes a new key"}
+	}
+	var blob []byte
+	if err := b.tryPIN(ctx, a, func() (err error) { blob, err = changer.ChangePIN(ctx, pin); return err }); err != nil {
+		return err
+	}
+	if err := b.changeOfflinePIN(ctx, a, old, pin); err != nil {
+		return err
+	}
+	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
+		if r.Hello == nil || !bytes.Equal(r.Hello.Key, rec.Hello.Key) {
+			return errReplaced
+		}
+		h := *r.Hello
+		h.Key = blob
+		r.Hello = &h
+		return nil
+	})
+	return err
+}
+
+// RemoveHello deletes the account's Hello key at the service and then here.
+// When the service refuses, the key stays here too, so that none is left
+// behind there; one that the service does not have any more is no error. PRTs
+// that are born of the key end with it at the service.
+//
+// The address at which the service deletes a key is not documented; this is
+// the one that the protocol suggests, DELETE below the address of the
+// registration (MS-KPP).
+func (b *Broker) RemoveHello(ctx context.Context, acct Account) error {
+	const op = "remove Hello"
+	return opError(op, b.removeHello(ctx, op, acct))
+}
+
+func (b *Broker) removeHello(ctx context.Context, op string, acct Account) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	d, err := b.loadDevice(ctx)
+	if err != nil {
+		return err
+	}
+	a, rec, err := b.find(ctx, acct)
+	if err != nil {
+		return err
+	}
+	if rec.Hello == nil && rec.NextHello == nil {
+		return &Error{kind: ErrNoHello, Account: rec.Account}
+	}
+	token, err := b.keyServiceToken(ctx, op, a, rec.Account)
+	if err != nil {
+		return err
+	}
+	address := d.record.Endpoints.Key
+	if rec.NextHello == nil { // else which of the two the service has is not known
+		address += rec.Hello.ID
+	}
+	rep, err := b.client.do(ctx, request{method: http.MethodDelete, url: withVersion(address, d.record.Endpoints.KeyVersion), bearer: token})
+	if err != nil {
+		return err
+	}
+	if !rep.ok() && rep.status != http.StatusNotFound {
+		return b.registrationError(op, rep)
+	}
+	return b.forgetHello(context.WithoutCancel(ctx), a)
+}
+
+// forgetHello erases the Hello key here, with what only its PIN opens and the
+// PRT that was born of it.
+func (b *Broker) forgetHello(ctx context.Context, a *account) error {
+	if err := b.eraseOffline(ctx, a); err != nil {
+		return err
+	}
+	_, err := a.update(ctx, func(r *accountRecord) error { r.dropHello(); return nil })
+	a.releaseUnused()
+	return err
+}
+
+func (r *accountRecord) dropHello() {
+	r.Hello, r.NextHello, r.Locked = nil, nil, false
+	rest := []prtEntry{}
+	for _, e := range r.PRTs {
+		if e.token.Credential != prt.ByHello {
+			rest = append(rest, e)
+		}
+	}
+	r.PRTs = rest
+}

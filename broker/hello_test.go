@@ -1,0 +1,558 @@
+package broker_test
+
+import (
+	"errors"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+var (
+	rightPIN = broker.PIN("271828")
+	wrongPIN = broker.PIN("314159")
+	otherPIN = broker.PIN("161803")
+)
+
+// softwareHello allows Hello keys in the software keys that most tests use.
+func softwareHello(w *world) {
+	w.cfg.InsecureSoftwareHello = true
+	w.reopen()
+}
+
+// reopen ends the process and starts another one on the same machine.
+func (w *world) reopen() {
+	w.t.Helper()
+	require.NoError(w.t, w.b.Close())
+	w.b = w.open()
+}
+
+// hello provisions a Hello key with rightPIN for a user who did MFA just now.
+func (w *world) hello() broker.Account {
+	w.t.Helper()
+	res, err := w.b.SignIn(w.t.Context(), broker.AuthCode{LoginHint: w.person.Username, MFA: true})
+	require.NoError(w.t, err)
+	prompts := w.person.prompts()
+	require.NoError(w.t, w.b.ProvisionHello(w.t.Context(), res.Account, rightPIN))
+	require.Equal(w.t, prompts, w.person.prompts(), "the MFA was fresh")
+	return res.Account
+}
+
+// helloKeys are those that the service has of a user.
+func (w *world) helloKeys(user string) (ids []string) {
+	for _, u := range w.srv.Users() {
+		if u.Username == user {
+			for _, k := range u.HelloKeys {
+				ids = append(ids, k.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// The service takes a key only after fresh MFA: silently when there was one,
+// else the user is asked once, for the device's PRT.
+func TestProvisionHello(t *testing.T) {
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	acct := w.signIn()
+
+	alone := w.cfg
+	alone.Prompter = nil
+	b, err := broker.New(t.Context(), alone)
+	require.NoError(t, err)
+	err = b.ProvisionHello(t.Context(), acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	require.Empty(t, w.helloKeys(alice))
+	s, err := b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	require.Equal(t, broker.HelloStatus{Account: acct}, s)
+	require.NoError(t, b.Close())
+
+	require.NoError(t, w.b.ProvisionHello(t.Context(), broker.Account{}, rightPIN))
+	require.Equal(t, 1, w.person.prompts(), "the password sign-in was no MFA")
+	require.Equal(t, claims.Yes, w.status(acct).MFA.MFA, "and the MFA reached the PRT")
+	w.silent(payroll)
+	s, err = w.b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	require.Equal(t, broker.HelloStatus{Account: acct, Set: true, KeyID: w.helloKeys(alice)[0], Created: w.clock.Now(), Software: true}, s)
+
+	require.ErrorIs(t, w.b.ProvisionHello(t.Context(), acct, rightPIN), broker.ErrHelloExists)
+	require.Len(t, w.helloKeys(alice), 1)
+
+	// Nine minutes after the MFA nobody is asked; eleven minutes after, once.
+	for _, tt := range []struct {
+		wait    time.Duration
+		prompts int
+	}{{9 * time.Minute, 1}, {2*time.Minute + time.Second, 2}} {
+		w.clock.Advance(tt.wait)
+		require.NoError(t, w.b.ResetPIN(t.Context(), acct, otherPIN))
+		require.Equal(t, tt.prompts, w.person.prompts())
+		require.Len(t, w.helloKeys(alice), 1, "no key is left behind")
+	}
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: otherPIN})
+	require.NoError(t, err)
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.ErrorIs(t, err, broker.ErrWrongPIN)
+
+	// A Hello sign-in is MFA, and none that a key may be provisioned after.
+	w.clock.Advance(time.Hour)
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: otherPIN})
+	require.NoError(t, err)
+	require.NoError(t, w.b.ResetPIN(t.Context(), acct, rightPIN))
+	require.Equal(t, 3, w.person.prompts())
+}
+
+// Without a TPM a PIN can be searched. That is refused unless it was allowed,
+// and then it is said.
+func TestHelloNeedsTPM(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	acct := w.signIn()
+	w.wire.take()
+	err := w.b.ProvisionHello(t.Context(), acct, rightPIN)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "needs a TPM")
+	require.Empty(t, w.wire.take())
+
+	w.cfg.Policies = policySet(t, mfaForMoney)
+	softwareHello(w)
+	require.NoError(t, w.b.ProvisionHello(t.Context(), acct, rightPIN))
+	w.clock.Advance(time.Minute)
+	_, err = w.b.Unlock(t.Context(), acct, rightPIN)
+	require.NoError(t, err)
+	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID})
+	require.NoError(t, err)
+	require.Contains(t, why.String(), "MFA to Entra, not to you")
+	st, err := w.b.Status(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, st.String(), "NgcSet : YES")
+	require.Contains(t, st.String(), "NgcProtection : software key")
+	require.Contains(t, st.String(), "NgcKeyId : {"+strings.ToUpper(w.helloKeys(alice)[0])+"}")
+}
+
+func TestPINRules(t *testing.T) {
+	for _, tt := range []struct {
+		name, pin string
+		rules     broker.PINRules
+		text      string // empty: taken
+	}{
+		{"six digits", "271828", broker.PINRules{}, ""},
+		{"letters too", "hunter2!", broker.PINRules{}, ""},
+		{"a space within", "27 18 28", broker.PINRules{}, ""},
+		{"127 characters", strings.Repeat("a1", 63) + "b", broker.PINRules{}, ""},
+		{"four digits where allowed", "2718", broker.PINRules{MinLength: 4}, ""},
+		{"a step that changes", "123455", broker.PINRules{}, ""},
+		{"the same letter", "aaaaaa", broker.PINRules{}, ""}, // Windows looks for patterns in digits alone
+		{"empty", "", broker.PINRules{}, "4 to 127"},
+		{"three digits", "271", broker.PINRules{MinLength: 4}, "4 to 127"},
+		{"five digits", "27182", broker.PINRules{}, "fewer than 6"},
+		{"below the rule", "27182818", broker.PINRules{MinLength: 9}, "fewer than 9"},
+		{"128 characters", strings.Repeat("a1", 64), broker.PINRules{}, "4 to 127"},
+		{"not ASCII", "pässword", broker.PINRules{}, "printable ASCII"},
+		{"full-width digits", "２７１８２８", broker.PINRules{}, "printable ASCII"},
+		{"a zero byte", "2718\x0028", broker.PINRules{}, "printable ASCII"},
+		{"a line feed", "271828\n", broker.PINRules{}, "printable ASCII"},
+		{"no letter", "271828", broker.PINRules{Letters: true}, "needs a letter"},
+		{"one digit", "111111", broker.PINRules{}, "pattern"},
+		{"ascending", "123456", broker.PINRules{}, "pattern"},
+		{"ascending over nine", "678901", broker.PINRules{}, "pattern"},
+		{"by two", "135791", broker.PINRules{}, "pattern"},
+		{"descending", "987654", broker.PINRules{}, "pattern"},
+		{"by seven", "9630", broker.PINRules{MinLength: 4}, "pattern"},
+		{"by four", "1593", broker.PINRules{MinLength: 4}, "pattern"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.cfg.PIN = tt.rules
+			softwareHello(w)
+			// Neither a device nor an account is there: what the rules take
+			// gets that far.
+			err := w.b.ProvisionHello(t.Context(), broker.Account{}, broker.PIN(tt.pin))
+			if tt.text == "" {
+				require.ErrorIs(t, err, broker.ErrDeviceNotRegistered)
+				return
+			}
+			require.ErrorIs(t, err, broker.ErrPINRules)
+			require.ErrorContains(t, err, tt.text)
+			if len(tt.pin) > 3 {
+				require.NotContains(t, err.Error(), tt.pin)
+			}
+		})
+	}
+	w := newWorld(t)
+	for _, n := range []int{-1, 3, 128} {
+		w.cfg.PIN.MinLength = n
+		_, err := broker.New(t.Context(), w.cfg)
+		require.ErrorContains(t, err, "Config.PIN.MinLength")
+	}
+}
+
+// The broker counts wrong PINs beside the TPM, in the state, so that a new
+// process begins where the old one ended.
+func TestWrongPINsAreCounted(t *testing.T) {
+	w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, filepath.Join(t.TempDir(), "state")) })
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	try := func(pin broker.PIN) error {
+		_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: pin})
+		return err
+	}
+	for _, pin := range []broker.PIN{nil, broker.PIN("12"), broker.PIN("２７１８２８"), broker.PIN(strings.Repeat("1", 128))} {
+		require.ErrorIs(t, try(pin), broker.ErrPINRules)
+	}
+	s, err := w.b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	require.Zero(t, s.WrongPINs, "what no PIN can be is no try")
+
+	for range 4 {
+		err := try(wrongPIN)
+		require.ErrorIs(t, err, broker.ErrWrongPIN)
+		require.ErrorIs(t, err, broker.ErrBadCredential)
+		require.ErrorIs(t, err, tpm.ErrWrongPIN)
+	}
+	require.NoError(t, try(rightPIN))
+	for range 4 {
+		require.ErrorIs(t, try(wrongPIN), broker.ErrWrongPIN)
+	}
+	w.reopen()
+	require.ErrorIs(t, try(wrongPIN), broker.ErrWrongPIN)
+	wait := time.Minute
+	for range 8 {
+		for _, pin := range []broker.PIN{wrongPIN, rightPIN} {
+			err := try(pin)
+			require.ErrorIs(t, err, broker.ErrPINLocked)
+			require.NotErrorIs(t, err, broker.ErrWrongPIN, "it was not tried")
+			var e *broker.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, wait, e.RetryAfter)
+		}
+		w.clock.Advance(wait - time.Second)
+		require.ErrorIs(t, try(wrongPIN), broker.ErrPINLocked)
+		w.clock.Advance(time.Second)
+		require.ErrorIs(t, try(wrongPIN), broker.ErrWrongPIN)
+		wait = min(2*wait, time.Hour)
+	}
+	w.clock.Advance(wait)
+	require.NoError(t, try(rightPIN))
+	s, err = w.b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	require.Zero(t, s.WrongPINs)
+	w.silent(payroll)
+}
+
+// A failure that says nothing about the PIN neither counts nor forgives.
+func TestFailuresAreNoTries(t *testing.T) {
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: wrongPIN})
+	require.ErrorIs(t, err, broker.ErrWrongPIN)
+	down := errors.New("the network is down")
+	w.clock.Advance(time.Hour) // the nonce is old
+	w.wire.set(func(*http.Request) error { return down }, nil)
+	for range 8 {
+		_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: wrongPIN})
+		require.ErrorIs(t, err, broker.ErrTransient)
+		w.clock.Advance(10 * time.Minute) // no circuit is open
+	}
+	w.wire.set(nil, nil)
+	s, err := w.b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	require.Equal(t, 1, s.WrongPINs)
+}
+
+// ChangePIN keeps the key: the service is not asked.
+func TestChangePIN(t *testing.T) {
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	before := w.helloKeys(alice)
+	w.wire.take()
+	require.ErrorIs(t, w.b.ChangePIN(t.Context(), acct, wrongPIN, otherPIN), broker.ErrWrongPIN)
+	require.ErrorIs(t, w.b.ChangePIN(t.Context(), acct, rightPIN, broker.PIN("111111")), broker.ErrPINRules)
+	require.NoError(t, w.b.ChangePIN(t.Context(), acct, rightPIN, otherPIN))
+	require.Empty(t, w.wire.take())
+	require.Equal(t, before, w.helloKeys(alice))
+	w.reopen()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.ErrorIs(t, err, broker.ErrWrongPIN)
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: otherPIN})
+	require.NoError(t, err)
+}
+
+// RemoveHello deletes the key at the service first. When that fails the key
+// stays here too; a key that the service does not have is gone all the same.
+func TestRemoveHello(t *testing.T) {
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+
+	w.wire.set(func(r *http.Request) error {
+		if r.Method == http.MethodDelete {
+			return errors.New("the network is down")
+		}
+		return nil
+	}, nil)
+	require.ErrorIs(t, w.b.RemoveHello(t.Context(), acct), broker.ErrTransient)
+	w.wire.set(nil, nil)
+	s, err := w.b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	require.True(t, s.Set)
+
+	require.NoError(t, w.b.RemoveHello(t.Context(), acct))
+	require.Empty(t, w.helloKeys(alice))
+	require.ErrorIs(t, w.b.RemoveHello(t.Context(), acct), broker.ErrNoHello)
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.ErrorIs(t, err, broker.ErrNoHello)
+	_, err = w.b.Unlock(t.Context(), acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrNoHello)
+	require.ErrorIs(t, w.b.ChangePIN(t.Context(), acct, rightPIN, otherPIN), broker.ErrNoHello)
+	require.ErrorIs(t, w.b.ResetPIN(t.Context(), acct, otherPIN), broker.ErrNoHello)
+	require.NotEqual(t, broker.KindHello, w.status(acct).Credential, "the PRT of the key went with it")
+	w.silent(graph)
+
+	require.NoError(t, w.b.ProvisionHello(t.Context(), acct, otherPIN))
+	require.NoError(t, w.srv.RemoveHelloKey(alice, w.helloKeys(alice)[0]))
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: otherPIN})
+	require.ErrorIs(t, err, broker.ErrInteractionRequired, "provision it again")
+	var e *broker.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, 130004, e.Code)
+	s, err = w.b.HelloStatus(t.Context(), acct)
+	require.NoError(t, err)
+	require.True(t, s.Set, "nothing is deleted because of an error")
+	require.NoError(t, w.b.RemoveHello(t.Context(), acct), "what is not there need not be deleted")
+}
+
+// With Hello each unlock moves the time of the MFA, which a renewal does not.
+func TestUnlockMovesTheMFA(t *testing.T) {
+	w := newWorld(t, withPolicies(frequencyForLedger))
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+	w.silent(ledger)
+	prompts := w.person.prompts()
+	for range 20 { // ten days, unlocked twice a day
+		w.clock.Advance(12 * time.Hour)
+		u, err := w.b.Unlock(t.Context(), acct, rightPIN)
+		require.NoError(t, err)
+		require.Equal(t, broker.Unlocked{Account: acct, MFA: w.status(acct).MFA}, u)
+		require.Equal(t, w.clock.Now(), u.MFA.At)
+		w.silent(ledger, broker.WithForceRefresh())
+	}
+	w.clock.Advance(25 * time.Hour)
+	require.NoError(t, w.b.RenewPRT(t.Context(), acct))
+	_, err = w.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh())
+	require.ErrorIs(t, err, broker.ErrInteractionRequired, "a renewal is no unlock")
+
+	// The PIN answers what the frequency asks.
+	w.person.pin = rightPIN
+	_, err = w.b.AcquireTokenInteractive(t.Context(), ledger)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, w.person.pins.Load())
+	require.Equal(t, prompts, w.person.prompts())
+}
+
+// A password change ends the PRTs of passwords and not that of a Hello key; a
+// revocation ends all, and the PIN brings a new one.
+func TestHelloOutlivesThePassword(t *testing.T) {
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	w.signIn()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+	require.NoError(t, w.srv.ChangePassword(alice, "new "+password))
+	w.clock.Advance(time.Minute)
+	w.silent(payroll)
+	require.Equal(t, broker.KindHello, w.status(acct).Credential)
+
+	require.NoError(t, w.srv.Revoke(alice))
+	w.clock.Advance(time.Minute)
+	_, err = w.b.AcquireTokenSilent(t.Context(), ledger)
+	require.ErrorIs(t, err, broker.ErrPRTRevoked)
+	prompts := w.person.prompts()
+	_, err = w.b.Unlock(t.Context(), acct, rightPIN)
+	require.NoError(t, err)
+	w.silent(ledger)
+	require.Equal(t, prompts, w.person.prompts())
+}
+
+// Several users of one machine, and one user on two machines, have keys of
+// their own.
+func TestHelloOfOthers(t *testing.T) {
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	first := w.hello()
+
+	other := *w
+	other.person = &person{client: w.person.client}
+	other.person.Username, other.person.Password, other.person.TOTPSecret = bob, password, totp
+	other.cfg.Prompter = other.person
+	other.b = other.open()
+	second := other.hello()
+	require.NotEqual(t, first.Key(), second.Key())
+	require.NoError(t, w.b.ChangePIN(t.Context(), first, rightPIN, otherPIN))
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN}, broker.WithAccount(second))
+	require.NoError(t, err)
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN}, broker.WithAccount(first))
+	require.ErrorIs(t, err, broker.ErrWrongPIN)
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.ErrorContains(t, err, "say which")
+
+	laptop := *w
+	laptop.cfg.Store = &broker.MemoryStore{}
+	laptop.b = laptop.open()
+	laptop.join()
+	laptop.hello()
+	require.Len(t, w.helloKeys(alice), 2, "one for each device")
+	_, err = laptop.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+	require.NoError(t, laptop.b.RemoveHello(t.Context(), broker.Account{}))
+	require.Len(t, w.helloKeys(alice), 1, "the other device keeps its own")
+	_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: otherPIN}, broker.WithAccount(first))
+	require.NoError(t, err)
+
+	require.NoError(t, w.b.UnregisterDevice(t.Context()))
+	require.Empty(t, w.helloKeys(alice), "the keys go with the device")
+	s, err := w.b.HelloStatus(t.Context(), first)
+	require.NoError(t, err)
+	require.False(t, s.Set)
+}
+
+// The step-up asks for the PIN where that can be enough, and for the page where
+// it is not.
+func TestStepUpByPIN(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		before       func(*world)
+		pin          broker.PIN
+		claims       string
+		pins, pages  int
+		want         error
+		noPlaceForIt bool
+	}{
+		{name: "an old MFA", before: func(w *world) { w.clock.Advance(25 * time.Hour) }, pin: rightPIN, pins: 1},
+		{name: "a revoked PRT", before: func(w *world) { require.NoError(w.t, w.srv.Revoke(alice)) }, pin: rightPIN, pins: 1},
+		{name: "an expired PRT", before: func(w *world) { w.clock.Advance(15 * 24 * time.Hour) }, pin: rightPIN, pins: 1},
+		{name: "given up", before: func(w *world) { w.clock.Advance(25 * time.Hour) }, want: broker.ErrUserCanceled},
+		{name: "a wrong PIN", before: func(w *world) { w.clock.Advance(25 * time.Hour) }, pin: wrongPIN, pins: 1, want: broker.ErrWrongPIN},
+		{name: "fresh MFA", pin: rightPIN, claims: `{"access_token":{"amr":{"essential":true,"values":["ngcmfa"]}}}`, pages: 1},
+		{name: "another key at the service", before: func(w *world) {
+			require.NoError(w.t, w.srv.RemoveHelloKey(alice, w.helloKeys(alice)[0]))
+			w.clock.Advance(25 * time.Hour)
+			_, err := w.b.SignIn(w.t.Context(), broker.HelloPIN{PIN: rightPIN})
+			require.Error(w.t, err)
+		}, pin: rightPIN, pages: 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, withPolicies(frequencyForLedger))
+			softwareHello(w)
+			w.join()
+			w.hello()
+			_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+			require.NoError(t, err)
+			if tt.before != nil {
+				tt.before(w)
+			}
+			pages := w.person.prompts()
+			w.person.pin = tt.pin
+			var opts []broker.CallOption
+			if tt.claims != "" {
+				opts = append(opts, broker.WithClaims(tt.claims))
+			}
+			_, err = w.b.AcquireTokenInteractive(t.Context(), ledger, opts...)
+			if tt.want != nil {
+				require.ErrorIs(t, err, tt.want)
+			} else {
+				require.NoError(t, err)
+			}
+			require.EqualValues(t, tt.pins, w.person.pins.Load())
+			require.Equal(t, pages+tt.pages, w.person.prompts())
+		})
+	}
+}
+
+// frequencyForLedger requires MFA for payroll and ledger, and a sign-in each
+// day for ledger.
+const frequencyForLedger = `{"value":[{"id":"99999999-0000-4000-8000-000000000001","displayName":"MFA for money","state":"enabled",
+ "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + payrollID + `","` + ledgerID + `"]},"clientAppTypes":["all"]},
+ "grantControls":{"operator":"OR","builtInControls":["mfa"]}},
+ {"id":"99999999-0000-4000-8000-000000000002","displayName":"Ledger each day","state":"enabled",
+ "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + ledgerID + `"]},"clientAppTypes":["all"]},
+ "sessionControls":{"signInFrequency":{"isEnabled":true,"type":"days","value":1,"authenticationType":"primaryAndSecondaryAuthentication","frequencyInterval":"timeBased"}}}]}`
+
+// Provisioning that is killed at any point leaves no key at the service that
+// the next call does not replace, and nothing that keeps the user out.
+func TestProvisionKilledAnywhere(t *testing.T) {
+	killed := 0
+	for point := 0; ; point++ {
+		w := newWorld(t)
+		softwareHello(w)
+		w.join()
+		res, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true})
+		require.NoError(t, err)
+		good := w.cfg
+		k := &killer{left: point}
+		w.cfg.Store = &mortalStore{w.store, k}
+		w.wire.set(func(*http.Request) error { return k.step() }, func(*http.Request) error { return k.step() })
+		b := w.open()
+		err = b.ProvisionHello(t.Context(), res.Account, rightPIN)
+		_ = b.Close()
+		if err == nil {
+			require.Greater(t, killed, 6, "the points were really there")
+			break
+		}
+		require.ErrorIs(t, err, errKilled, "point %d", point)
+		killed++
+
+		w.wire.set(nil, nil)
+		w.cfg = good
+		w.b = w.open()
+		w.silent(payroll)
+		pin := otherPIN
+		err = w.b.ProvisionHello(t.Context(), res.Account, pin)
+		if errors.Is(err, broker.ErrHelloExists) { // the last write was there, and not what marks it
+			pin, err = rightPIN, nil
+		}
+		require.NoError(t, err, "point %d", point)
+		require.Len(t, w.helloKeys(alice), 1, "point %d: an orphan", point)
+		s, err := w.b.HelloStatus(t.Context(), res.Account)
+		require.NoError(t, err)
+		require.Equal(t, w.helloKeys(alice)[0], s.KeyID)
+		require.False(t, s.Unfinished)
+		_, err = w.b.SignIn(t.Context(), broker.HelloPIN{PIN: pin})
+		require.NoError(t, err)
+	}
+}
+
+// The sign-in page answers with a redirect to the app. A Transport that follows
+// redirects, though it must not, brings it back all the same.
+func TestTransportThatFollows(t *testing.T) {
+	w := newWorld(t)
+	w.wire.inner = w.srv.Client() // an http.Client behind another type
+	softwareHello(w)
+	w.join()
+	w.hello()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+}

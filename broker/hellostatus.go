@@ -1,0 +1,57 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// A HelloStatus describes the Hello key of an account on this device. It holds
+// no secret.
+type HelloStatus struct {
+	Account Account `json:"account"`
+	Set     bool    `json:"set"`
+	// KeyID is the service's id of the key, a GUID.
+	KeyID   string    `json:"keyId,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	// Software says that no TPM holds the key, so that nothing but the broker
+	// counts wrong PINs (Config.InsecureSoftwareHello).
+	Software bool `json:"software,omitempty"`
+	// WrongPINs is how many were given since the last right one, and
+	// RetryAfter how long the broker takes none because of that. The TPM has a
+	// limit of its own, which shows when a PIN is given.
+	WrongPINs  int           `json:"wrongPins,omitempty"`
+	RetryAfter time.Duration `json:"retryAfter,omitempty"` // nanoseconds in JSON
+	// Unfinished says that the registration of a key was begun and not
+	// answered: ProvisionHello or ResetPIN takes care of it.
+	Unfinished bool `json:"unfinished,omitempty"`
+	// Locked says that Lock put the account away.
+	Locked bool `json:"locked,omitempty"`
+}
+
+// HelloStatus says what Hello key the account has here; the zero Account is the
+// only one. It makes no request and asks the TPM nothing.
+func (b *Broker) HelloStatus(ctx context.Context, acct Account) (HelloStatus, error) {
+	if err := b.check(); err != nil {
+		return HelloStatus{}, err
+	}
+	_, rec, err := b.find(ctx, acct)
+	if err != nil {
+		return HelloStatus{}, opError("Hello status", err)
+	}
+	return rec.helloStatus(b.cfg.Now()), nil
+}
+
+func (r *accountRecord) helloStatus(now time.Time) HelloStatus {
+	s := HelloStatus{Account: r.Account, Unfinished: r.NextHello != nil, Locked: r.Locked && len(r.PRTs) == 0}
+	if h := r.Hello; h != nil {
+		s.Set, s.KeyID, s.Created, s.Software = true, h.ID, h.Created, h.Software
+		s.WrongPINs, s.RetryAfter = h.Wrong, h.wait(now)
+	}
+	return s
+}
+
+// wait returns how long the broker takes no PIN.
+func (h *helloRecord) wait(now time.Time) time.Duration {
+	wait := pinWait(h.Wrong)
+	return min(wait, max(0, h.WrongAt.Add(wait).Sub(now)))
+}

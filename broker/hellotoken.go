@@ -1,0 +1,182 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// The service registers a key only for a token that says, in its amr, that the
+// user did MFA moments ago (ngcmfa) and, in its deviceid, on which device.
+// Only a sign-in at the authorize page by the PRT's cookie gives both.
+
+// freshToken returns such a token: silently when the MFA is fresh, else after
+// the user did MFA anew.
+func (b *Broker) freshToken(ctx context.Context, op string, a *account, acct Account) (prt.Secret, error) {
+	token, err := b.freshByPRT(ctx, op, a)
+	if !errors.Is(err, ErrInteractionRequired) || b.cfg.Prompter == nil {
+		return token, err
+	}
+	if _, err := b.stepUpByPage(ctx, op, AuthCode{LoginHint: acct.PreferredUsername, MFA: true}, acct); err != nil {
+		return prt.Secret{}, err
+	}
+	return b.freshByPRT(ctx, op, a)
+}
+
+// freshByPRT tries each PRT: that of a Hello key is strong, and its MFA is
+// none that the user was asked for (MS-OAPX 2.2.2.10).
+func (b *Broker) freshByPRT(ctx context.Context, op string, a *account) (token prt.Secret, err error) {
+	rec := a.snapshot()
+	if rec == nil {
+		return token, &Error{Op: op, kind: ErrNoAccount}
+	}
+	err = rec.obituary(op)
+	for _, e := range rec.candidates(b.cfg.Now()) {
+		err = b.tryPRT(ctx, a, e, func(t *prt.Token, s prt.Session) error {
+			token, err = b.visitByPRT(ctx, op, t, s)
+			return err
+		})
+		if !errors.Is(err, ErrInteractionRequired) {
+			return token, err
+		}
+	}
+	return token, err
+}
+
+// visitByPRT signs in at the authorize page by the PRT's cookie, in place of a
+// browser, and redeems the code. A page in place of a redirect means that the
+// user is needed; prompt=none asks that none is shown, since some push a
+// prompt to the user's telephone.
+func (b *Broker) visitByPRT(ctx context.Context, op string, t *prt.Token, s prt.Session) (prt.Secret, error) {
+	verifier, err := b.random()
+	if err != nil {
+		return prt.Secret{}, err
+	}
+	state, err := b.random()
+	if err != nil {
+		return prt.Secret{}, err
+	}
+	visit := authorization{
+		op:        op,
+		tenant:    b.cfg.Tenant,
+		path:      wire.PathAuthorize,
+		tokenPath: wire.PathToken,
+		clientID:  wire.ClientDeviceRegistration,
+		redirect:  wire.RedirectPluginPrefix + wire.ClientDeviceRegistration,
+		resource:  b.registrationResource(),
+		scope:     wire.ScopeOpen,
+		mfa:       true,
+		silent:    true,
+	}
+	page := b.place.Load().login(visit.tenant, visit.path) + "?" + visit.query(verifier, state).Encode()
+	redirected, err := b.follow(ctx, op, page, visit.redirect, t, s)
+	if err != nil {
+		return prt.Secret{}, err
+	}
+	code, err := b.authorizeReply(op, redirected, visit.redirect, state)
+	if err != nil {
+		return prt.Secret{}, err
+	}
+	r, err := b.grant(ctx, op, visit.tenant, visit.tokenPath, visit.redemption(code, verifier))
+	if err != nil {
+		return prt.Secret{}, err
+	}
+	return r.AccessToken, checkFresh(op, r)
+}
+
+// checkFresh finds a token that the service would not take for a key, where
+// the user can do something about it.
+func checkFresh(op string, r *prt.Reply) error {
+	if r.AccessToken.IsZero() {
+		return &Error{Op: op, detail: "the reply has no access token"}
+	}
+	tok, err := claims.Parse(r.AccessToken.Reveal())
+	if err != nil || !tok.HasAMR {
+		return nil // opaque to us; the service judges
+	}
+	if methods, _ := claims.FromAMR(tok.AMR); !methods.Fresh() {
+		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the MFA is not fresh enough to register a key"}
+	}
+	return nil
+}
+
+// maxVisits bounds the redirects of a sign-in without a browser: one for a
+// stale nonce, and the way back to the app.
+const maxVisits = 3
+
+// follow visits the page with the cookie and returns the address that the
+// service redirects to, which begins with prefix.
+func (b *Broker) follow(ctx context.Context, op, page, prefix string, t *prt.Token, s prt.Session) (string, error) {
+	for range maxVisits {
+		cookie, err := b.signCookie(ctx, op, page, call{}, t, s)
+		if err != nil {
+			return "", err
+		}
+		rep, err := b.client.do(ctx, request{method: http.MethodGet, url: page, credential: cookie})
+		if err != nil {
+			return "", err
+		}
+		to := rep.header.Get("Location")
+		switch {
+		case rep.status/100 == 3 && hasPrefixFold(to, prefix):
+			return to, nil
+		case rep.status/100 == 3:
+			if page, err = nextPage(page, to); err != nil {
+				return "", &Error{Op: op, detail: "the sign-in page redirects to another host", CorrelationID: rep.correlationID, cause: err}
+			}
+		case rep.ok():
+			return "", &Error{Op: op, kind: ErrInteractionRequired, StatusCode: rep.status, CorrelationID: rep.correlationID, detail: "the sign-in page wants the user"}
+		default:
+			return "", serviceError(op, prt.ParseError(rep.status, rep.body), rep, grantPRT, b.cfg.Now())
+		}
+	}
+	return "", &Error{Op: op, kind: ErrInteractionRequired, detail: "the sign-in page redirects again and again"}
+}
+
+// nextPage resolves a redirect of the sign-in page, such as the one that
+// brings a new nonce. The cookie goes to no other host.
+func nextPage(page, to string) (string, error) {
+	at, err := url.Parse(page)
+	if err != nil {
+		return "", errMalformedAddress
+	}
+	next, err := at.Parse(to)
+	if err != nil {
+		return "", errMalformedAddress
+	}
+	if next.Scheme != "https" || !strings.EqualFold(next.Host, at.Host) {
+		return "", errors.New("the host is not the one that was asked")
+	}
+	return next.String(), nil
+}
+
+var errMalformedAddress = errors.New("broker: an address is malformed")
+
+// keyServiceToken returns a token for the key service by the PRT, with the
+// device and without fresh MFA: enough to delete a key.
+func (b *Broker) keyServiceToken(ctx context.Context, op string, a *account, acct Account) (token prt.Secret, err error) {
+	q := tokenRequest{
+		call: call{account: acct, app: App{
+			ClientID:    wire.ClientDeviceRegistration,
+			RedirectURI: wire.RedirectPluginPrefix + wire.ClientDeviceRegistration,
+		}},
+		resource: b.registrationResource(),
+		tenant:   b.cfg.Tenant,
+	}
+	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
+		r, _, err := b.exchange(ctx, op, t, s, q)
+		if err != nil {
+			return err
+		}
+		r.RefreshToken.Clear()
+		token = r.AccessToken
+		return nil
+	})
+	return token, err
+}

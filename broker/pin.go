@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// PINRules say which PINs a new Hello key takes. They are checked where a PIN
+// is set, never where it is given. The zero value is what Windows asks for by
+// default: six characters, and no pattern.
+type PINRules struct {
+	// MinLength is the least number of characters, 4 to 127. Zero: 6.
+	MinLength int
+	// Letters asks for a letter beside the digits.
+	Letters bool
+}
+
+// Limits of a PIN whatever the rules, as Windows has them (the Windows Hello
+// for Business policy settings "Minimum PIN length" and "Maximum PIN length").
+const (
+	minPIN     = 4
+	maxPIN     = 127
+	defaultPIN = 6
+)
+
+func (r PINRules) check() error {
+	if r.MinLength != 0 && (r.MinLength < minPIN || r.MinLength > maxPIN) {
+		return errors.New("broker: Config.PIN.MinLength is neither 0 nor 4 to 127")
+	}
+	return nil
+}
+
+// refuse returns why the rules do not take a new PIN; nil when they do.
+func (r PINRules) refuse(pin PIN) error {
+	if err := pin.wellFormed(); err != nil {
+		return err
+	}
+	least := r.MinLength
+	if least == 0 {
+		least = defaultPIN
+	}
+	switch digits, letters := pin.count(); {
+	case len(pin) < least:
+		return pinRule("the PIN has fewer than " + itoa(least) + " characters")
+	case r.Letters && letters == 0:
+		return pinRule("the PIN needs a letter")
+	case digits == len(pin) && pin.pattern():
+		return pinRule("the PIN is a pattern: each digit follows from the one before in the same way")
+	}
+	return nil
+}
+
+func pinRule(detail string) error { return &Error{kind: ErrPINRules, detail: detail} }
+
+// wellFormed refuses what no PIN can be, before it costs a try: what is not 4
+// to 127 printable characters of ASCII. Other characters have several
+// encodings, and a keyboard at another layout would lock the user out.
+func (p PIN) wellFormed() error {
+	if len(p) < minPIN || len(p) > maxPIN {
+		return pinRule("a PIN has " + itoa(minPIN) + " to " + itoa(maxPIN) + " characters")
+	}
+	for _, c := range p {
+		if c < ' ' || c > '~' {
+			return pinRule("a PIN is printable ASCII")
+		}
+	}
+	return nil
+}
+
+func (p PIN) count() (digits, letters int) {
+	for _, c := range p {
+		switch {
+		case c >= '0' && c <= '9':
+			digits++
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+			letters++
+		}
+	}
+	return digits, letters
+}
+
+// pattern reports whether all digits are the same step apart, modulo ten:
+// 1111, 1234, 1357, 9630. Windows refuses the same ones (the Windows Hello for
+// Business FAQ, on simple PINs).
+func (p PIN) pattern() bool {
+	step := (p[1] + 10 - p[0]) % 10
+	for i := 2; i < len(p); i++ {
+		if (p[i]+10-p[i-1])%10 != step {
+			return false
+		}
+	}
+	return true
+}
+
+// The broker's own limit beside the TPM's, whose counter is shared with every
+// other program: after so many wrong PINs in a row, wait, and longer each time.
+const (
+	freeTries    = 5
+	firstPINWait = time.Minute
+	maxPINWait   = time.Hour
+)
+
+// pinWait returns how long the next PIN has to wait after so many wrong ones.
+func pinWait(wrong int) time.Duration {
+	if wrong < freeTries {
+		return 0
+	}
+	wait := firstPINWait
+	for range min(wrong-freeTries, 10) {
+		wait *= 2
+	}
+	return min(wait, maxPINWait)
+}
+
+// tryPIN runs try, which gives the PIN to the key store. The try is counted
+// before, so that killing the process does not give it back; a right PIN
+// forgives all.
+func (b *Broker) tryPIN(ctx context.Context, a *account, try func() error) error {
+	before, err := b.countPIN(ctx, a)
+	if err != nil {
+		return err
+	}
+	err = try()
+	if errors.Is(err, tpm.ErrWrongPIN) {
+		return pinError(err)
+	}
+	after := 0
+	if err != nil {
+		after = before // the PIN was not judged
+	}
+	// Neither a right PIN nor a TPM's lock-out may count because the caller
+	// went away.
+	_, cerr := a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
+		if r.Hello != nil {
+			h := *r.Hello
+			h.Wrong = after
+			r.Hello = &h
+		}
+		return nil
+	})
+	if cerr != nil {
+		b.cfg.Logger.InfoContext(ctx, "writing the count of PINs failed", "error", cerr)
+	}
+	if err != nil {
+		return pinError(err)
+	}
+	return nil
+}
+
+// countPIN counts a try in advance, or refuses it because it comes too soon.
+// It returns how many were counted before.
+func (b *Broker) countPIN(ctx context.Context, a *account) (before int, err error) {
+	now := b.cfg.Now()
+	var tooSoon error
+	_, err = a.update(ctx, func(r *accountRecord) error {
+		if r.Hello == nil {
+			return &Error{kind: ErrNoHello}
+		}
+		h := *r.Hello
+		before, tooSoon = h.Wrong, nil
+		if h.WrongAt.After(now) {
+			h.WrongAt = now // the clock was set back; the wait begins anew
+		}
+		if left := h.wait(now); left > 0 {
+			tooSoon = &Error{kind: ErrPINLocked, RetryAfter: left, detail: itoa(h.Wrong) + " wrong PINs in a row: wait " + left.Round(time.Second).String()}
+		} else {
+			h.Wrong, h.WrongAt = h.Wrong+1, now
+		}
+		r.Hello = &h
+		return nil
+	})
+	if err == nil {
+		err = tooSoon
+	}
+	return before, err
+}
+
+// pinError is an error of a key that has a PIN.
+func pinError(err error) error {
+	var wrong *tpm.WrongPINError
+	var locked *tpm.LockedOutError
+	switch {
+	case errors.As(err, &wrong):
+		e := &Error{kind: ErrWrongPIN, cause: tpm.ErrWrongPIN}
+		if wrong.TriesLeft >= 0 {
+			e.cause = wrong
+		}
+		return e
+	case errors.Is(err, tpm.ErrWrongPIN):
+		return &Error{kind: ErrWrongPIN, cause: tpm.ErrWrongPIN}
+	case errors.As(err, &locked):
+		return &Error{kind: ErrPINLocked, RetryAfter: locked.RetryAfter, cause: locked}
+	case errors.Is(err, tpm.ErrExpired):
+		return &Error{kind: ErrOfflineExpired, cause: tpm.ErrExpired}
+	case errors.Is(err, tpm.ErrLockedOut):
+		return &Error{kind: ErrPINLocked, cause: tpm.ErrLockedOut}
+	}
+	return keyError("using the Hello key", err)
+}

@@ -1,0 +1,208 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// Unlocked is how Unlock proved the user.
+type Unlocked struct {
+	Account Account
+	// Offline says that the TPM alone confirmed the PIN, since the service
+	// could not be asked. False: the service signed the user in, and a new PRT
+	// carries MFA of this moment.
+	Offline bool
+	// Left is what is left of Config.Offline, when Offline.
+	Left tpm.Limit
+	// MFA is what the account's PRT carries; zero when it has none.
+	MFA claims.Evidence
+}
+
+// Unlock proves the user by the PIN of the Hello key, as at the lock screen of
+// a computer. Where the service answers, that is a sign-in by the Hello key: a
+// new PRT carries MFA of this moment, as Windows renews it at an unlock, and
+// what the service refuses stays refused.
+//
+// Where the service does not answer, and within Config.Offline, the PIN proves
+// the user against the TPM alone and opens what the account has cached: tokens
+// that apps got before are served again, and a PRT that [Broker.Lock] put away
+// is back. A wrong PIN is an ErrWrongPIN, too many are an ErrPINLocked, and
+// the end of Config.Offline is an ErrOfflineExpired. A TPM that is not the
+// one, or that was cleared, is an ErrKeyUnusable that is also
+// [tpm.ErrTPMChanged] or [tpm.ErrCleared]. What the service said for certain
+// before (user or device disabled, deleted, key unknown) refuses offline too.
+func (b *Broker) Unlock(ctx context.Context, acct Account, pin PIN) (Unlocked, error) {
+	const op = "unlock"
+	u, err := b.unlock(ctx, op, acct, pin)
+	return u, opError(op, err)
+}
+
+func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (Unlocked, error) {
+	if err := b.check(); err != nil {
+		return Unlocked{}, err
+	}
+	a, rec, err := b.find(ctx, acct)
+	if err != nil {
+		return Unlocked{}, err
+	}
+	if rec.Hello == nil {
+		return Unlocked{}, &Error{kind: ErrNoHello, Account: rec.Account}
+	}
+	if err := pin.wellFormed(); err != nil {
+		return Unlocked{}, err
+	}
+	online, cancel := b.onlineContext(ctx)
+	defer cancel()
+	res, err := b.signInHello(online, op, rec.Account, pin)
+	if err == nil {
+		return Unlocked{Account: res.Account, MFA: res.Metadata.MFA}, nil
+	}
+	if !unreachable(ctx, err) {
+		return Unlocked{}, b.orCleared(ctx, a, err)
+	}
+	return b.unlockOffline(ctx, op, a, pin, err)
+}
+
+// orCleared tells a TPM that was cleared from another one. The Hello key's blob
+// does not know which it is; that of the data key does.
+func (b *Broker) orCleared(ctx context.Context, a *account, err error) error {
+	if !errors.Is(err, tpm.ErrTPMChanged) {
+		return err
+	}
+	sealed, _, gerr := b.cfg.Store.Get(ctx, a.owner+keySuffix)
+	if gerr != nil {
+		return err
+	}
+	key, uerr := b.cfg.Keys.Unseal(ctx, sealed, a.vault.purpose())
+	clear(key)
+	if errors.Is(uerr, tpm.ErrCleared) {
+		return keyError("opening the Hello key", uerr)
+	}
+	return err
+}
+
+// onlineWait is how long Unlock waits for the service where the PIN can open
+// the account without it.
+const onlineWait = 10 * time.Second
+
+func (b *Broker) onlineContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if b.cfg.Offline.Time == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, b.onlineWait)
+}
+
+// unreachable reports whether err says that the service could not be asked,
+// and nothing against the user.
+func unreachable(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	return errors.Is(err, ErrTransient) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func (b *Broker) unlockOffline(ctx context.Context, op string, a *account, pin PIN, why error) (Unlocked, error) {
+	rec := a.snapshot()
+	if rec == nil || rec.Hello == nil {
+		return Unlocked{}, why
+	}
+	if n := rec.Hello.Refused; n != nil {
+		return Unlocked{}, n.refusal(op)
+	}
+	left, err := b.openOffline(ctx, a, pin)
+	if errors.Is(err, errNotPrepared) {
+		return Unlocked{}, why // nothing can be opened here: what is wrong is the network
+	}
+	if err != nil {
+		return Unlocked{}, err
+	}
+	u := Unlocked{Account: rec.Account, Offline: true, Left: left}
+	if now := a.snapshot().candidates(b.cfg.Now()); len(now) > 0 {
+		u.MFA = now[0].token.Evidence
+	}
+	b.cfg.Logger.InfoContext(ctx, "unlocked offline", "account", rec.Account.HomeAccountID)
+	return u, nil
+}
+
+// certain are the verdicts that say something for certain against the user,
+// the device or the Hello key.
+var certain = map[aadsts.Verdict]bool{
+	aadsts.UserDisabled: true, aadsts.UserNotFound: true, aadsts.DeviceDisabled: true, aadsts.DeviceGone: true, aadsts.HelloKey: true,
+}
+
+// noteRefusal keeps what the service said for certain against the user or the
+// device, so that going offline does not undo it, and takes it back when the
+// service serves the user again; what it said against the key only the key
+// takes back. It erases nothing.
+func (b *Broker) noteRefusal(ctx context.Context, a *account, by prt.Credential, err error) {
+	rec := a.snapshot()
+	if rec == nil || rec.Hello == nil {
+		return
+	}
+	var note *deathNote
+	var e *Error
+	switch {
+	case err == nil && rec.Hello.Refused == nil:
+		return
+	case err == nil && rec.Hello.Refused.Verdict == aadsts.HelloKey && by != prt.ByHello:
+		return
+	case err == nil:
+	case errors.As(err, &e) && certain[e.action]:
+		note = &deathNote{Verdict: e.action, Code: e.Code, OAuth: e.OAuth, At: b.cfg.Now()}
+	default:
+		return
+	}
+	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
+		if r.Hello != nil {
+			h := *r.Hello
+			h.Refused = note
+			r.Hello = &h
+		}
+		return nil
+	})
+	if err != nil {
+		b.cfg.Logger.InfoContext(ctx, "noting what the service said failed", "error", err)
+	}
+}
+
+// refusal is what the service said before, again.
+func (n *deathNote) refusal(op string) *Error {
+	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: sentinels[n.Verdict]}
+	e.detail = "the service refused this before, and cannot be asked now"
+	return e
+}
+
+// Lock puts the account away as at the lock screen or the end of a session:
+// its tokens leave memory, and its PRTs go where only the PIN opens them.
+// Until [Broker.Unlock] nothing is silent: calls end in ErrLocked, which is
+// also an ErrInteractionRequired, in every process that shares the store.
+// Tokens that other processes have in memory serve there until they end.
+//
+// It needs a Hello key, Config.Offline, and a sign-in by the PIN in this
+// process before; else it is [errors.ErrUnsupported] and nothing is changed.
+func (b *Broker) Lock(ctx context.Context, acct Account) error {
+	const op = "lock"
+	if err := b.check(); err != nil {
+		return err
+	}
+	a, rec, err := b.find(ctx, acct)
+	if err != nil {
+		return opError(op, err)
+	}
+	release, err := b.lease(ctx, a.owner)
+	if err != nil {
+		return opError(op, err)
+	}
+	defer release()
+	if err := b.putAway(ctx, a, rec); err != nil {
+		return opError(op, err)
+	}
+	b.cfg.Logger.InfoContext(ctx, "locked", "account", rec.Account.HomeAccountID)
+	return nil
+}

@@ -1,0 +1,233 @@
+package tpm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+)
+
+// A Limit bounds how long a PIN opens what [PINSealer.SealPIN] sealed. The TPM
+// counts from the sealing on and refuses by itself: neither the clock of the
+// machine nor an old state put back prolongs it.
+//
+// Its clock (Part 1, 36) runs while the TPM has power, and only then. Time
+// without power passes unseen, and a power loss that comes without a shutdown
+// may set the clock back by up to 2²² ms, some 70 minutes. So Time alone bounds
+// the time of use; Resets and Restarts bound how often such a gap may lie in
+// it, though not how long each is.
+type Limit struct {
+	// Time by the TPM's clock, in whole milliseconds, rounded up. Zero: no
+	// bound.
+	Time time.Duration
+	// Resets is how many TPM resets it outlasts: boots, and power losses. Zero:
+	// none, it opens until the next one. Negative: no bound.
+	Resets int
+	// Restarts is how often the machine may sleep or hibernate, as far as the
+	// system tells the TPM (TPM2_Shutdown with TPM_SU_STATE), beyond what it
+	// did when this was sealed; a reset makes it count from zero. Zero: not
+	// once. Negative: no bound.
+	Restarts int
+}
+
+func (l Limit) check() error {
+	if l.Time < 0 {
+		return errors.New("negative time")
+	}
+	return nil
+}
+
+// bounds are a Limit in the counts of one TPM. All ones are no bound.
+type bounds struct {
+	clock    uint64 // ms, the first at which it does not open
+	resets   uint32 // the last resetCount at which it opens
+	restarts uint32 // the last restartCount
+}
+
+const boundsSize = 8 + 4 + 4
+
+// from returns the bounds of what is sealed now.
+func (l Limit) from(now tpm2.TPMSClockInfo) bounds {
+	b := bounds{math.MaxUint64, math.MaxUint32, math.MaxUint32}
+	if l.Time > 0 {
+		// A duration has fewer milliseconds than are left to any TPM's clock.
+		b.clock = now.Clock + uint64((l.Time-1)/time.Millisecond) + 1
+	}
+	if l.Resets >= 0 {
+		b.resets = add(now.ResetCount, l.Resets)
+	}
+	if l.Restarts >= 0 {
+		b.restarts = add(now.RestartCount, l.Restarts)
+	}
+	return b
+}
+
+func add(count uint32, n int) uint32 {
+	if uint64(n) >= uint64(math.MaxUint32-count) {
+		return math.MaxUint32
+	}
+	return count + uint32(n)
+}
+
+func (b bounds) none() bool {
+	return b.clock == math.MaxUint64 && b.resets == math.MaxUint32 && b.restarts == math.MaxUint32
+}
+
+func (b bounds) marshal() []byte {
+	out := binary.BigEndian.AppendUint64(nil, b.clock)
+	out = binary.BigEndian.AppendUint32(out, b.resets)
+	return binary.BigEndian.AppendUint32(out, b.restarts)
+}
+
+func unmarshalBounds(data []byte) (bounds, error) {
+	if len(data) != boundsSize {
+		return bounds{}, fmt.Errorf("%w: limits", ErrInvalidBlob)
+	}
+	r := &reader{b: data}
+	clock := uint64(r.uint32())<<32 | uint64(r.uint32())
+	return bounds{clock, r.uint32(), r.uint32()}, nil
+}
+
+// left returns what is left of the bounds.
+func (b bounds) left(now tpm2.TPMSClockInfo) (Limit, error) {
+	l := Limit{Resets: -1, Restarts: -1}
+	switch {
+	case now.Clock >= b.clock:
+		return Limit{}, fmt.Errorf("%w, by the TPM's clock", ErrExpired)
+	case now.ResetCount > b.resets:
+		return Limit{}, fmt.Errorf("%w: the TPM was reset too often", ErrExpired)
+	case now.RestartCount > b.restarts:
+		return Limit{}, fmt.Errorf("%w: the TPM was restarted too often", ErrExpired)
+	}
+	if b.clock != math.MaxUint64 {
+		l.Time = math.MaxInt64
+		if ms := b.clock - now.Clock; ms < math.MaxInt64/uint64(time.Millisecond) {
+			l.Time = time.Duration(ms) * time.Millisecond
+		}
+	}
+	if b.resets != math.MaxUint32 {
+		l.Resets = int(b.resets - now.ResetCount)
+	}
+	if b.restarts != math.MaxUint32 {
+		l.Restarts = int(b.restarts - now.RestartCount)
+	}
+	return l, nil
+}
+
+// Where things are in a TPMS_TIME_INFO (Part 2, 10.11.6), 25 bytes.
+const (
+	timeInfoSize  = 25
+	clockOffset   = 8
+	resetOffset   = 16
+	restartOffset = 20
+)
+
+// A comparison is what TPM2_PolicyCounterTimer demands of the TPM's
+// TPMS_TIME_INFO (Part 3, 23.10).
+type comparison struct {
+	operand   []byte
+	offset    uint16
+	operation tpm2.TPMEO
+}
+
+func (c comparison) tail() []byte {
+	b := binary.BigEndian.AppendUint16(nil, c.offset)
+	return binary.BigEndian.AppendUint16(b, uint16(c.operation))
+}
+
+func (b bounds) comparisons() (c []comparison) {
+	if b.clock != math.MaxUint64 {
+		c = append(c, comparison{binary.BigEndian.AppendUint64(nil, b.clock), clockOffset, tpm2.TPMEOUnsignedLT})
+	}
+	if b.resets != math.MaxUint32 {
+		c = append(c, comparison{binary.BigEndian.AppendUint32(nil, b.resets), resetOffset, tpm2.TPMEOUnsignedLE})
+	}
+	if b.restarts != math.MaxUint32 {
+		c = append(c, comparison{binary.BigEndian.AppendUint32(nil, b.restarts), restartOffset, tpm2.TPMEOUnsignedLE})
+	}
+	return c
+}
+
+// commitment demands that the TPM's time is not this hash, which it never is.
+// It changes the digest of a policy, and so ties to an object, at the price of
+// one command, fields that the TPM has no place for: 25 bytes of a SHA-256.
+func commitment(hash [sha256.Size]byte) comparison {
+	return comparison{hash[:timeInfoSize], 0, tpm2.TPMEONeq}
+}
+
+// policyDigest computes the policy of an object that opens when all
+// comparisons hold and its auth value is proved (Part 1, 19.7).
+func policyDigest(comparisons []comparison) []byte {
+	digest := make([]byte, sha256.Size)
+	extend := func(code tpm2.TPMCC, args []byte) {
+		h := sha256.New()
+		h.Write(digest)
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(code)))
+		h.Write(args)
+		digest = h.Sum(digest[:0])
+	}
+	for _, c := range comparisons {
+		args := sha256.Sum256(append(append([]byte(nil), c.operand...), c.tail()...))
+		extend(tpm2.TPMCCPolicyCounterTimer, args[:])
+	}
+	extend(tpm2.TPMCCPolicyAuthValue, nil)
+	return digest
+}
+
+// demand has the policy session p demand c. It runs in the space's session, so
+// that a success is the TPM's word. TPM_RC_POLICY says that c does not hold.
+func (sp *space) demand(p *session, c comparison) error {
+	cmd := command{
+		code:    tpm2.TPMCCPolicyCounterTimer,
+		handles: []object{permanent(p.handle)},
+		auths:   []auth{{session: sp.session, dir: encryptIn}},
+		params:  append(append2B(nil, c.operand), c.tail()...),
+	}
+	_, err := cmd.run(sp)
+	return err
+}
+
+// clock reads the clock. TPM2_ReadClock takes no session: who alters the bus
+// alters it.
+func (sp *space) clock() (tpm2.TPMSClockInfo, error) {
+	rsp, err := tpm2.ReadClock{}.Execute(sp)
+	if err != nil {
+		return tpm2.TPMSClockInfo{}, err
+	}
+	return rsp.CurrentTime.ClockInfo, nil
+}
+
+// provenClock reads the clock and has the TPM confirm it: the clock may have
+// gone on by now, the counts may not.
+func (sp *space) provenClock() (tpm2.TPMSClockInfo, error) {
+	var none tpm2.TPMSClockInfo
+	now, err := sp.clock()
+	if err != nil {
+		return none, err
+	}
+	p, err := startSession(sp, tpm2.TPMSEPolicy, 0, nil)
+	if err != nil {
+		return none, err
+	}
+	sp.loaded = append(sp.loaded, p.handle)
+	defer sp.flush(p.handle)
+	counts := binary.BigEndian.AppendUint32(nil, now.ResetCount)
+	counts = binary.BigEndian.AppendUint32(counts, now.RestartCount)
+	for _, c := range []comparison{
+		{binary.BigEndian.AppendUint64(nil, now.Clock), clockOffset, tpm2.TPMEOUnsignedGE},
+		{counts, resetOffset, tpm2.TPMEOEq},
+	} {
+		err := sp.demand(p, c)
+		if errors.Is(err, tpm2.TPMRCPolicy) {
+			return none, fmt.Errorf("%w: it says that the clock that was read is not its own", errForged)
+		}
+		if err != nil {
+			return none, err
+		}
+	}
+	return now, nil
+}

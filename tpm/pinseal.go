@@ -1,0 +1,297 @@
+package tpm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
+)
+
+// A PINSealer seals small secrets that only a PIN opens, for a time that the
+// TPM measures: what a user who is offline unlocks with. [TPM] is one. Software
+// is none: nothing there counts wrong PINs or measures time.
+type PINSealer interface {
+	// SealPIN protects 1 to [MaxSeal] bytes. The same aad and the PIN are
+	// needed to unseal them, and l must not be over.
+	SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error)
+
+	// UnsealPIN returns what SealPIN protected, and what is left of its limit.
+	// A wrong PIN is [ErrWrongPIN], and counts. What is known without the PIN
+	// costs no try: another aad or a damaged blob is [ErrInvalidBlob], a limit
+	// that is over [ErrExpired], a TPM that was cleared [ErrCleared], another
+	// TPM [ErrTPMChanged].
+	//
+	// What is left is for showing: a TPM says what time it is without proof.
+	UnsealPIN(ctx context.Context, sealed, aad, pin []byte) (plaintext []byte, left Limit, err error)
+
+	// ChangeSealPIN returns the same secret under another PIN, with the limit
+	// it had. Nothing withdraws the old blob: until the limit it opens with the
+	// old PIN.
+	ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte) ([]byte, error)
+}
+
+var _ PINSealer = (*TPM)(nil)
+
+// pinSealTemplate has a policy to be filled in, no use by the auth value alone
+// and dictionary-attack protection. A change of the auth value needs the old
+// one and leaves the policy.
+var pinSealTemplate = tpm2.TPMTPublic{
+	Type:             tpm2.TPMAlgKeyedHash,
+	NameAlg:          tpm2.TPMAlgSHA256,
+	ObjectAttributes: tpm2.TPMAObject{FixedTPM: true, FixedParent: true},
+	Parameters:       tpm2.NewTPMUPublicParms(tpm2.TPMAlgKeyedHash, &tpm2.TPMSKeyedHashParms{}),
+	Unique:           tpm2.NewTPMUPublicID(tpm2.TPMAlgKeyedHash, &tpm2.TPM2BDigest{}),
+}
+
+// A pinSealed is a sealed object that a PIN opens.
+type pinSealed struct {
+	keyBlob
+	bounds bounds
+	ak     []byte // name of the attestation key; empty: the TPM gave none
+}
+
+const pinSealedFields = envelopeFields + 2
+
+func (s *pinSealed) marshal() []byte {
+	return envelope.Marshal(envelope.TPM, envelope.PINSealed, append(s.fields(), s.bounds.marshal(), s.ak)...)
+}
+
+func unmarshalPINSealed(data []byte) (*pinSealed, error) {
+	f, err := unmarshalFields(data, envelope.PINSealed, pinSealedFields)
+	if err != nil {
+		return nil, err
+	}
+	b, err := blobOf(f[:envelopeFields])
+	if err != nil {
+		return nil, err
+	}
+	s := &pinSealed{keyBlob: *b, ak: bytes.Clone(f[envelopeFields+1])}
+	if len(s.salt) != saltSize || !isAKName(s.ak) {
+		return nil, fmt.Errorf("%w: field sizes", ErrInvalidBlob)
+	}
+	s.bounds, err = unmarshalBounds(f[envelopeFields])
+	return s, err
+}
+
+// demands are what the TPM asks for beside the PIN. The first one commits to
+// the fields of the blob and to the aad.
+func (s *pinSealed) demands(aad []byte) []comparison {
+	sum := sha256.Sum256(aad)
+	f := s.fields()
+	fields := envelope.Marshal(envelope.TPM, envelope.PINSealed, f[0], f[1], s.salt, s.bounds.marshal(), s.ak, sum[:])
+	return append([]comparison{commitment(sha256.Sum256(fields))}, s.bounds.comparisons()...)
+}
+
+// template returns the public area to ask for.
+func (s *pinSealed) template(aad []byte) tpm2.TPMTPublic {
+	t := pinSealTemplate
+	t.AuthPolicy = tpm2.TPM2BDigest{Buffer: policyDigest(s.demands(aad))}
+	return t
+}
+
+// match refuses, without a TPM, what was not sealed with these fields and this
+// aad. What it cannot see, the rest of the public area and the private one,
+// the TPM refuses to load.
+func (s *pinSealed) match(aad []byte) error {
+	public, err := parsePublic(s.public)
+	if err != nil {
+		return fmt.Errorf("%w: public area: %w", ErrInvalidBlob, err)
+	}
+	public.Unique = pinSealTemplate.Unique
+	if !bytes.Equal(tpm2.Marshal(public), tpm2.Marshal(s.template(aad))) {
+		return fmt.Errorf("%w: damaged, or sealed with another aad", ErrInvalidBlob)
+	}
+	return nil
+}
+
+func openPINSealed(sealed, aad []byte) (*pinSealed, error) {
+	s, err := unmarshalPINSealed(sealed)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.match(aad)
+}
+
+// SealPIN makes plaintext an object of the TPM whose policy has the limit. It
+// is six commands where the session stands and the storage root key is
+// persistent, one without a limit; the first of a store makes the attestation
+// key as well, two more.
+func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error) {
+	switch err := l.check(); {
+	case len(plaintext) == 0 || len(plaintext) > MaxSeal:
+		return nil, fmt.Errorf("tpm: sealing under a PIN: %d bytes; it takes 1 to %d", len(plaintext), MaxSeal)
+	case len(pin) == 0:
+		return nil, errEmptyPIN
+	case err != nil:
+		return nil, failed("sealing under a PIN", err)
+	}
+	salt, err := newSalt()
+	if err != nil {
+		return nil, failed("sealing under a PIN", err)
+	}
+	plaintext, aad, value := bytes.Clone(plaintext), bytes.Clone(aad), t.pinSealAuth(pin, salt, aad)
+	s, err := do(ctx, t.keys, func() (*pinSealed, error) {
+		ak, err := t.attestationName(t.keys)
+		if err != nil {
+			return nil, err
+		}
+		s := &pinSealed{ak: ak}
+		s.salt = salt
+		s.under(t.parent)
+		return s, t.underParent(t.keys, t.parent, func(parent object) error {
+			return t.keys.sealPIN(parent, s, sensitiveCreate(value, plaintext), aad, l)
+		})
+	})
+	if err != nil {
+		return nil, failed("sealing under a PIN", err)
+	}
+	return s.marshal(), nil
+}
+
+func (sp *space) sealPIN(parent object, s *pinSealed, sensitive, aad []byte, l Limit) error {
+	s.bounds = l.from(tpm2.TPMSClockInfo{})
+	if !s.bounds.none() {
+		now, err := sp.provenClock()
+		if err != nil {
+			return err
+		}
+		s.bounds = l.from(now)
+	}
+	b, err := sp.create(parent, sensitive, s.template(aad))
+	if err != nil {
+		return err
+	}
+	s.public, s.private, s.name = b.public, b.private, b.name
+	return nil
+}
+
+// UnsealPIN is, with all three bounds and a persistent storage root key, ten
+// commands: Load, ReadClock, a policy session with five demands, Unseal, which
+// ends it, and Flush. The demands come before the PIN.
+func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, Limit, error) {
+	s, err := openPINSealed(sealed, aad)
+	if err == nil && len(pin) == 0 {
+		err = fmt.Errorf("%w: none was given", ErrWrongPIN)
+	}
+	if err != nil {
+		return nil, Limit{}, failed("unsealing with a PIN", err)
+	}
+	type unsealed struct {
+		plaintext []byte
+		left      Limit
+	}
+	value, demands := t.pinSealAuth(pin, s.salt, aad), s.demands(aad)
+	u, err := do(ctx, t.keys, func() (u unsealed, err error) {
+		var o object
+		var p *session
+		err = t.withPINSealed(t.keys, s, func(k *storageKey, parent, loaded object, left Limit) error {
+			o, u.left = loaded, left
+			p, err = t.startSalted(t.keys, tpm2.TPMSEPolicy, k, parent.handle)
+			return err
+		})
+		if err != nil {
+			return u, err
+		}
+		t.keys.loaded = append(t.keys.loaded, p.handle)
+		u.plaintext, err = t.unsealPIN(t.keys, o, p, demands, value)
+		return u, err
+	})
+	if err != nil {
+		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, s.ak, err))
+	}
+	return u.plaintext, u.left, nil
+}
+
+// withPINSealed gives fn the loaded object and its parent, unless the clock
+// says that the limit is over.
+func (t *TPM) withPINSealed(sp *space, s *pinSealed, fn func(k *storageKey, parent, loaded object, left Limit) error) error {
+	k, err := t.storageOf(sp, &s.keyBlob)
+	if err != nil {
+		return err
+	}
+	return t.underParent(sp, k, func(parent object) error {
+		loaded, err := sp.load(parent, &s.keyBlob)
+		if errors.Is(err, tpm2.TPMRCIntegrity) {
+			// The parent is the right one, by its name.
+			return fmt.Errorf("%w: private area: %w", ErrInvalidBlob, err)
+		}
+		if err != nil {
+			return err
+		}
+		var now tpm2.TPMSClockInfo
+		if !s.bounds.none() {
+			if now, err = sp.clock(); err != nil {
+				return err
+			}
+		}
+		left, err := s.bounds.left(now)
+		if err != nil {
+			return err
+		}
+		return fn(k, parent, loaded, left)
+	})
+}
+
+// unsealPIN satisfies the policy and proves the auth value.
+func (t *TPM) unsealPIN(sp *space, o object, p *session, demands []comparison, value []byte) ([]byte, error) {
+	for _, c := range demands {
+		err := sp.demand(p, c)
+		if errors.Is(err, tpm2.TPMRCPolicy) {
+			return nil, fmt.Errorf("%w, says the TPM", ErrExpired)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if _, err := (tpm2.PolicyAuthValue{PolicySession: p.handle}).Execute(sp); err != nil {
+		return nil, err
+	}
+	cmd := command{
+		code:    tpm2.TPMCCUnseal,
+		handles: []object{o},
+		auths:   []auth{{session: p, value: value, dir: encryptOut, last: true}},
+	}
+	rsp, err := cmd.run(sp)
+	if err != nil {
+		return nil, t.authError(sp, err)
+	}
+	sp.gone(p.handle)
+	defer rsp.clear()
+	return bytes.Clone(first(rsp.params)), nil
+}
+
+// ChangeSealPIN has the TPM change the auth value of the object, whose policy
+// stays: Load, ReadClock, ObjectChangeAuth and Flush. The secret does not leave
+// the TPM.
+func (t *TPM) ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte) ([]byte, error) {
+	s, err := openPINSealed(sealed, aad)
+	switch {
+	case err != nil:
+	case len(pin) == 0:
+		err = fmt.Errorf("%w: none was given", ErrWrongPIN)
+	case len(newPIN) == 0:
+		err = errEmptyPIN
+	}
+	if err != nil {
+		return nil, failed("changing the PIN of sealed data", err)
+	}
+	value, next := t.pinSealAuth(pin, s.salt, aad), t.pinSealAuth(newPIN, s.salt, aad)
+	private, err := do(ctx, t.keys, func() (private []byte, err error) {
+		err = t.withPINSealed(t.keys, s, func(_ *storageKey, parent, loaded object, _ Limit) error {
+			private, err = t.changeAuth(t.keys, parent, loaded, value, next)
+			return err
+		})
+		return private, err
+	})
+	if err != nil {
+		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, s.ak, err))
+	}
+	changed := *s
+	changed.private = private
+	return changed.marshal(), nil
+}

@@ -1,0 +1,127 @@
+package tpmtest
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// beside lets commands in beside the connections that stores have open: swtpm
+// serves one client at a time, and a test wants to do things behind a store's
+// back.
+type beside struct {
+	inner tpm.Opener
+
+	mu    sync.Mutex // guards conns; never held over a command
+	conns []*besideConn
+}
+
+type besideConn struct {
+	transport.TPMCloser
+	b  *beside
+	mu sync.Mutex // held over commands: a TPM executes one at a time
+}
+
+func (b *beside) opener() tpm.Opener {
+	o := b.inner
+	o.Open = func(ctx context.Context) (transport.TPMCloser, error) {
+		conn, err := b.inner.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c := &besideConn{TPMCloser: conn, b: b}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.conns = append(b.conns, c)
+		return c, nil
+	}
+	return o
+}
+
+func (c *besideConn) Send(cmd []byte) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.TPMCloser.Send(cmd)
+}
+
+func (c *besideConn) Close() error {
+	c.b.mu.Lock()
+	c.b.conns = slices.DeleteFunc(c.b.conns, func(x *besideConn) bool { return x == c })
+	c.b.mu.Unlock()
+	return c.TPMCloser.Close()
+}
+
+// Unwrap returns the connection itself.
+func (c *besideConn) Unwrap() transport.TPMCloser { return c.TPMCloser }
+
+// send uses the first connection, which is the one that swtpm serves, or one
+// of its own where there is none.
+func (b *beside) send(cmd []byte) ([]byte, error) {
+	b.mu.Lock()
+	var c *besideConn
+	if len(b.conns) > 0 {
+		c = b.conns[0]
+	}
+	b.mu.Unlock()
+	if c != nil {
+		return c.Send(cmd)
+	}
+	conn, err := b.inner.Open(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.Send(cmd)
+}
+
+// gone forgets connections that a reset cut off, though their users have not
+// noticed.
+func (b *beside) gone() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.conns = nil
+}
+
+// Send sends a command behind the back of the stores that have the emulator
+// open, between two commands of theirs. It implements [transport.TPM].
+func (e *Emulator) Send(cmd []byte) ([]byte, error) { return e.beside.send(cmd) }
+
+// AdvanceClock sets the TPM's clock ahead, as time with power does. A TPM lets
+// nobody set it back.
+func (e *Emulator) AdvanceClock(d time.Duration) error {
+	now, err := tpm2.ReadClock{}.Execute(e)
+	if err != nil {
+		return fmt.Errorf("tpmtest: reading the clock: %w", err)
+	}
+	// go-tpm lacks TPM2_ClockSet (Part 3, 29.2).
+	cmd := []byte{0x80, 0x02, 0, 0, 0, 35, 0, 0, 0x01, 0x28}
+	cmd = append(cmd, 0x40, 0, 0, 0x01)                            // TPM_RH_OWNER
+	cmd = append(cmd, 0, 0, 0, 9, 0x40, 0, 0, 0x09, 0, 0, 0, 0, 0) // an empty password
+	cmd = binary.BigEndian.AppendUint64(cmd, now.CurrentTime.ClockInfo.Clock+uint64(d.Milliseconds()))
+	rsp, err := e.Send(cmd)
+	if err != nil {
+		return fmt.Errorf("tpmtest: setting the clock: %w", err)
+	}
+	if rc := code(rsp); rc != 0 {
+		return fmt.Errorf("tpmtest: setting the clock: %w", tpm2.TPMRC(rc))
+	}
+	return nil
+}
+
+// Clear clears the TPM as a firmware setup does (TPM2_Clear): another storage
+// seed, nothing persistent of the owner's, the clock and its counts at zero;
+// the endorsement seed stays.
+func (e *Emulator) Clear() error {
+	if _, err := (tpm2.Clear{AuthHandle: tpm2.TPMRHLockout}).Execute(e); err != nil {
+		return fmt.Errorf("tpmtest: clearing: %w", err)
+	}
+	return nil
+}
