@@ -81,18 +81,11 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err != nil {
 		return err
 	}
-	a, rec, err := b.find(ctx, acct)
-	if err != nil {
-		return err
-	}
-	release, err := b.lease(ctx, a.owner+helloLease)
+	a, rec, release, err := b.leaseHello(ctx, acct)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if rec, err = a.load(ctx); err != nil {
-		return err
-	}
 	switch {
 	case rec.Hello == nil && replace:
 		return &Error{kind: ErrNoHello, Account: rec.Account}
@@ -119,6 +112,24 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 // helloLease keeps two processes from provisioning at once. It is not the
 // lease of the account, which the step-up on the way needs.
 const helloLease = ".hello"
+
+// leaseHello finds the account and reads it under that lease.
+func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account, *accountRecord, func(), error) {
+	a, _, err := b.find(ctx, acct)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	release, err := b.lease(ctx, a.owner+helloLease)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	rec, err := a.load(ctx)
+	if err != nil {
+		release()
+		return nil, nil, nil, err
+	}
+	return a, rec, release, nil
+}
 
 // softwareHello refuses a key store in which a PIN can be searched, unless
 // that was allowed.
@@ -267,19 +278,11 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) erro
 	if err := b.cfg.PIN.refuse(pin); err != nil {
 		return err
 	}
-	a, _, err := b.find(ctx, acct)
-	if err != nil {
-		return err
-	}
-	release, err := b.lease(ctx, a.owner+helloLease)
+	a, rec, release, err := b.leaseHello(ctx, acct)
 	if err != nil {
 		return err
 	}
 	defer release()
-	rec, err := a.load(ctx)
-	if err != nil {
-		return err
-	}
 	key, err := b.openHello(ctx, rec, old)
 	if err != nil {
 		return err
