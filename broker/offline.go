@@ -65,16 +65,20 @@ func (a *account) offlineKey() *offline {
 	return a.offline
 }
 
+// holdOffline keeps the open offline key, in place of the one before, which is
+// forgotten; nil keeps none.
 func (a *account) holdOffline(o *offline) {
 	a.mu.Lock()
-	old := a.offline
+	drop := []*offline{a.offline}
 	a.offline = o
 	if a.sessions == nil { // closed meanwhile
-		a.offline, old = nil, o
+		drop, a.offline = append(drop, o), nil
 	}
 	a.mu.Unlock()
-	if old != nil {
-		old.vault.close()
+	for _, old := range drop {
+		if old != nil {
+			old.vault.close()
+		}
 	}
 }
 
