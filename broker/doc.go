@@ -55,7 +55,9 @@
 // One PRT is kept for each kind of credential, since they end for different
 // reasons: a password change kills the PRT of a password and not that of a
 // Hello key. The strongest that is alive is used: MFA before none, then the
-// more recent MFA. What is known about MFA ([claims.Evidence]) belongs to one
+// more recent MFA. Where a policy refuses it and another PRT may have what it
+// lacks, a method of stronger kind or a later sign-in, that one is tried before
+// the user is asked. What is known about MFA ([claims.Evidence]) belongs to one
 // PRT and is never mixed or lost by a renewal; when the service does not say,
 // the answer is Unknown, not No.
 //

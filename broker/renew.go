@@ -1,13 +1,9 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
-	"time"
 
-	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -15,114 +11,6 @@ import (
 // RenewAfter is the age at which a PRT in use is renewed, as Windows and
 // Microsoft's broker for Linux do.
 const RenewAfter = prt.RenewAfter
-
-// candidates returns the PRTs that may be used, the strongest first: MFA
-// before unknown before none, then the more recent MFA, then the longer life.
-// One that looks expired comes last: the service has the last word.
-func (r *accountRecord) candidates(now time.Time) []prtEntry {
-	var out []prtEntry
-	for _, e := range r.PRTs {
-		if e.dead == nil {
-			out = append(out, e)
-		}
-	}
-	expired := func(e prtEntry) int {
-		if e.token.State(now) == prt.Expired {
-			return 1
-		}
-		return 0
-	}
-	rank := map[claims.Answer]int{claims.Yes: 0, claims.Unknown: 1, claims.No: 2}
-	slices.SortStableFunc(out, func(x, y prtEntry) int {
-		return cmp.Or(
-			expired(x)-expired(y),
-			rank[x.token.Evidence.MFA]-rank[y.token.Evidence.MFA],
-			y.token.Evidence.At.Compare(x.token.Evidence.At),
-			y.token.ExpiresAt.Compare(x.token.ExpiresAt),
-		)
-	})
-	return out
-}
-
-// withPRT runs use with the strongest PRT, made usable before. When the
-// service says that this PRT is over, the next one is tried: a password change
-// ends the PRTs of passwords and no other.
-func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*prt.Token, prt.Session) error) error {
-	rec := a.snapshot()
-	if rec == nil {
-		return &Error{Op: op, kind: ErrNoAccount}
-	}
-	var last error
-	for _, e := range rec.candidates(b.cfg.Now()) {
-		err := b.tryPRT(ctx, a, e, use)
-		if !isOver(err) {
-			b.noteRefusal(ctx, a, "", err)
-			return err
-		}
-		last = err
-	}
-	if last != nil {
-		return last
-	}
-	return rec.obituary(op)
-}
-
-// tryPRT runs use with one PRT, and with the one before it when a renewal gave
-// a PRT that was never proven and is refused.
-func (b *Broker) tryPRT(ctx context.Context, a *account, e prtEntry, use func(*prt.Token, prt.Session) error) error {
-	t, err := b.usable(ctx, a, e.token)
-	if err != nil {
-		return err
-	}
-	err = b.runWith(ctx, a, t, use)
-	if rec := a.snapshot(); rec != nil {
-		if now := rec.find(t.Credential); now != nil {
-			e = *now
-		}
-	}
-	switch {
-	case err == nil:
-		return b.prove(ctx, a, t)
-	case !isOver(err):
-		return err
-	case e.previous != nil && e.token.PRT.Equal(t.PRT):
-		if b.runWith(ctx, a, e.previous, use) == nil {
-			return b.revert(ctx, a, t)
-		}
-	}
-	b.bury(ctx, a, t, err)
-	return err
-}
-
-func (b *Broker) runWith(ctx context.Context, a *account, t *prt.Token, use func(*prt.Token, prt.Session) error) error {
-	s, err := a.session(ctx, b.cfg.Keys, t)
-	if err != nil {
-		return err
-	}
-	s.Rand = b.cfg.Rand
-	return use(t, s)
-}
-
-// usable returns the PRT, renewed if that is due. One that is valid is used
-// although its renewal failed for the moment.
-func (b *Broker) usable(ctx context.Context, a *account, t *prt.Token) (*prt.Token, error) {
-	state := t.State(b.cfg.Now())
-	if state == prt.Fresh {
-		return t, nil
-	}
-	renewed, err := b.renew(ctx, a, t.Credential, false)
-	if err == nil {
-		return renewed, nil
-	}
-	if isOver(err) || state == prt.Expired || ctx.Err() != nil {
-		return nil, err
-	}
-	b.cfg.Logger.InfoContext(ctx, "renewal failed, the PRT is still valid", "credential", string(t.Credential), "error", err)
-	return t, nil
-}
-
-// isOver reports whether the service said that a PRT is revoked or expired.
-func isOver(err error) bool { return errors.Is(err, ErrPRTRevoked) || errors.Is(err, ErrPRTExpired) }
 
 // renew exchanges a PRT for its successor, once at a time among all processes,
 // and saves it beside the old one, which is dropped when the new one has been

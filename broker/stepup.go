@@ -110,8 +110,10 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error
 	if asked, err := claims.ParseRequest(c.claims); err != nil || slices.Contains(asked.AMR(), "ngcmfa") {
 		return Account{}, errNoPIN
 	}
-	best := rec.candidates(b.cfg.Now())
-	if len(best) > 0 && best[0].token.Credential == prt.ByHello && e != nil && e.action == aadsts.StepUp && c.claims == "" {
+	tried := slices.ContainsFunc(rec.candidates(b.cfg.Now()), func(p prtEntry) bool {
+		return p.token.Credential == prt.ByHello && p.token.State(b.cfg.Now()) != prt.Expired
+	})
+	if tried && e != nil && e.action == aadsts.StepUp && c.claims == "" {
 		return Account{}, errNoPIN
 	}
 	pin, err := b.promptPIN(ctx, rec.Account)

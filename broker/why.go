@@ -49,8 +49,9 @@ type Facts struct {
 	Platform policy.Platform
 	// SignInRisk and UserRisk are levels of risk. Nil: unknown.
 	SignInRisk, UserRisk *policy.RiskLevel
-	// Methods are those by which the user authenticated for the PRT. Zero: what
-	// its amr says, which often names MFA and not how it was done.
+	// Methods are those by which the user authenticated for the strongest PRT,
+	// which Status shows. Zero: what its amr says, which often names MFA and not
+	// how it was done.
 	Methods claims.Methods
 	// AcceptedTerms are the ids of accepted terms of use. Nil: unknown.
 	AcceptedTerms []string
@@ -152,7 +153,7 @@ type whyChain struct {
 	in  WhyInput
 	now time.Time
 	out Explanation
-	prt *prtEntry
+	prt *prtEntry // the one that is judged
 
 	software bool // the Hello key
 }
@@ -192,7 +193,7 @@ func (w *whyChain) run(ctx context.Context) error {
 	if w.pickPRT(rec) || w.inMemory(rec) {
 		return nil
 	}
-	w.policies()
+	w.policies(rec.candidates(w.now))
 	return nil
 }
 

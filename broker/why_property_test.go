@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
+	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // What Why predicts is what the emulator then does, for 500 random tenants,
@@ -65,9 +67,30 @@ type randomTenant struct {
 	w        *world
 	policies string
 	facts    broker.Facts
-	truth    policy.SignIn // without the app and the methods
+	truth    policy.SignIn // without the app and what a session has
+	sessions map[broker.CredentialKind]session
 	allKnown bool
 	bundle   *policy.Bundle
+}
+
+// A session is what a PRT is born of.
+type session struct {
+	methods       claims.Methods
+	signedIn, mfa time.Time
+	flow          policy.TransferFlow
+}
+
+// withoutPINs are keys that ask for no PIN: what guards one costs more time
+// than all the rest of a tenant here, and is not in question.
+type withoutPINs struct{ tpm.KeyStore }
+
+func (k withoutPINs) GenerateKey(ctx context.Context, spec tpm.KeySpec) (tpm.Key, error) {
+	spec.PIN = nil
+	return k.KeyStore.GenerateKey(ctx, spec)
+}
+
+func (k withoutPINs) OpenKey(ctx context.Context, blob []byte, _ ...tpm.OpenOption) (tpm.Key, error) {
+	return k.KeyStore.OpenKey(ctx, blob)
 }
 
 const (
@@ -127,47 +150,77 @@ func (r *randomTenant) build() {
 			r.truth.Device.Compliant = policy.Yes
 		}
 	}
-	r.signIn()
-	require.NoError(r.t, r.w.srv.SetRisk(alice, names[userRisk], names[risk]))
-	for range r.IntN(4) { // use keeps the PRT alive and moves no time
-		r.w.clock.Advance(time.Duration(1+r.IntN(30)) * time.Hour)
-		require.NoError(r.t, r.w.b.RenewPRT(r.t.Context(), broker.Account{}))
+	r.w.cfg.Keys = withoutPINs{r.w.cfg.Keys}
+	softwareHello(r.w)
+	r.sessions = map[broker.CredentialKind]session{}
+	for range 1 + r.IntN(3) {
+		r.signIn()
+		r.use()
 	}
+	require.NoError(r.t, r.w.srv.SetRisk(alice, names[userRisk], names[risk]))
 	bundle, _, err := policy.Load(strings.NewReader(r.policies))
 	require.NoError(r.t, err)
 	r.bundle = bundle
 	r.know(risk, userRisk)
 }
 
-// signIn gets a PRT in a random way; the times of the truth are those of it.
+// use lets time pass, which keeps the PRTs alive and moves no time of theirs.
+func (r *randomTenant) use() {
+	for range r.IntN(4) {
+		r.w.clock.Advance(time.Duration(1+r.IntN(30)) * time.Hour)
+		require.NoError(r.t, r.w.b.RenewPRT(r.t.Context(), broker.Account{}))
+	}
+}
+
+// signIn gets a PRT in a random way, in place of the one of the same kind.
 func (r *randomTenant) signIn() {
 	ctx, now := r.t.Context(), r.w.clock.Now()
-	var cred broker.Credential
-	r.truth.AuthTime = now
-	switch r.IntN(4) {
+	const byPage = claims.Password | claims.SoftwareOATH | claims.MarkMFA
+	page := session{methods: byPage, signedIn: now, mfa: now}
+	code := page
+	code.flow = policy.DeviceCodeFlow
+	switch r.IntN(5) {
 	case 0:
-		cred = broker.AuthCode{LoginHint: alice, MFA: true}
-		r.truth.Methods, r.truth.MFATime = claims.Password|claims.SoftwareOATH|claims.MarkMFA, now
-	case 1:
-		cred = broker.DeviceCodeFlow{MFA: true}
-		r.truth.Methods, r.truth.MFATime = claims.Password|claims.SoftwareOATH|claims.MarkMFA, now
-		r.truth.Flow = policy.DeviceCodeFlow
-	default:
-		cred = broker.Password{Username: alice, Password: password}
-		r.truth.Methods = claims.Password
+		if r.try(broker.KindRefreshToken, page, broker.AuthCode{LoginHint: alice, MFA: true}) {
+			return
+		}
+	case 1: // the tenant may refuse device codes
+		if r.try(broker.KindRefreshToken, code, broker.DeviceCodeFlow{MFA: true}) {
+			return
+		}
+	case 2:
+		if r.try(broker.KindRefreshToken, page, broker.AuthCode{LoginHint: alice, MFA: true}) {
+			err := r.w.b.ProvisionHello(ctx, broker.Account{}, rightPIN)
+			if !errors.Is(err, broker.ErrHelloExists) {
+				require.NoError(r.t, err)
+			}
+			r.w.clock.Advance(time.Minute)
+			now = r.w.clock.Now()
+			require.True(r.t, r.try(broker.KindHello, session{methods: claims.WindowsHello | claims.MarkMFA, signedIn: now, mfa: now}, broker.HelloPIN{PIN: rightPIN}))
+			return
+		}
 	}
-	res, err := r.w.b.SignIn(ctx, cred)
-	if err != nil && r.truth.Flow == policy.DeviceCodeFlow {
-		// The tenant refuses device codes: sign in by password then.
-		r.truth.Flow, r.truth.Methods, r.truth.MFATime = policy.NoTransfer, claims.Password, time.Time{}
-		res, err = r.w.b.SignIn(ctx, broker.Password{Username: alice, Password: password})
+	require.True(r.t, r.try(broker.KindPassword, session{methods: claims.Password, signedIn: now}, broker.Password{Username: alice, Password: password}))
+}
+
+func (r *randomTenant) try(kind broker.CredentialKind, s session, cred broker.Credential) bool {
+	res, err := r.w.b.SignIn(r.t.Context(), cred)
+	if err != nil {
+		return false
 	}
-	if err != nil && errors.Is(err, broker.ErrBlocked) {
-		r.truth.Methods, r.truth.MFATime = claims.Password, time.Time{}
-		res, err = r.w.b.SignIn(ctx, broker.Password{Username: alice, Password: password})
-	}
-	require.NoError(r.t, err)
+	r.sessions[kind] = s
 	r.truth.User.ID = res.Account.LocalAccountID
+	return true
+}
+
+// strongest is the session of the latest MFA, or the latest.
+func (r *randomTenant) strongest() (best session) {
+	for _, s := range r.sessions {
+		if s.mfa.After(best.mfa) || s.mfa.Equal(best.mfa) && s.signedIn.After(best.signedIn) {
+			best = s
+		}
+	}
+	return best
 }
 
 // know gives the facts to Why, or withholds some.
@@ -189,7 +242,7 @@ func (r *randomTenant) know(risk, userRisk policy.RiskLevel) {
 		r.facts.SignInRisk, r.facts.UserRisk = &risk, &userRisk
 	}
 	if given() {
-		r.facts.Methods = r.truth.Methods &^ claims.MarkMFA
+		r.facts.Methods = r.strongest().methods &^ claims.MarkMFA
 	}
 	if given() {
 		d := *r.truth.Device
@@ -214,14 +267,25 @@ func (r *randomTenant) question(app string) (broker.Explanation, broker.WhyVerdi
 	_, err = b.AcquireTokenSilent(r.t.Context(), scopes)
 	got := verdictOf(r.t, err)
 
+	want := r.naively(app, r.strongest())
+	for _, session := range r.sessions {
+		if r.naively(app, session) == broker.WhySilent {
+			want = broker.WhySilent
+		}
+	}
+	require.Equal(r.t, want, got, "the broker with the emulator, and the naive evaluator: %v\n%+v\n%s", err, r.sessions, r.policies)
+	return why, got
+}
+
+// naively is what the naive evaluator decides for a session.
+func (r *randomTenant) naively(app string, s session) broker.WhyVerdict {
 	in := r.truth
 	in.AppID, in.Now = app, r.w.clock.Now()
+	in.Methods, in.AuthTime, in.MFATime, in.Flow = s.methods, s.signedIn, s.mfa, s.flow
 	if in.MFATime.IsZero() {
 		in.MFATime = in.AuthTime
 	}
-	naive := policytest.Naive(r.bundle, policytest.Options{}, &in)
-	require.Equal(r.t, naiveVerdict(naive), got, "the emulator and the naive evaluator: %v\n%+v\n%s", err, naive, r.policies)
-	return why, got
+	return naiveVerdict(policytest.Naive(r.bundle, policytest.Options{}, &in))
 }
 
 func judgeNaively(b *policy.Bundle, in *policy.SignIn) entratest.Judgement {

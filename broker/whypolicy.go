@@ -10,9 +10,9 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// policies judges the policies of the tenant, under every value that the facts
-// which are not known could have.
-func (w *whyChain) policies() {
+// policies judges the policies of the tenant, for the PRTs in the order in
+// which they would be tried.
+func (w *whyChain) policies(prts []prtEntry) {
 	set := w.set()
 	if set == nil {
 		w.fact("Are the tenant's policies known?", claims.Unknown, "")
@@ -25,6 +25,38 @@ func (w *whyChain) policies() {
 		return
 	}
 	w.fact("Are the tenant's policies known?", claims.Yes, "")
+	w.judge(set, id)
+	tried := prts[:1:1]
+	for i := 1; i < len(prts) && w.out.Verdict != WhySilent; i++ {
+		if prts[i].mayHelp(tried, w.now) {
+			w.tryOther(set, id, &prts[i])
+			tried = append(tried, prts[i])
+		}
+	}
+}
+
+// tryOther judges another PRT than the strongest. What it is served, the user
+// is not asked for; what is not known of it leaves the answer open.
+func (w *whyChain) tryOther(set *policy.Set, id string, e *prtEntry) {
+	other := *w
+	other.prt = e
+	other.in.Facts.Methods = 0 // they are those of the strongest
+	other.out.Policies = nil
+	other.judge(set, id)
+	detail := "born of " + string(e.token.Credential) + ", " + e.token.Evidence.Methods.String()
+	switch v := other.out.Verdict; {
+	case v == WhySilent:
+		w.prt, w.out = e, other.out
+		w.fact("Does another PRT have what it lacks?", claims.Yes, detail)
+	case v == WhyUnknown && w.out.Verdict != WhyUnknown:
+		w.fact("Does another PRT have what it lacks?", claims.Unknown, detail)
+		w.decide(v, other.out.Because)
+	}
+}
+
+// judge judges the policies for one PRT, under every value that the facts
+// which are not known could have.
+func (w *whyChain) judge(set *policy.Set, id string) {
 	in := w.signIn(id)
 	w.explain(set, in)
 	if missing := w.unknowns(set, in); missing != "" {

@@ -1,0 +1,166 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// candidates returns the PRTs that may be used, the strongest first: MFA
+// before unknown before none, then the more recent MFA, then the longer life.
+// One that looks expired comes last: the service has the last word.
+func (r *accountRecord) candidates(now time.Time) []prtEntry {
+	var out []prtEntry
+	for _, e := range r.PRTs {
+		if e.dead == nil {
+			out = append(out, e)
+		}
+	}
+	expired := func(e prtEntry) int {
+		if e.token.State(now) == prt.Expired {
+			return 1
+		}
+		return 0
+	}
+	rank := map[claims.Answer]int{claims.Yes: 0, claims.Unknown: 1, claims.No: 2}
+	slices.SortStableFunc(out, func(x, y prtEntry) int {
+		return cmp.Or(
+			expired(x)-expired(y),
+			rank[x.token.Evidence.MFA]-rank[y.token.Evidence.MFA],
+			y.token.Evidence.At.Compare(x.token.Evidence.At),
+			y.token.ExpiresAt.Compare(x.token.ExpiresAt),
+		)
+	})
+	return out
+}
+
+// withPRT runs use with the strongest PRT, made usable before. When the
+// service says that this PRT is over, the next one is tried: a password change
+// ends the PRTs of passwords and no other. When a policy refuses it, one that
+// may have what it lacks is tried before anybody is asked: the strongest PRT
+// is not the strongest for every policy.
+func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*prt.Token, prt.Session) error) error {
+	rec := a.snapshot()
+	if rec == nil {
+		return &Error{Op: op, kind: ErrNoAccount}
+	}
+	var refused []prtEntry
+	var refusal, over error
+	for _, e := range rec.candidates(b.cfg.Now()) {
+		if !e.mayHelp(refused, b.cfg.Now()) {
+			continue
+		}
+		err := b.tryPRT(ctx, a, e, use)
+		if isOver(err) {
+			over = err
+			continue
+		}
+		b.noteRefusal(ctx, a, "", err)
+		if !isPolicy(err) {
+			return err
+		}
+		if refusal == nil {
+			refusal = err
+		}
+		refused = append(refused, e)
+	}
+	switch {
+	case refusal != nil:
+		return refusal
+	case over != nil:
+		return over
+	}
+	return rec.obituary(op)
+}
+
+// isPolicy reports whether a PRT was refused for what it lacks, so that another
+// may be served.
+func isPolicy(err error) bool {
+	return !isConsent(err) && (errors.Is(err, ErrInteractionRequired) || errors.Is(err, ErrBlocked))
+}
+
+// mayHelp reports whether the service may serve the PRT where it refused
+// others for the sake of a policy: it may have, beside each of them, another
+// method, a later sign-in or MFA, or an origin that policies do not look at.
+// One that looks expired is no way around a prompt.
+func (e prtEntry) mayHelp(refused []prtEntry, now time.Time) bool {
+	if len(refused) > 0 && e.token.State(now) == prt.Expired {
+		return false
+	}
+	return !slices.ContainsFunc(refused, func(r prtEntry) bool { return !e.mayAdd(r) })
+}
+
+func (e prtEntry) mayAdd(to prtEntry) bool {
+	x, y := e.token.Evidence, to.token.Evidence
+	later := func(x, y time.Time) bool { return x.IsZero() || x.After(y) }
+	methods := (x.Methods | otherMethods(x)).Modes() &^ claims.Password
+	switch {
+	case x.MFA != claims.No && (methods&^y.Methods != 0 || later(x.At, y.At)):
+		return true
+	case later(x.AuthTime, y.AuthTime):
+		return true
+	}
+	return e.origin != originDeviceCode && (to.origin == originDeviceCode || to.origin == originUnknown)
+}
+
+// tryPRT runs use with one PRT, and with the one before it when a renewal gave
+// a PRT that was never proven and is refused.
+func (b *Broker) tryPRT(ctx context.Context, a *account, e prtEntry, use func(*prt.Token, prt.Session) error) error {
+	t, err := b.usable(ctx, a, e.token)
+	if err != nil {
+		return err
+	}
+	err = b.runWith(ctx, a, t, use)
+	if rec := a.snapshot(); rec != nil {
+		if now := rec.find(t.Credential); now != nil {
+			e = *now
+		}
+	}
+	switch {
+	case err == nil:
+		return b.prove(ctx, a, t)
+	case !isOver(err):
+		return err
+	case e.previous != nil && e.token.PRT.Equal(t.PRT):
+		if b.runWith(ctx, a, e.previous, use) == nil {
+			return b.revert(ctx, a, t)
+		}
+	}
+	b.bury(ctx, a, t, err)
+	return err
+}
+
+func (b *Broker) runWith(ctx context.Context, a *account, t *prt.Token, use func(*prt.Token, prt.Session) error) error {
+	s, err := a.session(ctx, b.cfg.Keys, t)
+	if err != nil {
+		return err
+	}
+	s.Rand = b.cfg.Rand
+	return use(t, s)
+}
+
+// usable returns the PRT, renewed if that is due. One that is valid is used
+// although its renewal failed for the moment.
+func (b *Broker) usable(ctx context.Context, a *account, t *prt.Token) (*prt.Token, error) {
+	state := t.State(b.cfg.Now())
+	if state == prt.Fresh {
+		return t, nil
+	}
+	renewed, err := b.renew(ctx, a, t.Credential, false)
+	if err == nil {
+		return renewed, nil
+	}
+	if isOver(err) || state == prt.Expired || ctx.Err() != nil {
+		return nil, err
+	}
+	b.cfg.Logger.InfoContext(ctx, "renewal failed, the PRT is still valid", "credential", string(t.Credential), "error", err)
+	return t, nil
+}
+
+// isOver reports whether the service said that a PRT is revoked or expired.
+func isOver(err error) bool { return errors.Is(err, ErrPRTRevoked) || errors.Is(err, ErrPRTExpired) }
