@@ -29,6 +29,7 @@ type view struct {
 	Moves            []clockMove
 	Policies         []string
 	PolicyText       string
+	Phones           string // page that plays the users' phones; "": none
 }
 
 type userView struct {
@@ -90,6 +91,9 @@ func (d *dashboard) view(query string) view {
 	v := view{
 		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Query: query, Env: d.env, Moves: clockMoves,
 		Policies: d.srv.PolicyNames(), PolicyText: string(d.srv.Policies()),
+	}
+	if u, err := d.srv.AuthenticatorURL(); err == nil {
+		v.Phones = u
 	}
 	for _, a := range seedApps(v.Domain) {
 		if d.srv.AppName(a.ClientID) == a.Name {
