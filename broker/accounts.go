@@ -48,6 +48,10 @@ func (a *account) load(ctx context.Context) (*accountRecord, error) {
 	if err := a.vault.open(ctx); err != nil {
 		return nil, err
 	}
+	if a.isClosed() {
+		a.vault.close()
+		return nil, ErrClosed
+	}
 	r, err := a.vault.read(ctx, stateSuffix)
 	if errors.Is(err, ErrStateDamaged) {
 		if again, _ := a.vault.rekeyed(ctx); again {
@@ -57,18 +61,31 @@ func (a *account) load(ctx context.Context) (*accountRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.mu.Lock()
-	same := a.record != nil && a.sealed.version == r.version
-	a.mu.Unlock()
-	if same {
-		return a.snapshot(), nil
+	defer clear(r.plain)
+	if rec := a.of(r.version); rec != nil {
+		return rec, nil
 	}
 	rec := new(accountRecord)
 	if err := decode(a.owner, r.plain, rec); err != nil {
 		return nil, err
 	}
-	clear(r.plain)
 	return a.keep(rec, r), nil
+}
+
+func (a *account) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sessions == nil
+}
+
+// of returns the record that was read from a version; nil: another one was.
+func (a *account) of(v Version) *accountRecord {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sealed.version != v {
+		return nil
+	}
+	return a.record
 }
 
 // keep makes rec the current record unless a newer one is.
@@ -94,8 +111,12 @@ func (a *account) update(ctx context.Context, change func(*accountRecord) error)
 			return nil, err
 		}
 		a.mu.Lock()
-		rec, old := a.record.clone(), a.sealed
+		rec, old := a.record, a.sealed
 		a.mu.Unlock()
+		if rec == nil {
+			return nil, ErrClosed // closed meanwhile
+		}
+		rec = rec.clone()
 		if err := change(rec); err != nil {
 			return nil, err
 		}
@@ -286,10 +307,12 @@ func (b *Broker) noteOnly(all []*account) {
 }
 
 // Accounts returns who is signed in, by name.
-func (b *Broker) Accounts(ctx context.Context) ([]Account, error) {
-	if err := b.check(); err != nil {
+func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer leave(&err)
 	all, err := b.loadAccounts(ctx)
 	if err != nil {
 		return nil, opError("accounts", err)
@@ -341,10 +364,12 @@ func (b *Broker) find(ctx context.Context, want Account) (*account, *accountReco
 // RemoveAccount erases the account's PRTs, Hello key, tokens and log here. It
 // revokes nothing at the service, where the Hello key stays unless RemoveHello
 // came before. An account that is not there is no error.
-func (b *Broker) RemoveAccount(ctx context.Context, acct Account) error {
-	if err := b.check(); err != nil {
+func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	if acct.IsZero() {
 		return &Error{Op: "remove account", detail: "the zero Account is nobody"}
 	}

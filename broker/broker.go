@@ -38,7 +38,8 @@ type Broker struct {
 	closed   bool
 	accounts map[string]*account // by owner
 
-	background sync.WaitGroup
+	calls      sync.WaitGroup  // Add under mu, before closed
+	background sync.WaitGroup  // Add by calls and flights, or under mu before closed
 	ctx        context.Context // ends at Close
 	cancel     context.CancelFunc
 }
@@ -115,8 +116,8 @@ func (c *Config) fill() {
 	c.Device.fill()
 }
 
-// Close waits for what is under way and releases what the broker holds in the
-// key store. It leaves Config.Keys and Config.Store open: they are the
+// Close ends what is under way, which returns ErrClosed, and releases what the
+// broker holds in the key store. It leaves Config.Keys and Config.Store open: they are the
 // caller's. A second call does nothing.
 func (b *Broker) Close() error {
 	b.mu.Lock()
@@ -129,11 +130,12 @@ func (b *Broker) Close() error {
 	b.accounts = nil
 	b.mu.Unlock()
 
-	b.flush(accounts)
 	b.cancel()
+	b.calls.Wait()
 	b.flights.group.Close()
 	b.nonces.Close()
 	b.background.Wait()
+	b.flush(accounts)
 	var errs []error
 	for _, a := range accounts {
 		errs = append(errs, a.close())
@@ -152,13 +154,47 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-func (b *Broker) check() error {
+// enter begins a call: its context ends at Close too, and Close waits for
+// leave, which makes ErrClosed of that end.
+func (b *Broker) enter(ctx context.Context) (context.Context, func(*error), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return ErrClosed
+		return nil, nil, ErrClosed
 	}
-	return nil
+	b.calls.Add(1)
+	inner, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(b.ctx, cancel)
+	return inner, func(err *error) {
+		if errors.Is(*err, context.Canceled) && b.ctx.Err() != nil && ctx.Err() == nil {
+			*err = ErrClosed
+		}
+		stop()
+		cancel()
+		b.calls.Done()
+	}, nil
+}
+
+// finishTime bounds what goes on after its caller has gone away.
+const finishTime = 10 * time.Second
+
+// finish runs the end of a call that must not be lost, such as writing down
+// what the service has done. When ctx ends, finish returns and the work goes
+// on, for finishTime at most. It is for calls between enter and leave, and for
+// flights.
+func (b *Broker) finish(ctx context.Context, work func(context.Context) error) error {
+	done := make(chan error, 1)
+	b.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+		defer cancel()
+		done <- work(ctx)
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // lease holds a name among all processes that share the store. A store that

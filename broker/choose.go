@@ -44,7 +44,17 @@ func (r *accountRecord) candidates(now time.Time) []prtEntry {
 // ends the PRTs of passwords and no other. When a policy refuses it, one that
 // may have what it lacks is tried before anybody is asked: the strongest PRT
 // is not the strongest for every policy.
+//
+// What goes wrong because the account is locked meanwhile is an ErrLocked.
 func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*prt.Token, prt.Session) error) error {
+	err := b.withPRTs(ctx, op, a, use)
+	if rec := a.snapshot(); err != nil && rec != nil && rec.locked() {
+		return rec.obituary(op)
+	}
+	return err
+}
+
+func (b *Broker) withPRTs(ctx context.Context, op string, a *account, use func(*prt.Token, prt.Session) error) error {
 	rec := a.snapshot()
 	if rec == nil {
 		return &Error{Op: op, kind: ErrNoAccount}
@@ -60,7 +70,6 @@ func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*p
 			over = err
 			continue
 		}
-		b.noteRefusal(ctx, a, "", err)
 		if !isPolicy(err) {
 			return err
 		}
@@ -155,7 +164,7 @@ func (b *Broker) usable(ctx context.Context, a *account, t *prt.Token) (*prt.Tok
 	if err == nil {
 		return renewed, nil
 	}
-	if isOver(err) || state == prt.Expired || ctx.Err() != nil {
+	if isOver(err) || errors.Is(err, ErrLocked) || state == prt.Expired || ctx.Err() != nil {
 		return nil, err
 	}
 	b.cfg.Logger.InfoContext(ctx, "renewal failed, the PRT is still valid", "credential", string(t.Credential), "error", err)

@@ -17,11 +17,13 @@ const cookieOptions = optAccount | optNonce | optInsecureNoNonce
 // The nonce is the sso_nonce of signInURL, that of WithNonce, or a new one of
 // the service. A cookie is a session of the user with MFA and device for as
 // long as its nonce lives, some minutes: hand it to nobody but the page.
-func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallOption) ([]*http.Cookie, error) {
+func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallOption) (_ []*http.Cookie, err error) {
 	const op = "SSO cookie"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer leave(&err)
 	c, err := b.call("SSOCookies", cookieOptions, opts)
 	if err != nil {
 		return nil, err

@@ -44,11 +44,13 @@ const deviceCodeOptions = optAccount | optApp | optTenant | optClaims | optCAE |
 // On a registered device the user signs in for the broker client and gets a
 // new PRT, which serves all apps silently afterwards. The sign-in itself
 // carries no device, and the tenant's policies may block it for that.
-func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, opts ...CallOption) (DeviceCode, error) {
+func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, opts ...CallOption) (_ DeviceCode, err error) {
 	const op = "acquire token by device code"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return DeviceCode{}, err
 	}
+	defer leave(&err)
 	c, err := b.call("AcquireTokenByDeviceCode", deviceCodeOptions, opts)
 	if err != nil {
 		return DeviceCode{}, err
@@ -70,7 +72,12 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 	if err != nil {
 		return DeviceCode{}, opError(op, err)
 	}
-	f.show.result = func(ctx context.Context) (AuthResult, error) {
+	f.show.result = func(ctx context.Context) (_ AuthResult, err error) {
+		ctx, leave, err := b.enter(ctx)
+		if err != nil {
+			return AuthResult{}, err
+		}
+		defer leave(&err)
 		t, err := f.poll(ctx)
 		if err != nil {
 			return AuthResult{}, opError(op, err)
@@ -96,7 +103,12 @@ func (b *Broker) unboundCode(ctx context.Context, op string, q tokenRequest) (De
 	if err != nil {
 		return DeviceCode{}, err
 	}
-	f.show.result = func(ctx context.Context) (AuthResult, error) {
+	f.show.result = func(ctx context.Context) (_ AuthResult, err error) {
+		ctx, leave, err := b.enter(ctx)
+		if err != nil {
+			return AuthResult{}, err
+		}
+		defer leave(&err)
 		r, err := f.poll(ctx)
 		if err != nil {
 			return AuthResult{}, opError(op, err)

@@ -56,11 +56,13 @@ const (
 // that is registered already is returned as it is, with Existing set, and the
 // credential is not used. A registration that was interrupted is taken up with
 // the same keys. Two processes that share the store register once.
-func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (*Device, error) {
+func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *Device, err error) {
 	const op = "register device"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer leave(&err)
 	if d, err := b.registered(ctx, req.JoinType); d != nil || err != nil {
 		return d, opError(op, err)
 	}
@@ -338,11 +340,13 @@ func (b *Broker) brokerToken(ctx context.Context, op string, cred Credential, re
 // refresh token of one sign-in buys the registration and becomes the PRT, with
 // the MFA that was done for it. On a registered device it is SignIn. It
 // returns the account; AcquireTokenSilent is next.
-func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest) (AuthResult, error) {
+func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest) (_ AuthResult, err error) {
 	const op = "enroll"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return AuthResult{}, err
 	}
+	defer leave(&err)
 	rr := RegisterRequest{Credential: cred, JoinType: req.JoinType, TargetDomain: req.TargetDomain, Progress: req.Progress}
 	if req.JoinType == Hybrid {
 		return AuthResult{}, &Error{Op: op, detail: "a hybrid device is registered by RegisterDevice"}

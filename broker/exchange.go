@@ -24,6 +24,7 @@ func (b *Broker) request(ctx context.Context, op string, a *account, q tokenRequ
 	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
 		tokens, rep, err := b.exchange(ctx, op, t, s, q)
 		b.note(ctx, a, b.decision(q, t, rep, err))
+		b.heard(ctx, a, q.tenant, "", err)
 		if err != nil {
 			return err
 		}

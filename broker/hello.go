@@ -24,6 +24,8 @@ type helloRecord struct {
 	DeviceID string    `json:"device_id"`
 	Created  time.Time `json:"created"`
 	Software bool      `json:"software,omitempty"`
+	// Offline is what the PIN opens without the service; nil: nothing.
+	Offline *sealedOffline `json:"offline,omitempty"`
 	// Wrong is how many PINs were given since the last right one, and WrongAt
 	// when the last of them was.
 	Wrong   int       `json:"wrong,omitempty"`
@@ -60,16 +62,19 @@ func (b *Broker) ProvisionHello(ctx context.Context, acct Account, pin PIN) erro
 // ResetPIN replaces the account's Hello key by a new one with a new PIN, for a
 // user who forgot the old PIN. It asks for what ProvisionHello asks for. The
 // service drops the old key when it takes the new one, so that none is left
-// behind.
+// behind. What Lock put away only the old PIN would open: it is gone, and the
+// account has the PRT of the sign-in that the reset asked for.
 func (b *Broker) ResetPIN(ctx context.Context, acct Account, pin PIN) error {
 	const op = "reset PIN"
 	return opError(op, b.provision(ctx, op, acct, pin, true))
 }
 
-func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN, replace bool) error {
-	if err := b.check(); err != nil {
+func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN, replace bool) (err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	if err := b.cfg.PIN.refuse(pin); err != nil {
 		return err
 	}
@@ -102,8 +107,11 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err := b.registerHello(ctx, op, a, d, h, pin, token); err != nil {
 		return err
 	}
+	if err := b.eraseOffline(ctx, a); err != nil { // what the PIN before opened
+		b.cfg.Logger.InfoContext(ctx, "erasing the tokens for an offline unlock failed", "error", err)
+	}
 	b.cfg.Logger.InfoContext(ctx, "Hello key provisioned", "account", rec.Account.HomeAccountID, "device", h.DeviceID)
-	if err := b.prepareOffline(ctx, a, pin); err != nil {
+	if err := b.prepareOffline(ctx, a, pin, h.Key); err != nil {
 		b.cfg.Logger.InfoContext(ctx, "preparing the offline unlock failed", "error", err)
 	}
 	return nil
@@ -183,12 +191,13 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *de
 	if reg.Username != "" {
 		done.Username = reg.Username
 	}
-	// The service has it: the end of the caller's context must not lose it.
-	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
-		r.Hello, r.NextHello = &done, nil
-		return nil
+	return b.finish(ctx, func(ctx context.Context) error { // the service has it
+		_, err := a.update(ctx, func(r *accountRecord) error {
+			r.Hello, r.NextHello, r.Away = &done, nil, nil
+			return nil
+		})
+		return err
 	})
-	return err
 }
 
 // helloSigner signs by the Hello key and keeps count of the PINs.
@@ -229,8 +238,9 @@ func (b *Broker) openHello(ctx context.Context, rec *accountRecord, pin PIN) (tp
 	return s, nil
 }
 
-// signInHello gets a PRT by the Hello key.
-func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin PIN) (AuthResult, error) {
+// signInHello gets a PRT by the Hello key and opens what else its PIN opens. It
+// waits for the service no longer than wait, if that is not zero.
+func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin PIN, wait time.Duration) (AuthResult, error) {
 	a, rec, err := b.find(ctx, want)
 	if err != nil {
 		return AuthResult{}, err
@@ -244,17 +254,21 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 		return AuthResult{}, err
 	}
 	defer key.Close()
-	res, err := b.issue(ctx, op, prt.HelloGrant{
+	online, cancel := ctx, func() {}
+	if wait > 0 {
+		online, cancel = context.WithTimeout(ctx, wait)
+	}
+	defer cancel()
+	res, err := b.issue(online, op, prt.HelloGrant{
 		Key:      helloSigner{b, a, key},
 		Username: rec.Hello.Username,
 		Audience: d.record.TenantID,
 		Now:      b.cfg.Now(),
 	}, provenance{origin: originDirect}, rec.Account)
-	b.noteRefusal(ctx, a, prt.ByHello, err)
 	if err != nil {
 		return AuthResult{}, err
 	}
-	if err := b.reopen(ctx, a, pin); err != nil {
+	if err := b.reopen(ctx, a, pin, rec.Hello.Key); err != nil {
 		b.cfg.Logger.InfoContext(ctx, "preparing the offline unlock failed", "error", err)
 	}
 	return res, nil
@@ -271,10 +285,12 @@ func (b *Broker) ChangePIN(ctx context.Context, acct Account, old, pin PIN) erro
 	return opError(op, b.changePIN(ctx, acct, old, pin))
 }
 
-func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) error {
-	if err := b.check(); err != nil {
+func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	if err := b.cfg.PIN.refuse(pin); err != nil {
 		return err
 	}
@@ -283,6 +299,21 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) erro
 		return err
 	}
 	defer release()
+	for range maxConflicts {
+		err = b.changePINOf(ctx, a, rec, old, pin)
+		if !errors.Is(err, errReplaced) { // a sign-in came between, which begins the limits anew
+			return err
+		}
+		if rec, err = a.load(ctx); err != nil {
+			return err
+		}
+	}
+	return ErrConflict
+}
+
+// changePINOf changes the PIN of the key and of what it opens offline, both or
+// neither.
+func (b *Broker) changePINOf(ctx context.Context, a *account, rec *accountRecord, old, pin PIN) error {
 	key, err := b.openHello(ctx, rec, old)
 	if err != nil {
 		return err
@@ -292,19 +323,23 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) erro
 	if !ok {
 		return &Error{cause: errors.ErrUnsupported, detail: "the key store changes no PINs: ResetPIN makes a new key"}
 	}
-	var blob []byte
-	if err := b.tryPIN(ctx, a, func() (err error) { blob, err = changer.ChangePIN(ctx, pin); return err }); err != nil {
+	next := *rec.Hello
+	err = b.tryPIN(ctx, a, func() (err error) {
+		if next.Key, err = changer.ChangePIN(ctx, pin); err != nil {
+			return err
+		}
+		next.Offline, err = b.changedOffline(ctx, a, rec.Hello.Offline, old, pin)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if err := b.changeOfflinePIN(ctx, a, old, pin); err != nil {
-		return err
-	}
-	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
-		if r.Hello == nil || !bytes.Equal(r.Hello.Key, rec.Hello.Key) {
+	_, err = a.update(ctx, func(r *accountRecord) error {
+		if r.Hello == nil || !bytes.Equal(r.Hello.Key, rec.Hello.Key) || !r.Hello.Offline.equal(rec.Hello.Offline) {
 			return errReplaced
 		}
 		h := *r.Hello
-		h.Key = blob
+		h.Key, h.Offline = next.Key, next.Offline
 		r.Hello = &h
 		return nil
 	})
@@ -314,7 +349,8 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) erro
 // RemoveHello deletes the account's Hello key at the service and then here.
 // When the service refuses, the key stays here too, so that none is left
 // behind there; one that the service does not have any more is no error. PRTs
-// that are born of the key end with it at the service.
+// that are born of the key end with it at the service, and what Lock put away
+// is gone.
 //
 // The address at which the service deletes a key is not documented; this is
 // the one that the protocol suggests, DELETE below the address of the
@@ -324,18 +360,21 @@ func (b *Broker) RemoveHello(ctx context.Context, acct Account) error {
 	return opError(op, b.removeHello(ctx, op, acct))
 }
 
-func (b *Broker) removeHello(ctx context.Context, op string, acct Account) error {
-	if err := b.check(); err != nil {
+func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	d, err := b.loadDevice(ctx)
 	if err != nil {
 		return err
 	}
-	a, rec, err := b.find(ctx, acct)
+	a, rec, release, err := b.leaseHello(ctx, acct)
 	if err != nil {
 		return err
 	}
+	defer release()
 	if rec.Hello == nil && rec.NextHello == nil {
 		return &Error{kind: ErrNoHello, Account: rec.Account}
 	}
@@ -351,25 +390,48 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) error
 	if err != nil {
 		return err
 	}
-	if !rep.ok() && rep.status != http.StatusNotFound {
-		return b.registrationError(op, rep)
-	}
-	return b.forgetHello(context.WithoutCancel(ctx), a)
-}
-
-// forgetHello erases the Hello key here, with what only its PIN opens and the
-// PRT that was born of it.
-func (b *Broker) forgetHello(ctx context.Context, a *account) error {
-	if err := b.eraseOffline(ctx, a); err != nil {
+	if err := b.checkDeleted(op, rep); err != nil {
 		return err
 	}
-	_, err := a.update(ctx, func(r *accountRecord) error { r.dropHello(); return nil })
-	a.releaseUnused()
+	return b.finish(ctx, func(ctx context.Context) error { return b.forgetHello(ctx, a, rec) })
+}
+
+// checkDeleted reports whether the key service says that the key is gone. A
+// page of somebody on the way says nothing.
+func (b *Broker) checkDeleted(op string, rep *reply) error {
+	if bytes.HasPrefix(bytes.TrimSpace(rep.body), []byte("<")) {
+		return &Error{Op: op, kind: ErrTransient, StatusCode: rep.status, detail: "a page came in place of an answer"}
+	}
+	if rep.ok() {
+		return nil
+	}
+	err := b.registrationError(op, rep)
+	var e *Error
+	if rep.status == http.StatusNotFound && errors.As(err, &e) && e.OAuth != "" {
+		return nil
+	}
 	return err
 }
 
+// forgetHello erases the Hello key of rec here, with what only its PIN opens
+// and the PRT that was born of it.
+func (b *Broker) forgetHello(ctx context.Context, a *account, rec *accountRecord) error {
+	_, err := a.update(ctx, func(r *accountRecord) error {
+		if r.Hello != nil && rec.Hello != nil && r.Hello.ID != rec.Hello.ID {
+			return errReplaced // a new one meanwhile, in a store that lends no leases
+		}
+		r.dropHello()
+		return nil
+	})
+	a.releaseUnused()
+	if err != nil {
+		return err
+	}
+	return b.eraseOffline(ctx, a)
+}
+
 func (r *accountRecord) dropHello() {
-	r.Hello, r.NextHello, r.Locked = nil, nil, false
+	r.Hello, r.NextHello, r.Away = nil, nil, nil
 	rest := []prtEntry{}
 	for _, e := range r.PRTs {
 		if e.token.Credential != prt.ByHello {

@@ -30,10 +30,12 @@ type HelloStatus struct {
 
 // HelloStatus says what Hello key the account has here; the zero Account is the
 // only one. It makes no request and asks the TPM nothing.
-func (b *Broker) HelloStatus(ctx context.Context, acct Account) (HelloStatus, error) {
-	if err := b.check(); err != nil {
+func (b *Broker) HelloStatus(ctx context.Context, acct Account) (_ HelloStatus, err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return HelloStatus{}, err
 	}
+	defer leave(&err)
 	_, rec, err := b.find(ctx, acct)
 	if err != nil {
 		return HelloStatus{}, opError("Hello status", err)
@@ -42,7 +44,7 @@ func (b *Broker) HelloStatus(ctx context.Context, acct Account) (HelloStatus, er
 }
 
 func (r *accountRecord) helloStatus(now time.Time) HelloStatus {
-	s := HelloStatus{Account: r.Account, Unfinished: r.NextHello != nil, Locked: r.Locked && len(r.PRTs) == 0}
+	s := HelloStatus{Account: r.Account, Unfinished: r.NextHello != nil, Locked: r.locked()}
 	if h := r.Hello; h != nil {
 		s.Set, s.KeyID, s.Created, s.Software = true, h.ID, h.Created, h.Software
 		s.WrongPINs, s.RetryAfter = h.Wrong, h.wait(now)

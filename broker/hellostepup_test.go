@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"errors"
-	"net/http"
 	"testing"
 	"time"
 
@@ -86,7 +85,7 @@ func TestProvisionKilledAnywhere(t *testing.T) {
 		good := w.cfg
 		k := &killer{left: point}
 		w.cfg.Store = &mortalStore{w.store, k}
-		w.wire.set(func(*http.Request) error { return k.step() }, func(*http.Request) error { return k.step() })
+		w.wire.set(k.request, k.request)
 		b := w.open()
 		err = b.ProvisionHello(t.Context(), res.Account, rightPIN)
 		_ = b.Close()

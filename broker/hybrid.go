@@ -44,11 +44,13 @@ var sidPattern = regexp.MustCompile(`^S-1-5-21(-[0-9]{1,10}){4}$`)
 // into the userCertificate attribute of the computer, from where it is synced
 // to Entra before RegisterDevice with Hybrid can succeed. Its key stays in the
 // key store. A second call returns a certificate for the same key.
-func (b *Broker) OnPremisesCertificate(ctx context.Context, computer OnPremises) ([]byte, error) {
+func (b *Broker) OnPremisesCertificate(ctx context.Context, computer OnPremises) (_ []byte, err error) {
 	const op = "on-premises certificate"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer leave(&err)
 	if err := computer.check(); err != nil {
 		return nil, opError(op, err)
 	}

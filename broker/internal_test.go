@@ -31,7 +31,7 @@ func TestOfflineKeyIsForgotten(t *testing.T) {
 		v := newVault(nil, nil, nil, "account-x")
 		key := bytes.Repeat([]byte{1}, dataKeySize)
 		v.setKey(key, 1)
-		return &offline{vault: v, from: 1}, key
+		return &offline{vault: v, id: "1"}, key
 	}
 	wiped := make([]byte, dataKeySize)
 	a := &account{vault: newVault(nil, nil, nil, "account-x"), sessions: map[string]tpm.SessionKey{}}

@@ -97,15 +97,12 @@ func TestLockKilledAnywhere(t *testing.T) {
 	l.signIn()
 	good := l.cfg
 	for point := 0; ; point++ {
-		k := &killer{left: point}
+		k := &killer{left: 1 << 20}
 		l.cfg.Store = &mortalStore{good.Store, k}
-		k.left = 1 << 20
 		b := l.open()
 		_, err := b.Unlock(t.Context(), l.acct, rightPIN)
 		require.NoError(t, err)
-		k.mu.Lock()
-		k.left = point
-		k.mu.Unlock()
+		k.set(point)
 		err = b.Lock(t.Context(), l.acct)
 		_ = b.Close()
 		l.cfg = good

@@ -117,9 +117,9 @@ func pinWait(wrong int) time.Duration {
 
 // tryPIN runs try, which gives the PIN to the key store. The try is counted
 // before, so that killing the process does not give it back; a right PIN
-// forgives all.
+// forgives all, and one that was not judged does not count.
 func (b *Broker) tryPIN(ctx context.Context, a *account, try func() error) error {
-	before, err := b.countPIN(ctx, a)
+	this, err := b.countPIN(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -127,21 +127,21 @@ func (b *Broker) tryPIN(ctx context.Context, a *account, try func() error) error
 	if errors.Is(err, tpm.ErrWrongPIN) {
 		return pinError(err)
 	}
-	after := 0
-	if err != nil {
-		after = before // the PIN was not judged
-	}
+	right := err == nil
 	// Neither a right PIN nor a TPM's lock-out may count because the caller
 	// went away.
-	_, cerr := a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
-		if r.Hello != nil {
-			h := *r.Hello
-			h.Wrong = after
-			r.Hello = &h
-		}
-		return nil
+	cerr := b.finish(ctx, func(ctx context.Context) error {
+		_, err := a.update(ctx, func(r *accountRecord) error {
+			if r.Hello != nil {
+				h := *r.Hello
+				h.settle(this, right)
+				r.Hello = &h
+			}
+			return nil
+		})
+		return err
 	})
-	if cerr != nil {
+	if cerr != nil && ctx.Err() == nil {
 		b.cfg.Logger.InfoContext(ctx, "writing the count of PINs failed", "error", cerr)
 	}
 	if err != nil {
@@ -150,9 +150,24 @@ func (b *Broker) tryPIN(ctx context.Context, a *account, try func() error) error
 	return nil
 }
 
+// pinTry is a try that was counted: when, and when the one before it was.
+type pinTry struct{ at, before time.Time }
+
+// settle takes a try off the count: all of them when the PIN was right, and
+// this one when it was not judged.
+func (h *helloRecord) settle(this pinTry, right bool) {
+	if right {
+		h.Wrong = 0
+		return
+	}
+	h.Wrong = max(0, h.Wrong-1)
+	if h.WrongAt.Equal(this.at) {
+		h.WrongAt = this.before
+	}
+}
+
 // countPIN counts a try in advance, or refuses it because it comes too soon.
-// It returns how many were counted before.
-func (b *Broker) countPIN(ctx context.Context, a *account) (before int, err error) {
+func (b *Broker) countPIN(ctx context.Context, a *account) (this pinTry, err error) {
 	now := b.cfg.Now()
 	var tooSoon error
 	_, err = a.update(ctx, func(r *accountRecord) error {
@@ -160,7 +175,7 @@ func (b *Broker) countPIN(ctx context.Context, a *account) (before int, err erro
 			return &Error{kind: ErrNoHello}
 		}
 		h := *r.Hello
-		before, tooSoon = h.Wrong, nil
+		this, tooSoon = pinTry{at: now, before: h.WrongAt}, nil
 		if h.WrongAt.After(now) {
 			h.WrongAt = now // the clock was set back; the wait begins anew
 		}
@@ -175,7 +190,7 @@ func (b *Broker) countPIN(ctx context.Context, a *account) (before int, err erro
 	if err == nil {
 		err = tooSoon
 	}
-	return before, err
+	return this, err
 }
 
 // pinError is an error of a key that has a PIN.

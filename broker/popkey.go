@@ -148,11 +148,13 @@ func (b *Broker) signRequest(ctx context.Context, key tpm.Signer, accessToken st
 // result goes into the header "Authorization: PoP …". It costs one signature
 // of the key store. WithPoP does both at once; this is for callers that hold
 // the token already, such as a broker service for other programs.
-func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p PoP) (string, error) {
+func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p PoP) (_ string, err error) {
 	const op = "sign HTTP request"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return "", err
 	}
+	defer leave(&err)
 	if accessToken == "" {
 		return "", &Error{Op: op, detail: "an access token is required"}
 	}
@@ -166,10 +168,12 @@ func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p Po
 
 // PoPKeyID returns the thumbprint (RFC 7638) of the key that tokens of WithPoP
 // are bound to: the kid of their cnf claim.
-func (b *Broker) PoPKeyID(ctx context.Context) (string, error) {
-	if err := b.check(); err != nil {
+func (b *Broker) PoPKeyID(ctx context.Context) (_ string, err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return "", err
 	}
+	defer leave(&err)
 	k, err := b.popKey(ctx)
 	if err != nil {
 		return "", opError("PoP key", err)

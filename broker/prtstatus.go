@@ -44,10 +44,12 @@ const (
 
 // PRTStatus says what the account's PRT is and carries, by what is stored; the
 // zero Account is the only one. It makes no request.
-func (b *Broker) PRTStatus(ctx context.Context, acct Account) (PRTStatus, error) {
-	if err := b.check(); err != nil {
+func (b *Broker) PRTStatus(ctx context.Context, acct Account) (_ PRTStatus, err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return PRTStatus{}, err
 	}
+	defer leave(&err)
 	_, rec, err := b.find(ctx, acct)
 	if err != nil {
 		return PRTStatus{}, opError("PRT status", err)

@@ -116,6 +116,15 @@ func (k *killer) step() error {
 	return nil
 }
 
+// set says how many effects are left.
+func (k *killer) set(left int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.left, k.dead = left, false
+}
+
+func (k *killer) request(*http.Request) error { return k.step() }
+
 type mortalStore struct {
 	broker.Store
 	k *killer
@@ -126,6 +135,20 @@ func (s *mortalStore) Put(ctx context.Context, name string, data []byte, old bro
 		return 0, err
 	}
 	return s.Store.Put(ctx, name, data, old)
+}
+
+func (s *mortalStore) Delete(ctx context.Context, name string, old broker.Version) error {
+	if err := s.k.step(); err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, name, old)
+}
+
+func (s *mortalStore) Lease(ctx context.Context, name string) (func(), error) {
+	if l, ok := s.Store.(broker.Leaser); ok {
+		return l.Lease(ctx, name)
+	}
+	return func() {}, nil
 }
 
 // Registration that is killed at any point is taken up by the next call, with
@@ -162,9 +185,7 @@ func TestRegistrationKilledAnywhere(t *testing.T) {
 		killed++
 
 		// The machine starts again.
-		k.mu.Lock()
-		k.left, k.dead = 1<<20, false
-		k.mu.Unlock()
+		k.set(1 << 20)
 		w.cfg = good
 		w.b = w.open()
 		d := w.join()

@@ -29,7 +29,7 @@ func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force
 		}
 		e := rec.find(by)
 		if e == nil {
-			return nil, &Error{Op: op, kind: ErrNoAccount}
+			return nil, rec.obituary(op)
 		}
 		if e.dead != nil {
 			return nil, e.dead.err(op)
@@ -52,6 +52,7 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.
 	}
 	s.Rand = b.cfg.Rand
 	renewed, err := b.requestRenewal(ctx, op, t, s)
+	b.heard(ctx, a, b.cfg.Tenant, "", err)
 	if err != nil {
 		if isOver(err) {
 			b.bury(ctx, a, t, err)
@@ -69,15 +70,29 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.
 		return nil
 	})
 	if errors.Is(err, errReplaced) {
-		if e := a.snapshot().find(t.Credential); e != nil && e.dead == nil {
-			return e.token, nil
-		}
+		return a.successor(op, t)
 	}
 	if err != nil {
 		return nil, err
 	}
 	b.cfg.Logger.InfoContext(ctx, "PRT renewed", "credential", string(t.Credential), "expires", renewed.ExpiresAt)
 	return renewed, nil
+}
+
+// successor returns what another writer put in the place of t.
+func (a *account) successor(op string, t *prt.Token) (*prt.Token, error) {
+	rec := a.snapshot()
+	if rec == nil {
+		return nil, ErrClosed
+	}
+	e := rec.find(t.Credential)
+	switch {
+	case e == nil: // locked, or the key of it removed
+		return nil, rec.obituary(op)
+	case e.dead != nil:
+		return nil, e.dead.err(op)
+	}
+	return e.token, nil
 }
 
 var errReplaced = errors.New("broker: the PRT was replaced meanwhile")
@@ -203,7 +218,7 @@ func (r *accountRecord) obituary(op string) error {
 			last = e.dead
 		}
 	}
-	if last == nil && r.Locked {
+	if last == nil && r.locked() {
 		return &Error{Op: op, kind: ErrLocked, Account: r.Account, detail: "the account is locked: Unlock opens it by the PIN"}
 	}
 	if last == nil {
@@ -214,11 +229,13 @@ func (r *accountRecord) obituary(op string) error {
 
 // RenewPRT renews the account's PRTs now, whatever their age; the zero Account
 // is the only one. Renewal moves the expiry and nothing else.
-func (b *Broker) RenewPRT(ctx context.Context, acct Account) error {
+func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 	const op = "renew PRT"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	if _, err := b.loadDevice(ctx); err != nil {
 		return opError(op, err)
 	}

@@ -28,7 +28,12 @@ const (
 // Run also looks into the store once a second: tokens of an account that
 // another process removed are served no longer. Without Run that shows at the
 // next call that memory does not answer.
-func (b *Broker) Run(ctx context.Context) error {
+func (b *Broker) Run(ctx context.Context) (err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave(&err)
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -45,15 +50,13 @@ func (b *Broker) Run(ctx context.Context) error {
 	}
 }
 
-// watch looks into the store until ctx ends or the broker is closed.
+// watch looks into the store until ctx ends.
 func (b *Broker) watch(ctx context.Context) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
-		case <-b.ctx.Done():
 			return
 		case <-tick.C:
 		}
@@ -63,11 +66,8 @@ func (b *Broker) watch(ctx context.Context) {
 }
 
 // renewDue renews what is due and returns when to look again. Its error is the
-// end of the context or of the broker.
+// end of the context.
 func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
-	if err := b.check(); err != nil {
-		return 0, err
-	}
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -19,11 +19,13 @@ import (
 // It returns ErrDeviceNotRegistered on a device that is not, ErrBadCredential,
 // ErrUserNotFound, ErrAccountLocked or ErrUserDisabled when the service refuses
 // the credential, and ErrInteractionRequired when it wants more than it.
-func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption) (AuthResult, error) {
+func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption) (_ AuthResult, err error) {
 	const op = "sign in"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return AuthResult{}, err
 	}
+	defer leave(&err)
 	c, err := b.call("SignIn", optAccount|optLoginHint, opts)
 	if err != nil {
 		return AuthResult{}, err
@@ -36,7 +38,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		return AuthResult{}, opError(op, err)
 	}
 	if h, ok := cred.(HelloPIN); ok {
-		res, err := b.signInHello(ctx, op, c.account, h.PIN)
+		res, err := b.signInHello(ctx, op, c.account, h.PIN, 0)
 		return res, opError(op, err)
 	}
 	grant, from, err := b.grantFor(ctx, op, cred, c.loginHint)
@@ -98,6 +100,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 	}
 	issued, rep, err := b.requestPRT(ctx, op, d, grant)
 	if err != nil {
+		b.heardOf(ctx, want, err)
 		return AuthResult{}, err
 	}
 	t := issued.Token
@@ -124,6 +127,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 	if err := b.saveIssued(ctx, a, acct, prtEntry{token: t, origin: from.origin}); err != nil {
 		return AuthResult{}, err
 	}
+	b.heard(ctx, a, b.cfg.Tenant, t.Credential, nil)
 	b.cfg.Logger.InfoContext(ctx, "signed in", "account", acct.HomeAccountID, "credential", string(t.Credential), "mfa", t.Evidence.MFA.String(), "correlation_id", rep.correlationID)
 	return AuthResult{
 		Account:   acct,
@@ -161,6 +165,13 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 	}
 	_, err = b.loadAccounts(ctx)
 	return err
+}
+
+// heardOf is heard about an account that may not be known here.
+func (b *Broker) heardOf(ctx context.Context, acct Account, err error) {
+	if a := b.knownAccounts()[b.cfg.accountOwner(acct.Key())]; a != nil {
+		b.heard(ctx, a, b.cfg.Tenant, "", err)
+	}
 }
 
 func (b *Broker) accountOf(t *prt.Token) Account {

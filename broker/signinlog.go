@@ -173,7 +173,7 @@ const flushTimeout = 5 * time.Second
 // flush writes what is kept in memory for a while: decisions, and the tokens
 // that a start without a network opens by the PIN.
 func (b *Broker) flush(accounts map[string]*account) {
-	ctx, cancel := context.WithTimeout(b.ctx, flushTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), flushTimeout)
 	defer cancel()
 	for _, a := range accounts {
 		if a.snapshot() == nil {
@@ -191,11 +191,13 @@ func (b *Broker) flush(accounts map[string]*account) {
 // SignInLog returns the last 256 decisions of the service about the account's
 // token requests, the oldest first; the zero Account is the only one. Tokens
 // that came from memory are not in it.
-func (b *Broker) SignInLog(ctx context.Context, acct Account) ([]Decision, error) {
+func (b *Broker) SignInLog(ctx context.Context, acct Account) (_ []Decision, err error) {
 	const op = "sign-in log"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer leave(&err)
 	a, _, err := b.find(ctx, acct)
 	if err != nil {
 		return nil, opError(op, err)

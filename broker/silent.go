@@ -225,9 +225,11 @@ func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res Auth
 	const op = "acquire token"
 	ctx, end := b.cfg.span(ctx, op)
 	defer func() { end(err) }()
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return AuthResult{}, err
 	}
+	defer leave(&err)
 	a, q, err := b.resolve(ctx, c, scopes)
 	if errors.Is(err, ErrNoAccount) && !b.cfg.AllowUnbound {
 		// On a machine without a registration that is what is missing first.
@@ -302,6 +304,10 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account, q tokenReque
 	if !b.holds(a) { // removed meanwhile
 		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
 		return AuthResult{}, &Error{Op: op, kind: ErrNoAccount, Account: q.account}
+	}
+	if rec := a.snapshot(); rec != nil && rec.locked() { // so was Lock
+		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
+		return AuthResult{}, rec.obituary(op)
 	}
 	return res, nil
 }

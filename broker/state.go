@@ -60,8 +60,9 @@ type accountRecord struct {
 	// NextHello is a key whose registration was begun and not answered: the
 	// service may know it.
 	NextHello *helloRecord `json:"next_hello,omitempty"`
-	// Locked says that PRTs were put away to where only the PIN opens them.
-	Locked bool `json:"locked,omitempty"`
+	// Away are the PRTs that were put away to where only the PIN opens them,
+	// sealed under the offline key; nil: the account is not locked.
+	Away []byte `json:"away,omitempty"`
 }
 
 // prtEntry is the PRT of one kind of credential.

@@ -53,10 +53,12 @@ type Endpoint struct {
 // Status says what `dsregcmd /status` shows, and what protects the keys. It
 // makes no request, so that it cannot say whether the service still takes the
 // device. A state that is not readable is described, not an error.
-func (b *Broker) Status(ctx context.Context) (Status, error) {
-	if err := b.check(); err != nil {
+func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return Status{}, err
 	}
+	defer leave(&err)
 	s := Status{Time: b.cfg.Now(), Accounts: []Account{}, PRTs: []PRTStatus{}}
 	info, err := b.cfg.Keys.Info(ctx)
 	if err != nil {

@@ -33,8 +33,13 @@ import (
 //
 // Whatever no user can change, such as a policy that blocks, is returned
 // without a prompt.
-func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error) {
+func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, opts ...CallOption) (_ AuthResult, err error) {
 	const op = "acquire token"
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	defer leave(&err)
 	c, err := b.call("AcquireTokenInteractive", silentOptions|optLoginHint, opts)
 	if err != nil {
 		return AuthResult{}, err
@@ -121,7 +126,7 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error
 		return Account{}, err
 	}
 	defer clear(pin)
-	res, err := b.signInHello(ctx, op, rec.Account, pin)
+	res, err := b.signInHello(ctx, op, rec.Account, pin, 0)
 	return res.Account, err
 }
 

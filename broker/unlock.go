@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/claims"
-	"github.com/prtbroker/prtbroker/internal/aadsts"
-	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -43,10 +41,12 @@ func (b *Broker) Unlock(ctx context.Context, acct Account, pin PIN) (Unlocked, e
 	return u, opError(op, err)
 }
 
-func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (Unlocked, error) {
-	if err := b.check(); err != nil {
+func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (_ Unlocked, err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return Unlocked{}, err
 	}
+	defer leave(&err)
 	a, rec, err := b.find(ctx, acct)
 	if err != nil {
 		return Unlocked{}, err
@@ -57,13 +57,18 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 	if err := pin.wellFormed(); err != nil {
 		return Unlocked{}, err
 	}
-	online, cancel := b.onlineContext(ctx)
-	defer cancel()
-	res, err := b.signInHello(online, op, rec.Account, pin)
+	var wait time.Duration
+	if rec.Hello.Offline != nil && b.cfg.Offline.Time != 0 {
+		wait = b.onlineWait
+	}
+	res, err := b.signInHello(ctx, op, rec.Account, pin, wait)
 	if err == nil {
 		return Unlocked{Account: res.Account, MFA: res.Metadata.MFA}, nil
 	}
-	if !unreachable(ctx, err) {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = &Error{kind: ErrTransient, detail: "the service did not answer in time", cause: err}
+	}
+	if ctx.Err() != nil || !errors.Is(err, ErrTransient) {
 		return Unlocked{}, b.orCleared(ctx, a, err)
 	}
 	return b.unlockOffline(ctx, op, a, pin, err)
@@ -91,25 +96,9 @@ func (b *Broker) orCleared(ctx context.Context, a *account, err error) error {
 // the account without it.
 const onlineWait = 10 * time.Second
 
-func (b *Broker) onlineContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if b.cfg.Offline.Time == 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, b.onlineWait)
-}
-
-// unreachable reports whether err says that the service could not be asked,
-// and nothing against the user.
-func unreachable(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	return errors.Is(err, ErrTransient) || errors.Is(err, context.DeadlineExceeded)
-}
-
 func (b *Broker) unlockOffline(ctx context.Context, op string, a *account, pin PIN, why error) (Unlocked, error) {
 	rec := a.snapshot()
-	if rec == nil || rec.Hello == nil {
+	if rec == nil || rec.Hello == nil || b.cfg.Offline.Time == 0 {
 		return Unlocked{}, why
 	}
 	if n := rec.Hello.Refused; n != nil {
@@ -123,59 +112,17 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account, pin P
 		return Unlocked{}, err
 	}
 	u := Unlocked{Account: rec.Account, Offline: true, Left: left}
-	if now := a.snapshot().candidates(b.cfg.Now()); len(now) > 0 {
+	switch rec = a.snapshot(); {
+	case rec == nil:
+		return Unlocked{}, ErrClosed
+	case rec.locked(): // meanwhile
+		return Unlocked{}, rec.obituary(op)
+	}
+	if now := rec.candidates(b.cfg.Now()); len(now) > 0 {
 		u.MFA = now[0].token.Evidence
 	}
 	b.cfg.Logger.InfoContext(ctx, "unlocked offline", "account", rec.Account.HomeAccountID)
 	return u, nil
-}
-
-// certain are the verdicts that say something for certain against the user,
-// the device or the Hello key.
-var certain = map[aadsts.Verdict]bool{
-	aadsts.UserDisabled: true, aadsts.UserNotFound: true, aadsts.DeviceDisabled: true, aadsts.DeviceGone: true, aadsts.HelloKey: true,
-}
-
-// noteRefusal keeps what the service said for certain against the user or the
-// device, so that going offline does not undo it, and takes it back when the
-// service serves the user again; what it said against the key only the key
-// takes back. It erases nothing.
-func (b *Broker) noteRefusal(ctx context.Context, a *account, by prt.Credential, err error) {
-	rec := a.snapshot()
-	if rec == nil || rec.Hello == nil {
-		return
-	}
-	var note *deathNote
-	var e *Error
-	switch {
-	case err == nil && rec.Hello.Refused == nil:
-		return
-	case err == nil && rec.Hello.Refused.Verdict == aadsts.HelloKey && by != prt.ByHello:
-		return
-	case err == nil:
-	case errors.As(err, &e) && certain[e.action]:
-		note = &deathNote{Verdict: e.action, Code: e.Code, OAuth: e.OAuth, At: b.cfg.Now()}
-	default:
-		return
-	}
-	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
-		if r.Hello != nil {
-			h := *r.Hello
-			h.Refused = note
-			r.Hello = &h
-		}
-		return nil
-	})
-	if err != nil {
-		b.cfg.Logger.InfoContext(ctx, "noting what the service said failed", "error", err)
-	}
-}
-
-// refusal is what the service said before, again.
-func (n *deathNote) refusal(op string) *Error {
-	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: sentinels[n.Verdict]}
-	e.detail = "the service refused this before, and cannot be asked now"
-	return e
 }
 
 // Lock puts the account away as at the lock screen or the end of a session:
@@ -186,11 +133,13 @@ func (n *deathNote) refusal(op string) *Error {
 //
 // It needs a Hello key, Config.Offline, and a sign-in by the PIN in this
 // process before; else it is [errors.ErrUnsupported] and nothing is changed.
-func (b *Broker) Lock(ctx context.Context, acct Account) error {
+func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 	const op = "lock"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	a, rec, err := b.find(ctx, acct)
 	if err != nil {
 		return opError(op, err)
@@ -200,7 +149,7 @@ func (b *Broker) Lock(ctx context.Context, acct Account) error {
 		return opError(op, err)
 	}
 	defer release()
-	if err := b.putAway(ctx, a, rec); err != nil {
+	if err := b.putAway(ctx, a); err != nil {
 		return opError(op, err)
 	}
 	b.cfg.Logger.InfoContext(ctx, "locked", "account", rec.Account.HomeAccountID)

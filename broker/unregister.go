@@ -19,11 +19,13 @@ import (
 //
 // With a Transport of its own that is not an *http.Client over an
 // *http.Transport, Config.MutualTLS is needed.
-func (b *Broker) UnregisterDevice(ctx context.Context) error {
+func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 	const op = "unregister device"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	release, err := b.lease(ctx, "register")
 	if err != nil {
 		return opError(op, err)
@@ -44,11 +46,13 @@ func (b *Broker) UnregisterDevice(ctx context.Context) error {
 // ForgetDevice deletes the registration here and leaves the device object in
 // the directory. It is for a device that an administrator has deleted there
 // (ErrDeviceGone), before it is registered anew. Nothing calls it by itself.
-func (b *Broker) ForgetDevice(ctx context.Context) error {
+func (b *Broker) ForgetDevice(ctx context.Context) (err error) {
 	const op = "forget device"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave(&err)
 	release, err := b.lease(ctx, "register")
 	if err != nil {
 		return opError(op, err)

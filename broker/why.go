@@ -114,11 +114,13 @@ type WhyPolicy struct {
 // The answer is Silent, Asked or Refused only when it follows from what is
 // known. Where a fact that a policy looks at is not known, and its possible
 // values lead to different answers, the answer is Unknown and names the fact.
-func (b *Broker) Why(ctx context.Context, in WhyInput) (Explanation, error) {
+func (b *Broker) Why(ctx context.Context, in WhyInput) (_ Explanation, err error) {
 	const op = "why"
-	if err := b.check(); err != nil {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
 		return Explanation{}, err
 	}
+	defer leave(&err)
 	if in.App.ClientID == "" {
 		in.App = b.cfg.App
 	}
@@ -256,7 +258,7 @@ func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
 	alive := rec.candidates(w.now)
 	if len(alive) == 0 {
 		w.fact("Is there a PRT?", claims.No, "")
-		if rec.Locked && len(rec.PRTs) == 0 {
+		if rec.locked() {
 			w.decide(WhyAsked, "the account is locked, and its PIN opens it")
 			return true
 		}

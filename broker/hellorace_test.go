@@ -1,0 +1,333 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+// steppedKeys are keys of a TPM where a test steps in at what a PIN seals.
+type steppedKeys struct {
+	*tpm.TPM
+
+	mu       sync.Mutex // guards all below
+	onSeal   func() error
+	onUnseal func() error
+}
+
+// at sets what happens once after the next sealing, or before the next
+// opening. Its error is what the caller gets.
+func (k *steppedKeys) at(point *func() error, what func() error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	*point = what
+}
+
+func (k *steppedKeys) step(point *func() error) error {
+	k.mu.Lock()
+	what := *point
+	*point = nil
+	k.mu.Unlock()
+	if what == nil {
+		return nil
+	}
+	return what()
+}
+
+func (k *steppedKeys) SealPIN(ctx context.Context, plain, aad, pin []byte, l tpm.Limit) ([]byte, error) {
+	sealed, err := k.TPM.SealPIN(ctx, plain, aad, pin, l)
+	return sealed, errors.Join(err, k.step(&k.onSeal))
+}
+
+func (k *steppedKeys) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, tpm.Limit, error) {
+	if err := k.step(&k.onUnseal); err != nil {
+		return nil, tpm.Limit{}, err
+	}
+	return k.TPM.UnsealPIN(ctx, sealed, aad, pin)
+}
+
+// newSteppedLaptop has PRTs of three credentials.
+func newSteppedLaptop(t *testing.T) (*laptop, *steppedKeys) {
+	t.Helper()
+	l := &laptop{tpm: tpmtest.Swtpm(t)}
+	keys := &steppedKeys{TPM: l.openTPM(t)}
+	l.prepare(t, keys, aWeek)
+	l.signIn()
+	require.Len(t, l.status(l.acct).Others, 2)
+	return l, keys
+}
+
+// another opens the state in another process, which has the PIN too.
+func (l *laptop) another() *broker.Broker {
+	l.t.Helper()
+	b := l.open()
+	_, err := b.Unlock(l.t.Context(), l.acct, rightPIN)
+	require.NoError(l.t, err)
+	l.clock.Advance(time.Minute)
+	return b
+}
+
+// An account that is locked while it is unlocked loses no PRT, in whatever
+// order that comes.
+func TestLockDuringUnlock(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		offline bool
+		another bool
+		locked  bool // before
+	}{
+		{name: "online"}, {name: "online, another process", another: true},
+		{name: "offline", offline: true}, {name: "offline, another process", offline: true, another: true},
+		{name: "offline, locked before", offline: true, another: true, locked: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, keys := newSteppedLaptop(t)
+			locker := l.b
+			if tt.another {
+				locker = l.another()
+			}
+			if tt.locked {
+				require.NoError(t, l.b.Lock(t.Context(), l.acct))
+			}
+			lock := func() error { return locker.Lock(t.Context(), l.acct) }
+			if tt.offline {
+				l.cut()
+				keys.at(&keys.onUnseal, lock)
+			} else {
+				keys.at(&keys.onSeal, lock)
+			}
+			_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+			if err != nil {
+				require.ErrorIs(t, err, broker.ErrLocked)
+			}
+			l.reopen()
+			l.cut()
+			require.True(t, l.unlock(rightPIN).Offline)
+			require.Len(t, l.status(l.acct).Others, 2)
+			l.reopen()
+			require.Len(t, l.status(l.acct).Others, 2)
+		})
+	}
+}
+
+// A sign-in by the PIN that is overtaken by a change of the PIN or of the key
+// undoes nothing of it.
+func TestHelloKeyChangesDuringSignIn(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*laptop, *broker.Broker) error
+		opens  broker.PIN // nil: nothing
+	}{
+		{"a new PIN", func(l *laptop, b *broker.Broker) error {
+			return b.ChangePIN(l.t.Context(), l.acct, rightPIN, otherPIN)
+		}, otherPIN},
+		{"a new key", func(l *laptop, b *broker.Broker) error {
+			return b.ResetPIN(l.t.Context(), l.acct, otherPIN)
+		}, otherPIN},
+		{"no key", func(l *laptop, b *broker.Broker) error { return b.RemoveHello(l.t.Context(), l.acct) }, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, keys := newSteppedLaptop(t)
+			other := l.another()
+			_, err := l.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true}) // fresh enough for a new key
+			require.NoError(t, err)
+			keys.at(&keys.onSeal, func() error { return tt.change(l, other) })
+			_, err = l.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+			require.NoError(t, err)
+			if tt.opens == nil {
+				require.ErrorIs(t, l.b.Lock(t.Context(), l.acct), errors.ErrUnsupported, "nothing would open it")
+				l.silent(ledger)
+				return
+			}
+			l.cut()
+			l.clock.Advance(time.Hour)
+			_, err = l.b.Unlock(t.Context(), l.acct, rightPIN)
+			require.ErrorIs(t, err, broker.ErrWrongPIN)
+			require.True(t, l.unlock(tt.opens).Offline)
+		})
+	}
+}
+
+// After a reset the forgotten PIN opens nothing, whatever became of the
+// preparation for the new one.
+func TestResetPINEndsTheOldOne(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		prepare func(*laptop, *steppedKeys)
+		opens   bool // the new one, without the service
+	}{
+		{"prepared", func(*laptop, *steppedKeys) {}, true},
+		{"not prepared", func(_ *laptop, k *steppedKeys) {
+			k.at(&k.onSeal, func() error { return errors.New("tpm: busy") })
+		}, false},
+		{"by a process that prepares nothing", func(l *laptop, _ *steppedKeys) {
+			l.cfg.Offline = tpm.Limit{}
+			l.reopen()
+		}, false},
+		{"of a locked account", func(l *laptop, _ *steppedKeys) { require.NoError(l.t, l.b.Lock(l.t.Context(), l.acct)) }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, keys := newSteppedLaptop(t)
+			tt.prepare(l, keys)
+			require.NoError(t, l.b.ResetPIN(t.Context(), l.acct, otherPIN))
+			l.cfg.Offline = aWeek
+			l.reopen()
+			l.silent(ledger)
+			l.cut()
+			l.clock.Advance(time.Hour)
+			_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+			if !tt.opens {
+				require.ErrorIs(t, err, broker.ErrTransient)
+				_, err = l.b.Unlock(t.Context(), l.acct, otherPIN)
+				require.ErrorIs(t, err, broker.ErrTransient)
+				require.NotErrorIs(t, err, broker.ErrWrongPIN)
+				return
+			}
+			require.ErrorIs(t, err, broker.ErrWrongPIN)
+			require.True(t, l.unlock(otherPIN).Offline)
+			require.NoError(t, l.b.Lock(t.Context(), l.acct))
+			require.True(t, l.unlock(otherPIN).Offline)
+		})
+	}
+}
+
+// What Lock put away stays where it is when the TPM cannot tell for the moment,
+// and is given up only when the TPM says that its time is over.
+func TestWhatWasPutAway(t *testing.T) {
+	l, keys := newSteppedLaptop(t)
+	require.NoError(t, l.b.Lock(t.Context(), l.acct))
+	keys.at(&keys.onUnseal, func() error { return errors.New("tpm: busy") })
+	require.False(t, l.unlock(rightPIN).Offline)
+	require.Empty(t, l.status(l.acct).Others)
+	require.False(t, l.unlock(rightPIN).Offline)
+	require.Len(t, l.status(l.acct).Others, 2)
+
+	require.NoError(t, l.b.Lock(t.Context(), l.acct))
+	require.NoError(t, l.tpm.AdvanceClock(8*24*time.Hour))
+	require.False(t, l.unlock(rightPIN).Offline)
+	require.Empty(t, l.status(l.acct).Others)
+	l.silent(ledger)
+	require.NoError(t, l.b.Lock(t.Context(), l.acct), "and the next one opens again")
+	l.cut()
+	require.True(t, l.unlock(rightPIN).Offline)
+}
+
+// A call that was under way when the account was locked leaves no token, and
+// says why it failed.
+func TestTokensAfterLock(t *testing.T) {
+	l, _ := newSteppedLaptop(t)
+	require.NoError(t, l.b.Close())
+	now := l.cfg.Now
+	var at, seen atomic.Int32
+	l.cfg.Now = func() time.Time {
+		if seen.Add(1) == at.Load() {
+			require.NoError(t, l.b.Lock(t.Context(), l.acct))
+		}
+		return now()
+	}
+	l.b = l.open()
+	for point := int32(1); ; point++ {
+		l.unlock(rightPIN)
+		seen.Store(0)
+		at.Store(point)
+		_, err := l.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh())
+		at.Store(-1)
+		h, herr := l.b.HelloStatus(t.Context(), l.acct)
+		require.NoError(t, herr)
+		if !h.Locked {
+			require.NoError(t, err)
+			require.Greater(t, point, int32(8), "the points were really there")
+			return
+		}
+		require.ErrorIs(t, err, broker.ErrLocked, "point %d", point)
+		_, err = l.b.AcquireTokenSilent(t.Context(), ledger)
+		require.ErrorIs(t, err, broker.ErrLocked, "point %d", point)
+	}
+}
+
+// A process that has the PIN locks the account although another one signed in
+// by it since, and an unlock with a network keeps the tokens of the process
+// before.
+func TestOfflineKeyIsShared(t *testing.T) {
+	l, _ := newSteppedLaptop(t)
+	l.silent(payroll)
+	other := l.open()
+	_, err := other.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+	require.NoError(t, l.b.Lock(t.Context(), l.acct))
+
+	l.reopen()
+	l.unlock(rightPIN)
+	l.reopen()
+	l.cut()
+	require.True(t, l.unlock(rightPIN).Offline)
+	require.Equal(t, broker.SourceCache, l.silent(payroll).Metadata.Source)
+}
+
+// Close ends an unlock that is under way, at any point, and nothing stays in
+// memory after it.
+func TestCloseDuringUnlock(t *testing.T) {
+	l, _ := newSteppedLaptop(t)
+	l.cut()
+	require.NoError(t, l.b.Close())
+	now := l.cfg.Now
+	var at, seen atomic.Int32
+	var b *broker.Broker
+	closed := make(chan error, 1)
+	l.cfg.Now = func() time.Time {
+		if seen.Add(1) == at.Load() {
+			go func() { closed <- b.Close() }()
+			for { // until the broker takes no more calls
+				if _, err := b.Accounts(t.Context()); errors.Is(err, broker.ErrClosed) {
+					break
+				}
+				runtime.Gosched()
+			}
+		}
+		return now()
+	}
+	for point := int32(1); ; point++ {
+		b = l.open()
+		seen.Store(0)
+		at.Store(point)
+		_, err := b.Unlock(t.Context(), l.acct, rightPIN)
+		if at.Swap(-1) > seen.Load() {
+			require.NoError(t, err)
+			require.Greater(t, point, int32(5), "the points were really there")
+			require.NoError(t, b.Close())
+			return
+		}
+		require.NoError(t, <-closed)
+		if err != nil {
+			require.ErrorIs(t, err, broker.ErrClosed, "point %d", point)
+		}
+		require.Zero(t, broker.CachedTokens(b), "point %d", point)
+	}
+}
+
+// A store that another process keeps shut does not keep the caller of an
+// unlock longer than its context.
+func TestUnlockEndsWithItsContext(t *testing.T) {
+	l, keys := newSteppedLaptop(t)
+	l.cut()
+	shut := flock.New(filepath.Join(l.dir, "store.lock"))
+	keys.at(&keys.onUnseal, func() error { return shut.Lock() })
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err := l.b.Unlock(ctx, l.acct, rightPIN)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, shut.Locked())
+	require.NoError(t, shut.Close())
+}

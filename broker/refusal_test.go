@@ -1,0 +1,132 @@
+package broker_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+// What the service said for certain keeps the account shut without it, whoever
+// heard it and by whatever request, and only the service takes it back.
+func TestRefusalIsKept(t *testing.T) {
+	silently := func(l *laptop) error {
+		_, err := l.b.AcquireTokenSilent(l.t.Context(), ledger, broker.WithForceRefresh())
+		return err
+	}
+	for _, tt := range []struct {
+		name string
+		hear func(l *laptop) error
+	}{
+		{"by a token request", silently},
+		{"by a renewal", func(l *laptop) error { return l.b.RenewPRT(l.t.Context(), l.acct) }},
+		{"by another credential", func(l *laptop) error {
+			_, err := l.b.SignIn(l.t.Context(), broker.Password{Username: alice, Password: password}, broker.WithAccount(l.acct))
+			return err
+		}},
+		{"and a cookie, which asks nobody, is no pardon", func(l *laptop) error {
+			err := silently(l)
+			l.cut()
+			_, cerr := l.b.SSOCookies(l.t.Context(), "https://login.microsoftonline.com/?sso_nonce=x")
+			require.NoError(l.t, cerr)
+			return err
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+			require.NoError(t, l.srv.DisableUser(alice))
+			l.clock.Advance(5 * time.Hour)
+			require.ErrorIs(t, tt.hear(l), broker.ErrUserDisabled)
+			l.reopen()
+			l.cut()
+			_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+			require.ErrorIs(t, err, broker.ErrUserDisabled)
+
+			require.NoError(t, l.srv.EnableUser(alice))
+			l.connect()
+			l.clock.Advance(time.Hour)
+			require.NoError(t, silently(l))
+			l.cut()
+			require.True(t, l.unlock(rightPIN).Offline)
+		})
+	}
+}
+
+// A device that is disabled is so for each of its accounts.
+func TestRefusalOfTheDevice(t *testing.T) {
+	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	second := *l.world
+	second.person = &person{client: l.person.client}
+	second.person.Username, second.person.Password, second.person.TOTPSecret = bob, password, totp
+	second.cfg.Prompter = second.person
+	second.b = second.open() // another process
+	other := second.hello()
+	device := l.status(l.acct).DeviceID
+	require.NoError(t, l.srv.DisableDevice(device))
+	l.clock.Advance(time.Hour)
+	_, err := l.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh(), broker.WithAccount(l.acct))
+	require.ErrorIs(t, err, broker.ErrDeviceDisabled)
+	l.cut()
+	for _, acct := range []broker.Account{l.acct, other} {
+		_, err = second.b.Unlock(t.Context(), acct, rightPIN)
+		require.ErrorIs(t, err, broker.ErrDeviceDisabled)
+	}
+
+	require.NoError(t, l.srv.EnableDevice(device))
+	l.connect()
+	l.clock.Advance(time.Hour)
+	l.unlock(rightPIN)
+	l.cut()
+	u, err := second.b.Unlock(t.Context(), other, rightPIN)
+	require.NoError(t, err)
+	require.True(t, u.Offline)
+}
+
+// Another tenant does not know the user, which says nothing about the user.
+func TestRefusalOfAnotherTenant(t *testing.T) {
+	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	const foreign = "11111111-2222-4333-8444-555555555555"
+	s := &stranger{inner: l.cfg.Transport, answer: func(r *http.Request) *http.Response {
+		if strings.Contains(r.URL.Path, foreign) {
+			return reply(400, `{"error":"invalid_grant","error_description":"AADSTS50034: The user account does not exist in the directory.","error_codes":[50034]}`)
+		}
+		return nil
+	}}
+	l.cfg.Transport = s
+	l.reopen()
+	_, err := l.b.AcquireTokenSilent(t.Context(), ledger, broker.WithTenantID(foreign))
+	require.ErrorIs(t, err, broker.ErrUserNotFound)
+	l.cut()
+	require.True(t, l.unlock(rightPIN).Offline)
+}
+
+// A page of somebody on the way does not delete a Hello key.
+func TestRemoveHelloBehindAPortal(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusNotFound} {
+		w := newWorld(t)
+		s := &stranger{inner: w.cfg.Transport}
+		w.cfg.Transport = s
+		softwareHello(w)
+		w.join()
+		acct := w.hello()
+		s.answer = func(r *http.Request) *http.Response {
+			if r.Method == http.MethodDelete {
+				return reply(status, "\n<html>Welcome to the hotel</html>")
+			}
+			return nil
+		}
+		require.ErrorIs(t, w.b.RemoveHello(t.Context(), acct), broker.ErrTransient)
+		h, err := w.b.HelloStatus(t.Context(), acct)
+		require.NoError(t, err)
+		require.True(t, h.Set)
+		require.Len(t, w.helloKeys(alice), 1)
+		s.answer = nil
+		require.NoError(t, w.b.RemoveHello(t.Context(), acct))
+		require.Empty(t, w.helloKeys(alice))
+	}
+}
