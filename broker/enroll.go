@@ -125,7 +125,12 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	if err != nil {
 		return nil, err
 	}
-	defer stored.vault.close()
+	saving := false
+	defer func() {
+		if !saving {
+			stored.vault.close()
+		}
+	}()
 	key, transport, err := b.registrationKeys(ctx, &req, stored)
 	if err != nil {
 		return nil, err
@@ -146,8 +151,12 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	if !existing {
 		stored.record.Registered = b.cfg.Now()
 	}
-	// The certificate is here: the end of the caller's context must not lose it.
-	if err := stored.save(context.WithoutCancel(ctx)); err != nil {
+	saving = true // also when the caller goes away: the certificate is here
+	err = b.finish(ctx, func(ctx context.Context) error {
+		defer stored.vault.close()
+		return stored.save(ctx)
+	})
+	if err != nil {
 		return nil, err
 	}
 	done = true

@@ -59,15 +59,16 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.
 		}
 		return nil, err
 	}
-	// The service has renewed it: the end of the caller's context must not
-	// lose it.
-	_, err = a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
-		e := r.find(t.Credential)
-		if e == nil || !e.token.PRT.Equal(t.PRT) {
-			return errReplaced
-		}
-		r.set(prtEntry{token: renewed, previous: t, origin: e.origin})
-		return nil
+	err = b.finish(ctx, func(ctx context.Context) error { // the service has renewed it
+		_, err := a.update(ctx, func(r *accountRecord) error {
+			e := r.find(t.Credential)
+			if e == nil || !e.token.PRT.Equal(t.PRT) {
+				return errReplaced
+			}
+			r.set(prtEntry{token: renewed, previous: t, origin: e.origin})
+			return nil
+		})
+		return err
 	})
 	if errors.Is(err, errReplaced) {
 		return a.successor(op, t)
@@ -188,13 +189,16 @@ func (b *Broker) bury(ctx context.Context, a *account, t *prt.Token, cause error
 	if errors.As(cause, &e) {
 		note.Code, note.OAuth = e.Code, e.OAuth
 	}
-	_, err := a.update(context.WithoutCancel(ctx), func(r *accountRecord) error {
-		if e := r.find(t.Credential); e != nil && e.token.PRT.Equal(t.PRT) {
-			e.dead, e.previous = note, nil
-		}
-		return nil
+	err := b.finish(ctx, func(ctx context.Context) error {
+		_, err := a.update(ctx, func(r *accountRecord) error {
+			if e := r.find(t.Credential); e != nil && e.token.PRT.Equal(t.PRT) {
+				e.dead, e.previous = note, nil
+			}
+			return nil
+		})
+		return err
 	})
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		b.cfg.Logger.InfoContext(ctx, "noting the end of a PRT failed", "error", err)
 	}
 }

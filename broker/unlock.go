@@ -133,6 +133,8 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account, pin P
 //
 // It needs a Hello key, Config.Offline, and a sign-in by the PIN in this
 // process before; else it is [errors.ErrUnsupported] and nothing is changed.
+// When Config.Offline is over before the Unlock, what was put away is gone: the
+// Unlock then needs the service, and brings the PRT of the Hello key alone.
 func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 	const op = "lock"
 	ctx, leave, err := b.enter(ctx)

@@ -40,7 +40,7 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 		return opError(op, err)
 	}
 	b.cfg.Logger.InfoContext(ctx, "device unregistered", "device", d.cert.DeviceID)
-	return opError(op, b.forget(context.WithoutCancel(ctx)))
+	return opError(op, b.finish(ctx, b.forget))
 }
 
 // ForgetDevice deletes the registration here and leaves the device object in
