@@ -31,7 +31,7 @@
 //	Seal                            1, or 3; the first 2 more
 //	UnwrapSession                   6, or 8
 //	ChangePIN                       3, or 5
-//	SealPIN                         6, or 8; without a limit 1, or 3; the first 2 more
+//	SealPIN                         7, or 9; without a limit 1, or 3; the first 2 more
 //	UnsealPIN                       7 and one for each bound, or 9; without a limit 6, or 8
 //	ChangeSealPIN                   4, or 6; without a limit 3, or 5
 //

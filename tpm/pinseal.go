@@ -118,7 +118,7 @@ func openPINSealed(sealed, aad []byte) (*pinSealed, error) {
 }
 
 // SealPIN makes plaintext an object of the TPM whose policy has the limit. It
-// is six commands where the session stands and the storage root key is
+// is seven commands where the session stands and the storage root key is
 // persistent, one without a limit; the first of a store makes the attestation
 // key as well, two more.
 func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error) {
@@ -156,7 +156,7 @@ func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) 
 func (sp *space) sealPIN(parent object, s *pinSealed, sensitive, aad []byte, l Limit) error {
 	s.bounds = l.from(tpm2.TPMSClockInfo{})
 	if !s.bounds.none() {
-		now, err := sp.provenClock()
+		now, err := sp.provenClock(parent)
 		if err != nil {
 			return err
 		}
