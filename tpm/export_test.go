@@ -1,7 +1,9 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -111,6 +113,17 @@ func ReadPublicEncrypted(c transport.TPM, handle tpm2.TPMHandle, name []byte, in
 	cmd := command{code: tpm2.TPMCCReadPublic, handles: []object{{handle, name}}, auths: []auth{a}}
 	_, err = cmd.run(c)
 	return err
+}
+
+// ParentIn returns where a blob of Seal has the handle and the name of its
+// parent.
+func ParentIn(blob []byte) (from, to int) {
+	s, err := unmarshalSealed(blob)
+	if err != nil {
+		panic(err)
+	}
+	from = bytes.Index(blob, binary.BigEndian.AppendUint32(nil, uint32(s.parent)))
+	return from, bytes.Index(blob, s.parentName) + len(s.parentName)
 }
 
 // PINSealAuth returns the auth value that a PIN makes for sealed data.

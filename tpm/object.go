@@ -33,6 +33,10 @@ func (sp *space) load(parent object, b *keyBlob) (object, error) {
 		makesObj: true,
 	}
 	rsp, err := cmd.run(sp)
+	if errors.Is(err, tpm2.TPMRCIntegrity) && len(b.parentName) > 0 {
+		// The parent is the right one, by its name.
+		return object{}, fmt.Errorf("%w: private area: %w", ErrInvalidBlob, err)
+	}
 	if err != nil {
 		return object{}, parentError(err)
 	}
@@ -52,7 +56,7 @@ func parentError(err error) error {
 		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
 	case errors.Is(err, tpm2.TPMRCSize), errors.Is(err, tpm2.TPMRCType), errors.Is(err, tpm2.TPMRCAttributes),
 		errors.Is(err, tpm2.TPMRCInsufficient), errors.Is(err, tpm2.TPMRCHash), errors.Is(err, tpm2.TPMRCKey),
-		errors.Is(err, tpm2.TPMRCBinding):
+		errors.Is(err, tpm2.TPMRCBinding), errors.Is(err, tpm2.TPMRCReservedBits):
 		return fmt.Errorf("%w: %w", ErrInvalidBlob, err)
 	}
 	return err

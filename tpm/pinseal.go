@@ -202,7 +202,7 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 		return u, err
 	})
 	if err != nil {
-		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, s.ak, err))
+		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
 	return u.plaintext, u.left, nil
 }
@@ -216,10 +216,6 @@ func (t *TPM) withPINSealed(sp *space, s *pinSealed, fn func(k *storageKey, pare
 	}
 	return t.underParent(sp, k, func(parent object) error {
 		loaded, err := sp.load(parent, &s.keyBlob)
-		if errors.Is(err, tpm2.TPMRCIntegrity) {
-			// The parent is the right one, by its name.
-			return fmt.Errorf("%w: private area: %w", ErrInvalidBlob, err)
-		}
 		if err != nil {
 			return err
 		}
@@ -289,7 +285,7 @@ func (t *TPM) ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte
 		return private, err
 	})
 	if err != nil {
-		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, s.ak, err))
+		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
 	changed := *s
 	changed.private = private

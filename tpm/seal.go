@@ -107,7 +107,7 @@ func (t *TPM) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
 		return bytes.Clone(first(rsp.params)), nil
 	})
 	if err != nil {
-		return nil, failed("unsealing", t.orCleared(ctx, s.ak, err))
+		return nil, failed("unsealing", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
 	return plaintext, nil
 }
