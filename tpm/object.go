@@ -10,13 +10,8 @@ import (
 
 // load loads a key under its parent. It is flushed when the operation ends,
 // unless the caller keeps it.
-func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
-	k, err := t.storageOf(sp, b)
-	if err != nil {
-		return object{}, err
-	}
-	var loaded object
-	err = t.underParent(sp, k, func(parent object) error {
+func (t *TPM) load(sp *space, b *keyBlob) (loaded object, err error) {
+	err = t.underParentOf(sp, b, func(_ *storageKey, parent object) error {
 		loaded, err = sp.load(parent, b)
 		return err
 	})
@@ -25,10 +20,20 @@ func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
 
 // load loads a key under its loaded parent.
 func (sp *space) load(parent object, b *keyBlob) (object, error) {
+	return sp.loadIn(parent, b, auth{session: sp.session, dir: encryptAll})
+}
+
+// loadProving loads a key and has the TPM prove that p is the session that was
+// started, at the price of no command: its key is what encrypts the answer.
+func (sp *space) loadProving(parent object, b *keyBlob, p *session) (object, error) {
+	return sp.loadIn(parent, b, auth{session: sp.session, dir: encryptIn}, auth{session: p, dir: encryptOut})
+}
+
+func (sp *space) loadIn(parent object, b *keyBlob, auths ...auth) (object, error) {
 	cmd := command{
 		code:     tpm2.TPMCCLoad,
 		handles:  []object{parent},
-		auths:    []auth{{session: sp.session, dir: encryptAll}},
+		auths:    auths,
 		params:   append2B(append2B(nil, b.private), b.public),
 		makesObj: true,
 	}

@@ -45,11 +45,7 @@ func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 // reauth returns the private area of b under another auth value.
 func (k *key) reauth(b *keyBlob, value, next []byte) (private []byte, err error) {
 	sp := k.t.keys
-	storage, err := k.t.storageOf(sp, b)
-	if err != nil {
-		return nil, err
-	}
-	err = k.t.underParent(sp, storage, func(parent object) error {
+	err = k.t.underParentOf(sp, b, func(_ *storageKey, parent object) error {
 		loaded, err := sp.load(parent, b)
 		if err != nil {
 			return err

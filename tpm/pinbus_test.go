@@ -86,6 +86,28 @@ func TestPINSealForgedSession(t *testing.T) {
 	}
 }
 
+// A policy session that did not start as it seems to does not make the right
+// PIN a wrong one.
+func TestRightPINIsNotAWrongOne(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		sealed := sealPIN(t, s, threeDays)
+		alter := tpmtest.Fault{On: startSession, Tamper: func(rsp []byte) []byte { rsp[len(rsp)-1] ^= 1; return rsp }}
+		for range 5 { // more than there are tries
+			f.Inject(alter)
+			opens(t, s, sealed)
+		}
+		require.Equal(t, 5, f.Injected())
+		alter.Times = -1
+		f.Inject(alter)
+		require.ErrorIs(t, refuses(t, s, sealed, aad, rightPIN), tpm.ErrTPMChanged)
+		f.Clear()
+		require.Zero(t, tries(t, e))
+		opens(t, s, sealed)
+	})
+}
+
 // A mitm makes policy sessions trial sessions and puts the clock ahead.
 type mitm struct {
 	on     bool

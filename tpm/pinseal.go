@@ -171,8 +171,8 @@ func (sp *space) sealPIN(parent object, s *pinSealed, sensitive, aad []byte, l L
 }
 
 // UnsealPIN is, with all three bounds and a persistent storage root key, ten
-// commands: Load, ReadClock, a policy session with five demands, Unseal, which
-// ends it, and Flush. The demands come before the PIN.
+// commands: a policy session, which Load proves, ReadClock, five demands,
+// Unseal, which ends it, and Flush. The demands come before the PIN.
 func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, Limit, error) {
 	s, err := openPINSealed(sealed, aad)
 	if err == nil && len(pin) == 0 {
@@ -189,15 +189,19 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 	u, err := do(ctx, t.keys, func() (u unsealed, err error) {
 		var o object
 		var p *session
-		err = t.withPINSealed(t.keys, s, func(k *storageKey, parent, loaded object, left Limit) error {
-			o, u.left = loaded, left
-			p, err = t.startSalted(t.keys, tpm2.TPMSEPolicy, k, parent.handle)
+		err = t.underParentOf(t.keys, &s.keyBlob, func(k *storageKey, parent object) error {
+			if p, err = t.startPolicy(t.keys, k, parent); err != nil {
+				return err
+			}
+			o, err = t.keys.loadProving(parent, &s.keyBlob, p)
 			return err
 		})
 		if err != nil {
 			return u, err
 		}
-		t.keys.loaded = append(t.keys.loaded, p.handle)
+		if u.left, err = t.keys.left(s.bounds); err != nil {
+			return u, err
+		}
 		u.plaintext, err = t.unsealPIN(t.keys, o, p, demands, value)
 		return u, err
 	})
@@ -207,30 +211,28 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 	return u.plaintext, u.left, nil
 }
 
-// withPINSealed gives fn the loaded object and its parent, unless the clock
-// says that the limit is over.
-func (t *TPM) withPINSealed(sp *space, s *pinSealed, fn func(k *storageKey, parent, loaded object, left Limit) error) error {
-	k, err := t.storageOf(sp, &s.keyBlob)
-	if err != nil {
-		return err
+// startPolicy starts the policy session that proves a PIN. Nothing
+// authenticates its start, and a session that is not what was started would
+// make the right PIN a wrong one: so load the object with loadProving.
+func (t *TPM) startPolicy(sp *space, k *storageKey, parent object) (*session, error) {
+	p, err := t.startSalted(sp, tpm2.TPMSEPolicy, k, parent.handle)
+	if err == nil {
+		sp.loaded = append(sp.loaded, p.handle)
 	}
-	return t.underParent(sp, k, func(parent object) error {
-		loaded, err := sp.load(parent, &s.keyBlob)
-		if err != nil {
-			return err
-		}
-		var now tpm2.TPMSClockInfo
-		if !s.bounds.none() {
-			if now, err = sp.clock(); err != nil {
-				return err
-			}
-		}
-		left, err := s.bounds.left(now)
-		if err != nil {
-			return err
-		}
-		return fn(k, parent, loaded, left)
-	})
+	return p, err
+}
+
+// left returns what is left of bounds. It takes the bus's word for the clock:
+// it saves asking, and the demands have the TPM's.
+func (sp *space) left(b bounds) (Limit, error) {
+	if b.none() {
+		return b.left(tpm2.TPMSClockInfo{})
+	}
+	now, err := sp.clock()
+	if err != nil {
+		return Limit{}, err
+	}
+	return b.left(now)
 }
 
 // unsealPIN satisfies the policy and proves the auth value.
@@ -278,7 +280,14 @@ func (t *TPM) ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte
 	}
 	value, next := t.pinSealAuth(pin, s.salt, aad), t.pinSealAuth(newPIN, s.salt, aad)
 	private, err := do(ctx, t.keys, func() (private []byte, err error) {
-		err = t.withPINSealed(t.keys, s, func(_ *storageKey, parent, loaded object, _ Limit) error {
+		err = t.underParentOf(t.keys, &s.keyBlob, func(_ *storageKey, parent object) error {
+			loaded, err := t.keys.load(parent, &s.keyBlob)
+			if err != nil {
+				return err
+			}
+			if _, err := t.keys.left(s.bounds); err != nil {
+				return err
+			}
 			private, err = t.changeAuth(t.keys, parent, loaded, value, next)
 			return err
 		})

@@ -253,6 +253,15 @@ func (t *TPM) storageOf(sp *space, b *keyBlob) (*storageKey, error) {
 	return k, nil
 }
 
+// underParentOf gives fn the parent that a blob names, loaded.
+func (t *TPM) underParentOf(sp *space, b *keyBlob, fn func(k *storageKey, parent object) error) error {
+	k, err := t.storageOf(sp, b)
+	if err != nil {
+		return err
+	}
+	return t.underParent(sp, k, func(parent object) error { return fn(k, parent) })
+}
+
 // underParent gives fn the loaded parent and the session salted to it.
 func (t *TPM) underParent(sp *space, k *storageKey, fn func(parent object) error) error {
 	h := k.handle
