@@ -67,11 +67,17 @@
 // (TPM2_ClockSet) and made to run slower or faster within what the maker allows
 // (TPM2_ClockRateAdjust), never set back.
 //
+// The TPM looks at the limit when a policy session is prepared for the PIN. A
+// thief who is quick enough keeps such a session and goes on trying PINs, at
+// the pace that the dictionary-attack protection leaves, until the next TPM
+// reset: Time and Restarts do not end that, Resets does.
+//
 // Wrong PINs count for the TPM as a whole: [WrongPINError] says how many tries
-// are left, [LockedOutError] how long to wait. What is known without the PIN is
-// found first and costs no try: [ErrInvalidBlob] of another record's blob,
-// [ErrExpired], [ErrCleared], [ErrTPMChanged]. A power loss after a PIN was used
-// may count as a try.
+// are left, [LockedOutError] how long to wait. Of sealed data, what is known
+// without the PIN is found first and costs no try: [ErrInvalidBlob] of a damaged
+// or another record's blob, [ErrExpired], [ErrCleared], [ErrTPMChanged]. A key
+// ties its blob to nothing: where the salt of its PIN is damaged, the right PIN
+// is a wrong one. A power loss after a PIN was used may count as a try.
 //
 // A PIN that was changed is still good for a copy of the old blob, on this TPM
 // and, if it is sealed data, until its limit. Who clears the TPM loses all of

@@ -211,3 +211,61 @@ func (t *TPM) UnsealWithout(ctx context.Context, sealed, aad, pin []byte, n int)
 	})
 	return err
 }
+
+// TryPrepared does what no code here does and who has the machine can: it
+// satisfies the policy of what was sealed, without the PIN, and keeps the
+// session while wait passes. Then it tries PINs with it, and returns what the
+// TPM says to each.
+func TryPrepared(ctx context.Context, o Opener, sealed, aad []byte, wait func(), pins ...[]byte) ([]error, error) {
+	s, err := openPINSealed(sealed, aad)
+	if err != nil {
+		return nil, err
+	}
+	var p *session
+	kept, err := inStore(ctx, o, func(t *TPM, sp *space) (*tpm2.ContextSaveResponse, error) {
+		if p, err = startSession(sp, tpm2.TPMSEPolicy, 0, nil); err != nil {
+			return nil, err
+		}
+		if _, err := t.load(sp, &s.keyBlob); err != nil { // starts the space's session
+			return nil, err
+		}
+		if err := sp.satisfy(p, s.demands(aad)); err != nil {
+			return nil, err
+		}
+		return tpm2.ContextSave{SaveHandle: p.handle}.Execute(sp)
+	})
+	if err != nil {
+		return nil, err
+	}
+	wait()
+	return inStore(ctx, o, func(t *TPM, sp *space) (said []error, err error) {
+		loaded, err := t.load(sp, &s.keyBlob)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := (tpm2.ContextLoad{Context: kept.Context}).Execute(sp); err != nil {
+			return nil, err
+		}
+		sp.loaded = append(sp.loaded, p.handle)
+		for _, pin := range pins {
+			cmd := command{
+				code:    tpm2.TPMCCUnseal,
+				handles: []object{loaded},
+				auths:   []auth{{session: p, value: t.pinSealAuth(pin, s.salt, aad), dir: encryptOut}},
+			}
+			_, err := cmd.run(sp)
+			said = append(said, err)
+		}
+		return said, nil
+	})
+}
+
+func inStore[T any](ctx context.Context, o Opener, op func(t *TPM, sp *space) (T, error)) (T, error) {
+	t, err := Open(ctx, o, Config{})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer t.Close()
+	return do(ctx, t.keys, func() (T, error) { return op(t, t.keys) })
+}

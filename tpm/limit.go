@@ -15,17 +15,25 @@ import (
 // counts from the sealing on and refuses by itself: neither the clock of the
 // machine nor an old state put back prolongs it.
 //
-// Its clock (Part 1, 36) runs while the TPM has power, and only then. Time
+// It refuses when a policy session is prepared, not when that is used
+// (TPM2_PolicyCounterTimer: Part 3, 23.10). Who has the machine within the
+// limit can prepare one without the PIN, keep it, over sleep too, and try PINs
+// with it until the next TPM reset, though wrong ones count all the while. Only
+// Resets holds against that.
+//
+// The TPM's clock (Part 1, 36) runs while it has power, and only then. Time
 // without power passes unseen, and a power loss that comes without a shutdown
-// may set the clock back by up to 2²² ms, some 70 minutes. So Time alone bounds
-// the time of use; Resets and Restarts bound how often such a gap may lie in
-// it, though not how long each is.
+// may set the clock back by up to 2²² ms, some 70 minutes. So Time bounds the
+// time of use up to 70 minutes for each of Resets; with Resets negative it
+// bounds nothing against who pulls the plug often enough. Resets and Restarts
+// bound how often such a gap may lie in it, though not how long each is.
 type Limit struct {
 	// Time by the TPM's clock, in whole milliseconds, rounded up. Zero: no
 	// bound.
 	Time time.Duration
 	// Resets is how many TPM resets it outlasts: boots, and power losses. Zero:
-	// none, it opens until the next one. Negative: no bound.
+	// none, it opens until the next one. Negative: no bound, and Time is one
+	// for honest users only.
 	Resets int
 	// Restarts is how often the machine may sleep or hibernate, as far as the
 	// system tells the TPM (TPM2_Shutdown with TPM_SU_STATE), beyond what it

@@ -235,18 +235,25 @@ func (sp *space) left(b bounds) (Limit, error) {
 	return b.left(now)
 }
 
-// unsealPIN satisfies the policy and proves the auth value.
-func (t *TPM) unsealPIN(sp *space, o object, p *session, demands []comparison, value []byte) ([]byte, error) {
+// satisfy has the policy session p satisfy all but the PIN, which comes with
+// its use.
+func (sp *space) satisfy(p *session, demands []comparison) error {
 	for _, c := range demands {
 		err := sp.demand(p, c)
 		if errors.Is(err, tpm2.TPMRCPolicy) {
-			return nil, fmt.Errorf("%w, says the TPM", ErrExpired)
+			return fmt.Errorf("%w, says the TPM", ErrExpired)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if _, err := (tpm2.PolicyAuthValue{PolicySession: p.handle}).Execute(sp); err != nil {
+	_, err := tpm2.PolicyAuthValue{PolicySession: p.handle}.Execute(sp)
+	return err
+}
+
+// unsealPIN satisfies the policy and proves the auth value.
+func (t *TPM) unsealPIN(sp *space, o object, p *session, demands []comparison, value []byte) ([]byte, error) {
+	if err := sp.satisfy(p, demands); err != nil {
 		return nil, err
 	}
 	cmd := command{
