@@ -77,58 +77,47 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}
-	pin := bytes.Clone(spec.PIN)
-	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
-		template, err := t.template(spec)
-		if err != nil {
-			return nil, err
-		}
-		value, salt := t.keyAuth(), []byte(nil)
-		if pin != nil {
-			if salt, err = newSalt(); err != nil {
-				return nil, err
-			}
-			value = t.pinAuth(pin, salt)
-		}
-		b, err := t.create(t.keys, sensitiveCreate(value, nil), template)
-		if err != nil {
-			return nil, err
-		}
-		b.salt = salt
-		return b, nil
-	})
+	value, salt, err := t.newAuth(spec.PIN)
 	if err != nil {
 		return nil, failed("generating a key", err)
 	}
-	var blob []byte
-	if pin != nil {
-		blob = b.marshal(envelope.Key)
-	} else {
-		blob = b.marshalTSS2(t.appAuth.IsZero())
+	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
+		template, err := t.template(spec.Purpose, spec.Algorithm, len(salt) > 0)
+		if err != nil {
+			return nil, err
+		}
+		return t.create(t.keys, sensitiveCreate(value, nil), template)
+	}, value)
+	if err != nil {
+		return nil, failed("generating a key", err)
 	}
-	return t.newKey(b, blob, pin)
+	if len(salt) == 0 {
+		return t.newKey(b, b.marshalTSS2(t.appAuth.IsZero()), nil)
+	}
+	b.salt = salt
+	return t.newKey(b, b.marshal(envelope.Key), bytes.Clone(spec.PIN))
 }
 
 // template returns the public area to ask for. Only a key with a PIN is
 // subject to dictionary-attack protection: a power loss after using such a key
 // counts as a wrong try.
-func (t *TPM) template(spec KeySpec) (tpm2.TPMTPublic, error) {
+func (t *TPM) template(purpose Purpose, alg Algorithm, pin bool) (tpm2.TPMTPublic, error) {
 	public := tpm2.TPMTPublic{
 		NameAlg: tpm2.TPMAlgSHA256,
 		ObjectAttributes: tpm2.TPMAObject{
 			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true,
-			UserWithAuth: true, NoDA: spec.PIN == nil,
-			SignEncrypt: spec.Purpose == Sign, Decrypt: spec.Purpose == Unwrap,
+			UserWithAuth: true, NoDA: !pin,
+			SignEncrypt: purpose == Sign, Decrypt: purpose == Unwrap,
 		},
 	}
-	if spec.Algorithm == P256 {
+	if alg == P256 {
 		public.Type = tpm2.TPMAlgECC
 		public.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256})
 		public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{})
 		return public, nil
 	}
 	parms := &tpm2.TPMSRSAParms{KeyBits: 2048}
-	if spec.Purpose == Unwrap {
+	if purpose == Unwrap {
 		ok, err := supportsOAEP(t.keys)
 		if err != nil {
 			return public, err
@@ -270,7 +259,7 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 			return nil, k.t.authError(k.t.keys, err)
 		}
 		return parseSignature(rsp.params)
-	})
+	}, value)
 	if err != nil {
 		return nil, failed("signing", err)
 	}

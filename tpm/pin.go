@@ -31,15 +31,14 @@ func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 	if err != nil {
 		return nil, failed("changing a PIN", err)
 	}
-	pin = bytes.Clone(pin)
 	next := k.t.pinAuth(pin, salt)
-	private, err := do(ctx, k.t.keys, func() ([]byte, error) { return k.reauth(b, value, next) })
+	private, err := do(ctx, k.t.keys, func() ([]byte, error) { return k.reauth(b, value, next) }, value, next)
 	if err != nil {
 		return nil, failed("changing a PIN", err)
 	}
 	changed := *b
 	changed.private, changed.salt = private, salt
-	return k.become(&changed, pin), nil
+	return k.become(&changed, bytes.Clone(pin)), nil
 }
 
 // reauth returns the private area of b under another auth value.

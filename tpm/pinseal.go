@@ -146,7 +146,7 @@ func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) 
 		return s, t.underParent(t.keys, t.parent, func(parent object) error {
 			return t.keys.sealPIN(parent, s, sensitiveCreate(value, plaintext), aad, l)
 		})
-	})
+	}, plaintext, value)
 	if err != nil {
 		return nil, failed("sealing under a PIN", err)
 	}
@@ -204,7 +204,7 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 		}
 		u.plaintext, err = t.unsealPIN(t.keys, o, p, demands, value)
 		return u, err
-	})
+	}, value)
 	if err != nil {
 		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
@@ -299,7 +299,7 @@ func (t *TPM) ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte
 			return err
 		})
 		return private, err
-	})
+	}, value, next)
 	if err != nil {
 		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}

@@ -69,7 +69,7 @@ func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 			return nil, err
 		}
 		return &sealed{*b, ak}, nil
-	})
+	}, plaintext)
 	if err != nil {
 		return nil, failed("sealing", err)
 	}
