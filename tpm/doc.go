@@ -87,9 +87,11 @@
 //
 // Errors are few and mean one thing each; see the variables. A TPM that was
 // reset, a lost connection, full slots and a TPM that asks to be tried again
-// are dealt with here and do not surface. No error says that a registration is
-// gone: [ErrKeyUnusable] says that this TPM does not take the key, and the
-// other TPM may come back.
+// are dealt with here and do not surface, but for a connection that is lost
+// while the TPM tries a PIN: it may have counted, so that it is not tried again
+// and the error is [ErrNoTPM]. No error says that a registration is gone:
+// [ErrKeyUnusable] says that this TPM does not take the key, and the other TPM
+// may come back.
 //
 // A call returns when its context ends. A TPM cannot recall a command, so that
 // one under way is finished in the background and what it loaded is flushed.

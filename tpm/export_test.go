@@ -207,7 +207,7 @@ func (t *TPM) UnsealWithout(ctx context.Context, sealed, aad, pin []byte, n int)
 		}
 		sp.loaded = append(sp.loaded, p.handle)
 		demands := s.demands(aad)
-		return t.unsealPIN(sp, o, p, demands[:min(n, len(demands))], value)
+		return t.unsealPIN(sp, s, o, p, demands[:min(n, len(demands))], value)
 	})
 	return err
 }

@@ -229,7 +229,8 @@ func (k *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 
 // SignContext signs in the TPM: RSA with PKCS #1 v1.5, or PSS with a salt as
 // long as the hash, or ECDSA in ASN.1 form. Load, Sign and Flush are three
-// commands.
+// commands. A PIN is tried once: where the connection is lost over that, the
+// error is [ErrNoTPM], and a wrong PIN may have counted.
 func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	scheme, err := signScheme(k.public, digest, opts)
 	if err != nil {
@@ -256,7 +257,7 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 		}
 		rsp, err := cmd.run(k.t.keys)
 		if err != nil {
-			return nil, k.t.authError(k.t.keys, err)
+			return nil, k.t.authError(k.t.keys, b, err)
 		}
 		return parseSignature(rsp.params)
 	}, value)
@@ -309,10 +310,15 @@ func parseSignature(params []byte) ([]byte, error) {
 	return asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(one), new(big.Int).SetBytes(two)})
 }
 
-// authError explains a refusal to use a key; the session has been proved by
-// loading the key in it.
-func (t *TPM) authError(sp *space, err error) error {
+// authError explains a refusal to use the object of b; the session has been
+// proved by loading it. That the connection failed is final where a PIN was to
+// be proved: the TPM may have tried and counted it, and nobody asked for a
+// second try.
+func (t *TPM) authError(sp *space, b *keyBlob, err error) error {
+	var conn *connError
 	switch {
+	case errors.As(err, &conn) && len(b.salt) > 0:
+		return fmt.Errorf("%w that answers while it tries a PIN: %w", ErrNoTPM, conn.err)
 	case errors.Is(err, tpm2.TPMRCAuthFail):
 		e := &WrongPINError{TriesLeft: -1}
 		if p, perr := tpmProperties(sp, tpm2.TPMPTLockoutCounter, 3); perr == nil {

@@ -67,9 +67,10 @@ func parentError(err error) error {
 	return err
 }
 
-// changeAuth gives a loaded object another auth value and returns its new
-// private area. The public area stays, and with it name, attributes and policy.
-func (t *TPM) changeAuth(sp *space, parent, loaded object, value, next []byte) ([]byte, error) {
+// changeAuth gives the object of b, which is loaded, another auth value and
+// returns its new private area. The public area stays, and with it name,
+// attributes and policy.
+func (t *TPM) changeAuth(sp *space, b *keyBlob, parent, loaded object, value, next []byte) ([]byte, error) {
 	cmd := command{
 		code:    tpm2.TPMCCObjectChangeAuth,
 		handles: []object{loaded, parent},
@@ -78,7 +79,7 @@ func (t *TPM) changeAuth(sp *space, parent, loaded object, value, next []byte) (
 	}
 	rsp, err := cmd.run(sp)
 	if err != nil {
-		return nil, t.authError(sp, err)
+		return nil, t.authError(sp, b, err)
 	}
 	return bytes.Clone(first(rsp.params)), nil
 }

@@ -49,7 +49,7 @@ func (k *key) reauth(b *keyBlob, value, next []byte) (private []byte, err error)
 		if err != nil {
 			return err
 		}
-		private, err = k.t.changeAuth(sp, parent, loaded, value, next)
+		private, err = k.t.changeAuth(sp, b, parent, loaded, value, next)
 		return err
 	})
 	return private, err

@@ -21,10 +21,11 @@ type PINSealer interface {
 	SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error)
 
 	// UnsealPIN returns what SealPIN protected, and what is left of its limit.
-	// A wrong PIN is [ErrWrongPIN], and counts. What is known without the PIN
-	// costs no try: another aad or a damaged blob is [ErrInvalidBlob], a limit
-	// that is over [ErrExpired], a TPM that was cleared [ErrCleared], another
-	// TPM [ErrTPMChanged].
+	// A wrong PIN is [ErrWrongPIN], and counts. It is tried once: where the
+	// connection is lost over that, the error is [ErrNoTPM]. What is known
+	// without the PIN costs no try: another aad or a damaged blob is
+	// [ErrInvalidBlob], a limit that is over [ErrExpired], a TPM that was
+	// cleared [ErrCleared], another TPM [ErrTPMChanged].
 	//
 	// What is left is for showing: a TPM says what time it is without proof.
 	UnsealPIN(ctx context.Context, sealed, aad, pin []byte) (plaintext []byte, left Limit, err error)
@@ -202,7 +203,7 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 		if u.left, err = t.keys.left(s.bounds); err != nil {
 			return u, err
 		}
-		u.plaintext, err = t.unsealPIN(t.keys, o, p, demands, value)
+		u.plaintext, err = t.unsealPIN(t.keys, s, o, p, demands, value)
 		return u, err
 	}, value)
 	if err != nil {
@@ -252,7 +253,7 @@ func (sp *space) satisfy(p *session, demands []comparison) error {
 }
 
 // unsealPIN satisfies the policy and proves the auth value.
-func (t *TPM) unsealPIN(sp *space, o object, p *session, demands []comparison, value []byte) ([]byte, error) {
+func (t *TPM) unsealPIN(sp *space, s *pinSealed, o object, p *session, demands []comparison, value []byte) ([]byte, error) {
 	if err := sp.satisfy(p, demands); err != nil {
 		return nil, err
 	}
@@ -263,7 +264,7 @@ func (t *TPM) unsealPIN(sp *space, o object, p *session, demands []comparison, v
 	}
 	rsp, err := cmd.run(sp)
 	if err != nil {
-		return nil, t.authError(sp, err)
+		return nil, t.authError(sp, &s.keyBlob, err)
 	}
 	sp.gone(p.handle)
 	defer rsp.clear()
@@ -295,7 +296,7 @@ func (t *TPM) ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte
 			if _, err := t.keys.left(s.bounds); err != nil {
 				return err
 			}
-			private, err = t.changeAuth(t.keys, parent, loaded, value, next)
+			private, err = t.changeAuth(t.keys, &s.keyBlob, parent, loaded, value, next)
 			return err
 		})
 		return private, err
