@@ -14,7 +14,8 @@ import (
 // key and the attestation key it always had.
 
 // attestationName returns the name of the attestation key, asked for once;
-// none where the endorsement hierarchy refuses.
+// none where the endorsement hierarchy refuses. What else a TPM says, such as
+// that it cannot write just now, is no answer for the next blob.
 func (t *TPM) attestationName(sp *space) ([]byte, error) {
 	t.mu.Lock()
 	known := t.akName
@@ -26,8 +27,10 @@ func (t *TPM) attestationName(sp *space) ([]byte, error) {
 	switch {
 	case err == nil:
 		sp.flush(ak.handle)
-	case isCode(err) && !isStale(err) && !isFull(err):
+	case isAny(err, []tpm2.TPMRC{tpm2.TPMRCBadAuth, tpm2.TPMRCAuthFail, tpm2.TPMRCHierarchy}):
 		ak.name = []byte{}
+	case isCode(err) && !isStale(err) && !isFull(err):
+		return []byte{}, nil
 	default:
 		return nil, err
 	}

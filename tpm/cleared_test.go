@@ -100,6 +100,25 @@ func TestPINSealWithoutAttestationKey(t *testing.T) {
 	})
 }
 
+// That the TPM once had no attestation key to give, for a passing reason, costs
+// the blob of that moment its knowledge and no later one.
+func TestPassingRefusalOfAttestationKey(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil) // no other primary is made
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		f.Inject(tpmtest.Fault{On: createPrimary, RC: tpm2.TPMRCNVUnavailable})
+		first := sealPIN(t, s, threeDays)
+		require.Equal(t, 1, f.Injected())
+		second := sealPIN(t, s, threeDays)
+		opens(t, s, first)
+		opens(t, s, second)
+		require.NoError(t, e.Clear())
+		require.NotErrorIs(t, refuses(t, s, first, aad, rightPIN), tpm.ErrCleared)
+		require.ErrorIs(t, refuses(t, s, second, aad, rightPIN), tpm.ErrCleared)
+	})
+}
+
 // The storage root key is there, and the TPM in between is another: the session
 // finds out, before the PIN is proved to it.
 func TestPINSealReplacedBySameHandle(t *testing.T) {
