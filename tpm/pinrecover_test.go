@@ -49,7 +49,7 @@ var provesPIN = commands{unseal, changeAuth}
 // those that try a PIN: TestWrongPINIsTriedOnce.
 func TestPINRecovery(t *testing.T) {
 	faults := []tpmtest.Fault{
-		{RC: tpm2.TPMRCRetry, Times: 3},
+		{RC: tpm2.TPMRCRetry, Times: 3}, {RC: tpm2.TPMRCNVRate, Times: 3},
 		{RC: tpm2.TPMRCReferenceH0}, {RC: tpm2.TPMRCReferenceS0}, {RC: tpm2.TPMRCHandle},
 		{RC: tpm2.TPMRCObjectMemory}, {RC: tpm2.TPMRCSessionMemory},
 		{Err: syscall.EFAULT}, {Err: io.EOF, Executed: true},

@@ -219,12 +219,15 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 	}
 }
 
+// tryAgain reports whether a response is a warning of Part 2, 6.6.3, that the
+// same command may be sent again. TPM_RC_NV_RATE spares the memory that the
+// clock is kept in, and so comes from TPM2_PolicyCounterTimer too.
 func tryAgain(rsp []byte) bool {
 	if len(rsp) < 10 {
 		return false
 	}
 	switch tpm2.TPMRC(binary.BigEndian.Uint32(rsp[6:])) {
-	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting:
+	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
 		return true
 	}
 	return false
