@@ -126,6 +126,15 @@ func ParentIn(blob []byte) (from, to int) {
 	return from, bytes.Index(blob, s.parentName) + len(s.parentName)
 }
 
+// SealAuth returns the auth value of what Seal made.
+func SealAuth(t *TPM, blob, aad []byte) []byte {
+	s, err := unmarshalSealed(blob)
+	if err != nil {
+		panic(err)
+	}
+	return t.sealAuth(aad, s.ak)
+}
+
 // PINSealAuth returns the auth value that a PIN makes for sealed data.
 func PINSealAuth(t *TPM, sealed, aad, pin []byte) []byte {
 	s, err := unmarshalPINSealed(sealed)
