@@ -73,9 +73,10 @@ type Config struct {
 	// the last time that the service confirmed the user by the PIN. The TPM
 	// measures it, never the wall clock, which whoever holds the machine can
 	// set; its clock stands still without power, which Resets and Restarts
-	// bound. Zero Time: the PIN unlocks nothing offline here, and this process
-	// keeps no token for that; what another process prepared with limits of its
-	// own stays. It needs a TPM.
+	// bound. Of the three only Resets holds against a thief who prepares in
+	// time to try PINs later: see [tpm.Limit]. Zero Time: the PIN unlocks
+	// nothing offline here, and this process keeps no token for that; what
+	// another process prepared with limits of its own stays. It needs a TPM.
 	Offline tpm.Limit
 
 	// InsecureSoftwareHello allows Hello keys without a TPM. Nothing counts

@@ -121,13 +121,16 @@
 // otherwise, and [Broker.Why] says which it is.
 //
 // Without a network Unlock proves the user against the TPM alone and opens what
-// the account has cached, within Config.Offline, which the TPM measures and
-// enforces. [Broker.Lock] puts PRTs and tokens where only that opens them; a
-// PRT of an account that is not locked is opened by the TPM without a PIN,
-// since silent tokens ask nobody. The limits, and where they end:
+// the account has cached, within Config.Offline, which the TPM measures.
+// [Broker.Lock] puts PRTs and tokens where only that opens them; a PRT of an
+// account that is not locked is opened by the TPM without a PIN, since silent
+// tokens ask nobody. The limits, and where they end:
 //
 //   - time counts while the machine has power; Resets and Restarts bound how
 //     often it may have had none;
+//   - the TPM looks at them before it takes a PIN. A thief who is quick enough
+//     to prepare for that within them goes on trying PINs after them, as slowly
+//     as the TPM's lockout makes it, until the machine boots: see [tpm.Limit];
 //   - an older state put back opens until its own limit is over, by the PIN of
 //     its time: the TPM cannot know that there is a newer one. ResetPIN and
 //     removing the key at the service end that online, not offline;

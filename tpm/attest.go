@@ -301,7 +301,7 @@ func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, er
 		}
 		rsp, err := cmd.run(sp)
 		if err != nil {
-			return nil, t.authError(sp, err)
+			return nil, t.authError(sp, b, err)
 		}
 		return rsp.params, nil
 	})

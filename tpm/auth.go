@@ -22,7 +22,12 @@ func newSalt() ([]byte, error) {
 // treat differently (google/go-tpm#446, canonical/go-tpm2#3), and says nothing
 // of a PIN to who watches it being set.
 func authValue(info string, salt []byte, secrets ...[]byte) []byte {
-	var secret []byte
+	size := 0
+	for _, s := range secrets {
+		size += 4 + len(s)
+	}
+	secret := make([]byte, 0, size) // or growth leaves copies of it behind
+	defer func() { clear(secret) }()
 	for _, s := range secrets {
 		secret = binary.BigEndian.AppendUint32(secret, uint32(len(s)))
 		secret = append(secret, s...)
@@ -41,6 +46,18 @@ func (t *TPM) keyAuth() []byte {
 		return nil
 	}
 	return authValue("prtbroker key auth", nil, t.appAuth.Bytes())
+}
+
+// newAuth returns the auth value of a new key, with the salt of its PIN if it
+// has one.
+func (t *TPM) newAuth(pin []byte) (value, salt []byte, err error) {
+	if pin == nil {
+		return t.keyAuth(), nil, nil
+	}
+	if salt, err = newSalt(); err != nil {
+		return nil, nil, err
+	}
+	return t.pinAuth(pin, salt), salt, nil
 }
 
 func (t *TPM) pinAuth(pin, salt []byte) []byte {

@@ -25,6 +25,7 @@ const (
 	readClock     = tpm2.TPMCCReadClock
 	counterTimer  = tpm2.TPMCCPolicyCounterTimer
 	authValue     = tpm2.TPMCCPolicyAuthValue
+	policySecret  = tpm2.TPMCCPolicySecret
 	changeAuth    = tpm2.TPMCCObjectChangeAuth
 )
 
@@ -138,17 +139,17 @@ func TestPINBudget(t *testing.T) {
 	}{
 		{
 			name:      "transient SRK",
-			seal:      commands{createPrimary, readClock, startSession, counterTimer, counterTimer, flush, create, flush},
+			seal:      commands{createPrimary, readClock, startSession, counterTimer, counterTimer, policySecret, flush, create, flush},
 			unbounded: commands{createPrimary, create, flush},
-			unseal: commands{createPrimary, load, readClock, startSession, flush,
+			unseal: commands{createPrimary, startSession, load, flush, readClock,
 				counterTimer, counterTimer, counterTimer, counterTimer, authValue, unseal, flush},
 			change: commands{createPrimary, load, changeAuth, flush, flush},
 		},
 		{
 			name: "persistent SRK", provision: true,
-			seal:      commands{readClock, startSession, counterTimer, counterTimer, flush, create},
+			seal:      commands{readClock, startSession, counterTimer, counterTimer, policySecret, flush, create},
 			unbounded: commands{create},
-			unseal: commands{load, readClock, startSession,
+			unseal: commands{startSession, load, readClock,
 				counterTimer, counterTimer, counterTimer, counterTimer, authValue, unseal, flush},
 			change: commands{load, changeAuth, flush},
 		},

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/google/go-tpm/tpm2"
 )
 
 // TPM2_Clear changes the seed of the storage hierarchy and leaves that of the
@@ -12,7 +14,8 @@ import (
 // key and the attestation key it always had.
 
 // attestationName returns the name of the attestation key, asked for once;
-// none where the endorsement hierarchy refuses.
+// none where the endorsement hierarchy refuses. What else a TPM says, such as
+// that it cannot write just now, is no answer for the next blob.
 func (t *TPM) attestationName(sp *space) ([]byte, error) {
 	t.mu.Lock()
 	known := t.akName
@@ -24,8 +27,10 @@ func (t *TPM) attestationName(sp *space) ([]byte, error) {
 	switch {
 	case err == nil:
 		sp.flush(ak.handle)
-	case isCode(err) && !isStale(err) && !isFull(err):
+	case isAny(err, []tpm2.TPMRC{tpm2.TPMRCBadAuth, tpm2.TPMRCAuthFail, tpm2.TPMRCHierarchy}):
 		ak.name = []byte{}
+	case isCode(err) && !isStale(err) && !isFull(err):
+		return []byte{}, nil
 	default:
 		return nil, err
 	}
@@ -36,25 +41,47 @@ func (t *TPM) attestationName(sp *space) ([]byte, error) {
 }
 
 // orCleared tells a TPM that was cleared from another one, where err says that
-// the storage root key of a blob that knows ak is not there. It takes the bus's word for it: no
-// secret depends on it.
-func (t *TPM) orCleared(ctx context.Context, ak []byte, err error) error {
+// b, which knows ak, cannot be used. It asks whether the storage root key is
+// gone first: what else is unusable, since a session was lost or a response
+// altered, was neither cleared nor replaced. It takes the bus's word for both:
+// no secret depends on it.
+func (t *TPM) orCleared(ctx context.Context, b *keyBlob, ak []byte, err error) error {
 	if !errors.Is(err, ErrKeyUnusable) || len(ak) == 0 {
 		return err
 	}
-	name, aerr := do(ctx, t.keys, func() ([]byte, error) {
-		ak, _, err := createEndorsement(t.keys, akTemplate)
-		return ak.name, err
+	why, aerr := do(ctx, t.keys, func() (error, error) {
+		gone, err := t.storageGone(t.keys, b)
+		if err != nil || !gone {
+			return nil, err
+		}
+		made, _, err := createEndorsement(t.keys, akTemplate)
+		if err == nil && bytes.Equal(made.name, ak) {
+			return ErrCleared, nil
+		}
+		return ErrTPMChanged, err
 	})
-	switch {
-	case aerr != nil:
+	if aerr != nil || why == nil || errors.Is(err, why) {
 		return err
-	case bytes.Equal(name, ak):
-		return fmt.Errorf("%w, by its attestation key", ErrCleared)
-	case !errors.Is(err, ErrTPMChanged):
-		return fmt.Errorf("%w, by its attestation key", ErrTPMChanged)
 	}
-	return err
+	return fmt.Errorf("%w, by its attestation key", why)
+}
+
+// storageGone reports whether the TPM has no longer the storage root key that
+// b was made under.
+func (t *TPM) storageGone(sp *space, b *keyBlob) (bool, error) {
+	if b.parent != tpm2.TPMRHOwner {
+		k, err := t.readPersistent(sp, b.parent)
+		if isNoHandle(err) {
+			return true, nil
+		}
+		return err == nil && !bytes.Equal(k.name, b.parentName), err
+	}
+	h, k, err := t.createPrimary(sp)
+	if err != nil {
+		return false, err
+	}
+	sp.flush(h)
+	return !bytes.Equal(k.name, b.parentName), nil
 }
 
 // isAKName reports whether ak may be what [TPM.attestationName] returned.

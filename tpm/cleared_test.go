@@ -1,6 +1,8 @@
 package tpm_test
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -98,6 +100,25 @@ func TestPINSealWithoutAttestationKey(t *testing.T) {
 	})
 }
 
+// That the TPM once had no attestation key to give, for a passing reason, costs
+// the blob of that moment its knowledge and no later one.
+func TestPassingRefusalOfAttestationKey(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil) // no other primary is made
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		f.Inject(tpmtest.Fault{On: createPrimary, RC: tpm2.TPMRCNVUnavailable})
+		first := sealPIN(t, s, threeDays)
+		require.Equal(t, 1, f.Injected())
+		second := sealPIN(t, s, threeDays)
+		opens(t, s, first)
+		opens(t, s, second)
+		require.NoError(t, e.Clear())
+		require.NotErrorIs(t, refuses(t, s, first, aad, rightPIN), tpm.ErrCleared)
+		require.ErrorIs(t, refuses(t, s, second, aad, rightPIN), tpm.ErrCleared)
+	})
+}
+
 // The storage root key is there, and the TPM in between is another: the session
 // finds out, before the PIN is proved to it.
 func TestPINSealReplacedBySameHandle(t *testing.T) {
@@ -114,4 +135,77 @@ func TestPINSealReplacedBySameHandle(t *testing.T) {
 		require.ErrorIs(t, refuses(t, s, sealed, aad, rightPIN), tpm.ErrTPMChanged)
 		require.NotContains(t, count.Take(), unseal)
 	})
+}
+
+// What went wrong with a TPM that was not cleared is not that it was: neither a
+// lost session nor a response that was altered.
+func TestFailuresAreNotCleared(t *testing.T) {
+	tests := []struct {
+		name  string
+		fault tpmtest.Fault
+	}{
+		{"lost handle", tpmtest.Fault{RC: tpm2.TPMRCReferenceH0}},
+		{"lost session", tpmtest.Fault{RC: tpm2.TPMRCReferenceS0}},
+		{"another session", tpmtest.Fault{RC: tpm2.TPMRCBadAuth}},
+		{"damaged", tpmtest.Fault{RC: tpm2.TPMRCIntegrity}},
+		{"altered response", tpmtest.Fault{Tamper: func(rsp []byte) []byte { rsp[len(rsp)-1] ^= 1; return rsp }}},
+	}
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		pinned := sealPIN(t, s, threeDays)
+		sealed, err := s.Seal(t.Context(), plaintext, aad)
+		require.NoError(t, err)
+		for _, tt := range tests {
+			tt.fault.On, tt.fault.Times = load, 2
+			for op, run := range map[string]func() error{
+				"Unseal":    func() error { _, err := s.Unseal(t.Context(), sealed, aad); return err },
+				"UnsealPIN": func() error { return refuses(t, s, pinned, aad, rightPIN) },
+				"ChangeSealPIN": func() error {
+					_, err := s.ChangeSealPIN(t.Context(), pinned, aad, rightPIN, wrongPIN)
+					return err
+				},
+			} {
+				f.Inject(tt.fault)
+				err := run()
+				f.Clear()
+				require.Error(t, err, "%s, %s", tt.name, op)
+				require.NotErrorIs(t, err, tpm.ErrCleared, "%s, %s", tt.name, op)
+			}
+		}
+		opens(t, s, pinned)
+	})
+}
+
+// A bit that flips in sealed data is damage. Only where the blob says which its
+// parent is, it cannot be told from a parent that is gone; what a PIN opens
+// commits to that: TestPINSealChangedAtEveryByte.
+func TestDamagedIsNotCleared(t *testing.T) {
+	for _, persistent := range []bool{false, true} {
+		t.Run(map[bool]string{false: "transient SRK", true: "persistent SRK"}[persistent], func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				if persistent {
+					provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+				}
+				s := open(t, e.Opener(), tpm.Config{})
+				sealed, err := s.Seal(t.Context(), plaintext, aad)
+				require.NoError(t, err)
+				from, to := tpm.ParentIn(sealed)
+				for at := range 2 * len(sealed) {
+					n, bit := at/2, []byte{0x01, 0x10}[at%2]
+					changed := bytes.Clone(sealed)
+					changed[n] ^= bit
+					_, err := s.Unseal(t.Context(), changed, aad)
+					require.Error(t, err, "byte %d", n)
+					if n >= from && n < to || errors.Is(err, tpm.ErrWrongStore) {
+						continue
+					}
+					require.ErrorIs(t, err, tpm.ErrInvalidBlob, "byte %d", n)
+					require.NotErrorIs(t, err, tpm.ErrKeyUnusable, "byte %d", n)
+				}
+				_, err = s.Unseal(t.Context(), sealed, aad)
+				require.NoError(t, err)
+			})
+		})
+	}
 }

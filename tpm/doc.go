@@ -31,7 +31,7 @@
 //	Seal                            1, or 3; the first 2 more
 //	UnwrapSession                   6, or 8
 //	ChangePIN                       3, or 5
-//	SealPIN                         6, or 8; without a limit 1, or 3; the first 2 more
+//	SealPIN                         7, or 9; without a limit 1, or 3; the first 2 more
 //	UnsealPIN                       7 and one for each bound, or 9; without a limit 6, or 8
 //	ChangeSealPIN                   4, or 6; without a limit 3, or 5
 //
@@ -67,11 +67,17 @@
 // (TPM2_ClockSet) and made to run slower or faster within what the maker allows
 // (TPM2_ClockRateAdjust), never set back.
 //
+// The TPM looks at the limit when a policy session is prepared for the PIN. A
+// thief who is quick enough keeps such a session and goes on trying PINs, at
+// the pace that the dictionary-attack protection leaves, until the next TPM
+// reset: Time and Restarts do not end that, Resets does.
+//
 // Wrong PINs count for the TPM as a whole: [WrongPINError] says how many tries
-// are left, [LockedOutError] how long to wait. What is known without the PIN is
-// found first and costs no try: [ErrInvalidBlob] of another record's blob,
-// [ErrExpired], [ErrCleared], [ErrTPMChanged]. A power loss after a PIN was used
-// may count as a try.
+// are left, [LockedOutError] how long to wait. Of sealed data, what is known
+// without the PIN is found first and costs no try: [ErrInvalidBlob] of a damaged
+// or another record's blob, [ErrExpired], [ErrCleared], [ErrTPMChanged]. A key
+// ties its blob to nothing: where the salt of its PIN is damaged, the right PIN
+// is a wrong one. A power loss after a PIN was used may count as a try.
 //
 // A PIN that was changed is still good for a copy of the old blob, on this TPM
 // and, if it is sealed data, until its limit. Who clears the TPM loses all of
@@ -81,9 +87,11 @@
 //
 // Errors are few and mean one thing each; see the variables. A TPM that was
 // reset, a lost connection, full slots and a TPM that asks to be tried again
-// are dealt with here and do not surface. No error says that a registration is
-// gone: [ErrKeyUnusable] says that this TPM does not take the key, and the
-// other TPM may come back.
+// are dealt with here and do not surface, but for a connection that is lost
+// while the TPM tries a PIN: it may have counted, so that it is not tried again
+// and the error is [ErrNoTPM]. No error says that a registration is gone:
+// [ErrKeyUnusable] says that this TPM does not take the key, and the other TPM
+// may come back.
 //
 // A call returns when its context ends. A TPM cannot recall a command, so that
 // one under way is finished in the background and what it loaded is flushed.

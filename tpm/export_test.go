@@ -1,7 +1,9 @@
 package tpm
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -113,6 +115,26 @@ func ReadPublicEncrypted(c transport.TPM, handle tpm2.TPMHandle, name []byte, in
 	return err
 }
 
+// ParentIn returns where a blob of Seal has the handle and the name of its
+// parent.
+func ParentIn(blob []byte) (from, to int) {
+	s, err := unmarshalSealed(blob)
+	if err != nil {
+		panic(err)
+	}
+	from = bytes.Index(blob, binary.BigEndian.AppendUint32(nil, uint32(s.parent)))
+	return from, bytes.Index(blob, s.parentName) + len(s.parentName)
+}
+
+// SealAuth returns the auth value of what Seal made.
+func SealAuth(t *TPM, blob, aad []byte) []byte {
+	s, err := unmarshalSealed(blob)
+	if err != nil {
+		panic(err)
+	}
+	return t.sealAuth(aad, s.ak)
+}
+
 // PINSealAuth returns the auth value that a PIN makes for sealed data.
 func PINSealAuth(t *TPM, sealed, aad, pin []byte) []byte {
 	s, err := unmarshalPINSealed(sealed)
@@ -194,7 +216,65 @@ func (t *TPM) UnsealWithout(ctx context.Context, sealed, aad, pin []byte, n int)
 		}
 		sp.loaded = append(sp.loaded, p.handle)
 		demands := s.demands(aad)
-		return t.unsealPIN(sp, o, p, demands[:min(n, len(demands))], value)
+		return t.unsealPIN(sp, s, o, p, demands[:min(n, len(demands))], value)
 	})
 	return err
+}
+
+// TryPrepared does what no code here does and who has the machine can: it
+// satisfies the policy of what was sealed, without the PIN, and keeps the
+// session while wait passes. Then it tries PINs with it, and returns what the
+// TPM says to each.
+func TryPrepared(ctx context.Context, o Opener, sealed, aad []byte, wait func(), pins ...[]byte) ([]error, error) {
+	s, err := openPINSealed(sealed, aad)
+	if err != nil {
+		return nil, err
+	}
+	var p *session
+	kept, err := inStore(ctx, o, func(t *TPM, sp *space) (*tpm2.ContextSaveResponse, error) {
+		if p, err = startSession(sp, tpm2.TPMSEPolicy, 0, nil); err != nil {
+			return nil, err
+		}
+		if _, err := t.load(sp, &s.keyBlob); err != nil { // starts the space's session
+			return nil, err
+		}
+		if err := sp.satisfy(p, s.demands(aad)); err != nil {
+			return nil, err
+		}
+		return tpm2.ContextSave{SaveHandle: p.handle}.Execute(sp)
+	})
+	if err != nil {
+		return nil, err
+	}
+	wait()
+	return inStore(ctx, o, func(t *TPM, sp *space) (said []error, err error) {
+		loaded, err := t.load(sp, &s.keyBlob)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := (tpm2.ContextLoad{Context: kept.Context}).Execute(sp); err != nil {
+			return nil, err
+		}
+		sp.loaded = append(sp.loaded, p.handle)
+		for _, pin := range pins {
+			cmd := command{
+				code:    tpm2.TPMCCUnseal,
+				handles: []object{loaded},
+				auths:   []auth{{session: p, value: t.pinSealAuth(pin, s.salt, aad), dir: encryptOut}},
+			}
+			_, err := cmd.run(sp)
+			said = append(said, err)
+		}
+		return said, nil
+	})
+}
+
+func inStore[T any](ctx context.Context, o Opener, op func(t *TPM, sp *space) (T, error)) (T, error) {
+	t, err := Open(ctx, o, Config{})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer t.Close()
+	return do(ctx, t.keys, func() (T, error) { return op(t, t.keys) })
 }

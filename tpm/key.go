@@ -77,58 +77,47 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 	if err := spec.Check(); err != nil {
 		return nil, err
 	}
-	pin := bytes.Clone(spec.PIN)
-	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
-		template, err := t.template(spec)
-		if err != nil {
-			return nil, err
-		}
-		value, salt := t.keyAuth(), []byte(nil)
-		if pin != nil {
-			if salt, err = newSalt(); err != nil {
-				return nil, err
-			}
-			value = t.pinAuth(pin, salt)
-		}
-		b, err := t.create(t.keys, sensitiveCreate(value, nil), template)
-		if err != nil {
-			return nil, err
-		}
-		b.salt = salt
-		return b, nil
-	})
+	value, salt, err := t.newAuth(spec.PIN)
 	if err != nil {
 		return nil, failed("generating a key", err)
 	}
-	var blob []byte
-	if pin != nil {
-		blob = b.marshal(envelope.Key)
-	} else {
-		blob = b.marshalTSS2(t.appAuth.IsZero())
+	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
+		template, err := t.template(spec.Purpose, spec.Algorithm, len(salt) > 0)
+		if err != nil {
+			return nil, err
+		}
+		return t.create(t.keys, sensitiveCreate(value, nil), template)
+	}, value)
+	if err != nil {
+		return nil, failed("generating a key", err)
 	}
-	return t.newKey(b, blob, pin)
+	if len(salt) == 0 {
+		return t.newKey(b, b.marshalTSS2(t.appAuth.IsZero()), nil)
+	}
+	b.salt = salt
+	return t.newKey(b, b.marshal(envelope.Key), bytes.Clone(spec.PIN))
 }
 
 // template returns the public area to ask for. Only a key with a PIN is
 // subject to dictionary-attack protection: a power loss after using such a key
 // counts as a wrong try.
-func (t *TPM) template(spec KeySpec) (tpm2.TPMTPublic, error) {
+func (t *TPM) template(purpose Purpose, alg Algorithm, pin bool) (tpm2.TPMTPublic, error) {
 	public := tpm2.TPMTPublic{
 		NameAlg: tpm2.TPMAlgSHA256,
 		ObjectAttributes: tpm2.TPMAObject{
 			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true,
-			UserWithAuth: true, NoDA: spec.PIN == nil,
-			SignEncrypt: spec.Purpose == Sign, Decrypt: spec.Purpose == Unwrap,
+			UserWithAuth: true, NoDA: !pin,
+			SignEncrypt: purpose == Sign, Decrypt: purpose == Unwrap,
 		},
 	}
-	if spec.Algorithm == P256 {
+	if alg == P256 {
 		public.Type = tpm2.TPMAlgECC
 		public.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: tpm2.TPMECCNistP256})
 		public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{})
 		return public, nil
 	}
 	parms := &tpm2.TPMSRSAParms{KeyBits: 2048}
-	if spec.Purpose == Unwrap {
+	if purpose == Unwrap {
 		ok, err := supportsOAEP(t.keys)
 		if err != nil {
 			return public, err
@@ -240,7 +229,8 @@ func (k *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 
 // SignContext signs in the TPM: RSA with PKCS #1 v1.5, or PSS with a salt as
 // long as the hash, or ECDSA in ASN.1 form. Load, Sign and Flush are three
-// commands.
+// commands. A PIN is tried once: where the connection is lost over that, the
+// error is [ErrNoTPM], and a wrong PIN may have counted.
 func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	scheme, err := signScheme(k.public, digest, opts)
 	if err != nil {
@@ -267,10 +257,10 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 		}
 		rsp, err := cmd.run(k.t.keys)
 		if err != nil {
-			return nil, k.t.authError(k.t.keys, err)
+			return nil, k.t.authError(k.t.keys, b, err)
 		}
 		return parseSignature(rsp.params)
-	})
+	}, value)
 	if err != nil {
 		return nil, failed("signing", err)
 	}
@@ -320,10 +310,15 @@ func parseSignature(params []byte) ([]byte, error) {
 	return asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(one), new(big.Int).SetBytes(two)})
 }
 
-// authError explains a refusal to use a key; the session has been proved by
-// loading the key in it.
-func (t *TPM) authError(sp *space, err error) error {
+// authError explains a refusal to use the object of b; the session has been
+// proved by loading it. That the connection failed is final where a PIN was to
+// be proved: the TPM may have tried and counted it, and nobody asked for a
+// second try.
+func (t *TPM) authError(sp *space, b *keyBlob, err error) error {
+	var conn *connError
 	switch {
+	case errors.As(err, &conn) && len(b.salt) > 0:
+		return fmt.Errorf("%w that answers while it tries a PIN: %w", ErrNoTPM, conn.err)
 	case errors.Is(err, tpm2.TPMRCAuthFail):
 		e := &WrongPINError{TriesLeft: -1}
 		if p, perr := tpmProperties(sp, tpm2.TPMPTLockoutCounter, 3); perr == nil {

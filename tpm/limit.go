@@ -15,17 +15,25 @@ import (
 // counts from the sealing on and refuses by itself: neither the clock of the
 // machine nor an old state put back prolongs it.
 //
-// Its clock (Part 1, 36) runs while the TPM has power, and only then. Time
+// It refuses when a policy session is prepared, not when that is used
+// (TPM2_PolicyCounterTimer: Part 3, 23.10). Who has the machine within the
+// limit can prepare one without the PIN, keep it, over sleep too, and try PINs
+// with it until the next TPM reset, though wrong ones count all the while. Only
+// Resets holds against that.
+//
+// The TPM's clock (Part 1, 36) runs while it has power, and only then. Time
 // without power passes unseen, and a power loss that comes without a shutdown
-// may set the clock back by up to 2²² ms, some 70 minutes. So Time alone bounds
-// the time of use; Resets and Restarts bound how often such a gap may lie in
-// it, though not how long each is.
+// may set the clock back by up to 2²² ms, some 70 minutes. So Time bounds the
+// time of use up to 70 minutes for each of Resets; with Resets negative it
+// bounds nothing against who pulls the plug often enough. Resets and Restarts
+// bound how often such a gap may lie in it, though not how long each is.
 type Limit struct {
 	// Time by the TPM's clock, in whole milliseconds, rounded up. Zero: no
 	// bound.
 	Time time.Duration
 	// Resets is how many TPM resets it outlasts: boots, and power losses. Zero:
-	// none, it opens until the next one. Negative: no bound.
+	// none, it opens until the next one. Negative: no bound, and Time is one
+	// for honest users only.
 	Resets int
 	// Restarts is how often the machine may sleep or hibernate, as far as the
 	// system tells the TPM (TPM2_Shutdown with TPM_SU_STATE), beyond what it
@@ -179,7 +187,8 @@ func policyDigest(comparisons []comparison) []byte {
 }
 
 // demand has the policy session p demand c. It runs in the space's session, so
-// that a success is the TPM's word. TPM_RC_POLICY says that c does not hold.
+// that a success is the TPM's word, though a trial session has it for
+// everything: see notTrial. TPM_RC_POLICY says that c does not hold.
 func (sp *space) demand(p *session, c comparison) error {
 	cmd := command{
 		code:    tpm2.TPMCCPolicyCounterTimer,
@@ -202,8 +211,8 @@ func (sp *space) clock() (tpm2.TPMSClockInfo, error) {
 }
 
 // provenClock reads the clock and has the TPM confirm it: the clock may have
-// gone on by now, the counts may not.
-func (sp *space) provenClock() (tpm2.TPMSClockInfo, error) {
+// gone on by now, the counts may not. It needs the loaded parent.
+func (sp *space) provenClock(parent object) (tpm2.TPMSClockInfo, error) {
 	var none tpm2.TPMSClockInfo
 	now, err := sp.clock()
 	if err != nil {
@@ -229,5 +238,46 @@ func (sp *space) provenClock() (tpm2.TPMSClockInfo, error) {
 			return none, err
 		}
 	}
+	if err := sp.notTrial(parent, p); err != nil {
+		return none, err
+	}
 	return now, nil
+}
+
+// ticketExpiry makes TPM2_PolicySecret give a ticket, which it does for a
+// negative expiration: -600 s. The ticket is not used.
+const ticketExpiry = math.MaxUint32 - 600 + 1
+
+// notTrial has the TPM confirm what p is. Nothing authenticates the start of a
+// session: who alters the bus can make it a trial session, in which every
+// demand holds (Part 3, 23.10). A trial session gets no ticket from
+// TPM2_PolicySecret (Part 3, 23.4), whose nonce says that the session is the
+// one that was started. So it comes after the demands: what has the handle and
+// the nonce now had them all along.
+func (sp *space) notTrial(parent object, p *session) error {
+	if len(p.nonceTPM) != nonceSize {
+		return fmt.Errorf("%w: its policy session has no nonce", errForged) // an empty one is not compared
+	}
+	params := append2B(append2B(append2B(nil, p.nonceTPM), nil), nil) // no cpHash, no reference
+	cmd := command{
+		code:    tpm2.TPMCCPolicySecret,
+		handles: []object{parent, permanent(p.handle)},
+		auths:   []auth{{session: sp.session, dir: encryptIn}},
+		params:  binary.BigEndian.AppendUint32(params, ticketExpiry),
+	}
+	rsp, err := cmd.run(sp)
+	if errors.Is(err, tpm2.TPMRCNonce) {
+		return fmt.Errorf("%w: its policy session is another one", errForged)
+	}
+	if err != nil {
+		return err
+	}
+	r := &reader{b: rsp.params}
+	r.sized()  // timeout
+	r.uint16() // the ticket: tag
+	r.uint32() // hierarchy
+	if digest := r.sized(); r.failed || len(digest) == 0 {
+		return fmt.Errorf("%w: its policy session is a trial session", errForged)
+	}
+	return nil
 }

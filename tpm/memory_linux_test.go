@@ -3,6 +3,7 @@ package tpm_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
@@ -104,6 +105,64 @@ func sessionKeyLeavesMemory(t *testing.T, s *tpm.TPM) {
 		require.Empty(t, inMemory(t, secret))
 		require.NoError(t, session.Close())
 	}
+}
+
+// Neither a secret that was sealed nor its PIN stays behind. The PIN is longer
+// than a block of SHA-256, of which the hash keeps the last, which is not ours
+// to clear.
+func TestSealedSecretsLeaveMemory(t *testing.T) {
+	s := open(t, tpmtest.Swtpm(t).Opener(), tpm.Config{})
+	secret, pin := randomMasked(t, 32), randomMasked(t, 96)
+	leaves := func(op string, run func(secret, pin []byte)) {
+		t.Helper()
+		plain, number := masked(secret), masked(pin)
+		run(plain, number)
+		clear(plain)
+		clear(number)
+		require.Empty(t, inMemory(t, secret), "the secret, after %s", op)
+		require.Empty(t, inMemory(t, pin), "the PIN, after %s", op)
+	}
+	var sealed, pinned []byte
+	var err error
+	leaves("Seal", func(secret, _ []byte) { sealed, err = s.Seal(t.Context(), secret, aad) })
+	require.NoError(t, err)
+	leaves("SealPIN", func(secret, pin []byte) { pinned, err = s.SealPIN(t.Context(), secret, aad, pin, threeDays) })
+	require.NoError(t, err)
+	leaves("Unseal", func(_, _ []byte) {
+		var got []byte
+		got, err = s.Unseal(t.Context(), sealed, aad)
+		clear(got)
+	})
+	require.NoError(t, err)
+	leaves("UnsealPIN", func(_, pin []byte) {
+		var got []byte
+		got, _, err = s.UnsealPIN(t.Context(), pinned, aad, pin)
+		clear(got)
+	})
+	require.NoError(t, err)
+	leaves("ChangeSealPIN", func(_, pin []byte) { _, err = s.ChangeSealPIN(t.Context(), pinned, aad, pin, rightPIN) })
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	leaves("a SealPIN that did not begin", func(secret, pin []byte) { _, err = s.SealPIN(ctx, secret, aad, pin, threeDays) })
+	require.ErrorIs(t, err, context.Canceled)
+	leaves("ChangePIN", func(_, pin []byte) {
+		var k tpm.Key
+		k, err = s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+		require.NoError(t, err)
+		_, err = k.(tpm.PINKey).ChangePIN(t.Context(), pin)
+		require.NoError(t, k.Close())
+	})
+	require.NoError(t, err)
+}
+
+func randomMasked(t testing.TB, n int) []byte {
+	b := make([]byte, n)
+	_, err := rand.Read(b)
+	require.NoError(t, err)
+	m := masked(b)
+	clear(b)
+	return m
 }
 
 // wrapMasked has another process draw a secret and wrap it: what crypto/rsa

@@ -10,13 +10,8 @@ import (
 
 // load loads a key under its parent. It is flushed when the operation ends,
 // unless the caller keeps it.
-func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
-	k, err := t.storageOf(sp, b)
-	if err != nil {
-		return object{}, err
-	}
-	var loaded object
-	err = t.underParent(sp, k, func(parent object) error {
+func (t *TPM) load(sp *space, b *keyBlob) (loaded object, err error) {
+	err = t.underParentOf(sp, b, func(_ *storageKey, parent object) error {
 		loaded, err = sp.load(parent, b)
 		return err
 	})
@@ -25,14 +20,28 @@ func (t *TPM) load(sp *space, b *keyBlob) (object, error) {
 
 // load loads a key under its loaded parent.
 func (sp *space) load(parent object, b *keyBlob) (object, error) {
+	return sp.loadIn(parent, b, auth{session: sp.session, dir: encryptAll})
+}
+
+// loadProving loads a key and has the TPM prove that p is the session that was
+// started, at the price of no command: its key is what encrypts the answer.
+func (sp *space) loadProving(parent object, b *keyBlob, p *session) (object, error) {
+	return sp.loadIn(parent, b, auth{session: sp.session, dir: encryptIn}, auth{session: p, dir: encryptOut})
+}
+
+func (sp *space) loadIn(parent object, b *keyBlob, auths ...auth) (object, error) {
 	cmd := command{
 		code:     tpm2.TPMCCLoad,
 		handles:  []object{parent},
-		auths:    []auth{{session: sp.session, dir: encryptAll}},
+		auths:    auths,
 		params:   append2B(append2B(nil, b.private), b.public),
 		makesObj: true,
 	}
 	rsp, err := cmd.run(sp)
+	if errors.Is(err, tpm2.TPMRCIntegrity) && len(b.parentName) > 0 {
+		// The parent is the right one, by its name.
+		return object{}, fmt.Errorf("%w: private area: %w", ErrInvalidBlob, err)
+	}
 	if err != nil {
 		return object{}, parentError(err)
 	}
@@ -52,15 +61,16 @@ func parentError(err error) error {
 		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
 	case errors.Is(err, tpm2.TPMRCSize), errors.Is(err, tpm2.TPMRCType), errors.Is(err, tpm2.TPMRCAttributes),
 		errors.Is(err, tpm2.TPMRCInsufficient), errors.Is(err, tpm2.TPMRCHash), errors.Is(err, tpm2.TPMRCKey),
-		errors.Is(err, tpm2.TPMRCBinding):
+		errors.Is(err, tpm2.TPMRCBinding), errors.Is(err, tpm2.TPMRCReservedBits):
 		return fmt.Errorf("%w: %w", ErrInvalidBlob, err)
 	}
 	return err
 }
 
-// changeAuth gives a loaded object another auth value and returns its new
-// private area. The public area stays, and with it name, attributes and policy.
-func (t *TPM) changeAuth(sp *space, parent, loaded object, value, next []byte) ([]byte, error) {
+// changeAuth gives the object of b, which is loaded, another auth value and
+// returns its new private area. The public area stays, and with it name,
+// attributes and policy.
+func (t *TPM) changeAuth(sp *space, b *keyBlob, parent, loaded object, value, next []byte) ([]byte, error) {
 	cmd := command{
 		code:    tpm2.TPMCCObjectChangeAuth,
 		handles: []object{loaded, parent},
@@ -69,7 +79,7 @@ func (t *TPM) changeAuth(sp *space, parent, loaded object, value, next []byte) (
 	}
 	rsp, err := cmd.run(sp)
 	if err != nil {
-		return nil, t.authError(sp, err)
+		return nil, t.authError(sp, b, err)
 	}
 	return bytes.Clone(first(rsp.params)), nil
 }

@@ -31,30 +31,25 @@ func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 	if err != nil {
 		return nil, failed("changing a PIN", err)
 	}
-	pin = bytes.Clone(pin)
 	next := k.t.pinAuth(pin, salt)
-	private, err := do(ctx, k.t.keys, func() ([]byte, error) { return k.reauth(b, value, next) })
+	private, err := do(ctx, k.t.keys, func() ([]byte, error) { return k.reauth(b, value, next) }, value, next)
 	if err != nil {
 		return nil, failed("changing a PIN", err)
 	}
 	changed := *b
 	changed.private, changed.salt = private, salt
-	return k.become(&changed, pin), nil
+	return k.become(&changed, bytes.Clone(pin)), nil
 }
 
 // reauth returns the private area of b under another auth value.
 func (k *key) reauth(b *keyBlob, value, next []byte) (private []byte, err error) {
 	sp := k.t.keys
-	storage, err := k.t.storageOf(sp, b)
-	if err != nil {
-		return nil, err
-	}
-	err = k.t.underParent(sp, storage, func(parent object) error {
+	err = k.t.underParentOf(sp, b, func(_ *storageKey, parent object) error {
 		loaded, err := sp.load(parent, b)
 		if err != nil {
 			return err
 		}
-		private, err = k.t.changeAuth(sp, parent, loaded, value, next)
+		private, err = k.t.changeAuth(sp, b, parent, loaded, value, next)
 		return err
 	})
 	return private, err

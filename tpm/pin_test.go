@@ -80,6 +80,22 @@ func TestChangePINLockout(t *testing.T) {
 	})
 }
 
+// What doc.go owns up to: nothing ties the salt to the blob of a key, so that a
+// damaged one makes the right PIN a wrong one, which counts. Of sealed data it
+// costs nothing: TestPINSealChangedAtEveryByte.
+func TestDamagedSaltOfAKeyIsAWrongPIN(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		s := open(t, e.Opener(), tpm.Config{})
+		k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+		require.NoError(t, err)
+		blob := k.Blob()
+		blob[len(blob)-1] ^= 1
+		require.ErrorIs(t, signWith(t, s, blob, rightPIN), tpm.ErrWrongPIN)
+		require.EqualValues(t, 1, tries(t, e))
+		require.NoError(t, signWith(t, s, k.Blob(), rightPIN))
+	})
+}
+
 // The old PIN opens the old blob on the TPM that made it, and nowhere else.
 func TestChangedPINStaysOnItsTPM(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {

@@ -3,6 +3,7 @@ package tpm_test
 import (
 	"context"
 	"io"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -41,10 +42,14 @@ func pinOperations(t testing.TB, s *tpm.TPM) []operation {
 	}
 }
 
-// What is recovered from elsewhere is recovered from here, at every command.
+// provesPIN are the commands over which the connection is not lost twice.
+var provesPIN = commands{unseal, changeAuth}
+
+// What is recovered from elsewhere is recovered from here, at every command but
+// those that try a PIN: TestWrongPINIsTriedOnce.
 func TestPINRecovery(t *testing.T) {
 	faults := []tpmtest.Fault{
-		{RC: tpm2.TPMRCRetry, Times: 3},
+		{RC: tpm2.TPMRCRetry, Times: 3}, {RC: tpm2.TPMRCNVRate, Times: 3},
 		{RC: tpm2.TPMRCReferenceH0}, {RC: tpm2.TPMRCReferenceS0}, {RC: tpm2.TPMRCHandle},
 		{RC: tpm2.TPMRCObjectMemory}, {RC: tpm2.TPMRCSessionMemory},
 		{Err: syscall.EFAULT}, {Err: io.EOF, Executed: true},
@@ -65,7 +70,13 @@ func TestPINRecovery(t *testing.T) {
 					before := f.Injected()
 					fault.Skip = n
 					f.Inject(fault)
-					require.NoError(t, op.run(t, t.Context()), "%s, command %d, %v", op.name, n, fault)
+					err := op.run(t, t.Context())
+					if fault.Err != nil && slices.Contains(provesPIN, code) {
+						require.ErrorIs(t, err, tpm.ErrNoTPM, "%s, command %d, %v", op.name, n, fault)
+						require.ErrorIs(t, err, fault.Err)
+						err = op.run(t, t.Context())
+					}
+					require.NoError(t, err, "%s, command %d, %v", op.name, n, fault)
 					require.Greater(t, f.Injected(), before)
 					f.Clear()
 				}
@@ -105,7 +116,8 @@ func TestPINContext(t *testing.T) {
 	})
 }
 
-// A wrong PIN is tried once, whatever is recovered from.
+// A wrong PIN is tried once, whatever is recovered from, and whether the TPM
+// tried it or not where the connection was lost over it.
 func TestWrongPINIsTriedOnce(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		f := tpmtest.NewFaulty(e.Opener())
@@ -116,6 +128,41 @@ func TestWrongPINIsTriedOnce(t *testing.T) {
 		require.Equal(t, 2, f.Injected())
 		require.EqualValues(t, 1, tries(t, e))
 	})
+	for name, try := range map[string]struct {
+		on  tpm2.TPMCC
+		run func(t *testing.T, s *tpm.TPM, sealed, key []byte) error
+	}{
+		"UnsealPIN": {unseal, func(t *testing.T, s *tpm.TPM, sealed, _ []byte) error { return refuses(t, s, sealed, aad, wrongPIN) }},
+		"ChangeSealPIN": {changeAuth, func(t *testing.T, s *tpm.TPM, sealed, _ []byte) error {
+			_, err := s.ChangeSealPIN(t.Context(), sealed, aad, wrongPIN, rightPIN)
+			return err
+		}},
+		"Sign": {sign, func(t *testing.T, s *tpm.TPM, _, key []byte) error { return signWith(t, s, key, wrongPIN) }},
+		"ChangePIN": {changeAuth, func(t *testing.T, s *tpm.TPM, _, key []byte) error {
+			k, err := s.OpenKey(t.Context(), key, tpm.WithPIN(wrongPIN))
+			require.NoError(t, err)
+			_, err = k.(tpm.PINKey).ChangePIN(t.Context(), rightPIN)
+			return err
+		}},
+	} {
+		t.Run(name+", connection lost", func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				f := tpmtest.NewFaulty(e.Opener())
+				s := open(t, f.Opener(), tpm.Config{})
+				k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+				require.NoError(t, err)
+				sealed := sealPIN(t, s, threeDays)
+				opens(t, s, sealed) // swtpm asks the first time to be tried again
+				f.Inject(tpmtest.Fault{On: try.on, Err: io.EOF, Executed: true})
+				err = try.run(t, s, sealed, k.Blob())
+				require.ErrorIs(t, err, tpm.ErrNoTPM)
+				require.ErrorIs(t, err, io.EOF)
+				require.EqualValues(t, 1, tries(t, e))
+				opens(t, s, sealed)
+				require.NoError(t, signWith(t, s, k.Blob(), rightPIN))
+			})
+		})
+	}
 }
 
 // Behind a resource manager, which saves the policy session between commands

@@ -21,10 +21,11 @@ type PINSealer interface {
 	SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error)
 
 	// UnsealPIN returns what SealPIN protected, and what is left of its limit.
-	// A wrong PIN is [ErrWrongPIN], and counts. What is known without the PIN
-	// costs no try: another aad or a damaged blob is [ErrInvalidBlob], a limit
-	// that is over [ErrExpired], a TPM that was cleared [ErrCleared], another
-	// TPM [ErrTPMChanged].
+	// A wrong PIN is [ErrWrongPIN], and counts. It is tried once: where the
+	// connection is lost over that, the error is [ErrNoTPM]. What is known
+	// without the PIN costs no try: another aad or a damaged blob is
+	// [ErrInvalidBlob], a limit that is over [ErrExpired], a TPM that was
+	// cleared [ErrCleared], another TPM [ErrTPMChanged].
 	//
 	// What is left is for showing: a TPM says what time it is without proof.
 	UnsealPIN(ctx context.Context, sealed, aad, pin []byte) (plaintext []byte, left Limit, err error)
@@ -118,7 +119,7 @@ func openPINSealed(sealed, aad []byte) (*pinSealed, error) {
 }
 
 // SealPIN makes plaintext an object of the TPM whose policy has the limit. It
-// is six commands where the session stands and the storage root key is
+// is seven commands where the session stands and the storage root key is
 // persistent, one without a limit; the first of a store makes the attestation
 // key as well, two more.
 func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error) {
@@ -146,7 +147,7 @@ func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) 
 		return s, t.underParent(t.keys, t.parent, func(parent object) error {
 			return t.keys.sealPIN(parent, s, sensitiveCreate(value, plaintext), aad, l)
 		})
-	})
+	}, plaintext, value)
 	if err != nil {
 		return nil, failed("sealing under a PIN", err)
 	}
@@ -156,7 +157,7 @@ func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) 
 func (sp *space) sealPIN(parent object, s *pinSealed, sensitive, aad []byte, l Limit) error {
 	s.bounds = l.from(tpm2.TPMSClockInfo{})
 	if !s.bounds.none() {
-		now, err := sp.provenClock()
+		now, err := sp.provenClock(parent)
 		if err != nil {
 			return err
 		}
@@ -171,8 +172,8 @@ func (sp *space) sealPIN(parent object, s *pinSealed, sensitive, aad []byte, l L
 }
 
 // UnsealPIN is, with all three bounds and a persistent storage root key, ten
-// commands: Load, ReadClock, a policy session with five demands, Unseal, which
-// ends it, and Flush. The demands come before the PIN.
+// commands: a policy session, which Load proves, ReadClock, five demands,
+// Unseal, which ends it, and Flush. The demands come before the PIN.
 func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, Limit, error) {
 	s, err := openPINSealed(sealed, aad)
 	if err == nil && len(pin) == 0 {
@@ -189,66 +190,71 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 	u, err := do(ctx, t.keys, func() (u unsealed, err error) {
 		var o object
 		var p *session
-		err = t.withPINSealed(t.keys, s, func(k *storageKey, parent, loaded object, left Limit) error {
-			o, u.left = loaded, left
-			p, err = t.startSalted(t.keys, tpm2.TPMSEPolicy, k, parent.handle)
+		err = t.underParentOf(t.keys, &s.keyBlob, func(k *storageKey, parent object) error {
+			if p, err = t.startPolicy(t.keys, k, parent); err != nil {
+				return err
+			}
+			o, err = t.keys.loadProving(parent, &s.keyBlob, p)
 			return err
 		})
 		if err != nil {
 			return u, err
 		}
-		t.keys.loaded = append(t.keys.loaded, p.handle)
-		u.plaintext, err = t.unsealPIN(t.keys, o, p, demands, value)
+		if u.left, err = t.keys.left(s.bounds); err != nil {
+			return u, err
+		}
+		u.plaintext, err = t.unsealPIN(t.keys, s, o, p, demands, value)
 		return u, err
-	})
+	}, value)
 	if err != nil {
-		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, s.ak, err))
+		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
 	return u.plaintext, u.left, nil
 }
 
-// withPINSealed gives fn the loaded object and its parent, unless the clock
-// says that the limit is over.
-func (t *TPM) withPINSealed(sp *space, s *pinSealed, fn func(k *storageKey, parent, loaded object, left Limit) error) error {
-	k, err := t.storageOf(sp, &s.keyBlob)
-	if err != nil {
-		return err
+// startPolicy starts the policy session that proves a PIN. Nothing
+// authenticates its start, and a session that is not what was started would
+// make the right PIN a wrong one: so load the object with loadProving.
+func (t *TPM) startPolicy(sp *space, k *storageKey, parent object) (*session, error) {
+	p, err := t.startSalted(sp, tpm2.TPMSEPolicy, k, parent.handle)
+	if err == nil {
+		sp.loaded = append(sp.loaded, p.handle)
 	}
-	return t.underParent(sp, k, func(parent object) error {
-		loaded, err := sp.load(parent, &s.keyBlob)
-		if errors.Is(err, tpm2.TPMRCIntegrity) {
-			// The parent is the right one, by its name.
-			return fmt.Errorf("%w: private area: %w", ErrInvalidBlob, err)
-		}
-		if err != nil {
-			return err
-		}
-		var now tpm2.TPMSClockInfo
-		if !s.bounds.none() {
-			if now, err = sp.clock(); err != nil {
-				return err
-			}
-		}
-		left, err := s.bounds.left(now)
-		if err != nil {
-			return err
-		}
-		return fn(k, parent, loaded, left)
-	})
+	return p, err
 }
 
-// unsealPIN satisfies the policy and proves the auth value.
-func (t *TPM) unsealPIN(sp *space, o object, p *session, demands []comparison, value []byte) ([]byte, error) {
+// left returns what is left of bounds. It takes the bus's word for the clock:
+// it saves asking, and the demands have the TPM's.
+func (sp *space) left(b bounds) (Limit, error) {
+	if b.none() {
+		return b.left(tpm2.TPMSClockInfo{})
+	}
+	now, err := sp.clock()
+	if err != nil {
+		return Limit{}, err
+	}
+	return b.left(now)
+}
+
+// satisfy has the policy session p satisfy all but the PIN, which comes with
+// its use.
+func (sp *space) satisfy(p *session, demands []comparison) error {
 	for _, c := range demands {
 		err := sp.demand(p, c)
 		if errors.Is(err, tpm2.TPMRCPolicy) {
-			return nil, fmt.Errorf("%w, says the TPM", ErrExpired)
+			return fmt.Errorf("%w, says the TPM", ErrExpired)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if _, err := (tpm2.PolicyAuthValue{PolicySession: p.handle}).Execute(sp); err != nil {
+	_, err := tpm2.PolicyAuthValue{PolicySession: p.handle}.Execute(sp)
+	return err
+}
+
+// unsealPIN satisfies the policy and proves the auth value.
+func (t *TPM) unsealPIN(sp *space, s *pinSealed, o object, p *session, demands []comparison, value []byte) ([]byte, error) {
+	if err := sp.satisfy(p, demands); err != nil {
 		return nil, err
 	}
 	cmd := command{
@@ -258,7 +264,7 @@ func (t *TPM) unsealPIN(sp *space, o object, p *session, demands []comparison, v
 	}
 	rsp, err := cmd.run(sp)
 	if err != nil {
-		return nil, t.authError(sp, err)
+		return nil, t.authError(sp, &s.keyBlob, err)
 	}
 	sp.gone(p.handle)
 	defer rsp.clear()
@@ -282,14 +288,21 @@ func (t *TPM) ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte
 	}
 	value, next := t.pinSealAuth(pin, s.salt, aad), t.pinSealAuth(newPIN, s.salt, aad)
 	private, err := do(ctx, t.keys, func() (private []byte, err error) {
-		err = t.withPINSealed(t.keys, s, func(_ *storageKey, parent, loaded object, _ Limit) error {
-			private, err = t.changeAuth(t.keys, parent, loaded, value, next)
+		err = t.underParentOf(t.keys, &s.keyBlob, func(_ *storageKey, parent object) error {
+			loaded, err := t.keys.load(parent, &s.keyBlob)
+			if err != nil {
+				return err
+			}
+			if _, err := t.keys.left(s.bounds); err != nil {
+				return err
+			}
+			private, err = t.changeAuth(t.keys, &s.keyBlob, parent, loaded, value, next)
 			return err
 		})
 		return private, err
-	})
+	}, value, next)
 	if err != nil {
-		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, s.ak, err))
+		return nil, failed("changing the PIN of sealed data", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
 	changed := *s
 	changed.private = private

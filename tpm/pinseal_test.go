@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"math"
 	"testing"
 	"time"
 
@@ -171,36 +170,6 @@ func clockAt(ms uint64) func([]byte) []byte {
 		binary.BigEndian.PutUint64(rsp[18:], ms)
 		return rsp
 	}
-}
-
-// A clock or a count that is not the TPM's is noticed at the sealing, where it
-// would prolong the limit.
-func TestPINSealForgedClock(t *testing.T) {
-	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		f := tpmtest.NewFaulty(e.Opener())
-		s := open(t, f.Opener(), tpm.Config{})
-		opens(t, s, sealPIN(t, s, threeDays))
-		for name, tamper := range map[string]func([]byte) []byte{
-			"clock":     clockAt(uint64((1000 * day).Milliseconds())),
-			"last":      clockAt(math.MaxUint64),
-			"resets":    func(rsp []byte) []byte { rsp[28]++; return rsp },
-			"restarts":  func(rsp []byte) []byte { rsp[32]++; return rsp },
-			"fewer":     func(rsp []byte) []byte { rsp[26], rsp[32] = 0xff, 0xff; return rsp },
-			"truncated": func(rsp []byte) []byte { return rsp[:20] },
-		} {
-			before := f.Injected()
-			f.Inject(tpmtest.Fault{On: readClock, Tamper: tamper, Times: 2})
-			sealed, err := s.SealPIN(t.Context(), plaintext, aad, rightPIN, threeDays)
-			require.Error(t, err, name)
-			require.Empty(t, sealed)
-			if name != "truncated" {
-				require.ErrorIs(t, err, tpm.ErrTPMChanged, name)
-			}
-			require.Greater(t, f.Injected(), before, name)
-			f.Clear()
-		}
-		opens(t, s, sealPIN(t, s, threeDays))
-	})
 }
 
 func TestPINSealResets(t *testing.T) {

@@ -31,7 +31,7 @@ func withFaults(t *testing.T, run func(t *testing.T, f *tpmtest.Faulty, m *mater
 // A TPM that is not ready says so with a warning and executes nothing.
 func TestTryAgainNeverSurfaces(t *testing.T) {
 	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
-		for _, rc := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting} {
+		for _, rc := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate} {
 			t.Run(rc.Error(), func(t *testing.T) {
 				for _, op := range m.operations() {
 					before := f.Injected()

@@ -69,7 +69,7 @@ func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 			return nil, err
 		}
 		return &sealed{*b, ak}, nil
-	})
+	}, plaintext)
 	if err != nil {
 		return nil, failed("sealing", err)
 	}
@@ -107,7 +107,7 @@ func (t *TPM) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
 		return bytes.Clone(first(rsp.params)), nil
 	})
 	if err != nil {
-		return nil, failed("unsealing", t.orCleared(ctx, s.ak, err))
+		return nil, failed("unsealing", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
 	return plaintext, nil
 }

@@ -56,32 +56,23 @@ func newSpace(o Opener, idle time.Duration, done <-chan struct{}) *space {
 
 // do runs an operation on sp once it is its turn. It returns when ctx ends,
 // even if the TPM does not: the operation then stops after the command under
-// way, which cannot be recalled, and frees the queue.
-func do[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) {
+// way, which cannot be recalled, and frees the queue. It takes ownership of
+// secrets, which the operation uses, and clears them when that is over.
+func do[T any](ctx context.Context, sp *space, op func() (T, error), secrets ...[]byte) (T, error) {
 	type result struct {
 		v   T
 		err error
 	}
 	var none T
-	if err := ctx.Err(); err != nil {
+	if err := sp.turn(ctx); err != nil {
+		wipe(secrets)
 		return none, err
-	}
-	select {
-	case <-sp.done:
-		return none, ErrClosed
-	default:
-	}
-	select {
-	case <-sp.queue:
-	case <-ctx.Done():
-		return none, ctx.Err()
-	case <-sp.done:
-		return none, ErrClosed
 	}
 	ch := make(chan result, 1)
 	go func() {
 		defer func() { sp.queue <- struct{}{} }()
 		v, err := attempt(ctx, sp, op)
+		wipe(secrets)
 		ch <- result{v, translate(err)}
 		sp.relieve()
 	}()
@@ -100,6 +91,32 @@ func do[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) 
 		case <-sp.cut:
 			return none, ErrClosed
 		}
+	}
+}
+
+// turn takes the queue's token.
+func (sp *space) turn(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-sp.done:
+		return ErrClosed
+	default:
+	}
+	select {
+	case <-sp.queue:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-sp.done:
+		return ErrClosed
+	}
+}
+
+func wipe(secrets [][]byte) {
+	for _, s := range secrets {
+		clear(s)
 	}
 }
 
@@ -202,12 +219,15 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 	}
 }
 
+// tryAgain reports whether a response is a warning of Part 2, 6.6.3, that the
+// same command may be sent again. TPM_RC_NV_RATE spares the memory that the
+// clock is kept in, and so comes from TPM2_PolicyCounterTimer too.
 func tryAgain(rsp []byte) bool {
 	if len(rsp) < 10 {
 		return false
 	}
 	switch tpm2.TPMRC(binary.BigEndian.Uint32(rsp[6:])) {
-	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting:
+	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
 		return true
 	}
 	return false

@@ -54,7 +54,7 @@ func (k *storageKey) transient() bool { return k.handle == tpm2.TPMRHOwner }
 // sound and usable, else the transient primary.
 func (t *TPM) chooseParent(sp *space) (*storageKey, error) {
 	k, err := t.readPersistent(sp, persistentSRK)
-	if err != nil && !errors.Is(err, tpm2.TPMRCHandle) && !errors.Is(err, tpm2.TPMRCValue) {
+	if err != nil && !isNoHandle(err) {
 		return nil, err
 	}
 	if err == nil && soundStorageKey(&k.public) {
@@ -67,6 +67,11 @@ func (t *TPM) chooseParent(sp *space) (*storageKey, error) {
 		}
 	}
 	return t.learnPrimary(sp)
+}
+
+// isNoHandle reports whether err says that nothing is at a persistent handle.
+func isNoHandle(err error) bool {
+	return errors.Is(err, tpm2.TPMRCHandle) || errors.Is(err, tpm2.TPMRCValue)
 }
 
 func (t *TPM) readPersistent(sp *space, h tpm2.TPMHandle) (*storageKey, error) {
@@ -246,6 +251,15 @@ func (t *TPM) storageOf(sp *space, b *keyBlob) (*storageKey, error) {
 		return nil, fmt.Errorf("%w: the blob has another storage root key", ErrTPMChanged)
 	}
 	return k, nil
+}
+
+// underParentOf gives fn the parent that a blob names, loaded.
+func (t *TPM) underParentOf(sp *space, b *keyBlob, fn func(k *storageKey, parent object) error) error {
+	k, err := t.storageOf(sp, b)
+	if err != nil {
+		return err
+	}
+	return t.underParent(sp, k, func(parent object) error { return fn(k, parent) })
 }
 
 // underParent gives fn the loaded parent and the session salted to it.

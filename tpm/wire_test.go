@@ -61,7 +61,7 @@ func TestWireShowsNoSecret(t *testing.T) {
 			secrets["auth value of what the PIN seals"] = tpm.PINSealAuth(s, sealed, aad, pin)
 			secrets["auth value of what the next PIN seals"] = tpm.PINSealAuth(s, sealed, aad, next)
 			secrets["auth value of the app"] = tpm.AuthValue("prtbroker key auth", nil, keyAuth)
-			secrets["auth value of sealed data"] = tpm.AuthValue("prtbroker seal", nil, aad, keyAuth)
+			secrets["auth value of sealed data"] = tpm.SealAuth(s, m.sealed, aad)
 			k, err := s.UnwrapSession(t.Context(), m.transport, tpmtest.Wrap(t, m.transport.Public(), m.secret))
 			require.NoError(t, err)
 			require.NoError(t, k.Close())

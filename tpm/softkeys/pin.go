@@ -30,14 +30,18 @@ func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 	blob, err := bounded(ctx, func() ([]byte, error) { return k.relocked(pin) })
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, err
+			return nil, err // it may use the PIN still
 		}
+		clear(pin)
 		return nil, fmt.Errorf("softkeys: changing a PIN: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.blob = blob
-	if !k.closed {
+	k.pin.Clear()
+	if k.closed {
+		clear(pin)
+	} else {
 		k.pin = secret.New(pin)
 	}
 	return bytes.Clone(blob), nil

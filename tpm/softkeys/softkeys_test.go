@@ -198,3 +198,17 @@ func TestPINLayer(t *testing.T) {
 	require.True(t, errors.As(err, &e))
 	require.Equal(t, -1, e.TriesLeft, "nothing counts")
 }
+
+// A PIN that was changed is cleared.
+func TestOldPINIsCleared(t *testing.T) {
+	s, err := softkeys.Open(softkeys.Secret(make([]byte, 32)))
+	require.NoError(t, err)
+	k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: []byte("271828")})
+	require.NoError(t, err)
+	old := softkeys.PIN(k)
+	require.Equal(t, []byte("271828"), old)
+	_, err = k.(tpm.PINKey).ChangePIN(t.Context(), []byte("161803"))
+	require.NoError(t, err)
+	require.Equal(t, make([]byte, 6), old)
+	require.Equal(t, []byte("161803"), softkeys.PIN(k))
+}

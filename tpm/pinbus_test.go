@@ -1,0 +1,198 @@
+package tpm_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/tpmtest"
+)
+
+// A clock or a count that is not the TPM's is noticed at the sealing, where it
+// would prolong the limit.
+func TestPINSealForgedClock(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		require.NoError(t, e.Reset(), "so that there may be fewer")
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		opens(t, s, sealPIN(t, s, threeDays))
+		now, err := tpm2.ReadClock{}.Execute(e)
+		require.NoError(t, err)
+		require.NotZero(t, now.CurrentTime.ClockInfo.ResetCount)
+		for name, tamper := range map[string]func([]byte) []byte{
+			"clock":     clockAt(uint64((1000 * day).Milliseconds())),
+			"last":      clockAt(math.MaxUint64),
+			"resets":    func(rsp []byte) []byte { rsp[resetsAt]++; return rsp },
+			"restarts":  func(rsp []byte) []byte { rsp[restartsAt]++; return rsp },
+			"fewer":     func(rsp []byte) []byte { clear(rsp[resetsAt:restartsAt]); return rsp },
+			"truncated": func(rsp []byte) []byte { return rsp[:20] },
+		} {
+			before := f.Injected()
+			f.Inject(tpmtest.Fault{On: readClock, Tamper: tamper, Times: 2})
+			sealed, err := s.SealPIN(t.Context(), plaintext, aad, rightPIN, threeDays)
+			require.Error(t, err, name)
+			require.Empty(t, sealed)
+			if name != "truncated" {
+				require.ErrorIs(t, err, tpm.ErrTPMChanged, name)
+			}
+			require.Greater(t, f.Injected(), before, name)
+			f.Clear()
+		}
+		opens(t, s, sealPIN(t, s, threeDays))
+	})
+}
+
+// Where the counts are in a response to TPM2_ReadClock.
+const (
+	resetsAt   = 10 + 16
+	restartsAt = resetsAt + 4
+)
+
+// Who alters the bus also alters what the clock is proved with: a trial session
+// would confirm any, and so would one that is a trial session for as long as it
+// has demands to hold.
+func TestPINSealForgedSession(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		swaps, blanks bool
+	}{
+		{"trial session", false, false},
+		{"and a policy session of its handle", true, false},
+		{"and a policy session of its handle, without a nonce", true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				m := &mitm{swaps: tt.swaps, blanks: tt.blanks}
+				s := open(t, m.opener(e.Opener()), tpm.Config{})
+				for range 2 {
+					m.on, m.trials = true, 0
+					sealed, err := s.SealPIN(t.Context(), plaintext, aad, rightPIN, threeDays)
+					m.on = false
+					require.ErrorIs(t, err, tpm.ErrTPMChanged)
+					require.Empty(t, sealed)
+					require.NotZero(t, m.trials)
+				}
+				opens(t, s, sealPIN(t, s, threeDays))
+			})
+		})
+	}
+}
+
+// A policy session that did not start as it seems to does not make the right
+// PIN a wrong one.
+func TestRightPINIsNotAWrongOne(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		sealed := sealPIN(t, s, threeDays)
+		alter := tpmtest.Fault{On: startSession, Tamper: func(rsp []byte) []byte { rsp[len(rsp)-1] ^= 1; return rsp }}
+		for range 5 { // more than there are tries
+			f.Inject(alter)
+			opens(t, s, sealed)
+		}
+		require.Equal(t, 5, f.Injected())
+		alter.Times = -1
+		f.Inject(alter)
+		require.ErrorIs(t, refuses(t, s, sealed, aad, rightPIN), tpm.ErrTPMChanged)
+		f.Clear()
+		require.Zero(t, tries(t, e))
+		opens(t, s, sealed)
+	})
+}
+
+// A mitm makes policy sessions trial sessions and puts the clock ahead.
+type mitm struct {
+	on     bool
+	swaps  bool // for TPM2_PolicySecret the session is what it was asked to be
+	blanks bool // the session's nonce is taken away
+	trials int  // how many it made
+
+	start  []byte
+	handle tpm2.TPMHandle
+}
+
+func (m *mitm) opener(o tpm.Opener) tpm.Opener {
+	inner := o.Open
+	o.Open = func(ctx context.Context) (transport.TPMCloser, error) {
+		c, err := inner(ctx)
+		return &mitmConn{m, c}, err
+	}
+	return o
+}
+
+type mitmConn struct {
+	*mitm
+	transport.TPMCloser
+}
+
+func (c *mitmConn) Close() error { return c.TPMCloser.Close() }
+
+func (c *mitmConn) Send(cmd []byte) ([]byte, error) {
+	if !c.on {
+		return c.TPMCloser.Send(cmd)
+	}
+	switch tpm2.TPMCC(binary.BigEndian.Uint32(cmd[6:])) {
+	case startSession:
+		return c.started(cmd)
+	case readClock:
+		rsp, err := c.TPMCloser.Send(cmd)
+		if err != nil {
+			return nil, err
+		}
+		ahead := uint64((1000 * day).Milliseconds())
+		return clockAt(binary.BigEndian.Uint64(rsp[18:]) + ahead)(rsp), nil
+	case policySecret:
+		if err := c.swap(); err != nil {
+			return nil, err
+		}
+	}
+	return c.TPMCloser.Send(cmd)
+}
+
+// started makes a policy session a trial session (Part 3, 11.1: two handles,
+// the nonce, the salt, the type).
+func (c *mitmConn) started(cmd []byte) ([]byte, error) {
+	at := 10 + 2*4
+	at += 2 + int(binary.BigEndian.Uint16(cmd[at:]))
+	at += 2 + int(binary.BigEndian.Uint16(cmd[at:]))
+	if cmd[at] != byte(tpm2.TPMSEPolicy) {
+		return c.TPMCloser.Send(cmd)
+	}
+	c.start = bytes.Clone(cmd)
+	cmd = bytes.Clone(cmd)
+	cmd[at] = byte(tpm2.TPMSETrial)
+	rsp, err := c.TPMCloser.Send(cmd)
+	if err != nil || len(rsp) < 14 {
+		return rsp, err
+	}
+	c.trials++
+	c.handle = tpm2.TPMHandle(binary.BigEndian.Uint32(rsp[10:]))
+	if c.blanks {
+		rsp = append(rsp[:14:14], 0, 0)
+		binary.BigEndian.PutUint32(rsp[2:], uint32(len(rsp)))
+	}
+	return rsp, nil
+}
+
+// swap puts a policy session in the place of the trial session.
+func (c *mitmConn) swap() error {
+	if !c.swaps {
+		return nil
+	}
+	if _, err := (tpm2.FlushContext{FlushHandle: c.handle}).Execute(c.TPMCloser); err != nil {
+		return err
+	}
+	rsp, err := c.TPMCloser.Send(bytes.Clone(c.start))
+	if err == nil && tpm2.TPMHandle(binary.BigEndian.Uint32(rsp[10:])) != c.handle {
+		err = errors.New("another handle")
+	}
+	return err
+}
