@@ -298,7 +298,12 @@ func byHello(ctx context.Context, m *methods, r *method) (broker.AuthResult, err
 	if err := m.b.ProvisionHello(ctx, res.Account, broker.PIN(helloPIN)); err != nil {
 		return res, err
 	}
-	m.clock.Advance(time.Second) // so that the sign-in by the PIN is the later one
+	// What the key was made for was a password and a code, and would answer
+	// where the key does not: the row is the key's alone.
+	if err := m.srv.Revoke(r.user.Username); err != nil {
+		return res, err
+	}
+	m.clock.Advance(time.Second)
 	return m.b.SignIn(ctx, broker.HelloPIN{PIN: broker.PIN(helloPIN)}, broker.WithAccount(res.Account))
 }
 
