@@ -117,8 +117,9 @@ func (c *Config) fill() {
 }
 
 // Close ends what is under way, which returns ErrClosed, and releases what the
-// broker holds in the key store. It leaves Config.Keys and Config.Store open: they are the
-// caller's. A second call does nothing.
+// broker holds in the key store. It leaves Config.Keys and Config.Store open:
+// they are the caller's. A second call does nothing. A callback that a call
+// waits for, such as RegisterRequest.Progress, must not call it.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	if b.closed {

@@ -68,6 +68,38 @@ func TestColdBudget(t *testing.T) {
 	require.LessOrEqual(t, len(commands), 6, names(commands))
 }
 
+// An unlock costs the lock screen few commands of the TPM and no more requests
+// than it needs, and none without a network.
+func TestUnlockBudget(t *testing.T) {
+	keys, counting := softwareTPM(t)
+	l := &laptop{}
+	l.prepare(t, keys, aWeek)
+	l.clock.Advance(time.Hour)
+	spent := func(pin broker.PIN) ([]string, int) {
+		t.Helper()
+		l.wire.take()
+		counting.Take()
+		l.unlock(pin)
+		return l.wire.take(), len(counting.Take())
+	}
+	requests, commands := spent(rightPIN)
+	require.Equal(t, []string{"nonce", "token"}, requests)
+	require.LessOrEqual(t, commands, 27)
+
+	l.reopen()
+	l.clock.Advance(time.Hour)
+	requests, commands = spent(rightPIN)
+	require.Equal(t, []string{"nonce", "token"}, requests)
+	require.LessOrEqual(t, commands, 37, "in a new process the offline key is opened before it is sealed anew")
+
+	l.reopen()
+	l.cut()
+	l.clock.Advance(time.Hour)
+	counting.Take()
+	require.True(t, l.unlock(rightPIN).Offline)
+	require.LessOrEqual(t, len(counting.Take()), 11)
+}
+
 func names(commands []tpm2.TPMCC) string {
 	var s []string
 	for _, c := range commands {
