@@ -73,6 +73,11 @@ func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
 		s.endFlow(w, r, fl, err)
 		return
 	}
+	// Whatever signed in, a page or what the browser showed.
+	if t := s.flowTenant(fl); t != nil && t != u.tenant {
+		s.endFlow(w, r, fl, notInTenant(u, t))
+		return
+	}
 	fl.Username = u.upn
 	if fl.Session.Device == "" && fl.Device != "" {
 		fl.Session.Device = fl.Device
