@@ -40,7 +40,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 		err = acceptablePassword(old, next, r.form.Get("confirmnewpasswd"))
 	}
 	if err == nil {
-		err = s.dir.replacePassword(u.upn, old, next, s.Now())
+		u, err = s.dir.replacePassword(u.upn, old, next, s.Now())
 	}
 	if err != nil {
 		s.mistake(r, "change of the password: %v", err)
@@ -50,7 +50,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 		return
 	}
 	fl.Expired = false
-	s.signedInByPassword(w, r, fl, s.dir.user(u.upn))
+	s.signedInByPassword(w, r, fl, u)
 }
 
 // acceptablePassword checks a new password. Entra publishes no code for what
@@ -69,15 +69,18 @@ func acceptablePassword(old, next, again string) error {
 	return nil
 }
 
-// replacePassword changes a password unless it was changed meanwhile.
-func (d *directory) replacePassword(upn, old, next string, now time.Time) error {
-	return d.changeUser(upn, func(u *user) error {
+// replacePassword changes a password unless it was changed meanwhile. It returns
+// the user as of then: a look-up later may find a deleted one.
+func (d *directory) replacePassword(upn, old, next string, now time.Time) (changed *user, err error) {
+	err = d.changeUser(upn, func(u *user) error {
 		if subtle.ConstantTimeCompare([]byte(u.password), []byte(old)) != 1 {
 			return invalidGrant(50126, "Incorrect user ID or password. Type the correct user ID and password, and try again.")
 		}
 		u.setPassword(next, now)
+		changed = u
 		return nil
 	})
+	return changed, err
 }
 
 // setPassword ends what was born of the old password.

@@ -2,6 +2,7 @@ package entratest_test
 
 import (
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,4 +69,32 @@ func TestUsersOfAnotherTenant(t *testing.T) {
 		require.Contains(t, send("contoso.example").header.Get("Location"), "code=")
 		require.Equal(t, "50020", aadsts.FindStringSubmatch(string(send("fabrikam.example").body))[1])
 	})
+}
+
+// Users come and go while they sign in.
+func TestUserDeletedDuringSignIn(t *testing.T) {
+	c, _ := start(t)
+	memory := *c
+	memory.http = &http.Client{Transport: c.s.Transport()}
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if c.s.AddUser(entratest.User{Username: "flick", Password: password}) != nil || c.s.DeleteUser("flick") != nil {
+					return
+				}
+			}
+		}
+	})
+	for range 500 {
+		if r := memory.ropc("flick", payrollID, "api://payroll"); r.status != 200 {
+			require.Equal(t, 50034, r.code(), "%s", r.body)
+		}
+	}
+	close(done)
+	wg.Wait()
 }
