@@ -133,10 +133,12 @@ func (u *user) passkeyIDs() []string {
 }
 
 // challengePasskey gives the flow the challenge that a passkey signs, unless it
-// has one.
+// has one that is still good.
 func (s *Server) challengePasskey(fl *flow) {
-	if fl.Challenge == nil {
+	now := s.Now()
+	if fl.Challenge == nil || now.Unix() >= fl.Until {
 		fl.Challenge = []byte("O." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(32)))
+		fl.Until = now.Add(flowLife).Unix()
 	}
 }
 
@@ -234,7 +236,11 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, err
 	if fl.Challenge == nil {
 		return nil, nil, wrong.because("no challenge was given")
 	}
-	if !s.flow.redeem("fido "+string(fl.Challenge), fl.Expires, s.Now()) {
+	now := s.Now()
+	if now.Unix() >= fl.Until {
+		return nil, nil, wrong.because("the challenge is too old")
+	}
+	if !s.flow.redeem("fido "+string(fl.Challenge), fl.Until, now) {
 		return nil, nil, wrong.because("the challenge was answered before")
 	}
 	a, err := verify.ParseAssertion(r.form.Get("assertion"))

@@ -144,6 +144,26 @@ func TestAssertions(t *testing.T) {
 		require.False(t, c.sendAssertion(cfg, text))
 		require.False(t, c.sendAssertion(c.passkeyPage(name), text))
 	})
+	t.Run("replayed when its challenge may be forgotten", func(t *testing.T) {
+		c, clock := start(t)
+		require.NoError(t, c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{*synced}}))
+		a := assertion{key: synced, kind: "webauthn.get", origin: "https://login.microsoft.com", party: "login.microsoft.com", flags: 0x05}
+		cfg := c.passkeyPage(name)
+		a.challenge = cfg["sFidoChallenge"].(string)
+		text := a.json(t)
+		require.True(t, c.sendAssertion(cfg, text))
+		clock.Advance(14 * time.Minute)
+		again := config(t, c.form(cfg["urlPost"].(string), "credential", "password", "ctx", cfg["sCtx"].(string)))
+		require.Equal(t, a.challenge, again["sFidoChallenge"], "the page lives on")
+		clock.Advance(2 * time.Minute)
+		for range 300 { // other sign-ins make the server forget what is over
+			require.False(t, c.sendAssertion(c.passkeyPage(name), "{}"))
+		}
+		again["urlPost"] = cfg["urlPost"]
+		require.False(t, c.sendAssertion(again, text))
+		fresh := config(t, c.form(cfg["urlPost"].(string), "credential", "password", "ctx", again["sCtx"].(string)))
+		require.NotEqual(t, a.challenge, fresh["sFidoChallenge"])
+	})
 	t.Run("no second guess under one challenge", func(t *testing.T) {
 		c, a := prepare(t)
 		cfg := c.passkeyPage(name)

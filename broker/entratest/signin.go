@@ -184,7 +184,8 @@ func (s *Server) flowTenant(fl *flow) *tenant {
 
 // signedIn goes on after a first factor.
 func (s *Server) signedIn(w http.ResponseWriter, r *request, fl *flow, ss session) {
-	fl.Session, fl.SSO, fl.Key = &ss, false, nil
+	fl.signOut()
+	fl.Session = &ss
 	s.proceed(w, r, fl)
 }
 
