@@ -276,10 +276,14 @@ func (s *Server) samlCredential(assertion, grant string) (*user, *session, error
 	if u.disabled {
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	}
+	at := a.Authenticated
+	if at.After(now) { // by a clock that is ahead of ours
+		at = now
+	}
 	ss := s.newSession(u, claims.FederatedSingleFactor)
-	ss.Password = true
+	ss.Password, ss.Auth = true, at.Unix()
 	if a.MultipleAuthn && u.tenant.federatedMFA != rejectFederatedMFA {
-		ss.mfa(claims.FederatedMultiFactor, now)
+		ss.mfa(claims.FederatedMultiFactor, at)
 	}
 	return u, &ss, nil
 }

@@ -19,6 +19,7 @@ var ErrSAML = errors.New("unusable SAML assertion")
 type SAML struct {
 	ID, Issuer, Audience, UPN, ImmutableID string
 	NotBefore, NotOnOrAfter                time.Time
+	Authenticated                          time.Time // when the user gave what it states
 	MultipleAuthn                          bool
 }
 
@@ -121,7 +122,13 @@ func readSAML(text []byte) (*SAML, error) {
 		Attributes []attribute `xml:"AttributeStatement>Attribute"`
 		NameID1    string      `xml:"AttributeStatement>Subject>NameIdentifier"`
 		NameID2    string      `xml:"Subject>NameID"`
-		Context    string      `xml:"AuthnStatement>AuthnContext>AuthnContextClassRef"`
+		Statement1 struct {
+			Instant time.Time `xml:"AuthenticationInstant,attr"`
+		} `xml:"AuthenticationStatement"`
+		Statement2 struct {
+			Instant time.Time `xml:"AuthnInstant,attr"`
+			Context string    `xml:"AuthnContext>AuthnContextClassRef"`
+		} `xml:"AuthnStatement"`
 	}
 	if err := xml.Unmarshal(text, &in); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrSAML, err)
@@ -129,7 +136,13 @@ func readSAML(text []byte) (*SAML, error) {
 	out := &SAML{
 		ID: in.ID1 + in.ID2, Issuer: in.Issuer1 + in.Issuer2, Audience: in.Conditions.Audience1 + in.Conditions.Audience2,
 		ImmutableID: in.NameID1 + in.NameID2, NotBefore: in.Conditions.NotBefore, NotOnOrAfter: in.Conditions.NotOnOrAfter,
-		MultipleAuthn: in.Context == multipleAuthn,
+		Authenticated: in.Statement1.Instant, MultipleAuthn: in.Statement2.Context == multipleAuthn,
+	}
+	if out.Authenticated.IsZero() {
+		out.Authenticated = in.Statement2.Instant
+	}
+	if out.Authenticated.IsZero() { // required of either (SAML 1.1, 2.4.3; SAML 2.0, 2.7.2)
+		return nil, fmt.Errorf("%w: no time of authentication", ErrSAML)
 	}
 	for _, a := range in.Attributes {
 		switch a.Name + a.Name2 {
