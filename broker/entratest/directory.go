@@ -86,6 +86,7 @@ type user struct {
 type accessPass struct {
 	value   string
 	once    bool
+	used    bool // one for one sign-in
 	expires time.Time
 }
 

@@ -133,13 +133,13 @@ func TestPeople(t *testing.T) {
 			c.must(err)
 			return entratest.Person{Username: "bob@contoso.example", AccessPass: "wrong"}
 		}, nil},
-		{"expired access pass", 130502, func(c *tc, clock *entratest.Clock) entratest.Person {
+		{"expired access pass", 130504, func(c *tc, clock *entratest.Clock) entratest.Person {
 			pass, err := c.s.CreateAccessPass("bob", false)
 			c.must(err)
 			clock.Advance(time.Hour)
 			return entratest.Person{Username: "bob@contoso.example", AccessPass: pass}
 		}, nil},
-		{"access pass used up", 130503, func(c *tc, _ *entratest.Clock) entratest.Person {
+		{"access pass used up", 130502, func(c *tc, _ *entratest.Clock) entratest.Person {
 			pass, err := c.s.CreateAccessPass("bob", true)
 			c.must(err)
 			p := entratest.Person{Username: "bob@contoso.example", AccessPass: pass}
@@ -189,12 +189,19 @@ func TestPeople(t *testing.T) {
 		c.policy(`"mfa"`)
 		require.Equal(t, 200, c.exchange(payrollID, "api://payroll").status)
 		clock.Advance(time.Hour - time.Second)
+		token := c.exchange(financeID, "https://graph.microsoft.com").str("access_token")
 		renewed := c.renew()
 		require.Equal(t, 200, renewed.status, "%s", renewed.body)
 		require.EqualValues(t, 1209599, renewed.v["refresh_token_expires_in"])
 		clock.Advance(time.Second)
-		require.Equal(t, 50132, c.exchange(payrollID, "api://payroll").code())
-		require.Equal(t, 50132, c.renew().code())
+		for what, r := range map[string]*reply{
+			"exchange": c.exchange(payrollID, "api://payroll"), "renewal": c.renew(),
+			"refresh token": c.token("grant_type", "refresh_token", "client_id", brokerClient, "refresh_token", rt.str("refresh_token"), "resource", updatePRT),
+			"PRT":           c.refreshPRT(rt.str("refresh_token")),
+		} {
+			require.Equal(t, 130504, r.code(), "%s: %s", what, r.body)
+		}
+		require.Equal(t, 200, c.json("GET", "https://graph.microsoft.com/v1.0/me", token, nil).status, "an access token lives its own life")
 	})
 }
 
