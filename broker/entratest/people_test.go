@@ -2,6 +2,7 @@ package entratest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -154,8 +155,11 @@ func TestPeople(t *testing.T) {
 			return c.alice()
 		}, nil},
 		{"may not register methods", 53010, func(c *tc, _ *entratest.Clock) entratest.Person {
-			p := strings.Replace(string(policyJSON("P", "x", `"block"`, "")), `"includeApplications":["x"]`, `"includeUserActions":["urn:user:registersecurityinfo"]`, 1)
-			c.must(c.s.SetPolicies([]byte(p)))
+			c.must(c.s.SetPolicies(policies(registration(`"block"`))))
+			return entratest.Person{Username: "bob@contoso.example", Password: password, OnEnroll: func(string) {}}
+		}, []string{"amr_values", "mfa"}},
+		{"may register methods after MFA alone", 53010, func(c *tc, _ *entratest.Clock) entratest.Person {
+			c.must(c.s.SetPolicies(policies(registration(`"mfa"`), policyJSON("All apps", "All", `"mfa"`, ""))))
 			return entratest.Person{Username: "bob@contoso.example", Password: password, OnEnroll: func(string) {}}
 		}, []string{"amr_values", "mfa"}},
 	}
@@ -167,6 +171,13 @@ func TestPeople(t *testing.T) {
 			require.Equal(t, tt.code, pageCode(t, err))
 		})
 	}
+	t.Run("registers an app for a policy of all apps", func(t *testing.T) {
+		c, _ := prepare(t)
+		require.NoError(t, c.s.SetPolicies(policies(policyJSON("All apps", "All", `"mfa"`, ""))))
+		to, err := c.tryAuthorize(entratest.Person{Username: "bob@contoso.example", Password: password, OnEnroll: func(string) {}})
+		require.NoError(t, err)
+		require.Equal(t, []any{"pwd", "mfa"}, amr(t, c, to))
+	})
 	t.Run("passkey as second factor satisfies a strength", func(t *testing.T) {
 		c, _ := prepare(t)
 		require.NoError(t, c.s.AddPasskey("alice", *other))
@@ -203,6 +214,11 @@ func TestPeople(t *testing.T) {
 		}
 		require.Equal(t, 200, c.json("GET", "https://graph.microsoft.com/v1.0/me", token, nil).status, "an access token lives its own life")
 	})
+}
+
+// registration is a policy for the registration of methods.
+func registration(controls string) json.RawMessage {
+	return json.RawMessage(strings.Replace(string(policyJSON("Registration", "x", controls, "")), `"includeApplications":["x"]`, `"includeUserActions":["urn:user:registersecurityinfo"]`, 1))
 }
 
 func TestConsent(t *testing.T) {

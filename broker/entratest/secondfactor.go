@@ -3,6 +3,7 @@ package entratest
 import (
 	"encoding/base32"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
@@ -155,7 +156,11 @@ func (s *Server) openFactorFlow(token string) (*flow, *user, error) {
 }
 
 // mayEnroll asks Conditional Access about the user action "register security
-// information" before it shows the page for it.
+// information" before it shows the page for it. Who has no method cannot meet a
+// policy that asks for MFA; those for all apps, which mean the action too, are
+// what the registration is for, and one that names the action is for methods
+// that need none registered, such as an access pass (Entra, "Protect security
+// info registration with Conditional Access policy").
 func (s *Server) mayEnroll(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	dev, err := s.deviceOf(fl.Session)
 	if err != nil {
@@ -163,11 +168,17 @@ func (s *Server) mayEnroll(w http.ResponseWriter, r *request, fl *flow, u *user)
 		return
 	}
 	a := s.evaluate(r, accessQuestion{user: u, session: fl.Session, device: dev, action: policy.RegisterSecurityInfo, browser: true})
-	if a.outcome == policy.Block {
+	if a.outcome == policy.Block || a.outcome == policy.Interrupt && a.named && asksForMFA(a.prompt) {
 		s.endFlow(w, r, fl, fail("access_denied", 53010, "Can't configure multi-factor authentication methods because the organization requires this information to be set from specific locations or devices."))
 		return
 	}
 	s.showEnroll(w, r, fl, nil)
+}
+
+func asksForMFA(controls []policy.Control) bool {
+	return slices.ContainsFunc(controls, func(c policy.Control) bool {
+		return c.Kind == policy.MFA || c.Kind == policy.ReauthenticateMFA || c.Kind == policy.AuthenticationStrength
+	})
 }
 
 // showEnroll lets a user without a second factor register an authenticator app.
