@@ -232,7 +232,7 @@ func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow) {
 }
 
 func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, error) {
-	wrong := invalidGrant(135004, "Your passkey could not be verified. Try signing in another way.")
+	wrong := invalidGrant(135003, "Your passkey could not be verified. Try signing in another way.")
 	if fl.Challenge == nil {
 		return nil, nil, wrong.because("no challenge was given")
 	}

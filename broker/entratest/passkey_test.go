@@ -71,7 +71,7 @@ func (c *tc) sendAssertion(cfg map[string]any, text string) bool {
 	if query(c.t, r.header.Get("Location")).Get("code") != "" {
 		return true
 	}
-	require.Equal(c.t, "135004", aadsts.FindStringSubmatch(string(c.get(r.header.Get("Location")).body))[1])
+	require.Equal(c.t, "135003", aadsts.FindStringSubmatch(string(c.get(r.header.Get("Location")).body))[1])
 	return false
 }
 
@@ -208,5 +208,5 @@ func TestClonedPasskey(t *testing.T) {
 	require.EqualValues(t, 2, key.Count)
 	p.Passkey = &clone
 	_, err = c.tryAuthorize(p)
-	require.Equal(t, 135004, pageCode(t, err))
+	require.Equal(t, 135003, pageCode(t, err))
 }

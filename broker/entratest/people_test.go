@@ -123,10 +123,10 @@ func TestPeople(t *testing.T) {
 				return nil
 			}}
 		}, []string{"amr_values", "mfa"}},
-		{"another's passkey", 135004, func(*tc, *entratest.Clock) entratest.Person {
+		{"another's passkey", 135003, func(*tc, *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "dave@contoso.example", Passkey: other}
 		}, nil},
-		{"passkey under another name", 135004, func(*tc, *entratest.Clock) entratest.Person {
+		{"passkey under another name", 135003, func(*tc, *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "alice@contoso.example", Passkey: key}
 		}, nil},
 		{"wrong access pass", 130503, func(c *tc, _ *entratest.Clock) entratest.Person {
