@@ -36,7 +36,9 @@ func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u 
 	case len(methods) == 0:
 		s.mayEnroll(w, r, fl, u)
 	default:
-		fl.Prompts++
+		if _, sends := methods[0].kindOf(); !sends { // what is sent counts by itself
+			fl.Prompts++
+		}
 		s.showMethod(w, r, fl, u, methods[0].id, nil)
 	}
 	return true
@@ -58,8 +60,16 @@ var codeLabels = map[string]string{
 	methodSMS:      "Code from the text message",
 }
 
+// againLabels ask for another prompt.
+var againLabels = map[promptKind]string{
+	promptNumber:  "Send another request to my authenticator app",
+	promptMessage: "Send another text message",
+	promptCall:    "Call me again",
+}
+
 // showMethod shows the page of a second factor: the named one, or the user's
-// best.
+// best. One that sends something sends it, but not after a failure, as the real
+// page does not: another prompt comes when the user asks for it.
 func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user, method string, err error) {
 	f, ok := u.secondFactor(fl, method)
 	if !ok {
@@ -75,8 +85,11 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 		s.showPasskey(w, r, fl, err)
 		return
 	}
-	number, phone := 0, ""
-	if kind, sends := f.kindOf(); sends {
+	number, phone, again := 0, "", ""
+	switch kind, sends := f.kindOf(); {
+	case sends && err != nil && s.waitingPrompt(fl, u, kind) == nil:
+		again = againLabels[kind]
+	case sends:
 		number = s.promptFor(fl, u, kind).number
 	}
 	if f.id == methodSMS || f.id == methodVoice {
@@ -84,7 +97,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 	}
 	p := s.page(r, fl, factorPages[f.id][0], factorPages[f.id][1])
 	p.Action = "/common/SAS/ProcessAuth"
-	p.Method, p.Label, p.Number, p.Phone = f.id, codeLabels[f.id], number, phone
+	p.Method, p.Label, p.Number, p.Phone, p.Again = f.id, codeLabels[f.id], number, phone, again
 	s.otherMethods(&p, r, fl, f.id)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", p.Action
 	p.Config["arrUserProofs"] = u.proofs(fl)

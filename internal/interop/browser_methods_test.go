@@ -150,6 +150,7 @@ func TestBrowserMethods(t *testing.T) {
 		p.press(t, "button.primary")
 		p.until(t, `document.querySelector("[role=alert]")?.dataset.aadsts === "500121"`)
 		p.check(t, "number-denied")
+		p.press(t, `button[value="PhoneAppNotification"]`) // nothing is sent unasked
 		answer(shown(), "approve")
 		p.press(t, "button.primary")
 		p.signedIn(t)
