@@ -240,6 +240,9 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 		return nil, nil, badJWT(err)
 	}
 	u, key := s.dir.helloUser(h.Kid)
+	if u == nil && s.dir.wentWithDevice(h.Kid, h.Issuer) {
+		return nil, nil, errHelloDeviceGone
+	}
 	if u == nil || !strings.EqualFold(u.upn, h.Issuer) {
 		return nil, nil, invalidGrant(130004, "UserNGCKeyNotFound - User principal does not have the NGC key ID configured.").
 			because("no user %q with the key id %q", clip(h.Issuer), clip(h.Kid))
@@ -249,7 +252,7 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	}
 	dev := s.dir.device(key.deviceID)
 	if dev == nil {
-		return nil, nil, invalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
+		return nil, nil, errHelloDeviceGone
 	}
 	if !dev.enabled {
 		return nil, nil, invalidGrant(130007, "NGC device is disabled.")
@@ -272,6 +275,8 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	ss.MFA = ss.Auth
 	return u, &ss, nil
 }
+
+var errHelloDeviceGone = invalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
 
 // sealPRT gives a PRT its times and makes its text. One born of a temporary
 // access pass states the usual life and works no longer than the pass does:
