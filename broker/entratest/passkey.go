@@ -84,17 +84,32 @@ func (k Passkey) record() (passkeyRecord, error) {
 	return passkeyRecord{id: base64.RawURLEncoding.EncodeToString(k.ID), pub: pub, aaguid: k.AAGUID, handle: k.UserHandle, count: k.Count}, nil
 }
 
-// AddPasskey registers a passkey of a user.
+// AddPasskey registers a passkey of a user. A credential id that is registered
+// already, by whomever, is an error (WebAuthn Level 2, 7.1, step 22).
 func (s *Server) AddPasskey(username string, k Passkey) error {
 	rec, err := k.record()
 	if err != nil {
 		return fmt.Errorf("entratest: %w", err)
 	}
 	return s.dir.changeUser(username, func(u *user) error {
-		u.passkeys = append(append([]passkeyRecord{}, u.passkeys...), rec.of(u))
-		s.dir.passkey[rec.id] = u.id
-		return nil
+		return s.dir.putPasskeys(u, rec)
 	})
+}
+
+// putPasskeys adds passkeys to a user, all or none. The caller holds the lock.
+func (d *directory) putPasskeys(u *user, list ...passkeyRecord) error {
+	all := slices.Clone(u.passkeys)
+	for _, k := range list {
+		if d.passkey[k.id] != "" || slices.ContainsFunc(all, func(other passkeyRecord) bool { return other.id == k.id }) {
+			return fmt.Errorf("entratest: user %s: a passkey with the id %s is registered already", u.upn, k.id)
+		}
+		all = append(all, k.of(u))
+	}
+	u.passkeys = all
+	for _, k := range list {
+		d.passkey[k.id] = u.id
+	}
+	return nil
 }
 
 // of gives a record the handle that it has unless the passkey names another.
@@ -247,33 +262,50 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, err
 	if err != nil {
 		return nil, nil, wrong.because("%v", err)
 	}
-	u := s.passkeyUser(a.ID)
-	if u == nil || fl.Session != nil && u.id != fl.Session.User {
-		return nil, nil, wrong.because("no user has the passkey %s", clip(a.ID))
+	u, k, err := s.passkeyFor(fl, a.ID, wrong)
+	if err != nil {
+		return nil, nil, err
 	}
-	if u.disabled {
-		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+	if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
+		return nil, nil, wrong.because("%v", err)
 	}
 	named := fl.Session != nil || fl.Username != ""
-	if fl.Session == nil && named && !strings.EqualFold(u.upn, fl.Username) {
+	if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.handle) {
+		return nil, nil, wrong.because("user handle %q is not that of the passkey's user", clip(string(a.UserHandle)))
+	}
+	if err := s.dir.countPasskey(u.upn, k.id, a.Count()); err != nil {
+		return nil, nil, wrong.because("%v", err)
+	}
+	return u, k, nil
+}
+
+// passkeyFor finds a passkey that may answer in the flow: of whoever was named,
+// and as a second factor only where one is asked for. A Hello key is none: the
+// user has to begin with it (Entra, "Conditional Access authentication strength",
+// limitations).
+func (s *Server) passkeyFor(fl *flow, id string, wrong *stsError) (*user, *shownPasskey, error) {
+	u := s.passkeyUser(id)
+	if u == nil {
+		return nil, nil, wrong.because("no user has the passkey %s", clip(id))
+	}
+	keys := s.passkeysOf(u)
+	i := slices.IndexFunc(keys, func(k shownPasskey) bool { return k.id == id })
+	switch {
+	case u.disabled:
+		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+	case i < 0:
+		return nil, nil, wrong.because("the device of the Hello key is disabled or deleted")
+	case fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.upn, fl.Username),
+		fl.Session != nil && u.id != fl.Session.User:
 		return nil, nil, wrong.because("the passkey belongs to %s", u.upn)
 	}
-	for _, k := range s.passkeysOf(u) {
-		if k.id != a.ID {
-			continue
-		}
-		if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
-			return nil, nil, wrong.because("%v", err)
-		}
-		if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.handle) {
-			return nil, nil, wrong.because("user handle %q is not that of the passkey's user", clip(string(a.UserHandle)))
-		}
-		if err := s.dir.countPasskey(u.upn, k.id, a.Count()); err != nil {
-			return nil, nil, wrong.because("%v", err)
-		}
-		return u, &k, nil
+	if fl.Session == nil {
+		return u, &keys[i], nil
 	}
-	return nil, nil, wrong
+	if _, ok := u.secondFactor(fl, methodKey); !ok || keys[i].hello {
+		return nil, nil, wrong.because("the passkey is no second factor here")
+	}
+	return u, &keys[i], nil
 }
 
 // fidoParties are the origins that may sign in with their relying party ids:
