@@ -50,6 +50,23 @@ func (s *Server) newSession(u *user, m claims.Methods) session {
 	}
 }
 
+// unlockedBy takes the evidence of a credential that was given again.
+func (ss *session) unlockedBy(fresh *session) {
+	if !ss.Methods.Has(fresh.Methods.Modes()) { // another credential
+		fresh.Methods |= claims.MarkRSA
+		fresh.Device, fresh.DeviceCode, fresh.SID = ss.Device, ss.DeviceCode, ss.SID
+		*ss = *fresh
+		return
+	}
+	ss.Auth = fresh.Auth
+	if fresh.MFA != 0 {
+		ss.MFA = fresh.MFA
+	}
+	if fresh.Issuer != "" {
+		ss.Issuer, ss.Policies = fresh.Issuer, fresh.Policies
+	}
+}
+
 // mfa records a second factor that the user was asked for just now.
 func (ss *session) mfa(m claims.Methods, now time.Time) {
 	ss.Methods |= m | claims.MarkMFA
