@@ -15,7 +15,7 @@ import (
 // page returns what all pages of a flow share.
 func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 	ctx := s.sealFlow(fl)
-	canary := s.box.Seal(kindFlow, "canary")
+	canary := s.box.Seal(kindFlow, "canary") // nothing checks it: see the package documentation
 	p := pages.Page{
 		Name: name, Title: title, Username: fl.Username, Nonce: s.pageNonce(),
 		Hidden: []pages.Field{{Name: "ctx", Value: ctx}, {Name: "flowToken", Value: ctx}, {Name: "canary", Value: canary},
