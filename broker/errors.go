@@ -22,8 +22,8 @@ var (
 	// administrator. It is also an ErrInteractionRequired.
 	ErrPRTRevoked error = derived{"broker: the PRT was revoked", ErrInteractionRequired}
 
-	// ErrPRTExpired: the PRT was not used for too long. It is also an
-	// ErrInteractionRequired.
+	// ErrPRTExpired: the PRT was not used for too long, or the access pass that
+	// it was born of has expired. It is also an ErrInteractionRequired.
 	ErrPRTExpired error = derived{"broker: the PRT has expired", ErrInteractionRequired}
 
 	// ErrNoAccount: nobody is signed in, or not that account. It is also an

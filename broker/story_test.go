@@ -162,6 +162,47 @@ func TestStoryRenewalAndDeath(t *testing.T) {
 	w.silent(graph)
 }
 
+// A PRT born of an access pass says that it lives for two weeks and is over with
+// the pass: the user signs in again, and nothing local is lost.
+func TestStoryAccessPassIsOver(t *testing.T) {
+	w := newWorld(t)
+	d := w.join()
+	pass, err := w.srv.CreateAccessPass(alice, false)
+	require.NoError(t, err)
+	w.person.AccessPass = pass
+	res, err := w.b.AcquireTokenInteractive(t.Context(), payroll)
+	require.NoError(t, err)
+	require.Equal(t, broker.PRTFresh, w.status(res.Account).State)
+	w.silent(ledger)
+
+	w.clock.Advance(time.Hour)
+	for range 2 {
+		w.wire.take()
+		_, err = w.b.AcquireTokenSilent(t.Context(), open)
+		require.ErrorIs(t, err, broker.ErrPRTExpired)
+		require.ErrorIs(t, err, broker.ErrInteractionRequired)
+		require.NotErrorIs(t, err, broker.ErrPRTRevoked)
+		var e *broker.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, 130504, e.Code)
+		require.LessOrEqual(t, count(w.wire.take(), "token"), 1, "asked once, not in a loop")
+	}
+	require.Equal(t, broker.PRTNeedsInteraction, w.status(res.Account).State)
+	require.Equal(t, 130504, w.status(res.Account).LastError)
+	s, err := w.b.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, d.ID, s.Device.ID)
+	require.Equal(t, []broker.Account{res.Account}, s.Accounts)
+
+	w.silent(ledger) // from memory, still valid
+
+	w.person.AccessPass = ""
+	_, err = w.b.AcquireTokenInteractive(t.Context(), open)
+	require.NoError(t, err)
+	require.Equal(t, broker.PRTFresh, w.status(res.Account).State)
+	w.silent(graph)
+}
+
 // 6. Password change, revocation, disabled or deleted user, disabled or
 // deleted device: each its own typed error; nothing local is wiped.
 func TestStoryEnds(t *testing.T) {

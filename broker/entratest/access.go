@@ -84,6 +84,7 @@ type accessAnswer struct {
 	prompt   []policy.Control // of Interrupt: what to ask; of Block: what cannot be fulfilled
 	deciding []PolicyResult
 	results  []PolicyResult
+	named    bool // a deciding policy names the user action, and does not meet it as one for all apps
 }
 
 // evaluate asks Conditional Access and writes the results to the log entry.
@@ -105,6 +106,9 @@ func (s *Server) evaluate(r *request, q accessQuestion) accessAnswer {
 	for _, i := range j.Deciding {
 		p := &bundle.Policies[i]
 		a.deciding = append(a.deciding, PolicyResult{ID: p.ID, Name: p.DisplayName})
+		if apps := p.Conditions.Applications; q.action != policy.NoAction && apps != nil && len(apps.UserActions) > 0 {
+			a.named = true
+		}
 	}
 	if r.entry != nil {
 		r.entry.Policies = a.results

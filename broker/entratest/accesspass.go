@@ -8,8 +8,9 @@ import (
 )
 
 // CreateAccessPass gives a user a temporary access pass, valid for TTL.TAP and
-// for one sign-in when once is set. It is MFA, and nothing born of it outlives
-// it.
+// for one sign-in when once is set. It is MFA. When it expires, whatever was born
+// of it gives no token any more (AADSTS130504); access tokens live on until they
+// expire, as in Entra ("Configure Temporary Access Pass").
 func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 	const letters = "ABCDEFGHJKMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz23456789"
 	value := make([]byte, 8)
@@ -20,7 +21,13 @@ func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 	return pass.value, s.dir.changeUser(username, func(u *user) error { u.accessPass = pass; return nil })
 }
 
-// takeAccessPass checks a pass, and uses it up when it is for one sign-in.
+// errPassExpired is what real tenants are reported to answer, on the page and to
+// refresh tokens born of the pass.
+var errPassExpired = invalidGrant(130504, "Your Temporary Access Pass has expired. Contact your administrator to obtain a new pass.")
+
+// takeAccessPass checks a pass, and uses it up when it is for one sign-in. Of one
+// that is used up Entra says that a policy blocks it ("Configure Temporary Access
+// Pass", Troubleshooting).
 func (s *Server) takeAccessPass(name, value string) (*user, *session, error) {
 	u := s.dir.user(name)
 	if u == nil {
@@ -37,11 +44,15 @@ func (s *Server) takeAccessPass(name, value string) (*user, *session, error) {
 			return wrong
 		}
 		if !now.Before(u.accessPass.expires) {
-			return invalidGrant(130502, "Your Temporary Access Pass has expired.")
+			return errPassExpired
 		}
-		pass = *u.accessPass
+		if pass = *u.accessPass; pass.used {
+			return invalidGrant(130502, "Temporary Access Pass sign in was blocked due to User Credential Policy.")
+		}
 		if pass.once {
-			u.accessPass = nil
+			used := pass
+			used.used = true
+			u.accessPass = &used
 		}
 		return nil
 	})
@@ -57,6 +68,9 @@ func (s *Server) takeAccessPass(name, value string) (*user, *session, error) {
 	ss.Ends = pass.expires.Unix()
 	return u, &ss, nil
 }
+
+// hasAccessPass reports whether the user has a pass to sign in by.
+func (u *user) hasAccessPass() bool { return u.accessPass != nil && !u.accessPass.used }
 
 func (s *Server) loginAccessPass(w http.ResponseWriter, r *request, fl *flow) {
 	_, ss, err := s.takeAccessPass(fl.Username, r.form.Get("accesspass"))

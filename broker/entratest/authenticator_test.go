@@ -96,12 +96,48 @@ func TestAuthenticator(t *testing.T) {
 		clock.Advance(time.Minute)
 		r = c.form(login+"/common/SAS/ProcessAuth", "ctx", cfg["sCtx"].(string), "mfaAuthMethod", "PhoneAppNotification")
 		require.Contains(t, string(r.body), "not answered in time")
+		require.Contains(t, string(c.get(authenticator).body), "Nothing waits", "nobody asked for another")
+		r = c.form(login+"/common/SAS/ProcessAuth", "ctx", config(t, r)["sCtx"].(string), "switch", "PhoneAppNotification")
 		require.NotEqual(t, first, c.promptID())
 		n, err := strconv.Atoi(regexp.MustCompile(`data-number="(\d+)"`).FindStringSubmatch(string(r.body))[1])
 		require.NoError(t, err)
 		answer(c, n, "approve")
 		r = c.form(login+"/common/SAS/ProcessAuth", "ctx", config(t, r)["sCtx"].(string), "mfaAuthMethod", "PhoneAppNotification")
 		require.Contains(t, r.header.Get("Location"), "code=")
+		require.Equal(t, 2, lastSignIn(c).MFAPrompts)
+	})
+	t.Run("nothing more is sent after a decline", func(t *testing.T) {
+		c, clock := start(t)
+		c.phoneUser(entratest.User{Phone: "+41791234567"})
+		for _, tt := range []struct {
+			user, method, again string
+			refuse              func()
+		}{
+			{"carol", "PhoneAppNotification", "Send another request", func() { c.s.AnswerNumberMatch("carol", 0) }},
+			{"pia", "TwoWayVoiceMobile", "Call me again", func() {
+				c.s.AnswerCall("pia", false)
+				clock.Advance(3 * time.Minute) // past the text message that the first page sent
+			}},
+			{"pia", "OneWaySMS", "Send another text message", func() { clock.Advance(3 * time.Minute) }},
+		} {
+			cfg := c.signInPage(tt.user, "amr_values", "mfa")
+			post := func(kv ...string) *reply {
+				r := c.form(login+"/common/SAS/ProcessAuth", append([]string{"ctx", cfg["sCtx"].(string)}, kv...)...)
+				cfg = config(t, r)
+				return r
+			}
+			post("switch", tt.method)
+			tt.refuse()
+			for range 3 {
+				r := post("mfaAuthMethod", tt.method, "otc", "000000")
+				require.Equal(t, "500121", aadsts.FindStringSubmatch(string(r.body))[1])
+				require.Contains(t, string(r.body), tt.again)
+				require.NotContains(t, string(c.get(authenticator).body), tt.user+"@", tt.method)
+			}
+			require.NotContains(t, string(post("switch", tt.method).body), tt.again)
+			require.Contains(t, string(c.get(authenticator).body), tt.user+"@", tt.method)
+			clock.Advance(3 * time.Minute)
+		}
 	})
 	t.Run("calls and text messages", func(t *testing.T) {
 		c, _ := start(t)

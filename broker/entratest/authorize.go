@@ -75,7 +75,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *request) {
 		}
 	}
 	if fl.Session != nil && req.tooOld(fl.Session, s.Now()) {
-		fl.Session, fl.Key, fl.SSO = nil, nil, false
+		fl.signOut()
 	}
 	if fl.Session == nil && req.Prompt == "none" {
 		s.redirectError(w, r, fl, fail("login_required", 50058, "A silent sign-in request was sent but no user is signed in."))

@@ -84,7 +84,10 @@ func (s *Server) packageUser(t *tenant, pid, name string) (*user, error) {
 	if err := s.dir.addUser(User{Username: upn, Name: name}); err != nil {
 		return nil, err
 	}
-	return s.dir.user(upn), nil
+	if u := s.dir.user(upn); u != nil {
+		return u, nil
+	}
+	return nil, s.unknownUser(t, upn) // deleted meanwhile
 }
 
 // bulkPoll hands out the token.

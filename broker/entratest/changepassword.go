@@ -3,7 +3,10 @@ package entratest
 import (
 	"crypto/subtle"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -36,11 +39,14 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 	}
 	old, next := r.form.Get("oldpasswd"), r.form.Get("newpasswd")
 	u, err := s.knowsPassword(s.flowTenant(fl), fl.Username, old)
-	if err == nil {
-		err = acceptablePassword(old, next, r.form.Get("confirmnewpasswd"))
+	if err != nil && asSTSError(err).code == 50126 {
+		err = errCurrentPassword
 	}
 	if err == nil {
-		err = s.dir.replacePassword(u.upn, old, next, s.Now())
+		err = u.acceptPassword(old, next, r.form.Get("confirmnewpasswd"))
+	}
+	if err == nil {
+		u, err = s.dir.replacePassword(u.upn, old, next, s.Now())
 	}
 	if err != nil {
 		s.mistake(r, "change of the password: %v", err)
@@ -50,34 +56,63 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 		return
 	}
 	fl.Expired = false
-	s.signedInByPassword(w, r, fl, s.dir.user(u.upn))
+	s.signedInByPassword(w, r, fl, u)
 }
 
-// acceptablePassword checks a new password. Entra publishes no code for what
-// the page says; 50064 is that of a credential that does not pass.
-func acceptablePassword(old, next, again string) error {
-	refuse := func(text string) error { return invalidGrant(50064, "%s", text) }
+// Refusals of a new password ("Microsoft Entra authentication and authorization
+// error codes").
+var (
+	errCurrentPassword = fail("interaction_required", 120000, "The current password is incorrect. Type the correct password, and try again.")
+	errSamePassword    = fail("interaction_required", 120002, "You have used this password before. Choose one that you have not used.")
+	errPasswordLength  = fail("interaction_required", 120002, "Passwords must have between 8 and 256 characters. Choose another one.")
+	errPasswordName    = fail("interaction_required", 120003, "Choose a password that does not contain your name.")
+	// The real page compares the two fields itself, and no code is for that;
+	// 50064 is that of a credential that does not pass.
+	errPasswordsDiffer = invalidGrant(50064, "The passwords you entered do not match. Please enter your new password again.")
+)
+
+// acceptPassword checks a new password of the user.
+func (u *user) acceptPassword(old, next, again string) error {
 	n := utf8.RuneCountInString(next)
 	switch {
 	case next != again:
-		return refuse("The passwords you entered do not match. Please enter your new password again.")
+		return errPasswordsDiffer
 	case next == old:
-		return refuse("You have used this password before. Choose one that you have not used.")
+		return errSamePassword
 	case n < passwordMin || n > passwordMax:
-		return refuse("Passwords must have between 8 and 256 characters. Choose another one.")
+		return errPasswordLength
+	case u.namedIn(next):
+		return errPasswordName
 	}
 	return nil
 }
 
-// replacePassword changes a password unless it was changed meanwhile.
-func (d *directory) replacePassword(upn, old, next string, now time.Time) error {
-	return d.changeUser(upn, func(u *user) error {
+// passwordTermMin is the length of a name that a password must not contain
+// (Entra, "Eliminate bad passwords using Microsoft Entra Password Protection").
+const passwordTermMin = 4
+
+// namedIn reports whether a text contains a name of the user.
+func (u *user) namedIn(text string) bool {
+	local, _, _ := strings.Cut(u.upn, "@")
+	terms := strings.FieldsFunc(strings.ToLower(u.name+" "+local), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(terms, func(term string) bool {
+		return utf8.RuneCountInString(term) >= passwordTermMin && strings.Contains(text, term)
+	})
+}
+
+// replacePassword changes a password unless it was changed meanwhile. It returns
+// the user as of then: a look-up later may find a deleted one.
+func (d *directory) replacePassword(upn, old, next string, now time.Time) (changed *user, err error) {
+	err = d.changeUser(upn, func(u *user) error {
 		if subtle.ConstantTimeCompare([]byte(u.password), []byte(old)) != 1 {
-			return invalidGrant(50126, "Incorrect user ID or password. Type the correct user ID and password, and try again.")
+			return errCurrentPassword
 		}
 		u.setPassword(next, now)
+		changed = u
 		return nil
 	})
+	return changed, err
 }
 
 // setPassword ends what was born of the old password.

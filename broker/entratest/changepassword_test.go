@@ -1,6 +1,7 @@
 package entratest_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -20,12 +21,15 @@ func TestChangePasswordPage(t *testing.T) {
 		code             string // of the page that comes back; "": the sign-in goes on
 	}{
 		{"good", password, next, next, ""},
-		{"old password wrong", "wrong", next, next, "50126"},
-		{"the old one again", password, password, password, "50064"},
+		{"old password wrong", "wrong", next, next, "120000"},
+		{"the old one again", password, password, password, "120002"},
 		{"confirmed wrongly", password, next, next + "x", "50064"},
-		{"too short", password, "7 chars", "7 chars", "50064"},
+		{"too short", password, "7 chars", "7 chars", "120002"},
+		{"too long", password, strings.Repeat("x", 257), strings.Repeat("x", 257), "120002"},
+		{"with the first name", password, "my Alice 2026", "my Alice 2026", "120003"},
+		{"with the last name", password, "for exAMPLE so", "for exAMPLE so", "120003"},
 		{"short in characters, not in bytes", password, "ääääääää", "ääääääää", ""},
-		{"none", password, "", "", "50064"},
+		{"none", password, "", "", "120002"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,7 +68,7 @@ func TestChangePasswordPage(t *testing.T) {
 		c.must(c.s.ExpirePassword("alice"))
 		cfg := c.signInPage("alice")
 		require.Equal(t, 302, change(c, cfg, password, next, next).status)
-		require.Equal(t, "50126", aadsts.FindStringSubmatch(string(change(c, cfg, password, next, next).body))[1])
+		require.Equal(t, "120000", aadsts.FindStringSubmatch(string(change(c, cfg, password, next, next).body))[1])
 	})
 	t.Run("a person", func(t *testing.T) {
 		c, clock := start(t)

@@ -29,6 +29,7 @@ type directory struct {
 	owned   map[string]int     // live devices by object id of the owner
 	byKey   map[string]string  // device id by owner and device key
 	ngc     map[string]string  // Hello key id → object id of its user
+	gone    []goneKey          // Hello keys of deleted devices, oldest first
 	passkey map[string]string  // credential id → object id of its user
 	revoked map[string]bool    // serial numbers of user certificates, hex
 }
@@ -86,6 +87,7 @@ type user struct {
 type accessPass struct {
 	value   string
 	once    bool
+	used    bool // one for one sign-in
 	expires time.Time
 }
 

@@ -3,7 +3,6 @@ package entratest
 import (
 	"crypto/rsa"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +63,8 @@ func (d *directory) setCompliant(id string, on bool) error {
 }
 
 // deleteDevice removes a device and the Hello keys made on it. The keys' ids
-// stay known, so that their use names the missing device (AADSTS130008).
+// stay known for a while, so that their use names the missing device
+// (AADSTS130008).
 func (d *directory) deleteDevice(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -82,6 +82,7 @@ func (d *directory) deleteDevice(id string) error {
 	if d.owned[dev.owner]--; d.owned[dev.owner] <= 0 {
 		delete(d.owned, dev.owner)
 	}
+	d.dropHelloKeys(dev.id)
 	return nil
 }
 
@@ -100,61 +101,4 @@ func (d *directory) replicated(id string, now time.Time) bool {
 		d.devices[id] = &next
 	}
 	return false
-}
-
-// helloUser finds the user of a Hello key.
-func (d *directory) helloUser(kid string) (*user, *helloKey) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	u := d.byID[d.ngc[kid]]
-	if u == nil {
-		return nil, nil
-	}
-	for _, k := range u.hello {
-		if k.kid == kid {
-			return u, k
-		}
-	}
-	return nil, nil
-}
-
-var errKeyTaken = drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").because("the key is another user's")
-
-// setHelloKey stores a key; a user has one per device, and a key is of one
-// device.
-func (d *directory) setHelloKey(upn string, key *helloKey) error {
-	return d.changeUser(upn, func(u *user) error {
-		if of, taken := d.ngc[key.kid]; taken && of != u.id {
-			return errKeyTaken
-		}
-		kept := make([]*helloKey, 0, len(u.hello)+1)
-		for _, k := range u.hello {
-			if k.deviceID == key.deviceID || k.kid == key.kid {
-				delete(d.ngc, k.kid)
-				continue
-			}
-			kept = append(kept, k)
-		}
-		u.hello = append(kept, key)
-		d.ngc[key.kid] = u.id
-		return nil
-	})
-}
-
-// removeHelloKey removes the keys for which drop says so and returns how many.
-func (d *directory) removeHelloKey(upn string, drop func(*helloKey) bool) (n int, err error) {
-	err = d.changeUser(upn, func(u *user) error {
-		kept := make([]*helloKey, 0, len(u.hello))
-		for _, k := range u.hello {
-			if drop(k) {
-				delete(d.ngc, k.kid)
-				n++
-				continue
-			}
-			kept = append(kept, k)
-		}
-		u.hello = kept
-		return nil
-	})
-	return n, err
 }

@@ -63,13 +63,16 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 		}
 		*d.to = secret
 	}
+	var keys []passkeyRecord
 	for _, k := range o.Passkeys {
 		r, err := k.record()
 		if err != nil {
 			return fmt.Errorf("entratest: user %s: %w", upn, err)
 		}
-		u.passkeys = append(u.passkeys, r.of(u))
-		d.passkey[r.id] = u.id
+		keys = append(keys, r)
+	}
+	if err := d.putPasskeys(u, keys...); err != nil {
+		return err
 	}
 	d.users[key], d.byID[u.id] = u, u
 	return nil

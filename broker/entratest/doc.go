@@ -20,8 +20,8 @@
 //
 // # What is real
 //
-// Everything is checked, and by code that shares nothing with a client but the
-// key derivation: signatures of devices, session keys, Hello keys and passkeys,
+// What a client proves is checked, all of it, and by code that shares nothing with
+// a client but the key derivation: signatures of devices, session keys, Hello keys and passkeys,
 // certificate requests and key blobs, nonces and their age, code verifiers,
 // redirect URIs, the scopes a client may have. A Primary Refresh Token (PRT) is
 // opaque, bound to its device and its session key, renewed for 14 days at a
@@ -84,7 +84,9 @@
 // account. Users sign in by certificates that the emulator issued, bound by the
 // principal name alone; those of another authority are not taken. A text
 // message is no first factor, and codes by mail are not sent. The tenants have no
-// licence: every feature is there.
+// licence: every feature is there. The canary of a page, by which the service tells
+// its own forms from those of another site (AADSTS165000), is there for programs to
+// send back and is not checked.
 //
 // The protocol is that of MS-OAPXBC, MS-OAPX, MS-KPP and MS-DVRJ, the OAuth
 // documentation of Microsoft Entra, and what public clients send. Where these

@@ -104,13 +104,24 @@ func (f factor) kindOf() (kind promptKind, sends bool) {
 	return 0, false
 }
 
-// promptFor is the prompt of a second factor that waits, or a new one.
-func (s *Server) promptFor(fl *flow, u *user, kind promptKind) *prompt {
+// waitingPrompt is the flow's prompt of a kind that waits for the user; nil:
+// none does.
+func (s *Server) waitingPrompt(fl *flow, u *user, kind promptKind) *prompt {
 	if p := s.flow.prompt(fl.Prompt); p != nil && p.kind == kind && p.user == u.id && p.waits(s.Now()) {
+		return p
+	}
+	return nil
+}
+
+// promptFor is the prompt of a second factor that waits, or a new one, which
+// counts.
+func (s *Server) promptFor(fl *flow, u *user, kind promptKind) *prompt {
+	if p := s.waitingPrompt(fl, u, kind); p != nil {
 		return p
 	}
 	p := s.newPrompt(u, kind, s.AppName(fl.Request.Client))
 	fl.Prompt = p.id
+	fl.Prompts++
 	return p
 }
 
@@ -163,7 +174,7 @@ func (s *Server) checkFactor(fl *flow, u *user, f factor, code string) error {
 		return invalidGrant(500121, "Authentication failed during strong authentication request: it was not answered in time. Please try again.")
 	}
 	if f.id == methodSMS {
-		return invalidGrant(500121, "You entered too many wrong codes. We sent you another one.")
+		return invalidGrant(500121, "You entered too many wrong codes. Ask for another text message.")
 	}
 	return invalidGrant(500121, "Authentication failed during strong authentication request.").because("the prompt of %s was declined or is over", u.upn)
 }

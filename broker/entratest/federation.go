@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/xml"
@@ -208,23 +207,14 @@ func methodsReference(multiple bool, name string) string {
 	return `<saml:Attribute ` + name + `><saml:AttributeValue>` + multipleAuthn + `</saml:AttributeValue></saml:Attribute>`
 }
 
-// xmlSignature signs canonical XML (XML Signature 1.1, enveloped).
+// xmlSignature signs canonical XML.
 func (s *Server) xmlSignature(id, signed string) string {
-	sum := sha256.Sum256([]byte(signed))
-	body := `<ds:CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"></ds:SignatureMethod><ds:Reference URI="#` + id +
-		`"><ds:Transforms><ds:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"></ds:Transform><ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"></ds:DigestMethod><ds:DigestValue>` +
-		base64.StdEncoding.EncodeToString(sum[:]) + `</ds:DigestValue></ds:Reference></ds:SignedInfo>`
-	const ns = `xmlns:ds="http://www.w3.org/2000/09/xmldsig#"`
-	// The canonical form of SignedInfo alone declares the prefix that, inside
-	// Signature, its parent declares.
-	info := sha256.Sum256([]byte(`<ds:SignedInfo ` + ns + `>` + body))
+	info := verify.SignedInfoSum(id, []byte(signed))
 	sig, err := rsa.SignPKCS1v15(nil, s.keys.token, crypto.SHA256, info[:])
 	if err != nil {
 		panic("entratest: " + err.Error()) // a 2048-bit key and a SHA-256 digest
 	}
-	return `<ds:Signature ` + ns + `><ds:SignedInfo>` + body + `<ds:SignatureValue>` + base64.StdEncoding.EncodeToString(sig) +
-		`</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>` + base64.StdEncoding.EncodeToString(s.keys.tokenCert) +
-		`</ds:X509Certificate></ds:X509Data></ds:KeyInfo></ds:Signature>`
+	return verify.XMLSignature(id, []byte(signed), sig, s.keys.tokenCert)
 }
 
 // samlGrant redeems an assertion of the federation server.
@@ -286,10 +276,14 @@ func (s *Server) samlCredential(assertion, grant string) (*user, *session, error
 	if u.disabled {
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	}
+	at := a.Authenticated
+	if at.After(now) { // by a clock that is ahead of ours
+		at = now
+	}
 	ss := s.newSession(u, claims.FederatedSingleFactor)
-	ss.Password = true
+	ss.Password, ss.Auth = true, at.Unix()
 	if a.MultipleAuthn && u.tenant.federatedMFA != rejectFederatedMFA {
-		ss.mfa(claims.FederatedMultiFactor, now)
+		ss.mfa(claims.FederatedMultiFactor, at)
 	}
 	return u, &ss, nil
 }

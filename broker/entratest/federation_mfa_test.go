@@ -2,8 +2,10 @@ package entratest_test
 
 import (
 	"encoding/base64"
+	"html"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +100,38 @@ func TestFederatedMFA(t *testing.T) {
 			require.Equal(t, []any{"fed", "mfa"}, jwtClaims(t, c.redeemCode(query(t, got).Get("code")).str("access_token"))["amr"])
 		})
 	}
+	t.Run("is as old as the assertion says", func(t *testing.T) {
+		c, clock := federated(t, accept)
+		code, err := entratest.TOTP(hardwareSecret, clock.Now())
+		require.NoError(t, err)
+		done := c.form("https://sts.fed.example/adfs/ls/?wa=wsignin1.0&wtrealm=urn%3Afederation%3AMicrosoftOnline&wctx=x",
+			"UserName", "frida@fed.example", "Password", password, "otc", code)
+		_, text, ok := strings.Cut(string(done.body), `name="wresult" value="`)
+		require.True(t, ok, "%s", done.body)
+		text, _, _ = strings.Cut(text, `"`)
+		a := assertionOf(t, &reply{body: []byte(html.UnescapeString(text))})
+		redeem := func() map[string]any {
+			r := c.token("grant_type", "urn:ietf:params:oauth:grant-type:saml1_1-bearer", "client_id", payrollID, "resource", "api://payroll", "scope", "openid",
+				"assertion", base64.StdEncoding.EncodeToString([]byte(a)), "claims", `{"access_token":{"amr":{"values":["ngcmfa"]}}}`)
+			if r.status != 200 {
+				require.Equal(t, 50076, r.code(), "%s", r.body)
+				return nil
+			}
+			return jwtClaims(t, r.str("access_token"))
+		}
+		require.Equal(t, []any{"fed", "mfa", "ngcmfa"}, redeem()["amr"])
+		clock.Advance(59 * time.Minute)
+		require.Nil(t, redeem(), "it is good, its MFA is not fresh")
+		c.join("alice", 0)
+		prt := c.prtRequest(map[string]any{"grant_type": "urn:ietf:params:oauth:grant-type:saml1_1-bearer", "assertion": base64.StdEncoding.EncodeToString([]byte(a))})
+		require.Equal(t, 200, prt.status, "%s", prt.body)
+		c.usePRT(prt)
+		require.Equal(t, 200, c.exchange(payrollID, "api://payroll").status)
+		require.NoError(t, c.s.SetPolicies(frequency("hours", 1)))
+		require.Equal(t, 200, c.exchange(payrollID, "api://payroll").status)
+		clock.Advance(2 * time.Minute)
+		require.Equal(t, 70043, c.exchange(payrollID, "api://payroll").code(), "an hour after it was issued, two minutes after it was redeemed")
+	})
 	t.Run("outlives the server", func(t *testing.T) {
 		c, _ := federated(t, enforce)
 		state, err := c.s.State()

@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,6 +27,7 @@ type flow struct {
 	Accept     []string    `json:"l,omitempty"` // combinations of the strength that is asked for; nil: any second factor will do
 	Enroll     []byte      `json:"e,omitempty"` // secret of the app being registered
 	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
+	Until      int64       `json:"j,omitempty"` // end of Challenge, which a page sealed anew does not move: its answer is remembered as long
 	Expired    bool        `json:"b,omitempty"` // the password was right and has to be changed
 	Federated  bool        `json:"w,omitempty"` // the federation server was asked for MFA
 	Failed     *failure    `json:"f,omitempty"` // what the next page has to say
@@ -45,6 +47,15 @@ const flowLife = 15 * time.Minute
 func (s *Server) sealFlow(fl *flow) string {
 	fl.Expires = s.Now().Add(flowLife).Unix()
 	return s.box.Seal(kindContext, fl)
+}
+
+// signOut drops the session and keeps the device that it proved: whoever signs
+// in next does so on that device.
+func (fl *flow) signOut() {
+	if fl.Session != nil {
+		fl.Device = cmp.Or(fl.Device, fl.Session.Device)
+	}
+	fl.Session, fl.Key, fl.SSO = nil, nil, false
 }
 
 // openFlow finds the flow of a page that was sent.
@@ -71,6 +82,11 @@ func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
 	u, err := s.userOf(fl.Session)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
+		return
+	}
+	// Whatever signed in, a page or what the browser showed.
+	if t := s.flowTenant(fl); t != nil && t != u.tenant {
+		s.endFlow(w, r, fl, notInTenant(u, t))
 		return
 	}
 	fl.Username = u.upn
@@ -148,7 +164,7 @@ func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *user, q
 		case policy.MFA, policy.ReauthenticateMFA, policy.AuthenticationStrength:
 			return s.askSecondFactor(w, r, fl, u, s.strengthMethods(q, c))
 		case policy.Reauthenticate:
-			fl.Session, fl.SSO = nil, false
+			fl.signOut()
 			s.showSignIn(w, r, fl, nil)
 			return true
 		case policy.TermsOfUse:

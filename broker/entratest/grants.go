@@ -90,7 +90,7 @@ func (s *Server) knowsPassword(t *tenant, name, password string) (*user, error) 
 	if u.failures > 0 {
 		_ = s.dir.changeUser(u.upn, func(u *user) error { u.failures = 0; return nil })
 	}
-	return s.dir.user(name), nil
+	return u, nil
 }
 
 func (s *Server) unknownUser(t *tenant, name string) error {

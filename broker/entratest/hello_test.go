@@ -182,6 +182,22 @@ func TestHello(t *testing.T) {
 		require.Equal(t, 130007, other.helloPRT(key, nil).code())
 		require.NoError(t, c.s.DeleteDevice(c.deviceID))
 		require.Equal(t, 130008, other.helloPRT(key, nil).code())
+		require.Equal(t, 130004, other.helloPRT(key, map[string]any{"iss": "bob@contoso.example"}).code(), "another's name")
+		for _, u := range c.s.Users() {
+			require.Empty(t, u.HelloKeys, u.Username)
+		}
+
+		state, err := c.s.State()
+		require.NoError(t, err)
+		later := newClient(t, entratest.NewTB(t, entratest.Options{State: state, Clock: entratest.NewClock(clock.Now())}))
+		later.device, later.cert, later.deviceID = other.device, other.cert, other.deviceID
+		require.Equal(t, 130008, later.helloPRT(key, nil).code(), "a later server remembers")
+
+		require.Equal(t, 200, other.passwordPRT("alice").status)
+		require.Equal(t, 200, other.registerHello(key).status)
+		require.Equal(t, 200, other.helloPRT(key, nil).status, "registered again")
+		require.Equal(t, 200, other.json("DELETE", drs+"/EnrollmentServer/key/?api-version=1.0", other.helloToken(), nil).status)
+		require.Equal(t, 130004, other.helloPRT(key, nil).code(), "its device is there")
 	})
 }
 

@@ -78,7 +78,7 @@ func (u *user) status() UserStatus {
 	has(u.phoneSignIn, "phone sign-in")
 	has(u.phone != "", "text message", "call")
 	has(len(u.passkeys) > 0, "passkey")
-	has(u.accessPass != nil, "temporary access pass")
+	has(u.hasAccessPass(), "temporary access pass")
 	has(u.certified, "certificate")
 	has(len(u.hello) > 0, "Windows Hello")
 	for _, k := range u.hello {

@@ -178,9 +178,6 @@ func (s *Server) refreshToken(in *issuance) (token string, left int64) {
 			end = in.spaEnd
 		}
 	}
-	if in.session.Ends != 0 {
-		end = min(end, in.session.Ends)
-	}
 	return s.box.Seal(kindRefresh, refreshRecord{
 		Session: *in.session, Client: in.client.id, Family: in.client.FOCI,
 		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.asked,

@@ -84,17 +84,32 @@ func (k Passkey) record() (passkeyRecord, error) {
 	return passkeyRecord{id: base64.RawURLEncoding.EncodeToString(k.ID), pub: pub, aaguid: k.AAGUID, handle: k.UserHandle, count: k.Count}, nil
 }
 
-// AddPasskey registers a passkey of a user.
+// AddPasskey registers a passkey of a user. A credential id that is registered
+// already, by whomever, is an error (WebAuthn Level 2, 7.1, step 22).
 func (s *Server) AddPasskey(username string, k Passkey) error {
 	rec, err := k.record()
 	if err != nil {
 		return fmt.Errorf("entratest: %w", err)
 	}
 	return s.dir.changeUser(username, func(u *user) error {
-		u.passkeys = append(append([]passkeyRecord{}, u.passkeys...), rec.of(u))
-		s.dir.passkey[rec.id] = u.id
-		return nil
+		return s.dir.putPasskeys(u, rec)
 	})
+}
+
+// putPasskeys adds passkeys to a user, all or none. The caller holds the lock.
+func (d *directory) putPasskeys(u *user, list ...passkeyRecord) error {
+	all := slices.Clone(u.passkeys)
+	for _, k := range list {
+		if d.passkey[k.id] != "" || slices.ContainsFunc(all, func(other passkeyRecord) bool { return other.id == k.id }) {
+			return fmt.Errorf("entratest: user %s: a passkey with the id %s is registered already", u.upn, k.id)
+		}
+		all = append(all, k.of(u))
+	}
+	u.passkeys = all
+	for _, k := range list {
+		d.passkey[k.id] = u.id
+	}
+	return nil
 }
 
 // of gives a record the handle that it has unless the passkey names another.
@@ -133,10 +148,12 @@ func (u *user) passkeyIDs() []string {
 }
 
 // challengePasskey gives the flow the challenge that a passkey signs, unless it
-// has one.
+// has one that is still good.
 func (s *Server) challengePasskey(fl *flow) {
-	if fl.Challenge == nil {
+	now := s.Now()
+	if fl.Challenge == nil || now.Unix() >= fl.Until {
 		fl.Challenge = []byte("O." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(32)))
+		fl.Until = now.Add(flowLife).Unix()
 	}
 }
 
@@ -230,44 +247,65 @@ func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow) {
 }
 
 func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, error) {
-	wrong := invalidGrant(135004, "Your passkey could not be verified. Try signing in another way.")
+	wrong := invalidGrant(135003, "Your passkey could not be verified. Try signing in another way.")
 	if fl.Challenge == nil {
 		return nil, nil, wrong.because("no challenge was given")
 	}
-	if !s.flow.redeem("fido "+string(fl.Challenge), fl.Expires, s.Now()) {
+	now := s.Now()
+	if now.Unix() >= fl.Until {
+		return nil, nil, wrong.because("the challenge is too old")
+	}
+	if !s.flow.redeem("fido "+string(fl.Challenge), fl.Until, now) {
 		return nil, nil, wrong.because("the challenge was answered before")
 	}
 	a, err := verify.ParseAssertion(r.form.Get("assertion"))
 	if err != nil {
 		return nil, nil, wrong.because("%v", err)
 	}
-	u := s.passkeyUser(a.ID)
-	if u == nil || fl.Session != nil && u.id != fl.Session.User {
-		return nil, nil, wrong.because("no user has the passkey %s", clip(a.ID))
+	u, k, err := s.passkeyFor(fl, a.ID, wrong)
+	if err != nil {
+		return nil, nil, err
 	}
-	if u.disabled {
-		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+	if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
+		return nil, nil, wrong.because("%v", err)
 	}
 	named := fl.Session != nil || fl.Username != ""
-	if fl.Session == nil && named && !strings.EqualFold(u.upn, fl.Username) {
+	if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.handle) {
+		return nil, nil, wrong.because("user handle %q is not that of the passkey's user", clip(string(a.UserHandle)))
+	}
+	if err := s.dir.countPasskey(u.upn, k.id, a.Count()); err != nil {
+		return nil, nil, wrong.because("%v", err)
+	}
+	return u, k, nil
+}
+
+// passkeyFor finds a passkey that may answer in the flow: of whoever was named,
+// and as a second factor only where one is asked for. A Hello key is none: the
+// user has to begin with it (Entra, "Conditional Access authentication strength",
+// limitations).
+func (s *Server) passkeyFor(fl *flow, id string, wrong *stsError) (*user, *shownPasskey, error) {
+	u := s.passkeyUser(id)
+	if u == nil {
+		return nil, nil, wrong.because("no user has the passkey %s", clip(id))
+	}
+	keys := s.passkeysOf(u)
+	i := slices.IndexFunc(keys, func(k shownPasskey) bool { return k.id == id })
+	switch {
+	case u.disabled:
+		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+	case i < 0:
+		return nil, nil, wrong.because("the device of the Hello key is disabled or deleted")
+	case fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.upn, fl.Username),
+		fl.Session != nil && u.id != fl.Session.User:
 		return nil, nil, wrong.because("the passkey belongs to %s", u.upn)
 	}
-	for _, k := range s.passkeysOf(u) {
-		if k.id != a.ID {
-			continue
-		}
-		if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
-			return nil, nil, wrong.because("%v", err)
-		}
-		if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.handle) {
-			return nil, nil, wrong.because("user handle %q is not that of the passkey's user", clip(string(a.UserHandle)))
-		}
-		if err := s.dir.countPasskey(u.upn, k.id, a.Count()); err != nil {
-			return nil, nil, wrong.because("%v", err)
-		}
-		return u, &k, nil
+	if fl.Session == nil {
+		return u, &keys[i], nil
 	}
-	return nil, nil, wrong
+	if _, ok := u.secondFactor(fl, methodKey); !ok || keys[i].hello {
+		return nil, nil, wrong.because("the passkey is no second factor here")
+	}
+	return u, &keys[i], nil
 }
 
 // fidoParties are the origins that may sign in with their relying party ids:

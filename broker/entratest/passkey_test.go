@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func (c *tc) sendAssertion(cfg map[string]any, text string) bool {
 	if query(c.t, r.header.Get("Location")).Get("code") != "" {
 		return true
 	}
-	require.Equal(c.t, "135004", aadsts.FindStringSubmatch(string(c.get(r.header.Get("Location")).body))[1])
+	require.Equal(c.t, "135003", aadsts.FindStringSubmatch(string(c.get(r.header.Get("Location")).body))[1])
 	return false
 }
 
@@ -144,6 +145,26 @@ func TestAssertions(t *testing.T) {
 		require.False(t, c.sendAssertion(cfg, text))
 		require.False(t, c.sendAssertion(c.passkeyPage(name), text))
 	})
+	t.Run("replayed when its challenge may be forgotten", func(t *testing.T) {
+		c, clock := start(t)
+		require.NoError(t, c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{*synced}}))
+		a := assertion{key: synced, kind: "webauthn.get", origin: "https://login.microsoft.com", party: "login.microsoft.com", flags: 0x05}
+		cfg := c.passkeyPage(name)
+		a.challenge = cfg["sFidoChallenge"].(string)
+		text := a.json(t)
+		require.True(t, c.sendAssertion(cfg, text))
+		clock.Advance(14 * time.Minute)
+		again := config(t, c.form(cfg["urlPost"].(string), "credential", "password", "ctx", cfg["sCtx"].(string)))
+		require.Equal(t, a.challenge, again["sFidoChallenge"], "the page lives on")
+		clock.Advance(2 * time.Minute)
+		for range 300 { // other sign-ins make the server forget what is over
+			require.False(t, c.sendAssertion(c.passkeyPage(name), "{}"))
+		}
+		again["urlPost"] = cfg["urlPost"]
+		require.False(t, c.sendAssertion(again, text))
+		fresh := config(t, c.form(cfg["urlPost"].(string), "credential", "password", "ctx", again["sCtx"].(string)))
+		require.NotEqual(t, a.challenge, fresh["sFidoChallenge"])
+	})
 	t.Run("no second guess under one challenge", func(t *testing.T) {
 		c, a := prepare(t)
 		cfg := c.passkeyPage(name)
@@ -172,6 +193,70 @@ func TestAssertions(t *testing.T) {
 	})
 }
 
+// As a second factor a passkey counts where one is asked for, wherever it is
+// posted, and a Hello key does not: the user has to begin with it.
+func TestPasskeysAsSecondFactor(t *testing.T) {
+	fido, err := entratest.NewPasskey()
+	require.NoError(t, err)
+	hello := pool()[3]
+	kid := sha256.Sum256(keyBlob(&hello.PublicKey))
+	tests := []struct {
+		name     string
+		passkey  bool // registered, and used
+		policies []byte
+		ok       bool
+	}{
+		{"passkey", true, customStrength("fido2", "password,softwareOath"), true},
+		{"passkey, not accepted", true, customStrength("password,softwareOath"), false},
+		{"Hello, accepted from the start alone", false, customStrength("windowsHelloForBusiness", "password,softwareOath"), false},
+		{"Hello, beside a passkey", true, customStrength("windowsHelloForBusiness", "fido2", "password,softwareOath"), false},
+	}
+	for _, tt := range tests {
+		for _, path := range []string{"/common/login", "/common/SAS/ProcessAuth"} {
+			t.Run(tt.name+", at "+path, func(t *testing.T) {
+				c, _ := start(t)
+				c.joined()
+				require.Equal(t, 200, c.registerHello(hello).status)
+				if tt.passkey {
+					c.must(c.s.AddPasskey("alice", *fido))
+				}
+				c.must(c.s.SetPolicies(tt.policies))
+				cfg := config(t, c.authorizeQuery())
+				challenge := cfg["sFidoChallenge"].(string)
+				cfg = config(t, c.form(cfg["urlPost"].(string), "login", "alice@contoso.example", "passwd", password, "ctx", cfg["sCtx"].(string)))
+				require.Equal(t, "ConvergedTFA", cfg["pgid"])
+				answer := passkeyAssertion(t, kid[:], hello, nil, challenge)
+				if tt.passkey && !strings.HasPrefix(tt.name, "Hello") {
+					answer = passkeyAssertion(t, fido.ID, fido.Key, nil, challenge)
+				}
+				r := c.form(path, "assertion", answer, "ctx", cfg["sCtx"].(string))
+				require.Equal(t, tt.ok, strings.Contains(r.header.Get("Location"), "code="), "%s", r.header.Get("Location"))
+			})
+		}
+	}
+}
+
+func TestPasskeyRegisteredTwice(t *testing.T) {
+	c, _ := start(t)
+	key, err := entratest.NewPasskey()
+	require.NoError(t, err)
+	require.NoError(t, c.s.AddPasskey("alice", *key))
+	for name, err := range map[string]error{
+		"for another":    c.s.AddPasskey("bob", *key),
+		"again":          c.s.AddPasskey("alice", *key),
+		"of a new user":  c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{*key}}),
+		"twice in a row": c.s.AddUser(entratest.User{Username: "erin", Passkeys: []entratest.Passkey{{ID: []byte("x"), Key: key.Key}, {ID: []byte("x"), Key: key.Key}}}),
+	} {
+		require.ErrorContains(t, err, "registered already", name)
+	}
+	require.NoError(t, c.s.AddUser(entratest.User{Username: "dave", Passkeys: []entratest.Passkey{{ID: []byte("x"), Key: key.Key}}}), "of a refusal nothing stays")
+	require.NoError(t, c.s.DeleteUser("bob"))
+	_, err = c.tryAuthorize(entratest.Person{Username: "alice@contoso.example", Passkey: key})
+	require.NoError(t, err)
+	require.NoError(t, c.s.DeleteUser("alice"))
+	require.NoError(t, c.s.AddPasskey("carol", *key), "a deleted user's are free")
+}
+
 // Somebody who copied a passkey signs in until the other copy has.
 func TestClonedPasskey(t *testing.T) {
 	c, _ := start(t)
@@ -188,5 +273,5 @@ func TestClonedPasskey(t *testing.T) {
 	require.EqualValues(t, 2, key.Count)
 	p.Passkey = &clone
 	_, err = c.tryAuthorize(p)
-	require.Equal(t, 135004, pageCode(t, err))
+	require.Equal(t, 135003, pageCode(t, err))
 }

@@ -2,6 +2,7 @@ package entratest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -122,10 +123,10 @@ func TestPeople(t *testing.T) {
 				return nil
 			}}
 		}, []string{"amr_values", "mfa"}},
-		{"another's passkey", 135004, func(*tc, *entratest.Clock) entratest.Person {
+		{"another's passkey", 135003, func(*tc, *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "dave@contoso.example", Passkey: other}
 		}, nil},
-		{"passkey under another name", 135004, func(*tc, *entratest.Clock) entratest.Person {
+		{"passkey under another name", 135003, func(*tc, *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "alice@contoso.example", Passkey: key}
 		}, nil},
 		{"wrong access pass", 130503, func(c *tc, _ *entratest.Clock) entratest.Person {
@@ -133,13 +134,13 @@ func TestPeople(t *testing.T) {
 			c.must(err)
 			return entratest.Person{Username: "bob@contoso.example", AccessPass: "wrong"}
 		}, nil},
-		{"expired access pass", 130502, func(c *tc, clock *entratest.Clock) entratest.Person {
+		{"expired access pass", 130504, func(c *tc, clock *entratest.Clock) entratest.Person {
 			pass, err := c.s.CreateAccessPass("bob", false)
 			c.must(err)
 			clock.Advance(time.Hour)
 			return entratest.Person{Username: "bob@contoso.example", AccessPass: pass}
 		}, nil},
-		{"access pass used up", 130503, func(c *tc, _ *entratest.Clock) entratest.Person {
+		{"access pass used up", 130502, func(c *tc, _ *entratest.Clock) entratest.Person {
 			pass, err := c.s.CreateAccessPass("bob", true)
 			c.must(err)
 			p := entratest.Person{Username: "bob@contoso.example", AccessPass: pass}
@@ -154,8 +155,11 @@ func TestPeople(t *testing.T) {
 			return c.alice()
 		}, nil},
 		{"may not register methods", 53010, func(c *tc, _ *entratest.Clock) entratest.Person {
-			p := strings.Replace(string(policyJSON("P", "x", `"block"`, "")), `"includeApplications":["x"]`, `"includeUserActions":["urn:user:registersecurityinfo"]`, 1)
-			c.must(c.s.SetPolicies([]byte(p)))
+			c.must(c.s.SetPolicies(policies(registration(`"block"`))))
+			return entratest.Person{Username: "bob@contoso.example", Password: password, OnEnroll: func(string) {}}
+		}, []string{"amr_values", "mfa"}},
+		{"may register methods after MFA alone", 53010, func(c *tc, _ *entratest.Clock) entratest.Person {
+			c.must(c.s.SetPolicies(policies(registration(`"mfa"`), policyJSON("All apps", "All", `"mfa"`, ""))))
 			return entratest.Person{Username: "bob@contoso.example", Password: password, OnEnroll: func(string) {}}
 		}, []string{"amr_values", "mfa"}},
 	}
@@ -167,6 +171,13 @@ func TestPeople(t *testing.T) {
 			require.Equal(t, tt.code, pageCode(t, err))
 		})
 	}
+	t.Run("registers an app for a policy of all apps", func(t *testing.T) {
+		c, _ := prepare(t)
+		require.NoError(t, c.s.SetPolicies(policies(policyJSON("All apps", "All", `"mfa"`, ""))))
+		to, err := c.tryAuthorize(entratest.Person{Username: "bob@contoso.example", Password: password, OnEnroll: func(string) {}})
+		require.NoError(t, err)
+		require.Equal(t, []any{"pwd", "mfa"}, amr(t, c, to))
+	})
 	t.Run("passkey as second factor satisfies a strength", func(t *testing.T) {
 		c, _ := prepare(t)
 		require.NoError(t, c.s.AddPasskey("alice", *other))
@@ -189,13 +200,25 @@ func TestPeople(t *testing.T) {
 		c.policy(`"mfa"`)
 		require.Equal(t, 200, c.exchange(payrollID, "api://payroll").status)
 		clock.Advance(time.Hour - time.Second)
+		token := c.exchange(financeID, "https://graph.microsoft.com").str("access_token")
 		renewed := c.renew()
 		require.Equal(t, 200, renewed.status, "%s", renewed.body)
 		require.EqualValues(t, 1209599, renewed.v["refresh_token_expires_in"])
 		clock.Advance(time.Second)
-		require.Equal(t, 50132, c.exchange(payrollID, "api://payroll").code())
-		require.Equal(t, 50132, c.renew().code())
+		for what, r := range map[string]*reply{
+			"exchange": c.exchange(payrollID, "api://payroll"), "renewal": c.renew(),
+			"refresh token": c.token("grant_type", "refresh_token", "client_id", brokerClient, "refresh_token", rt.str("refresh_token"), "resource", updatePRT),
+			"PRT":           c.refreshPRT(rt.str("refresh_token")),
+		} {
+			require.Equal(t, 130504, r.code(), "%s: %s", what, r.body)
+		}
+		require.Equal(t, 200, c.json("GET", "https://graph.microsoft.com/v1.0/me", token, nil).status, "an access token lives its own life")
 	})
+}
+
+// registration is a policy for the registration of methods.
+func registration(controls string) json.RawMessage {
+	return json.RawMessage(strings.Replace(string(policyJSON("Registration", "x", controls, "")), `"includeApplications":["x"]`, `"includeUserActions":["urn:user:registersecurityinfo"]`, 1))
 }
 
 func TestConsent(t *testing.T) {

@@ -67,7 +67,7 @@ func (b *browser) walk(ctx context.Context, start string) (string, error) {
 			next = func() (*http.Request, error) { return http.NewRequestWithContext(ctx, http.MethodGet, to, nil) }
 			continue
 		}
-		if page.alert != nil && (page.status >= 400 || len(page.forms) == 0 || b.tried[page.forms[0].id]) {
+		if page.alert != nil && (page.status >= 400 || len(page.forms) == 0 || b.tried[page.forms[0].id] || page.forms[0].id == "again") {
 			return "", page.alert
 		}
 		if len(page.forms) == 0 {

@@ -95,6 +95,9 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims
 	if c.ClientID == "" {
 		return nil, badJWT(errors.New("claim client_id is missing"))
 	}
+	if err := s.prtClient(dev.tenant, c); err != nil {
+		return nil, err
+	}
 	u, ss, err := s.credential(r, dev, c)
 	if err != nil {
 		return nil, err
@@ -129,6 +132,24 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims
 	out := s.prtReply(r, p, u, c)
 	out["session_key_jwe"] = wrapped
 	return out, nil
+}
+
+// prtClient checks who asks for a PRT: the sign-in of Windows or the broker,
+// whatever the credential. What another client of the tenant is told is not
+// published; here it is that of a scope which it may not have.
+func (s *Server) prtClient(t *tenant, c *verify.Claims) error {
+	if !c.HasScope(wire.ScopeAZA) {
+		return nil // no PRT is asked for
+	}
+	client, err := s.clientApp(t, c.ClientID)
+	if err != nil {
+		return err
+	}
+	if client.id == wire.ClientWindowsSignIn || client.id == wire.ClientBroker || c.GrantType == wire.GrantRefreshToken {
+		return nil // the client of a refresh token is judged with it
+	}
+	return fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
+		because("client %s (%s) may not have a PRT", client.id, client.Name)
 }
 
 // credentialSession is a session with what only the way to it needs.
@@ -219,6 +240,9 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 		return nil, nil, badJWT(err)
 	}
 	u, key := s.dir.helloUser(h.Kid)
+	if u == nil && s.dir.wentWithDevice(h.Kid, h.Issuer) {
+		return nil, nil, errHelloDeviceGone
+	}
 	if u == nil || !strings.EqualFold(u.upn, h.Issuer) {
 		return nil, nil, invalidGrant(130004, "UserNGCKeyNotFound - User principal does not have the NGC key ID configured.").
 			because("no user %q with the key id %q", clip(h.Issuer), clip(h.Kid))
@@ -228,7 +252,7 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	}
 	dev := s.dir.device(key.deviceID)
 	if dev == nil {
-		return nil, nil, invalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
+		return nil, nil, errHelloDeviceGone
 	}
 	if !dev.enabled {
 		return nil, nil, invalidGrant(130007, "NGC device is disabled.")
@@ -251,6 +275,8 @@ func (s *Server) helloCredential(assertion string) (*user, *session, error) {
 	ss.MFA = ss.Auth
 	return u, &ss, nil
 }
+
+var errHelloDeviceGone = invalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
 
 // sealPRT gives a PRT its times and makes its text. One born of a temporary
 // access pass states the usual life and works no longer than the pass does:

@@ -124,6 +124,18 @@ var issuanceRefusals = []refusal{
 		c.join("alice", 0)
 		return c.send(c.deviceJWS(with(c.base(), "client_id", nil)))
 	}},
+	{"unknown client", 700016, "unauthorized_client", "", func(c *tc, _ *entratest.Clock) *reply {
+		c.join("alice", 0)
+		return c.prtRequest(with(passwordClaims(c), "client_id", "99999999-9999-4999-8999-999999999999"))
+	}},
+	{"client that is no broker", 28002, "invalid_scope", "", func(c *tc, _ *entratest.Clock) *reply {
+		c.join("alice", 0)
+		return c.prtRequest(with(passwordClaims(c), "client_id", payrollID))
+	}},
+	{"unknown client, wrong password", 700016, "unauthorized_client", "", func(c *tc, _ *entratest.Clock) *reply {
+		c.join("alice", 0)
+		return c.prtRequest(with(with(passwordClaims(c), "client_id", "x"), "password", "wrong"))
+	}},
 	{"no aza", 28002, "invalid_scope", "", func(c *tc, _ *entratest.Clock) *reply {
 		c.join("alice", 0)
 		return c.prtRequest(with(passwordClaims(c), "scope", "openid"))

@@ -146,6 +146,10 @@ func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verif
 
 // unlock takes the credential of a renewal made with one: an assertion or the
 // password. On a device that is only registered an unlock does not count.
+// Evidence is not mixed: Windows keeps a PRT for each credential, so that the MFA
+// of one is not that of another (Microsoft Learn, "Understanding Primary Refresh
+// Token (PRT)"). The credential that a PRT was born of moves its times; another
+// takes its place, as in a new PRT.
 func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verify.Claims) error {
 	var fresh session
 	switch {
@@ -167,6 +171,7 @@ func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verif
 			return invalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
 		}
 		fresh = s.newSession(u, claims.Password)
+		fresh.Password = true
 	default:
 		return nil
 	}
@@ -174,11 +179,7 @@ func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verif
 		return nil
 	}
 	p.Born = fresh.Auth
-	p.Session.Auth = fresh.Auth
-	p.Session.Methods |= fresh.Methods
-	if fresh.MFA != 0 {
-		p.Session.MFA = fresh.MFA
-	}
+	p.Session.unlockedBy(&fresh)
 	return nil
 }
 

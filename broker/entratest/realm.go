@@ -81,7 +81,7 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 	creds := map[string]any{
 		"PrefCredential": 1, "HasPassword": u == nil || u.password != "", "RemoteNgcParams": nil, "FidoParams": nil,
 		"HasCertAuth": true, "CertAuthParams": certAuthParams(&flow{}),
-		"SasParams": nil, "HasAccessPass": u != nil && u.accessPass != nil,
+		"SasParams": nil, "HasAccessPass": u != nil && u.hasAccessPass(),
 		"HasFido": u != nil && len(u.passkeys) > 0, "HasRemoteNGC": u != nil && u.phoneSignIn,
 	}
 	domainType := 3

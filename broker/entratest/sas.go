@@ -41,10 +41,7 @@ func (s *Server) beginAuth(w http.ResponseWriter, r *request) {
 	} else {
 		out.Success, out.ResultValue = true, "Success"
 		if kind, sends := f.kindOf(); sends {
-			before := fl.Prompt
-			if out.Entropy = s.promptFor(fl, u, kind).number; fl.Prompt != before {
-				fl.Prompts++
-			}
+			out.Entropy = s.promptFor(fl, u, kind).number
 		}
 	}
 	out.Ctx = s.sealFlow(fl)

@@ -3,6 +3,7 @@ package entratest
 import (
 	"encoding/base32"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
@@ -35,7 +36,9 @@ func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u 
 	case len(methods) == 0:
 		s.mayEnroll(w, r, fl, u)
 	default:
-		fl.Prompts++
+		if _, sends := methods[0].kindOf(); !sends { // what is sent counts by itself
+			fl.Prompts++
+		}
 		s.showMethod(w, r, fl, u, methods[0].id, nil)
 	}
 	return true
@@ -57,8 +60,16 @@ var codeLabels = map[string]string{
 	methodSMS:      "Code from the text message",
 }
 
+// againLabels ask for another prompt.
+var againLabels = map[promptKind]string{
+	promptNumber:  "Send another request to my authenticator app",
+	promptMessage: "Send another text message",
+	promptCall:    "Call me again",
+}
+
 // showMethod shows the page of a second factor: the named one, or the user's
-// best.
+// best. One that sends something sends it, but not after a failure, as the real
+// page does not: another prompt comes when the user asks for it.
 func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user, method string, err error) {
 	f, ok := u.secondFactor(fl, method)
 	if !ok {
@@ -74,8 +85,11 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 		s.showPasskey(w, r, fl, err)
 		return
 	}
-	number, phone := 0, ""
-	if kind, sends := f.kindOf(); sends {
+	number, phone, again := 0, "", ""
+	switch kind, sends := f.kindOf(); {
+	case sends && err != nil && s.waitingPrompt(fl, u, kind) == nil:
+		again = againLabels[kind]
+	case sends:
 		number = s.promptFor(fl, u, kind).number
 	}
 	if f.id == methodSMS || f.id == methodVoice {
@@ -83,7 +97,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 	}
 	p := s.page(r, fl, factorPages[f.id][0], factorPages[f.id][1])
 	p.Action = "/common/SAS/ProcessAuth"
-	p.Method, p.Label, p.Number, p.Phone = f.id, codeLabels[f.id], number, phone
+	p.Method, p.Label, p.Number, p.Phone, p.Again = f.id, codeLabels[f.id], number, phone, again
 	s.otherMethods(&p, r, fl, f.id)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", p.Action
 	p.Config["arrUserProofs"] = u.proofs(fl)
@@ -155,7 +169,11 @@ func (s *Server) openFactorFlow(token string) (*flow, *user, error) {
 }
 
 // mayEnroll asks Conditional Access about the user action "register security
-// information" before it shows the page for it.
+// information" before it shows the page for it. Who has no method cannot meet a
+// policy that asks for MFA; those for all apps, which mean the action too, are
+// what the registration is for, and one that names the action is for methods
+// that need none registered, such as an access pass (Entra, "Protect security
+// info registration with Conditional Access policy").
 func (s *Server) mayEnroll(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	dev, err := s.deviceOf(fl.Session)
 	if err != nil {
@@ -163,11 +181,17 @@ func (s *Server) mayEnroll(w http.ResponseWriter, r *request, fl *flow, u *user)
 		return
 	}
 	a := s.evaluate(r, accessQuestion{user: u, session: fl.Session, device: dev, action: policy.RegisterSecurityInfo, browser: true})
-	if a.outcome == policy.Block {
+	if a.outcome == policy.Block || a.outcome == policy.Interrupt && a.named && asksForMFA(a.prompt) {
 		s.endFlow(w, r, fl, fail("access_denied", 53010, "Can't configure multi-factor authentication methods because the organization requires this information to be set from specific locations or devices."))
 		return
 	}
 	s.showEnroll(w, r, fl, nil)
+}
+
+func asksForMFA(controls []policy.Control) bool {
+	return slices.ContainsFunc(controls, func(c policy.Control) bool {
+		return c.Kind == policy.MFA || c.Kind == policy.ReauthenticateMFA || c.Kind == policy.AuthenticationStrength
+	})
 }
 
 // showEnroll lets a user without a second factor register an authenticator app.

@@ -35,7 +35,7 @@ type session struct {
 	Gen        int            `json:"p"`           // of the password
 	Epoch      int            `json:"e"`           // of revocations
 	DeviceCode bool           `json:"x,omitempty"` // began with a device code; the mark stays
-	Ends       int64          `json:"z,omitempty"` // of a temporary access pass: nothing outlives it
+	Ends       int64          `json:"z,omitempty"` // of a temporary access pass: it gives no token after that
 	SID        string         `json:"s"`
 	AAGUID     string         `json:"g,omitempty"` // model of the passkey
 	Issuer     string         `json:"i,omitempty"` // subject key identifier, hex, of the user certificate's authority
@@ -47,6 +47,23 @@ func (s *Server) newSession(u *user, m claims.Methods) session {
 	return session{
 		Tenant: u.tenant.id, User: u.id, Methods: m, Auth: s.Now().Unix(),
 		Gen: u.passwordGen, Epoch: u.epoch, SID: s.rand.guid(),
+	}
+}
+
+// unlockedBy takes the evidence of a credential that was given again.
+func (ss *session) unlockedBy(fresh *session) {
+	if !ss.Methods.Has(fresh.Methods.Modes()) { // another credential
+		fresh.Methods |= claims.MarkRSA
+		fresh.Device, fresh.DeviceCode, fresh.SID = ss.Device, ss.DeviceCode, ss.SID
+		*ss = *fresh
+		return
+	}
+	ss.Auth = fresh.Auth
+	if fresh.MFA != 0 {
+		ss.MFA = fresh.MFA
+	}
+	if fresh.Issuer != "" {
+		ss.Issuer, ss.Policies = fresh.Issuer, fresh.Policies
 	}
 }
 
@@ -106,7 +123,7 @@ func (s *Server) userOf(ss *session) (*user, error) {
 		return nil, revoked(ss, u.passwordChangedAt).because("the password of %s was changed", u.upn)
 	}
 	if ss.Ends != 0 && s.Now().Unix() >= ss.Ends {
-		return nil, invalidGrant(50132, "The session is not valid: the temporary access pass it was born of has expired.").sub("bad_token")
+		return nil, errPassExpired.because("the session was born of it")
 	}
 	return u, nil
 }

@@ -15,7 +15,7 @@ import (
 // page returns what all pages of a flow share.
 func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 	ctx := s.sealFlow(fl)
-	canary := s.box.Seal(kindFlow, "canary")
+	canary := s.box.Seal(kindFlow, "canary") // nothing checks it: see the package documentation
 	p := pages.Page{
 		Name: name, Title: title, Username: fl.Username, Nonce: s.pageNonce(),
 		Hidden: []pages.Field{{Name: "ctx", Value: ctx}, {Name: "flowToken", Value: ctx}, {Name: "canary", Value: canary},
@@ -184,7 +184,8 @@ func (s *Server) flowTenant(fl *flow) *tenant {
 
 // signedIn goes on after a first factor.
 func (s *Server) signedIn(w http.ResponseWriter, r *request, fl *flow, ss session) {
-	fl.Session, fl.SSO, fl.Key = &ss, false, nil
+	fl.signOut()
+	fl.Session = &ss
 	s.proceed(w, r, fl)
 }
 

@@ -1,6 +1,7 @@
 package entratest_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -137,6 +138,58 @@ func TestPRTCookie(t *testing.T) {
 		require.NoError(t, c.s.DisableDevice(c.deviceID))
 		require.Contains(t, string(send(u, c.cookie(c.nonce())).body), "AADSTS135011")
 	})
+}
+
+// What the browser proved of the device holds for whoever signs in on its pages
+// after it.
+func TestDeviceOfReplacedSession(t *testing.T) {
+	const enforce = "enforceMfaByFederatedIdp"
+	alone := func(t *testing.T) (*tc, *entratest.Clock) {
+		c, clock := start(t)
+		c.joined()
+		return c, clock
+	}
+	tests := []struct {
+		name   string
+		start  func(*testing.T) (*tc, *entratest.Clock)
+		person func(*tc) entratest.Person
+		before func(*tc, *entratest.Clock)
+		kv     []string
+		amr    []any
+	}{
+		{"sign-in frequency", alone, (*tc).alice, func(c *tc, clock *entratest.Clock) {
+			c.must(c.s.SetPolicies(policies(policyJSON("D", payrollID, `"compliantDevice"`, ""), frequency("hours", 1))))
+			clock.Advance(2 * time.Hour)
+		}, nil, []any{"pwd"}},
+		{"max_age", alone, (*tc).alice, func(c *tc, clock *entratest.Clock) {
+			c.policy(`"compliantDevice"`)
+			clock.Advance(2 * time.Hour)
+		}, []string{"max_age", "60"}, []any{"pwd"}},
+		{"MFA at the federation server", func(t *testing.T) (*tc, *entratest.Clock) {
+			c, clock := federated(t, enforce)
+			c.join("alice", 0)
+			a := assertionOf(t, c.soap("2005", "frida@fed.example", password, "urn:federation:MicrosoftOnline", ""))
+			c.usePRT(c.prtRequest(map[string]any{"grant_type": "urn:ietf:params:oauth:grant-type:saml1_1-bearer", "assertion": base64.StdEncoding.EncodeToString([]byte(a))}))
+			return c, clock
+		}, func(*tc) entratest.Person {
+			return entratest.Person{Username: "frida@fed.example", Password: password, TOTPSecret: hardwareSecret}
+		}, func(c *tc, _ *entratest.Clock) { c.policy(`"compliantDevice"`) }, []string{"amr_values", "mfa"}, []any{"fed", "mfa"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, clock := tt.start(t)
+			require.NotEmpty(t, c.prt)
+			c.must(c.s.SetCompliant(c.deviceID, true))
+			tt.before(c, clock)
+			client := &http.Client{Transport: headerTransport{c.s.Client().Transport, http.Header{"X-Ms-Refreshtokencredential": {c.cookie(c.nonce())}}}}
+			to, err := tt.person(c).Authorize(t.Context(), client,
+				authorizeURL(c.s.TenantID(), append([]string{"client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll"}, tt.kv...)...), nativeURI)
+			require.NoError(t, err)
+			token := jwtClaims(t, c.redeemCode(query(t, to).Get("code")).str("access_token"))
+			require.Equal(t, c.deviceID, token["deviceid"])
+			require.Equal(t, tt.amr, token["amr"], "the new session, not that of the PRT")
+		})
+	}
 }
 
 type headerTransport struct {

@@ -26,6 +26,7 @@ type savedState struct {
 	Users    []savedUser   // by object id
 	Devices  []savedDevice // in the order of joining
 	Revoked  []string      `json:",omitempty"` // serial numbers of user certificates
+	GoneKeys []goneKey     `json:",omitempty"` // Hello keys of deleted devices
 	Redeemed map[string]int64
 	PRTs     []trackedPRT
 	SignIns  []SignIn
@@ -139,6 +140,7 @@ func (d *directory) save(st *savedState) error {
 		st.Users = append(st.Users, u)
 	}
 	st.Revoked = slices.Sorted(maps.Keys(d.revoked))
+	st.GoneKeys = d.gone
 	for _, id := range d.joined {
 		if dev := d.devices[id]; dev != nil {
 			saved, err := dev.save()
@@ -185,6 +187,7 @@ func (d *directory) load(st *savedState) error {
 	for _, serial := range st.Revoked {
 		d.revoked[serial] = true
 	}
+	d.gone = st.GoneKeys
 	for _, saved := range st.Users {
 		u, err := saved.user(d)
 		if err != nil {

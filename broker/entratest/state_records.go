@@ -44,6 +44,7 @@ type savedUser struct {
 type savedAccessPass struct {
 	Value   string
 	Once    bool
+	Used    bool `json:",omitempty"`
 	Expires time.Time
 }
 
@@ -73,7 +74,7 @@ func (u *user) save() (savedUser, error) {
 		Failures: u.failures, LockedUntil: u.lockedUntil, Consents: u.consents, Terms: u.terms,
 	}
 	if p := u.accessPass; p != nil {
-		out.AccessPass = &savedAccessPass{p.value, p.once, p.expires}
+		out.AccessPass = &savedAccessPass{p.value, p.once, p.used, p.expires}
 	}
 	for _, k := range u.hello {
 		der, err := saveKey(k.pub)
@@ -106,7 +107,7 @@ func (in *savedUser) user(d *directory) (*user, error) {
 		failures: in.Failures, lockedUntil: in.LockedUntil, consents: in.Consents, terms: in.Terms,
 	}
 	if p := in.AccessPass; p != nil {
-		u.accessPass = &accessPass{p.Value, p.Once, p.Expires}
+		u.accessPass = &accessPass{p.Value, p.Once, p.Used, p.Expires}
 	}
 	for _, k := range in.Hello {
 		pub, err := k.Key.rsa()

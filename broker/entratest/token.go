@@ -130,9 +130,13 @@ func (r *request) crossOrigin(spa bool) error {
 // sameTenant refuses a token used under the path of another tenant.
 func sameTenant(r *request, u *user) error {
 	if r.tenant != nil && r.tenant != u.tenant {
-		return invalidGrant(50020, "User account '%s' from identity provider '%s' does not exist in tenant '%s'.", u.upn, issuerV1(u.tenant.id), r.tenant.name)
+		return notInTenant(u, r.tenant)
 	}
 	return nil
+}
+
+func notInTenant(u *user, t *tenant) error {
+	return invalidGrant(50020, "User account '%s' from identity provider '%s' does not exist in tenant '%s'.", u.upn, issuerV1(u.tenant.id), t.name)
 }
 
 // issueForm finishes a grant in the form.

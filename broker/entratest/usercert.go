@@ -257,12 +257,16 @@ func (s *Server) loginCertificate(w http.ResponseWriter, r *request, fl *flow) {
 		s.errorPage(w, r, invalidRequest(90014, "The required field 'certificatetoken' is missing from the credential.").because("the token is not of this sign-in, or was used"))
 		return
 	}
+	method := token.Session.Methods.Modes()
 	ss := fl.Session
 	if ss == nil {
+		// Here the user was asked, other than by the assertion of a PRT request.
+		if token.Session.MFA != 0 {
+			token.Session.mfa(method, s.Now())
+		}
 		s.signedIn(w, r, fl, token.Session)
 		return
 	}
-	method := token.Session.Methods.Modes()
 	if ss.User != token.Session.User || !allows(fl.Accept, method, ss.Methods) {
 		err := invalidGrant(500121, "Authentication failed during strong authentication request.").because("the certificate is no second factor here")
 		r.entry = s.flowEntry(r, fl)

@@ -60,6 +60,9 @@ func TestCertificateSignIn(t *testing.T) {
 		{name: "multifactor", kv: []string{"amr_values", "mfa"}, amr: []any{"rsa", "mfa"}, person: func(c *tc, _ *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "alice@contoso.example", Certificate: c.certificate("alice", true)}
 		}},
+		{name: "multifactor is fresh MFA", kv: []string{"amr_values", "ngcmfa"}, amr: []any{"rsa", "mfa", "ngcmfa"}, person: func(c *tc, _ *entratest.Clock) entratest.Person {
+			return entratest.Person{Username: "bob@contoso.example", Certificate: c.certificate("bob", true)}
+		}},
 		{name: "multifactor under a strength for its policy", policies: strengthOf(oids), amr: []any{"rsa", "mfa"}, person: func(c *tc, _ *entratest.Clock) entratest.Person {
 			return entratest.Person{Username: "alice@contoso.example", Certificate: c.certificate("alice", true)}
 		}},

@@ -187,6 +187,7 @@ var table = [...]Entry{
 	{130006, DeviceGone, "invalid_grant", "the transport key is not on the device object"},
 	{130007, DeviceDisabled, "invalid_grant", "the device of the Hello key is disabled"},
 	{130008, DeviceGone, "invalid_grant", "the device of the Hello key is not in the directory"},
+	{130504, Expired, "invalid_grant", "the temporary access pass, or the one that the grant was born of, has expired"},
 	{135010, DeviceGone, "invalid_grant", "the key is not in the directory"},
 	{135011, DeviceDisabled, "invalid_grant", "the device is disabled"},
 	{140000, NewNonce, "invalid_grant", "the nonce is missing, unknown or too old"},

@@ -121,9 +121,9 @@ func TestBrowserMethods(t *testing.T) {
 		clone := openEmulator(t, srv)
 		clone.authenticator(t, credential(5))
 		sign(clone, true)
-		clone.until(t, `document.querySelector("[role=alert]")?.dataset.aadsts === "135004"`)
+		clone.until(t, `document.querySelector("[role=alert]")?.dataset.aadsts === "135003"`)
 		clone.check(t, "passkey-cloned")
-		return "signed in with and without a name; the clone refused: AADSTS135004"
+		return "signed in with and without a name; the clone refused: AADSTS135003"
 	})
 	flow(t, client, "number match, typed into the authenticator page", func(t *testing.T) string {
 		srv := methodsServer(t, entratest.User{Username: "carol", Password: "paper clip", PhoneSignIn: true})
@@ -150,6 +150,7 @@ func TestBrowserMethods(t *testing.T) {
 		p.press(t, "button.primary")
 		p.until(t, `document.querySelector("[role=alert]")?.dataset.aadsts === "500121"`)
 		p.check(t, "number-denied")
+		p.press(t, `button[value="PhoneAppNotification"]`) // nothing is sent unasked
 		answer(shown(), "approve")
 		p.press(t, "button.primary")
 		p.signedIn(t)

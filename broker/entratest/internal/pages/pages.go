@@ -49,6 +49,7 @@ type Page struct {
 	Label    string // of the field for a code
 	Phone    string // that was called or texted, masked
 	Number   int    // to type into the authenticator app
+	Again    string // label of the button for another prompt; "": one waits
 	CertAuth string // where a user certificate is shown; "": nowhere
 	OtherWay bool   // leads back to the first page
 	Prompts  []Prompt

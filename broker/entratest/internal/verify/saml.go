@@ -19,63 +19,87 @@ var ErrSAML = errors.New("unusable SAML assertion")
 type SAML struct {
 	ID, Issuer, Audience, UPN, ImmutableID string
 	NotBefore, NotOnOrAfter                time.Time
+	Authenticated                          time.Time // when the user gave what it states
 	MultipleAuthn                          bool
 }
 
-// Markers around the signature in an assertion. The emulator's federation
+// The signature in an assertion, up to its value. The emulator's federation
 // server writes canonical XML (Exclusive XML Canonicalization 1.0), so that
 // what is signed is found by cutting the signature out, byte for byte, and
 // re-serialised assertions are refused.
-var (
-	signatureBegin  = []byte(`<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#">`)
-	signatureEnd    = []byte(`</ds:Signature>`)
-	signedInfoBegin = []byte(`<ds:SignedInfo`)
-	signedInfoNS    = []byte(`<ds:SignedInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#"`)
-	signedInfoEnd   = []byte(`</ds:SignedInfo>`)
+const (
+	signatureNS    = `xmlns:ds="http://www.w3.org/2000/09/xmldsig#"`
+	signatureOpen  = `<ds:Signature`
+	signatureBegin = signatureOpen + ` ` + signatureNS + `>`
+	signatureEnd   = `</ds:Signature>`
+	infoBegin      = `<ds:SignedInfo>`
+	valueBegin     = `<ds:SignatureValue>`
+	valueEnd       = `</ds:SignatureValue>`
 )
 
 // ParseSAML checks the signature of an assertion and reads it.
 func ParseSAML(text []byte, pub *rsa.PublicKey) (*SAML, error) {
-	begin, end := bytes.Index(text, signatureBegin), bytes.Index(text, signatureEnd)
-	if len(text) > MaxJWS || begin < 0 || end < begin {
+	before, rest, ok := bytes.Cut(text, []byte(signatureBegin))
+	sig, after, closed := bytes.Cut(rest, []byte(signatureEnd))
+	if len(text) > MaxJWS || !ok || !closed {
 		return nil, fmt.Errorf("%w: no signature", ErrSAML)
 	}
-	sig := text[begin : end+len(signatureEnd)]
-	signed := append(bytes.Clone(text[:begin]), text[end+len(signatureEnd):]...)
-	if bytes.Contains(signed, signatureBegin[:14]) {
+	signed := append(bytes.Clone(before), after...)
+	if bytes.Contains(signed, []byte(signatureOpen)) {
 		return nil, fmt.Errorf("%w: more than one signature", ErrSAML)
 	}
-	if err := checkXMLSignature(sig, signed, pub); err != nil {
+	out, err := readSAML(signed)
+	if err != nil {
 		return nil, err
 	}
-	return readSAML(signed)
+	if err := checkXMLSignature(sig, out.ID, signed, pub); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-func checkXMLSignature(sig, signed []byte, pub *rsa.PublicKey) error {
-	var in struct {
-		Digest string `xml:"SignedInfo>Reference>DigestValue"`
-		Value  string `xml:"SignatureValue"`
+// checkXMLSignature takes nothing of what is signed from the signature but its
+// value: SignedInfo is made anew from the assertion. Reading the digest there
+// would let a second SignedInfo state another than the one that was signed, as
+// in signature wrapping (McIntosh and Austel, "XML signature element wrapping
+// attacks and countermeasures").
+func checkXMLSignature(sig []byte, id string, signed []byte, pub *rsa.PublicKey) error {
+	info := signedInfo(id, signed)
+	rest, same := bytes.CutPrefix(sig, []byte(infoBegin+info+valueBegin))
+	if !same {
+		return fmt.Errorf("%w: SignedInfo is not that of the assertion, which was changed", ErrSAML)
 	}
-	if err := xml.Unmarshal(sig, &in); err != nil {
-		return fmt.Errorf("%w: %v", ErrSAML, err)
-	}
-	sum := sha256.Sum256(signed)
-	if in.Digest != base64.StdEncoding.EncodeToString(sum[:]) {
-		return fmt.Errorf("%w: digest differs: the assertion was changed", ErrSAML)
-	}
-	from, to := bytes.Index(sig, signedInfoBegin), bytes.Index(sig, signedInfoEnd)
-	if from < 0 || to < from {
-		return fmt.Errorf("%w: no SignedInfo", ErrSAML)
-	}
-	// Canonicalised alone, SignedInfo declares the prefix that its parent
-	// declares here (Exclusive XML Canonicalization 1.0, 3).
-	canonical := append(bytes.Clone(signedInfoNS), sig[from+len(signedInfoBegin):to+len(signedInfoEnd)]...)
-	info := sha256.Sum256(canonical)
-	value, err := base64.StdEncoding.DecodeString(in.Value)
-	if err != nil || rsa.VerifyPKCS1v15(pub, crypto.SHA256, info[:], value) != nil {
+	text, _, _ := bytes.Cut(rest, []byte(valueEnd))
+	value, err := base64.StdEncoding.DecodeString(string(text))
+	sum := SignedInfoSum(id, signed)
+	if err != nil || rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], value) != nil {
 		return fmt.Errorf("%w: signature does not verify", ErrSAML)
 	}
 	return nil
+}
+
+// signedInfo is what follows the start tag of SignedInfo in the enveloped
+// signature of an element (XML Signature 1.1).
+func signedInfo(id string, signed []byte) string {
+	sum := sha256.Sum256(signed)
+	return `<ds:CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"></ds:SignatureMethod><ds:Reference URI="#` + id +
+		`"><ds:Transforms><ds:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"></ds:Transform><ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"></ds:DigestMethod><ds:DigestValue>` +
+		base64.StdEncoding.EncodeToString(sum[:]) + `</ds:DigestValue></ds:Reference></ds:SignedInfo>`
+}
+
+// SignedInfoSum is the SHA-256 of the canonical SignedInfo of an assertion,
+// which its signature signs. Canonicalised alone, SignedInfo declares the prefix
+// that its parent declares here (Exclusive XML Canonicalization 1.0, 3).
+func SignedInfoSum(id string, signed []byte) [sha256.Size]byte {
+	return sha256.Sum256([]byte(`<ds:SignedInfo ` + signatureNS + `>` + signedInfo(id, signed)))
+}
+
+// XMLSignature is the signature element of an assertion: value is what was
+// signed of [SignedInfoSum], cert the signer's certificate.
+func XMLSignature(id string, signed, value, cert []byte) string {
+	return signatureBegin + infoBegin + signedInfo(id, signed) + valueBegin + base64.StdEncoding.EncodeToString(value) + valueEnd +
+		`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>` + base64.StdEncoding.EncodeToString(cert) +
+		`</ds:X509Certificate></ds:X509Data></ds:KeyInfo>` + signatureEnd
 }
 
 func readSAML(text []byte) (*SAML, error) {
@@ -98,7 +122,13 @@ func readSAML(text []byte) (*SAML, error) {
 		Attributes []attribute `xml:"AttributeStatement>Attribute"`
 		NameID1    string      `xml:"AttributeStatement>Subject>NameIdentifier"`
 		NameID2    string      `xml:"Subject>NameID"`
-		Context    string      `xml:"AuthnStatement>AuthnContext>AuthnContextClassRef"`
+		Statement1 struct {
+			Instant time.Time `xml:"AuthenticationInstant,attr"`
+		} `xml:"AuthenticationStatement"`
+		Statement2 struct {
+			Instant time.Time `xml:"AuthnInstant,attr"`
+			Context string    `xml:"AuthnContext>AuthnContextClassRef"`
+		} `xml:"AuthnStatement"`
 	}
 	if err := xml.Unmarshal(text, &in); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrSAML, err)
@@ -106,7 +136,13 @@ func readSAML(text []byte) (*SAML, error) {
 	out := &SAML{
 		ID: in.ID1 + in.ID2, Issuer: in.Issuer1 + in.Issuer2, Audience: in.Conditions.Audience1 + in.Conditions.Audience2,
 		ImmutableID: in.NameID1 + in.NameID2, NotBefore: in.Conditions.NotBefore, NotOnOrAfter: in.Conditions.NotOnOrAfter,
-		MultipleAuthn: in.Context == multipleAuthn,
+		Authenticated: in.Statement1.Instant, MultipleAuthn: in.Statement2.Context == multipleAuthn,
+	}
+	if out.Authenticated.IsZero() {
+		out.Authenticated = in.Statement2.Instant
+	}
+	if out.Authenticated.IsZero() { // required of either (SAML 1.1, 2.4.3; SAML 2.0, 2.7.2)
+		return nil, fmt.Errorf("%w: no time of authentication", ErrSAML)
 	}
 	for _, a := range in.Attributes {
 		switch a.Name + a.Name2 {
