@@ -174,6 +174,7 @@ func (r *randomTenant) use() {
 
 // signIn gets a PRT in a random way, in place of the one of the same kind.
 func (r *randomTenant) signIn() {
+	r.w.clock.Advance(time.Second) // no two sign-ins at once, of which neither is the later one
 	ctx, now := r.t.Context(), r.w.clock.Now()
 	const byPage = claims.Password | claims.SoftwareOATH | claims.MarkMFA
 	page := session{methods: byPage, signedIn: now, mfa: now}

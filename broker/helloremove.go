@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// RemoveHello deletes the account's Hello key at the service and then here.
+// When the service refuses, the key stays here too, so that none is left
+// behind there; one that the service does not have any more is no error. PRTs
+// that are born of the key end with it at the service, and what Lock put away
+// is gone.
+//
+// The address at which the service deletes a key is not documented; this is
+// the one that the protocol suggests, DELETE below the address of the
+// registration (MS-KPP).
+func (b *Broker) RemoveHello(ctx context.Context, acct Account) error {
+	const op = "remove Hello"
+	return opError(op, b.removeHello(ctx, op, acct))
+}
+
+func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err error) {
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave(&err)
+	d, err := b.loadDevice(ctx)
+	if err != nil {
+		return err
+	}
+	a, rec, release, err := b.leaseHello(ctx, acct)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if rec.Hello == nil && rec.NextHello == nil {
+		return &Error{kind: ErrNoHello, Account: rec.Account}
+	}
+	token, err := b.keyServiceToken(ctx, op, a, rec.Account)
+	if err != nil {
+		return err
+	}
+	address := d.record.Endpoints.Key
+	if rec.NextHello == nil { // else which of the two the service has is not known
+		address += rec.Hello.ID
+	}
+	rep, err := b.client.do(ctx, request{method: http.MethodDelete, url: withVersion(address, d.record.Endpoints.KeyVersion), bearer: token})
+	if err != nil {
+		return err
+	}
+	if err := b.checkDeleted(op, rep); err != nil {
+		return err
+	}
+	return b.finish(ctx, func(ctx context.Context) error { return b.forgetHello(ctx, a, rec) })
+}
+
+// checkDeleted reports whether the key service says that the key is gone. A
+// page of somebody on the way says nothing.
+func (b *Broker) checkDeleted(op string, rep *reply) error {
+	if bytes.HasPrefix(bytes.TrimSpace(rep.body), []byte("<")) {
+		return &Error{Op: op, kind: ErrTransient, StatusCode: rep.status, detail: "a page came in place of an answer"}
+	}
+	if rep.ok() {
+		return nil
+	}
+	err := b.registrationError(op, rep)
+	var e *Error
+	if rep.status == http.StatusNotFound && errors.As(err, &e) && e.OAuth != "" {
+		return nil
+	}
+	return err
+}
+
+// forgetHello erases the Hello key of rec here, with what only its PIN opens
+// and the PRT that was born of it.
+func (b *Broker) forgetHello(ctx context.Context, a *account, rec *accountRecord) error {
+	_, err := a.update(ctx, func(r *accountRecord) error {
+		if r.Hello != nil && rec.Hello != nil && r.Hello.ID != rec.Hello.ID {
+			return errReplaced // a new one meanwhile, in a store that lends no leases
+		}
+		r.dropHello()
+		return nil
+	})
+	a.releaseUnused()
+	if err != nil {
+		return err
+	}
+	return b.eraseOffline(ctx, a)
+}
+
+func (r *accountRecord) dropHello() {
+	r.Hello, r.NextHello, r.Away = nil, nil, nil
+	rest := []prtEntry{}
+	for _, e := range r.PRTs {
+		if e.token.Credential != prt.ByHello {
+			rest = append(rest, e)
+		}
+	}
+	r.PRTs = rest
+}
