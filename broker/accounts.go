@@ -22,15 +22,15 @@ type account struct {
 	mu       sync.Mutex // guards all below; not held over I/O
 	record   *accountRecord
 	sealed   sealedRecord
-	sessions map[string]tpm.SessionKey // by blob; nil: closed
-	offline  *offline                  // nil: not open here
+	sessions map[string]*heldSession // by blob; nil: closed
+	offline  *offline                // nil: not open here
 }
 
 func (b *Broker) newAccount(owner string) *account {
 	return &account{
 		owner:    owner,
 		vault:    newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
-		sessions: map[string]tpm.SessionKey{},
+		sessions: map[string]*heldSession{},
 	}
 }
 
@@ -142,53 +142,88 @@ func (a *account) write(ctx context.Context, rec *accountRecord, old sealedRecor
 	return a.keep(rec, r), nil
 }
 
-// session opens a session key and holds it.
-func (a *account) session(ctx context.Context, keys tpm.KeyStore, t *prt.Token) (prt.Session, error) {
-	blob := string(t.SessionKey)
-	a.mu.Lock()
-	key := a.sessions[blob]
-	a.mu.Unlock()
-	if key == nil {
-		opened, err := keys.OpenSession(ctx, t.SessionKey)
-		if err != nil {
-			return prt.Session{}, keyError("opening the session key", err)
-		}
-		key = a.holdSession(blob, opened)
-	}
-	return t.Session(key), nil
+// heldSession is an open session key. It is closed when no PRT has it and
+// nobody uses it.
+type heldSession struct {
+	key    tpm.SessionKey
+	users  int
+	unused bool // no PRT has it
 }
 
-// holdSession keeps an open session key; the one that is held already wins.
-func (a *account) holdSession(blob string, key tpm.SessionKey) tpm.SessionKey {
+// session opens a session key and holds it. The caller is done with it at
+// release.
+func (a *account) session(ctx context.Context, keys tpm.KeyStore, t *prt.Token) (s prt.Session, release func(), err error) {
+	blob := string(t.SessionKey)
+	h := a.useSession(blob, nil)
+	if h == nil {
+		opened, err := keys.OpenSession(ctx, t.SessionKey)
+		if err != nil {
+			return prt.Session{}, nil, keyError("opening the session key", err)
+		}
+		h = a.useSession(blob, opened)
+	}
+	if h == nil {
+		return prt.Session{}, nil, ErrClosed
+	}
+	return t.Session(h.key), func() { a.doneWith(h) }, nil
+}
+
+// useSession counts a user of a session key. One that was opened anew is kept
+// unless one is held already, which wins.
+func (a *account) useSession(blob string, opened tpm.SessionKey) *heldSession {
 	a.mu.Lock()
-	have := a.sessions[blob]
-	if have == nil && a.sessions != nil {
-		a.sessions[blob] = key
+	h := a.sessions[blob]
+	if h == nil && opened != nil && a.sessions != nil {
+		h = &heldSession{key: opened}
+		a.sessions[blob], opened = h, nil
+	}
+	if h != nil {
+		h.users++
 	}
 	a.mu.Unlock()
-	if have != nil {
-		_ = key.Close()
-		return have
+	if opened != nil {
+		_ = opened.Close()
 	}
-	return key
+	return h
+}
+
+func (a *account) doneWith(h *heldSession) {
+	a.mu.Lock()
+	h.users--
+	last := h.unused && h.users == 0
+	a.mu.Unlock()
+	if last {
+		_ = h.key.Close()
+	}
+}
+
+// holdSession keeps the open session key of a new PRT.
+func (a *account) holdSession(blob string, key tpm.SessionKey) {
+	if h := a.useSession(blob, key); h != nil {
+		a.doneWith(h)
+	}
 }
 
 // releaseUnused closes the session keys that no PRT of the record has.
 func (a *account) releaseUnused() {
 	a.mu.Lock()
-	var old []tpm.SessionKey
-	for blob, key := range a.sessions {
+	var old []*heldSession
+	for blob, h := range a.sessions {
 		used := a.record != nil && slices.ContainsFunc(a.record.PRTs, func(e prtEntry) bool {
 			return string(e.token.SessionKey) == blob || e.previous != nil && string(e.previous.SessionKey) == blob
 		})
-		if !used {
-			old = append(old, key)
-			delete(a.sessions, blob)
+		if used {
+			continue
+		}
+		delete(a.sessions, blob)
+		h.unused = true
+		if h.users == 0 {
+			old = append(old, h)
 		}
 	}
 	a.mu.Unlock()
-	for _, k := range old {
-		_ = k.Close()
+	for _, h := range old {
+		_ = h.key.Close()
 	}
 }
 
@@ -199,8 +234,8 @@ func (a *account) close() error {
 	a.mu.Unlock()
 	a.holdOffline(nil)
 	var errs []error
-	for _, k := range sessions {
-		errs = append(errs, k.Close())
+	for _, h := range sessions {
+		errs = append(errs, h.key.Close())
 	}
 	a.vault.close()
 	return errors.Join(errs...)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/nonce"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
+	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // A Broker works for the accounts of one tenant on one device. It is safe for
@@ -220,11 +221,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // keyError is an error of the key store. What the store says about a wrong
-// machine, a cleared TPM or a broken blob is ErrKeyUnusable; the end of the
-// context stays what it is.
+// machine, a cleared TPM or a broken blob is ErrKeyUnusable; a TPM that is busy
+// or that does not answer is ErrTransient, and the keys are what they were. The
+// end of the context stays what it is.
 func keyError(op string, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	e := &Error{Op: op, cause: err}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.Is(err, tpm.ErrKeyUnusable), errors.Is(err, tpm.ErrInvalidBlob), errors.Is(err, tpm.ErrWrongStore), errors.Is(err, tpm.ErrAuth),
+		errors.Is(err, tpm.ErrPurpose):
+		e.kind = ErrKeyUnusable
+	case errors.Is(err, tpm.ErrBusy), errors.Is(err, tpm.ErrNoTPM):
+		e.kind = ErrTransient
 	}
-	return &Error{Op: op, kind: ErrKeyUnusable, cause: err}
+	return e
 }

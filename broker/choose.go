@@ -5,11 +5,26 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 )
+
+// candidates returns the PRTs of the account that may be used, as candidates of
+// the record does, without those of a registration that is not there any more:
+// in Scope System another user of the machine may have made the new one.
+func (b *Broker) candidates(rec *accountRecord) []prtEntry {
+	all := rec.candidates(b.cfg.Now())
+	d := b.device.Load()
+	if d == nil {
+		return all
+	}
+	return slices.DeleteFunc(all, func(e prtEntry) bool {
+		return e.token.DeviceID != "" && !strings.EqualFold(e.token.DeviceID, d.cert.DeviceID)
+	})
+}
 
 // candidates returns the PRTs that may be used, the strongest first: MFA
 // before unknown before none, then the more recent MFA, then the longer life.
@@ -61,7 +76,7 @@ func (b *Broker) withPRTs(ctx context.Context, op string, a *account, use func(*
 	}
 	var refused []prtEntry
 	var refusal, over error
-	for _, e := range rec.candidates(b.cfg.Now()) {
+	for _, e := range b.candidates(rec) {
 		if !e.mayHelp(refused, b.cfg.Now()) {
 			continue
 		}
@@ -131,13 +146,15 @@ func (b *Broker) tryPRT(ctx context.Context, a *account, e prtEntry, use func(*p
 		}
 	}
 	switch {
-	case err == nil:
-		return b.prove(ctx, a, t)
-	case !isOver(err):
+	case err == nil, !isOver(err):
 		return err
 	case e.previous != nil && e.token.PRT.Equal(t.PRT):
-		if b.runWith(ctx, a, e.previous, use) == nil {
+		perr := b.runWith(ctx, a, e.previous, use)
+		if perr == nil {
 			return b.revert(ctx, a, t)
+		}
+		if !isOver(perr) {
+			return perr // it was not judged: both stay
 		}
 	}
 	b.bury(ctx, a, t, err)
@@ -145,10 +162,11 @@ func (b *Broker) tryPRT(ctx context.Context, a *account, e prtEntry, use func(*p
 }
 
 func (b *Broker) runWith(ctx context.Context, a *account, t *prt.Token, use func(*prt.Token, prt.Session) error) error {
-	s, err := a.session(ctx, b.cfg.Keys, t)
+	s, release, err := a.session(ctx, b.cfg.Keys, t)
 	if err != nil {
 		return err
 	}
+	defer release()
 	s.Rand = b.cfg.Rand
 	return use(t, s)
 }

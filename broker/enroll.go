@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -308,6 +309,8 @@ func (b *Broker) registrationError(op string, rep *reply) error {
 		e.kind, e.detail = ErrBlocked, "the user has as many devices as the tenant allows"
 	case strings.Contains(text, "mfa"), strings.Contains(text, "multi-factor"), strings.Contains(text, "strong auth"):
 		e.kind, e.detail = ErrInteractionRequired, "the tenant asks for MFA to register a device"
+	case len(rep.body) > 0 && !json.Valid(rep.body): // not the service's word: a proxy's, or a page on the way
+		e.kind, e.detail = ErrTransient, "the registration service did not answer, but something on the way"
 	case rep.status == http.StatusForbidden, strings.EqualFold(er.Code, "AuthorizationError"):
 		e.kind, e.detail = ErrBlocked, "the user may not register devices"
 	case rep.status == http.StatusUnauthorized, strings.EqualFold(er.Code, "AuthenticationError"):

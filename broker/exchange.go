@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -24,7 +25,7 @@ func (b *Broker) request(ctx context.Context, op string, a *account, q tokenRequ
 	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
 		tokens, rep, err := b.exchange(ctx, op, t, s, q)
 		b.note(ctx, a, b.decision(q, t, rep, err))
-		b.heard(ctx, a, q.tenant, "", err)
+		b.answered(ctx, a, t, q.tenant, err)
 		if err != nil {
 			return err
 		}
@@ -76,7 +77,30 @@ func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Se
 		}
 		return nil
 	})
+	if isOver(err) && !b.isHome(q.account, q.tenant) {
+		err = abroad(err)
+	}
 	return tokens, rep, err
+}
+
+// abroad is what another tenant says of a PRT: the user has to sign in for that
+// tenant, and the PRT is not over for its own.
+func abroad(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	c := *e
+	c.kind, c.action = ErrInteractionRequired, aadsts.Interact
+	return &c
+}
+
+// answered is what follows from an answer of the service to a PRT.
+func (b *Broker) answered(ctx context.Context, a *account, t *prt.Token, tenant string, err error) {
+	b.heard(ctx, a, tenant, "", err)
+	if err == nil {
+		b.prove(ctx, a, t)
+	}
 }
 
 func (b *Broker) redirectURI(app App) string {

@@ -37,10 +37,10 @@ func (b *Broker) freshByPRT(ctx context.Context, op string, a *account) (token p
 		return token, &Error{Op: op, kind: ErrNoAccount}
 	}
 	err = rec.obituary(op)
-	for _, e := range rec.candidates(b.cfg.Now()) {
+	for _, e := range b.candidates(rec) {
 		err = b.tryPRT(ctx, a, e, func(t *prt.Token, s prt.Session) error {
 			token, err = b.visitByPRT(ctx, op, t, s)
-			b.heard(ctx, a, b.cfg.Tenant, "", err)
+			b.answered(ctx, a, t, b.cfg.Tenant, err)
 			return err
 		})
 		if !errors.Is(err, ErrInteractionRequired) {
@@ -172,7 +172,7 @@ func (b *Broker) keyServiceToken(ctx context.Context, op string, a *account, acc
 	}
 	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
 		r, _, err := b.exchange(ctx, op, t, s, q)
-		b.heard(ctx, a, q.tenant, "", err)
+		b.answered(ctx, a, t, q.tenant, err)
 		if err != nil {
 			return err
 		}

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/prtbroker/prtbroker/tpm"
 )
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
@@ -34,7 +32,7 @@ func TestOfflineKeyIsForgotten(t *testing.T) {
 		return &offline{vault: v, id: "1"}, key
 	}
 	wiped := make([]byte, dataKeySize)
-	a := &account{vault: newVault(nil, nil, nil, "account-x"), sessions: map[string]tpm.SessionKey{}}
+	a := &account{vault: newVault(nil, nil, nil, "account-x"), sessions: map[string]*heldSession{}}
 	first, firstKey := open()
 	second, secondKey := open()
 	late, lateKey := open()

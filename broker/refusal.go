@@ -27,7 +27,7 @@ func ofDevice(v aadsts.Verdict) bool { return v == aadsts.DeviceDisabled || v ==
 // know the user. It erases nothing.
 func (b *Broker) heard(ctx context.Context, a *account, tenant string, by prt.Credential, err error) {
 	rec := a.snapshot()
-	if rec == nil || !strings.EqualFold(tenant, rec.Account.Realm) && !strings.EqualFold(tenant, b.cfg.Tenant) {
+	if rec == nil || !b.isHome(rec.Account, tenant) {
 		return
 	}
 	var e *Error
@@ -53,6 +53,11 @@ func (b *Broker) heard(ctx context.Context, a *account, tenant string, by prt.Cr
 			b.noteRefusal(ctx, other, note, ofDevice)
 		}
 	}
+}
+
+// isHome reports whether a tenant, by id or name, is the account's own.
+func (b *Broker) isHome(acct Account, tenant string) bool {
+	return strings.EqualFold(tenant, acct.Realm) || strings.EqualFold(tenant, b.cfg.Tenant)
 }
 
 // noteRefusal writes a note into the account's Hello key, or takes the note

@@ -46,10 +46,11 @@ func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force
 }
 
 func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.Token) (*prt.Token, error) {
-	s, err := a.session(ctx, b.cfg.Keys, t)
+	s, release, err := a.session(ctx, b.cfg.Keys, t)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	s.Rand = b.cfg.Rand
 	renewed, err := b.requestRenewal(ctx, op, t, s)
 	b.heard(ctx, a, b.cfg.Tenant, "", err)
@@ -145,13 +146,13 @@ func (b *Broker) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error
 }
 
 // prove drops what a PRT replaced, now that it has been used.
-func (b *Broker) prove(ctx context.Context, a *account, t *prt.Token) error {
+func (b *Broker) prove(ctx context.Context, a *account, t *prt.Token) {
 	rec := a.snapshot()
 	if rec == nil {
-		return nil
+		return
 	}
 	if e := rec.find(t.Credential); e == nil || e.previous == nil || !e.token.PRT.Equal(t.PRT) {
-		return nil
+		return
 	}
 	_, err := a.update(ctx, func(r *accountRecord) error {
 		if e := r.find(t.Credential); e != nil && e.token.PRT.Equal(t.PRT) {
@@ -161,10 +162,9 @@ func (b *Broker) prove(ctx context.Context, a *account, t *prt.Token) error {
 	})
 	if err != nil {
 		b.cfg.Logger.InfoContext(ctx, "dropping the previous PRT failed", "error", err)
-		return nil // what was asked for is there
+		return // what was asked for is there
 	}
 	a.releaseUnused()
-	return nil
 }
 
 // revert goes back to the PRT before t, which works where t does not.
@@ -247,7 +247,7 @@ func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 	if err != nil {
 		return opError(op, err)
 	}
-	alive := rec.candidates(b.cfg.Now())
+	alive := b.candidates(rec)
 	if len(alive) == 0 {
 		return b.about(rec.obituary(op), nil, rec.Account)
 	}

@@ -95,7 +95,7 @@ func (b *Broker) renewAccount(ctx context.Context, a *account) time.Duration {
 	if rec == nil {
 		return next
 	}
-	for _, e := range rec.candidates(b.cfg.Now()) {
+	for _, e := range b.candidates(rec) {
 		due := e.token.RenewedAt.Add(RenewAfter).Sub(b.cfg.Now())
 		if due > 0 {
 			next = min(next, due)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
@@ -115,7 +116,7 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error
 	if asked, err := claims.ParseRequest(c.claims); err != nil || slices.Contains(asked.AMR(), "ngcmfa") {
 		return Account{}, errNoPIN
 	}
-	tried := slices.ContainsFunc(rec.candidates(b.cfg.Now()), func(p prtEntry) bool {
+	tried := slices.ContainsFunc(b.candidates(rec), func(p prtEntry) bool {
 		return p.token.Credential == prt.ByHello && p.token.State(b.cfg.Now()) != prt.Expired
 	})
 	if tried && e != nil && e.action == aadsts.StepUp && c.claims == "" {
@@ -223,7 +224,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes [
 	if err != nil {
 		return AuthResult{}, err
 	}
-	if got := r.ClientInfo.HomeAccountID(); got != "" && got != q.account.HomeAccountID {
+	if !isOf(r, q.account) {
 		return AuthResult{}, &Error{Op: op, kind: ErrInteractionRequired, detail: "another user signed in than the one who was asked for"}
 	}
 	if r.AccessToken.IsZero() {
@@ -238,6 +239,16 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes [
 	res.Metadata.Source = SourceInteractive
 	b.remember(q, res)
 	return res, nil
+}
+
+// isOf reports whether a reply says that it is the account's: by client_info
+// or, where that is missing, by the id_token of the account's own tenant.
+func isOf(r *prt.Reply, acct Account) bool {
+	if got := r.ClientInfo.HomeAccountID(); got != "" {
+		return got == acct.HomeAccountID
+	}
+	tok, err := claims.Parse(r.IDToken.Reveal())
+	return err == nil && tok.ObjectID != "" && strings.EqualFold(tok.ObjectID+"."+tok.TenantID, acct.HomeAccountID)
 }
 
 // interactiveUnbound signs in for the app's own client on a machine without a

@@ -118,7 +118,7 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account, pin P
 	case rec.locked(): // meanwhile
 		return Unlocked{}, rec.obituary(op)
 	}
-	if now := rec.candidates(b.cfg.Now()); len(now) > 0 {
+	if now := b.candidates(rec); len(now) > 0 {
 		u.MFA = now[0].token.Evidence
 	}
 	b.cfg.Logger.InfoContext(ctx, "unlocked offline", "account", rec.Account.HomeAccountID)

@@ -78,7 +78,9 @@ func serviceError(op string, e *prt.ErrorReply, r *reply, g grantKind, now time.
 	if g == grantPRT {
 		switch out.action {
 		case aadsts.SignInAgain:
-			out.kind = ErrPRTRevoked
+			if !doubtful[out.Code] {
+				out.kind = ErrPRTRevoked
+			}
 		case aadsts.Expired:
 			out.kind = ErrPRTExpired
 		}
@@ -86,6 +88,11 @@ func serviceError(op string, e *prt.ErrorReply, r *reply, g grantKind, now time.
 	out.Verdict = Verdict(out.action.String())
 	return out
 }
+
+// doubtful are the codes of a signature or an assertion that the service does
+// not take: the PRT may be over, and a clock that is wrong here looks the same
+// (50013: "check the clock"). They end no PRT.
+var doubtful = map[int]bool{50006: true, 50013: true, 900384: true}
 
 // byStatus judges a reply that says nothing but its status, such as a proxy's.
 func byStatus(status int) (aadsts.Verdict, string, error) {

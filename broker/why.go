@@ -158,6 +158,7 @@ type whyChain struct {
 	prt *prtEntry // the one that is judged
 
 	software bool // the Hello key
+	unbound  bool // there is no registration, and none is needed
 }
 
 func (w *whyChain) fact(question string, a claims.Answer, detail string) {
@@ -192,10 +193,17 @@ func (w *whyChain) run(ctx context.Context) error {
 	if err := w.last(ctx, a); err != nil {
 		return err
 	}
-	if w.pickPRT(rec) || w.inMemory(rec) {
+	if w.unbound {
+		if !w.inMemory(rec) {
+			w.decide(WhyUnknown, w.observed("without a registration the app's refresh token decides, and what it carries is not known here"))
+		}
 		return nil
 	}
-	w.policies(rec.candidates(w.now))
+	decided := w.pickPRT(rec)
+	if w.inMemory(rec) || decided {
+		return nil
+	}
+	w.policies(w.b.candidates(rec))
 	return nil
 }
 
@@ -205,6 +213,9 @@ func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
 	d, err := w.b.loadDevice(ctx)
 	if errors.Is(err, ErrDeviceNotRegistered) {
 		w.fact("Is the device registered?", claims.No, "")
+		if w.unbound = w.b.cfg.AllowUnbound; w.unbound {
+			return false, nil
+		}
 		w.decide(WhyAsked, "the device is not registered, so that there is no PRT")
 		return true, nil
 	}
@@ -255,7 +266,7 @@ func (w *whyChain) hello(rec *accountRecord) {
 
 // pickPRT takes the PRT that would be used.
 func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
-	alive := rec.candidates(w.now)
+	alive := w.b.candidates(rec)
 	if len(alive) == 0 {
 		w.fact("Is there a PRT?", claims.No, "")
 		if rec.locked() {
@@ -281,7 +292,7 @@ func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
 	}
 	w.fact("Does it carry the MFA claim?", t.Evidence.MFA, strings.Trim(detail, ", "))
 	if s.State == PRTExpired {
-		w.decide(WhyAsked, "the PRT was not used for too long and has expired")
+		w.decide(WhyUnknown, "the PRT was not used for too long and looks expired by the clock here: the service has the last word")
 		return true
 	}
 	return false
