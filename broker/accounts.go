@@ -252,7 +252,7 @@ func (b *Broker) holds(a *account) bool {
 func (b *Broker) hold(owner string) (*account, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.accounts == nil { // closed; until then what is under way comes to its end
 		return nil, ErrClosed
 	}
 	a := b.accounts[owner]

@@ -128,8 +128,6 @@ func (b *Broker) Close() error {
 		return nil
 	}
 	b.closed = true
-	accounts := b.accounts
-	b.accounts = nil
 	b.mu.Unlock()
 
 	b.cancel()
@@ -137,6 +135,10 @@ func (b *Broker) Close() error {
 	b.flights.group.Close()
 	b.nonces.Close()
 	b.background.Wait()
+	b.mu.Lock()
+	accounts := b.accounts
+	b.accounts = nil
+	b.mu.Unlock()
 	b.flush(accounts)
 	var errs []error
 	for _, a := range accounts {
@@ -207,6 +209,22 @@ func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
 		return func() {}, nil
 	}
 	return l.Lease(ctx, name)
+}
+
+// shared makes a lease end when the last of those is done who hold it: the
+// caller by leave, and work that may outlive it (finish) by what keep returns.
+func shared(release func()) (leave func(), keep func() func()) {
+	var holders atomic.Int32
+	holders.Store(1)
+	done := func() {
+		if holders.Add(-1) == 0 {
+			release()
+		}
+	}
+	return done, func() func() {
+		holders.Add(1)
+		return done
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

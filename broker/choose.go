@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -74,7 +75,7 @@ func (b *Broker) withPRTs(ctx context.Context, op string, a *account, use func(*
 	if rec == nil {
 		return &Error{Op: op, kind: ErrNoAccount}
 	}
-	var refused []prtEntry
+	var refused []refusedPRT
 	var refusal, over error
 	for _, e := range b.candidates(rec) {
 		if !e.mayHelp(refused, b.cfg.Now()) {
@@ -88,10 +89,10 @@ func (b *Broker) withPRTs(ctx context.Context, op string, a *account, use func(*
 		if !isPolicy(err) {
 			return err
 		}
-		if refusal == nil {
+		if refusal == nil || action(err) == aadsts.StaleMFA && action(refusal) == aadsts.StepUp { // which a new sign-in of the same kind mends
 			refusal = err
 		}
-		refused = append(refused, e)
+		refused = append(refused, refusedPRT{e, action(err) == aadsts.StaleMFA})
 	}
 	switch {
 	case refusal != nil:
@@ -112,21 +113,28 @@ func isPolicy(err error) bool {
 // others for the sake of a policy: it may have, beside each of them, another
 // method, a later sign-in or MFA, or an origin that policies do not look at.
 // One that looks expired is no way around a prompt.
-func (e prtEntry) mayHelp(refused []prtEntry, now time.Time) bool {
+func (e prtEntry) mayHelp(refused []refusedPRT, now time.Time) bool {
 	if len(refused) > 0 && e.token.State(now) == prt.Expired {
 		return false
 	}
-	return !slices.ContainsFunc(refused, func(r prtEntry) bool { return !e.mayAdd(r) })
+	return !slices.ContainsFunc(refused, func(r refusedPRT) bool { return !e.mayAdd(r) })
 }
 
-func (e prtEntry) mayAdd(to prtEntry) bool {
+// refusedPRT is a PRT that a policy refused, for the age of its sign-in or MFA
+// or for something else.
+type refusedPRT struct {
+	prtEntry
+	stale bool
+}
+
+func (e prtEntry) mayAdd(to refusedPRT) bool {
 	x, y := e.token.Evidence, to.token.Evidence
 	later := func(x, y time.Time) bool { return x.IsZero() || x.After(y) }
 	methods := (x.Methods | otherMethods(x)).Modes() &^ claims.Password
 	switch {
 	case x.MFA != claims.No && (methods&^y.Methods != 0 || later(x.At, y.At)):
 		return true
-	case later(x.AuthTime, y.AuthTime):
+	case to.stale && later(x.AuthTime, y.AuthTime):
 		return true
 	}
 	return e.origin != originDeviceCode && (to.origin == originDeviceCode || to.origin == originUnknown)

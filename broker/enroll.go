@@ -117,6 +117,7 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	if err != nil {
 		return nil, err
 	}
+	release, keep := shared(release)
 	defer release()
 	if d, err := b.registered(ctx, req.JoinType); d != nil || err != nil {
 		return d, err // another process was faster
@@ -153,7 +154,9 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 		stored.record.Registered = b.cfg.Now()
 	}
 	saving = true // also when the caller goes away: the certificate is here
+	leave := keep()
 	err = b.finish(ctx, func(ctx context.Context) error {
+		defer leave()
 		defer stored.vault.close()
 		return stored.save(ctx)
 	})

@@ -90,6 +90,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err != nil {
 		return err
 	}
+	release, keep := shared(release)
 	defer release()
 	switch {
 	case rec.Hello == nil && replace:
@@ -104,7 +105,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	pin = bytes.Clone(pin) // the caller may wipe its own while the key is made
 	defer clear(pin)
 	h := &helloRecord{Username: rec.Account.PreferredUsername, DeviceID: d.cert.DeviceID, Created: b.cfg.Now(), Software: software}
-	if err := b.registerHello(ctx, op, a, d, h, pin, token); err != nil {
+	if err := b.registerHello(ctx, op, a, d, h, pin, token, keep); err != nil {
 		return err
 	}
 	if err := b.eraseOffline(ctx, a); err != nil { // what the PIN before opened
@@ -154,7 +155,7 @@ func (b *Broker) softwareHello(ctx context.Context) (bool, error) {
 
 // registerHello makes the key and registers it. The key is saved before the
 // service learns of it: the state has every key that the service may know.
-func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *device, h *helloRecord, pin PIN, token prt.Secret) error {
+func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *device, h *helloRecord, pin PIN, token prt.Secret, keep func() func()) error {
 	key, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign, PIN: pin})
 	if err != nil {
 		return keyError("making the Hello key", err)
@@ -191,8 +192,13 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *de
 	if reg.Username != "" {
 		done.Username = reg.Username
 	}
+	leave := keep()
 	return b.finish(ctx, func(ctx context.Context) error { // the service has it
+		defer leave()
 		_, err := a.update(ctx, func(r *accountRecord) error {
+			if r.NextHello == nil || !bytes.Equal(r.NextHello.Key, done.Key) {
+				return errReplaced
+			}
 			r.Hello, r.NextHello, r.Away = &done, nil, nil
 			return nil
 		})

@@ -22,12 +22,13 @@ import (
 type steppedKeys struct {
 	*tpm.TPM
 
-	mu       sync.Mutex // guards all below
-	onSeal   func() error
-	onUnseal func() error
+	mu         sync.Mutex // guards all below
+	onSeal     func() error
+	onUnseal   func() error
+	onUnsealed func() error
 }
 
-// at sets what happens once after the next sealing, or before the next
+// at sets what happens once after the next sealing, or before or after the next
 // opening. Its error is what the caller gets.
 func (k *steppedKeys) at(point *func() error, what func() error) {
 	k.mu.Lock()
@@ -55,7 +56,8 @@ func (k *steppedKeys) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([
 	if err := k.step(&k.onUnseal); err != nil {
 		return nil, tpm.Limit{}, err
 	}
-	return k.TPM.UnsealPIN(ctx, sealed, aad, pin)
+	plain, left, err := k.TPM.UnsealPIN(ctx, sealed, aad, pin)
+	return plain, left, errors.Join(err, k.step(&k.onUnsealed))
 }
 
 // newSteppedLaptop has PRTs of three credentials.

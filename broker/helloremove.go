@@ -37,6 +37,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	if err != nil {
 		return err
 	}
+	release, keep := shared(release)
 	defer release()
 	if rec.Hello == nil && rec.NextHello == nil {
 		return &Error{kind: ErrNoHello, Account: rec.Account}
@@ -56,7 +57,11 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	if err := b.checkDeleted(op, rep); err != nil {
 		return err
 	}
-	return b.finish(ctx, func(ctx context.Context) error { return b.forgetHello(ctx, a, rec) })
+	done := keep()
+	return b.finish(ctx, func(ctx context.Context) error {
+		defer done()
+		return b.forgetHello(ctx, a, rec)
+	})
 }
 
 // checkDeleted reports whether the key service says that the key is gone. A

@@ -127,3 +127,35 @@ func TestTransportThatFollows(t *testing.T) {
 	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
 	require.NoError(t, err)
 }
+
+// Where the PRT of the page lacks the strength and that of the Hello key is only
+// too old, the PIN is asked for and no page.
+func TestStepUpByPINWhereThePRTIsOld(t *testing.T) {
+	w := newWorld(t, withPolicies(resistantDaily))
+	softwareHello(w)
+	w.join()
+	w.hello()
+	_, err := w.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+	w.silent(ledger)
+	w.clock.Advance(25 * time.Hour)
+	_, err = w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true})
+	require.NoError(t, err)
+	w.clock.Advance(time.Minute)
+	pages := w.person.prompts()
+	w.person.pin = rightPIN
+	_, err = w.b.AcquireTokenInteractive(t.Context(), ledger)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, w.person.pins.Load())
+	require.Equal(t, pages, w.person.prompts())
+}
+
+// resistantDaily asks for phishing-resistant MFA and a sign-in each day for
+// ledger.
+const resistantDaily = `[
+ {"id":"99999999-0000-4000-8000-000000000003","displayName":"Phishing-resistant for ledger","state":"enabled",
+ "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + ledgerID + `"]},"clientAppTypes":["all"]},
+ "grantControls":{"operator":"OR","builtInControls":[],"authenticationStrength":{"id":"00000000-0000-0000-0000-000000000004"}}},
+ {"id":"99999999-0000-4000-8000-000000000002","displayName":"Ledger each day","state":"enabled",
+ "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + ledgerID + `"]},"clientAppTypes":["all"]},
+ "sessionControls":{"signInFrequency":{"isEnabled":true,"type":"days","value":1,"authenticationType":"primaryAndSecondaryAuthentication","frequencyInterval":"timeBased"}}}]`

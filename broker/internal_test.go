@@ -25,11 +25,13 @@ func testBroker(t testing.TB) *Broker {
 
 // The offline key does not outlive what it was opened for.
 func TestOfflineKeyIsForgotten(t *testing.T) {
+	opened := 0
 	open := func() (*offline, []byte) {
+		opened++
 		v := newVault(nil, nil, nil, "account-x")
 		key := bytes.Repeat([]byte{1}, dataKeySize)
 		v.setKey(key, 1)
-		return &offline{vault: v, id: "1"}, key
+		return &offline{vault: v, id: string(rune('a' + opened))}, key
 	}
 	wiped := make([]byte, dataKeySize)
 	a := &account{vault: newVault(nil, nil, nil, "account-x"), sessions: map[string]*heldSession{}}

@@ -57,20 +57,29 @@ func (a *account) offlineKey() *offline {
 }
 
 // holdOffline keeps the open offline key, in place of the one before, which is
-// forgotten; nil keeps none.
-func (a *account) holdOffline(o *offline) {
+// forgotten; nil keeps none. It returns the one that is held: another opening
+// of the same key may have been there first, and is in use.
+func (a *account) holdOffline(o *offline) *offline {
 	a.mu.Lock()
-	drop := []*offline{a.offline}
-	a.offline = o
-	if a.sessions == nil { // closed meanwhile
-		drop, a.offline = append(drop, o), nil
-	}
-	a.mu.Unlock()
-	for _, old := range drop {
-		if old != nil {
-			old.vault.close()
+	held := a.offline
+	drop := held
+	switch {
+	case a.sessions == nil: // closed meanwhile
+		a.offline, drop = nil, o
+		if held != nil {
+			held.vault.close()
 		}
+	case o != nil && held != nil && o.id == held.id:
+		drop = o
+	default:
+		a.offline = o
 	}
+	now := a.offline
+	a.mu.Unlock()
+	if drop != nil {
+		drop.vault.close()
+	}
+	return now
 }
 
 func (b *Broker) newOffline(a *account, key []byte, id string) *offline {
@@ -127,7 +136,7 @@ func (b *Broker) makeOffline(a *account) (*offline, error) {
 }
 
 func (b *Broker) sealOffline(ctx context.Context, a *account, s tpm.PINSealer, o *offline, pin PIN, used []byte) error {
-	key := bytes.Clone(o.vault.dataKey())
+	key := o.vault.copyKey()
 	defer clear(key)
 	if key == nil {
 		return ErrClosed
@@ -179,7 +188,9 @@ func (b *Broker) openOffline(ctx context.Context, a *account, pin PIN) (left tpm
 		o.vault.close()
 		return left, err
 	}
-	a.holdOffline(o)
+	if o = a.holdOffline(o); o == nil {
+		return left, ErrClosed
+	}
 	if err := b.bringBackTokens(ctx, a, o); err != nil {
 		b.cfg.Logger.InfoContext(ctx, "the tokens for an offline unlock are not readable", "error", err)
 	}
@@ -263,7 +274,7 @@ func (b *Broker) reopen(ctx context.Context, a *account, pin PIN, used []byte) e
 		_, err := b.openOffline(ctx, a, pin)
 		if errors.Is(err, ErrOfflineExpired) {
 			b.cfg.Logger.InfoContext(ctx, "what was put away stays shut", "error", err)
-			err = b.giveUp(ctx, a, rec.Hello.Offline.ID)
+			err = b.giveUp(ctx, a, rec.Hello.Offline)
 		}
 		if err != nil {
 			return err
@@ -297,9 +308,9 @@ func (s *sealedOffline) equal(to *sealedOffline) bool {
 }
 
 // giveUp forgets an offline key that nothing opens any more, and what it seals.
-func (b *Broker) giveUp(ctx context.Context, a *account, id string) error {
+func (b *Broker) giveUp(ctx context.Context, a *account, sealed *sealedOffline) error {
 	_, err := a.update(ctx, func(r *accountRecord) error {
-		if r.Hello == nil || r.Hello.Offline == nil || r.Hello.Offline.ID != id {
+		if r.Hello == nil || !r.Hello.Offline.equal(sealed) {
 			return errReplaced
 		}
 		h := *r.Hello

@@ -19,6 +19,17 @@ var certain = map[aadsts.Verdict]bool{
 // account on it.
 func ofDevice(v aadsts.Verdict) bool { return v == aadsts.DeviceDisabled || v == aadsts.DeviceGone }
 
+// weight orders verdicts by how much it takes to take them back.
+func weight(v aadsts.Verdict) int {
+	switch {
+	case v == aadsts.HelloKey:
+		return 2
+	case ofDevice(v):
+		return 0
+	}
+	return 1
+}
+
 // heard keeps what the service said for certain against the user, the device or
 // the Hello key of the account, so that going offline does not undo it, and
 // takes it back when the service serves the account again; what it said against
@@ -71,7 +82,7 @@ func (b *Broker) noteRefusal(ctx context.Context, a *account, note *deathNote, t
 	}
 	err := b.finish(ctx, func(ctx context.Context) error {
 		_, err := a.update(ctx, func(r *accountRecord) error {
-			if stays(r) {
+			if stays(r) || note != nil && r.Hello.Refused != nil && weight(r.Hello.Refused.Verdict) > weight(note.Verdict) {
 				return errDone
 			}
 			h := *r.Hello

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
@@ -60,12 +61,7 @@ func TestRefusalIsKept(t *testing.T) {
 // A device that is disabled is so for each of its accounts.
 func TestRefusalOfTheDevice(t *testing.T) {
 	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
-	second := *l.world
-	second.person = &person{client: l.person.client}
-	second.person.Username, second.person.Password, second.person.TOTPSecret = bob, password, totp
-	second.cfg.Prompter = second.person
-	second.b = second.open() // another process
-	other := second.hello()
+	second, other := l.second()
 	device := l.status(l.acct).DeviceID
 	require.NoError(t, l.srv.DisableDevice(device))
 	l.clock.Advance(time.Hour)
@@ -129,4 +125,79 @@ func TestRemoveHelloBehindAPortal(t *testing.T) {
 		require.NoError(t, w.b.RemoveHello(t.Context(), acct))
 		require.Empty(t, w.helloKeys(alice))
 	}
+}
+
+// second is bob with a Hello key on the same device, in another process.
+func (l *laptop) second() (*world, broker.Account) {
+	w := *l.world
+	w.person = &person{client: l.person.client}
+	w.person.Username, w.person.Password, w.person.TOTPSecret = bob, password, totp
+	w.cfg.Prompter = w.person
+	w.b = w.open()
+	return &w, w.hello()
+}
+
+// What the service says of the key is taken back by the key alone, whatever it
+// says of the user meanwhile.
+func TestRefusalOfTheKeyOutlastsThatOfTheUser(t *testing.T) {
+	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l.signIn() // a PRT of the password
+	require.NoError(t, l.srv.RemoveHelloKey(alice, l.helloKeys(alice)[0]))
+	_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	l.cut()
+	l.clock.Advance(time.Hour)
+	_, err = l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired, "refused offline")
+	l.connect()
+	l.clock.Advance(time.Hour)
+
+	require.NoError(t, l.srv.DisableUser(alice))
+	_, err = l.b.AcquireTokenSilent(t.Context(), open, broker.WithForceRefresh())
+	require.ErrorIs(t, err, broker.ErrUserDisabled)
+	require.NoError(t, l.srv.EnableUser(alice))
+	_, err = l.b.AcquireTokenSilent(t.Context(), open, broker.WithForceRefresh())
+	if err != nil {
+		l.signIn()
+	}
+	l.cut()
+	l.clock.Advance(time.Hour)
+	_, err = l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired, "the key is still gone at the service")
+}
+
+// What it says of the user is not taken back because the device is enabled.
+func TestRefusalOfTheUserOutlastsThatOfTheDevice(t *testing.T) {
+	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	second, other := l.second()
+	require.NoError(t, l.srv.DisableUser(alice))
+	l.clock.Advance(time.Hour)
+	_, err := l.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh(), broker.WithAccount(l.acct))
+	require.ErrorIs(t, err, broker.ErrUserDisabled)
+	device := l.status(l.acct).DeviceID
+	require.NoError(t, l.srv.DisableDevice(device))
+	_, err = second.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh(), broker.WithAccount(other))
+	require.ErrorIs(t, err, broker.ErrDeviceDisabled)
+	require.NoError(t, l.srv.EnableDevice(device))
+	l.clock.Advance(time.Hour)
+	_, err = second.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh(), broker.WithAccount(other))
+	require.NoError(t, err)
+	l.cut()
+	l.clock.Advance(time.Hour)
+	_, err = l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrUserDisabled)
+}
+
+// A refusal of the device is about each of its accounts, also where the sign-in
+// that heard it named none.
+func TestRefusalOfTheDeviceHeardBySignIn(t *testing.T) {
+	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l.clock.Advance(time.Hour)
+	l.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.AADSTS, Code: 135011, Times: 1})
+	_, err := l.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
+	require.ErrorIs(t, err, broker.ErrDeviceDisabled)
+	l.cut()
+	l.clock.Advance(time.Hour)
+	_, err = l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrDeviceDisabled)
 }

@@ -22,6 +22,7 @@ func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force
 		if err != nil {
 			return nil, err
 		}
+		release, keep := shared(release)
 		defer release()
 		rec, err := a.load(ctx)
 		if err != nil {
@@ -38,14 +39,14 @@ func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force
 			return e.token, nil
 		}
 		ctx, end := b.cfg.span(ctx, op)
-		renewed, err := b.renewLeased(ctx, op, a, e.token)
+		renewed, err := b.renewLeased(ctx, op, a, e.token, keep)
 		end(err)
 		return renewed, err
 	})
 	return t, opError(op, err)
 }
 
-func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.Token) (*prt.Token, error) {
+func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.Token, keep func() func()) (*prt.Token, error) {
 	s, release, err := a.session(ctx, b.cfg.Keys, t)
 	if err != nil {
 		return nil, err
@@ -60,7 +61,9 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.
 		}
 		return nil, err
 	}
+	done := keep()
 	err = b.finish(ctx, func(ctx context.Context) error { // the service has renewed it
+		defer done()
 		_, err := a.update(ctx, func(r *accountRecord) error {
 			e := r.find(t.Credential)
 			if e == nil || !e.token.PRT.Equal(t.PRT) {

@@ -169,7 +169,15 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 
 // heardOf is heard about an account that may not be known here.
 func (b *Broker) heardOf(ctx context.Context, acct Account, err error) {
-	if a := b.knownAccounts()[b.cfg.accountOwner(acct.Key())]; a != nil {
+	known := b.knownAccounts()
+	a := known[b.cfg.accountOwner(acct.Key())]
+	if a == nil && ofDevice(action(err)) {
+		for _, any := range known { // it is about every account
+			a = any
+			break
+		}
+	}
+	if a != nil {
 		b.heard(ctx, a, b.cfg.Tenant, "", err)
 	}
 }

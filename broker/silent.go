@@ -300,16 +300,26 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account, q tokenReque
 	if err != nil {
 		return AuthResult{}, err
 	}
-	b.remember(q, res)
-	if !b.holds(a) { // removed meanwhile
-		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
-		return AuthResult{}, &Error{Op: op, kind: ErrNoAccount, Account: q.account}
-	}
-	if rec := a.snapshot(); rec != nil && rec.locked() { // so was Lock
-		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
-		return AuthResult{}, rec.obituary(op)
+	if err := b.keepToken(op, a, q, res); err != nil {
+		return AuthResult{}, err
 	}
 	return res, nil
+}
+
+// keepToken keeps a token in memory, unless the account was removed or locked
+// while it was under way.
+func (b *Broker) keepToken(op string, a *account, q tokenRequest, res AuthResult) error {
+	b.remember(q, res)
+	var err error
+	if !b.holds(a) {
+		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account}
+	} else if rec := a.snapshot(); rec != nil && rec.locked() {
+		err = rec.obituary(op)
+	}
+	if err != nil {
+		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
+	}
+	return err
 }
 
 // remember keeps a token in memory, in place of the one for the same.

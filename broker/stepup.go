@@ -208,7 +208,7 @@ func needsMFA(e *Error) bool {
 // interactiveApp signs in at the authorize page for the app's own client. The
 // token does not come of the PRT, and the refresh token is dropped.
 func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes []string, why error) (AuthResult, error) {
-	_, q, err := b.resolve(ctx, c, scopes)
+	a, q, err := b.resolve(ctx, c, scopes)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -237,7 +237,9 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes [
 	}
 	res := b.result(q, &prt.Token{}, r, &reply{})
 	res.Metadata.Source = SourceInteractive
-	b.remember(q, res)
+	if err := b.keepToken(op, a, q, res); err != nil {
+		return AuthResult{}, err
+	}
 	return res, nil
 }
 

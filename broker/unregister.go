@@ -30,6 +30,7 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 	if err != nil {
 		return opError(op, err)
 	}
+	release, keep := shared(release)
 	defer release()
 	d, err := b.loadDevice(ctx)
 	if err != nil {
@@ -40,7 +41,11 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 		return opError(op, err)
 	}
 	b.cfg.Logger.InfoContext(ctx, "device unregistered", "device", d.cert.DeviceID)
-	return opError(op, b.finish(ctx, b.forget))
+	done := keep()
+	return opError(op, b.finish(ctx, func(ctx context.Context) error {
+		defer done()
+		return b.forget(ctx)
+	}))
 }
 
 // ForgetDevice deletes the registration here and leaves the device object in

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -133,6 +134,13 @@ func (v *vault) dataKey() []byte {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.key
+}
+
+// copyKey returns a copy of the data key, which close does not clear.
+func (v *vault) copyKey() []byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return bytes.Clone(v.key)
 }
 
 // close forgets the data key.

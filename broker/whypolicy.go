@@ -26,18 +26,30 @@ func (w *whyChain) policies(prts []prtEntry) {
 	}
 	w.fact("Are the tenant's policies known?", claims.Yes, "")
 	w.judge(set, id)
-	tried := prts[:1:1]
+	tried := []refusedPRT{{prts[0], w.stale()}}
 	for i := 1; i < len(prts) && w.out.Verdict != WhySilent; i++ {
 		if prts[i].mayHelp(tried, w.now) {
-			w.tryOther(set, id, &prts[i])
-			tried = append(tried, prts[i])
+			stale := w.tryOther(set, id, &prts[i])
+			tried = append(tried, refusedPRT{prts[i], stale})
 		}
 	}
 }
 
+// stale reports whether the age of a sign-in is what the policies ask about, or
+// may be.
+func (w *whyChain) stale() bool {
+	if w.out.Verdict == WhyUnknown {
+		return true
+	}
+	for c := range w.out.Decision.Prompt() {
+		return c.Kind == policy.Reauthenticate || c.Kind == policy.ReauthenticateMFA
+	}
+	return false
+}
+
 // tryOther judges another PRT than the strongest. What it is served, the user
 // is not asked for; what is not known of it leaves the answer open.
-func (w *whyChain) tryOther(set *policy.Set, id string, e *prtEntry) {
+func (w *whyChain) tryOther(set *policy.Set, id string, e *prtEntry) (stale bool) {
 	other := *w
 	other.prt = e
 	other.in.Facts.Methods = 0 // they are those of the strongest
@@ -52,6 +64,7 @@ func (w *whyChain) tryOther(set *policy.Set, id string, e *prtEntry) {
 		w.fact("Does another PRT have what it lacks?", claims.Unknown, detail)
 		w.decide(v, other.out.Because)
 	}
+	return other.stale()
 }
 
 // judge judges the policies for one PRT, under every value that the facts
