@@ -1,0 +1,58 @@
+package broker_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+)
+
+// A token in memory is handed out whatever became of the PRT.
+func TestWhyOfATokenInMemory(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	w.signIn()
+	w.silent(open)
+	require.NoError(t, w.srv.Revoke("alice"))
+	_, err := w.b.AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrPRTRevoked)
+	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	require.NoError(t, err)
+	w.silent(open) // nobody is asked
+	require.Equal(t, broker.WhySilent, why.Verdict, why.Because)
+}
+
+// The clock here may be wrong: a PRT that looks expired is tried.
+func TestWhyOfAnExpiredPRT(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	w.signIn()
+	cfg := w.cfg
+	cfg.Now = func() time.Time { return w.clock.Now().Add(15 * 24 * time.Hour) } // a clock that is wrong
+	b, err := broker.New(t.Context(), cfg)
+	require.NoError(t, err)
+	defer b.Close()
+	why, err := b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	require.NoError(t, err)
+	_, err = b.AcquireTokenSilent(t.Context(), open)
+	require.NoError(t, err)
+	require.Equal(t, broker.WhyUnknown, why.Verdict, why.Because)
+}
+
+// Without a registration the app's refresh token serves silently.
+func TestWhyWithoutARegistration(t *testing.T) {
+	w := unboundWorld(t)
+	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
+	require.NoError(t, err)
+	w.silent(open)
+	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	require.NoError(t, err)
+	require.Equal(t, broker.WhySilent, why.Verdict, why.Because)
+	w.reopen() // and nothing is in memory
+	why, err = w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	require.NoError(t, err)
+	require.Equal(t, broker.WhyUnknown, why.Verdict, why.Because)
+	w.silent(open)
+}
