@@ -105,7 +105,7 @@ var (
 	// It is also an ErrTransient.
 	ErrThrottled error = derived{"broker: throttled", ErrTransient}
 
-	// ErrTransient: the network or the service had a passing trouble.
+	// ErrTransient: the network, the service or the TPM had a passing trouble.
 	ErrTransient = errors.New("broker: passing trouble")
 
 	// ErrKeyUnusable: the key store does not open the keys of this state: it
