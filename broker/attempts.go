@@ -31,7 +31,7 @@ func (c *client) do(ctx context.Context, q request) (*reply, error) {
 		span, end := startSpan(ctx, c.tracer, "request")
 		rep, sent, err := c.attempt(span, q)
 		end(err)
-		r := c.judge(ctx, rep, sent, err)
+		r := c.judge(ctx, q, rep, sent, err)
 		report(r, c.now())
 		wait, again := c.policy.Next(n, r, q.once)
 		if !again {
@@ -54,9 +54,12 @@ func (c *client) pause(ctx context.Context, d time.Duration) error {
 }
 
 // judge says what an attempt means for the next one.
-func (c *client) judge(ctx context.Context, rep *reply, sent bool, err error) retry.Result {
-	if err != nil {
+func (c *client) judge(ctx context.Context, q request, rep *reply, sent bool, err error) retry.Result {
+	switch {
+	case err != nil:
 		return retry.Result{Err: err, Sent: sent, Stopped: ctx.Err() != nil}
+	case q.answered != nil && q.answered(rep):
+		return retry.Result{Status: rep.status, Verdict: aadsts.Fail}
 	}
 	r := retry.Result{Status: rep.status, RetryAfter: rep.retryAfter(c.now())}
 	if !rep.ok() {

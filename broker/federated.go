@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -191,6 +192,8 @@ func (b *Broker) requestAssertion(ctx context.Context, op, endpoint string, v ws
 		url:         endpoint,
 		contentType: "application/soap+xml; charset=utf-8",
 		body:        []byte(s.String()),
+		once:        true,
+		answered:    isSOAPFault,
 	})
 	if err != nil {
 		return nil, err
@@ -203,13 +206,20 @@ func (b *Broker) requestAssertion(ctx context.Context, op, endpoint string, v ws
 	switch {
 	case bytes.Contains(rep.body, []byte("FailedAuthentication")):
 		e.kind, e.detail = ErrBadCredential, "the federation server says that user name or password is wrong"
-	case rep.status >= 500 && !bytes.Contains(rep.body, []byte("Fault")):
+	case rep.status >= 500 && !isSOAPFault(rep):
 		e.kind, e.detail = ErrTransient, "the federation server has trouble"
 	default:
 		e.detail = "the federation server issued no assertion"
 	}
 	return nil, e
 }
+
+var soapFault = regexp.MustCompile(`<(?:[\w.-]+:)?Fault[\s>]`)
+
+// isSOAPFault reports whether a reply is a verdict of the server. AD FS sends
+// that with HTTP 500, also for a wrong password (SOAP 1.2 Part 2, 7.5.2.2, has
+// 500 for all faults but the sender's; SOAP 1.1, 6.2, for all).
+func isSOAPFault(r *reply) bool { return soapFault.Match(r.body) }
 
 var errNoAssertion = errors.New("no assertion")
 
