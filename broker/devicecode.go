@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/clock"
 	"github.com/prtbroker/prtbroker/internal/strictjson"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -241,7 +242,7 @@ func (b *Broker) poll(ctx context.Context, op string, dc DeviceCode, interval ti
 		case oauthError(err) == "slow_down":
 			interval += slowDown
 		}
-		if !b.cfg.Now().Before(dc.ExpiresOn) {
+		if clock.Left(dc.ExpiresOn, b.cfg.Now()) <= 0 {
 			return nil, &Error{Op: op, kind: ErrInteractionRequired, detail: "the device code has expired"}
 		}
 		if err := b.sleep(ctx, interval); err != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 // What opens a circuit, and for how long.
@@ -59,7 +61,7 @@ func (b *Breaker) Enter(endpoint string, now time.Time) (report func(Result, tim
 	if c == nil {
 		return func(r Result, now time.Time) { b.report(endpoint, r, now, false) }, nil
 	}
-	if wait := c.until.Sub(now); wait > 0 {
+	if wait := clock.Left(c.until, now); wait > 0 {
 		return nil, &OpenError{Endpoint: endpoint, Throttled: c.throttled, Wait: wait}
 	}
 	probe := !c.until.IsZero()
@@ -82,7 +84,7 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	case Stopped: // says nothing about the endpoint
 		return
 	case Done:
-		if c != nil && (!c.throttled || !c.until.After(now)) {
+		if c != nil && (!c.throttled || clock.Left(c.until, now) <= 0) {
 			delete(b.circuits, endpoint)
 		}
 		return
@@ -116,7 +118,7 @@ func (b *Breaker) add(endpoint string, now time.Time) *circuit {
 	}
 	if len(b.circuits) >= maxEndpoints {
 		for e, c := range b.circuits {
-			if !c.until.After(now) && !c.trying {
+			if clock.Left(c.until, now) <= 0 && !c.trying {
 				delete(b.circuits, e)
 			}
 		}

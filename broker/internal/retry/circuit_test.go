@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/internal/clock/clocktest"
 )
 
 const endpoint = "login.microsoftonline.com/contoso.example/oauth2/token"
@@ -67,6 +69,14 @@ func TestRetryAfterHoldsOthers(t *testing.T) {
 	_, err = b.Enter(endpoint, start)
 	require.ErrorContains(t, err, "asked to be left alone for 1m0s more")
 	require.Zero(t, send(t, &b, start.Add(time.Minute), ok))
+}
+
+func TestSuspendIsARest(t *testing.T) {
+	var b Breaker
+	now := time.Now()
+	require.Zero(t, send(t, &b, now, Result{Status: 429, RetryAfter: time.Hour}))
+	require.Equal(t, time.Hour, send(t, &b, now, ok))
+	require.Zero(t, send(t, &b, clocktest.Apart(t, now, 3600), ok))
 }
 
 func TestOneTriesForAll(t *testing.T) {
