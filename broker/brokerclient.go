@@ -59,6 +59,9 @@ func (b *Broker) authorize(ctx context.Context, a authorization) (*prt.Reply, er
 	if b.cfg.Prompter == nil {
 		return nil, &Error{Op: a.op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
 	}
+	if err := b.verifyCloud(ctx); err != nil {
+		return nil, opError(a.op, err) // the user would type a password there
+	}
 	verifier, err := b.random()
 	if err != nil {
 		return nil, err

@@ -29,7 +29,12 @@ type realm struct {
 const defaultAudience = "urn:federation:MicrosoftOnline"
 
 // userRealm finds out who authenticates a user: Entra or a federation server.
+// The answer decides where a password goes, so only the host of a cloud is
+// believed.
 func (b *Broker) userRealm(ctx context.Context, op, username string) (*realm, error) {
+	if err := b.verifyCloud(ctx); err != nil {
+		return nil, opError(op, err)
+	}
 	rep, err := b.client.do(ctx, request{
 		method: http.MethodGet,
 		url:    "https://" + b.cloud().LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
