@@ -39,6 +39,7 @@ func TestRetries(t *testing.T) {
 		"nobody answers":         {fails(&url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}}), 2, nil},
 		"no such name":           {fails(&url.Error{Err: &net.DNSError{Err: "no such host"}}), 2, nil},
 		"lost after it was sent": {fails(&url.Error{Err: &net.OpError{Op: "read", Err: errors.New("connection reset")}}), 1, broker.ErrTransient},
+		"a dial was canceled":    {fails(&url.Error{Err: context.Canceled}), 1, broker.ErrTransient},
 		"not found":              {status(404), 1, nil},
 		"forbidden by a proxy":   {status(403), 1, nil},
 	} {
@@ -66,6 +67,7 @@ func TestRetries(t *testing.T) {
 				require.NotErrorIs(t, err, broker.ErrTransient)
 			}
 			require.NotErrorIs(t, err, broker.ErrInteractionRequired)
+			require.NotErrorIs(t, err, broker.ErrClosed)
 		})
 	}
 }
