@@ -160,10 +160,8 @@ func (b *Broker) showDeviceCode(ctx context.Context, op string, dc DeviceCode) e
 	if b.cfg.Prompter == nil {
 		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
 	}
-	if err := b.cfg.Prompter.DeviceCode(ctx, dc); err != nil {
-		return opError(op, promptError(ctx, err))
-	}
-	return nil
+	_, err := prompt(ctx, func() (struct{}, error) { return struct{}{}, b.cfg.Prompter.DeviceCode(ctx, dc) })
+	return opError(op, err)
 }
 
 // startBrokerCode asks for a device code of the broker client, whose refresh
