@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/retry"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -70,12 +72,18 @@ func (c *client) judge(ctx context.Context, q request, rep *reply, sent bool, er
 }
 
 // endpointOf returns the host and the path of an address: what has a circuit.
+// It stands in errors, so the user's name, in which the path of a realm ends,
+// is cut off; the realms of all users are one endpoint.
 func endpointOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return ""
 	}
-	return u.Host + u.Path
+	path := u.Path
+	if strings.HasPrefix(path, wire.PathUserRealm) {
+		path = wire.PathUserRealm
+	}
+	return u.Host + path
 }
 
 // circuitError is a request that was not sent.

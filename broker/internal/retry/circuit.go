@@ -13,7 +13,7 @@ const (
 	// failures is how many requests in a row must fail.
 	failures = 5
 	// openFor is the first time of rest, doubled while the endpoint stays
-	// down, up to openMost.
+	// down, up to openMost. While nothing can be sent to it, it stays as it is.
 	openFor  = 10 * time.Second
 	openMost = 5 * time.Minute
 	// maxEndpoints bounds how many endpoints are remembered.
@@ -96,7 +96,12 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	switch {
 	case r.RetryAfter > 0 && (class == Refused || class == Failed):
 		c.open(now.Add(r.RetryAfter), true)
-	case probe, c.failed >= failures:
+	case !probe && c.failed < failures:
+	case class == Unsent:
+		// This machine has no network, or nobody answers: a rest spares callers
+		// a wait and the service nothing, and the network may be back any time.
+		c.open(now.Add(openFor), false)
+	default:
 		rest := min(openFor<<min(c.rests, 8), openMost)
 		c.rests++
 		c.open(now.Add(rest), false)
