@@ -287,24 +287,6 @@ func TestRefreshTokenCredential(t *testing.T) {
 	w.silent(graph)
 }
 
-func TestFederated(t *testing.T) {
-	w := newWorld(t, withOptions(func(o *entratestOptions) {
-		o.Federated = []string{"fed.contoso.example"}
-		o.Users = append(o.Users, entratest.User{Username: "dora@fed.contoso.example", Password: password})
-	}))
-	w.join()
-	res, err := w.b.SignIn(t.Context(), broker.Federated{Username: "dora@fed.contoso.example", Password: password})
-	require.NoError(t, err)
-	require.Equal(t, broker.KindSAML, w.status(res.Account).Credential)
-	w.silent(graph)
-
-	_, err = w.b.SignIn(t.Context(), broker.Federated{Username: "dora@fed.contoso.example", Password: "wrong"})
-	require.ErrorIs(t, err, broker.ErrBadCredential)
-	_, err = w.b.SignIn(t.Context(), broker.Federated{Username: alice, Password: password})
-	require.ErrorIs(t, err, broker.ErrAppConfig)
-	require.ErrorContains(t, err, "not federated")
-}
-
 func TestCookieGoesToSignInHostsOnly(t *testing.T) {
 	w := newWorld(t)
 	w.join()

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/retry"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -31,7 +33,7 @@ func (c *client) do(ctx context.Context, q request) (*reply, error) {
 		span, end := startSpan(ctx, c.tracer, "request")
 		rep, sent, err := c.attempt(span, q)
 		end(err)
-		r := c.judge(ctx, rep, sent, err)
+		r := c.judge(ctx, q, rep, sent, err)
 		report(r, c.now())
 		wait, again := c.policy.Next(n, r, q.once)
 		if !again {
@@ -54,9 +56,12 @@ func (c *client) pause(ctx context.Context, d time.Duration) error {
 }
 
 // judge says what an attempt means for the next one.
-func (c *client) judge(ctx context.Context, rep *reply, sent bool, err error) retry.Result {
-	if err != nil {
+func (c *client) judge(ctx context.Context, q request, rep *reply, sent bool, err error) retry.Result {
+	switch {
+	case err != nil:
 		return retry.Result{Err: err, Sent: sent, Stopped: ctx.Err() != nil}
+	case q.answered != nil && q.answered(rep):
+		return retry.Result{Status: rep.status, Verdict: aadsts.Fail}
 	}
 	r := retry.Result{Status: rep.status, RetryAfter: rep.retryAfter(c.now())}
 	if !rep.ok() {
@@ -67,12 +72,18 @@ func (c *client) judge(ctx context.Context, rep *reply, sent bool, err error) re
 }
 
 // endpointOf returns the host and the path of an address: what has a circuit.
+// It stands in errors, so the user's name, in which the path of a realm ends,
+// is cut off; the realms of all users are one endpoint.
 func endpointOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return ""
 	}
-	return u.Host + u.Path
+	path := u.Path
+	if strings.HasPrefix(path, wire.PathUserRealm) {
+		path = wire.PathUserRealm
+	}
+	return u.Host + path
 }
 
 // circuitError is a request that was not sent.

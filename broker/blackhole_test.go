@@ -34,10 +34,10 @@ func (d deaf) Authorize(context.Context, string, string) (string, error) {
 	<-d.over
 	return "", broker.ErrUserCanceled
 }
-func (d deaf) DeviceCode(context.Context, broker.DeviceCode) error { return nil }
-func (d deaf) PIN(ctx context.Context, _ broker.Account) (broker.PIN, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
+func (d deaf) DeviceCode(context.Context, broker.DeviceCode) error { <-d.over; return nil }
+func (d deaf) PIN(context.Context, broker.Account) (broker.PIN, error) {
+	<-d.over
+	return nil, broker.ErrUserCanceled
 }
 
 // calls are all public methods of a Broker that take a context.
@@ -166,6 +166,43 @@ func TestEveryCallHeedsItsContext(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A Prompter that never comes back does not keep a call, whatever it was asked
+// for.
+func TestPromptsHeedTheContext(t *testing.T) {
+	w := newWorld(t, withMemory)
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	w.cfg.Prompter = deaf{over}
+	b := w.open()
+	for name, call := range map[string]func(context.Context) error{
+		"a page": func(ctx context.Context) error { _, err := b.SignIn(ctx, broker.AuthCode{}); return err },
+		"a device code": func(ctx context.Context) error {
+			_, err := b.SignIn(ctx, broker.DeviceCodeFlow{})
+			return err
+		},
+		"a PIN": func(ctx context.Context) error {
+			_, err := b.AcquireTokenInteractive(ctx, graph, broker.WithAccount(acct), broker.WithClaims(`{"access_token":{"nbf":{"essential":true,"value":"1"}}}`))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { done <- call(ctx) }()
+			select {
+			case err := <-done:
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			case <-time.After(10 * time.Second):
+				t.Fatal("the call outlived its context")
+			}
+		})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"io"
 	"net/url"
 	"strings"
@@ -59,6 +58,9 @@ func (b *Broker) authorize(ctx context.Context, a authorization) (*prt.Reply, er
 	if b.cfg.Prompter == nil {
 		return nil, &Error{Op: a.op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
 	}
+	if err := b.verifyCloud(ctx); err != nil {
+		return nil, opError(a.op, err) // the user would type a password there
+	}
 	verifier, err := b.random()
 	if err != nil {
 		return nil, err
@@ -69,7 +71,7 @@ func (b *Broker) authorize(ctx context.Context, a authorization) (*prt.Reply, er
 	}
 	at := b.place.Load()
 	page := at.login(a.tenant, a.path) + "?" + a.query(verifier, state).Encode()
-	redirected, err := b.prompt(ctx, page, a.redirect)
+	redirected, err := prompt(ctx, func() (string, error) { return b.cfg.Prompter.Authorize(ctx, page, a.redirect) })
 	if err != nil {
 		return nil, opError(a.op, err)
 	}
@@ -128,39 +130,6 @@ func (a authorization) redemption(code, verifier string) url.Values {
 		v.Set("scope", a.scope)
 	}
 	return v
-}
-
-// prompt shows the page and returns within ctx, also when the Prompter does
-// not.
-func (b *Broker) prompt(ctx context.Context, page, prefix string) (string, error) {
-	type result struct {
-		redirected string
-		err        error
-	}
-	done := make(chan result, 1)
-	go func() {
-		r, err := b.cfg.Prompter.Authorize(ctx, page, prefix)
-		done <- result{r, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err != nil {
-			return "", promptError(ctx, r.err)
-		}
-		return r.redirected, nil
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-func promptError(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, ErrUserCanceled), errors.Is(err, errors.ErrUnsupported):
-		return err
-	}
-	return &Error{detail: "the sign-in page did not come to its end", cause: err}
 }
 
 // maxRedirect bounds the address that a Prompter brings back, in bytes.

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -140,6 +141,75 @@ func TestInstanceDiscovery(t *testing.T) {
 	w.b = w.open()
 	w.silent(open)
 	require.Zero(t, asked)
+}
+
+// A login host that the public cloud does not know gets nothing: no password,
+// also not by way of the federation server that it names, no user and no
+// cookie. One that was verified costs no further request.
+func TestUnknownLoginHostGetsNothing(t *testing.T) {
+	const host = "login.evil.example"
+	w := newWorld(t, withMemory)
+	w.join()
+	acct := w.signIn()
+	w.cfg.Cloud = broker.Public
+	w.cfg.Cloud.LoginHost = host
+	w.cfg.Prompter = untouched{w.person, t}
+	for name, call := range map[string]func(*broker.Broker) error{
+		"password": func(b *broker.Broker) error {
+			_, err := b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
+			return err
+		},
+		"federated": func(b *broker.Broker) error {
+			_, err := b.SignIn(t.Context(), broker.Federated{Username: alice, Password: password})
+			return err
+		},
+		"page": func(b *broker.Broker) error {
+			_, err := b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
+			return err
+		},
+		"cookie with a nonce of the page": func(b *broker.Broker) error {
+			c, err := b.SSOCookies(t.Context(), "https://"+host+"/x?sso_nonce=abc")
+			require.Empty(t, c)
+			return err
+		},
+		"cookie with a nonce of the caller": func(b *broker.Broker) error {
+			c, err := b.SSOCookies(t.Context(), "https://"+host+"/x", broker.WithNonce("abc"), broker.WithAccount(acct))
+			require.Empty(t, c)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.cfg.Transport = apiDo(func(r *http.Request) (*http.Response, error) {
+				require.Equal(t, broker.Public.LoginHost+"/common/discovery/instance", r.URL.Host+r.URL.Path)
+				return reply(400, `{"error":"invalid_instance","error_codes":[50049],"error_description":"AADSTS50049: Unknown or invalid instance."}`), nil
+			})
+			require.ErrorIs(t, call(w.open()), broker.ErrAppConfig)
+		})
+	}
+	t.Run("verified", func(t *testing.T) {
+		asked := 0
+		w.cfg.Transport = apiDo(func(*http.Request) (*http.Response, error) {
+			asked++
+			return reply(200, `{"tenant_discovery_endpoint":"https://login.cloud.example/"}`), nil
+		})
+		b := w.open()
+		for range 3 {
+			_, err := b.SSOCookies(t.Context(), "https://"+host+"/x?sso_nonce=abc")
+			require.NoError(t, err)
+		}
+		require.Equal(t, 1, asked)
+	})
+}
+
+// untouched is a Prompter that is not to be asked.
+type untouched struct {
+	*person
+	t *testing.T
+}
+
+func (u untouched) Authorize(context.Context, string, string) (string, error) {
+	u.t.Error("the user was led to the page")
+	return "", broker.ErrUserCanceled
 }
 
 type apiDo func(*http.Request) (*http.Response, error)

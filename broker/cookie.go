@@ -54,6 +54,9 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 }
 
 func (b *Broker) signCookie(ctx context.Context, op, address string, c call, t *prt.Token, s prt.Session) (prt.Cookie, error) {
+	if err := b.verifyCloud(ctx); err != nil {
+		return prt.Cookie{}, err // whoever gets the cookie is signed in by it
+	}
 	req := prt.CookieRequest{
 		PRT:             t.PRT,
 		URL:             address,

@@ -66,7 +66,8 @@ type SAMLAssertion struct {
 
 // Federated is a password that goes to the organization's own federation
 // server (WS-Trust), found by the user's realm, which answers with an
-// assertion. Entra does not see the password.
+// assertion. Entra does not see the password. It is sent once, like that of
+// Password: the directory behind the server locks accounts too.
 type Federated struct {
 	Username string
 	Password string

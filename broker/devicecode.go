@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/clock"
 	"github.com/prtbroker/prtbroker/internal/strictjson"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -99,7 +100,7 @@ func (b *Broker) unboundCode(ctx context.Context, op string, q tokenRequest) (De
 	if err != nil {
 		return DeviceCode{}, err
 	}
-	f, err := b.startDeviceCode(ctx, op, wire.PathDeviceCodeV2, v)
+	f, err := b.startDeviceCode(ctx, op, q.tenant, wire.PathDeviceCodeV2, v)
 	if err != nil {
 		return DeviceCode{}, err
 	}
@@ -129,6 +130,7 @@ func interactive(r AuthResult, err error) (AuthResult, error) {
 
 const (
 	minInterval     = time.Second
+	maxInterval     = time.Minute
 	defaultInterval = 5 * time.Second
 	slowDown        = 5 * time.Second
 	maxCodeLife     = time.Hour
@@ -158,10 +160,8 @@ func (b *Broker) showDeviceCode(ctx context.Context, op string, dc DeviceCode) e
 	if b.cfg.Prompter == nil {
 		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
 	}
-	if err := b.cfg.Prompter.DeviceCode(ctx, dc); err != nil {
-		return opError(op, promptError(ctx, err))
-	}
-	return nil
+	_, err := prompt(ctx, func() (struct{}, error) { return struct{}{}, b.cfg.Prompter.DeviceCode(ctx, dc) })
+	return opError(op, err)
 }
 
 // startBrokerCode asks for a device code of the broker client, whose refresh
@@ -171,12 +171,12 @@ func (b *Broker) startBrokerCode(ctx context.Context, op, resource string, mfa b
 	if mfa {
 		v.Set("amr_values", "ngcmfa")
 	}
-	return b.startDeviceCode(ctx, op, wire.PathDeviceCode, v)
+	return b.startDeviceCode(ctx, op, b.cfg.Tenant, wire.PathDeviceCode, v)
 }
 
-// startDeviceCode asks for a device code, v1 or v2.
-func (b *Broker) startDeviceCode(ctx context.Context, op, path string, v url.Values) (*deviceFlow, error) {
-	r, err := b.post(ctx, op, b.cfg.Tenant, prt.Form{Path: path, Values: v}, grantUser, "")
+// startDeviceCode asks a tenant for a device code, v1 or v2.
+func (b *Broker) startDeviceCode(ctx context.Context, op, tenant, path string, v url.Values) (*deviceFlow, error) {
+	r, err := b.post(ctx, op, tenant, prt.Form{Path: path, Values: v}, grantUser, "")
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func (b *Broker) startDeviceCode(ctx context.Context, op, path string, v url.Val
 		redeem.Set("device_code", code)
 	}
 	return &deviceFlow{show: dc, poll: func(ctx context.Context) (*prt.Reply, error) {
-		return b.poll(ctx, op, dc, interval, token, redeem)
+		return b.poll(ctx, op, dc, interval, tenant, token, redeem)
 	}}, nil
 }
 
@@ -208,7 +208,7 @@ func (b *Broker) parseDeviceCode(r *reply) (dc DeviceCode, code string, interval
 		life = maxCodeLife
 	}
 	interval = time.Duration(o.Int("interval")) * time.Second
-	if interval < minInterval || interval > time.Minute {
+	if interval < minInterval || interval > maxInterval {
 		interval = defaultInterval
 	}
 	code = o.String("device_code")
@@ -228,26 +228,53 @@ func (b *Broker) parseDeviceCode(r *reply) (dc DeviceCode, code string, interval
 }
 
 // poll asks until the user is done (RFC 8628 3.5).
-func (b *Broker) poll(ctx context.Context, op string, dc DeviceCode, interval time.Duration, path string, v url.Values) (*prt.Reply, error) {
+func (b *Broker) poll(ctx context.Context, op string, dc DeviceCode, interval time.Duration, tenant, path string, v url.Values) (*prt.Reply, error) {
 	for {
-		r, err := b.grant(ctx, op, b.cfg.Tenant, path, v)
-		switch a := action(err); {
-		case err == nil:
+		r, err := b.grant(ctx, op, tenant, path, v)
+		if err == nil {
 			return r, nil
-		case a == aadsts.Throttled, a == aadsts.Retry:
-			interval += slowDown
-		case a != aadsts.Pending:
-			return nil, err
-		case oauthError(err) == "slow_down":
-			interval += slowDown
 		}
-		if !b.cfg.Now().Before(dc.ExpiresOn) {
+		next, again := nextPoll(err, interval)
+		if !again {
+			return nil, err
+		}
+		left := clock.Left(dc.ExpiresOn, b.cfg.Now())
+		if left <= 0 {
 			return nil, &Error{Op: op, kind: ErrInteractionRequired, detail: "the device code has expired"}
 		}
-		if err := b.sleep(ctx, interval); err != nil {
+		interval = next
+		if err := b.sleep(ctx, min(max(interval, retryAfter(err)), left)); err != nil {
 			return nil, opError(op, err)
 		}
 	}
+}
+
+// nextPoll returns the interval after a poll that ended in err; false when it
+// was the last one. The user takes minutes, so that passing trouble, also of
+// the network, slows it down (RFC 8628 3.5) and does not end it.
+func nextPoll(err error, interval time.Duration) (time.Duration, bool) {
+	switch {
+	case action(err) == aadsts.Pending:
+		if oauthError(err) == "slow_down" {
+			interval += slowDown
+		}
+		return interval, true
+	case errors.Is(err, ErrTransient):
+		if interval < maxInterval {
+			interval += slowDown
+		}
+		return interval, true
+	}
+	return 0, false
+}
+
+// retryAfter returns how long an error asks to wait.
+func retryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 var aadstsPattern = regexp.MustCompile(`^AADSTS(\d{1,9})\b`)

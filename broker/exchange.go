@@ -134,7 +134,9 @@ func (c *call) claimsRequest() (string, error) {
 // is dropped: the PRT replaces it.
 func (b *Broker) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *reply) AuthResult {
 	r.RefreshToken.Clear()
-	now := b.cfg.Now()
+	// The caller gets the wall clock alone: by the other one the times would be
+	// wrong after a suspend.
+	now := b.cfg.Now().Round(0)
 	res := AuthResult{
 		Account:       q.account,
 		AccessToken:   r.AccessToken.Reveal(),

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -28,7 +29,12 @@ type realm struct {
 const defaultAudience = "urn:federation:MicrosoftOnline"
 
 // userRealm finds out who authenticates a user: Entra or a federation server.
+// The answer decides where a password goes, so only the host of a cloud is
+// believed.
 func (b *Broker) userRealm(ctx context.Context, op, username string) (*realm, error) {
+	if err := b.verifyCloud(ctx); err != nil {
+		return nil, opError(op, err)
+	}
 	rep, err := b.client.do(ctx, request{
 		method: http.MethodGet,
 		url:    "https://" + b.cloud().LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
@@ -191,6 +197,8 @@ func (b *Broker) requestAssertion(ctx context.Context, op, endpoint string, v ws
 		url:         endpoint,
 		contentType: "application/soap+xml; charset=utf-8",
 		body:        []byte(s.String()),
+		once:        true,
+		answered:    isSOAPFault,
 	})
 	if err != nil {
 		return nil, err
@@ -203,13 +211,20 @@ func (b *Broker) requestAssertion(ctx context.Context, op, endpoint string, v ws
 	switch {
 	case bytes.Contains(rep.body, []byte("FailedAuthentication")):
 		e.kind, e.detail = ErrBadCredential, "the federation server says that user name or password is wrong"
-	case rep.status >= 500 && !bytes.Contains(rep.body, []byte("Fault")):
+	case rep.status >= 500 && !isSOAPFault(rep):
 		e.kind, e.detail = ErrTransient, "the federation server has trouble"
 	default:
 		e.detail = "the federation server issued no assertion"
 	}
 	return nil, e
 }
+
+var soapFault = regexp.MustCompile(`<(?:[\w.-]+:)?Fault[\s>]`)
+
+// isSOAPFault reports whether a reply is a verdict of the server. AD FS sends
+// that with HTTP 500, also for a wrong password (SOAP 1.2 Part 2, 7.5.2.2, has
+// 500 for all faults but the sender's; SOAP 1.1, 6.2, for all).
+func isSOAPFault(r *reply) bool { return soapFault.Match(r.body) }
 
 var errNoAssertion = errors.New("no assertion")
 

@@ -30,8 +30,8 @@ type FileStore struct{ dir string }
 const (
 	fileSuffix = ".rec"
 	lockSuffix = ".lock"
-	writeLock  = "store" + lockSuffix
-	fileMagic  = "prtbrec1" // with the version of the format of a file
+	writeLock  = ".write" + lockSuffix // not of a record: no name begins with a dot
+	fileMagic  = "prtbrec1"            // with the version of the format of a file
 	fileHeader = len(fileMagic) + 8
 	lockRetry  = 5 * time.Millisecond
 )

@@ -17,11 +17,17 @@ type flights struct{ group flight.Group[string, any] }
 func do[T any](ctx context.Context, f *flights, key string, work func(context.Context) (T, error)) (T, error) {
 	var zero T
 	v, _, err := f.group.Do(ctx, key, func(ctx context.Context) (any, error) { return work(ctx) })
-	switch {
-	case err == nil:
+	if err == nil {
 		return v.(T), nil
-	case errors.Is(err, flight.ErrClosed), errors.Is(err, context.Canceled) && ctx.Err() == nil:
-		return zero, ErrClosed
 	}
-	return zero, err
+	return zero, closedError(err)
+}
+
+// closedError is ErrClosed for a flight that Close ended. A transport's own
+// context.Canceled, such as that of a dial for another request, is not that.
+func closedError(err error) error {
+	if errors.Is(err, flight.ErrClosed) {
+		return ErrClosed
+	}
+	return err
 }

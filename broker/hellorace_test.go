@@ -324,7 +324,7 @@ func TestCloseDuringUnlock(t *testing.T) {
 func TestUnlockEndsWithItsContext(t *testing.T) {
 	l, keys := newSteppedLaptop(t)
 	l.cut()
-	shut := flock.New(filepath.Join(l.dir, "store.lock"))
+	shut := flock.New(filepath.Join(l.dir, ".write.lock"))
 	keys.at(&keys.onUnseal, func() error { return shut.Lock() })
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()

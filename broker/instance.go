@@ -87,9 +87,10 @@ func (b *Broker) returnTo(endpoint string) {
 }
 
 // verifyCloud asks the public cloud, once, whether the configured login host
-// is one of Microsoft's, before a credential is sent there. An answer is kept
-// as long as the broker; for failures the circuit of the endpoint sees to it
-// that it is not asked too often.
+// is one of Microsoft's, before a credential is sent there or made for it, a
+// user is led there, or it is believed about where a password goes. An answer
+// is kept as long as the broker; for failures the circuit of the endpoint sees
+// to it that it is not asked too often.
 func (b *Broker) verifyCloud(ctx context.Context) error {
 	if b.place.Load().known {
 		return nil

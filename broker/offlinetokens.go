@@ -8,6 +8,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 // The tokens that apps got are kept for a start without a network, under the
@@ -84,7 +85,7 @@ func (b *Broker) saveOffline(ctx context.Context, a *account) error {
 func (b *Broker) offlineTokens(acct Account) (out []offlineToken) {
 	for _, k := range b.tokens.Account(acct.HomeAccountID, acct.Environment) {
 		r := &k.Entry.Value.result
-		if k.Key.Scheme != tokencache.Bearer || !k.Entry.ExpiresOn.After(b.cfg.Now()) {
+		if k.Key.Scheme != tokencache.Bearer || clock.Left(k.Entry.ExpiresOn, b.cfg.Now()) <= 0 {
 			continue
 		}
 		out = append(out, offlineToken{
@@ -127,7 +128,7 @@ func (b *Broker) bringBackTokens(ctx context.Context, a *account, o *offline) er
 }
 
 func (b *Broker) bringBackToken(acct Account, t offlineToken) {
-	if !t.ExpiresOn.After(b.cfg.Now()) {
+	if clock.Left(t.ExpiresOn, b.cfg.Now()) <= 0 {
 		return
 	}
 	q := tokenRequest{

@@ -39,6 +39,7 @@ func TestRetries(t *testing.T) {
 		"nobody answers":         {fails(&url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}}), 2, nil},
 		"no such name":           {fails(&url.Error{Err: &net.DNSError{Err: "no such host"}}), 2, nil},
 		"lost after it was sent": {fails(&url.Error{Err: &net.OpError{Op: "read", Err: errors.New("connection reset")}}), 1, broker.ErrTransient},
+		"a dial was canceled":    {fails(&url.Error{Err: context.Canceled}), 1, broker.ErrTransient},
 		"not found":              {status(404), 1, nil},
 		"forbidden by a proxy":   {status(403), 1, nil},
 	} {
@@ -66,6 +67,7 @@ func TestRetries(t *testing.T) {
 				require.NotErrorIs(t, err, broker.ErrTransient)
 			}
 			require.NotErrorIs(t, err, broker.ErrInteractionRequired)
+			require.NotErrorIs(t, err, broker.ErrClosed)
 		})
 	}
 }
@@ -96,6 +98,44 @@ func TestCircuit(t *testing.T) {
 	w.wire.inner = w.srv.Client()
 	w.clock.Advance(e.RetryAfter)
 	w.silent(open)
+}
+
+// After an hour without a network, tokens come again as soon as it is back.
+func TestNetworkIsBack(t *testing.T) {
+	w := newWorld(t, withMemory)
+	w.join()
+	w.signIn()
+	w.wire.set(func(*http.Request) error {
+		return &url.Error{Err: &net.OpError{Op: "dial", Err: errors.New("no route")}}
+	}, nil)
+	for range 60 {
+		_, err := w.b.AcquireTokenSilent(t.Context(), graph)
+		require.ErrorIs(t, err, broker.ErrTransient)
+		w.clock.Advance(time.Minute)
+	}
+	_, _ = w.b.AcquireTokenSilent(t.Context(), graph)
+	w.wire.set(nil, nil)
+	w.clock.Advance(10 * time.Second)
+	w.silent(graph)
+}
+
+// The address that asks for a user's realm ends in the user's name, which is
+// in no error, and one circuit serves all users.
+func TestCircuitNamesNoUser(t *testing.T) {
+	w := newWorld(t, withMemory)
+	w.join()
+	asked := 0
+	w.wire.inner = apiDo(func(*http.Request) (*http.Response, error) {
+		asked++
+		return reply(http.StatusInternalServerError, ""), nil
+	})
+	var err error
+	for _, name := range []string{"dora", "Eve Example", "frank/../x"} {
+		_, err = w.b.SignIn(t.Context(), broker.Federated{Username: name + "@fed.contoso.example", Password: password})
+		require.NotContains(t, err.Error(), "fed.contoso.example")
+	}
+	require.ErrorContains(t, err, "UserRealm/ keeps failing")
+	require.Equal(t, 6, asked)
 }
 
 // An account that is removed while its token is on the way leaves none behind.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 const (
@@ -96,7 +98,7 @@ func (b *Broker) renewAccount(ctx context.Context, a *account) time.Duration {
 		return next
 	}
 	for _, e := range b.candidates(rec) {
-		due := e.token.RenewedAt.Add(RenewAfter).Sub(b.cfg.Now())
+		due := clock.Left(e.token.RenewedAt.Add(RenewAfter), b.cfg.Now())
 		if due > 0 {
 			next = min(next, due)
 			continue

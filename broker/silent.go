@@ -10,6 +10,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefresh | optCorrelationID | optCAE | optPoP
@@ -270,7 +271,7 @@ func (b *Broker) serve(ctx context.Context, op string, a *account, q tokenReques
 	res, err := do(ctx, &b.flights, q.flight(a), func(ctx context.Context) (AuthResult, error) {
 		return b.obtain(ctx, op, a, q)
 	})
-	if err != nil && have != nil && have.ExpiresOn.After(b.cfg.Now()) {
+	if err != nil && have != nil && clock.Left(have.ExpiresOn, b.cfg.Now()) > 0 {
 		return have.Value.result, nil
 	}
 	return res, err

@@ -131,27 +131,10 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error
 	return res.Account, err
 }
 
-// promptPIN asks for the PIN and returns within ctx, also when the Prompter
-// does not.
+// promptPIN asks for the PIN.
 func (b *Broker) promptPIN(ctx context.Context, acct Account) (PIN, error) {
-	type result struct {
-		pin PIN
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		pin, err := b.cfg.Prompter.PIN(ctx, acct)
-		done <- result{pin, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, promptError(ctx, r.err)
-		}
-		return bytes.Clone(r.pin), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	pin, err := prompt(ctx, func() (PIN, error) { return b.cfg.Prompter.PIN(ctx, acct) })
+	return bytes.Clone(pin), err
 }
 
 // stepUp gets a new PRT with what the service asked for: by the authorize page

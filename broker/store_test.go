@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,6 +56,20 @@ func TestFileStoreModes(t *testing.T) {
 	}
 }
 
+// The lock of the writers is none that a lease can hold.
+func TestFileStoreLeasesDoNotKeepWriters(t *testing.T) {
+	s := fileStore(t, t.TempDir()+"/state")
+	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
+	locks, err := filepath.Glob(s.Dir() + "/*.lock")
+	require.NoError(t, err)
+	require.Len(t, locks, 1)
+	name := strings.TrimSuffix(filepath.Base(locks[0]), ".lock")
+	require.Error(t, broker.CheckName(name))
+	_, err = s.Lease(t.Context(), name)
+	require.Error(t, err)
+}
+
 func TestFileStoreRefusals(t *testing.T) {
 	t.Run("directory is a link", func(t *testing.T) {
 		dir := t.TempDir()
@@ -97,7 +112,7 @@ func TestFileStoreRefusals(t *testing.T) {
 	t.Run("lock is a link", func(t *testing.T) {
 		dir := t.TempDir()
 		s := fileStore(t, dir+"/state")
-		require.NoError(t, os.Symlink(dir+"/other", filepath.Join(s.Dir(), "store.lock")))
+		require.NoError(t, os.Symlink(dir+"/other", filepath.Join(s.Dir(), ".write.lock")))
 		_, err := s.Put(t.Context(), "x", []byte("y"), 0)
 		require.Error(t, err)
 		_, err = os.Stat(dir + "/other")

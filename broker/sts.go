@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/url"
 
-	"github.com/prtbroker/prtbroker/broker/internal/flight"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -25,10 +24,7 @@ func (b *Broker) nonce(ctx context.Context) (string, error) {
 		}
 		return n, nil
 	})
-	if errors.Is(err, flight.ErrClosed) || errors.Is(err, context.Canceled) && ctx.Err() == nil {
-		return "", ErrClosed
-	}
-	return n, err
+	return n, closedError(err)
 }
 
 // withNonce runs send with a nonce, and once more with a new one when the

@@ -99,6 +99,10 @@ type request struct {
 	transport     Transport  // nil: the client's
 	correlationID string     // empty: a new one
 	once          bool       // it must not be handled twice
+
+	// answered reports whether a reply is the service's last word, whatever
+	// its status. Nil: the status and the error code say.
+	answered func(*reply) bool
 }
 
 func form(address string, values url.Values) request {

@@ -220,7 +220,7 @@ func (b *Broker) signInApp(ctx context.Context, op string, cred Credential, c ca
 
 // keepUnbound takes the reply of a sign-in for the app's own client.
 func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *prt.Reply) (AuthResult, error) {
-	a, acct, err := b.adopt(ctx, op, r, q.account)
+	a, acct, err := b.adopt(ctx, op, r, q)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -244,7 +244,7 @@ func (b *Broker) unboundGrant(ctx context.Context, op string, cred Credential, q
 		}
 		return b.authorize(ctx, b.appAuthorization(op, q, c.LoginHint, v.Get("claims")))
 	case DeviceCodeFlow:
-		f, err := b.startDeviceCode(ctx, op, wire.PathDeviceCodeV2, v)
+		f, err := b.startDeviceCode(ctx, op, q.tenant, wire.PathDeviceCodeV2, v)
 		if err != nil {
 			return nil, err
 		}
@@ -283,12 +283,17 @@ func (b *Broker) appAuthorization(op string, q tokenRequest, hint, wanted string
 }
 
 // adopt returns the account that a reply of an app's own client is about,
-// making it when it is new. want, if not zero, is who it must be.
-func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, want Account) (*account, Account, error) {
+// making it when it is new. The account of q, if not zero, is who it must be.
+func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequest) (*account, Account, error) {
+	want := q.account
 	acct := Account{HomeAccountID: r.ClientInfo.HomeAccountID(), Environment: b.cloud().Environment}
 	if r.ID != nil {
 		acct.Realm, acct.LocalAccountID = strings.ToLower(r.ID.TenantID), strings.ToLower(r.ID.ObjectID)
 		acct.PreferredUsername, acct.Name = r.ID.Username, r.ID.Name
+	}
+	if q.call.tenant != "" && !strings.EqualFold(q.call.tenant, b.cfg.Tenant) {
+		// A guest's id_token is about the tenant of this one request.
+		acct.Realm, acct.LocalAccountID = strings.ToLower(r.ClientInfo.UTID), strings.ToLower(r.ClientInfo.UID)
 	}
 	switch {
 	case acct.HomeAccountID == "" || acct.Realm == "":

@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -98,47 +97,4 @@ func TestFamilyOfClientIDs(t *testing.T) {
 	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
 	require.ErrorIs(t, err, broker.ErrInteractionRequired, "the app is not of the family")
 	w.silent(graph, broker.WithApp(cli), broker.WithForceRefresh())
-}
-
-func TestDeviceCodeInTwoSteps(t *testing.T) {
-	for name, unbound := range map[string]bool{"on a device": false, "without a device": true} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, withMemory)
-			if unbound {
-				w = unboundWorld(t)
-			} else {
-				w.join()
-			}
-			dc, err := w.b.AcquireTokenByDeviceCode(t.Context(), open)
-			require.NoError(t, err)
-			require.NotEmpty(t, dc.UserCode)
-			require.NotEmpty(t, dc.VerificationURL)
-			require.Contains(t, dc.Message, dc.UserCode)
-			require.NoError(t, w.person.ApproveDeviceCode(t.Context(), w.srv.Client(), dc.UserCode))
-			res, err := dc.AuthenticationResult(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, broker.SourceInteractive, res.Metadata.Source)
-			require.Equal(t, unbound, res.Metadata.DeviceID == "")
-			w.silent(graph)
-		})
-	}
-	_, err := broker.DeviceCode{}.AuthenticationResult(t.Context())
-	require.Error(t, err)
-}
-
-// A code that nobody uses ends with the context or with its own life.
-func TestDeviceCodeExpires(t *testing.T) {
-	w := newWorld(t, withMemory)
-	w.join()
-	dc, err := w.b.AcquireTokenByDeviceCode(t.Context(), open)
-	require.NoError(t, err)
-	_, err = dc.AuthenticationResult(t.Context()) // waiting moves the clock
-	require.ErrorIs(t, err, broker.ErrInteractionRequired)
-
-	dc, err = w.b.AcquireTokenByDeviceCode(t.Context(), open)
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = dc.AuthenticationResult(ctx)
-	require.ErrorIs(t, err, context.Canceled)
 }

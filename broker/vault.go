@@ -208,7 +208,10 @@ type sealedRecord struct {
 // read returns a record that is not older than the newest one that this
 // process, or the mark beside the state, knows of.
 func (v *vault) read(ctx context.Context, suffix string) (sealedRecord, error) {
-	// The mark is written after the state, so it is read before.
+	// What is known before the record is read counts: another call may write a
+	// newer one meanwhile. The mark is written after the state, so it is read
+	// before, too.
+	known := v.known(suffix)
 	var mark uint64
 	if suffix == stateSuffix {
 		m, err := v.get(ctx, markSuffix)
@@ -228,12 +231,19 @@ func (v *vault) read(ctx context.Context, suffix string) (sealedRecord, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	newest := max(mark, v.seen[suffix])
+	newest := max(mark, min(known, v.seen[suffix]))
 	if r.generation < newest {
 		return sealedRecord{}, fmt.Errorf("%w: %s is of generation %d, and %d was written", ErrStateDamaged, v.owner+suffix, r.generation, newest)
 	}
-	v.seen[suffix] = r.generation
+	v.seen[suffix] = max(v.seen[suffix], r.generation)
 	return r, nil
+}
+
+// known is the newest generation of a record that this process read or wrote.
+func (v *vault) known(suffix string) uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.seen[suffix]
 }
 
 func (v *vault) get(ctx context.Context, suffix string) (sealedRecord, error) {

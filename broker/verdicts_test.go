@@ -170,26 +170,37 @@ func (r verdictRow) check(t *testing.T, err error) {
 }
 
 // A credential that the service refuses is sent once: each try counts towards
-// the account's lock.
+// the account's lock. So is the assertion that a federation server gave for
+// one, with the password that earned it.
 func TestCredentialsAreSentOnce(t *testing.T) {
-	w := newWorld(t, withMemory)
+	w := newWorld(t, withMemory, withFederation())
 	w.join()
-	for _, row := range verdictRows(t) {
-		switch row.verdict {
-		case "bad credential", "account locked", "user disabled", "user not found", "retry":
-		default:
-			continue
+	for name, tt := range map[string]struct {
+		cred  broker.Credential
+		trust int // requests to the federation server
+	}{
+		"password":  {broker.Password{Username: alice, Password: password}, 0},
+		"federated": {broker.Federated{Username: dora, Password: password}, 1},
+	} {
+		for _, row := range verdictRows(t) {
+			switch row.verdict {
+			case "bad credential", "account locked", "user disabled", "user not found", "retry":
+			default:
+				continue
+			}
+			t.Run(name+"/"+strconv.Itoa(row.code), func(t *testing.T) {
+				f := row.fault()
+				f.Status = http.StatusBadRequest
+				remove := w.srv.AddFault(f)
+				defer remove()
+				w.clock.Advance(time.Hour)
+				w.wire.take()
+				_, err := w.b.SignIn(t.Context(), tt.cred)
+				require.ErrorIs(t, err, row.sentinel)
+				sent := w.wire.take()
+				require.Equal(t, 1, count(sent, "token"))
+				require.Equal(t, tt.trust, countTrust(sent))
+			})
 		}
-		t.Run(strconv.Itoa(row.code), func(t *testing.T) {
-			f := row.fault()
-			f.Status = http.StatusBadRequest
-			remove := w.srv.AddFault(f)
-			defer remove()
-			w.clock.Advance(time.Hour)
-			w.wire.take()
-			_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
-			require.ErrorIs(t, err, row.sentinel)
-			require.Equal(t, 1, count(w.wire.take(), "token"))
-		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 // Lifetime of a PRT (the Entra documentation of the Primary Refresh Token).
@@ -81,9 +82,9 @@ func (t *Token) HomeAccountID() string {
 // State returns where the PRT is in its life at now.
 func (t *Token) State(now time.Time) State {
 	switch {
-	case t.PRT.IsZero(), !now.Before(t.ExpiresAt):
+	case t.PRT.IsZero(), clock.Left(t.ExpiresAt, now) <= 0:
 		return Expired
-	case !now.Before(t.RenewedAt.Add(RenewAfter)), now.Before(t.RenewedAt.Add(-clockSkew)):
+	case clock.Left(t.RenewedAt.Add(RenewAfter), now) <= 0, now.Before(t.RenewedAt.Add(-clockSkew)):
 		return NeedsRenewal
 	}
 	return Fresh

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/clock/clocktest"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -28,6 +29,20 @@ func fullToken() *prt.Token {
 		TGTs: []prt.TGT{{Cloud: true, Realm: "R", Client: "c", Service: "s", KeyType: 18, ClientKey: prt.NewSecret("canary-client-key"), ASRep: []byte{4, 5}},
 			{Error: "none"}},
 		TopLevelNames: ".windows.net",
+	}
+}
+
+// A PRT that was never stored has times with a monotonic reading.
+func TestTokenStateAfterSuspend(t *testing.T) {
+	now := time.Now()
+	tok := &prt.Token{PRT: prt.NewSecret("p"), IssuedAt: now, RenewedAt: now, ExpiresAt: now.Add(prt.IdleLife)}
+	for after, want := range map[time.Duration]prt.State{
+		0:                    prt.Fresh,
+		prt.RenewAfter - 1e9: prt.Fresh,
+		prt.RenewAfter:       prt.NeedsRenewal,
+		prt.IdleLife:         prt.Expired,
+	} {
+		require.Equal(t, want, tok.State(clocktest.Apart(t, now, int(after/time.Second))), after.String())
 	}
 }
 

@@ -29,7 +29,8 @@ import (
 // Options are the options of [New]. Nil means all zero.
 type Options struct {
 	// Call are options of each silent call, such as WithAccount, which is
-	// needed when several accounts are signed in, and WithApp.
+	// needed when several accounts are signed in, and WithApp. WithClaims is
+	// not to be among them: the SDK says it.
 	Call []broker.CallOption
 
 	// AdditionallyAllowedTenants are the tenants, besides the account's own,
@@ -84,13 +85,13 @@ func (c *Credential) GetToken(ctx context.Context, o policy.TokenRequestOptions)
 
 func (c *Credential) options(o policy.TokenRequestOptions) ([]broker.CallOption, error) {
 	opts := slices.Clone(c.opts.Call)
-	if o.EnableCAE {
+	if o.EnableCAE && !slices.Contains(opts, broker.WithCAE()) {
 		opts = append(opts, broker.WithCAE())
 	}
 	if o.Claims != "" {
 		opts = append(opts, broker.WithClaims(o.Claims))
 	}
-	if o.TenantID == "" || strings.EqualFold(o.TenantID, c.opts.Tenant) {
+	if o.TenantID == "" || strings.EqualFold(o.TenantID, c.opts.Tenant) || slices.Contains(opts, broker.WithTenantID(o.TenantID)) {
 		return opts, nil
 	}
 	if !slices.ContainsFunc(c.opts.AdditionallyAllowedTenants, func(t string) bool {

@@ -226,6 +226,23 @@ func TestGetToken(t *testing.T) {
 	require.True(t, plain.RefreshOn.IsZero())
 }
 
+// What the options say already may be said by the SDK too.
+func TestOptionsOfBoth(t *testing.T) {
+	e := newTenant(t)
+	acct := e.enroll(t)
+	for name, o := range map[string]broker.CallOption{
+		"CAE":    broker.WithCAE(),
+		"tenant": broker.WithTenantID(acct.Realm),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := azcred.New(e.b, &azcred.Options{AdditionallyAllowedTenants: []string{"*"}, Call: []broker.CallOption{o}})
+			tok, err := c.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: scopes, EnableCAE: true, TenantID: acct.Realm})
+			require.NoError(t, err)
+			require.Greater(t, time.Until(tok.ExpiresOn), 23*time.Hour)
+		})
+	}
+}
+
 type nonRetriable interface {
 	error
 	NonRetriable()

@@ -31,7 +31,7 @@ type Group[K comparable, V any] struct {
 
 type call[V any] struct {
 	waiters int // guarded by the group's mutex
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when v and err are set
 	v       V
 	err     error
@@ -69,7 +69,7 @@ func (g *Group[K, V]) join(ctx context.Context, key K, fn func(context.Context) 
 		c.waiters++
 		return c, true, nil
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	c := &call[V]{waiters: 1, cancel: cancel, done: make(chan struct{}), err: ErrAborted}
 	if g.calls == nil {
 		g.calls = map[K]*call[V]{}
@@ -81,11 +81,15 @@ func (g *Group[K, V]) join(ctx context.Context, key K, fn func(context.Context) 
 
 func (g *Group[K, V]) run(ctx context.Context, key K, c *call[V], fn func(context.Context) (V, error)) {
 	defer func() {
-		c.cancel()
+		c.cancel(nil)
 		g.remove(key, c)
 		close(c.done)
 	}()
-	c.v, c.err = fn(ctx)
+	v, err := fn(ctx)
+	if errors.Is(err, context.Canceled) && context.Cause(ctx) == ErrClosed {
+		err = ErrClosed
+	}
+	c.v, c.err = v, err
 }
 
 // leave is what a caller does that gave up. Whoever comes after the last one
@@ -99,7 +103,7 @@ func (g *Group[K, V]) leave(key K, c *call[V]) {
 	}
 	g.mu.Unlock()
 	if last {
-		c.cancel()
+		c.cancel(nil)
 	}
 }
 
@@ -119,13 +123,13 @@ func (g *Group[K, V]) Busy(key K) bool {
 	return ok
 }
 
-// Close cancels all work and waits until it has ended. Later calls of Do
-// return ErrClosed. It must not be called from the work itself.
+// Close cancels all work and waits until it has ended. Calls of Do whose work
+// ends for that, and later ones, return ErrClosed. It must not be called from the work itself.
 func (g *Group[K, V]) Close() {
 	g.mu.Lock()
 	g.closed = true
 	for _, c := range g.calls {
-		c.cancel()
+		c.cancel(ErrClosed)
 	}
 	g.mu.Unlock()
 	g.work.Wait()

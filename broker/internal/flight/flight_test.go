@@ -127,6 +127,10 @@ func TestErrors(t *testing.T) {
 	_, _, err = g.Do(t.Context(), 1, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
 	require.ErrorIs(t, err, ErrAborted)
 
+	_, _, err = g.Do(t.Context(), 1, func(context.Context) (int, error) { return 0, context.Canceled })
+	require.ErrorIs(t, err, context.Canceled, "something else was canceled")
+	require.NotErrorIs(t, err, ErrClosed)
+
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, _, err = g.Do(ended, 1, func(context.Context) (int, error) { t.Error("ran"); return 0, nil })
@@ -146,7 +150,7 @@ func TestClose(t *testing.T) {
 		}()
 		synctest.Wait()
 		go g.Close()
-		require.ErrorIs(t, <-done, context.Canceled)
+		require.ErrorIs(t, <-done, ErrClosed)
 		synctest.Wait()
 		_, _, err := g.Do(t.Context(), 1, nil)
 		require.ErrorIs(t, err, ErrClosed)

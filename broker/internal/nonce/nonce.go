@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/flight"
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 // Life is how long a nonce is used, counted from before it was asked for. The
@@ -60,8 +61,8 @@ func (c *Cache) fresh(environment string, now time.Time) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.held[environment]
-	// A clock that was set back must not keep a nonce alive.
-	if left := h.until.Sub(now); left <= 0 || left > Life {
+	// Neither a suspend nor a clock that was set back keeps a nonce alive.
+	if left := clock.Left(h.until, now); left <= 0 || left > Life {
 		return ""
 	}
 	return h.nonce

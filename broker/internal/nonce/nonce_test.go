@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker/internal/flight"
+	"github.com/prtbroker/prtbroker/internal/clock/clocktest"
 )
 
 const host = "login.microsoftonline.com"
@@ -45,6 +46,23 @@ func TestLife(t *testing.T) {
 	require.Equal(t, "4", get(host), "another one is there by now")
 	c.Refuse(host, "4")
 	require.Equal(t, "5", get(host))
+}
+
+func TestSuspendEndsANonce(t *testing.T) {
+	var c Cache
+	var s service
+	now := time.Now()
+	get := func() string {
+		n, err := c.Get(t.Context(), host, func() time.Time { return now }, s.fetch)
+		require.NoError(t, err)
+		return n
+	}
+	require.Equal(t, "1", get())
+	require.Equal(t, "1", get())
+	now = clocktest.Apart(t, now, 3600)
+	require.Equal(t, "2", get())
+	now = clocktest.Apart(t, now, -3600).Add(Life)
+	require.Equal(t, "3", get(), "the clock was set back")
 }
 
 // The life of a nonce begins before the request, however slow it is.

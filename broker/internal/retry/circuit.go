@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 // What opens a circuit, and for how long.
@@ -11,7 +13,7 @@ const (
 	// failures is how many requests in a row must fail.
 	failures = 5
 	// openFor is the first time of rest, doubled while the endpoint stays
-	// down, up to openMost.
+	// down, up to openMost. While nothing can be sent to it, it stays as it is.
 	openFor  = 10 * time.Second
 	openMost = 5 * time.Minute
 	// maxEndpoints bounds how many endpoints are remembered.
@@ -59,7 +61,7 @@ func (b *Breaker) Enter(endpoint string, now time.Time) (report func(Result, tim
 	if c == nil {
 		return func(r Result, now time.Time) { b.report(endpoint, r, now, false) }, nil
 	}
-	if wait := c.until.Sub(now); wait > 0 {
+	if wait := clock.Left(c.until, now); wait > 0 {
 		return nil, &OpenError{Endpoint: endpoint, Throttled: c.throttled, Wait: wait}
 	}
 	probe := !c.until.IsZero()
@@ -82,7 +84,7 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	case Stopped: // says nothing about the endpoint
 		return
 	case Done:
-		if c != nil && (!c.throttled || !c.until.After(now)) {
+		if c != nil && (!c.throttled || clock.Left(c.until, now) <= 0) {
 			delete(b.circuits, endpoint)
 		}
 		return
@@ -94,7 +96,12 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	switch {
 	case r.RetryAfter > 0 && (class == Refused || class == Failed):
 		c.open(now.Add(r.RetryAfter), true)
-	case probe, c.failed >= failures:
+	case !probe && c.failed < failures:
+	case class == Unsent:
+		// This machine has no network, or nobody answers: a rest spares callers
+		// a wait and the service nothing, and the network may be back any time.
+		c.open(now.Add(openFor), false)
+	default:
 		rest := min(openFor<<min(c.rests, 8), openMost)
 		c.rests++
 		c.open(now.Add(rest), false)
@@ -116,7 +123,7 @@ func (b *Breaker) add(endpoint string, now time.Time) *circuit {
 	}
 	if len(b.circuits) >= maxEndpoints {
 		for e, c := range b.circuits {
-			if !c.until.After(now) && !c.trying {
+			if clock.Left(c.until, now) <= 0 && !c.trying {
 				delete(b.circuits, e)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/internal/clock/clocktest"
 )
 
 const endpoint = "login.microsoftonline.com/contoso.example/oauth2/token"
@@ -55,6 +57,35 @@ func TestCircuitOpens(t *testing.T) {
 	require.Zero(t, send(t, &b, now, ok))
 }
 
+// Without a network the rest does not grow: it is not the service that is down.
+func TestNoNetworkIsNoFailureOfTheService(t *testing.T) {
+	var b Breaker
+	now := start
+	unsent := Result{Err: errors.New("no route to host")}
+	for range failures {
+		require.Zero(t, send(t, &b, now, unsent))
+	}
+	for range 60 {
+		require.Equal(t, openFor, send(t, &b, now, ok))
+		now = now.Add(time.Minute)
+		require.Zero(t, send(t, &b, now, unsent))
+	}
+	now = now.Add(openFor)
+	require.Zero(t, send(t, &b, now, busy))
+	require.Equal(t, openFor, send(t, &b, now, ok), "and it does not count when the service fails afterwards")
+	now = now.Add(openFor)
+	require.Zero(t, send(t, &b, now, busy))
+	require.Equal(t, 2*openFor, send(t, &b, now, ok))
+
+	b = Breaker{}
+	require.Zero(t, send(t, &b, start, Result{Status: 429, RetryAfter: time.Minute}))
+	for i := range 5 {
+		now = start.Add(time.Duration(i+1) * time.Minute)
+		require.Zero(t, send(t, &b, now, unsent))
+		require.Equal(t, openFor, send(t, &b, now, ok), "nor after the service asked for a rest")
+	}
+}
+
 func TestRetryAfterHoldsOthers(t *testing.T) {
 	var b Breaker
 	early, err := b.Enter(endpoint, start)
@@ -67,6 +98,14 @@ func TestRetryAfterHoldsOthers(t *testing.T) {
 	_, err = b.Enter(endpoint, start)
 	require.ErrorContains(t, err, "asked to be left alone for 1m0s more")
 	require.Zero(t, send(t, &b, start.Add(time.Minute), ok))
+}
+
+func TestSuspendIsARest(t *testing.T) {
+	var b Breaker
+	now := time.Now()
+	require.Zero(t, send(t, &b, now, Result{Status: 429, RetryAfter: time.Hour}))
+	require.Equal(t, time.Hour, send(t, &b, now, ok))
+	require.Zero(t, send(t, &b, clocktest.Apart(t, now, 3600), ok))
 }
 
 func TestOneTriesForAll(t *testing.T) {

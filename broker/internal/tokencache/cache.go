@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 // A Scheme is how a token is presented.
@@ -56,13 +58,13 @@ const (
 const Margin = 5 * time.Minute
 
 func (e *Entry[V]) state(now time.Time) State {
-	left := e.ExpiresOn.Sub(now)
+	left := clock.Left(e.ExpiresOn, now)
 	switch {
 	case left <= 0:
 		return Missing
 	case left <= Margin:
 		return Closing
-	case !e.RefreshOn.IsZero() && !now.Before(e.RefreshOn):
+	case !e.RefreshOn.IsZero() && clock.Left(e.RefreshOn, now) <= 0:
 		return Stale
 	}
 	return Fresh
@@ -201,9 +203,10 @@ func (c *Cache[V]) Serve(k *Key, set Set, now time.Time) (*Entry[V], State) {
 	return nil, Missing
 }
 
-// Put keeps a token under the set it was asked with, in place of the one that
+// Put keeps a token, which came at now, under the set it was asked with, in place of the one that
 // was there and of the subsets that that one served.
 func (c *Cache[V]) Put(k *Key, set Set, e Entry[V], now time.Time) {
+	e.ExpiresOn, e.RefreshOn = clock.On(e.ExpiresOn, now), clock.On(e.RefreshOn, now)
 	have := set
 	if e.Granted != nil {
 		have = granted(e.Granted, set.Resource(), c.defaultResource)

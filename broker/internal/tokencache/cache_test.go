@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/internal/clock/clocktest"
 )
 
 var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
@@ -30,6 +32,34 @@ func set(t testing.TB, scopes ...string) Set {
 
 func entry(v int, life time.Duration) Entry[int] {
 	return Entry[int]{Value: v, ExpiresOn: start.Add(life)}
+}
+
+// A token does not outlive its end because the machine slept, or because the
+// clock was set back, whether or not its end came with a monotonic reading.
+func TestEndOnEitherClock(t *testing.T) {
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		later time.Time
+		want  State
+	}{
+		"at once":                  {now, Fresh},
+		"due":                      {clocktest.Apart(t, now, 1800), Stale},
+		"closing after a suspend":  {clocktest.Apart(t, now, 3598), Closing},
+		"over after a suspend":     {clocktest.Apart(t, now, 8*3600), Missing},
+		"over, the clock set back": {clocktest.Apart(t, now, -8*3600).Add(time.Hour), Missing},
+	} {
+		for _, end := range []time.Time{now.Add(time.Hour), now.Add(time.Hour).Round(0)} {
+			t.Run(name, func(t *testing.T) {
+				c := New[int](graph, 0)
+				k := key(1)
+				c.Put(&k, set(t, "User.Read"), Entry[int]{Value: 1, ExpiresOn: end, RefreshOn: now.Add(30 * time.Minute)}, now)
+				_, s := c.Get(&k, []string{"User.Read"}, tt.later)
+				require.Equal(t, tt.want, s)
+				_, s = c.Serve(&k, set(t, "User.Read"), tt.later)
+				require.Equal(t, tt.want, s)
+			})
+		}
+	}
 }
 
 // Each field of a key alone makes another token.

@@ -3,6 +3,8 @@ package tokencache
 import (
 	"slices"
 	"time"
+
+	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
 // The methods of this file need the mutex.
@@ -81,7 +83,7 @@ func (c *Cache[V]) makeRoom(now time.Time) {
 	if c.count < size && c.count < c.limit {
 		return
 	}
-	alive := func(n *node[V]) bool { return n.entry.ExpiresOn.After(now) }
+	alive := func(n *node[V]) bool { return clock.Left(n.entry.ExpiresOn, now) > 0 }
 	living := c.living(alive)
 	if len(living) >= c.limit {
 		slices.SortFunc(living, func(a, b time.Time) int { return a.Compare(b) })

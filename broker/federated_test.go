@@ -1,0 +1,107 @@
+package broker_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+const dora = "dora@fed.contoso.example"
+
+// withFederation adds dora, who signs in at the organization's own server.
+func withFederation() change {
+	return withOptions(func(o *entratestOptions) {
+		o.Federated = []string{"fed.contoso.example"}
+		o.Users = append(o.Users, entratest.User{Username: dora, Password: password})
+	})
+}
+
+func TestFederated(t *testing.T) {
+	w := newWorld(t, withFederation())
+	w.join()
+	res, err := w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: password})
+	require.NoError(t, err)
+	require.Equal(t, broker.KindSAML, w.status(res.Account).Credential)
+	w.silent(graph)
+
+	_, err = w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: "wrong"})
+	require.ErrorIs(t, err, broker.ErrBadCredential)
+	_, err = w.b.SignIn(t.Context(), broker.Federated{Username: alice, Password: password})
+	require.ErrorIs(t, err, broker.ErrAppConfig)
+	require.ErrorContains(t, err, "not federated")
+}
+
+// toTrust reports whether a request carries a password to a federation server.
+func toTrust(path string) bool {
+	return strings.HasPrefix(path, "POST ") && strings.Contains(path, "/trust/")
+}
+
+func countTrust(paths []string) (n int) {
+	for _, p := range paths {
+		if toTrust(p) {
+			n++
+		}
+	}
+	return n
+}
+
+// A federated password goes out once per sign-in, whatever the server answers:
+// each try counts towards the lock of the directory behind it. And a server
+// that says no is one that works, so that the right password gets through.
+func TestFederatedPasswordIsSentOnce(t *testing.T) {
+	const fault = `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><s:Fault><s:Code><s:Value>s:Sender</s:Value></s:Code></s:Fault></s:Body></s:Envelope>`
+	answer := func(status int, body string) func() (*http.Response, error) {
+		return func() (*http.Response, error) { return reply(status, body), nil }
+	}
+	for name, tt := range map[string]struct {
+		answer func() (*http.Response, error) // nil: that of the emulator to a wrong password
+		is     error
+		opens  bool // the server is left alone afterwards
+	}{
+		"a wrong password":      {nil, broker.ErrBadCredential, false},
+		"another fault":         {answer(500, fault), nil, false},
+		"a fault with 503":      {answer(503, fault), nil, false},
+		"a fault of SOAP 1.1":   {answer(500, `<Fault ><faultcode>Client</faultcode></Fault>`), nil, false},
+		"an error of the proxy": {answer(502, "<html>Default page</html>"), broker.ErrTransient, true},
+		"the connection breaks": {func() (*http.Response, error) {
+			return nil, &url.Error{Err: &net.OpError{Op: "read", Err: errors.New("connection reset")}}
+		}, broker.ErrTransient, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withMemory, withFederation())
+			w.join()
+			inner := w.wire.inner
+			w.wire.inner = apiDo(func(r *http.Request) (*http.Response, error) {
+				if tt.answer != nil && toTrust(r.Method+" "+r.URL.Host+r.URL.Path) {
+					return tt.answer()
+				}
+				return inner.Do(r)
+			})
+			for range 5 {
+				w.wire.take()
+				_, err := w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: "hunter2"})
+				require.Error(t, err)
+				require.NotContains(t, err.Error(), "hunter2")
+				if tt.is != nil {
+					require.ErrorIs(t, err, tt.is)
+				}
+				require.Equal(t, 1, countTrust(w.wire.take()))
+			}
+			w.wire.inner = inner
+			_, err := w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: password})
+			if tt.opens {
+				require.ErrorContains(t, err, "keeps failing")
+				return
+			}
+			require.NoError(t, err)
+		})
+	}
+}
