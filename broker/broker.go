@@ -31,13 +31,18 @@ type Broker struct {
 	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
 
-	device atomic.Pointer[device]  // nil until it was loaded and found
-	pop    atomic.Pointer[popKey]  // nil until it was asked for
-	only   atomic.Pointer[Account] // the account, when exactly one is known
+	device atomic.Pointer[device] // nil until it was loaded and found
+	// registration is device.from of the one that was used last, also when it
+	// is in memory no longer: ForgetDevice means no other. Zero: none was.
+	registration atomic.Uint64
+
+	pop  atomic.Pointer[popKey]  // nil until it was asked for
+	only atomic.Pointer[Account] // the account, when exactly one is known
 
 	mu       sync.Mutex // guards all below; not held over I/O
 	closed   bool
 	accounts map[string]*account // by owner
+	retired  []*device           // that are not the registration any more
 
 	calls      sync.WaitGroup  // Add under mu, before closed
 	background sync.WaitGroup  // Add by calls and flights, or under mu before closed
@@ -144,8 +149,10 @@ func (b *Broker) Close() error {
 	for _, a := range accounts {
 		errs = append(errs, a.close())
 	}
-	if d := b.device.Swap(nil); d != nil {
-		errs = append(errs, d.close())
+	for _, d := range append(b.takeRetired(), b.device.Swap(nil)) {
+		if d != nil {
+			errs = append(errs, d.close())
+		}
 	}
 	if k := b.pop.Swap(nil); k != nil {
 		errs = append(errs, k.signer.Close())
@@ -156,6 +163,14 @@ func (b *Broker) Close() error {
 		return fmt.Errorf("broker: close: %w", err)
 	}
 	return nil
+}
+
+func (b *Broker) takeRetired() []*device {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.retired
+	b.retired = nil
+	return all
 }
 
 // enter begins a call: its context ends at Close too, and Close waits for

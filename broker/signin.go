@@ -34,7 +34,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		res, err := b.signInApp(ctx, op, cred, c)
 		return res, opError(op, err)
 	}
-	if _, err := b.loadDevice(ctx); err != nil {
+	if _, err := b.currentDevice(ctx); err != nil { // before the user is asked
 		return AuthResult{}, opError(op, err)
 	}
 	if h, ok := cred.(HelloPIN); ok {
@@ -94,7 +94,7 @@ func samlGrant(assertion []byte) prt.Grant {
 func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (res AuthResult, err error) {
 	ctx, end := b.cfg.span(ctx, "sign in")
 	defer func() { end(err) }()
-	d, err := b.loadDevice(ctx)
+	d, err := b.currentDevice(ctx) // what another process erased gets no PRT
 	if err != nil {
 		return AuthResult{}, err
 	}

@@ -190,7 +190,7 @@ func (b *Broker) unregistered(ctx context.Context) bool {
 	if !b.cfg.AllowUnbound {
 		return false
 	}
-	_, err := b.loadDevice(ctx)
+	_, err := b.currentDevice(ctx)
 	return errors.Is(err, ErrDeviceNotRegistered)
 }
 

@@ -130,6 +130,14 @@ func (v *vault) setKey(key []byte, from Version) {
 	v.key, v.from = key, from
 }
 
+// keyVersion is the version of the record that the data key came from, also
+// when the vault is closed.
+func (v *vault) keyVersion() Version {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.from
+}
+
 func (v *vault) dataKey() []byte {
 	v.mu.Lock()
 	defer v.mu.Unlock()
