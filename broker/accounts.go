@@ -22,6 +22,7 @@ type account struct {
 	mu       sync.Mutex // guards all below; not held over I/O
 	record   *accountRecord
 	sealed   sealedRecord
+	from     Version                 // of the vault's key that record was sealed under
 	sessions map[string]*heldSession // by blob; nil: closed
 	offline  *offline                // nil: not open here
 }
@@ -88,15 +89,17 @@ func (a *account) of(v Version) *accountRecord {
 	return a.record
 }
 
-// keep makes rec the current record unless a newer one is.
+// keep makes rec the current record unless a newer one is. Generations count
+// anew under another data key: the account was removed and made again.
 func (a *account) keep(rec *accountRecord, r sealedRecord) *accountRecord {
 	r.plain = nil
+	from := a.vault.keyVersion()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.record != nil && a.sealed.generation > r.generation {
+	if a.record != nil && a.from == from && a.sealed.generation > r.generation {
 		return a.record
 	}
-	a.record, a.sealed = rec, r
+	a.record, a.sealed, a.from = rec, r, from
 	return rec
 }
 
@@ -127,6 +130,30 @@ func (a *account) update(ctx context.Context, change func(*accountRecord) error)
 		return kept, err
 	}
 	return nil, fmt.Errorf("broker: saving %s: %w", a.owner, ErrConflict)
+}
+
+// put is update for an account that signs in, and makes the record when there
+// is none; a nil change leaves one that is there as it is. The account's lease
+// is held: who finds no record and who removes one are not to meet.
+func (a *account) put(ctx context.Context, acct Account, change func(*accountRecord) error) error {
+	if err := a.vault.create(ctx); err != nil {
+		return err
+	}
+	_, err := a.load(ctx)
+	if err == nil && change != nil {
+		_, err = a.update(ctx, change)
+	}
+	if !isNotFound(err) {
+		return err
+	}
+	rec := &accountRecord{Version: stateVersion, Account: acct}
+	if change != nil {
+		if err := change(rec); err != nil {
+			return err
+		}
+	}
+	_, err = a.write(ctx, rec, sealedRecord{})
+	return err
 }
 
 func (a *account) write(ctx context.Context, rec *accountRecord, old sealedRecord) (*accountRecord, error) {
@@ -261,6 +288,29 @@ func (b *Broker) hold(owner string) (*account, error) {
 		b.accounts[owner] = a
 	}
 	return a, nil
+}
+
+// putAccount is account.put under the lease of the account. A store that lends
+// none leaves it to compare-and-swap, and then whoever comes second tries again.
+func (b *Broker) putAccount(ctx context.Context, acct Account, change func(*accountRecord) error) (*account, error) {
+	owner := b.cfg.accountOwner(acct.Key())
+	release, err := b.lease(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	for range maxConflicts {
+		a, err := b.hold(owner) // under the lease: the one of before may have been removed
+		if err != nil {
+			return nil, err
+		}
+		err = a.put(ctx, acct, change)
+		if errors.Is(err, ErrConflict) || errors.Is(err, ErrClosed) && !b.holds(a) {
+			continue
+		}
+		return a, err
+	}
+	return nil, fmt.Errorf("broker: saving %s: %w", owner, ErrConflict)
 }
 
 // loadAccounts reads all accounts of the user, and forgets those that another
