@@ -83,11 +83,11 @@ func testTwoFirst(t *testing.T, w *world, suffix string, leases bool, cred broke
 			_, err := two.SignIn(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true})
 			done <- err
 		}()
-		if leases {
-			<-asked // and waits
-			return
+		select {
+		case <-asked: // for the lease, and waits
+		case err := <-done:
+			done <- err
 		}
-		done <- <-done
 	}
 	_, err := one.SignIn(t.Context(), cred)
 	require.NoError(t, err)
