@@ -313,15 +313,21 @@ func (b *Broker) putAccount(ctx context.Context, acct Account, change func(*acco
 	return nil, fmt.Errorf("broker: saving %s: %w", owner, ErrConflict)
 }
 
-// loadAccounts reads all accounts of the user, and forgets those that another
-// process removed.
+// loadAccounts reads all accounts of the user that are readable, and forgets
+// those that another process removed.
 func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
+	all, _, err := b.readAccounts(ctx)
+	return all, err
+}
+
+// readAccounts is loadAccounts that also says what is wrong with the accounts
+// that are not readable. They are there, and the others are served.
+func (b *Broker) readAccounts(ctx context.Context) (all []*account, unreadable, err error) {
 	known := b.knownAccounts() // before the list: who signs in meanwhile is not in it
 	names, err := b.cfg.Store.List(ctx, b.cfg.userPrefix())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []*account
 	for _, n := range names {
 		owner, ok := strings.CutSuffix(n, keySuffix)
 		if !ok {
@@ -330,20 +336,22 @@ func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
 		delete(known, owner)
 		a, err := b.hold(owner)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		_, err = a.load(ctx)
-		if errors.Is(err, ErrNotFound) {
-			continue // a sign-in that did not come to its end
+		switch {
+		case err == nil:
+			all = append(all, a)
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case errors.Is(err, ErrNotFound): // a sign-in that did not come to its end
+		default:
+			unreadable = errors.Join(unreadable, err)
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, a)
 	}
 	b.forgetRemoved(ctx, known)
-	b.noteOnly(all)
-	return all, nil
+	b.noteOnly(all, unreadable)
+	return all, unreadable, nil
 }
 
 // knownAccounts returns the accounts that this process has read, by owner.
@@ -380,8 +388,8 @@ func (b *Broker) forgetRemoved(ctx context.Context, gone map[string]*account) {
 	}
 }
 
-func (b *Broker) noteOnly(all []*account) {
-	if len(all) != 1 {
+func (b *Broker) noteOnly(all []*account, unreadable error) {
+	if len(all) != 1 || unreadable != nil {
 		b.only.Store(nil)
 		return
 	}
@@ -391,14 +399,19 @@ func (b *Broker) noteOnly(all []*account) {
 	}
 }
 
-// Accounts returns who is signed in, by name.
+// Accounts returns who is signed in, by name. An account whose record is not
+// readable is left out, as long as another one is; [Broker.Status] says so, and
+// calls for it say why.
 func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave(&err)
-	all, err := b.loadAccounts(ctx)
+	all, unreadable, err := b.readAccounts(ctx)
+	if err == nil && len(all) == 0 {
+		err = unreadable // to say nobody would be wrong
+	}
 	if err != nil {
 		return nil, opError("accounts", err)
 	}
@@ -421,10 +434,12 @@ func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 // zero.
 func (b *Broker) find(ctx context.Context, want Account) (*account, *accountRecord, error) {
 	if want.IsZero() {
-		all, err := b.loadAccounts(ctx)
+		all, unreadable, err := b.readAccounts(ctx)
 		switch {
 		case err != nil:
 			return nil, nil, err
+		case unreadable != nil: // it may be the one that is meant
+			return nil, nil, unreadable
 		case len(all) == 0:
 			return nil, nil, &Error{kind: ErrNoAccount, detail: "nobody is signed in"}
 		case len(all) > 1:
@@ -432,14 +447,29 @@ func (b *Broker) find(ctx context.Context, want Account) (*account, *accountReco
 		}
 		return all[0], all[0].snapshot(), nil
 	}
-	a, err := b.hold(b.cfg.accountOwner(want.Key()))
-	if err != nil {
-		return nil, nil, err
-	}
-	rec, err := a.load(ctx)
+	a, rec, err := b.lookUp(ctx, b.cfg.accountOwner(want.Key()))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil, &Error{kind: ErrNoAccount, Account: want}
 	}
+	return a, rec, err
+}
+
+// lookUp reads the account of an owner. It makes no object for one that is not
+// there: a caller may ask for any number of those.
+func (b *Broker) lookUp(ctx context.Context, owner string) (*account, *accountRecord, error) {
+	b.mu.Lock()
+	a := b.accounts[owner]
+	b.mu.Unlock()
+	if a == nil {
+		if _, _, err := b.cfg.Store.Get(ctx, owner+keySuffix); err != nil {
+			return nil, nil, err
+		}
+		var err error
+		if a, err = b.hold(owner); err != nil {
+			return nil, nil, err
+		}
+	}
+	rec, err := a.load(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -448,7 +478,8 @@ func (b *Broker) find(ctx context.Context, want Account) (*account, *accountReco
 
 // RemoveAccount erases the account's PRTs, Hello key, tokens and log here. It
 // revokes nothing at the service, where the Hello key stays unless RemoveHello
-// came before. An account that is not there is no error.
+// came before. An account that is not there is no error, and neither is one
+// whose record is damaged, or is not opened by the key store any more.
 func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {

@@ -50,9 +50,17 @@ type Broker struct {
 	cancel     context.CancelFunc
 }
 
-// New returns a broker over the state in cfg.Store. It makes no request. It
-// returns ErrKeyUnusable when the registration in the store was made with
-// other keys than cfg.Keys holds, and ErrStateDamaged when it cannot be read.
+// New returns a broker over the state in cfg.Store. It makes no request.
+//
+// It returns ErrKeyUnusable when the registration in the store was made with
+// other keys than cfg.Keys holds, as after the TPM was cleared, and
+// ErrStateDamaged when it cannot be read. Nothing is wiped. When the keys will
+// not come back, the way on is another, empty store, or the directory of the
+// [FileStore] deleted, and a registration anew; an administrator deletes the
+// device object of before.
+//
+// An account whose record is not readable is no error here: the others are
+// served, Status describes it, calls for it fail, and RemoveAccount removes it.
 func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -87,9 +95,13 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if d != nil {
 		b.returnTo(d.record.Endpoints.Token)
 	}
-	if _, err := b.loadAccounts(ctx); err != nil {
+	_, unreadable, err := b.readAccounts(ctx)
+	if err != nil {
 		_ = b.Close()
 		return nil, opError("open", err)
+	}
+	if unreadable != nil {
+		cfg.Logger.InfoContext(ctx, "an account is not readable", "error", unreadable)
 	}
 	return b, nil
 }

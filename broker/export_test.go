@@ -38,3 +38,10 @@ func SetOnlineWait(b *Broker, d time.Duration) { b.onlineWait = d }
 // NoticeDevice looks for what other processes did to the registration, as Run
 // does.
 func NoticeDevice(ctx context.Context, b *Broker) { _ = b.noticeDevice(ctx) }
+
+// HeldAccounts is how many accounts b holds.
+func HeldAccounts(b *Broker) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.accounts)
+}

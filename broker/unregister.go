@@ -177,8 +177,8 @@ func (b *Broker) forget(ctx context.Context) error {
 // dropPRTs erases the PRTs and Hello keys of the user's accounts: they were
 // bound to the device that is gone.
 func (b *Broker) dropPRTs(ctx context.Context) error {
-	all, err := b.loadAccounts(ctx)
-	errs := []error{err}
+	all, unreadable, err := b.readAccounts(ctx)
+	errs := []error{err, unreadable}
 	for _, a := range all {
 		errs = append(errs, b.eraseOffline(ctx, a))
 		_, err := a.update(ctx, func(r *accountRecord) error {

@@ -225,7 +225,7 @@ func (v *vault) records(ctx context.Context) (map[string]Version, error) {
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrStateDamaged) {
 			return nil, err
 		}
 		all[n] = version
@@ -240,7 +240,7 @@ func deleteRecord(ctx context.Context, s Store, name string) error {
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrStateDamaged) {
 			return err
 		}
 		err = s.Delete(ctx, name, v)
