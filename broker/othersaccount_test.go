@@ -135,3 +135,25 @@ func TestAnotherProcessAndTheAccount(t *testing.T) {
 		})
 	}
 }
+
+// Two processes enroll at once over one directory, as two apps do at the first
+// login: one device, one account, and both have it.
+func TestEnrollAtOnce(t *testing.T) {
+	for range 5 {
+		w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, t.TempDir()+"/state") })
+		errs := make([]error, 2)
+		var wg sync.WaitGroup
+		for i := range errs {
+			b := w.open()
+			wg.Go(func() {
+				_, errs[i] = b.Enroll(t.Context(), broker.Password{Username: alice, Password: password}, broker.EnrollRequest{})
+			})
+		}
+		wg.Wait()
+		require.NoError(t, errs[0])
+		require.NoError(t, errs[1])
+		require.Len(t, w.srv.Devices(), 1)
+		w.b = w.open()
+		w.silent(graph)
+	}
+}
