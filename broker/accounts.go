@@ -6,240 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-
-	"github.com/prtbroker/prtbroker/prt"
-	"github.com/prtbroker/prtbroker/tpm"
 )
-
-// account is a signed-in account: its record, and the session keys that are
-// open for it.
-type account struct {
-	owner string
-	vault *vault
-	log   signInLog
-
-	mu       sync.Mutex // guards all below; not held over I/O
-	record   *accountRecord
-	sealed   sealedRecord
-	sessions map[string]*heldSession // by blob; nil: closed
-	offline  *offline                // nil: not open here
-}
-
-func (b *Broker) newAccount(owner string) *account {
-	return &account{
-		owner:    owner,
-		vault:    newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
-		sessions: map[string]*heldSession{},
-	}
-}
-
-// snapshot returns the record as this process knows it. It is not changed:
-// updates replace it.
-func (a *account) snapshot() *accountRecord {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.record
-}
-
-// load reads the record if another process may have changed it. Reading costs
-// no command of the key store, but for the data key at the first time.
-func (a *account) load(ctx context.Context) (*accountRecord, error) {
-	if err := a.vault.open(ctx); err != nil {
-		return nil, err
-	}
-	if a.isClosed() {
-		a.vault.close()
-		return nil, ErrClosed
-	}
-	r, err := a.vault.read(ctx, stateSuffix)
-	if errors.Is(err, ErrStateDamaged) {
-		if again, _ := a.vault.rekeyed(ctx); again {
-			r, err = a.vault.read(ctx, stateSuffix)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer clear(r.plain)
-	if rec := a.of(r.version); rec != nil {
-		return rec, nil
-	}
-	rec := new(accountRecord)
-	if err := decode(a.owner, r.plain, rec); err != nil {
-		return nil, err
-	}
-	return a.keep(rec, r), nil
-}
-
-func (a *account) isClosed() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.sessions == nil
-}
-
-// of returns the record that was read from a version; nil: another one was.
-func (a *account) of(v Version) *accountRecord {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.sealed.version != v {
-		return nil
-	}
-	return a.record
-}
-
-// keep makes rec the current record unless a newer one is.
-func (a *account) keep(rec *accountRecord, r sealedRecord) *accountRecord {
-	r.plain = nil
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.record != nil && a.sealed.generation > r.generation {
-		return a.record
-	}
-	a.record, a.sealed = rec, r
-	return rec
-}
-
-// maxConflicts bounds how often an update is tried against other writers.
-const maxConflicts = 32
-
-// update changes the record by change, again on the newer one when another
-// writer came first. change may be called several times.
-func (a *account) update(ctx context.Context, change func(*accountRecord) error) (*accountRecord, error) {
-	for range maxConflicts {
-		if _, err := a.load(ctx); err != nil {
-			return nil, err
-		}
-		a.mu.Lock()
-		rec, old := a.record, a.sealed
-		a.mu.Unlock()
-		if rec == nil {
-			return nil, ErrClosed // closed meanwhile
-		}
-		rec = rec.clone()
-		if err := change(rec); err != nil {
-			return nil, err
-		}
-		kept, err := a.write(ctx, rec, old)
-		if errors.Is(err, ErrConflict) {
-			continue
-		}
-		return kept, err
-	}
-	return nil, fmt.Errorf("broker: saving %s: %w", a.owner, ErrConflict)
-}
-
-func (a *account) write(ctx context.Context, rec *accountRecord, old sealedRecord) (*accountRecord, error) {
-	plain, err := encode(rec)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(plain)
-	r, err := a.vault.write(ctx, stateSuffix, plain, old)
-	if err != nil {
-		return nil, err
-	}
-	return a.keep(rec, r), nil
-}
-
-// heldSession is an open session key. It is closed when no PRT has it and
-// nobody uses it.
-type heldSession struct {
-	key    tpm.SessionKey
-	users  int
-	unused bool // no PRT has it
-}
-
-// session opens a session key and holds it. The caller is done with it at
-// release.
-func (a *account) session(ctx context.Context, keys tpm.KeyStore, t *prt.Token) (s prt.Session, release func(), err error) {
-	blob := string(t.SessionKey)
-	h := a.useSession(blob, nil)
-	if h == nil {
-		opened, err := keys.OpenSession(ctx, t.SessionKey)
-		if err != nil {
-			return prt.Session{}, nil, keyError("opening the session key", err)
-		}
-		h = a.useSession(blob, opened)
-	}
-	if h == nil {
-		return prt.Session{}, nil, ErrClosed
-	}
-	return t.Session(h.key), func() { a.doneWith(h) }, nil
-}
-
-// useSession counts a user of a session key. One that was opened anew is kept
-// unless one is held already, which wins.
-func (a *account) useSession(blob string, opened tpm.SessionKey) *heldSession {
-	a.mu.Lock()
-	h := a.sessions[blob]
-	if h == nil && opened != nil && a.sessions != nil {
-		h = &heldSession{key: opened}
-		a.sessions[blob], opened = h, nil
-	}
-	if h != nil {
-		h.users++
-	}
-	a.mu.Unlock()
-	if opened != nil {
-		_ = opened.Close()
-	}
-	return h
-}
-
-func (a *account) doneWith(h *heldSession) {
-	a.mu.Lock()
-	h.users--
-	last := h.unused && h.users == 0
-	a.mu.Unlock()
-	if last {
-		_ = h.key.Close()
-	}
-}
-
-// holdSession keeps the open session key of a new PRT.
-func (a *account) holdSession(blob string, key tpm.SessionKey) {
-	if h := a.useSession(blob, key); h != nil {
-		a.doneWith(h)
-	}
-}
-
-// releaseUnused closes the session keys that no PRT of the record has.
-func (a *account) releaseUnused() {
-	a.mu.Lock()
-	var old []*heldSession
-	for blob, h := range a.sessions {
-		used := a.record != nil && slices.ContainsFunc(a.record.PRTs, func(e prtEntry) bool {
-			return string(e.token.SessionKey) == blob || e.previous != nil && string(e.previous.SessionKey) == blob
-		})
-		if used {
-			continue
-		}
-		delete(a.sessions, blob)
-		h.unused = true
-		if h.users == 0 {
-			old = append(old, h)
-		}
-	}
-	a.mu.Unlock()
-	for _, h := range old {
-		_ = h.key.Close()
-	}
-}
-
-func (a *account) close() error {
-	a.mu.Lock()
-	sessions := a.sessions
-	a.sessions, a.record = nil, nil
-	a.mu.Unlock()
-	a.holdOffline(nil)
-	var errs []error
-	for _, h := range sessions {
-		errs = append(errs, h.key.Close())
-	}
-	a.vault.close()
-	return errors.Join(errs...)
-}
 
 // holds reports whether a is still one of the broker's accounts.
 func (b *Broker) holds(a *account) bool {
@@ -263,15 +30,44 @@ func (b *Broker) hold(owner string) (*account, error) {
 	return a, nil
 }
 
-// loadAccounts reads all accounts of the user, and forgets those that another
-// process removed.
-func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
-	known := b.knownAccounts() // before the list: who signs in meanwhile is not in it
-	names, err := b.cfg.Store.List(ctx, b.cfg.userPrefix())
+// putAccount is account.put under the lease of the account. A store that lends
+// none leaves it to compare-and-swap, and then whoever comes second tries again.
+func (b *Broker) putAccount(ctx context.Context, acct Account, change func(*accountRecord) error) (*account, error) {
+	owner := b.cfg.accountOwner(acct.Key())
+	release, err := b.lease(ctx, owner)
 	if err != nil {
 		return nil, err
 	}
-	var all []*account
+	defer release()
+	for range maxConflicts {
+		a, err := b.hold(owner) // under the lease: the one of before may have been removed
+		if err != nil {
+			return nil, err
+		}
+		err = a.put(ctx, acct, change)
+		if errors.Is(err, ErrConflict) || errors.Is(err, ErrClosed) && !b.holds(a) {
+			continue
+		}
+		return a, err
+	}
+	return nil, fmt.Errorf("broker: saving %s: %w", owner, ErrConflict)
+}
+
+// loadAccounts reads all accounts of the user that are readable, and forgets
+// those that another process removed.
+func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
+	all, _, err := b.readAccounts(ctx)
+	return all, err
+}
+
+// readAccounts is loadAccounts that also says what is wrong with the accounts
+// that are not readable. They are there, and the others are served.
+func (b *Broker) readAccounts(ctx context.Context) (all []*account, unreadable, err error) {
+	known := b.knownAccounts() // before the list: who signs in meanwhile is not in it
+	names, err := b.cfg.Store.List(ctx, b.cfg.userPrefix())
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, n := range names {
 		owner, ok := strings.CutSuffix(n, keySuffix)
 		if !ok {
@@ -280,20 +76,22 @@ func (b *Broker) loadAccounts(ctx context.Context) ([]*account, error) {
 		delete(known, owner)
 		a, err := b.hold(owner)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		_, err = a.load(ctx)
-		if errors.Is(err, ErrNotFound) {
-			continue // a sign-in that did not come to its end
+		switch {
+		case err == nil:
+			all = append(all, a)
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case errors.Is(err, ErrNotFound): // a sign-in that did not come to its end
+		default:
+			unreadable = errors.Join(unreadable, err)
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, a)
 	}
 	b.forgetRemoved(ctx, known)
-	b.noteOnly(all)
-	return all, nil
+	b.noteOnly(all, unreadable)
+	return all, unreadable, nil
 }
 
 // knownAccounts returns the accounts that this process has read, by owner.
@@ -330,8 +128,8 @@ func (b *Broker) forgetRemoved(ctx context.Context, gone map[string]*account) {
 	}
 }
 
-func (b *Broker) noteOnly(all []*account) {
-	if len(all) != 1 {
+func (b *Broker) noteOnly(all []*account, unreadable error) {
+	if len(all) != 1 || unreadable != nil {
 		b.only.Store(nil)
 		return
 	}
@@ -341,14 +139,19 @@ func (b *Broker) noteOnly(all []*account) {
 	}
 }
 
-// Accounts returns who is signed in, by name.
+// Accounts returns who is signed in, by name. An account whose record is not
+// readable is left out, as long as another one is; [Broker.Status] says so, and
+// calls for it say why.
 func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave(&err)
-	all, err := b.loadAccounts(ctx)
+	all, unreadable, err := b.readAccounts(ctx)
+	if err == nil && len(all) == 0 {
+		err = unreadable // to say nobody would be wrong
+	}
 	if err != nil {
 		return nil, opError("accounts", err)
 	}
@@ -371,10 +174,12 @@ func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 // zero.
 func (b *Broker) find(ctx context.Context, want Account) (*account, *accountRecord, error) {
 	if want.IsZero() {
-		all, err := b.loadAccounts(ctx)
+		all, unreadable, err := b.readAccounts(ctx)
 		switch {
 		case err != nil:
 			return nil, nil, err
+		case unreadable != nil: // it may be the one that is meant
+			return nil, nil, unreadable
 		case len(all) == 0:
 			return nil, nil, &Error{kind: ErrNoAccount, detail: "nobody is signed in"}
 		case len(all) > 1:
@@ -382,14 +187,29 @@ func (b *Broker) find(ctx context.Context, want Account) (*account, *accountReco
 		}
 		return all[0], all[0].snapshot(), nil
 	}
-	a, err := b.hold(b.cfg.accountOwner(want.Key()))
-	if err != nil {
-		return nil, nil, err
-	}
-	rec, err := a.load(ctx)
+	a, rec, err := b.lookUp(ctx, b.cfg.accountOwner(want.Key()))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil, &Error{kind: ErrNoAccount, Account: want}
 	}
+	return a, rec, err
+}
+
+// lookUp reads the account of an owner. It makes no object for one that is not
+// there: a caller may ask for any number of those.
+func (b *Broker) lookUp(ctx context.Context, owner string) (*account, *accountRecord, error) {
+	b.mu.Lock()
+	a := b.accounts[owner]
+	b.mu.Unlock()
+	if a == nil {
+		if _, _, err := b.cfg.Store.Get(ctx, owner+keySuffix); err != nil {
+			return nil, nil, err
+		}
+		var err error
+		if a, err = b.hold(owner); err != nil {
+			return nil, nil, err
+		}
+	}
+	rec, err := a.load(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -398,7 +218,8 @@ func (b *Broker) find(ctx context.Context, want Account) (*account, *accountReco
 
 // RemoveAccount erases the account's PRTs, Hello key, tokens and log here. It
 // revokes nothing at the service, where the Hello key stays unless RemoveHello
-// came before. An account that is not there is no error.
+// came before. An account that is not there is no error, and neither is one
+// whose record is damaged, or is not opened by the key store any more.
 func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {

@@ -65,7 +65,7 @@ func TestSeveralAccounts(t *testing.T) {
 func prefixOf(t *testing.T, names []string) string {
 	t.Helper()
 	require.NotEmpty(t, names)
-	return names[0][:len("account-00000000-")+32]
+	return names[0][:len("account-")+32+len("-")+32]
 }
 
 // Two tenants side by side in one store: two registrations, two brokers.
@@ -115,6 +115,24 @@ func TestScopeSystem(t *testing.T) {
 	require.Len(t, accts, 1)
 	require.Equal(t, alice, accts[0].PreferredUsername)
 	require.Len(t, w.srv.Devices(), 1)
+}
+
+// Users of the machine stay apart also where their names hash alike: these two
+// begin with the same 32 bits.
+func TestUsersWhoseHashesBeginAlike(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Scope, w.cfg.UserID = broker.System, "117131"
+	w.b = w.open()
+	w.join()
+	acct := w.signIn()
+	w.silent(graph)
+	w.cfg.UserID = "150093"
+	second := w.open()
+	accts, err := second.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, accts)
+	_, err = second.AcquireTokenSilent(t.Context(), open, broker.WithAccount(acct))
+	require.ErrorIs(t, err, broker.ErrNoAccount)
 }
 
 // One PRT per credential is kept, the strongest is used, and a password change

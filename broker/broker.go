@@ -31,13 +31,18 @@ type Broker struct {
 	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
 
-	device atomic.Pointer[device]  // nil until it was loaded and found
-	pop    atomic.Pointer[popKey]  // nil until it was asked for
-	only   atomic.Pointer[Account] // the account, when exactly one is known
+	device atomic.Pointer[device] // nil until it was loaded and found
+	// registration is device.from of the one that was used last, also when it
+	// is in memory no longer: ForgetDevice means no other. Zero: none was.
+	registration atomic.Uint64
+
+	pop  atomic.Pointer[popKey]  // nil until it was asked for
+	only atomic.Pointer[Account] // the account, when exactly one is known
 
 	mu       sync.Mutex // guards all below; not held over I/O
 	closed   bool
 	accounts map[string]*account // by owner
+	retired  []*device           // that are not the registration any more
 
 	calls      sync.WaitGroup  // Add under mu, before closed
 	background sync.WaitGroup  // Add by calls and flights, or under mu before closed
@@ -45,9 +50,17 @@ type Broker struct {
 	cancel     context.CancelFunc
 }
 
-// New returns a broker over the state in cfg.Store. It makes no request. It
-// returns ErrKeyUnusable when the registration in the store was made with
-// other keys than cfg.Keys holds, and ErrStateDamaged when it cannot be read.
+// New returns a broker over the state in cfg.Store. It makes no request.
+//
+// It returns ErrKeyUnusable when the registration in the store was made with
+// other keys than cfg.Keys holds, as after the TPM was cleared, and
+// ErrStateDamaged when it cannot be read. Nothing is wiped. When the keys will
+// not come back, the way on is another, empty store, or the directory of the
+// [FileStore] deleted, and a registration anew; an administrator deletes the
+// device object of before.
+//
+// An account whose record is not readable is no error here: the others are
+// served, Status describes it, calls for it fail, and RemoveAccount removes it.
 func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -82,9 +95,13 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if d != nil {
 		b.returnTo(d.record.Endpoints.Token)
 	}
-	if _, err := b.loadAccounts(ctx); err != nil {
+	_, unreadable, err := b.readAccounts(ctx)
+	if err != nil {
 		_ = b.Close()
 		return nil, opError("open", err)
+	}
+	if unreadable != nil {
+		cfg.Logger.InfoContext(ctx, "an account is not readable", "error", unreadable)
 	}
 	return b, nil
 }
@@ -144,8 +161,10 @@ func (b *Broker) Close() error {
 	for _, a := range accounts {
 		errs = append(errs, a.close())
 	}
-	if d := b.device.Swap(nil); d != nil {
-		errs = append(errs, d.close())
+	for _, d := range append(b.takeRetired(), b.device.Swap(nil)) {
+		if d != nil {
+			errs = append(errs, d.close())
+		}
 	}
 	if k := b.pop.Swap(nil); k != nil {
 		errs = append(errs, k.signer.Close())
@@ -156,6 +175,14 @@ func (b *Broker) Close() error {
 		return fmt.Errorf("broker: close: %w", err)
 	}
 	return nil
+}
+
+func (b *Broker) takeRetired() []*device {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.retired
+	b.retired = nil
+	return all
 }
 
 // enter begins a call: its context ends at Close too, and Close waits for

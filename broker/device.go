@@ -67,6 +67,8 @@ type Device struct {
 
 // device is a complete registration with its keys open.
 type device struct {
+	owner     string
+	from      Version // of the record of its data key: the same as long as it is the same registration
 	record    *deviceRecord
 	cert      *prt.DeviceCertificate
 	key       tpm.Signer
@@ -158,7 +160,8 @@ func (d *storedDevice) save(ctx context.Context) error {
 }
 
 // loadDevice returns the registration with its keys open. It is
-// ErrDeviceNotRegistered when there is none, or none that is complete.
+// ErrDeviceNotRegistered when there is none, or none that is complete. What is
+// in memory answers; currentDevice also asks the store.
 func (b *Broker) loadDevice(ctx context.Context) (*device, error) {
 	if d := b.device.Load(); d != nil {
 		return d, nil
@@ -167,27 +170,42 @@ func (b *Broker) loadDevice(ctx context.Context) (*device, error) {
 		if d := b.device.Load(); d != nil {
 			return d, nil
 		}
-		stored, err := b.findDevice(ctx)
-		if errors.Is(err, ErrNotFound) {
-			return nil, &Error{kind: ErrDeviceNotRegistered}
+		for {
+			d, err := b.openRegistered(ctx)
+			if err != nil {
+				return nil, err
+			}
+			b.keepDevice(d)
+			// It may have been erased before it was kept, and who erased it
+			// found nothing to let go.
+			if err := b.noticeDevice(ctx); err != nil {
+				return nil, err
+			}
+			if d := b.device.Load(); d != nil {
+				return d, nil
+			}
 		}
-		if err != nil {
-			return nil, err
-		}
-		defer stored.vault.close()
-		if stored.record.Phase != phaseComplete {
-			return nil, &Error{kind: ErrDeviceNotRegistered, detail: "the registration of the device was not completed: register again, with the same keys"}
-		}
-		d, err := b.openDevice(ctx, stored.record)
-		if err != nil {
-			return nil, err
-		}
-		b.device.Store(d)
-		return d, nil
 	})
 }
 
-func (b *Broker) openDevice(ctx context.Context, r *deviceRecord) (*device, error) {
+// openRegistered reads the registration and opens its keys.
+func (b *Broker) openRegistered(ctx context.Context) (*device, error) {
+	stored, err := b.findDevice(ctx)
+	if errors.Is(err, ErrNotFound) {
+		return nil, &Error{kind: ErrDeviceNotRegistered}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer stored.vault.close()
+	if stored.record.Phase != phaseComplete {
+		return nil, &Error{kind: ErrDeviceNotRegistered, detail: "the registration of the device was not completed: register again, with the same keys"}
+	}
+	return b.openDevice(ctx, stored)
+}
+
+func (b *Broker) openDevice(ctx context.Context, stored *storedDevice) (*device, error) {
+	r := stored.record
 	cert, err := prt.ParseDeviceCertificate(r.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("%w: device certificate", ErrStateDamaged)
@@ -196,7 +214,81 @@ func (b *Broker) openDevice(ctx context.Context, r *deviceRecord) (*device, erro
 	if err != nil {
 		return nil, err
 	}
-	return &device{record: r, cert: cert, key: key, transport: transport}, nil
+	return stored.with(cert, key, transport), nil
+}
+
+// with is the registration once it is complete and its keys are open.
+func (d *storedDevice) with(cert *prt.DeviceCertificate, key tpm.Signer, transport tpm.Key) *device {
+	return &device{owner: d.vault.owner, from: d.vault.keyVersion(), record: d.record, cert: cert, key: key, transport: transport}
+}
+
+// keepDevice makes d the registration in memory, unless it is there already,
+// and returns the one that is.
+func (b *Broker) keepDevice(d *device) *device {
+	for {
+		old := b.device.Load()
+		if old != nil && old.from == d.from {
+			_ = d.close()
+			return old
+		}
+		if b.device.CompareAndSwap(old, d) {
+			b.registration.Store(uint64(d.from))
+			b.retire(old)
+			return d
+		}
+	}
+}
+
+// currentDevice is loadDevice for calls that ask what the store has, or that
+// ask the service for something that only the registration of today gets.
+func (b *Broker) currentDevice(ctx context.Context) (*device, error) {
+	if err := b.noticeDevice(ctx); err != nil {
+		return nil, err
+	}
+	return b.loadDevice(ctx)
+}
+
+// noticeDevice forgets the registration in memory if another process erased it
+// from the store, also when it has registered the device anew since. That the
+// store cannot say whether changes nothing.
+func (b *Broker) noticeDevice(ctx context.Context) error {
+	d := b.device.Load()
+	if d == nil {
+		return nil
+	}
+	_, v, err := b.cfg.Store.Get(ctx, d.owner+keySuffix)
+	switch {
+	case err == nil && v == d.from:
+		return nil
+	case err != nil && !isNotFound(err):
+		return err
+	}
+	if b.letGo(d) {
+		b.cfg.Logger.InfoContext(ctx, "another process has unregistered the device", "device", d.cert.DeviceID)
+	}
+	return nil
+}
+
+// letGo forgets a registration that is erased, and the tokens that were got on
+// it, in memory alone. It reports whether d was the registration in memory.
+func (b *Broker) letGo(d *device) bool {
+	if !b.device.CompareAndSwap(d, nil) {
+		return false
+	}
+	b.tokens.Clear()
+	b.retire(d)
+	return true
+}
+
+// retire leaves the keys of d open until Close: a call may be using them, which
+// is to end by what the service says.
+func (b *Broker) retire(d *device) {
+	if d == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.retired = append(b.retired, d)
 }
 
 func (b *Broker) openKeys(ctx context.Context, r *deviceRecord) (tpm.Signer, tpm.Key, error) {

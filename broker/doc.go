@@ -225,7 +225,7 @@
 // A thousand callers of one expired token make one request, and one of them
 // who gives up fails no other. Every call returns within its context. Two
 // processes that share a store exclude each other by a lease only while they
-// renew or register.
+// renew, register, or write down who has signed in.
 //
 // # What the library never does
 //

@@ -86,7 +86,7 @@ func (b *Broker) registrationResource() string { return wire.ResourceRegistratio
 
 // registered returns the device if it is registered, nil if it is not.
 func (b *Broker) registered(ctx context.Context, want JoinType) (*Device, error) {
-	d, err := b.loadDevice(ctx)
+	d, err := b.currentDevice(ctx)
 	if errors.Is(err, ErrDeviceNotRegistered) {
 		return nil, nil
 	}
@@ -127,6 +127,7 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	if err != nil {
 		return nil, err
 	}
+	b.registration.Store(uint64(stored.vault.keyVersion())) // ForgetDevice ends an interrupted one, too
 	saving := false
 	defer func() {
 		if !saving {
@@ -164,8 +165,7 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 		return nil, err
 	}
 	done = true
-	d := &device{record: stored.record, cert: cert, key: key, transport: transport}
-	b.device.Store(d)
+	d := b.keepDevice(stored.with(cert, key, transport))
 	b.cfg.Logger.InfoContext(ctx, "device registered", "device", cert.DeviceID, "tenant", stored.record.TenantID, "type", req.JoinType.String())
 	out := d.public()
 	out.Existing = existing

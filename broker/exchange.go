@@ -14,7 +14,7 @@ import (
 // request gets a token from the service: by the PRT, or by a plain refresh
 // token on a machine that has no device registration.
 func (b *Broker) request(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
-	_, err := b.loadDevice(ctx)
+	_, err := b.currentDevice(ctx)
 	if b.cfg.AllowUnbound && errors.Is(err, ErrDeviceNotRegistered) {
 		return b.redeem(ctx, op, a, q)
 	}

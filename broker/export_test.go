@@ -34,3 +34,14 @@ func CachedTokens(b *Broker) int { return b.tokens.Len() }
 
 // SetOnlineWait replaces how long Unlock waits for the service.
 func SetOnlineWait(b *Broker, d time.Duration) { b.onlineWait = d }
+
+// NoticeDevice looks for what other processes did to the registration, as Run
+// does.
+func NoticeDevice(ctx context.Context, b *Broker) { _ = b.noticeDevice(ctx) }
+
+// HeldAccounts is how many accounts b holds.
+func HeldAccounts(b *Broker) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.accounts)
+}

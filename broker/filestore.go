@@ -155,14 +155,36 @@ func (s *FileStore) Delete(ctx context.Context, name string, old Version) error 
 		return err
 	}
 	if old == 0 {
-		return s.write(ctx, name, 0, func() error { return ErrNotFound })
-	}
-	return s.write(ctx, name, old, func() error {
-		if err := os.Remove(s.path(name)); err != nil {
-			return fmt.Errorf("broker: writing the state: %w", err)
+		err := s.write(ctx, name, 0, func() error { return ErrNotFound })
+		if !errors.Is(err, ErrStateDamaged) {
+			return err
 		}
-		return syncDir(s.dir)
-	})
+		return s.removeDamaged(ctx, name)
+	}
+	return s.write(ctx, name, old, func() error { return s.remove(name) })
+}
+
+// removeDamaged removes a file that is no record, and nothing else.
+func (s *FileStore) removeDamaged(ctx context.Context, name string) error {
+	unlock, err := s.lock(ctx, writeLock)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	switch _, _, err := s.read(name); {
+	case err == nil:
+		return ErrConflict // written meanwhile
+	case !errors.Is(err, ErrStateDamaged):
+		return err
+	}
+	return s.remove(name)
+}
+
+func (s *FileStore) remove(name string) error {
+	if err := os.Remove(s.path(name)); err != nil {
+		return fmt.Errorf("broker: writing the state: %w", err)
+	}
+	return syncDir(s.dir)
 }
 
 // write runs do under the write lock if the record's version is old.

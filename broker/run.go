@@ -28,8 +28,9 @@ const (
 // ask at once, and a failed one is tried again later; Run fails for none.
 //
 // Run also looks into the store once a second: tokens of an account that
-// another process removed are served no longer. Without Run that shows at the
-// next call that memory does not answer.
+// another process removed, and those of a device that it unregistered, are
+// served no longer. Without Run that shows at the next call that memory does
+// not answer.
 func (b *Broker) Run(ctx context.Context) (err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
@@ -63,6 +64,7 @@ func (b *Broker) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		// What goes wrong here shows, and is said, where the store is needed.
+		_ = b.noticeDevice(ctx)
 		_, _ = b.loadAccounts(ctx)
 	}
 }

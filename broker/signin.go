@@ -9,6 +9,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // SignIn gets a PRT for a user on the registered device and keeps it beside
@@ -34,7 +35,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		res, err := b.signInApp(ctx, op, cred, c)
 		return res, opError(op, err)
 	}
-	if _, err := b.loadDevice(ctx); err != nil {
+	if _, err := b.currentDevice(ctx); err != nil { // before the user is asked
 		return AuthResult{}, opError(op, err)
 	}
 	if h, ok := cred.(HelloPIN); ok {
@@ -94,7 +95,7 @@ func samlGrant(assertion []byte) prt.Grant {
 func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (res AuthResult, err error) {
 	ctx, end := b.cfg.span(ctx, "sign in")
 	defer func() { end(err) }()
-	d, err := b.loadDevice(ctx)
+	d, err := b.currentDevice(ctx) // what another process erased gets no PRT
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -118,13 +119,8 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 		return AuthResult{}, keyError("unwrapping the session key", err)
 	}
 	t.SessionKey = key.Blob()
-	a, err := b.hold(b.cfg.accountOwner(acct.Key()))
+	a, err := b.saveIssued(ctx, acct, prtEntry{token: t, origin: from.origin}, key)
 	if err != nil {
-		_ = key.Close()
-		return AuthResult{}, err
-	}
-	a.holdSession(string(t.SessionKey), key)
-	if err := b.saveIssued(ctx, a, acct, prtEntry{token: t, origin: from.origin}); err != nil {
 		return AuthResult{}, err
 	}
 	b.heard(ctx, a, b.cfg.Tenant, t.Credential, nil)
@@ -137,26 +133,18 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 }
 
 // saveIssued keeps a new PRT in the account's record, which it makes for a new
-// account.
-func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prtEntry) error {
-	if err := a.vault.create(ctx); err != nil {
-		return err
-	}
-	_, err := a.load(ctx)
-	switch {
-	case err == nil:
-		_, err = a.update(ctx, func(r *accountRecord) error {
-			r.Account = acct
-			r.set(e)
-			return nil
-		})
-	case isNotFound(err):
-		rec := &accountRecord{Version: stateVersion, Account: acct, PRTs: []prtEntry{e}}
-		_, err = a.write(ctx, rec, sealedRecord{})
-	}
+// account, and its session key open.
+func (b *Broker) saveIssued(ctx context.Context, acct Account, e prtEntry, key tpm.SessionKey) (*account, error) {
+	a, err := b.putAccount(ctx, acct, func(r *accountRecord) error {
+		r.Account = acct
+		r.set(e)
+		return nil
+	})
 	if err != nil {
-		return err
+		_ = key.Close()
+		return nil, err
 	}
+	a.holdSession(string(e.token.SessionKey), key)
 	a.releaseUnused()
 	// Who signs in anew may want tokens that say so; an unlock is no reason to
 	// fetch those of every app again.
@@ -164,7 +152,7 @@ func (b *Broker) saveIssued(ctx context.Context, a *account, acct Account, e prt
 		b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
 	}
 	_, err = b.loadAccounts(ctx)
-	return err
+	return a, err
 }
 
 // heardOf is heard about an account that may not be known here.

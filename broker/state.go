@@ -197,9 +197,10 @@ const (
 
 func deviceOwner(tenantID string) string { return devicePrefix + shortHash("tenant", tenantID) }
 
-// userPrefix is what the accounts of one user of the machine share.
+// userPrefix is what the accounts of one user of the machine share, and no
+// other user has: a part of the hash would be shared by some.
 func (c *Config) userPrefix() string {
-	return accountPrefix + shortHash("user", c.UserID)[:8] + "-"
+	return accountPrefix + shortHash("user", c.UserID) + "-"
 }
 
 func (c *Config) accountOwner(key string) string {

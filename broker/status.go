@@ -65,7 +65,7 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 		return s, opError("status", keyError("status", err))
 	}
 	s.Protection = info
-	d, err := b.loadDevice(ctx)
+	d, err := b.currentDevice(ctx)
 	switch {
 	case err == nil:
 		s.Registered, s.Device, s.Tenant = true, *d.public(), b.tenant(d.record)
@@ -74,8 +74,8 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 	case !errors.Is(err, ErrDeviceNotRegistered):
 		s.Problem = err.Error()
 	}
-	all, err := b.loadAccounts(ctx)
-	if err != nil {
+	all, unreadable, err := b.readAccounts(ctx)
+	if err = errors.Join(err, unreadable); err != nil {
 		if ctx.Err() != nil {
 			return s, ctx.Err()
 		}

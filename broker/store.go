@@ -28,7 +28,8 @@ type Store interface {
 	Put(ctx context.Context, name string, data []byte, old Version) (Version, error)
 
 	// Delete removes a record whose version is old. It returns ErrConflict
-	// when the version is another one, and ErrNotFound when there is none.
+	// when the version is another one, and ErrNotFound when there is none. A
+	// record that Get finds damaged (ErrStateDamaged) has the zero version.
 	Delete(ctx context.Context, name string, old Version) error
 
 	// List returns the names that begin with prefix, sorted.

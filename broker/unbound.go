@@ -190,7 +190,7 @@ func (b *Broker) unregistered(ctx context.Context) bool {
 	if !b.cfg.AllowUnbound {
 		return false
 	}
-	_, err := b.loadDevice(ctx)
+	_, err := b.currentDevice(ctx)
 	return errors.Is(err, ErrDeviceNotRegistered)
 }
 
@@ -301,17 +301,7 @@ func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequ
 	case !want.IsZero() && want.Key() != acct.Key():
 		return nil, acct, &Error{Op: op, kind: ErrInteractionRequired, Account: want, detail: "another user signed in than the one who was asked for"}
 	}
-	a, err := b.hold(b.cfg.accountOwner(acct.Key()))
-	if err != nil {
-		return nil, acct, err
-	}
-	if err := a.vault.create(ctx); err != nil {
-		return nil, acct, err
-	}
-	_, err = a.load(ctx)
-	if isNotFound(err) {
-		_, err = a.write(ctx, &accountRecord{Version: stateVersion, Account: acct}, sealedRecord{})
-	}
+	a, err := b.putAccount(ctx, acct, nil)
 	if err != nil {
 		return nil, acct, err
 	}

@@ -32,7 +32,7 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 	}
 	release, keep := shared(release)
 	defer release()
-	d, err := b.loadDevice(ctx)
+	d, err := b.currentDevice(ctx)
 	if err != nil {
 		return opError(op, err)
 	}
@@ -51,6 +51,10 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 // ForgetDevice deletes the registration here and leaves the device object in
 // the directory. It is for a device that an administrator has deleted there
 // (ErrDeviceGone), before it is registered anew. Nothing calls it by itself.
+//
+// Of the registrations that this broker has used it means the last one: where
+// another process has forgotten that already and registered the device anew,
+// the new registration stays, and RegisterDevice returns it.
 func (b *Broker) ForgetDevice(ctx context.Context) (err error) {
 	const op = "forget device"
 	ctx, leave, err := b.enter(ctx)
@@ -147,6 +151,9 @@ func (b *Broker) mutualTLS(ctx context.Context, d *device) (Transport, error) {
 
 // forget deletes the registration's record and what depends on it.
 func (b *Broker) forget(ctx context.Context) error {
+	if err := b.noticeDevice(ctx); err != nil {
+		return err
+	}
 	stored, err := b.findDevice(ctx)
 	if isNotFound(err) {
 		return &Error{kind: ErrDeviceNotRegistered}
@@ -154,24 +161,24 @@ func (b *Broker) forget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if used := Version(b.registration.Load()); used != 0 && used != stored.vault.keyVersion() {
+		stored.vault.close()
+		return nil // the one that was used is gone, and this came after it
+	}
 	if err := stored.vault.destroy(ctx); err != nil {
 		return err
 	}
-	old := b.device.Swap(nil)
-	if err := b.dropPRTs(ctx); err != nil {
-		return err
+	if d := b.device.Load(); d != nil {
+		b.letGo(d)
 	}
-	if old != nil {
-		return old.close()
-	}
-	return nil
+	return b.dropPRTs(ctx)
 }
 
 // dropPRTs erases the PRTs and Hello keys of the user's accounts: they were
 // bound to the device that is gone.
 func (b *Broker) dropPRTs(ctx context.Context) error {
-	all, err := b.loadAccounts(ctx)
-	errs := []error{err}
+	all, unreadable, err := b.readAccounts(ctx)
+	errs := []error{err, unreadable}
 	for _, a := range all {
 		errs = append(errs, b.eraseOffline(ctx, a))
 		_, err := a.update(ctx, func(r *accountRecord) error {

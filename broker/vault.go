@@ -83,20 +83,18 @@ func (v *vault) rekeyed(ctx context.Context) (bool, error) {
 	}
 	v.mu.Lock()
 	same := v.from == version
-	if !same {
-		clear(v.key)
-		v.key, v.seen = nil, map[string]uint64{}
-	}
 	v.mu.Unlock()
 	if same {
 		return false, nil
 	}
+	v.drop()
 	return true, v.open(ctx)
 }
 
-// create opens the vault, or makes it when it is not there.
+// create opens the vault, or makes it when it is not there. What is in memory
+// is not believed: another process may have erased the vault.
 func (v *vault) create(ctx context.Context) error {
-	err := v.open(ctx)
+	err := v.reopen(ctx)
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
@@ -124,10 +122,38 @@ func (v *vault) create(ctx context.Context) error {
 	return nil
 }
 
+// reopen is open with the data key that the store has now.
+func (v *vault) reopen(ctx context.Context) error {
+	if v.dataKey() == nil {
+		return v.open(ctx)
+	}
+	_, err := v.rekeyed(ctx)
+	if errors.Is(err, ErrNotFound) {
+		v.drop()
+	}
+	return err
+}
+
+// drop forgets a data key that is erased, and what was sealed under it.
+func (v *vault) drop() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.key)
+	v.key, v.seen = nil, map[string]uint64{}
+}
+
 func (v *vault) setKey(key []byte, from Version) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.key, v.from = key, from
+}
+
+// keyVersion is the version of the record that the data key came from, also
+// when the vault is closed.
+func (v *vault) keyVersion() Version {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.from
 }
 
 func (v *vault) dataKey() []byte {
@@ -162,20 +188,49 @@ func (v *vault) destroy(ctx context.Context) error {
 	return v.sweep(ctx)
 }
 
+// sweep erases records that a removal left. Where the data key is there again
+// they are its maker's, who may be another process: each is erased only in the
+// version that was there when the key was not.
 func (v *vault) sweep(ctx context.Context) error {
+	for range maxConflicts {
+		left, err := v.records(ctx)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		if _, _, err := v.store.Get(ctx, v.owner+keySuffix); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		for name, version := range left {
+			err := v.store.Delete(ctx, name, version)
+			if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrConflict) {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("broker: erasing %s: %w", v.owner, ErrConflict)
+}
+
+// records returns the versions of the owner's records but for the data key's.
+func (v *vault) records(ctx context.Context) (map[string]Version, error) {
 	names, err := v.store.List(ctx, v.owner+".")
 	if err != nil {
-		return err
+		return nil, err
 	}
+	all := map[string]Version{}
 	for _, n := range names {
 		if n == v.owner+keySuffix {
 			continue
 		}
-		if err := deleteRecord(ctx, v.store, n); err != nil {
-			return err
+		_, version, err := v.store.Get(ctx, n)
+		if errors.Is(err, ErrNotFound) {
+			continue
 		}
+		if err != nil && !errors.Is(err, ErrStateDamaged) {
+			return nil, err
+		}
+		all[n] = version
 	}
-	return nil
+	return all, nil
 }
 
 // deleteRecord deletes whatever version there is.
@@ -185,7 +240,7 @@ func deleteRecord(ctx context.Context, s Store, name string) error {
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrStateDamaged) {
 			return err
 		}
 		err = s.Delete(ctx, name, v)

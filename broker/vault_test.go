@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -159,6 +160,57 @@ func TestVaultDestroy(t *testing.T) {
 	require.NoError(t, err)
 	_, err = again.read(ctx, stateSuffix)
 	require.ErrorIs(t, err, ErrStateDamaged)
+}
+
+// A vault that another process makes while this one looks for what a removal
+// left is not swept, and the leftovers are.
+func TestVaultMadeMeanwhile(t *testing.T) {
+	keys, inner, ctx := testKeys(t), &MemoryStore{}, t.Context()
+	_, err := inner.Put(ctx, "account-1"+logSuffix, []byte("left"), 0)
+	require.NoError(t, err)
+	for _, at := range []string{"List", "Delete"} {
+		t.Run(at, func(t *testing.T) {
+			store := &wedgedStore{Store: inner, at: at}
+			var made *vault
+			store.wedge = func() {
+				made = testVault(t, keys, inner)
+				_, err := made.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+				require.NoError(t, err)
+			}
+			v := testVault(t, keys, store)
+			require.NotNil(t, made)
+			got, err := v.read(ctx, stateSuffix)
+			require.NoError(t, err)
+			require.Equal(t, "one", string(got.plain))
+			_, err = v.read(ctx, logSuffix)
+			require.ErrorIs(t, err, ErrNotFound)
+			require.NoError(t, v.destroy(ctx))
+			_, err = inner.Put(ctx, "account-1"+logSuffix, []byte("left"), 0)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// wedgedStore lets another writer in once, before a List or a Delete.
+type wedgedStore struct {
+	Store
+	at    string
+	wedge func()
+	once  sync.Once
+}
+
+func (s *wedgedStore) List(ctx context.Context, prefix string) ([]string, error) {
+	if s.at == "List" {
+		s.once.Do(s.wedge)
+	}
+	return s.Store.List(ctx, prefix)
+}
+
+func (s *wedgedStore) Delete(ctx context.Context, name string, old Version) error {
+	if s.at == "Delete" {
+		s.once.Do(s.wedge)
+	}
+	return s.Store.Delete(ctx, name, old)
 }
 
 var errCrash = errors.New("crash")
