@@ -90,7 +90,9 @@ func (b *Broker) readAccounts(ctx context.Context) (all []*account, unreadable, 
 		}
 	}
 	b.forgetRemoved(ctx, known)
-	b.noteOnly(all, unreadable)
+	if unreadable == nil { // else what is in memory is served on
+		b.noteOnly(all)
+	}
 	return all, unreadable, nil
 }
 
@@ -128,8 +130,8 @@ func (b *Broker) forgetRemoved(ctx context.Context, gone map[string]*account) {
 	}
 }
 
-func (b *Broker) noteOnly(all []*account, unreadable error) {
-	if len(all) != 1 || unreadable != nil {
+func (b *Broker) noteOnly(all []*account) {
+	if len(all) != 1 {
 		b.only.Store(nil)
 		return
 	}

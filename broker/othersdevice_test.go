@@ -152,7 +152,7 @@ func TestRegistrationOutlivesTheStore(t *testing.T) {
 	w := newWorld(t)
 	d := w.join()
 	acct := w.signIn()
-	s := &sickStore{Store: w.store}
+	s := &sickStore{Store: w.store, prefix: "device-"}
 	b := w.on(t, s)
 	_, err := b.AcquireTokenSilent(t.Context(), graph)
 	require.NoError(t, err)
@@ -168,14 +168,33 @@ func TestRegistrationOutlivesTheStore(t *testing.T) {
 	require.Equal(t, d.ID, status.Device.ID)
 }
 
-// sickStore does not read the records of registrations.
+// A store that does not answer withholds no token that is in memory.
+func TestTokensOutliveTheStore(t *testing.T) {
+	w := newWorld(t)
+	w.join()
+	w.signIn()
+	s := &sickStore{Store: w.store, prefix: "account-"}
+	b := w.on(t, s)
+	_, err := b.AcquireTokenSilent(t.Context(), graph)
+	require.NoError(t, err)
+	s.sick.Store(true)
+	_, err = b.Accounts(t.Context())
+	require.ErrorIs(t, err, os.ErrPermission)
+	res, err := b.AcquireTokenSilent(t.Context(), graph)
+	require.NoError(t, err)
+	require.Equal(t, broker.SourceCache, res.Metadata.Source)
+	s.sick.Store(false)
+}
+
+// sickStore does not read records whose names begin with prefix.
 type sickStore struct {
 	broker.Store
-	sick atomic.Bool
+	prefix string
+	sick   atomic.Bool
 }
 
 func (s *sickStore) Get(ctx context.Context, name string) ([]byte, broker.Version, error) {
-	if s.sick.Load() && strings.HasPrefix(name, "device-") {
+	if s.sick.Load() && strings.HasPrefix(name, s.prefix) {
 		return nil, 0, os.ErrPermission
 	}
 	return s.Store.Get(ctx, name)
