@@ -82,7 +82,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err != nil {
 		return err
 	}
-	d, err := b.loadDevice(ctx)
+	d, err := b.currentDevice(ctx)
 	if err != nil {
 		return err
 	}
