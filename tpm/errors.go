@@ -24,8 +24,7 @@ var (
 	// ErrCleared: what answers is the TPM it was, by its attestation key, and
 	// the storage root key is not there any more: the TPM was cleared, or,
 	// where that key was persistent, its owner took it away. It is also an
-	// ErrKeyUnusable. Only what was sealed
-	// knows, by Seal or by SealPIN.
+	// ErrKeyUnusable. Only what was sealed knows, by Seal or by SealPIN.
 	ErrCleared = fmt.Errorf("tpm: the TPM was cleared: %w", ErrKeyUnusable)
 
 	// ErrExpired: the [Limit] of what was sealed under a PIN is over. No try

@@ -203,8 +203,8 @@ func (c *Cache[V]) Serve(k *Key, set Set, now time.Time) (*Entry[V], State) {
 	return nil, Missing
 }
 
-// Put keeps a token, which came at now, under the set it was asked with, in place of the one that
-// was there and of the subsets that that one served.
+// Put keeps a token, which came at now, under the set it was asked with, in
+// place of the one that was there and of the subsets that that one served.
 func (c *Cache[V]) Put(k *Key, set Set, e Entry[V], now time.Time) {
 	e.ExpiresOn, e.RefreshOn = clock.On(e.ExpiresOn, now), clock.On(e.RefreshOn, now)
 	have := set
