@@ -57,6 +57,7 @@ var banned = map[string][]string{
 
 type pkg struct {
 	ImportPath string
+	Name       string
 	Imports    []string
 	Standard   bool
 	CgoFiles   []string
@@ -99,7 +100,7 @@ func TestBrokerDependencies(t *testing.T) {
 
 func list(t *testing.T, args ...string) (pkgs []pkg) {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Standard,CgoFiles,Module"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Name,Imports,Standard,CgoFiles,Module"}, args...)...)
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	dec := json.NewDecoder(strings.NewReader(string(out)))
