@@ -13,14 +13,32 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
-// pool is a store of software keys that makes each kind of key once, because
-// an RSA key takes its time and tests want many machines. Tests about keys
-// take softwareKeys or softwareTPM.
+// pool makes each kind of software key once, because an RSA key takes its time
+// and tests want many machines. Tests about keys take softwareKeys or
+// softwareTPM.
 type pool struct {
 	tpm.KeyStore
 
-	mu    sync.Mutex // guards blobs
-	blobs map[[2]uint8][]byte
+	mu    sync.Mutex // guards blobs; held while a key is made, so that it is made once
+	blobs map[keyKind][]byte
+}
+
+// keyKind says which keys may be one. A test's second key under a PIN is
+// another key than its first, as a second Hello key must be; keys without a
+// PIN are one in all tests.
+type keyKind struct {
+	purpose   tpm.Purpose
+	algorithm tpm.Algorithm
+	pin       string
+	nth       int
+}
+
+// pooled is the pool as one test sees it.
+type pooled struct {
+	*pool
+
+	mu   sync.Mutex // guards made
+	made map[keyKind]int
 }
 
 var shared struct {
@@ -39,22 +57,33 @@ func pooledKeys(t testing.TB) tpm.KeyStore {
 			return
 		}
 		shared.dir = dir
-		s, err := softkeys.Open(softkeys.File(filepath.Join(dir, "master")))
-		shared.pool, shared.err = &pool{KeyStore: s, blobs: map[[2]uint8][]byte{}}, err
+		s, err := softkeys.Open(softkeys.File(filepath.Join(dir, "master")), softkeys.InsecureFastPINs())
+		shared.pool, shared.err = &pool{KeyStore: s, blobs: map[keyKind][]byte{}}, err
 	})
 	require.NoError(t, shared.err)
-	return shared.pool
+	return &pooled{pool: shared.pool, made: map[keyKind]int{}}
 }
 
-func (p *pool) GenerateKey(ctx context.Context, spec tpm.KeySpec) (tpm.Key, error) {
-	kind := [2]uint8{uint8(spec.Purpose), uint8(spec.Algorithm)}
+func (p *pooled) GenerateKey(ctx context.Context, spec tpm.KeySpec) (tpm.Key, error) {
+	kind := keyKind{purpose: spec.Purpose, algorithm: spec.Algorithm, pin: string(spec.PIN)}
+	if spec.PIN != nil {
+		p.mu.Lock()
+		p.made[kind]++
+		nth := p.made[kind]
+		p.mu.Unlock()
+		kind.nth = nth
+	}
+	return p.pool.generate(ctx, kind, spec)
+}
+
+func (p *pool) generate(ctx context.Context, kind keyKind, spec tpm.KeySpec) (tpm.Key, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if blob := p.blobs[kind]; blob != nil && spec.PIN == nil {
-		return p.OpenKey(ctx, blob)
+	if blob := p.blobs[kind]; blob != nil {
+		return p.OpenKey(ctx, blob, tpm.WithPIN(spec.PIN))
 	}
 	k, err := p.KeyStore.GenerateKey(ctx, spec)
-	if err == nil && spec.PIN == nil {
+	if err == nil {
 		p.blobs[kind] = k.Blob()
 	}
 	return k, err

@@ -17,7 +17,7 @@ import (
 
 func testKeys(t testing.TB) tpm.KeyStore {
 	t.Helper()
-	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
+	keys, err := softkeys.Open(softkeys.File(t.TempDir()+"/master"), softkeys.InsecureFastPINs())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = keys.Close() })
 	return keys

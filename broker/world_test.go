@@ -169,7 +169,7 @@ func (w *world) status(a broker.Account) broker.PRTStatus {
 
 func softwareKeys(t testing.TB) *softkeys.Store {
 	t.Helper()
-	k, err := softkeys.Open(softkeys.File(filepath.Join(t.TempDir(), "master")))
+	k, err := softkeys.Open(softkeys.File(filepath.Join(t.TempDir(), "master")), softkeys.InsecureFastPINs())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = k.Close() })
 	return k

@@ -19,7 +19,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
 )
 
-// serverKeys are the keys with which the service signs.
+// serverKeys are the keys with which the service signs. They are the same for
+// every server, so a process makes them once: nobody changes them.
 type serverKeys struct {
 	token     *rsa.PrivateKey
 	tokenCert []byte // DER, self-signed
@@ -27,6 +28,8 @@ type serverKeys struct {
 	device    *deviceAuthority
 	users     func() *userAuthority // made when it is first needed
 }
+
+var fixedKeys = sync.OnceValue(newServerKeys)
 
 func newServerKeys() serverKeys {
 	k := serverKeys{token: testkeys.TokenSigning(), users: sync.OnceValue(newUserAuthority)}

@@ -117,7 +117,7 @@ func newServer(o Options) (*Server, error) {
 		clock:  o.Clock,
 		rand:   r,
 		box:    seal.New(r.bytes(32), r),
-		keys:   newServerKeys(),
+		keys:   fixedKeys(),
 		faults: newFaultList(o.Faults),
 		log:    newSignInLog(o.SignInLog),
 		prts:   newPRTList(),

@@ -35,7 +35,7 @@ func tenant(t testing.TB) (*entratest.Server, *entratest.Clock, *broker.Broker) 
 			{ClientID: openID, URIs: []string{"api://open"}},
 		},
 	})
-	keys, err := softkeys.Open(softkeys.Secret(make([]byte, 32)))
+	keys, err := softkeys.Open(softkeys.Secret(make([]byte, 32)), softkeys.InsecureFastPINs())
 	require.NoError(t, err)
 	b, err := broker.New(t.Context(), broker.Config{
 		Tenant: "contoso.example", Keys: keys, App: broker.App{ClientID: appID}, Transport: srv.Client(), Now: clock.Now,

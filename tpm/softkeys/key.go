@@ -105,7 +105,7 @@ func (s *Store) generate(purpose tpm.Purpose, alg tpm.Algorithm, pin []byte) (tp
 	record := plaintext
 	if pin != nil {
 		header[1] = 1
-		if record, err = lock(pin, plaintext, header); err != nil {
+		if record, err = s.cost.lock(pin, plaintext, header); err != nil {
 			return nil, err
 		}
 	}

@@ -68,7 +68,7 @@ func Passphrase(path string, passphrase []byte) Master {
 			if err != nil {
 				return nil, err
 			}
-			return lock(passphrase, master, []byte(passphraseContext))
+			return productionCost.lock(passphrase, master, []byte(passphraseContext))
 		})
 		if err != nil {
 			return nil, err
@@ -158,13 +158,25 @@ func writeNew(path string, b []byte) error {
 	return nil
 }
 
-// Argon2id parameters: what is written, and the most that is accepted.
+// argonCost is what one guess at a passphrase or PIN costs by Argon2id.
+type argonCost struct {
+	time    uint32
+	memory  uint32 // KiB
+	threads uint8
+}
+
+var (
+	productionCost = argonCost{time: 3, memory: 64 << 10, threads: 4}
+	insecureCost   = argonCost{time: 1, memory: 8, threads: 1} // the least that Argon2 allows
+)
+
+// The most that is accepted of a record, and the layout of its header.
 const (
-	argonTime, maxTime       = 3, 16
-	argonMemory, maxMemory   = 64 << 10, 256 << 10 // KiB
-	argonThreads, maxThreads = 4, 16
-	argonSalt                = 16
-	argonHeader              = 4 + 4 + 1 + argonSalt
+	maxTime     = 16
+	maxMemory   = 256 << 10 // KiB
+	maxThreads  = 16
+	argonSalt   = 16
+	argonHeader = 4 + 4 + 1 + argonSalt
 )
 
 // errSecret means that a passphrase or PIN is wrong.
@@ -172,16 +184,16 @@ var errSecret = errors.New("wrong secret")
 
 // lock encrypts plaintext under a low-entropy secret: time, memory and threads
 // of Argon2id, its salt, and AES-256-GCM with nonce.
-func lock(secret, plaintext, context []byte) ([]byte, error) {
+func (c argonCost) lock(secret, plaintext, context []byte) ([]byte, error) {
 	salt, err := random(argonSalt)
 	if err != nil {
 		return nil, err
 	}
-	b := binary.BigEndian.AppendUint32(nil, argonTime)
-	b = binary.BigEndian.AppendUint32(b, argonMemory)
-	b = append(b, argonThreads)
+	b := binary.BigEndian.AppendUint32(nil, c.time)
+	b = binary.BigEndian.AppendUint32(b, c.memory)
+	b = append(b, c.threads)
 	b = append(b, salt...)
-	key := argon2.IDKey(secret, salt, argonTime, argonMemory, argonThreads, 32)
+	key := argon2.IDKey(secret, salt, c.time, c.memory, c.threads, 32)
 	defer clear(key)
 	return append(b, seal(key, plaintext, aad(context, b))...), nil
 }

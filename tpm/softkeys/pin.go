@@ -58,7 +58,7 @@ func (k *key) relocked(pin []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(plaintext)
-	locked, err := lock(pin, plaintext, k.header)
+	locked, err := k.s.cost.lock(pin, plaintext, k.header)
 	if err != nil {
 		return nil, err
 	}

@@ -212,3 +212,42 @@ func TestOldPINIsCleared(t *testing.T) {
 	require.Equal(t, make([]byte, 6), old)
 	require.Equal(t, []byte("161803"), softkeys.PIN(k))
 }
+
+// A PIN costs what the documentation says, new or changed, unless the option
+// asks for less; and either store uses the keys of the other.
+func TestPINCost(t *testing.T) {
+	pin, other := []byte("271828"), []byte("161803")
+	for _, tt := range []struct {
+		name         string
+		opts         []softkeys.Option
+		time, memory uint32
+		threads      byte
+	}{
+		{"production", nil, 3, 64 << 10, 4},
+		{"insecure", []softkeys.Option{softkeys.InsecureFastPINs()}, 1, 8, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := softkeys.Open(softkeys.Secret(make([]byte, 32)), tt.opts...)
+			require.NoError(t, err)
+			k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: pin})
+			require.NoError(t, err)
+			cost := func() {
+				t.Helper()
+				time, memory, threads := softkeys.Cost(k)
+				require.Equal(t, []any{tt.time, tt.memory, tt.threads}, []any{time, memory, threads})
+			}
+			cost()
+			_, err = k.(tpm.PINKey).ChangePIN(t.Context(), other)
+			require.NoError(t, err)
+			cost()
+			for _, opts := range [][]softkeys.Option{nil, {softkeys.InsecureFastPINs()}} {
+				again, err := softkeys.Open(softkeys.Secret(make([]byte, 32)), opts...)
+				require.NoError(t, err)
+				opened, err := again.OpenKey(t.Context(), k.Blob(), tpm.WithPIN(other))
+				require.NoError(t, err)
+				_, err = opened.(tpm.Signer).SignContext(t.Context(), make([]byte, 32), crypto.SHA256)
+				require.NoError(t, err)
+			}
+		})
+	}
+}

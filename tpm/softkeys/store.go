@@ -17,12 +17,24 @@ import (
 type Store struct {
 	mu     sync.RWMutex // guards master
 	master secret.Value // zero when closed
+
+	cost argonCost // of a PIN
 }
 
 var _ tpm.KeyStore = (*Store)(nil)
 
+// An Option changes how a store works.
+type Option func(*Store)
+
+// InsecureFastPINs makes new PINs cost next to nothing to try: one pass of
+// Argon2id over 8 KiB in place of three over 64 MiB, microseconds in place of
+// 150 ms. It is for tests that set many PINs. Whoever has the files and the
+// master key finds a PIN of six digits within seconds. A record says what it
+// cost to write, so stores with and without the option read each other's.
+func InsecureFastPINs() Option { return func(s *Store) { s.cost = insecureCost } }
+
 // Open opens a store under a master key.
-func Open(m Master) (*Store, error) {
+func Open(m Master, opts ...Option) (*Store, error) {
 	if m.load == nil {
 		return nil, fmt.Errorf("softkeys: no master key given")
 	}
@@ -30,7 +42,11 @@ func Open(m Master) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{master: secret.New(master)}, nil
+	s := &Store{master: secret.New(master), cost: productionCost}
+	for _, o := range opts {
+		o(s)
+	}
+	return s, nil
 }
 
 // Close forgets the master key.

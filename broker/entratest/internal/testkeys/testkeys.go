@@ -8,17 +8,26 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"math/big"
+	"sync"
 )
 
-// TokenSigning returns the key; each call returns a new copy.
-func TokenSigning() *rsa.PrivateKey { return key(tokenSigningP, tokenSigningQ) }
+// TokenSigning returns the key that signs tokens. It is the same one each
+// time, since precomputing takes a millisecond: leave it as it is.
+func TokenSigning() *rsa.PrivateKey { return tokenSigning() }
 
-// DeviceAuthority returns the key; each call returns a new copy.
-func DeviceAuthority() *rsa.PrivateKey { return key(deviceAuthorityP, deviceAuthorityQ) }
+// DeviceAuthority returns the key that signs device certificates, the same one
+// each time.
+func DeviceAuthority() *rsa.PrivateKey { return deviceAuthority() }
 
-// UserAuthority returns the key that signs user certificates; each call
-// returns a new copy.
-func UserAuthority() *rsa.PrivateKey { return key(userAuthorityP, userAuthorityQ) }
+// UserAuthority returns the key that signs user certificates, the same one
+// each time.
+func UserAuthority() *rsa.PrivateKey { return userAuthority() }
+
+var (
+	tokenSigning    = sync.OnceValue(func() *rsa.PrivateKey { return key(tokenSigningP, tokenSigningQ) })
+	deviceAuthority = sync.OnceValue(func() *rsa.PrivateKey { return key(deviceAuthorityP, deviceAuthorityQ) })
+	userAuthority   = sync.OnceValue(func() *rsa.PrivateKey { return key(userAuthorityP, userAuthorityQ) })
+)
 
 func key(p, q string) *rsa.PrivateKey {
 	primes := [2]*big.Int{}
