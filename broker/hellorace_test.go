@@ -20,7 +20,7 @@ import (
 
 // steppedKeys are keys of a TPM where a test steps in at what a PIN seals.
 type steppedKeys struct {
-	*tpm.TPM
+	*tpmtest.Store
 
 	mu         sync.Mutex // guards all below
 	onSeal     func() error
@@ -63,8 +63,8 @@ func (k *steppedKeys) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([
 // newSteppedLaptop has PRTs of three credentials.
 func newSteppedLaptop(t *testing.T) (*laptop, *steppedKeys) {
 	t.Helper()
-	l := &laptop{tpm: tpmtest.Swtpm(t)}
-	keys := &steppedKeys{TPM: l.openTPM(t)}
+	l := &laptop{tpm: tpms.Swtpm(t)}
+	keys := &steppedKeys{Store: l.openTPM(t)}
 	l.prepare(t, keys, aWeek)
 	l.signIn()
 	require.Len(t, l.status(l.acct).Others, 2)

@@ -77,7 +77,7 @@ func TestLock(t *testing.T) {
 
 // Lock changes nothing where nothing could be opened again.
 func TestLockNeedsAPIN(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.restart(nil)
 	require.ErrorIs(t, l.b.Lock(t.Context(), l.acct), errors.ErrUnsupported, "no PIN was given to this process")
 	l.silent(payroll)
@@ -93,7 +93,7 @@ func TestLockNeedsAPIN(t *testing.T) {
 // A lock that is killed at any point loses no PRT: it is in the state or
 // behind the PIN.
 func TestLockKilledAnywhere(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.signIn()
 	good := l.cfg
 	for point := 0; ; point++ {

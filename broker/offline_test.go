@@ -25,7 +25,7 @@ func onEmulators(t *testing.T, run func(t *testing.T, e *tpmtest.Emulator)) {
 	for _, e := range []struct {
 		name  string
 		start func(testing.TB) *tpmtest.Emulator
-	}{{"swtpm", tpmtest.Swtpm}, {"simulator", tpmtest.Simulator}} {
+	}{{"swtpm", tpms.Swtpm}, {"simulator", tpmtest.Simulator}} {
 		t.Run(e.name, func(t *testing.T) { run(t, e.start(t)) })
 	}
 }
@@ -64,12 +64,12 @@ func (l *laptop) prepare(t *testing.T, keys tpm.KeyStore, limit tpm.Limit) {
 	l.silent(graph)
 }
 
-func (l *laptop) openTPM(t testing.TB) *tpm.TPM {
+func (l *laptop) openTPM(t testing.TB) *tpmtest.Store {
 	t.Helper()
 	keys, err := tpm.Open(t.Context(), l.tpm.Opener(), tpm.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = keys.Close() })
-	return keys
+	return l.tpm.Store(keys)
 }
 
 func (l *laptop) unlock(pin broker.PIN) broker.Unlocked {
@@ -221,13 +221,13 @@ func TestOfflineOnAnotherTPM(t *testing.T) {
 			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 				keys := &exchangeable{}
 				l := &laptop{tpm: e}
-				keys.TPM = l.openTPM(t)
+				keys.Store = l.openTPM(t)
 				l.prepare(t, keys, aWeek)
 				before := records(t, l.dir)
 				l.cut()
 				require.NoError(t, keys.Close())
 				require.NoError(t, tt.happens(e))
-				keys.TPM = l.openTPM(t)
+				keys.Store = l.openTPM(t)
 
 				_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
 				require.ErrorIs(t, err, broker.ErrKeyUnusable)
@@ -246,7 +246,7 @@ func TestOfflineOnAnotherTPM(t *testing.T) {
 }
 
 // exchangeable is a TPM in whose place a test puts another one.
-type exchangeable struct{ *tpm.TPM }
+type exchangeable struct{ *tpmtest.Store }
 
 // What the service said for certain before, the PIN does not undo offline; what
 // it says in doubt does not count.
@@ -274,7 +274,7 @@ func TestOfflineAfterRefusal(t *testing.T) {
 		}, nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+			l := newLaptop(t, tpms.Swtpm(t), aWeek)
 			require.NoError(t, tt.said(l))
 			l.clock.Advance(time.Hour)
 			_, _ = l.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh()) // the service says it
@@ -305,7 +305,7 @@ func TestOfflineAfterRefusal(t *testing.T) {
 
 // An older state put back opens with its own, older limit, and no longer.
 func TestOldStatePutBack(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	require.NoError(t, l.b.Close())
 	old := filepath.Join(t.TempDir(), "old")
 	require.NoError(t, os.CopyFS(old, os.DirFS(l.dir)))
@@ -332,7 +332,7 @@ func TestOldStatePutBack(t *testing.T) {
 
 // A changed PIN is the one that opens offline, and its limit is the old one.
 func TestChangePINOffline(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.restart(nil)
 	l.cut()
 	require.NoError(t, l.tpm.AdvanceClock(6*24*time.Hour))
@@ -387,7 +387,7 @@ func TestTPMLocksOut(t *testing.T) {
 
 // A service that never answers does not keep the user out.
 func TestUnlockDoesNotWaitForever(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
 	require.NoError(t, l.b.Close())
@@ -407,7 +407,7 @@ func TestUnlockDoesNotWaitForever(t *testing.T) {
 // Without Config.Offline no token is kept on disk, and what is wrong is the
 // network.
 func TestOfflineIsOptional(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), tpm.Limit{})
+	l := newLaptop(t, tpms.Swtpm(t), tpm.Limit{})
 	require.NoError(t, l.b.Close())
 	for _, f := range records(t, l.dir) {
 		require.False(t, strings.Contains(f, ".pin") || strings.Contains(f, ".offline"), f)
@@ -422,7 +422,7 @@ func TestOfflineIsOptional(t *testing.T) {
 // Another process that unlocked later has made a new key; what this one writes
 // at its end does not replace it.
 func TestOfflineOfTwoProcesses(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	other := l.open()
 	_, err := other.Unlock(t.Context(), l.acct, rightPIN)
 	require.NoError(t, err)

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
-	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
 // Calls that are overtaken, by another process or by their caller's end, at the
@@ -177,7 +176,7 @@ func TestUnregisterKeepsItsLease(t *testing.T) {
 // An unlock that comes while the account is being locked takes nothing from the
 // lock.
 func TestUnlockDuringLock(t *testing.T) {
-	l := &laptop{tpm: tpmtest.Swtpm(t)}
+	l := &laptop{tpm: tpms.Swtpm(t)}
 	l.prepare(t, l.openTPM(t), aWeek)
 	g := &gateStore{Store: l.store}
 	l.cfg.Store = g
@@ -232,7 +231,7 @@ func (p locking) Authorize(ctx context.Context, url, prefix string) (string, err
 
 // A token that a page brings after the account was locked is not kept.
 func TestTokenOfAPageAfterLock(t *testing.T) {
-	l := &laptop{tpm: tpmtest.Swtpm(t)}
+	l := &laptop{tpm: tpms.Swtpm(t)}
 	l.prepare(t, l.openTPM(t), aWeek)
 	l.cfg.Prompter = locking{l.person, func() { require.NoError(t, l.b.Lock(t.Context(), l.acct)) }}
 	l.reopen()

@@ -10,7 +10,6 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
-	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
 // What the service said for certain keeps the account shut without it, whoever
@@ -39,7 +38,7 @@ func TestRefusalIsKept(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+			l := newLaptop(t, tpms.Swtpm(t), aWeek)
 			require.NoError(t, l.srv.DisableUser(alice))
 			l.clock.Advance(5 * time.Hour)
 			require.ErrorIs(t, tt.hear(l), broker.ErrUserDisabled)
@@ -60,7 +59,7 @@ func TestRefusalIsKept(t *testing.T) {
 
 // A device that is disabled is so for each of its accounts.
 func TestRefusalOfTheDevice(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	second, other := l.second()
 	device := l.status(l.acct).DeviceID
 	require.NoError(t, l.srv.DisableDevice(device))
@@ -85,7 +84,7 @@ func TestRefusalOfTheDevice(t *testing.T) {
 
 // Another tenant does not know the user, which says nothing about the user.
 func TestRefusalOfAnotherTenant(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	const foreign = "11111111-2222-4333-8444-555555555555"
 	s := &stranger{inner: l.cfg.Transport, answer: func(r *http.Request) *http.Response {
 		if strings.Contains(r.URL.Path, foreign) {
@@ -140,7 +139,7 @@ func (l *laptop) second() (*world, broker.Account) {
 // What the service says of the key is taken back by the key alone, whatever it
 // says of the user meanwhile.
 func TestRefusalOfTheKeyOutlastsThatOfTheUser(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.signIn() // a PRT of the password
 	require.NoError(t, l.srv.RemoveHelloKey(alice, l.helloKeys(alice)[0]))
 	_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
@@ -168,7 +167,7 @@ func TestRefusalOfTheKeyOutlastsThatOfTheUser(t *testing.T) {
 
 // What it says of the user is not taken back because the device is enabled.
 func TestRefusalOfTheUserOutlastsThatOfTheDevice(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	second, other := l.second()
 	require.NoError(t, l.srv.DisableUser(alice))
 	l.clock.Advance(time.Hour)
@@ -191,7 +190,7 @@ func TestRefusalOfTheUserOutlastsThatOfTheDevice(t *testing.T) {
 // A refusal of the device is about each of its accounts, also where the sign-in
 // that heard it named none.
 func TestRefusalOfTheDeviceHeardBySignIn(t *testing.T) {
-	l := newLaptop(t, tpmtest.Swtpm(t), aWeek)
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.clock.Advance(time.Hour)
 	l.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.AADSTS, Code: 135011, Times: 1})
 	_, err := l.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})

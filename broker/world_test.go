@@ -175,14 +175,20 @@ func softwareKeys(t testing.TB) *softkeys.Store {
 	return k
 }
 
-// softwareTPM opens a fresh swtpm and counts its commands.
-func softwareTPM(t *testing.T) (*tpm.TPM, *tpmtest.Counting) {
+// tpms are the software TPMs of this package's tests, but for those that have
+// to be strangers to each other.
+var tpms tpmtest.Pool
+
+// softwareTPM opens a swtpm and counts its commands, those for new RSA keys
+// apart.
+func softwareTPM(t *testing.T) (*tpmtest.Store, *tpmtest.Counting) {
 	t.Helper()
-	counting := tpmtest.NewCounting(tpmtest.Swtpm(t).Opener())
+	e := tpms.Swtpm(t)
+	counting := tpmtest.NewCounting(e.Opener())
 	keys, err := tpm.Open(t.Context(), counting.Opener(), tpm.Config{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = keys.Close() })
-	return keys, counting
+	return e.Store(keys), counting
 }
 
 // A person signs in where the broker asks for it, and counts how often.

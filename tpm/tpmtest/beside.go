@@ -120,6 +120,7 @@ func (e *Emulator) AdvanceClock(d time.Duration) error {
 // seed, nothing persistent of the owner's, the clock and its counts at zero;
 // the endorsement seed stays.
 func (e *Emulator) Clear() error {
+	e.keys = nil
 	if _, err := (tpm2.Clear{AuthHandle: tpm2.TPMRHLockout}).Execute(e); err != nil {
 		return fmt.Errorf("tpmtest: clearing: %w", err)
 	}

@@ -21,6 +21,7 @@ type Emulator struct {
 	reset  func() error
 	wipe   func() error
 	close  func() error
+	keys   *pooledTPM // nil when it is not of a pool
 }
 
 // Opener opens connections to the emulator, for [tpm.Open].
@@ -37,6 +38,7 @@ func (e *Emulator) Reset() error {
 // persistent objects.
 func (e *Emulator) Wipe() error {
 	defer e.beside.gone()
+	e.keys = nil
 	return e.wipe()
 }
 
@@ -160,12 +162,21 @@ func (p *process) kill() {
 // not installed the test is skipped, or fails when PRTBROKER_REQUIRE_TPM=1.
 func Swtpm(t testing.TB) *Emulator {
 	t.Helper()
+	return startSwtpm(t, func(string) error { return nil })
+}
+
+// startSwtpm starts swtpm on a directory that prepare may fill before.
+func startSwtpm(t testing.TB, prepare func(dir string) error) *Emulator {
+	t.Helper()
 	// Not t.TempDir, which has the test's name in it.
 	state, err := os.MkdirTemp("", "swtpm-state")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(state) })
+	if err := prepare(state); err != nil {
+		t.Fatal(err)
+	}
 	e, err := StartSwtpm(context.Background(), state)
 	if errors.Is(err, ErrNoSwtpm) {
 		missing(t, err.Error())
