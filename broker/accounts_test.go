@@ -24,6 +24,7 @@ func (w *world) signInBob() broker.Account {
 }
 
 func TestSeveralAccounts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	a := w.signIn()
@@ -70,6 +71,7 @@ func prefixOf(t *testing.T, names []string) string {
 
 // Two tenants side by side in one store: two registrations, two brokers.
 func TestSeveralTenants(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withOptions(func(o *entratestOptions) {
 		o.OtherTenants = []entratest.Tenant{{
 			Domain: "fabrikam.example",
@@ -98,6 +100,7 @@ func TestSeveralTenants(t *testing.T) {
 // Scope System: one registration, and accounts of the users of the machine
 // apart from each other.
 func TestScopeSystem(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Scope, w.cfg.UserID = broker.System, "1000"
 	w.b = w.open()
@@ -120,6 +123,7 @@ func TestScopeSystem(t *testing.T) {
 // Users of the machine stay apart also where their names hash alike: these two
 // begin with the same 32 bits.
 func TestUsersWhoseHashesBeginAlike(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Scope, w.cfg.UserID = broker.System, "117131"
 	w.b = w.open()
@@ -138,6 +142,7 @@ func TestUsersWhoseHashesBeginAlike(t *testing.T) {
 // One PRT per credential is kept, the strongest is used, and a password change
 // ends the one of the password only.
 func TestPRTPerCredential(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -159,6 +164,7 @@ func TestPRTPerCredential(t *testing.T) {
 
 // A renewed PRT is proven by its use before the old one is dropped.
 func TestRenewedPRTIsProven(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -186,6 +192,7 @@ func TestRenewedPRTIsProven(t *testing.T) {
 
 // A renewal that fails for the moment does not withhold a valid PRT.
 func TestRenewalFailsForTheMoment(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -201,6 +208,7 @@ func TestRenewalFailsForTheMoment(t *testing.T) {
 
 // Past refresh time a failing service does not withhold a valid token.
 func TestValidTokenIsNotWithheld(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -216,6 +224,7 @@ func TestValidTokenIsNotWithheld(t *testing.T) {
 
 // Run renews what is due, spreads it, and ends with its context.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -244,6 +253,7 @@ func TestRun(t *testing.T) {
 
 // A session key that the service replaces is taken, and the state survives.
 func TestSessionKeyRolls(t *testing.T) {
+	t.Parallel()
 	keys, _ := softwareTPM(t)
 	w := newWorld(t, withKeys(keys), withOptions(func(o *entratestOptions) { o.RollSessionKey = true }))
 	w.join()
@@ -259,6 +269,7 @@ func TestSessionKeyRolls(t *testing.T) {
 }
 
 func TestReplyFormats(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]func(*entratestOptions){
 		"GCM":   func(o *entratestOptions) { o.GCMReplies = true },
 		"plain": func(o *entratestOptions) { o.PlainReplies = true },
@@ -274,6 +285,7 @@ func TestReplyFormats(t *testing.T) {
 }
 
 func TestDeviceCodeFlow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	res, err := w.b.Enroll(t.Context(), broker.DeviceCodeFlow{MFA: true}, broker.EnrollRequest{})
 	require.NoError(t, err)
@@ -284,6 +296,7 @@ func TestDeviceCodeFlow(t *testing.T) {
 
 // Where no page can be shown, a step-up is done by a device code.
 func TestStepUpByDeviceCode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -296,6 +309,7 @@ func TestStepUpByDeviceCode(t *testing.T) {
 }
 
 func TestRefreshTokenCredential(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	rt := w.brokerRefreshToken(t)
@@ -306,6 +320,7 @@ func TestRefreshTokenCredential(t *testing.T) {
 }
 
 func TestCookieGoesToSignInHostsOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()

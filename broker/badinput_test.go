@@ -21,6 +21,7 @@ import (
 
 // Each bad input is a typed error whose text helps, and loses nothing.
 func TestBadSignIn(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		cred broker.Credential
@@ -57,6 +58,7 @@ func TestBadSignIn(t *testing.T) {
 }
 
 func TestWrongTOTP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -71,6 +73,7 @@ func TestWrongTOTP(t *testing.T) {
 }
 
 func TestUserGivesUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -92,6 +95,7 @@ func (refusing) PIN(context.Context, broker.Account) (broker.PIN, error) {
 
 // What a Prompter brings back is not trusted.
 func TestForgedRedirect(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	for name, redirected := range map[string]string{
@@ -117,6 +121,7 @@ func (forging) DeviceCode(context.Context, broker.DeviceCode) error         { re
 func (forging) PIN(context.Context, broker.Account) (broker.PIN, error)     { return nil, nil }
 
 func TestNoPrompter(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -129,6 +134,7 @@ func TestNoPrompter(t *testing.T) {
 }
 
 func TestUnknownTenant(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Tenant = "fabrikam.example"
 	_, err := w.open().RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
@@ -140,6 +146,7 @@ func TestUnknownTenant(t *testing.T) {
 }
 
 func TestServiceIsDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -161,6 +168,7 @@ func TestServiceIsDown(t *testing.T) {
 }
 
 func TestMissingTPM(t *testing.T) {
+	t.Parallel()
 	gone := errors.New("no TPM here")
 	_, err := tpm.Open(t.Context(), tpm.Opener{Open: func(context.Context) (transport.TPMCloser, error) { return nil, gone }, Spaces: 1}, tpm.Config{})
 	require.ErrorIs(t, err, gone)
@@ -169,6 +177,7 @@ func TestMissingTPM(t *testing.T) {
 }
 
 func TestUnwritableState(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Store = &readOnly{w.store}
 	b := w.open()
@@ -186,6 +195,7 @@ func (readOnly) Put(context.Context, string, []byte, broker.Version) (broker.Ver
 // A damaged record is an error and stays as it is: neither overwritten nor
 // taken for an empty state.
 func TestDamagedState(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, dir) })
 	w.join()
@@ -221,6 +231,7 @@ func TestDamagedState(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
+	t.Parallel()
 	keys := softwareKeys(t)
 	for name, c := range map[string]broker.Config{
 		"no tenant":      {Keys: keys},
@@ -239,6 +250,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestOptionsThatDoNotApply(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithNonce("n"))
 	require.ErrorContains(t, err, "AcquireTokenSilent: WithNonce does not apply")
@@ -252,6 +264,7 @@ func TestOptionsThatDoNotApply(t *testing.T) {
 
 // Every call returns within its context against a service that never answers.
 func TestBlackHole(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -295,6 +308,7 @@ type blackHole struct{}
 func (blackHole) Do(*http.Request) (*http.Response, error) { select {} }
 
 func TestClosed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()

@@ -172,6 +172,7 @@ func TestEveryCallHeedsItsContext(t *testing.T) {
 // A Prompter that never comes back does not keep a call, whatever it was asked
 // for.
 func TestPromptsHeedTheContext(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	softwareHello(w)
 	w.join()
@@ -217,6 +218,7 @@ func contains(list []string, s string) bool {
 
 // No goroutine of the broker outlives Close.
 func TestNoGoroutineLeak(t *testing.T) {
+	t.Parallel()
 	before := brokerGoroutines(nil) // of tests whose transport never returns
 	w := newWorld(t, withMemory)
 	w.join()

@@ -21,6 +21,7 @@ import (
 // A silent token through the PRT is one token request, one for a nonce when
 // none is fresh, and two commands of the TPM.
 func TestSilentBudget(t *testing.T) {
+	t.Parallel()
 	keys, counting := softwareTPM(t)
 	w := newWorld(t, withKeys(keys))
 	w.join()
@@ -56,6 +57,7 @@ func TestSilentBudget(t *testing.T) {
 
 // A broker that has just started loads keys first.
 func TestColdBudget(t *testing.T) {
+	t.Parallel()
 	keys, counting := softwareTPM(t)
 	w := newWorld(t, withKeys(keys))
 	w.join()
@@ -71,6 +73,7 @@ func TestColdBudget(t *testing.T) {
 // An unlock costs the lock screen few commands of the TPM and no more requests
 // than it needs, and none without a network.
 func TestUnlockBudget(t *testing.T) {
+	t.Parallel()
 	keys, counting := softwareTPM(t)
 	l := &laptop{}
 	l.prepare(t, keys, aWeek)
@@ -110,6 +113,7 @@ func names(commands []tpm2.TPMCC) string {
 
 // No secret is in a log, in an error, in a printed value or on disk.
 func TestCanary(t *testing.T) {
+	t.Parallel()
 	var logs bytes.Buffer
 	dir := filepath.Join(t.TempDir(), "state")
 	w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, dir) })

@@ -14,6 +14,7 @@ import (
 // The PRT of the latest MFA is used first. Where a policy refuses it, one that
 // has a stronger method is tried before the user is asked, and Why knows.
 func TestAnotherPRTServes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withPolicies(resistant))
 	w.cfg.Policies = policySet(t, resistant)
 	softwareHello(w)
@@ -44,6 +45,7 @@ func TestAnotherPRTServes(t *testing.T) {
 
 // A PRT that has nothing that the refused one lacks costs no request.
 func TestNoOtherPRTCanServe(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withPolicies(resistant))
 	w.join()
 	w.signIn()

@@ -53,6 +53,7 @@ func (e *elsewhere) take() []string {
 }
 
 func TestTenantOfAnotherCloud(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	us := &elsewhere{inner: w.srv.Client(), cloud: broker.USGovernment, name: "MicrosoftOnline.US"}
 	w.cfg.Transport = us
@@ -76,6 +77,7 @@ func TestTenantOfAnotherCloud(t *testing.T) {
 // A reply sends nothing to a host that is no cloud, and not away from the
 // cloud that was configured.
 func TestCloudsAreNotTakenFromReplies(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		cloud broker.Cloud
 		says  string
@@ -99,6 +101,7 @@ func TestCloudsAreNotTakenFromReplies(t *testing.T) {
 // A login host that is not known is verified once, by the public cloud, before
 // anything is sent there.
 func TestInstanceDiscovery(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	custom := broker.Cloud{LoginHost: "login.cloud.example", RegistrationHost: "device.cloud.example"}
 	own := &elsewhere{inner: w.srv.Client(), cloud: custom}
@@ -147,6 +150,7 @@ func TestInstanceDiscovery(t *testing.T) {
 // also not by way of the federation server that it names, no user and no
 // cookie. One that was verified costs no further request.
 func TestUnknownLoginHostGetsNothing(t *testing.T) {
+	t.Parallel()
 	const host = "login.evil.example"
 	w := newWorld(t, withMemory)
 	w.join()

@@ -17,6 +17,7 @@ import (
 )
 
 func TestDeviceCodeInTwoSteps(t *testing.T) {
+	t.Parallel()
 	for name, unbound := range map[string]bool{"on a device": false, "without a device": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, withMemory)
@@ -44,6 +45,7 @@ func TestDeviceCodeInTwoSteps(t *testing.T) {
 
 // A code that nobody uses ends with the context or with its own life.
 func TestDeviceCodeExpires(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	dc, err := w.b.AcquireTokenByDeviceCode(t.Context(), open)
@@ -62,6 +64,7 @@ func TestDeviceCodeExpires(t *testing.T) {
 // The user takes minutes at another machine, and the wait survives whatever
 // passes meanwhile: it asks less often, and never sooner than it may.
 func TestDeviceCodeOutlastsTrouble(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault func(*http.Request) (*http.Response, error)
 		times int
@@ -116,6 +119,7 @@ func TestDeviceCodeOutlastsTrouble(t *testing.T) {
 
 // Trouble that does not pass ends with the code.
 func TestDeviceCodeExpiresWithoutNetwork(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	dc, err := w.b.AcquireTokenByDeviceCode(t.Context(), open)
@@ -131,6 +135,7 @@ func TestDeviceCodeExpiresWithoutNetwork(t *testing.T) {
 // A guest's device code is one of the tenant that was asked for, and so is its
 // token; the account stays one of its home.
 func TestDeviceCodeOfAnotherTenant(t *testing.T) {
+	t.Parallel()
 	const (
 		home, user = "f3d10000-1111-4222-8333-944455566677", "0b6a0000-1111-4222-8333-944455566677"
 		fabrikam   = "fab00000-1111-4222-8333-944455566677"

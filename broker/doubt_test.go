@@ -21,6 +21,7 @@ import (
 
 // What another tenant says of a PRT is said for that tenant.
 func TestAnotherTenantEndsNoPRT(t *testing.T) {
+	t.Parallel()
 	for _, code := range []int{50173, 50132, 70000, 50013} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			w := newWorld(t)
@@ -39,6 +40,7 @@ func TestAnotherTenantEndsNoPRT(t *testing.T) {
 
 // A wrong clock looks to the service like a bad signature, and ends no PRT.
 func TestClockEndsNoPRT(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -54,6 +56,7 @@ func TestClockEndsNoPRT(t *testing.T) {
 // In Scope System another user of the machine may have registered it anew: the
 // PRTs of the registration before are not tried.
 func TestPRTOfAnotherRegistration(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Scope, w.cfg.UserID = broker.System, "1000"
 	w.b = w.open()
@@ -76,6 +79,7 @@ func TestPRTOfAnotherRegistration(t *testing.T) {
 
 // A renewed PRT is proven by an answer of the service, and a cookie has none.
 func TestCookieProvesNothing(t *testing.T) {
+	t.Parallel()
 	for _, cookie := range []bool{false, true} {
 		t.Run(fmt.Sprint(cookie), func(t *testing.T) {
 			w := newWorld(t)
@@ -106,6 +110,7 @@ func TestCookieProvesNothing(t *testing.T) {
 // The PRT before the renewed one stays when the service could not be asked about
 // it.
 func TestPRTBeforeStaysUntilItIsJudged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -132,6 +137,7 @@ func TestPRTBeforeStaysUntilItIsJudged(t *testing.T) {
 // A sign-in that replaces a PRT does not take the session key from a call that
 // uses it.
 func TestSessionKeyInUse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -165,6 +171,7 @@ func (k *busyKeys) OpenSession(ctx context.Context, b []byte) (tpm.SessionKey, e
 
 // A TPM that is busy is not another one.
 func TestBusyTPM(t *testing.T) {
+	t.Parallel()
 	keys := &busyKeys{KeyStore: pooledKeys(t)}
 	w := newWorld(t, withKeys(keys))
 	w.join()
@@ -178,6 +185,7 @@ func TestBusyTPM(t *testing.T) {
 
 // A reply that does not say whose token it brings is none of the account's.
 func TestOtherUserWithoutClientInfo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -206,6 +214,7 @@ func TestOtherUserWithoutClientInfo(t *testing.T) {
 
 // What a proxy says is not what the registration service says.
 func TestProxyIsNoRegistrationService(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	inner := w.wire.inner
 	for _, status := range []int{403, 401} {

@@ -16,6 +16,7 @@ import (
 
 // Which sentinel is also which other one.
 func TestSentinels(t *testing.T) {
+	t.Parallel()
 	also := map[error][]error{
 		ErrPRTRevoked:         {ErrInteractionRequired},
 		ErrPRTExpired:         {ErrInteractionRequired},
@@ -52,6 +53,7 @@ func slicesHas(list []error, e error) bool {
 // Every row of the table becomes an error that can be tested for, with one
 // line of text that says what it means.
 func TestServiceErrors(t *testing.T) {
+	t.Parallel()
 	for _, row := range aadsts.All() {
 		for _, g := range []grantKind{grantUser, grantPRT} {
 			e := serviceError("acquire token", &prt.ErrorReply{Code: row.Error, Codes: []int{row.Code}}, &reply{status: 400}, g, noon)
@@ -78,6 +80,7 @@ func TestServiceErrors(t *testing.T) {
 
 // A hostile reply puts neither lines nor prose into the text.
 func TestErrorTextIsClean(t *testing.T) {
+	t.Parallel()
 	e := serviceError("sign in", &prt.ErrorReply{
 		Code: "invalid\n_grant\x1b[31m", Suberror: strings.Repeat("x", 1000), CorrelationID: "a\r\nb", Description: "secret description",
 	}, &reply{status: 400}, grantUser, noon)
@@ -88,6 +91,7 @@ func TestErrorTextIsClean(t *testing.T) {
 }
 
 func TestNetworkError(t *testing.T) {
+	t.Parallel()
 	address := "https://login.microsoftonline.com/common/UserRealm/alice@contoso.example"
 	err := networkError(t.Context(), &url.Error{Op: "Get", URL: address, Err: errors.New("connection refused")}, "id")
 	require.ErrorIs(t, err, ErrTransient)
@@ -102,6 +106,7 @@ func TestNetworkError(t *testing.T) {
 }
 
 func TestNewerStateIsRefused(t *testing.T) {
+	t.Parallel()
 	var rec accountRecord
 	require.ErrorContains(t, decode("account-1", []byte(`{"v":2}`), &rec), "newer version")
 	require.ErrorIs(t, decode("account-1", []byte(`{"v":1,"prts":7}`), &rec), ErrStateDamaged)
@@ -110,11 +115,13 @@ func TestNewerStateIsRefused(t *testing.T) {
 }
 
 func TestPrettyName(t *testing.T) {
+	t.Parallel()
 	require.Equal(t, "Debian GNU/Linux 12 (bookworm)", prettyName(strings.NewReader("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n")))
 	require.NotEmpty(t, prettyName(strings.NewReader("PRETTY_NAME=\n")))
 }
 
 func TestFindAssertion(t *testing.T) {
+	t.Parallel()
 	const assertion = `<saml:Assertion xmlns:saml="urn:oasis:names:tc:SAML:1.0:assertion" ID="a"> <x>1</x></saml:Assertion>`
 	got, err := findAssertion([]byte(`<Envelope><Body><Token>` + assertion + `</Token></Body></Envelope>`))
 	require.NoError(t, err)

@@ -25,6 +25,7 @@ func withFederation() change {
 }
 
 func TestFederated(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withFederation())
 	w.join()
 	res, err := w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: password})
@@ -57,6 +58,7 @@ func countTrust(paths []string) (n int) {
 // each try counts towards the lock of the directory behind it. And a server
 // that says no is one that works, so that the right password gets through.
 func TestFederatedPasswordIsSentOnce(t *testing.T) {
+	t.Parallel()
 	const fault = `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><s:Fault><s:Code><s:Value>s:Sender</s:Value></s:Code></s:Fault></s:Body></s:Envelope>`
 	answer := func(status int, body string) func() (*http.Response, error) {
 		return func() (*http.Response, error) { return reply(status, body), nil }

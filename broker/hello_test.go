@@ -60,6 +60,7 @@ func (w *world) helloKeys(user string) (ids []string) {
 // The service takes a key only after fresh MFA: silently when there was one,
 // else the user is asked once, for the device's PRT.
 func TestProvisionHello(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()
@@ -114,6 +115,7 @@ func TestProvisionHello(t *testing.T) {
 // Without a TPM a PIN can be searched. That is refused unless it was allowed,
 // and then it is said.
 func TestHelloNeedsTPM(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -140,6 +142,7 @@ func TestHelloNeedsTPM(t *testing.T) {
 }
 
 func TestPINRules(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, pin string
 		rules     broker.PINRules
@@ -199,6 +202,7 @@ func TestPINRules(t *testing.T) {
 // The broker counts wrong PINs beside the TPM, in the state, so that a new
 // process begins where the old one ended.
 func TestWrongPINsAreCounted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, filepath.Join(t.TempDir(), "state")) })
 	softwareHello(w)
 	w.join()
@@ -252,6 +256,7 @@ func TestWrongPINsAreCounted(t *testing.T) {
 
 // A failure that says nothing about the PIN neither counts nor forgives.
 func TestFailuresAreNoTries(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()
@@ -274,6 +279,7 @@ func TestFailuresAreNoTries(t *testing.T) {
 
 // ChangePIN keeps the key: the service is not asked.
 func TestChangePIN(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()
@@ -295,6 +301,7 @@ func TestChangePIN(t *testing.T) {
 // RemoveHello deletes the key at the service first. When that fails the key
 // stays here too; a key that the service does not have is gone all the same.
 func TestRemoveHello(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()
@@ -341,6 +348,7 @@ func TestRemoveHello(t *testing.T) {
 
 // With Hello each unlock moves the time of the MFA, which a renewal does not.
 func TestUnlockMovesTheMFA(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withPolicies(frequencyForLedger))
 	softwareHello(w)
 	w.join()
@@ -373,6 +381,7 @@ func TestUnlockMovesTheMFA(t *testing.T) {
 // A password change ends the PRTs of passwords and not that of a Hello key; a
 // revocation ends all, and the PIN brings a new one.
 func TestHelloOutlivesThePassword(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()
@@ -399,6 +408,7 @@ func TestHelloOutlivesThePassword(t *testing.T) {
 // Several users of one machine, and one user on two machines, have keys of
 // their own.
 func TestHelloOfOthers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()

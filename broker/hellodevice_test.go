@@ -10,6 +10,7 @@ import (
 
 // No key is made for a registration that another process has erased.
 func TestProvisionHelloOnAnErasedRegistration(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()

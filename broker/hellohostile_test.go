@@ -46,6 +46,7 @@ func redirect(to string) *http.Response {
 // may be anything. No key is taken for registered that is not, the PRT is shown
 // to the sign-in host alone, and nothing is lost.
 func TestHostileProvisioning(t *testing.T) {
+	t.Parallel()
 	const app = "ms-appx-web://Microsoft.AAD.BrokerPlugin/" + wire.ClientDeviceRegistration
 	visit := func(answer func(*http.Request) *http.Response) func(*http.Request) *http.Response {
 		return func(r *http.Request) *http.Response {
@@ -125,6 +126,7 @@ func TestHostileProvisioning(t *testing.T) {
 
 // A nonce that the sign-in page finds old is replaced by the one that it gives.
 func TestVisitWithAnOldNonce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()

@@ -13,6 +13,7 @@ import (
 // process is killed: before each write, before each request, and after each
 // request before its reply is seen.
 func TestHelloKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		locked bool // before

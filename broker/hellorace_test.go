@@ -84,6 +84,7 @@ func (l *laptop) another() *broker.Broker {
 // An account that is locked while it is unlocked loses no PRT, in whatever
 // order that comes.
 func TestLockDuringUnlock(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		offline bool
@@ -127,6 +128,7 @@ func TestLockDuringUnlock(t *testing.T) {
 // A sign-in by the PIN that is overtaken by a change of the PIN or of the key
 // undoes nothing of it.
 func TestHelloKeyChangesDuringSignIn(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(*laptop, *broker.Broker) error
@@ -165,6 +167,7 @@ func TestHelloKeyChangesDuringSignIn(t *testing.T) {
 // After a reset the forgotten PIN opens nothing, whatever became of the
 // preparation for the new one.
 func TestResetPINEndsTheOldOne(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		prepare func(*laptop, *steppedKeys)
@@ -208,6 +211,7 @@ func TestResetPINEndsTheOldOne(t *testing.T) {
 // What Lock put away stays where it is when the TPM cannot tell for the moment,
 // and is given up only when the TPM says that its time is over.
 func TestWhatWasPutAway(t *testing.T) {
+	t.Parallel()
 	l, keys := newSteppedLaptop(t)
 	require.NoError(t, l.b.Lock(t.Context(), l.acct))
 	keys.at(&keys.onUnseal, func() error { return errors.New("tpm: busy") })
@@ -229,6 +233,7 @@ func TestWhatWasPutAway(t *testing.T) {
 // A call that was under way when the account was locked leaves no token, and
 // says why it failed.
 func TestTokensAfterLock(t *testing.T) {
+	t.Parallel()
 	l, _ := newSteppedLaptop(t)
 	require.NoError(t, l.b.Close())
 	now := l.cfg.Now
@@ -263,6 +268,7 @@ func TestTokensAfterLock(t *testing.T) {
 // by it since, and an unlock with a network keeps the tokens of the process
 // before.
 func TestOfflineKeyIsShared(t *testing.T) {
+	t.Parallel()
 	l, _ := newSteppedLaptop(t)
 	l.silent(payroll)
 	other := l.open()
@@ -281,6 +287,7 @@ func TestOfflineKeyIsShared(t *testing.T) {
 // Close ends an unlock that is under way, at any point, and nothing stays in
 // memory after it.
 func TestCloseDuringUnlock(t *testing.T) {
+	t.Parallel()
 	l, _ := newSteppedLaptop(t)
 	l.cut()
 	require.NoError(t, l.b.Close())
@@ -322,6 +329,7 @@ func TestCloseDuringUnlock(t *testing.T) {
 // A store that another process keeps shut does not keep the caller of an
 // unlock longer than its context.
 func TestUnlockEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	l, keys := newSteppedLaptop(t)
 	l.cut()
 	shut := flock.New(filepath.Join(l.dir, ".write.lock"))

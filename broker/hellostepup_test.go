@@ -13,6 +13,7 @@ import (
 // The step-up asks for the PIN where that can be enough, and for the page where
 // it is not.
 func TestStepUpByPIN(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name         string
 		before       func(*world)
@@ -75,6 +76,7 @@ const frequencyForLedger = `{"value":[{"id":"99999999-0000-4000-8000-00000000000
 // Provisioning that is killed at any point leaves no key at the service that
 // the next call does not replace, and nothing that keeps the user out.
 func TestProvisionKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	killed := 0
 	for point := 0; ; point++ {
 		w := newWorld(t)
@@ -119,6 +121,7 @@ func TestProvisionKilledAnywhere(t *testing.T) {
 // The sign-in page answers with a redirect to the app. A Transport that follows
 // redirects, though it must not, brings it back all the same.
 func TestTransportThatFollows(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.wire.inner = w.srv.Client() // an http.Client behind another type
 	softwareHello(w)
@@ -131,6 +134,7 @@ func TestTransportThatFollows(t *testing.T) {
 // Where the PRT of the page lacks the strength and that of the Hello key is only
 // too old, the PIN is asked for and no page.
 func TestStepUpByPINWhereThePRTIsOld(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withPolicies(resistantDaily))
 	softwareHello(w)
 	w.join()

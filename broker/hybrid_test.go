@@ -21,6 +21,7 @@ const (
 // A hybrid join waits until the computer's certificate has come from the
 // on-premises directory.
 func TestHybridJoin(t *testing.T) {
+	t.Parallel()
 	keys, _ := softwareTPM(t) // the device key and the key of the computer are two keys
 	w := newWorld(t, withKeys(keys))
 	computer := broker.OnPremises{ObjectID: computerID, SID: computerSID}
@@ -62,6 +63,7 @@ func TestHybridJoin(t *testing.T) {
 }
 
 func TestHybridNeedsTheComputer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, c := range []broker.OnPremises{{}, {ObjectID: computerID}, {ObjectID: "x", SID: computerSID}, {ObjectID: computerID, SID: "S-1-5-18"}} {
 		_, err := w.b.OnPremisesCertificate(t.Context(), c)

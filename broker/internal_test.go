@@ -25,6 +25,7 @@ func testBroker(t testing.TB) *Broker {
 
 // The offline key does not outlive what it was opened for.
 func TestOfflineKeyIsForgotten(t *testing.T) {
+	t.Parallel()
 	opened := 0
 	open := func() (*offline, []byte) {
 		opened++

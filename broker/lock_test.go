@@ -13,6 +13,7 @@ import (
 
 // Lock puts PRTs and tokens where only the PIN opens them.
 func TestLock(t *testing.T) {
+	t.Parallel()
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		l := newLaptop(t, e, aWeek)
 		l.signIn() // a PRT of the password too
@@ -77,6 +78,7 @@ func TestLock(t *testing.T) {
 
 // Lock changes nothing where nothing could be opened again.
 func TestLockNeedsAPIN(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.restart(nil)
 	require.ErrorIs(t, l.b.Lock(t.Context(), l.acct), errors.ErrUnsupported, "no PIN was given to this process")
@@ -93,6 +95,7 @@ func TestLockNeedsAPIN(t *testing.T) {
 // A lock that is killed at any point loses no PRT: it is in the state or
 // behind the PIN.
 func TestLockKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.signIn()
 	good := l.cfg

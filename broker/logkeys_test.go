@@ -17,6 +17,7 @@ import (
 
 // The keys of log attributes are those that Config.Logger promises.
 func TestLogKeys(t *testing.T) {
+	t.Parallel()
 	doc, err := os.ReadFile("config.go")
 	require.NoError(t, err)
 	list := regexp.MustCompile(`(?s)keys are fixed: (.*?)\.\n`).FindSubmatch(doc)

@@ -102,6 +102,7 @@ var aWeek = tpm.Limit{Time: 7 * 24 * time.Hour, Resets: 2, Restarts: -1}
 // Without a network the PIN proves the user against the TPM and opens what the
 // account has cached, in a new process too.
 func TestOfflineUnlock(t *testing.T) {
+	t.Parallel()
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		l := newLaptop(t, e, aWeek)
 		mfa := l.status(l.acct).MFA
@@ -141,6 +142,7 @@ func TestOfflineUnlock(t *testing.T) {
 // Wrong PIN, foreign TPM, cleared TPM, and the end of the time: each is
 // refused with its own error, and none of them deletes anything.
 func TestOfflineRefusals(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		pin     broker.PIN
@@ -209,6 +211,7 @@ func records(t *testing.T, dir string) (names []string) {
 // The TPM of this machine was cleared, or is not this machine's: two errors,
 // of the process that is running and of the next, and nothing is deleted.
 func TestOfflineOnAnotherTPM(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name      string
 		happens   func(*tpmtest.Emulator) error
@@ -251,6 +254,7 @@ type exchangeable struct{ *tpmtest.Store }
 // What the service said for certain before, the PIN does not undo offline; what
 // it says in doubt does not count.
 func TestOfflineAfterRefusal(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		said func(*laptop) error
@@ -305,6 +309,7 @@ func TestOfflineAfterRefusal(t *testing.T) {
 
 // An older state put back opens with its own, older limit, and no longer.
 func TestOldStatePutBack(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	require.NoError(t, l.b.Close())
 	old := filepath.Join(t.TempDir(), "old")
@@ -332,6 +337,7 @@ func TestOldStatePutBack(t *testing.T) {
 
 // A changed PIN is the one that opens offline, and its limit is the old one.
 func TestChangePINOffline(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.restart(nil)
 	l.cut()
@@ -355,6 +361,7 @@ func TestChangePINOffline(t *testing.T) {
 
 // The TPM locks out too, says for how long, and the keys without a PIN go on.
 func TestTPMLocksOut(t *testing.T) {
+	t.Parallel()
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		l := newLaptop(t, e, aWeek)
 		for left := 2; left >= 0; left-- {
@@ -387,6 +394,7 @@ func TestTPMLocksOut(t *testing.T) {
 
 // A service that never answers does not keep the user out.
 func TestUnlockDoesNotWaitForever(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
@@ -407,6 +415,7 @@ func TestUnlockDoesNotWaitForever(t *testing.T) {
 // Without Config.Offline no token is kept on disk, and what is wrong is the
 // network.
 func TestOfflineIsOptional(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), tpm.Limit{})
 	require.NoError(t, l.b.Close())
 	for _, f := range records(t, l.dir) {
@@ -422,6 +431,7 @@ func TestOfflineIsOptional(t *testing.T) {
 // Another process that unlocked later has made a new key; what this one writes
 // at its end does not replace it.
 func TestOfflineOfTwoProcesses(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	other := l.open()
 	_, err := other.Unlock(t.Context(), l.acct, rightPIN)

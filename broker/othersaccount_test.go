@@ -43,6 +43,7 @@ func (s *leasingStore) Lease(ctx context.Context, name string) (func(), error) {
 // Two first sign-ins of a user at once: neither PRT is lost, and the state is
 // whole, at whatever write the second one comes in between.
 func TestTwoFirstSignIns(t *testing.T) {
+	t.Parallel()
 	for _, suffix := range []string{".key", ".state", ".mark"} {
 		for name, leases := range map[string]bool{"leases": true, "no leases": false} {
 			t.Run(name+", at "+suffix, func(t *testing.T) {
@@ -98,6 +99,7 @@ func testTwoFirst(t *testing.T, w *world, suffix string, leases bool, cred broke
 // What another process did to an account in between: it is not believed to be
 // as it was.
 func TestAnotherProcessAndTheAccount(t *testing.T) {
+	t.Parallel()
 	pass := broker.Password{Username: alice, Password: password}
 	for name, test := range map[string]func(t *testing.T, w *world, other *broker.Broker, acct broker.Account){
 		"removed it, and it signs in here": func(t *testing.T, w *world, other *broker.Broker, acct broker.Account) {
@@ -139,6 +141,7 @@ func TestAnotherProcessAndTheAccount(t *testing.T) {
 // Two processes enroll at once over one directory, as two apps do at the first
 // login: one device, one account, and both have it.
 func TestEnrollAtOnce(t *testing.T) {
+	t.Parallel()
 	for range 5 {
 		w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, t.TempDir()+"/state") })
 		errs := make([]error, 2)

@@ -20,6 +20,7 @@ import (
 // What another process does to the registration is seen by the next call that
 // is about it.
 func TestAnotherProcessUnregisters(t *testing.T) {
+	t.Parallel()
 	cred := broker.Password{Username: alice, Password: password}
 	register := broker.RegisterRequest{Credential: cred}
 	for name, call := range map[string]func(*testing.T, *broker.Broker, *world){
@@ -85,6 +86,7 @@ func TestAnotherProcessUnregisters(t *testing.T) {
 // Another process has registered the device anew: its registration is used,
 // and ForgetDevice, which meant the one before, leaves it alone.
 func TestAnotherProcessRegistersAnew(t *testing.T) {
+	t.Parallel()
 	newRegistration := func(t *testing.T) (*world, *broker.Broker, *broker.Device) {
 		w := newWorld(t)
 		w.join()
@@ -130,6 +132,7 @@ func TestAnotherProcessRegistersAnew(t *testing.T) {
 
 // What an interrupted registration left is this broker's own to forget.
 func TestForgetInterruptedRegistration(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	require.NoError(t, w.b.ForgetDevice(t.Context()))
@@ -149,6 +152,7 @@ func TestForgetInterruptedRegistration(t *testing.T) {
 
 // A store that does not answer says nothing about the registration.
 func TestRegistrationOutlivesTheStore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.join()
 	acct := w.signIn()
@@ -170,6 +174,7 @@ func TestRegistrationOutlivesTheStore(t *testing.T) {
 
 // A store that does not answer withholds no token that is in memory.
 func TestTokensOutliveTheStore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -202,6 +207,7 @@ func (s *sickStore) Get(ctx context.Context, name string) ([]byte, broker.Versio
 
 // A registration that is forgotten while it is being read is not kept.
 func TestForgetWhileItIsRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	keys := &heldKeys{KeyStore: w.keys, reached: make(chan struct{}), goOn: make(chan struct{})}
 	w.cfg.Keys = keys

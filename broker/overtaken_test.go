@@ -67,6 +67,7 @@ func (s *gateStore) List(ctx context.Context, prefix string) ([]string, error) {
 // A registration of a Hello key whose caller has gone, and that is slow to be
 // written down, does not replace the key of the next one.
 func TestLateHelloRegistration(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g := &gateStore{Store: w.store}
 	w.cfg.Store = g
@@ -107,6 +108,7 @@ func TestLateHelloRegistration(t *testing.T) {
 
 // Unregistering ends as a whole although the broker is closed meanwhile.
 func TestCloseDuringUnregister(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()
@@ -140,6 +142,7 @@ func TestCloseDuringUnregister(t *testing.T) {
 
 // Whoever registers next waits until what its caller has left behind is erased.
 func TestUnregisterKeepsItsLease(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -176,6 +179,7 @@ func TestUnregisterKeepsItsLease(t *testing.T) {
 // An unlock that comes while the account is being locked takes nothing from the
 // lock.
 func TestUnlockDuringLock(t *testing.T) {
+	t.Parallel()
 	l := &laptop{tpm: tpms.Swtpm(t)}
 	l.prepare(t, l.openTPM(t), aWeek)
 	g := &gateStore{Store: l.store}
@@ -200,6 +204,7 @@ func TestUnlockDuringLock(t *testing.T) {
 
 // What was put away since the TPM said that the time is over is not given up.
 func TestWhatWasPutAwaySince(t *testing.T) {
+	t.Parallel()
 	l, keys := newSteppedLaptop(t)
 	b2 := l.b      // it holds the offline key
 	b1 := l.open() // a process that starts now
@@ -231,6 +236,7 @@ func (p locking) Authorize(ctx context.Context, url, prefix string) (string, err
 
 // A token that a page brings after the account was locked is not kept.
 func TestTokenOfAPageAfterLock(t *testing.T) {
+	t.Parallel()
 	l := &laptop{tpm: tpms.Swtpm(t)}
 	l.prepare(t, l.openTPM(t), aWeek)
 	l.cfg.Prompter = locking{l.person, func() { require.NoError(t, l.b.Lock(t.Context(), l.acct)) }}

@@ -14,6 +14,7 @@ import (
 // password is over, the sign-in that changed it gives a new one, and what the
 // PRT of a Hello key carries stays.
 func TestPasswordExpires(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	softwareHello(w)
 	w.join()

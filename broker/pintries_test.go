@@ -14,6 +14,7 @@ import (
 // A try that was not judged takes itself off the count, and none of those that
 // came meanwhile.
 func TestTryThatWasNotJudged(t *testing.T) {
+	t.Parallel()
 	l, keys := newSteppedLaptop(t)
 	l.cut()
 	l.clock.Advance(time.Hour) // so that no nonce is left to sign with
@@ -33,6 +34,7 @@ func TestTryThatWasNotJudged(t *testing.T) {
 
 // The wait after wrong PINs does not begin anew with a try that was not judged.
 func TestWaitAfterATryThatWasNotJudged(t *testing.T) {
+	t.Parallel()
 	l, keys := newSteppedLaptop(t)
 	l.cut()
 	l.clock.Advance(time.Hour) // so that no nonce is left to sign with

@@ -62,6 +62,7 @@ func verifySHR(t *testing.T, s string) (signedRequest, *claims.Token) {
 }
 
 func TestPoP(t *testing.T) {
+	t.Parallel()
 	keys, commands := softwareTPM(t)
 	w := newWorld(t, withMemory, withKeys(keys))
 	w.join()
@@ -107,6 +108,7 @@ func TestPoP(t *testing.T) {
 }
 
 func TestRoundTripperPoP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -125,6 +127,7 @@ func TestRoundTripperPoP(t *testing.T) {
 }
 
 func TestPoPRefusals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()

@@ -27,6 +27,7 @@ import (
 // Two processes share one FileStore and renew one PRT a thousand times: no
 // renewal is lost, and no PRT is renewed twice.
 func TestTwoProcessesRenew(t *testing.T) {
+	t.Parallel()
 	const each = 500
 	dir := t.TempDir()
 	master := filepath.Join(dir, "master")

@@ -12,6 +12,7 @@ import (
 // A redirect of the token endpoint is not followed, by a plain http.Client
 // neither: it would carry the credential along.
 func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
 	var hosts []string
 	w := newWorld(t, withMemory)
 	w.cfg.Transport = &http.Client{Transport: apiTrip(func(r *http.Request) (*http.Response, error) {

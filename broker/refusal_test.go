@@ -15,6 +15,7 @@ import (
 // What the service said for certain keeps the account shut without it, whoever
 // heard it and by whatever request, and only the service takes it back.
 func TestRefusalIsKept(t *testing.T) {
+	t.Parallel()
 	silently := func(l *laptop) error {
 		_, err := l.b.AcquireTokenSilent(l.t.Context(), ledger, broker.WithForceRefresh())
 		return err
@@ -59,6 +60,7 @@ func TestRefusalIsKept(t *testing.T) {
 
 // A device that is disabled is so for each of its accounts.
 func TestRefusalOfTheDevice(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	second, other := l.second()
 	device := l.status(l.acct).DeviceID
@@ -84,6 +86,7 @@ func TestRefusalOfTheDevice(t *testing.T) {
 
 // Another tenant does not know the user, which says nothing about the user.
 func TestRefusalOfAnotherTenant(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	const foreign = "11111111-2222-4333-8444-555555555555"
 	s := &stranger{inner: l.cfg.Transport, answer: func(r *http.Request) *http.Response {
@@ -102,6 +105,7 @@ func TestRefusalOfAnotherTenant(t *testing.T) {
 
 // A page of somebody on the way does not delete a Hello key.
 func TestRemoveHelloBehindAPortal(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusOK, http.StatusNotFound} {
 		w := newWorld(t)
 		s := &stranger{inner: w.cfg.Transport}
@@ -139,6 +143,7 @@ func (l *laptop) second() (*world, broker.Account) {
 // What the service says of the key is taken back by the key alone, whatever it
 // says of the user meanwhile.
 func TestRefusalOfTheKeyOutlastsThatOfTheUser(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.signIn() // a PRT of the password
 	require.NoError(t, l.srv.RemoveHelloKey(alice, l.helloKeys(alice)[0]))
@@ -167,6 +172,7 @@ func TestRefusalOfTheKeyOutlastsThatOfTheUser(t *testing.T) {
 
 // What it says of the user is not taken back because the device is enabled.
 func TestRefusalOfTheUserOutlastsThatOfTheDevice(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	second, other := l.second()
 	require.NoError(t, l.srv.DisableUser(alice))
@@ -190,6 +196,7 @@ func TestRefusalOfTheUserOutlastsThatOfTheDevice(t *testing.T) {
 // A refusal of the device is about each of its accounts, also where the sign-in
 // that heard it named none.
 func TestRefusalOfTheDeviceHeardBySignIn(t *testing.T) {
+	t.Parallel()
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.clock.Advance(time.Hour)
 	l.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.AADSTS, Code: 135011, Times: 1})

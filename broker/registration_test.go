@@ -17,6 +17,7 @@ import (
 )
 
 func TestRegistrationTypes(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		join   broker.JoinType
 		joined string
@@ -46,6 +47,7 @@ func TestRegistrationTypes(t *testing.T) {
 
 // A device that is registered is returned as it is, without a credential.
 func TestRegisterTwice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first := w.join()
 	require.False(t, first.Existing)
@@ -71,6 +73,7 @@ func TestRegisterTwice(t *testing.T) {
 
 // Brokers that share a store, as the apps of a user do, join once.
 func TestRegisterAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ids := make([]string, 4)
 	var wg sync.WaitGroup
@@ -155,6 +158,7 @@ func (s *mortalStore) Lease(ctx context.Context, name string) (func(), error) {
 // the same keys: before each write, before each request, and after each
 // request before its reply is seen.
 func TestRegistrationKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	killed := 0
 	for point := 0; ; point++ {
 		w := newWorld(t)
@@ -220,6 +224,7 @@ func joinOf(r *http.Request) (b joinBody, ok bool) {
 
 // The token service does not know a new device at once.
 func TestReplication(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withOptions(func(o *entratestOptions) { o.ReplicationLag, o.ReplicationTries = time.Minute, -1 }))
 	w.join()
 	begin := w.clock.Now()
@@ -232,6 +237,7 @@ func TestReplication(t *testing.T) {
 
 // The wait is bounded, and the registration stays.
 func TestReplicationNeverEnds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withOptions(func(o *entratestOptions) { o.ReplicationLag, o.ReplicationTries = time.Hour, -1 }))
 	d := w.join()
 	_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
@@ -242,6 +248,7 @@ func TestReplicationNeverEnds(t *testing.T) {
 }
 
 func TestUnregister(t *testing.T) {
+	t.Parallel()
 	keys, _ := softwareTPM(t)
 	w := newWorld(t, withKeys(keys))
 	w.join()
@@ -261,6 +268,7 @@ func TestUnregister(t *testing.T) {
 
 // When the service refuses, nothing is deleted here.
 func TestUnregisterRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.join()
 	w.signIn()
@@ -278,6 +286,7 @@ func TestUnregisterRefused(t *testing.T) {
 // Without discovery the well-known endpoints serve; a discovered one on
 // another host is not taken, for a token goes there.
 func TestDiscoveryFallBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.wire.set(func(r *http.Request) error {
 		if strings.HasSuffix(r.URL.Path, "/Discover") {
@@ -293,6 +302,7 @@ func TestDiscoveryFallBack(t *testing.T) {
 }
 
 func TestRegistrationRefused(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		opts func(*entratestOptions)

@@ -19,6 +19,7 @@ import (
 // What a request may be repeated after, and what not, by how often the service
 // was asked for one token.
 func TestRetries(t *testing.T) {
+	t.Parallel()
 	status := func(code int) func(*http.Request) (*http.Response, error) {
 		return func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: code, Request: r, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>busy</html>"))}, nil
@@ -74,6 +75,7 @@ func TestRetries(t *testing.T) {
 
 // A service that keeps failing is left alone for a while, also by other calls.
 func TestCircuit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -102,6 +104,7 @@ func TestCircuit(t *testing.T) {
 
 // After an hour without a network, tokens come again as soon as it is back.
 func TestNetworkIsBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -122,6 +125,7 @@ func TestNetworkIsBack(t *testing.T) {
 // The address that asks for a user's realm ends in the user's name, which is
 // in no error, and one circuit serves all users.
 func TestCircuitNamesNoUser(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	asked := 0
@@ -140,6 +144,7 @@ func TestCircuitNamesNoUser(t *testing.T) {
 
 // An account that is removed while its token is on the way leaves none behind.
 func TestRemovedWhileInFlight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	acct := w.signIn()

@@ -67,6 +67,7 @@ const (
 )
 
 func TestRoundTripper(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -96,6 +97,7 @@ func TestRoundTripper(t *testing.T) {
 
 // What only the user can give is an error that says so, with the claims.
 func TestRoundTripperNeedsTheUser(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -114,6 +116,7 @@ func TestRoundTripperNeedsTheUser(t *testing.T) {
 }
 
 func TestRoundTripperReturnsWhatItCannotRepeat(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -129,6 +132,7 @@ func TestRoundTripperReturnsWhatItCannotRepeat(t *testing.T) {
 
 // A token goes to the host that was asked, by https.
 func TestRoundTripperKeepsTheToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()

@@ -18,6 +18,7 @@ import (
 // Scopes in another order, another case or with those of OpenID Connect are
 // the same request.
 func TestSpellingsOfScopes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -35,6 +36,7 @@ func TestSpellingsOfScopes(t *testing.T) {
 
 // Claims bypass the memory, and the new token replaces the one in it.
 func TestClaimsReplace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -50,6 +52,7 @@ func TestClaimsReplace(t *testing.T) {
 
 // What the app's registration lacks is said with what to change.
 func TestAppConfiguration(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -80,6 +83,7 @@ func TestAppConfiguration(t *testing.T) {
 
 // Consent is asked on the page of the app's own client, once.
 func TestConsent(t *testing.T) {
+	t.Parallel()
 	const shy = "11111111-aaaa-4bbb-8ccc-00000000000a"
 	w := newWorld(t, withOptions(func(o *entratestOptions) {
 		o.Apps = append(o.Apps, entratest.App{ClientID: shy, Name: "Shy", Public: true, Redirects: []string{native}})
@@ -105,6 +109,7 @@ func TestConsent(t *testing.T) {
 // A sign-in frequency that is due for a user without MFA asks for the first
 // factor.
 func TestFrequencyWithoutMFA(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withPolicies(`{"value":[{"id":"99999999-0000-4000-8000-000000000002","displayName":"hourly","state":"enabled",
  "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["`+ledgerID+`"]},"clientAppTypes":["all"]},
  "sessionControls":{"signInFrequency":{"isEnabled":true,"type":"hours","value":1,"authenticationType":"primaryAndSecondaryAuthentication","frequencyInterval":"timeBased"}}}]}`))
@@ -123,6 +128,7 @@ func TestFrequencyWithoutMFA(t *testing.T) {
 
 // The local sign-in log is bounded, survives a restart and has no hits.
 func TestSignInLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()
@@ -150,6 +156,7 @@ func TestSignInLog(t *testing.T) {
 
 // An HTML page of a portal is no reply, and a redirect is not followed.
 func TestPortals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()

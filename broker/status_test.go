@@ -64,6 +64,7 @@ func statuses() map[string]broker.Status {
 }
 
 func TestStatusGolden(t *testing.T) {
+	t.Parallel()
 	for name, s := range statuses() {
 		t.Run(name, func(t *testing.T) {
 			j, err := json.MarshalIndent(s, "", "  ")

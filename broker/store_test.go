@@ -14,15 +14,18 @@ import (
 )
 
 func TestMemoryStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(*testing.T) broker.Store { return &broker.MemoryStore{} })
 }
 
 func TestFileStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) broker.Store { return fileStore(t, t.TempDir()+"/state") })
 }
 
 // Two stores over one directory are what two processes have.
 func TestFileStoreShared(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir() + "/state"
 	a, b := fileStore(t, dir), fileStore(t, dir)
 	v, err := a.Put(t.Context(), "x", []byte("1"), 0)
@@ -36,6 +39,7 @@ func TestFileStoreShared(t *testing.T) {
 }
 
 func TestFileStoreModes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir() + "/state"
 	s := fileStore(t, dir)
 	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
@@ -58,6 +62,7 @@ func TestFileStoreModes(t *testing.T) {
 
 // The lock of the writers is none that a lease can hold.
 func TestFileStoreLeasesDoNotKeepWriters(t *testing.T) {
+	t.Parallel()
 	s := fileStore(t, t.TempDir()+"/state")
 	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
 	require.NoError(t, err)
@@ -71,6 +76,7 @@ func TestFileStoreLeasesDoNotKeepWriters(t *testing.T) {
 }
 
 func TestFileStoreRefusals(t *testing.T) {
+	t.Parallel()
 	t.Run("directory is a link", func(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.Mkdir(dir+"/real", 0o700))

@@ -14,6 +14,7 @@ import (
 )
 
 func TestFileStoreUnwritable(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() == 0 {
 		asNobody(t) // root writes everywhere
 		return

@@ -26,6 +26,7 @@ import (
 // access that requires MFA asks; after it a new PRT carries the claim, and
 // later accesses, of other apps too, are silent.
 func TestStoryPasswordThenMFAOnce(t *testing.T) {
+	t.Parallel()
 	keys, _ := softwareTPM(t)
 	w := newWorld(t, withKeys(keys))
 	w.join()
@@ -62,6 +63,7 @@ func TestStoryPasswordThenMFAOnce(t *testing.T) {
 // 3. MFA done in the enrolment prompt reaches the PRT: one prompt for join and
 // PRT, none afterwards.
 func TestStoryOnePromptToEnroll(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var steps []broker.Step
 	res, err := w.b.Enroll(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true}, broker.EnrollRequest{
@@ -82,6 +84,7 @@ func TestStoryOnePromptToEnroll(t *testing.T) {
 // 4. The claim persists through every renewal as long as the PRT lives; its
 // time does not move, so a sign-in frequency still asks when it is due.
 func TestStoryClaimPersists(t *testing.T) {
+	t.Parallel()
 	keys, _ := softwareTPM(t)
 	w := newWorld(t, withKeys(keys), withPolicies(`[`+one(mfaForMoney)+`,{"id":"99999999-0000-4000-8000-000000000002","displayName":"Ledger each day","state":"enabled",
  "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["`+ledgerID+`"]},"clientAppTypes":["all"]},
@@ -125,6 +128,7 @@ func TestStoryClaimPersists(t *testing.T) {
 // 5. The PRT is renewed every 4 hours in use, its expiry slides, and it dies
 // after 14 days without use: a typed error, not a hang.
 func TestStoryRenewalAndDeath(t *testing.T) {
+	t.Parallel()
 	keys, _ := softwareTPM(t)
 	w := newWorld(t, withKeys(keys))
 	w.join()
@@ -165,6 +169,7 @@ func TestStoryRenewalAndDeath(t *testing.T) {
 // A PRT born of an access pass says that it lives for two weeks and is over with
 // the pass: the user signs in again, and nothing local is lost.
 func TestStoryAccessPassIsOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.join()
 	pass, err := w.srv.CreateAccessPass(alice, false)
@@ -206,6 +211,7 @@ func TestStoryAccessPassIsOver(t *testing.T) {
 // 6. Password change, revocation, disabled or deleted user, disabled or
 // deleted device: each its own typed error; nothing local is wiped.
 func TestStoryEnds(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		event func(*world, *broker.Device) error
@@ -285,6 +291,7 @@ func TestStoryEnds(t *testing.T) {
 // 7. It is bound to THAT device: its state copied to another TPM opens
 // nothing; a PRT replayed without its session key is refused by the service.
 func TestStoryBoundToTheDevice(t *testing.T) {
+	t.Parallel()
 	keys, _ := softwareTPM(t)
 	dir := filepath.Join(t.TempDir(), "state")
 	store := fileStore(t, dir)

@@ -25,6 +25,7 @@ const resistant = `[{"id":"99999999-0000-4000-8000-000000000001","displayName":"
 // requires MFA, and one whose policy requires phishing-resistant MFA, get
 // their tokens without a prompt, and no MFA service is called.
 func TestStoryHelloIsMFA(t *testing.T) {
+	t.Parallel()
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		counting := tpmtest.NewCounting(e.Opener())
 		keys, err := tpm.Open(t.Context(), counting.Opener(), tpm.Config{})

@@ -27,6 +27,7 @@ func policySet(t *testing.T, graphJSON string) func() *policy.Set {
 // this device? session key? Status answers each line, and Why says for one app
 // whether the user will be asked, and because of what.
 func TestStoryStatusAndWhy(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Policies = policySet(t, mfaForMoney)
 	w.b = w.open()
@@ -131,6 +132,7 @@ func (w *world) signOutMFA(t *testing.T, acct broker.Account) {
 // documented: software keys are named as such; a store once opened with a TPM
 // never falls back silently.
 func TestStoryWithoutTPM(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
 	require.ErrorIs(t, err, broker.ErrDeviceNotRegistered)
@@ -166,6 +168,7 @@ func TestStoryWithoutTPM(t *testing.T) {
 // 10. A compliant-device grant, a block, a report-only policy, a sign-in
 // frequency, an authentication strength: each seen end to end.
 func TestStoryPolicies(t *testing.T) {
+	t.Parallel()
 	onPayroll := func(state, rest string) string {
 		return `[{"id":"99999999-0000-4000-8000-000000000009","displayName":"the policy","state":"` + state + `",
  "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + payrollID + `"]},"clientAppTypes":["all"]},` + rest + `}]`

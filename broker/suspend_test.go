@@ -15,6 +15,7 @@ import (
 // What the broker has in memory ends in time although the machine slept, when
 // the monotonic clock of Linux stands still.
 func TestSuspendKeepsNothingAlive(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory, withOptions(func(o *entratest.Options) { o.Clock = nil }))
 	require.NoError(t, w.b.Close())
 	var asleep atomic.Int64 // seconds

@@ -27,6 +27,7 @@ func accessToken(t *testing.T, r broker.AuthResult) *claims.Token {
 }
 
 func TestSilentFromMemory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	acct := w.signIn()
@@ -78,6 +79,7 @@ func TestSilentFromMemory(t *testing.T) {
 }
 
 func TestSilentCounts(t *testing.T) {
+	t.Parallel()
 	keys, commands := softwareTPM(t)
 	w := newWorld(t, withMemory, withKeys(keys))
 	w.join()
@@ -109,6 +111,7 @@ func TestSilentCounts(t *testing.T) {
 
 // A nonce that the service does not take is replaced once.
 func TestNonceIsReplacedOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -121,6 +124,7 @@ func TestNonceIsReplacedOnce(t *testing.T) {
 }
 
 func TestThousandCallersOneRequest(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -192,6 +196,7 @@ func TestThousandCallersOneRequest(t *testing.T) {
 // A token that is due for a refresh is handed out, and a service in trouble
 // does not take it away.
 func TestRefreshInTheBackground(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -220,6 +225,7 @@ func TestRefreshInTheBackground(t *testing.T) {
 // Near its end a token is replaced before it is handed out; if that fails, it
 // serves to its last second.
 func TestOffline(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -248,6 +254,7 @@ func TestOffline(t *testing.T) {
 }
 
 func TestThrottled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -285,6 +292,7 @@ func TestThrottled(t *testing.T) {
 }
 
 func TestScopesAndOptionsThatDoNotApply(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	acct := w.signIn()
@@ -316,6 +324,7 @@ func TestScopesAndOptionsThatDoNotApply(t *testing.T) {
 
 // A scope without consent is not left out in silence.
 func TestScopeWithoutConsent(t *testing.T) {
+	t.Parallel()
 	const partID = "11111111-aaaa-4bbb-8ccc-00000000000a"
 	w := newWorld(t, withMemory, withOptions(func(o *entratest.Options) {
 		o.Apps = append(o.Apps, entratest.App{ClientID: partID, Name: "Part", Public: true, Redirects: []string{native},
@@ -333,6 +342,7 @@ func TestScopeWithoutConsent(t *testing.T) {
 
 // Every refusal of the service has words that help.
 func TestErrorsHelp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -352,6 +362,7 @@ func TestErrorsHelp(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()
@@ -373,6 +384,7 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 
 // The User-Agent and the ids that find a request in the tenant's log.
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	w.signIn()

@@ -26,6 +26,7 @@ func unboundWorld(t *testing.T) *world {
 // Without a registration nothing is given unless the caller allows it, and
 // then the result says so.
 func TestMachineWithoutDevice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
 	require.ErrorIs(t, err, broker.ErrDeviceNotRegistered)
@@ -72,6 +73,7 @@ func TestMachineWithoutDevice(t *testing.T) {
 
 // Later the machine is registered, and the same calls go by the PRT.
 func TestFromUnboundToDevice(t *testing.T) {
+	t.Parallel()
 	w := unboundWorld(t)
 	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
 	require.NoError(t, err)
@@ -86,6 +88,7 @@ func TestFromUnboundToDevice(t *testing.T) {
 
 // One sign-in serves the apps of the family, and no other.
 func TestFamilyOfClientIDs(t *testing.T) {
+	t.Parallel()
 	w := unboundWorld(t)
 	cli := broker.App{ClientID: azureCLI}
 	res, err := w.b.AcquireTokenInteractive(t.Context(), graph, broker.WithApp(cli), broker.WithLoginHint(alice))

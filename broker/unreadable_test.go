@@ -15,6 +15,7 @@ import (
 // One account that is not readable takes nothing from the others: it is said
 // where it is asked for, and RemoveAccount and a sign-in bring it back.
 func TestOneUnreadableAccount(t *testing.T) {
+	t.Parallel()
 	cut := func(good []byte) []byte { return good[:len(good)/2] }
 	changed := func(good []byte) []byte {
 		return append(append([]byte{}, good[:len(good)-1]...), good[len(good)-1]^1)
@@ -91,6 +92,7 @@ func newFile(t *testing.T, dir, suffix string, before []string) string {
 // A registration that the key store does not open is an error of New, and a new
 // one in a store of its own is the way on.
 func TestClearedTPMStartsOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withKeys(softwareKeys(t)))
 	w.join()
 	w.signIn()
@@ -106,6 +108,7 @@ func TestClearedTPMStartsOver(t *testing.T) {
 
 // Who asks for accounts that are not there makes a service no bigger.
 func TestUnknownAccountsAreNotKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	acct := w.signIn()

@@ -31,6 +31,7 @@ func testVault(t *testing.T, keys tpm.KeyStore, store Store) *vault {
 }
 
 func TestVaultRoundTrip(t *testing.T) {
+	t.Parallel()
 	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
 	v := testVault(t, keys, store)
 	var old sealedRecord
@@ -52,6 +53,7 @@ func TestVaultRoundTrip(t *testing.T) {
 // Nothing but the very record opens: not one with a bit changed, cut short,
 // moved to another name or another owner.
 func TestVaultTampering(t *testing.T) {
+	t.Parallel()
 	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
 	v := testVault(t, keys, store)
 	_, err := v.write(ctx, stateSuffix, []byte("the state"), sealedRecord{})
@@ -97,6 +99,7 @@ func TestVaultTampering(t *testing.T) {
 // An older state that is put back is refused, in the process that wrote the
 // newer one and in one that starts later.
 func TestVaultRollback(t *testing.T) {
+	t.Parallel()
 	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
 	v := testVault(t, keys, store)
 	r1, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
@@ -120,6 +123,7 @@ func TestVaultRollback(t *testing.T) {
 
 // A crash between the state and its mark leaves a state that is read.
 func TestVaultCrashBeforeMark(t *testing.T) {
+	t.Parallel()
 	keys, ctx := testKeys(t), t.Context()
 	store := &failingStore{Store: &MemoryStore{}}
 	v := testVault(t, keys, store)
@@ -134,6 +138,7 @@ func TestVaultCrashBeforeMark(t *testing.T) {
 }
 
 func TestVaultOfAnotherKeyStore(t *testing.T) {
+	t.Parallel()
 	store := &MemoryStore{}
 	testVault(t, testKeys(t), store)
 	err := newVault(testKeys(t), store, rand.Reader, "account-1").open(t.Context())
@@ -141,6 +146,7 @@ func TestVaultOfAnotherKeyStore(t *testing.T) {
 }
 
 func TestVaultDestroy(t *testing.T) {
+	t.Parallel()
 	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
 	v := testVault(t, keys, store)
 	r, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
@@ -165,6 +171,7 @@ func TestVaultDestroy(t *testing.T) {
 // A vault that another process makes while this one looks for what a removal
 // left is not swept, and the leftovers are.
 func TestVaultMadeMeanwhile(t *testing.T) {
+	t.Parallel()
 	keys, inner, ctx := testKeys(t), &MemoryStore{}, t.Context()
 	_, err := inner.Put(ctx, "account-1"+logSuffix, []byte("left"), 0)
 	require.NoError(t, err)

@@ -27,6 +27,7 @@ func (s *overtakingStore) Get(ctx context.Context, name string) ([]byte, Version
 // A state that was the newest when it was read is not taken for one that was
 // put back, because another call of this process has written since.
 func TestVaultReadIsOvertaken(t *testing.T) {
+	t.Parallel()
 	store := &overtakingStore{Store: &MemoryStore{}}
 	ctx := t.Context()
 	v := testVault(t, testKeys(t), store)

@@ -108,6 +108,7 @@ func (r verdictRow) fault() entratest.Fault {
 // repeated only where that helps, and nothing local is lost: when the trouble
 // is over, the next call works or the error is the one before.
 func TestEveryCode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	w.join()
 	acct := w.signIn()
@@ -173,6 +174,7 @@ func (r verdictRow) check(t *testing.T, err error) {
 // the account's lock. So is the assertion that a federation server gave for
 // one, with the password that earned it.
 func TestCredentialsAreSentOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory, withFederation())
 	w.join()
 	for name, tt := range map[string]struct {

@@ -17,6 +17,7 @@ import (
 // What another process removes is served no longer: at the next miss, and
 // within a second under Run.
 func TestAnotherProcessRemovesTheAccount(t *testing.T) {
+	t.Parallel()
 	for name, running := range map[string]bool{"under Run": true, "at the next miss": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, withMemory)
@@ -81,6 +82,7 @@ func (r *tracer) take() (spans, failed []string) {
 }
 
 func TestTracer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, withMemory)
 	r := &tracer{}
 	w.cfg.Tracer = r

@@ -29,6 +29,7 @@ import (
 // against facts that the test itself knows. Answers that are Unknown are
 // allowed where facts were withheld, and bounded.
 func TestWhyPredictsTheService(t *testing.T) {
+	t.Parallel()
 	tenants := 500
 	if testing.Short() {
 		tenants = 60

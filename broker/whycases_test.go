@@ -11,6 +11,7 @@ import (
 
 // A token in memory is handed out whatever became of the PRT.
 func TestWhyOfATokenInMemory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -26,6 +27,7 @@ func TestWhyOfATokenInMemory(t *testing.T) {
 
 // The clock here may be wrong: a PRT that looks expired is tried.
 func TestWhyOfAnExpiredPRT(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.join()
 	w.signIn()
@@ -43,6 +45,7 @@ func TestWhyOfAnExpiredPRT(t *testing.T) {
 
 // Without a registration the app's refresh token serves silently.
 func TestWhyWithoutARegistration(t *testing.T) {
+	t.Parallel()
 	w := unboundWorld(t)
 	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
 	require.NoError(t, err)
