@@ -72,7 +72,7 @@ type errorBody struct {
 
 func (s *Server) errorBody(e *stsError, correlation string) errorBody {
 	now := s.Now().UTC().Format("2006-01-02 15:04:05Z")
-	trace := s.rand.guid()
+	trace := s.rand.GUID()
 	return errorBody{
 		Error: e.oauth,
 		Description: fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s",

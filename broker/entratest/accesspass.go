@@ -14,7 +14,7 @@ import (
 func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 	const letters = "ABCDEFGHJKMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz23456789"
 	value := make([]byte, 8)
-	for i, b := range s.rand.bytes(len(value)) {
+	for i, b := range s.rand.Bytes(len(value)) {
 		value[i] = letters[int(b)%len(letters)]
 	}
 	pass := &accessPass{value: string(value), once: once, expires: s.Now().Add(s.opts.TTL.TAP)}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -28,7 +29,7 @@ type builtin struct {
 	noDevice bool
 }
 
-func (t *tenant) addApp(r *random, o any) error {
+func (t *tenant) addApp(r *ids.Source, o any) error {
 	a := &app{}
 	switch o := o.(type) {
 	case App:
@@ -38,7 +39,7 @@ func (t *tenant) addApp(r *random, o any) error {
 	}
 	a.id = strings.ToLower(a.ClientID)
 	if a.id == "" {
-		a.id = r.derived("app", t.domain+"/"+a.Name+strings.Join(a.URIs, " "))
+		a.id = r.Derived("app", t.domain+"/"+a.Name+strings.Join(a.URIs, " "))
 	}
 	if a.Name == "" {
 		a.Name = a.id

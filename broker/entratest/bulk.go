@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -46,7 +47,7 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
 	}
 	now := s.Now()
 	switch {
-	case err != nil || !isGUID(in.PID):
+	case err != nil || !ids.IsGUID(in.PID):
 		failed(90023, "The request is not valid.")
 		return
 	case !end.After(now) || end.Sub(now) > bulkMax:
@@ -63,7 +64,7 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
 	}
 	token := s.box.Seal(kindBulk, bulkRecord{Tenant: u.tenant.id, Package: pkg.id, Issued: now.Unix(), Expires: end.Unix()})
 	in2 := &issuance{req: r, client: s.dir.app(u.tenant, wire.ClientBulkJoin), user: pkg, now: now,
-		session: &session{Tenant: u.tenant.id, User: pkg.id, Auth: now.Unix(), SID: s.rand.guid()}}
+		session: &session{Tenant: u.tenant.id, User: pkg.id, Auth: now.Unix(), SID: s.rand.GUID()}}
 	result, _ := json.Marshal(map[string]any{
 		"token_type": "Bearer", "refresh_token": token, "id_token": s.idToken(in2, nil),
 		"expires_in": seconds(end.Sub(now)), "resource": wire.ResourceRegistration,
@@ -110,7 +111,7 @@ func (s *Server) openBulk(b *bulkRecord) (*refreshRecord, *user, error) {
 		return nil, nil, invalidGrant(50034, "The package account does not exist in the directory.")
 	}
 	return &refreshRecord{Client: wire.ClientBulkJoin, Issued: b.Issued, Expires: b.Expires, Session: session{
-		Tenant: b.Tenant, User: u.id, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.epoch, Gen: u.passwordGen, SID: s.rand.guid(),
+		Tenant: b.Tenant, User: u.id, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.epoch, Gen: u.passwordGen, SID: s.rand.GUID(),
 	}}, u, nil
 }
 

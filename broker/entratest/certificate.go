@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
 )
 
@@ -130,7 +131,7 @@ func longOctets(b []byte) []byte {
 }
 
 func guidText(s string) []byte {
-	b, _ := guidBytes(strings.ToLower(s))
+	b, _ := ids.GUIDBytes(strings.ToLower(s))
 	return b[:]
 }
 
@@ -150,5 +151,5 @@ func (a *deviceAuthority) verify(cert *x509.Certificate, now time.Time) *stsErro
 // sha1Hex is the thumbprint of a certificate as Windows shows it.
 func sha1Hex(der []byte) string {
 	sum := sha1.Sum(der)
-	return strings.ToUpper(hexString(sum[:]))
+	return strings.ToUpper(ids.Hex(sum[:]))
 }

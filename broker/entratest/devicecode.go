@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 )
 
 const (
@@ -60,7 +62,7 @@ func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
 	amr := strings.Fields(get("amr_values"))
 	now := s.Now()
 	d := &deviceLogin{
-		deviceCode: "FAQABIQEAAAA" + hexString(s.rand.bytes(24)), userCode: s.userCode(),
+		deviceCode: "FAQABIQEAAAA" + ids.Hex(s.rand.Bytes(24)), userCode: s.userCode(),
 		client: client.id, resource: get("resource"), scope: get("scope"), v2: r.v2,
 		fresh: slices.Contains(amr, "ngcmfa") || want.wantsFresh(), mfa: slices.Contains(amr, "mfa") || want.wantsMFA(),
 		expires: now.Add(s.opts.TTL.DeviceCode).Unix(),
@@ -80,7 +82,7 @@ func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
 func (s *Server) userCode() string {
 	const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 	out := make([]byte, 9)
-	for i, b := range s.rand.bytes(len(out)) {
+	for i, b := range s.rand.Bytes(len(out)) {
 		out[i] = letters[int(b)%len(letters)]
 	}
 	return string(out)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -16,7 +17,7 @@ import (
 // immutable snapshots: an update replaces the pointer under the lock, so that
 // a request works with what it looked up and no lock is held while it does.
 type directory struct {
-	rand  *random
+	rand  *ids.Source
 	quota int
 
 	mu      sync.RWMutex // guards all below, the tenants' fields too
@@ -143,7 +144,7 @@ var (
 	errNoDevice = errors.New("entratest: no such device")
 )
 
-func newDirectory(o Options, r *random) (*directory, error) {
+func newDirectory(o Options, r *ids.Source) (*directory, error) {
 	d := &directory{
 		rand: r, quota: o.DeviceQuota,
 		domains: map[string]*tenant{}, users: map[string]*user{}, byID: map[string]*user{},
@@ -170,9 +171,9 @@ func (d *directory) addTenant(o Tenant) error {
 		memberOf: map[string][]string{}, apps: map[string]*app{}, resources: map[string]*app{},
 	}
 	if t.id == "" {
-		t.id = d.rand.derived("tenant", t.domain)
+		t.id = d.rand.Derived("tenant", t.domain)
 	}
-	if !isGUID(t.id) {
+	if !ids.IsGUID(t.id) {
 		return fmt.Errorf("entratest: tenant id %q is not a GUID", o.TenantID)
 	}
 	if t.name == "" {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 )
 
 func (d *directory) addUser(u User) error {
@@ -38,9 +40,9 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 		numberMatch: o.NumberMatch || o.PhoneSignIn, phoneSignIn: o.PhoneSignIn, phone: o.Phone, roles: slices.Clone(o.Roles), guest: o.Guest, disabled: o.Disabled,
 	}
 	if u.id == "" {
-		u.id = d.rand.derived("user", key)
+		u.id = d.rand.Derived("user", key)
 	}
-	if !isGUID(u.id) {
+	if !ids.IsGUID(u.id) {
 		return fmt.Errorf("entratest: user %s: id %q is not a GUID", upn, o.ID)
 	}
 	if d.byID[u.id] != nil {
@@ -90,7 +92,7 @@ func (d *directory) addGroupTo(t *tenant, g Group) error {
 	}
 	id := strings.ToLower(g.ID)
 	if id == "" {
-		id = d.rand.derived("group", t.domain+"/"+g.Name)
+		id = d.rand.Derived("group", t.domain+"/"+g.Name)
 	}
 	t.groups[id] = &group{id, g.Name}
 	t.groupNames[strings.ToLower(g.Name)] = id

@@ -102,7 +102,7 @@ func (s *Server) drsDiscovery(w http.ResponseWriter, r *request) {
 		return map[string]string{endpointName: drs + endpoint, idName: wire.ResourceRegistration, "ServiceVersion": version}
 	}
 	bpl := service("BPLServiceEndpoint", "BPLResourceId", "/aadpasswordpolicy/"+t.id+"/", "1.0")
-	bpl["BPLProxyServicePrincipalId"] = s.rand.derived("bpl", t.domain)
+	bpl["BPLProxyServicePrincipalId"] = s.rand.Derived("bpl", t.domain)
 	writeJSON(w, http.StatusOK, map[string]any{
 		"DiscoveryService": map[string]string{
 			"DiscoveryEndpoint": drs + "/" + t.domain + "/Discover", "ServiceVersion": wire.DRSVersionDiscover},

@@ -44,6 +44,6 @@ func (s *Server) refuseDRS(w http.ResponseWriter, r *request, err error) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	writeJSON(w, e.status, map[string]string{
-		"ErrorType": e.kind, "Message": e.message, "TraceId": s.rand.guid(), "Time": now.Format("01-02-2006 15:04:05Z"),
+		"ErrorType": e.kind, "Message": e.message, "TraceId": s.rand.GUID(), "Time": now.Format("01-02-2006 15:04:05Z"),
 	})
 }

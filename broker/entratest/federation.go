@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
@@ -165,7 +166,7 @@ func escape(s string) string {
 
 // immutableID is how the federation server names a user to the service.
 func immutableID(u *user) string {
-	b, _ := guidBytes(u.id)
+	b, _ := ids.GUIDBytes(u.id)
 	return base64.StdEncoding.EncodeToString(b[:])
 }
 
@@ -174,7 +175,7 @@ func immutableID(u *user) string {
 // with Microsoft Entra multifactor authentication").
 func (s *Server) assertion(u *user, host, version string, multiple bool) string {
 	now := s.Now().UTC()
-	id := "_" + s.rand.guid()
+	id := "_" + s.rand.GUID()
 	begin, until := now.Format(xmlTime), now.Add(assertionLife).Format(xmlTime)
 	var head, tail string
 	if version == saml11 {

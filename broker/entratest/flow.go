@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -251,7 +252,7 @@ func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *user) {
 	}
 	now := s.Now()
 	code := s.box.Seal(kindCode, codeRecord{
-		ID: hexString(s.rand.bytes(12)), Session: *fl.Session, Client: fl.Request.Client, Redirect: fl.Request.Redirect,
+		ID: ids.Hex(s.rand.Bytes(12)), Session: *fl.Session, Client: fl.Request.Client, Redirect: fl.Request.Redirect,
 		Challenge: fl.Request.Challenge, Method: fl.Request.Method, Resource: fl.Request.Resource, Scope: fl.Request.Scope,
 		Nonce: fl.Request.Nonce, Fresh: fl.Request.Fresh, Key: fl.Key, Claims: fl.Request.Claims, Aged: fl.Request.MaxAge != nil,
 		Expires: now.Add(s.opts.TTL.Code).Unix(),

@@ -102,7 +102,7 @@ func (s *Server) graphMemberOf(w http.ResponseWriter, _ *request, u *user) {
 	}
 	s.dir.mu.RUnlock()
 	for _, role := range u.roles {
-		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.directoryRole", "id": s.rand.derived("role", role), "roleTemplateId": role})
+		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.directoryRole", "id": s.rand.Derived("role", role), "roleTemplateId": role})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"value": list})
 }

@@ -18,7 +18,7 @@ func (s *Server) registerKey(w http.ResponseWriter, r *request) {
 		s.refuseDRS(w, r, err)
 		return
 	}
-	w.Header().Set("request-id", s.rand.guid())
+	w.Header().Set("request-id", s.rand.GUID())
 	writeJSON(w, http.StatusOK, out)
 }
 
@@ -50,7 +50,7 @@ func (s *Server) doRegisterKey(r *request) (map[string]string, error) {
 	if berr != nil {
 		return nil, bad("%v", berr)
 	}
-	key := &helloKey{id: s.rand.guid(), kid: verify.KeyID(blob), pub: pub, blob: blob, deviceID: c.DeviceID, created: s.Now()}
+	key := &helloKey{id: s.rand.GUID(), kid: verify.KeyID(blob), pub: pub, blob: blob, deviceID: c.DeviceID, created: s.Now()}
 	if err := s.dir.setHelloKey(u.upn, key); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -33,13 +34,13 @@ type Computer struct {
 // SyncComputer does what directory synchronisation does: it makes a pending
 // hybrid device, which the computer then completes by joining.
 func (s *Server) SyncComputer(c Computer) error {
-	if !isGUID(c.ID) || c.PublicKey == nil || c.SID == "" {
+	if !ids.IsGUID(c.ID) || c.PublicKey == nil || c.SID == "" {
 		return drsFail(http.StatusBadRequest, "InvalidRequest", "a computer needs a GUID, a SID and a key")
 	}
 	return s.dir.addDevice(&device{
-		tenant: s.dir.home(), id: strings.ToLower(c.ID), objectID: s.rand.guid(), name: c.Name, kind: "Windows",
+		tenant: s.dir.home(), id: strings.ToLower(c.ID), objectID: s.rand.GUID(), name: c.Name, kind: "Windows",
 		joinType: wire.JoinTypeHybrid, pending: true, computerKey: c.PublicKey, computerSID: c.SID,
-		registered: s.Now(), attestationID: s.rand.guid(),
+		registered: s.Now(), attestationID: s.rand.GUID(),
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -199,9 +200,9 @@ func (s *Server) accessToken(in *issuance, dev *device, expires time.Time) strin
 		"iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": expires.Unix(),
 		"oid": u.id, "tid": u.tenant.id, "sub": pairwise(u.id, res.id), "name": u.name,
 		"scp": strings.Join(in.target.scopes, " "), "sid": in.session.SID,
-		"uti": base64.RawURLEncoding.EncodeToString(s.rand.bytes(16)),
-		"rh":  "1." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(12)) + ".",
-		"aio": base64.StdEncoding.EncodeToString(s.rand.bytes(24)),
+		"uti": base64.RawURLEncoding.EncodeToString(s.rand.Bytes(16)),
+		"rh":  "1." + base64.RawURLEncoding.EncodeToString(s.rand.Bytes(12)) + ".",
+		"aio": base64.StdEncoding.EncodeToString(s.rand.Bytes(24)),
 	}
 	if res.TokenVersion == 2 {
 		c["aud"], c["iss"], c["ver"] = res.id, issuerV2(u.tenant.id), "2.0"
@@ -274,7 +275,7 @@ func (s *Server) v1Claims(c map[string]any, in *issuance, dev *device) {
 
 func puid(oid string) string {
 	sum := sha256.Sum256([]byte("puid" + oid))
-	return "10032" + strings.ToUpper(hexString(sum[:6])[:11])
+	return "10032" + strings.ToUpper(ids.Hex(sum[:6])[:11])
 }
 
 func (s *Server) optionalClaims(c map[string]any, in *issuance, a *app) {
@@ -315,13 +316,13 @@ func (s *Server) idToken(in *issuance, dev *device) string {
 	c := map[string]any{
 		"aud": in.client.id, "iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": in.now.Add(idTokenLife).Unix(),
 		"oid": u.id, "tid": u.tenant.id, "sub": pairwise(u.id, in.client.id), "name": u.name, "sid": in.session.SID,
-		"rh": "1." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(12)) + ".",
+		"rh": "1." + base64.RawURLEncoding.EncodeToString(s.rand.Bytes(12)) + ".",
 	}
 	version := 1
 	if in.v2 {
 		version = 2
 		c["iss"], c["ver"], c["preferred_username"] = issuerV2(u.tenant.id), "2.0", u.upn
-		c["uti"] = base64.RawURLEncoding.EncodeToString(s.rand.bytes(16))
+		c["uti"] = base64.RawURLEncoding.EncodeToString(s.rand.Bytes(16))
 	} else {
 		s.v1Claims(c, in, dev)
 		c["pwd_url"] = "https://portal.microsoftonline.com/ChangePassword.aspx"
@@ -341,7 +342,7 @@ func (s *Server) idToken(in *issuance, dev *device) string {
 		c["auth_time"] = in.session.Auth
 	}
 	if in.sid {
-		c["primary_sid"] = sidOf(u.id)
+		c["primary_sid"] = ids.SID(u.id)
 	}
 	if in.idNone {
 		return unsigned(c)

@@ -26,7 +26,7 @@ func (s *Server) wrapSessionKey(transport *rsa.PublicKey, key []byte) (string, e
 		return "", err
 	}
 	gcm := mustGCM(key)
-	iv := s.rand.bytes(gcm.NonceSize())
+	iv := s.rand.Bytes(gcm.NonceSize())
 	sealed := gcm.Seal(nil, iv, []byte(" "), nil)
 	return compactJWE([]byte(`{"enc":"A256GCM","alg":"RSA-OAEP"}`), wrapped, iv, sealed[:1], sealed[1:]), nil
 }
@@ -46,7 +46,7 @@ func (s *Server) encryptReply(sessionKey []byte, gcmAsked *bool, v any) any {
 	if err != nil {
 		panic("entratest: " + err.Error()) // replies are plain maps
 	}
-	ctx := s.rand.bytes(contextSize)
+	ctx := s.rand.Bytes(contextSize)
 	key := kdf.Derive(sessionKey, []byte(kdf.Label), ctx)
 	header, err := json.Marshal(struct {
 		Alg string `json:"alg"`
@@ -58,13 +58,13 @@ func (s *Server) encryptReply(sessionKey []byte, gcmAsked *bool, v any) any {
 	}
 	if useGCM {
 		gcm := mustGCM(key[:])
-		iv := s.rand.bytes(gcm.NonceSize())
+		iv := s.rand.Bytes(gcm.NonceSize())
 		aad := base64.RawURLEncoding.EncodeToString(header)
 		sealed := gcm.Seal(nil, iv, plain, []byte(aad))
 		tag := len(sealed) - gcm.Overhead()
 		return compactJWE(header, nil, iv, sealed[:tag], sealed[tag:])
 	}
-	iv := s.rand.bytes(aes.BlockSize)
+	iv := s.rand.Bytes(aes.BlockSize)
 	return compactJWE(header, nil, iv, cbc(key[:], iv, plain), nil)
 }
 

@@ -14,7 +14,7 @@ type nonceRecord struct {
 }
 
 func (s *Server) newNonce() string {
-	return s.box.Seal(kindNonce, nonceRecord{Expires: s.Now().Add(s.opts.TTL.Nonce).Unix(), Salt: s.rand.bytes(16)})
+	return s.box.Seal(kindNonce, nonceRecord{Expires: s.Now().Add(s.opts.TTL.Nonce).Unix(), Salt: s.rand.Bytes(16)})
 }
 
 func (s *Server) nonce(w http.ResponseWriter, _ *request) {
@@ -47,7 +47,7 @@ func (s *Server) drsNonce(w http.ResponseWriter, r *request) {
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"ReponseStatus": map[string]string{
-			"message": "Nonce created", "traceId": s.rand.guid(), "time": s.Now().UTC().Format("1/2/2006 3:04:05 PM")},
+			"message": "Nonce created", "traceId": s.rand.GUID(), "time": s.Now().UTC().Format("1/2/2006 3:04:05 PM")},
 		"Value": base64.StdEncoding.EncodeToString([]byte(s.newNonce())),
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -80,7 +81,7 @@ func (s *Server) userCert(r *request, b *boundToken, u *user, c *verify.Claims) 
 		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("claim cert_token_use is %q", clip(c.CertUse))
 	}
 	out, err := s.p2pCertificate(c, &x509.Certificate{
-		Subject:  p2pName(u.tenant.id, u.upn, sidOf(u.id)),
+		Subject:  p2pName(u.tenant.id, u.upn, ids.SID(u.id)),
 		NotAfter: s.Now().Add(userCertLife),
 	})
 	if err != nil || r.form.Get("windows_api_version") == "1.0" { // the version without encryption
@@ -111,7 +112,7 @@ func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (m
 	if !ok || pub.N.BitLen() < 2048 {
 		return nil, bad.because("the certificate request has no RSA key of 2048 bits")
 	}
-	template.SerialNumber = new(big.Int).SetBytes(s.rand.bytes(16))
+	template.SerialNumber = new(big.Int).SetBytes(s.rand.Bytes(16))
 	template.NotBefore = s.Now().Add(-5 * time.Minute)
 	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
@@ -135,7 +136,7 @@ func (s *Server) devicelessPRT(r *request, rec *codeRecord, client *app, u *user
 	if err != nil {
 		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("stk_jwk: %v", err)
 	}
-	p := &prtRecord{Session: rec.Session, Key: s.rand.bytes(wire.SessionKeySize), KeyIssued: s.Now().Unix(),
+	p := &prtRecord{Session: rec.Session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: s.Now().Unix(),
 		KDF: 1, Born: rec.Session.Auth, Client: client.id}
 	p.Session.Device = ""
 	p.Session.Methods &^= claims.MarkRSA

@@ -152,7 +152,7 @@ func (u *user) passkeyIDs() []string {
 func (s *Server) challengePasskey(fl *flow) {
 	now := s.Now()
 	if fl.Challenge == nil || now.Unix() >= fl.Until {
-		fl.Challenge = []byte("O." + base64.RawURLEncoding.EncodeToString(s.rand.bytes(32)))
+		fl.Challenge = []byte("O." + base64.RawURLEncoding.EncodeToString(s.rand.Bytes(32)))
 		fl.Until = now.Add(flowLife).Unix()
 	}
 }

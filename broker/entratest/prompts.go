@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 )
 
 // promptKind is how a prompt reaches the user.
@@ -42,16 +44,16 @@ func (p *prompt) numbered() bool { return p.kind == promptNumber || p.kind == pr
 // newPrompt makes the user's phone show a number, ring, or receive a message.
 func (s *Server) newPrompt(u *user, kind promptKind, app string) *prompt {
 	now := s.Now()
-	p := &prompt{id: hexString(s.rand.bytes(12)), user: u.id, app: app, kind: kind, expires: now.Add(s.opts.TTL.Prompt).Unix()}
+	p := &prompt{id: ids.Hex(s.rand.Bytes(12)), user: u.id, app: app, kind: kind, expires: now.Add(s.opts.TTL.Prompt).Unix()}
 	switch kind {
 	case promptMessage:
-		p.code = fmt.Sprintf("%06d", s.rand.number(1_000_000))
+		p.code = fmt.Sprintf("%06d", s.rand.Number(1_000_000))
 		p.expires = now.Add(s.opts.TTL.Message).Unix()
 		s.opts.Logf("entratest: %s gets a text message with the code %s", u.upn, p.code)
 	case promptCall:
 		s.opts.Logf("entratest: the phone of %s rings", u.upn)
 	default:
-		p.number = 10 + s.rand.number(90)
+		p.number = 10 + s.rand.Number(90)
 		s.opts.Logf("entratest: %s is asked for the number %d in the authenticator app", u.upn, p.number)
 	}
 	s.flow.addPrompt(p, now)

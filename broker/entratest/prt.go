@@ -123,7 +123,7 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims
 	}
 	r.entry.of(u, &ss.session)
 	now := s.Now().Unix()
-	p := &prtRecord{Session: ss.session, Key: s.rand.bytes(wire.SessionKeySize), KeyIssued: now,
+	p := &prtRecord{Session: ss.session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: now,
 		KDF: max(j.Header.KDFVer, 1), Born: ss.Auth, Client: strings.ToLower(c.ClientID)}
 	wrapped, err := s.wrapSessionKey(dev.transport, p.Key)
 	if err != nil {

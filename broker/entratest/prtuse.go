@@ -130,7 +130,7 @@ func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verif
 	wrapped := ""
 	aged := now.Sub(time.Unix(next.KeyIssued, 0)) > s.opts.TTL.SessionKey
 	if dev != nil && (s.opts.RollSessionKey || aged) {
-		next.Key, next.KeyIssued = s.rand.bytes(wire.SessionKeySize), now.Unix()
+		next.Key, next.KeyIssued = s.rand.Bytes(wire.SessionKeySize), now.Unix()
 		var err error
 		if wrapped, err = s.wrapSessionKey(dev.transport, next.Key); err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -213,11 +214,11 @@ func (s *Server) newDevice(t *tenant, in *joinRequest, pub, transport *rsa.Publi
 	now := s.Now()
 	tries := s.opts.ReplicationTries
 	return &device{
-		tenant: t, id: s.rand.guid(), objectID: s.rand.guid(),
+		tenant: t, id: s.rand.GUID(), objectID: s.rand.GUID(),
 		name: in.DeviceDisplayName, kind: in.DeviceType, osVersion: in.OSVersion, joinType: *in.JoinType,
 		pub: pub, transport: transport, keyMaterial: in.TransportKey,
 		enabled: true, registered: now, visible: now.Add(s.opts.ReplicationLag), triesLeft: tries,
-		attestationID: s.rand.guid(),
+		attestationID: s.rand.GUID(),
 	}
 }
 
@@ -225,7 +226,7 @@ func (s *Server) newDevice(t *tenant, in *joinRequest, pub, transport *rsa.Publi
 func (s *Server) certify(dev *device, userID string) ([]byte, error) {
 	der, err := s.keys.device.issue(dev.pub, deviceCertificate{
 		device: dev.id, user: userID, tenant: dev.tenant.id, region: dev.tenant.region,
-		joined: dev.joinType != wire.JoinTypeRegister, serial: s.rand.bytes(16), now: s.Now(),
+		joined: dev.joinType != wire.JoinTypeRegister, serial: s.rand.Bytes(16), now: s.Now(),
 	})
 	if err != nil {
 		return nil, err
@@ -247,7 +248,7 @@ func joinReply(dev *device, der []byte, u *user, attributes map[string]json.RawM
 	if attribute(attributes, "ReturnClientSid") && dev.joinType == wire.JoinTypeJoin {
 		// The roles Global Administrator and Entra Joined Device Local Administrator.
 		out["MembershipChanges"] = []map[string]any{{"LocalSID": localAdministrators, "AddSIDs": []string{
-			sidOf("62e90394-69f5-4237-9190-012177145e10"), sidOf("9f06204d-73c1-4d4c-880a-6edb90606fd8"),
+			ids.SID("62e90394-69f5-4237-9190-012177145e10"), ids.SID("9f06204d-73c1-4d4c-880a-6edb90606fd8"),
 		}}}
 	}
 	return out

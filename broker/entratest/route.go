@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -145,7 +146,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if correlationID(r) == "" {
-		r = r.WithContext(context.WithValue(r.Context(), correlationKey{}, s.rand.guid()))
+		r = r.WithContext(context.WithValue(r.Context(), correlationKey{}, s.rand.GUID()))
 	}
 	// Handlers and faults may look at the body again.
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -260,7 +261,7 @@ func correlationID(r *http.Request) string {
 	if id == "" {
 		id = r.URL.Query().Get("client-request-id")
 	}
-	if isGUID(id) {
+	if ids.IsGUID(id) {
 		return strings.ToLower(id)
 	}
 	id, _ = r.Context().Value(correlationKey{}).(string)

@@ -197,7 +197,7 @@ func asksForMFA(controls []policy.Control) bool {
 // showEnroll lets a user without a second factor register an authenticator app.
 func (s *Server) showEnroll(w http.ResponseWriter, r *request, fl *flow, err error) {
 	if fl.Enroll == nil {
-		fl.Enroll = s.rand.bytes(20)
+		fl.Enroll = s.rand.Bytes(20)
 	}
 	p := s.page(r, fl, "enroll", "Keep your account secure")
 	p.Action = "/common/SAS/ProofUp"

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 )
 
@@ -22,7 +23,7 @@ import (
 type Server struct {
 	opts   Options
 	clock  *Clock
-	rand   *random
+	rand   *ids.Source
 	box    *seal.Box // seals tokens, codes and nonces
 	keys   serverKeys
 	faults *faultList
@@ -111,12 +112,12 @@ func newServer(o Options) (*Server, error) {
 		o = st.options(o)
 	}
 	o = o.withDefaults()
-	r := newRandom(o.Seed)
+	r := ids.NewSource(o.Seed)
 	s := &Server{
 		opts:   o,
 		clock:  o.Clock,
 		rand:   r,
-		box:    seal.New(r.bytes(32), r),
+		box:    seal.New(r.Bytes(32), r),
 		keys:   fixedKeys(),
 		faults: newFaultList(o.Faults),
 		log:    newSignInLog(o.SignInLog),

@@ -46,7 +46,7 @@ type session struct {
 func (s *Server) newSession(u *user, m claims.Methods) session {
 	return session{
 		Tenant: u.tenant.id, User: u.id, Methods: m, Auth: s.Now().Unix(),
-		Gen: u.passwordGen, Epoch: u.epoch, SID: s.rand.guid(),
+		Gen: u.passwordGen, Epoch: u.epoch, SID: s.rand.GUID(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/claims"
 )
@@ -24,7 +25,7 @@ func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 		Config: map[string]any{
 			"sFTName": "flowToken", "sCanaryTokenName": "canary",
 			"sFT": ctx, "sCtx": ctx, "canary": canary, "sCrossDomainCanary": canary, "apiCanary": canary,
-			"sessionId": s.rand.guid(), "correlationId": correlationID(r.Request),
+			"sessionId": s.rand.GUID(), "correlationId": correlationID(r.Request),
 			"urlGetCredentialType": pathOf(fl, "GetCredentialType"),
 			"urlBeginAuth":         "/common/SAS/BeginAuth", "urlEndAuth": "/common/SAS/EndAuth",
 			"urlGetOneTimeCode": pathOf(fl, "GetOneTimeCode"), "urlSessionState": pathOf(fl, "DeviceCodeStatus"),
@@ -37,7 +38,7 @@ func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 	return p
 }
 
-func (s *Server) pageNonce() string { return hexString(s.rand.bytes(16)) }
+func (s *Server) pageNonce() string { return ids.Hex(s.rand.Bytes(16)) }
 
 func pathOf(fl *flow, name string) string {
 	t := fl.Request.Tenant

@@ -51,7 +51,7 @@ type savedTenant struct {
 // It holds passwords and keys in the clear. They open nothing but this tenant,
 // and whoever has them can speak for it; keep the file to its owner.
 func (s *Server) State() ([]byte, error) {
-	random, err := s.rand.state()
+	random, err := s.rand.State()
 	if err != nil {
 		return nil, fmt.Errorf("entratest: state: %w", err)
 	}
@@ -60,7 +60,7 @@ func (s *Server) State() ([]byte, error) {
 		return nil, fmt.Errorf("entratest: state: %w", err)
 	}
 	st := savedState{
-		Format: stateFormat, Seed: s.rand.seed, Random: random, Ahead: s.clock.ahead(), CA: s.tlsCA.der, CAKey: key,
+		Format: stateFormat, Seed: s.rand.Seed, Random: random, Ahead: s.clock.ahead(), CA: s.tlsCA.der, CAKey: key,
 		Redeemed: s.flow.redeemedCodes(), PRTs: s.prts.all(), SignIns: s.log.all(),
 	}
 	if err := s.dir.save(&st); err != nil {
@@ -107,7 +107,7 @@ func (s *Server) restore(st *savedState) error {
 	if err := s.dir.load(st); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	if err := s.rand.restore(st.Random); err != nil {
+	if err := s.rand.Restore(st.Random); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	s.clock.setAhead(st.Ahead)

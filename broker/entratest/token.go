@@ -29,7 +29,7 @@ func (s *Server) token(w http.ResponseWriter, r *request) {
 		return
 	}
 	noStore(w)
-	w.Header().Set("x-ms-request-id", s.rand.guid())
+	w.Header().Set("x-ms-request-id", s.rand.GUID())
 	if text, ok := reply.(string); ok { // a bare JWE, whatever the content type says
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = w.Write([]byte(text))

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
@@ -75,7 +76,7 @@ func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Ce
 	}
 	now := s.Now()
 	cert := &x509.Certificate{
-		SerialNumber:       new(big.Int).SetBytes(s.rand.bytes(16)),
+		SerialNumber:       new(big.Int).SetBytes(s.rand.Bytes(16)),
 		Subject:            pkix.Name{CommonName: u.name},
 		NotBefore:          now.Add(-userCertBackdate),
 		NotAfter:           now.AddDate(userCertYears, 0, 0),
@@ -221,7 +222,7 @@ func (s *Server) certAuth(w http.ResponseWriter, r *request) {
 		return
 	}
 	sum := sha256.Sum256([]byte(ctx))
-	token := s.box.Seal(kindFlow, certificateToken{ID: hexString(s.rand.bytes(12)), Session: *ss, Flow: sum[:], Expires: fl.Expires})
+	token := s.box.Seal(kindFlow, certificateToken{ID: ids.Hex(s.rand.Bytes(12)), Session: *ss, Flow: sum[:], Expires: fl.Expires})
 	to := strings.TrimSuffix(loginURL, "/")
 	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to + "/common/login"), Nonce: s.pageNonce(), Config: map[string]any{}, FormAct: s.formTargets(fl),
 		Hidden: []pages.Field{{Name: "certificatetoken", Value: token}, {Name: "ctx", Value: ctx}, {Name: "flowtoken", Value: ctx}}}

@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"broker/storetest":                 {"broker"},
 	"broker/entratest":                 {"policy", "claims", "claims/verify", "internal/wire", "internal/kdf", "broker/entratest/internal/"},
 	"broker/entratest/internal/verify": {"claims", "internal/wire", "internal/kdf"},
+	"broker/entratest/internal/ids":    {},
 	"broker/entratest/internal/pages":  {},
 	"broker/entratest/internal/seal":   {},
 	"internal/clock":                   {},

@@ -1,4 +1,4 @@
-package entratest
+package ids
 
 import (
 	"encoding/binary"
@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// isGUID reports whether s is a GUID in its usual text form.
-func isGUID(s string) bool {
-	_, ok := guidBytes(s)
+// IsGUID reports whether s is a GUID in its usual text form.
+func IsGUID(s string) bool {
+	_, ok := GUIDBytes(s)
 	return ok
 }
 
-// guidBytes returns the 16 bytes of a GUID in Microsoft's byte order: the first
+// GUIDBytes returns the 16 bytes of a GUID in Microsoft's byte order: the first
 // three fields are little-endian.
-func guidBytes(s string) ([16]byte, bool) {
+func GUIDBytes(s string) ([16]byte, bool) {
 	var out [16]byte
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return out, false
@@ -31,11 +31,12 @@ func guidBytes(s string) ([16]byte, bool) {
 	return out, true
 }
 
-// sidOf returns the SID that stands for an object id on joined devices.
-func sidOf(guid string) string {
-	b, _ := guidBytes(guid)
+// SID returns the SID that stands for an object id on joined devices.
+func SID(guid string) string {
+	b, _ := GUIDBytes(guid)
 	le := binary.LittleEndian
 	return fmt.Sprintf("S-1-12-1-%d-%d-%d-%d", le.Uint32(b[0:]), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:]))
 }
 
-func hexString(b []byte) string { return hex.EncodeToString(b) }
+// Hex returns b in lower-case hexadecimal.
+func Hex(b []byte) string { return hex.EncodeToString(b) }
