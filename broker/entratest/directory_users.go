@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
 func (d *directory) addUser(u User) error {
@@ -59,7 +60,7 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 		if d.text == "" {
 			continue
 		}
-		secret, err := decodeTOTPSecret(d.text)
+		secret, err := totp.Secret(d.text)
 		if err != nil {
 			return fmt.Errorf("entratest: user %s: %w", upn, err)
 		}
@@ -192,7 +193,7 @@ func (d *directory) setTOTP(name, secret string) error {
 	var raw []byte
 	if secret != "" {
 		var err error
-		if raw, err = decodeTOTPSecret(secret); err != nil {
+		if raw, err = totp.Secret(secret); err != nil {
 			return fmt.Errorf("entratest: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -53,7 +54,7 @@ func (s *Server) passiveFactor(w http.ResponseWriter, r *request, u *user, p pag
 	if u.federationTOTP == nil {
 		return false, false
 	}
-	if _, ok := totpMatch(u.federationTOTP, code, s.Now()); ok {
+	if _, ok := totp.Match(u.federationTOTP, code, s.Now()); ok {
 		return true, false
 	}
 	p.Name, p.Title = "code", "Enter code"

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
 // UserStatus is what the directory tells of a user.
@@ -103,8 +105,8 @@ func (s *Server) OneTimeCode(username string) (code string, until time.Time, err
 	if u.totp == nil {
 		return "", time.Time{}, errors.New("entratest: the user has no authenticator app with codes")
 	}
-	step := uint64(s.Now().Unix()) / totpStep
-	return totpCode(u.totp, step), time.Unix(int64(step+1)*totpStep, 0).UTC(), nil
+	step := uint64(s.Now().Unix()) / totp.Step
+	return totp.Code(u.totp, step), time.Unix(int64(step+1)*totp.Step, 0).UTC(), nil
 }
 
 // AppName is the name of an application, found by its client id in any tenant;

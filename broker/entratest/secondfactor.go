@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -219,7 +220,7 @@ func (s *Server) proofUp(w http.ResponseWriter, r *request) {
 		s.errorPage(w, r, invalidRequest(90023, "The request is not valid."))
 		return
 	}
-	step, ok := totpMatch(fl.Enroll, r.form.Get("otc"), s.Now())
+	step, ok := totp.Match(fl.Enroll, r.form.Get("otc"), s.Now())
 	if !ok {
 		s.showEnroll(w, r, fl, invalidGrant(500121, "You didn't enter the expected verification code. Please try again."))
 		return

@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"broker/entratest/internal/verify": {"claims", "internal/wire", "internal/kdf"},
 	"broker/entratest/internal/ids":    {},
 	"broker/entratest/internal/pages":  {},
+	"broker/entratest/internal/totp":   {},
 	"broker/entratest/internal/seal":   {},
 	"internal/clock":                   {},
 	"internal/clock/clocktest":         {},
