@@ -1,69 +1,15 @@
 package entratest
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 )
-
-// accessRules are the compiled Conditional Access policies of a tenant, twice:
-// as they are, and without device grants, for the resources that a device
-// needs before it can be compliant.
-type accessRules struct {
-	raw                  json.RawMessage // as it was given
-	bundle, exemptBundle *policy.Bundle
-	full, exempt         *policy.Set
-}
-
-// newAccessRules compiles a Graph export; nil JSON gives nil rules.
-func newAccessRules(graphJSON json.RawMessage) (*accessRules, error) {
-	if len(bytes.TrimSpace(graphJSON)) == 0 {
-		return nil, nil
-	}
-	b, _, err := policy.Load(bytes.NewReader(graphJSON))
-	if err != nil {
-		return nil, fmt.Errorf("entratest: policies: %w", err)
-	}
-	full, err := policy.Compile(b)
-	if err != nil {
-		return nil, fmt.Errorf("entratest: policies: %w", err)
-	}
-	eb := withoutDeviceGrants(b)
-	exempt, err := policy.Compile(eb)
-	if err != nil {
-		return nil, fmt.Errorf("entratest: policies: %w", err)
-	}
-	return &accessRules{raw: slices.Clone(graphJSON), bundle: b, exemptBundle: eb, full: full, exempt: exempt}, nil
-}
-
-func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
-	out := *b
-	out.Policies = slices.Clone(b.Policies)
-	deviceGrant := func(c string) bool { return c == "compliantDevice" || c == "domainJoinedDevice" }
-	for i := range out.Policies {
-		g := out.Policies[i].GrantControls
-		if g == nil || !slices.ContainsFunc(g.BuiltInControls, deviceGrant) {
-			continue
-		}
-		rest := *g
-		rest.BuiltInControls = slices.DeleteFunc(slices.Clone(g.BuiltInControls), deviceGrant)
-		empty := len(rest.BuiltInControls)+len(rest.CustomFactors)+len(rest.TermsOfUse) == 0 && rest.AuthenticationStrength == nil
-		if empty || !strings.EqualFold(g.Operator, "AND") { // a satisfied member satisfies OR
-			out.Policies[i].GrantControls = nil
-			continue
-		}
-		out.Policies[i].GrantControls = &rest
-	}
-	return &out
-}
 
 // accessQuestion is what Conditional Access is asked.
 type accessQuestion struct {
@@ -82,8 +28,8 @@ type accessAnswer struct {
 	outcome  policy.Outcome
 	reason   policy.Reason
 	prompt   []policy.Control // of Interrupt: what to ask; of Block: what cannot be fulfilled
-	deciding []PolicyResult
-	results  []PolicyResult
+	deciding []policyResult
+	results  []policyResult
 	named    bool // a deciding policy names the user action, and does not meet it as one for all apps
 }
 
@@ -101,11 +47,11 @@ func (s *Server) evaluate(r *request, q accessQuestion) accessAnswer {
 	a := accessAnswer{outcome: j.Outcome, reason: j.Reason, prompt: j.Controls}
 	for i, v := range j.Results {
 		p := &bundle.Policies[i]
-		a.results = append(a.results, PolicyResult{ID: p.ID, Name: p.DisplayName, Result: resultNames[v]})
+		a.results = append(a.results, policyResult{ID: p.ID, Name: p.DisplayName, Result: resultNames[v]})
 	}
 	for _, i := range j.Deciding {
 		p := &bundle.Policies[i]
-		a.deciding = append(a.deciding, PolicyResult{ID: p.ID, Name: p.DisplayName})
+		a.deciding = append(a.deciding, policyResult{ID: p.ID, Name: p.DisplayName})
 		if apps := p.Conditions.Applications; q.action != policy.NoAction && apps != nil && len(apps.UserActions) > 0 {
 			a.named = true
 		}
@@ -241,20 +187,6 @@ var platformNames = map[policy.Platform]string{
 	policy.MacOS: "macOS", policy.Linux: "linux",
 }
 
-func riskLevel(s string) (policy.RiskLevel, error) {
-	switch s {
-	case "", "none":
-		return policy.RiskNone, nil
-	case "low":
-		return policy.RiskLow, nil
-	case "medium":
-		return policy.RiskMedium, nil
-	case "high":
-		return policy.RiskHigh, nil
-	}
-	return 0, fmt.Errorf("entratest: risk %q is none of none, low, medium, high", s)
-}
-
 // refusal turns an answer into the error of a token request, nil for a grant.
 // A PRT says that the session came with one.
 func (s *Server) refusal(a accessAnswer, q accessQuestion, prt bool) error {
@@ -277,7 +209,7 @@ func blocked(a accessAnswer) *stsError {
 		sub("message_only").because("blocked by %s", names(a.deciding))
 }
 
-func names(list []PolicyResult) string {
+func names(list []policyResult) string {
 	var out []string
 	for _, p := range list {
 		out = append(out, p.Name)
@@ -312,7 +244,7 @@ func promptError(c policy.Control, q accessQuestion, prt bool) *stsError {
 	}
 	switch c.Kind {
 	case policy.MFA, policy.AuthenticationStrength:
-		if !q.user.hasSecondFactor() {
+		if !hasSecondFactor(q.user) {
 			return ask(50079, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must enroll in multi-factor authentication to access the resource.")
 		}
 		return ask(50076, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.")
@@ -347,7 +279,7 @@ func promptError(c policy.Control, q accessQuestion, prt bool) *stsError {
 }
 
 // policyChallenge is the claims challenge that names the policies.
-func policyChallenge(list []PolicyResult) string {
+func policyChallenge(list []policyResult) string {
 	ids := []string{}
 	for _, p := range list {
 		ids = append(ids, p.ID)

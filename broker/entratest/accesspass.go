@@ -69,9 +69,6 @@ func (s *Server) takeAccessPass(name, value string) (*user, *session, error) {
 	return u, &ss, nil
 }
 
-// hasAccessPass reports whether the user has a pass to sign in by.
-func (u *user) hasAccessPass() bool { return u.accessPass != nil && !u.accessPass.used }
-
 func (s *Server) loginAccessPass(w http.ResponseWriter, r *request, fl *flow) {
 	_, ss, err := s.takeAccessPass(fl.Username, r.form.Get("accesspass"))
 	if err != nil {

@@ -2,82 +2,12 @@ package entratest
 
 import (
 	"crypto/subtle"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
-
-// app is a registered application: a client, a resource, or both.
-type app struct {
-	App
-	id       string // lower-case client id
-	own      bool   // of the tenant, not built in
-	policyID string // what Conditional Access knows it as
-	anyScope bool   // a resource that knows scopes beyond Exposes
-	noDevice bool   // exempt from device grants: what a device needs before it is one
-}
-
-// builtin is an application of Microsoft, with what an App cannot say.
-type builtin struct {
-	App
-	policyID string
-	anyScope bool
-	noDevice bool
-}
-
-func (t *tenant) addApp(r *ids.Source, o any) error {
-	a := &app{}
-	switch o := o.(type) {
-	case App:
-		a.App, a.own = o, true
-	case builtin:
-		a.App, a.policyID, a.anyScope, a.noDevice = o.App, o.policyID, o.anyScope, o.noDevice
-	}
-	a.id = strings.ToLower(a.ClientID)
-	if a.id == "" {
-		a.id = r.Derived("app", t.domain+"/"+a.Name+strings.Join(a.URIs, " "))
-	}
-	if a.Name == "" {
-		a.Name = a.id
-	}
-	if a.policyID == "" {
-		a.policyID = a.id
-	}
-	if a.Exposes == nil {
-		a.Exposes = []string{"user_impersonation"}
-	}
-	if a.TokenVersion == 0 {
-		a.TokenVersion = 1
-	}
-	for _, raw := range a.Redirects {
-		if u, err := url.Parse(raw); err != nil || u.Scheme == "" {
-			return fmt.Errorf("entratest: app %s: redirect %q is not a URI", a.Name, raw)
-		}
-	}
-	t.apps[a.id] = a
-	for _, uri := range append([]string{a.id, "api://" + a.id}, a.URIs...) {
-		t.resources[resourceKey(uri)] = a
-	}
-	return nil
-}
-
-func resourceKey(uri string) string { return strings.ToLower(strings.TrimRight(uri, "/")) }
-
-func (d *directory) app(t *tenant, id string) *app {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return t.apps[strings.ToLower(id)]
-}
-
-func (d *directory) resource(t *tenant, uri string) *app {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return t.resources[resourceKey(uri)]
-}
 
 // clientApp finds a client that is allowed to be one.
 func (s *Server) clientApp(t *tenant, id string) (*app, error) {
@@ -94,9 +24,9 @@ func (s *Server) clientApp(t *tenant, id string) (*app, error) {
 	return a, nil
 }
 
-// authenticate checks the client's own authentication: none for a public
+// authenticateClient checks the client's own authentication: none for a public
 // client, a secret for any other.
-func (a *app) authenticate(secret string, asserted bool) error {
+func authenticateClient(a *app, secret string, asserted bool) error {
 	if a.Public {
 		if secret != "" || asserted {
 			return fail("invalid_client", 700025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
@@ -113,9 +43,9 @@ func (a *app) authenticate(secret string, asserted bool) error {
 	return nil
 }
 
-// redirect checks a redirect URI. Registered ones match exactly, but for the
+// checkRedirect checks a redirect URI. Registered ones match exactly, but for the
 // port of http://localhost (RFC 8252, 7.3).
-func (a *app) redirect(uri string) error {
+func checkRedirect(a *app, uri string) error {
 	if strings.HasPrefix(uri, "urn:") {
 		return invalidRequest(500119, "The redirect URI '%s' is not supported: urn: redirects are retired.", clip(uri))
 	}
@@ -332,13 +262,8 @@ func (s *Server) assigned(a *app, u *user) error {
 	if a == nil || a.AssignTo == nil {
 		return nil
 	}
-	groups := s.dir.groupsOf(u)
-	s.dir.mu.RLock()
-	defer s.dir.mu.RUnlock()
-	for _, who := range a.AssignTo {
-		if id := s.dir.objectID(u.tenant, who); id == u.id || slices.Contains(groups, id) {
-			return nil
-		}
+	if s.dir.assigned(a.AssignTo, u) {
+		return nil
 	}
 	return fail("access_denied", 50105, "Your administrator has configured the application %s ('%s') to block users unless they are specifically granted ('assigned') access to the application.", a.Name, a.id)
 }

@@ -59,8 +59,8 @@ var family = map[string]string{
 
 // graphScopeNames are the delegated scopes of Microsoft Graph that a client with
 // all of them has.
-var graphScopeNames = []string{"User.Read", "User.ReadBasic.All", scopeUserReadAll, scopeRevokeSessions, "Device.Read.All", scopeDirectoryRead, scopeDirectoryAsUser,
-	scopeGroupMemberReadAll, "Policy.Read.All", scopeMethodsRead, scopeMethodsReadAll, scopeMethodsWrite, scopeMethodsWriteAll, "Mail.Read", "Files.Read"}
+var graphScopeNames = []string{"User.Read", "User.ReadBasic.All", "User.Read.All", "User.RevokeSessions.All", "Device.Read.All", "Directory.Read.All", "Directory.AccessAsUser.All",
+	"GroupMember.Read.All", "Policy.Read.All", "UserAuthenticationMethod.Read", "UserAuthenticationMethod.Read.All", "UserAuthenticationMethod.ReadWrite", "UserAuthenticationMethod.ReadWrite.All", "Mail.Read", "Files.Read"}
 
 // builtinApps are the first-party clients and resources of every tenant. What
 // the broker client may have of Graph is little beyond the user's profile.
@@ -68,10 +68,10 @@ func builtinApps() []builtin {
 	all := []string{"*"}
 	plugin := func(id string) string { return wire.RedirectPluginPrefix + id }
 	resource := func(id, name string, exposes []string, uris ...string) builtin {
-		return builtin{App: App{ClientID: id, Name: name, URIs: uris, Exposes: exposes, FirstParty: true}, anyScope: true}
+		return builtin{appSpec: appSpec{ClientID: id, Name: name, URIs: uris, Exposes: exposes, FirstParty: true}, anyScope: true}
 	}
 	client := func(id, name string, has map[string][]string, redirects ...string) builtin {
-		return builtin{App: App{ClientID: id, Name: name, Public: true, FirstParty: true, Redirects: redirects, Preauthorised: has}}
+		return builtin{appSpec: appSpec{ClientID: id, Name: name, Public: true, FirstParty: true, Redirects: redirects, Preauthorised: has}}
 	}
 	registration := resource(wire.ResourceRegistrationApp, "Device Registration Service", []string{"adrs_access", "self_service_device_delete"}, wire.ResourceRegistration)
 	registration.noDevice = true

@@ -99,7 +99,7 @@ func (s *Server) parseAuthorize(r *request, q url.Values) (authRequest, error) {
 	if redirect == "" {
 		return authRequest{}, invalidRequest(900144, "The request must contain the following parameter: 'redirect_uri'.")
 	}
-	if err := client.redirect(redirect); err != nil {
+	if err := checkRedirect(client, redirect); err != nil {
 		return authRequest{}, err
 	}
 	mode := q.Get("response_mode")
@@ -266,7 +266,7 @@ func (s *Server) prtCookie(r *request, text string) (ss *session, key []byte, st
 	if err != nil {
 		return ignore("%v", err)
 	}
-	entry := &SignIn{}
+	entry := &logEntry{}
 	r.entry, entry = entry, r.entry
 	defer func() { r.entry = entry }()
 	if nerr := s.checkNonce(c.Nonce); nerr != nil {

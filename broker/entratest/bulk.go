@@ -82,7 +82,7 @@ func (s *Server) packageUser(t *tenant, pid, name string) (*user, error) {
 	if name == "" {
 		name = "package_" + pid
 	}
-	if err := s.dir.addUser(User{Username: upn, Name: name}); err != nil {
+	if err := s.dir.addUser(userSpec{Username: upn, Name: name}); err != nil {
 		return nil, err
 	}
 	if u := s.dir.user(upn); u != nil {

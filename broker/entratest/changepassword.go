@@ -1,11 +1,10 @@
 package entratest
 
 import (
-	"crypto/subtle"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -43,10 +42,12 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 		err = errCurrentPassword
 	}
 	if err == nil {
-		err = u.acceptPassword(old, next, r.form.Get("confirmnewpasswd"))
+		err = acceptPassword(u, old, next, r.form.Get("confirmnewpasswd"))
 	}
 	if err == nil {
-		u, err = s.dir.replacePassword(u.upn, old, next, s.Now())
+		if u, err = s.dir.replacePassword(u.upn, old, next, s.Now()); errors.Is(err, errPassword) {
+			err = errCurrentPassword
+		}
 	}
 	if err != nil {
 		s.mistake(r, "change of the password: %v", err)
@@ -72,7 +73,7 @@ var (
 )
 
 // acceptPassword checks a new password of the user.
-func (u *user) acceptPassword(old, next, again string) error {
+func acceptPassword(u *user, old, next, again string) error {
 	n := utf8.RuneCountInString(next)
 	switch {
 	case next != again:
@@ -81,7 +82,7 @@ func (u *user) acceptPassword(old, next, again string) error {
 		return errSamePassword
 	case n < passwordMin || n > passwordMax:
 		return errPasswordLength
-	case u.namedIn(next):
+	case namedIn(u, next):
 		return errPasswordName
 	}
 	return nil
@@ -92,33 +93,11 @@ func (u *user) acceptPassword(old, next, again string) error {
 const passwordTermMin = 4
 
 // namedIn reports whether a text contains a name of the user.
-func (u *user) namedIn(text string) bool {
+func namedIn(u *user, text string) bool {
 	local, _, _ := strings.Cut(u.upn, "@")
 	terms := strings.FieldsFunc(strings.ToLower(u.name+" "+local), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	text = strings.ToLower(text)
 	return slices.ContainsFunc(terms, func(term string) bool {
 		return utf8.RuneCountInString(term) >= passwordTermMin && strings.Contains(text, term)
 	})
-}
-
-// replacePassword changes a password unless it was changed meanwhile. It returns
-// the user as of then: a look-up later may find a deleted one.
-func (d *directory) replacePassword(upn, old, next string, now time.Time) (changed *user, err error) {
-	err = d.changeUser(upn, func(u *user) error {
-		if subtle.ConstantTimeCompare([]byte(u.password), []byte(old)) != 1 {
-			return errCurrentPassword
-		}
-		u.setPassword(next, now)
-		changed = u
-		return nil
-	})
-	return changed, err
-}
-
-// setPassword ends what was born of the old password.
-func (u *user) setPassword(password string, now time.Time) {
-	u.password, u.passwordExpired = password, false
-	u.passwordGen++
-	u.passwordChangedAt = now
-	u.failures, u.lockedUntil = 0, time.Time{}
 }

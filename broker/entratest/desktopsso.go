@@ -50,7 +50,7 @@ func (s *Server) desktopSSO(w http.ResponseWriter, r *request) {
 	now := s.Now()
 	ss := s.newSession(u, claims.Password)
 	ss.Password = true
-	r.entry.of(u, &ss)
+	noteUser(r.entry, u, &ss)
 	s.record(r, nil)
 	token := s.box.Seal(kindDesktopSSO, desktopSSORecord{Session: ss, Expires: now.Add(desktopSSOLife).Unix()})
 	w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")

@@ -120,7 +120,7 @@ func (s *Server) deviceCodeGrant(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.entry.of(u, &d.session)
+	noteUser(r.entry, u, &d.session)
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -85,13 +86,6 @@ type user struct {
 	terms             []string
 }
 
-type accessPass struct {
-	value   string
-	once    bool
-	used    bool // one for one sign-in
-	expires time.Time
-}
-
 type helloKey struct {
 	id       string // the server's GUID
 	kid      string // base64 of the SHA-256 of the key blob
@@ -128,32 +122,19 @@ type device struct {
 	attestationID string
 }
 
-// Device is what the directory tells of a device.
-type Device struct {
-	ID, ObjectID, DisplayName string
-	Type, OSVersion           string
-	TrustType                 string // AzureAd, Workplace, ServerAd
-	Owner                     string // object id
-	Thumbprint                string // SHA-1 of the certificate, upper-case hex
-	Enabled, Compliant        bool
-	Registered                time.Time
-}
-
 var (
 	errNoUser   = errors.New("entratest: no such user")
 	errNoDevice = errors.New("entratest: no such device")
 )
 
-func newDirectory(o Options, r *ids.Source) (*directory, error) {
+func newDirectory(tenants []tenantSpec, quota int, r *ids.Source) (*directory, error) {
 	d := &directory{
-		rand: r, quota: o.DeviceQuota,
+		rand: r, quota: quota,
 		domains: map[string]*tenant{}, users: map[string]*user{}, byID: map[string]*user{},
 		devices: map[string]*device{}, owned: map[string]int{}, byKey: map[string]string{},
 		ngc: map[string]string{}, passkey: map[string]string{}, revoked: map[string]bool{},
 	}
-	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,
-		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated, FederatedMFA: o.FederatedMFA}
-	for _, t := range append([]Tenant{first}, o.OtherTenants...) {
+	for _, t := range tenants {
 		if err := d.addTenant(t); err != nil {
 			return nil, err
 		}
@@ -161,7 +142,7 @@ func newDirectory(o Options, r *ids.Source) (*directory, error) {
 	return d, nil
 }
 
-func (d *directory) addTenant(o Tenant) error {
+func (d *directory) addTenant(o tenantSpec) error {
 	if o.Domain == "" {
 		return errors.New("entratest: a tenant needs a domain")
 	}
@@ -250,27 +231,6 @@ func (d *directory) tenantOf(upn string) *tenant {
 	return d.domains[strings.ToLower(domain)]
 }
 
-func (t *tenant) isFederated(upn string) bool {
-	_, domain, _ := strings.Cut(strings.ToLower(upn), "@")
-	return t.federated[domain]
-}
-
-// federationHost is where the federation server of a domain answers.
-func federationHost(domain string) string { return "sts." + domain }
-
-func (d *directory) federationTenant(host string) *tenant {
-	domain, ok := strings.CutPrefix(strings.ToLower(host), "sts.")
-	if !ok {
-		return nil
-	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if t := d.domains[domain]; t != nil && t.federated[domain] {
-		return t
-	}
-	return nil
-}
-
 func (d *directory) user(upn string) *user {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -330,24 +290,24 @@ func (d *directory) changeDevice(id string, change func(*device) error) error {
 	return nil
 }
 
-func (d *directory) deviceList() []Device {
+// deviceList returns the devices in the order of their joining.
+func (d *directory) deviceList() []*device {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	list := make([]Device, 0, len(d.devices))
+	list := make([]*device, 0, len(d.devices))
 	for _, id := range d.joined {
 		if dev := d.devices[id]; dev != nil {
-			list = append(list, dev.public())
+			list = append(list, dev)
 		}
 	}
 	return list
 }
 
-func (dev *device) public() Device {
-	return Device{
-		ID: dev.id, ObjectID: dev.objectID, DisplayName: dev.name, Type: dev.kind, OSVersion: dev.osVersion,
-		TrustType: dev.trustType(), Owner: dev.owner, Thumbprint: dev.certSHA1,
-		Enabled: dev.enabled, Compliant: dev.compliant, Registered: dev.registered,
-	}
+// userList returns the users of all tenants, by name.
+func (d *directory) userList() []*user {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(d.users), func(a, b *user) int { return strings.Compare(a.upn, b.upn) })
 }
 
 // transitiveGroups returns the ids of all groups that hold the object.
@@ -375,4 +335,19 @@ func (d *directory) groupsOf(u *user) []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return u.tenant.transitiveGroups(u.id)
+}
+
+// memberships returns the transitive groups of a user with their names.
+func (d *directory) memberships(u *user) []group {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	list := []group{}
+	for _, id := range u.tenant.transitiveGroups(u.id) {
+		g := group{id: id}
+		if known := u.tenant.groups[id]; known != nil {
+			g.name = known.name
+		}
+		list = append(list, g)
+	}
+	return list
 }

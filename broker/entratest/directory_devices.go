@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ func (dev *device) trustType() string {
 	}
 	return "AzureAd"
 }
+
+var errQuota = errors.New("entratest: the owner of the device has as many as one may have")
 
 // addDevice stores a new device, or the new keys of one that joins again.
 func (d *directory) addDevice(dev *device) error {

@@ -1,8 +1,8 @@
 package entratest
 
 import (
+	"errors"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -23,7 +23,7 @@ func (d *directory) helloUser(kid string) (*user, *helloKey) {
 	return nil, nil
 }
 
-var errKeyTaken = drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").because("the key is another user's")
+var errKeyTaken = errors.New("entratest: the key is another user's")
 
 // setHelloKey stores a key; a user has one per device, and a key is of one
 // device.

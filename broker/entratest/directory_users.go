@@ -1,9 +1,12 @@
 package entratest
 
 import (
+	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +15,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
-func (d *directory) addUser(u User) error {
+func (d *directory) addUser(u userSpec) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	name := d.qualify(u.Username)
@@ -24,7 +27,7 @@ func (d *directory) addUser(u User) error {
 	return d.addUserTo(t, u)
 }
 
-func (d *directory) addUserTo(t *tenant, o User) error {
+func (d *directory) addUserTo(t *tenant, o userSpec) error {
 	upn := o.Username
 	if upn == "" {
 		return fmt.Errorf("entratest: a user needs a Username")
@@ -81,13 +84,13 @@ func (d *directory) addUserTo(t *tenant, o User) error {
 	return nil
 }
 
-func (d *directory) addGroup(g Group) error {
+func (d *directory) addGroup(g groupSpec) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.addGroupTo(d.home(), g)
 }
 
-func (d *directory) addGroupTo(t *tenant, g Group) error {
+func (d *directory) addGroupTo(t *tenant, g groupSpec) error {
 	if g.Name == "" {
 		return fmt.Errorf("entratest: a group needs a Name")
 	}
@@ -125,7 +128,7 @@ func (d *directory) objectID(t *tenant, name string) string {
 	return ""
 }
 
-func (d *directory) addApp(a App) error {
+func (d *directory) addApp(a appSpec) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.home().addApp(d.rand, a)
@@ -231,4 +234,62 @@ func (d *directory) grantConsent(u *user, client string, scopes []string) error 
 		u.consents[client] = slices.Compact(merged)
 		return nil
 	})
+}
+
+// hasAccessPass reports whether the user has a pass to sign in by.
+func (u *user) hasAccessPass() bool { return u.accessPass != nil && !u.accessPass.used }
+
+var errPassword = errors.New("entratest: the password is not that of the user")
+
+// replacePassword changes a password unless it was changed meanwhile. It returns
+// the user as of then: a look-up later may find a deleted one.
+func (d *directory) replacePassword(upn, old, next string, now time.Time) (changed *user, err error) {
+	err = d.changeUser(upn, func(u *user) error {
+		if subtle.ConstantTimeCompare([]byte(u.password), []byte(old)) != 1 {
+			return errPassword
+		}
+		u.setPassword(next, now)
+		changed = u
+		return nil
+	})
+	return changed, err
+}
+
+// setPassword ends what was born of the old password.
+func (u *user) setPassword(password string, now time.Time) {
+	u.password, u.passwordExpired = password, false
+	u.passwordGen++
+	u.passwordChangedAt = now
+	u.failures, u.lockedUntil = 0, time.Time{}
+}
+
+type accessPass struct {
+	value   string
+	once    bool
+	used    bool // one for one sign-in
+	expires time.Time
+}
+
+// assigned reports whether the user is one of those in a list of users and groups.
+func (d *directory) assigned(list []string, u *user) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	groups := u.tenant.transitiveGroups(u.id)
+	return slices.ContainsFunc(list, func(who string) bool {
+		id := d.objectID(u.tenant, who)
+		return id == u.id || slices.Contains(groups, id)
+	})
+}
+
+// revokeCertificate puts a user certificate on the revocation list.
+func (d *directory) revokeCertificate(serial *big.Int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.revoked[serial.Text(16)] = true
+}
+
+func (d *directory) certificateRevoked(serial *big.Int) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.revoked[serial.Text(16)]
 }

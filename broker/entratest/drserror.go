@@ -27,11 +27,15 @@ func drsFail(status int, kind, format string, args ...any) *drsError {
 	return &drsError{status: status, kind: kind, message: fmt.Sprintf(format, args...)}
 }
 
-var errQuota = drsFail(http.StatusBadRequest, "AuthorizationError", "User is not eligible to enroll a device of this type: DeviceCapReached.")
-
 func (s *Server) refuseDRS(w http.ResponseWriter, r *request, err error) {
 	var e *drsError
-	if !errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, errQuota):
+		e = drsFail(http.StatusBadRequest, "AuthorizationError", "User is not eligible to enroll a device of this type: DeviceCapReached.")
+	case errors.Is(err, errKeyTaken):
+		e = drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").because("the key is another user's")
+	default:
 		e = drsFail(http.StatusInternalServerError, "ServerError", "The service had a problem.").because("%v", err)
 	}
 	why := e.why

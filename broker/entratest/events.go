@@ -7,13 +7,13 @@ import (
 )
 
 // AddUser adds a user to the tenant of the user's domain.
-func (s *Server) AddUser(u User) error { return s.dir.addUser(u) }
+func (s *Server) AddUser(u User) error { return s.dir.addUser(u.spec()) }
 
 // AddGroup adds a group to the first tenant.
-func (s *Server) AddGroup(g Group) error { return s.dir.addGroup(g) }
+func (s *Server) AddGroup(g Group) error { return s.dir.addGroup(groupSpec(g)) }
 
 // AddApp adds an application to the first tenant.
-func (s *Server) AddApp(a App) error { return s.dir.addApp(a) }
+func (s *Server) AddApp(a App) error { return s.dir.addApp(appSpec(a)) }
 
 // SetPolicies replaces the Conditional Access policies of the first tenant.
 func (s *Server) SetPolicies(graphJSON json.RawMessage) error {
@@ -81,4 +81,11 @@ func (s *Server) SetCompliant(deviceID string, compliant bool) error {
 }
 
 // Devices returns the devices of all tenants in the order of their joining.
-func (s *Server) Devices() []Device { return s.dir.deviceList() }
+func (s *Server) Devices() []Device {
+	list := s.dir.deviceList()
+	out := make([]Device, 0, len(list))
+	for _, dev := range list {
+		out = append(out, deviceStatus(dev))
+	}
+	return out
+}

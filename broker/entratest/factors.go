@@ -40,13 +40,13 @@ var factors = [...]factor{
 
 // hasSecondFactor reports whether the user registered anything stronger than
 // a password.
-func (u *user) hasSecondFactor() bool {
+func hasSecondFactor(u *user) bool {
 	return len(u.hello) > 0 || u.certified || u.federatedMFA() || slices.ContainsFunc(factors[:], func(f factor) bool { return f.has(u) })
 }
 
 // secondFactors lists what the user can be asked for, best first, within what
 // the strength that the flow has to satisfy accepts.
-func (u *user) secondFactors(fl *flow) []factor {
+func secondFactors(u *user, fl *flow) []factor {
 	var out []factor
 	for _, f := range factors {
 		known := slices.ContainsFunc(out, func(g factor) bool { return g.id == f.id })
@@ -58,8 +58,8 @@ func (u *user) secondFactors(fl *flow) []factor {
 }
 
 // secondFactor finds one of them by its name.
-func (u *user) secondFactor(fl *flow, id string) (factor, bool) {
-	list := u.secondFactors(fl)
+func secondFactor(u *user, fl *flow, id string) (factor, bool) {
+	list := secondFactors(u, fl)
 	i := slices.IndexFunc(list, func(f factor) bool { return f.id == id })
 	if i < 0 {
 		return factor{}, false
@@ -67,10 +67,10 @@ func (u *user) secondFactor(fl *flow, id string) (factor, bool) {
 	return list[i], true
 }
 
-// proofs is how the pages' configuration lists second factors.
-func (u *user) proofs(fl *flow) []map[string]any {
+// proofsOf is how the pages' configuration lists second factors.
+func proofsOf(u *user, fl *flow) []map[string]any {
 	out := []map[string]any{}
-	for i, f := range u.secondFactors(fl) {
+	for i, f := range secondFactors(u, fl) {
 		display := f.label
 		if f.id == methodSMS || f.id == methodVoice {
 			display = masked(u.phone)
@@ -128,7 +128,7 @@ func (s *Server) promptFor(fl *flow, u *user, kind promptKind) *prompt {
 // takeFactor checks what the user gave for a second factor: a code, or
 // nothing where the phone was asked.
 func (s *Server) takeFactor(fl *flow, u *user, id, code string) error {
-	f, ok := u.secondFactor(fl, id)
+	f, ok := secondFactor(u, fl, id)
 	if !ok || f.id == methodKey {
 		return invalidGrant(500121, "Authentication failed during strong authentication request.").because("%s may not use the method %q here", u.upn, clip(id))
 	}

@@ -225,7 +225,7 @@ func (s *Server) samlGrant(r *request, grant string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.entry.of(u, ss)
+	noteUser(r.entry, u, ss)
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}

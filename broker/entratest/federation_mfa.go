@@ -11,21 +11,8 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// What a tenant makes of the MFA of its federation server (Microsoft Graph,
-// internalDomainFederation, federatedIdpMfaBehavior).
-const (
-	acceptFederatedMFA  = "acceptIfMfaDoneByFederatedIdp"
-	enforceFederatedMFA = "enforceMfaByFederatedIdp"
-	rejectFederatedMFA  = "rejectMfaByFederatedIdp"
-)
-
 // multipleAuthn is how a federation server is asked for MFA and states it.
 const multipleAuthn = "http://schemas.microsoft.com/claims/multipleauthn"
-
-// federatedMFA reports whether the user's MFA is the federation server's.
-func (u *user) federatedMFA() bool {
-	return u.tenant.federatedMFA == enforceFederatedMFA && u.tenant.isFederated(u.upn)
-}
 
 // askFederation sends a browser to the federation server for MFA (WS-Federation
 // 1.2, 13.2.2, wauth), unless it was there and came back without.

@@ -180,19 +180,19 @@ func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *user, q
 	return false
 }
 
-func (s *Server) flowEntry(r *request, fl *flow) *SignIn {
+func (s *Server) flowEntry(r *request, fl *flow) *logEntry {
 	grant := "authorize"
 	if fl.DeviceCode != "" {
 		grant = "device_code_page"
 	}
-	e := &SignIn{
-		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: EndpointAuthorize, Grant: grant,
+	e := &logEntry{
+		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: string(EndpointAuthorize), Grant: grant,
 		Interactive: !fl.SSO || fl.Prompts > 0, ClientID: fl.Request.Client,
 		Platform: platformNames[platformOf(r.UserAgent())], MFAPrompts: fl.Prompts, Username: fl.Username,
 	}
 	if fl.Session != nil {
 		if u := s.dir.userByID(fl.Session.User); u != nil {
-			e.of(u, fl.Session)
+			noteUser(e, u, fl.Session)
 			if client := s.dir.app(u.tenant, fl.Request.Client); client != nil {
 				if tg, err := s.flowTarget(fl, client, u); err == nil {
 					e.Resource = tg.id()
@@ -208,7 +208,7 @@ func (s *Server) endFlow(w http.ResponseWriter, r *request, fl *flow, err error)
 	s.endFlowWith(w, r, fl, err, nil)
 }
 
-func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err error, results []PolicyResult) {
+func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err error, results []policyResult) {
 	if s.challengeDevice(w, r, fl, err) {
 		return
 	}

@@ -118,7 +118,7 @@ func (s *Server) refreshGrant(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.entry.of(u, &rec.Session)
+	noteUser(r.entry, u, &rec.Session)
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func (s *Server) codeGrant(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.entry.of(u, &rec.Session)
+	noteUser(r.entry, u, &rec.Session)
 	if r.tenant != nil && r.tenant != u.tenant {
 		return nil, invalidGrant(700005, "The provided Authorization Code is intended to use against other tenant, thus rejected.")
 	}

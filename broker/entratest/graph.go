@@ -91,16 +91,9 @@ func (s *Server) graphMe(w http.ResponseWriter, _ *request, u *user) {
 
 func (s *Server) graphMemberOf(w http.ResponseWriter, _ *request, u *user) {
 	list := []map[string]any{}
-	ids := s.dir.groupsOf(u)
-	s.dir.mu.RLock()
-	for _, id := range ids {
-		name := ""
-		if g := u.tenant.groups[id]; g != nil {
-			name = g.name
-		}
-		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": id, "displayName": name, "securityEnabled": true})
+	for _, g := range s.dir.memberships(u) {
+		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": g.id, "displayName": g.name, "securityEnabled": true})
 	}
-	s.dir.mu.RUnlock()
 	for _, role := range u.roles {
 		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.directoryRole", "id": s.rand.Derived("role", role), "roleTemplateId": role})
 	}
@@ -164,9 +157,8 @@ func (s *Server) graphDevices(w http.ResponseWriter, r *request) {
 		id = strings.ToLower(strings.TrimSuffix(rest, "'"))
 	}
 	list := []map[string]any{}
-	for _, d := range s.Devices() {
-		dev := s.dir.device(d.ID)
-		if dev != nil && dev.tenant == self.tenant && (id == "" || dev.id == id) {
+	for _, dev := range s.dir.deviceList() {
+		if dev.tenant == self.tenant && (id == "" || dev.id == id) {
 			list = append(list, s.graphDeviceJSON(dev))
 		}
 	}

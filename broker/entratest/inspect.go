@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
@@ -38,23 +37,13 @@ type HelloKey struct {
 // Users returns the users of all tenants, by name.
 func (s *Server) Users() []UserStatus {
 	now := s.Now()
-	s.dir.mu.RLock()
-	list := make([]*user, 0, len(s.dir.users))
-	groups := make(map[string][]string)
-	for _, u := range s.dir.users {
-		list = append(list, u)
-		for _, id := range u.tenant.transitiveGroups(u.id) {
-			if g := u.tenant.groups[id]; g != nil {
-				groups[u.id] = append(groups[u.id], g.name)
-			}
-		}
-	}
-	s.dir.mu.RUnlock()
-	slices.SortFunc(list, func(a, b *user) int { return strings.Compare(a.upn, b.upn) })
+	list := s.dir.userList()
 	out := make([]UserStatus, 0, len(list))
 	for _, u := range list {
-		st := u.status()
-		st.Groups = groups[u.id]
+		st := statusOf(u)
+		for _, g := range s.dir.memberships(u) {
+			st.Groups = append(st.Groups, g.name)
+		}
 		slices.Sort(st.Groups)
 		st.NumberPrompt = s.flow.promptWaits(u.id, now)
 		out = append(out, st)
@@ -62,7 +51,7 @@ func (s *Server) Users() []UserStatus {
 	return out
 }
 
-func (u *user) status() UserStatus {
+func statusOf(u *user) UserStatus {
 	st := UserStatus{
 		ID: u.id, Username: u.upn, Name: u.name, Password: u.password, Guest: u.guest, Federated: u.tenant.isFederated(u.upn), Disabled: u.disabled,
 		PasswordExpired: u.passwordExpired, LockedUntil: u.lockedUntil,

@@ -3,6 +3,7 @@ package entratest
 import (
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // logout ends the browser session. Refresh tokens and PRTs live on, as with
@@ -36,12 +37,5 @@ func (s *Server) logout(w http.ResponseWriter, r *request) {
 // registeredRedirect reports whether some client of the tenant redirects to uri.
 func (s *Server) registeredRedirect(r *request, uri string) bool {
 	t := s.tenantOrHome(r, "")
-	s.dir.mu.RLock()
-	defer s.dir.mu.RUnlock()
-	for _, a := range t.apps {
-		if a.redirect(uri) == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.dir.clients(t), func(a *app) bool { return checkRedirect(a, uri) == nil })
 }

@@ -34,7 +34,7 @@ func (s *Server) deviceToken(r *request, dev *device, c *verify.Claims) (any, er
 		return nil, err
 	}
 	if c.RedirectURI != "" {
-		if err := client.redirect(c.RedirectURI); err != nil {
+		if err := checkRedirect(client, c.RedirectURI); err != nil {
 			return nil, err
 		}
 	}

@@ -6,12 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -59,92 +57,10 @@ func NewPasskey() (*Passkey, error) {
 	return &Passkey{ID: id, Key: key}, nil
 }
 
-// passkeyRecord is what the directory holds of a passkey.
-type passkeyRecord struct {
-	id     string // base64url
-	pub    crypto.PublicKey
-	aaguid string
-	handle []byte
-	count  uint32 // of the last assertion
-}
-
-func (k Passkey) record() (passkeyRecord, error) {
-	pub := k.Public
-	if pub == nil && k.Key != nil {
-		pub = &k.Key.PublicKey
-	}
-	switch pub.(type) {
-	case *ecdsa.PublicKey, *rsa.PublicKey:
-	default:
-		return passkeyRecord{}, errors.New("a passkey needs a P-256 or RSA key")
-	}
-	if len(k.ID) == 0 {
-		return passkeyRecord{}, errors.New("a passkey needs an ID")
-	}
-	return passkeyRecord{id: base64.RawURLEncoding.EncodeToString(k.ID), pub: pub, aaguid: k.AAGUID, handle: k.UserHandle, count: k.Count}, nil
-}
-
 // AddPasskey registers a passkey of a user. A credential id that is registered
 // already, by whomever, is an error (WebAuthn Level 2, 7.1, step 22).
 func (s *Server) AddPasskey(username string, k Passkey) error {
-	rec, err := k.record()
-	if err != nil {
-		return fmt.Errorf("entratest: %w", err)
-	}
-	return s.dir.changeUser(username, func(u *user) error {
-		return s.dir.putPasskeys(u, rec)
-	})
-}
-
-// putPasskeys adds passkeys to a user, all or none. The caller holds the lock.
-func (d *directory) putPasskeys(u *user, list ...passkeyRecord) error {
-	all := slices.Clone(u.passkeys)
-	for _, k := range list {
-		if d.passkey[k.id] != "" || slices.ContainsFunc(all, func(other passkeyRecord) bool { return other.id == k.id }) {
-			return fmt.Errorf("entratest: user %s: a passkey with the id %s is registered already", u.upn, k.id)
-		}
-		all = append(all, k.of(u))
-	}
-	u.passkeys = all
-	for _, k := range list {
-		d.passkey[k.id] = u.id
-	}
-	return nil
-}
-
-// of gives a record the handle that it has unless the passkey names another.
-func (k passkeyRecord) of(u *user) passkeyRecord {
-	if k.handle == nil {
-		k.handle = []byte(u.id)
-	}
-	return k
-}
-
-// countPasskey records the counter of an assertion. Without a rise the
-// authenticator may have been cloned (WebAuthn Level 2, 7.2, step 21).
-func (d *directory) countPasskey(upn, id string, count uint32) error {
-	return d.changeUser(upn, func(u *user) error {
-		u.passkeys = slices.Clone(u.passkeys)
-		for i := range u.passkeys {
-			k := &u.passkeys[i]
-			if k.id != id {
-				continue
-			}
-			if (count != 0 || k.count != 0) && count <= k.count {
-				return fmt.Errorf("cloned authenticator: signature counter %d does not rise above %d", count, k.count)
-			}
-			k.count = count
-		}
-		return nil
-	})
-}
-
-func (u *user) passkeyIDs() []string {
-	ids := []string{}
-	for _, k := range u.passkeys {
-		ids = append(ids, k.id)
-	}
-	return ids
+	return s.dir.addPasskey(username, passkeySpec(k))
 }
 
 // challengePasskey gives the flow the challenge that a passkey signs, unless it
@@ -302,7 +218,7 @@ func (s *Server) passkeyFor(fl *flow, id string, wrong *stsError) (*user, *shown
 	if fl.Session == nil {
 		return u, &keys[i], nil
 	}
-	if _, ok := u.secondFactor(fl, methodKey); !ok || keys[i].hello {
+	if _, ok := secondFactor(u, fl, methodKey); !ok || keys[i].hello {
 		return nil, nil, wrong.because("the passkey is no second factor here")
 	}
 	return u, &keys[i], nil
@@ -322,9 +238,7 @@ func (s *Server) passkeyUser(id string) *user {
 	if u, _ := s.dir.helloUser(helloKeyOf(id)); u != nil {
 		return u
 	}
-	s.dir.mu.RLock()
-	defer s.dir.mu.RUnlock()
-	return s.dir.byID[s.dir.passkey[id]]
+	return s.dir.passkeyUser(id)
 }
 
 // assertion signs the challenge of a page as an authenticator would.

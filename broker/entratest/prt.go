@@ -121,7 +121,7 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims
 		ss.MFA = dev.mfaTime.Unix()
 		ss.Methods |= claims.MarkMFA
 	}
-	r.entry.of(u, &ss.session)
+	noteUser(r.entry, u, &ss.session)
 	now := s.Now().Unix()
 	p := &prtRecord{Session: ss.session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: now,
 		KDF: max(j.Header.KDFVer, 1), Born: ss.Auth, Client: strings.ToLower(c.ClientID)}
@@ -293,7 +293,7 @@ func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
 func (s *Server) prtReply(r *request, p *prtRecord, u *user, c *verify.Claims) map[string]any {
 	token, left := s.sealPRT(p)
 	stated := max(left-1, 0) // as Entra states it: 1209599 for 14 days
-	client := &app{App: App{ClientID: p.Client, Public: true}, id: strings.ToLower(c.ClientID)}
+	client := &app{appSpec: appSpec{ClientID: p.Client, Public: true}, id: strings.ToLower(c.ClientID)}
 	in := &issuance{req: r, client: client, user: u, session: &p.Session, now: s.Now(), idNone: true, sid: c.HasScope("ugs")}
 	dev := s.dir.device(p.Session.Device)
 	out := map[string]any{

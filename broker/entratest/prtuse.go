@@ -95,7 +95,7 @@ func (s *Server) sessionSigned(r *request, j *verify.JWS, c *verify.Claims) (any
 	}
 	b, u, dev, err := s.proveSession(j, c)
 	if b != nil {
-		r.entry.of(u, b.session())
+		noteUser(r.entry, u, b.session())
 	}
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verif
 			return nil, err
 		}
 	}
-	r.entry.of(u, &next.Session)
+	noteUser(r.entry, u, &next.Session)
 	out := s.prtReply(r, &next, u, c)
 	if wrapped != "" {
 		out["session_key_jwe"] = wrapped
@@ -196,7 +196,7 @@ func (s *Server) exchange(r *request, b *boundToken, u *user, c *verify.Claims) 
 	if err != nil {
 		return nil, err
 	}
-	if err := client.authenticate("", false); err != nil {
+	if err := authenticateClient(client, "", false); err != nil {
 		return nil, err
 	}
 	if b.refresh != nil {
@@ -205,7 +205,7 @@ func (s *Server) exchange(r *request, b *boundToken, u *user, c *verify.Claims) 
 		}
 	}
 	if c.RedirectURI != "" {
-		if err := client.redirect(c.RedirectURI); err != nil {
+		if err := checkRedirect(client, c.RedirectURI); err != nil {
 			return nil, err
 		}
 	}

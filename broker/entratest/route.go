@@ -92,7 +92,7 @@ type request struct {
 	path   map[string]string
 	tenant *tenant // of {tenant}; nil for common and organizations
 	v2     bool
-	entry  *SignIn // of the sign-in log; nil until a grant begins
+	entry  *logEntry // of the sign-in log; nil until a grant begins
 }
 
 func (s *Server) route(host hostKind, methods, pattern string, e Endpoint, h handler) {

@@ -34,7 +34,7 @@ func (s *Server) beginAuth(w http.ResponseWriter, r *request) {
 		return
 	}
 	out := sasReply{AuthMethodID: in.AuthMethodID, SessionID: in.SessionID}
-	f, ok := u.secondFactor(fl, in.AuthMethodID)
+	f, ok := secondFactor(u, fl, in.AuthMethodID)
 	if !ok || f.id == methodKey {
 		out.ErrCode, out.ResultValue, out.Message = 500121, "MethodNotSupported", "The user has no such method."
 		s.mistake(r, "BeginAuth: %s may not use the method %q here", u.upn, clip(in.AuthMethodID))

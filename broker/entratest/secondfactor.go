@@ -24,15 +24,15 @@ func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u 
 		s.askFederation(w, r, fl, u)
 		return true
 	}
-	methods := u.secondFactors(fl)
+	methods := secondFactors(u, fl)
 	// Nobody registers a method by a certificate alone: Entra takes its owner
 	// for somebody who can do MFA.
 	byCertificate := fl.Session.Methods&claims.CertificateSingleFactor != 0
 	switch {
-	case len(methods) == 0 && u.certificateHelps(fl) && isLoginHost(strings.ToLower(r.Host)):
+	case len(methods) == 0 && certificateHelps(u, fl) && isLoginHost(strings.ToLower(r.Host)):
 		fl.Prompts++
 		s.showCertificate(w, r, fl)
-	case len(methods) == 0 && (byCertificate || combinations != nil && u.hasSecondFactor()):
+	case len(methods) == 0 && (byCertificate || combinations != nil && hasSecondFactor(u)):
 		s.endFlow(w, r, fl, fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
 	case len(methods) == 0:
 		s.mayEnroll(w, r, fl, u)
@@ -72,9 +72,9 @@ var againLabels = map[promptKind]string{
 // best. One that sends something sends it, but not after a failure, as the real
 // page does not: another prompt comes when the user asks for it.
 func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user, method string, err error) {
-	f, ok := u.secondFactor(fl, method)
+	f, ok := secondFactor(u, fl, method)
 	if !ok {
-		if list := u.secondFactors(fl); len(list) > 0 {
+		if list := secondFactors(u, fl); len(list) > 0 {
 			f = list[0]
 		}
 	}
@@ -101,7 +101,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 	p.Method, p.Label, p.Number, p.Phone, p.Again = f.id, codeLabels[f.id], number, phone, again
 	s.otherMethods(&p, r, fl, f.id)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", p.Action
-	p.Config["arrUserProofs"] = u.proofs(fl)
+	p.Config["arrUserProofs"] = proofsOf(u, fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -113,12 +113,12 @@ func (s *Server) otherMethods(p *pages.Page, r *request, fl *flow, method string
 	if u == nil {
 		return
 	}
-	for _, f := range u.secondFactors(fl) {
+	for _, f := range secondFactors(u, fl) {
 		if f.id != method {
 			p.Methods = append(p.Methods, pages.Method{ID: f.id, Label: f.label})
 		}
 	}
-	if u.certificateHelps(fl) {
+	if certificateHelps(u, fl) {
 		s.offerCertificate(p, r, fl)
 	}
 }
@@ -140,7 +140,7 @@ func (s *Server) processAuth(w http.ResponseWriter, r *request) {
 		return
 	}
 	method := r.form.Get("mfaAuthMethod")
-	if _, ok := u.secondFactor(fl, methodKey); ok && r.form.Get("assertion") != "" {
+	if _, ok := secondFactor(u, fl, methodKey); ok && r.form.Get("assertion") != "" {
 		s.loginPasskey(w, r, fl)
 		return
 	}
@@ -216,7 +216,7 @@ func (s *Server) proofUp(w http.ResponseWriter, r *request) {
 		s.errorPage(w, r, err)
 		return
 	}
-	if fl.Enroll == nil || len(u.secondFactors(fl)) > 0 {
+	if fl.Enroll == nil || len(secondFactors(u, fl)) > 0 {
 		s.errorPage(w, r, invalidRequest(90023, "The request is not valid."))
 		return
 	}

@@ -125,7 +125,7 @@ func newServer(o Options) (*Server, error) {
 		flow:   newFlowTable(),
 		done:   make(chan struct{}),
 	}
-	dir, err := newDirectory(o, r)
+	dir, err := newDirectory(o.tenants(), o.DeviceQuota, r)
 	if err != nil {
 		return nil, err
 	}

@@ -41,4 +41,11 @@ type PolicyResult struct {
 }
 
 // SignIns returns the sign-in log, oldest first.
-func (s *Server) SignIns() []SignIn { return s.log.all() }
+func (s *Server) SignIns() []SignIn {
+	list := s.log.all()
+	out := make([]SignIn, 0, len(list))
+	for _, e := range list {
+		out = append(out, signInOf(e))
+	}
+	return out
+}

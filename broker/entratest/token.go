@@ -60,9 +60,9 @@ func (s *Server) grant(r *request, grant string) (any, error) {
 }
 
 // begin opens an entry of the sign-in log.
-func (s *Server) begin(r *request, grant string) *SignIn {
-	r.entry = &SignIn{
-		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: EndpointToken, Grant: grant,
+func (s *Server) begin(r *request, grant string) *logEntry {
+	r.entry = &logEntry{
+		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: string(EndpointToken), Grant: grant,
 		ClientID: strings.ToLower(r.form.Get("client_id")), Platform: platformNames[platformOf(r.UserAgent())],
 	}
 	return r.entry
@@ -79,11 +79,11 @@ func (s *Server) record(r *request, err error) {
 		f := asSTSError(err)
 		e.ErrorCode, e.Error, e.Suberror = f.code, f.oauth, f.suberror
 	}
-	s.log.add(*e, s.opts.SignInLog)
+	s.log.add(*e)
 }
 
-// of notes who signs in.
-func (e *SignIn) of(u *user, ss *session) {
+// noteUser notes who signs in.
+func noteUser(e *logEntry, u *user, ss *session) {
 	e.Username, e.UserID = u.upn, u.id
 	if ss != nil {
 		e.DeviceID, e.DeviceCode, e.AMR = ss.Device, ss.DeviceCode, ss.amr(false)
@@ -100,7 +100,7 @@ func (s *Server) plainClient(r *request, t *tenant) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a, a.authenticate(secret, r.form.Get("client_assertion") != "")
+	return a, authenticateClient(a, secret, r.form.Get("client_assertion") != "")
 }
 
 // target resolves what a grant in the form asks for.
@@ -162,6 +162,6 @@ func (s *Server) issueForm(r *request, client *app, u *user, ss *session, in iss
 	in.refresh = !r.v2 || tg.offline()
 	in.info = r.form.Get("client_info") == "1"
 	in.fresh = in.fresh || want.wantsFresh()
-	r.entry.of(u, ss)
+	noteUser(r.entry, u, ss)
 	return s.issue(in)
 }

@@ -112,9 +112,7 @@ func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
 	if cert == nil || cert.CheckSignatureFrom(s.keys.users().cert) != nil {
 		return errors.New("entratest: not a user certificate of this server")
 	}
-	s.dir.mu.Lock()
-	defer s.dir.mu.Unlock()
-	s.dir.revoked[cert.SerialNumber.Text(16)] = true
+	s.dir.revokeCertificate(cert.SerialNumber)
 	return nil
 }
 
@@ -129,10 +127,7 @@ func (s *Server) checkUserCertificate(cert *x509.Certificate) (*user, *verify.Us
 		return nil, nil, invalidGrant(500172, "Certificate '%s' issued by '%s' is not valid. Current time: '%s'. Certificate NotBefore: '%s'. Certificate NotAfter: '%s'.",
 			clip(cert.Subject.String()), clip(cert.Issuer.String()), now.UTC().Format(time.RFC3339), cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
 	}
-	s.dir.mu.RLock()
-	revoked := s.dir.revoked[cert.SerialNumber.Text(16)]
-	s.dir.mu.RUnlock()
-	if revoked {
+	if s.dir.certificateRevoked(cert.SerialNumber) {
 		return nil, nil, invalidGrant(500183, "Certificate has been revoked. Please contact your administrator.")
 	}
 	if c.PrincipalName == "" {
@@ -166,7 +161,7 @@ func (s *Server) certificateSession(u *user, c *verify.UserCertificate) session 
 
 // certificateHelps reports whether a certificate of the user would complete what
 // the flow has to satisfy: beside a password, not beside another certificate.
-func (u *user) certificateHelps(fl *flow) bool {
+func certificateHelps(u *user, fl *flow) bool {
 	const both = claims.CertificateSingleFactor | claims.CertificateMultiFactor
 	return u.certified && fl.Session.Methods&both == 0 && (allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
 		allows(fl.Accept, claims.CertificateMultiFactor, fl.Session.Methods))

@@ -1,0 +1,55 @@
+package entratest
+
+// What users of the package fill in becomes what the directory keeps. Structs of
+// equal fields convert, which the compiler checks.
+
+func (t Tenant) spec() tenantSpec {
+	out := tenantSpec{Domain: t.Domain, TenantID: t.TenantID, DisplayName: t.DisplayName,
+		Policies: t.Policies, Federated: t.Federated, FederatedMFA: t.FederatedMFA}
+	for _, u := range t.Users {
+		out.Users = append(out.Users, u.spec())
+	}
+	for _, g := range t.Groups {
+		out.Groups = append(out.Groups, groupSpec(g))
+	}
+	for _, a := range t.Apps {
+		out.Apps = append(out.Apps, appSpec(a))
+	}
+	return out
+}
+
+func (u User) spec() userSpec {
+	out := userSpec{
+		Username: u.Username, ID: u.ID, Name: u.Name, Password: u.Password,
+		TOTPSecret: u.TOTPSecret, FederationTOTP: u.FederationTOTP, HardwareTOTP: u.HardwareTOTP,
+		NumberMatch: u.NumberMatch, PhoneSignIn: u.PhoneSignIn, Phone: u.Phone,
+		Roles: u.Roles, Guest: u.Guest, Disabled: u.Disabled, SID: u.SID,
+	}
+	for _, k := range u.Passkeys {
+		out.Passkeys = append(out.Passkeys, passkeySpec(k))
+	}
+	return out
+}
+
+func (o *Options) tenants() []tenantSpec {
+	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,
+		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated, FederatedMFA: o.FederatedMFA}
+	out := []tenantSpec{first.spec()}
+	for _, t := range o.OtherTenants {
+		out = append(out, t.spec())
+	}
+	return out
+}
+
+func signInOf(e logEntry) SignIn {
+	out := SignIn{
+		Seq: e.Seq, Time: e.Time, CorrelationID: e.CorrelationID, Endpoint: Endpoint(e.Endpoint), Grant: e.Grant, Interactive: e.Interactive,
+		Username: e.Username, UserID: e.UserID, ClientID: e.ClientID, Resource: e.Resource, DeviceID: e.DeviceID,
+		Platform: e.Platform, DeviceCode: e.DeviceCode, AMR: e.AMR, MFAPrompts: e.MFAPrompts,
+		ErrorCode: e.ErrorCode, Error: e.Error, Suberror: e.Suberror,
+	}
+	for _, p := range e.Policies {
+		out.Policies = append(out.Policies, PolicyResult(p))
+	}
+	return out
+}

@@ -1,0 +1,76 @@
+package entratest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// accessRules are the compiled Conditional Access policies of a tenant, twice:
+// as they are, and without device grants, for the resources that a device
+// needs before it can be compliant.
+type accessRules struct {
+	raw                  json.RawMessage // as it was given
+	bundle, exemptBundle *policy.Bundle
+	full, exempt         *policy.Set
+}
+
+// newAccessRules compiles a Graph export; nil JSON gives nil rules.
+func newAccessRules(graphJSON json.RawMessage) (*accessRules, error) {
+	if len(bytes.TrimSpace(graphJSON)) == 0 {
+		return nil, nil
+	}
+	b, _, err := policy.Load(bytes.NewReader(graphJSON))
+	if err != nil {
+		return nil, fmt.Errorf("entratest: policies: %w", err)
+	}
+	full, err := policy.Compile(b)
+	if err != nil {
+		return nil, fmt.Errorf("entratest: policies: %w", err)
+	}
+	eb := withoutDeviceGrants(b)
+	exempt, err := policy.Compile(eb)
+	if err != nil {
+		return nil, fmt.Errorf("entratest: policies: %w", err)
+	}
+	return &accessRules{raw: slices.Clone(graphJSON), bundle: b, exemptBundle: eb, full: full, exempt: exempt}, nil
+}
+
+func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
+	out := *b
+	out.Policies = slices.Clone(b.Policies)
+	deviceGrant := func(c string) bool { return c == "compliantDevice" || c == "domainJoinedDevice" }
+	for i := range out.Policies {
+		g := out.Policies[i].GrantControls
+		if g == nil || !slices.ContainsFunc(g.BuiltInControls, deviceGrant) {
+			continue
+		}
+		rest := *g
+		rest.BuiltInControls = slices.DeleteFunc(slices.Clone(g.BuiltInControls), deviceGrant)
+		empty := len(rest.BuiltInControls)+len(rest.CustomFactors)+len(rest.TermsOfUse) == 0 && rest.AuthenticationStrength == nil
+		if empty || !strings.EqualFold(g.Operator, "AND") { // a satisfied member satisfies OR
+			out.Policies[i].GrantControls = nil
+			continue
+		}
+		out.Policies[i].GrantControls = &rest
+	}
+	return &out
+}
+
+func riskLevel(s string) (policy.RiskLevel, error) {
+	switch s {
+	case "", "none":
+		return policy.RiskNone, nil
+	case "low":
+		return policy.RiskLow, nil
+	case "medium":
+		return policy.RiskMedium, nil
+	case "high":
+		return policy.RiskHigh, nil
+	}
+	return 0, fmt.Errorf("entratest: risk %q is none of none, low, medium, high", s)
+}

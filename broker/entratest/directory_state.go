@@ -1,0 +1,152 @@
+package entratest
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// savedDirectory is the state of a directory.
+type savedDirectory struct {
+	Tenants  []savedTenant
+	Users    []savedUser   // by object id
+	Devices  []savedDevice // in the order of joining
+	Revoked  []string      `json:",omitempty"` // serial numbers of user certificates
+	GoneKeys []goneKey     `json:",omitempty"` // Hello keys of deleted devices
+}
+
+// savedTenant is a tenant, but for its users and devices.
+type savedTenant struct {
+	ID, Domain, Name string
+	Federated        []string
+	FederatedMFA     string            `json:",omitempty"`
+	Apps             []appSpec         // without the built-in ones
+	Groups           map[string]string // id → name
+	MemberOf         map[string][]string
+	Policies         json.RawMessage `json:",omitempty"`
+}
+
+func (d *directory) save() (st savedDirectory, err error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, t := range d.tenants {
+		st.Tenants = append(st.Tenants, t.save())
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.byID)) {
+		u, err := d.byID[id].save()
+		if err != nil {
+			return st, err
+		}
+		st.Users = append(st.Users, u)
+	}
+	st.Revoked = slices.Sorted(maps.Keys(d.revoked))
+	st.GoneKeys = d.gone
+	for _, id := range d.joined {
+		if dev := d.devices[id]; dev != nil {
+			saved, err := dev.save()
+			if err != nil {
+				return st, err
+			}
+			st.Devices = append(st.Devices, saved)
+		}
+	}
+	return st, nil
+}
+
+// save is called with the lock held.
+func (t *tenant) save() savedTenant {
+	st := savedTenant{ID: t.id, Domain: t.domain, Name: t.name, Federated: slices.Sorted(maps.Keys(t.federated)), FederatedMFA: t.federatedMFA,
+		Groups: map[string]string{}, MemberOf: t.memberOf}
+	for _, id := range slices.Sorted(maps.Keys(t.apps)) {
+		if a := t.apps[id]; a.own {
+			own := a.appSpec
+			own.ClientID = a.id
+			st.Apps = append(st.Apps, own)
+		}
+	}
+	for id, g := range t.groups {
+		st.Groups[id] = g.name
+	}
+	if t.access != nil {
+		st.Policies = t.access.raw
+	}
+	return st
+}
+
+func (d *directory) load(st *savedDirectory) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, t := range st.Tenants {
+		to := d.tenants[i]
+		for id, name := range t.Groups {
+			to.groups[id] = &group{id, name}
+			to.groupNames[strings.ToLower(name)] = id
+		}
+		maps.Copy(to.memberOf, t.MemberOf)
+	}
+	for _, serial := range st.Revoked {
+		d.revoked[serial] = true
+	}
+	d.gone = st.GoneKeys
+	for _, saved := range st.Users {
+		u, err := saved.user(d)
+		if err != nil {
+			return err
+		}
+		d.users[strings.ToLower(u.upn)], d.byID[u.id] = u, u
+		for _, k := range u.hello {
+			d.ngc[k.kid] = u.id
+		}
+		for _, k := range u.passkeys {
+			d.passkey[k.id] = u.id
+		}
+	}
+	for _, saved := range st.Devices {
+		dev, err := saved.device(d)
+		if err != nil {
+			return err
+		}
+		d.putDevice(dev)
+		d.joined = append(d.joined, dev.id)
+		d.owned[dev.owner]++
+	}
+	return nil
+}
+
+// tenantByID is called with the lock held.
+func (d *directory) tenantByID(id string) (*tenant, error) {
+	for _, t := range d.tenants {
+		if t.id == id {
+			return t, nil
+		}
+	}
+	return nil, errors.New("a user or device of no tenant")
+}
+
+// savedKey is a public key, PKIX DER; empty: none.
+type savedKey []byte
+
+func saveKey(pub any) (savedKey, error) {
+	if k, ok := pub.(*rsa.PublicKey); pub == nil || ok && k == nil {
+		return nil, nil
+	}
+	return x509.MarshalPKIXPublicKey(pub)
+}
+
+func (k savedKey) rsa() (*rsa.PublicKey, error) {
+	if len(k) == 0 {
+		return nil, nil
+	}
+	pub, err := x509.ParsePKIXPublicKey(k)
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := pub.(*rsa.PublicKey); ok {
+		return r, nil
+	}
+	return nil, errors.New("a key that is not RSA")
+}
