@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
@@ -13,13 +14,13 @@ import (
 
 // accessQuestion is what Conditional Access is asked.
 type accessQuestion struct {
-	user     *user
+	user     *directory.User
 	session  *session
-	device   *device // nil: none was proved
-	resource *app    // nil: the user's own directory entry
-	low      bool    // only sign-in scopes are asked for
-	context  int     // authentication context 1–99; 0: none
-	browser  bool    // the client is a web or single-page app
+	device   *directory.Device // nil: none was proved
+	resource *directory.App    // nil: the user's own directory entry
+	low      bool              // only sign-in scopes are asked for
+	context  int               // authentication context 1–99; 0: none
+	browser  bool              // the client is a web or single-page app
 	action   policy.UserAction
 }
 
@@ -28,30 +29,30 @@ type accessAnswer struct {
 	outcome  policy.Outcome
 	reason   policy.Reason
 	prompt   []policy.Control // of Interrupt: what to ask; of Block: what cannot be fulfilled
-	deciding []policyResult
-	results  []policyResult
+	deciding []directory.PolicyResult
+	results  []directory.PolicyResult
 	named    bool // a deciding policy names the user action, and does not meet it as one for all apps
 }
 
 // evaluate asks Conditional Access and writes the results to the log entry.
 func (s *Server) evaluate(r *request, q accessQuestion) accessAnswer {
-	rules := s.dir.accessRules(q.user.tenant)
+	rules := s.dir.AccessRules(q.user.Tenant)
 	if rules == nil {
 		return accessAnswer{outcome: policy.Grant}
 	}
-	set, bundle := rules.full, rules.bundle
-	if q.resource != nil && q.resource.noDevice {
-		set, bundle = rules.exempt, rules.exemptBundle
+	set, bundle := rules.Full, rules.Bundle
+	if q.resource != nil && q.resource.NoDevice {
+		set, bundle = rules.Exempt, rules.ExemptBundle
 	}
 	j := s.judge(set, bundle, s.signIn(r.Request, q))
 	a := accessAnswer{outcome: j.Outcome, reason: j.Reason, prompt: j.Controls}
 	for i, v := range j.Results {
 		p := &bundle.Policies[i]
-		a.results = append(a.results, policyResult{ID: p.ID, Name: p.DisplayName, Result: resultNames[v]})
+		a.results = append(a.results, directory.PolicyResult{ID: p.ID, Name: p.DisplayName, Result: resultNames[v]})
 	}
 	for _, i := range j.Deciding {
 		p := &bundle.Policies[i]
-		a.deciding = append(a.deciding, policyResult{ID: p.ID, Name: p.DisplayName})
+		a.deciding = append(a.deciding, directory.PolicyResult{ID: p.ID, Name: p.DisplayName})
 		if apps := p.Conditions.Applications; q.action != policy.NoAction && apps != nil && len(apps.UserActions) > 0 {
 			a.named = true
 		}
@@ -89,7 +90,7 @@ var resultNames = map[policy.Result]string{
 
 func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 	in := &policy.SignIn{
-		User:               &policy.User{ID: q.user.id, Groups: s.dir.groupsOf(q.user), Roles: q.user.roles},
+		User:               &policy.User{ID: q.user.ID, Groups: s.dir.GroupsOf(q.user), Roles: q.user.Roles},
 		LowPrivilegeScopes: q.low,
 		ClientApp:          policy.MobileOrDesktop,
 		Platform:           platformOf(r.UserAgent()),
@@ -98,12 +99,12 @@ func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 		AAGUID:             q.session.AAGUID,
 		CertIssuerSKI:      q.session.Issuer,
 		CertPolicyOIDs:     q.session.Policies,
-		AcceptedTerms:      q.user.terms,
+		AcceptedTerms:      q.user.Terms,
 		Now:                s.Now(),
 		AuthTime:           q.session.authTime(),
 		MFATime:            q.session.mfaTime(),
 	}
-	if q.user.guest {
+	if q.user.Guest {
 		in.User.Guest = policy.InternalGuest
 	}
 	if q.browser {
@@ -113,8 +114,8 @@ func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 		in.Flow = policy.DeviceCodeFlow
 	}
 	in.IP, in.Country = s.clientAddress(r)
-	in.UserRisk, _ = riskLevel(q.user.userRisk) // checked when it was set
-	in.SignInRisk, _ = riskLevel(q.user.signInRisk)
+	in.UserRisk, _ = directory.RiskLevel(q.user.UserRisk) // checked when it was set
+	in.SignInRisk, _ = directory.RiskLevel(q.user.SignInRisk)
 	switch {
 	case q.action != policy.NoAction:
 		in.Action = q.action
@@ -123,7 +124,7 @@ func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 	case q.resource == nil:
 		in.AppID = wire.ResourceAADGraph
 	default:
-		in.AppID = q.resource.policyID
+		in.AppID = q.resource.PolicyID
 	}
 	return in
 }
@@ -139,24 +140,24 @@ func (s *Server) clientAddress(r *http.Request) (netip.Addr, string) {
 	return ap.Addr().Unmap(), ""
 }
 
-func policyDevice(dev *device) *policy.Device {
+func policyDevice(dev *directory.Device) *policy.Device {
 	if dev == nil {
 		return nil
 	}
 	out := &policy.Device{
-		ID: dev.id, DisplayName: dev.name, OperatingSystem: dev.kind, OperatingSystemVersion: dev.osVersion,
+		ID: dev.ID, DisplayName: dev.Name, OperatingSystem: dev.Kind, OperatingSystemVersion: dev.OSVersion,
 		TrustType: policy.Joined, Compliant: policy.Unknown,
 	}
-	switch dev.joinType {
+	switch dev.JoinType {
 	case wire.JoinTypeRegister:
 		out.TrustType = policy.Registered
 	case wire.JoinTypeHybrid:
 		out.TrustType = policy.Hybrid
 	}
-	if dev.managed {
+	if dev.Managed {
 		out.Compliant = policy.No
 	}
-	if dev.compliant {
+	if dev.Compliant {
 		out.Compliant = policy.Yes
 	}
 	return out
@@ -209,7 +210,7 @@ func blocked(a accessAnswer) *stsError {
 		sub("message_only").because("blocked by %s", names(a.deciding))
 }
 
-func names(list []policyResult) string {
+func names(list []directory.PolicyResult) string {
 	var out []string
 	for _, p := range list {
 		out = append(out, p.Name)
@@ -279,7 +280,7 @@ func promptError(c policy.Control, q accessQuestion, prt bool) *stsError {
 }
 
 // policyChallenge is the claims challenge that names the policies.
-func policyChallenge(list []policyResult) string {
+func policyChallenge(list []directory.PolicyResult) string {
 	ids := []string{}
 	for _, p := range list {
 		ids = append(ids, p.ID)

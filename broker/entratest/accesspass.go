@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -17,8 +18,8 @@ func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 	for i, b := range s.rand.Bytes(len(value)) {
 		value[i] = letters[int(b)%len(letters)]
 	}
-	pass := &accessPass{value: string(value), once: once, expires: s.Now().Add(s.opts.TTL.TAP)}
-	return pass.value, s.dir.changeUser(username, func(u *user) error { u.accessPass = pass; return nil })
+	pass := &directory.AccessPass{Value: string(value), Once: once, Expires: s.Now().Add(s.opts.TTL.TAP)}
+	return pass.Value, s.dir.ChangeUser(username, func(u *directory.User) error { u.AccessPass = pass; return nil })
 }
 
 // errPassExpired is what real tenants are reported to answer, on the page and to
@@ -28,31 +29,31 @@ var errPassExpired = invalidGrant(130504, "Your Temporary Access Pass has expire
 // takeAccessPass checks a pass, and uses it up when it is for one sign-in. Of one
 // that is used up Entra says that a policy blocks it ("Configure Temporary Access
 // Pass", Troubleshooting).
-func (s *Server) takeAccessPass(name, value string) (*user, *session, error) {
-	u := s.dir.user(name)
+func (s *Server) takeAccessPass(name, value string) (*directory.User, *session, error) {
+	u := s.dir.User(name)
 	if u == nil {
-		return nil, nil, s.unknownUser(s.dir.tenantOf(name), name)
+		return nil, nil, s.unknownUser(s.dir.TenantOf(name), name)
 	}
-	if u.disabled {
+	if u.Disabled {
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	}
 	wrong := invalidGrant(130503, "Your Temporary Access Pass is incorrect. If you don't know your pass, contact your administrator.")
-	var pass accessPass
+	var pass directory.AccessPass
 	now := s.Now()
-	err := s.dir.changeUser(u.upn, func(u *user) error {
-		if u.accessPass == nil || subtle.ConstantTimeCompare([]byte(u.accessPass.value), []byte(value)) != 1 {
+	err := s.dir.ChangeUser(u.UPN, func(u *directory.User) error {
+		if u.AccessPass == nil || subtle.ConstantTimeCompare([]byte(u.AccessPass.Value), []byte(value)) != 1 {
 			return wrong
 		}
-		if !now.Before(u.accessPass.expires) {
+		if !now.Before(u.AccessPass.Expires) {
 			return errPassExpired
 		}
-		if pass = *u.accessPass; pass.used {
+		if pass = *u.AccessPass; pass.Used {
 			return invalidGrant(130502, "Temporary Access Pass sign in was blocked due to User Credential Policy.")
 		}
-		if pass.once {
+		if pass.Once {
 			used := pass
-			used.used = true
-			u.accessPass = &used
+			used.Used = true
+			u.AccessPass = &used
 		}
 		return nil
 	})
@@ -60,12 +61,12 @@ func (s *Server) takeAccessPass(name, value string) (*user, *session, error) {
 		return nil, nil, err
 	}
 	method := claims.TemporaryAccessPassMultiUse
-	if pass.once {
+	if pass.Once {
 		method = claims.TemporaryAccessPassOneTime
 	}
 	ss := s.newSession(u, method)
 	ss.mfa(method, now)
-	ss.Ends = pass.expires.Unix()
+	ss.Ends = pass.Expires.Unix()
 	return u, &ss, nil
 }
 

@@ -6,27 +6,28 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
 // clientApp finds a client that is allowed to be one.
-func (s *Server) clientApp(t *tenant, id string) (*app, error) {
+func (s *Server) clientApp(t *directory.Tenant, id string) (*directory.App, error) {
 	if id == "" {
 		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'client_id'.")
 	}
-	a := s.dir.app(t, id)
+	a := s.dir.App(t, id)
 	if a == nil {
-		return nil, fail("unauthorized_client", 700016, "Application with identifier '%s' was not found in the directory '%s'.", clip(id), t.name)
+		return nil, fail("unauthorized_client", 700016, "Application with identifier '%s' was not found in the directory '%s'.", clip(id), t.Name)
 	}
 	if a.Disabled {
-		return nil, fail("unauthorized_client", 7000112, "Application '%s'(%s) is disabled.", a.id, a.Name)
+		return nil, fail("unauthorized_client", 7000112, "Application '%s'(%s) is disabled.", a.ID, a.Name)
 	}
 	return a, nil
 }
 
 // authenticateClient checks the client's own authentication: none for a public
 // client, a secret for any other.
-func authenticateClient(a *app, secret string, asserted bool) error {
+func authenticateClient(a *directory.App, secret string, asserted bool) error {
 	if a.Public {
 		if secret != "" || asserted {
 			return fail("invalid_client", 700025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
@@ -35,7 +36,7 @@ func authenticateClient(a *app, secret string, asserted bool) error {
 	}
 	if secret == "" {
 		return fail("invalid_client", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").
-			because("client %s is not registered as public (mobile and desktop)", a.id)
+			because("client %s is not registered as public (mobile and desktop)", a.ID)
 	}
 	if a.Secret == "" || subtle.ConstantTimeCompare([]byte(secret), []byte(a.Secret)) != 1 {
 		return fail("invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value.")
@@ -45,7 +46,7 @@ func authenticateClient(a *app, secret string, asserted bool) error {
 
 // checkRedirect checks a redirect URI. Registered ones match exactly, but for the
 // port of http://localhost (RFC 8252, 7.3).
-func checkRedirect(a *app, uri string) error {
+func checkRedirect(a *directory.App, uri string) error {
 	if strings.HasPrefix(uri, "urn:") {
 		return invalidRequest(500119, "The redirect URI '%s' is not supported: urn: redirects are retired.", clip(uri))
 	}
@@ -54,8 +55,8 @@ func checkRedirect(a *app, uri string) error {
 			return nil
 		}
 	}
-	return invalidRequest(50011, "The redirect URI '%s' specified in the request does not match the redirect URIs configured for the application '%s'.", clip(uri), a.id).
-		because("client %s may redirect to %q, not to %q", a.id, a.Redirects, clip(uri))
+	return invalidRequest(50011, "The redirect URI '%s' specified in the request does not match the redirect URIs configured for the application '%s'.", clip(uri), a.ID).
+		because("client %s may redirect to %q, not to %q", a.ID, a.Redirects, clip(uri))
 }
 
 func loopback(uri string) bool {
@@ -75,14 +76,14 @@ func sameButPort(registered, uri string) bool {
 
 // target is what a token request asks for.
 type target struct {
-	resource  *app     // nil: no access token is asked for (v1 without resource)
-	audience  string   // as the client named the resource
-	scopes    []string // of the resource, granted; without the OIDC ones
-	missing   []string // asked for and not granted
-	oidc      []string // openid, profile, email, offline_access
-	isDefault bool     // .default, or v1
-	bare      bool     // scopes of Graph were asked for without its URI
-	asked     string   // the scope parameter of the v2.0 endpoint
+	resource  *directory.App // nil: no access token is asked for (v1 without resource)
+	audience  string         // as the client named the resource
+	scopes    []string       // of the resource, granted; without the OIDC ones
+	missing   []string       // asked for and not granted
+	oidc      []string       // openid, profile, email, offline_access
+	isDefault bool           // .default, or v1
+	bare      bool           // scopes of Graph were asked for without its URI
+	asked     string         // the scope parameter of the v2.0 endpoint
 }
 
 func (t *target) openid() bool  { return slices.Contains(t.oidc, "openid") }
@@ -93,7 +94,7 @@ func (t *target) id() string {
 	if t.resource == nil {
 		return ""
 	}
-	return t.resource.id
+	return t.resource.ID
 }
 
 // scopeString is the scope of the reply. The v2.0 endpoint names scopes as they
@@ -120,7 +121,7 @@ var oidcScopes = []string{"openid", "profile", "email", "offline_access"}
 
 // resolveV1 resolves the resource parameter of the v1 endpoint. Scopes of the
 // protocol itself (aza, ugs) are ignored here.
-func (s *Server) resolveV1(t *tenant, client *app, u *user, resource, scope string) (*target, error) {
+func (s *Server) resolveV1(t *directory.Tenant, client *directory.App, u *directory.User, resource, scope string) (*target, error) {
 	out := &target{isDefault: true}
 	for _, sc := range strings.Fields(scope) {
 		if slices.Contains(oidcScopes, sc) {
@@ -131,18 +132,18 @@ func (s *Server) resolveV1(t *tenant, client *app, u *user, resource, scope stri
 		return out, nil
 	}
 	out.audience = resource
-	if out.resource = s.dir.resource(t, resource); out.resource == nil {
+	if out.resource = s.dir.Resource(t, resource); out.resource == nil {
 		return nil, unknownResource(resource, t)
 	}
 	return out, s.grantScopes(t, client, u, out, nil)
 }
 
-func unknownResource(resource string, t *tenant) error {
-	return fail("invalid_resource", 500011, "The resource principal named %s was not found in the tenant named %s.", clip(resource), t.name)
+func unknownResource(resource string, t *directory.Tenant) error {
+	return fail("invalid_resource", 500011, "The resource principal named %s was not found in the tenant named %s.", clip(resource), t.Name)
 }
 
 // resolveV2 resolves the scope parameter of the v2 endpoint.
-func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*target, error) {
+func (s *Server) resolveV2(t *directory.Tenant, client *directory.App, u *directory.User, scope string) (*target, error) {
 	out := &target{asked: scope}
 	var asked []string
 	for _, sc := range strings.Fields(scope) {
@@ -159,7 +160,7 @@ func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*targ
 		} else {
 			out.bare = true
 		}
-		res := s.dir.resource(t, uri)
+		res := s.dir.Resource(t, uri)
 		if res == nil {
 			return nil, unknownResource(uri, t)
 		}
@@ -182,7 +183,7 @@ func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*targ
 		}
 		// Sign-in scopes alone bring a token for the user's own profile.
 		out.audience, out.bare = wire.ResourceGraph, true
-		out.resource = s.dir.resource(t, wire.ResourceGraph)
+		out.resource = s.dir.Resource(t, wire.ResourceGraph)
 		return out, nil
 	}
 	if out.isDefault && len(asked) > 0 {
@@ -193,7 +194,7 @@ func (s *Server) resolveV2(t *tenant, client *app, u *user, scope string) (*targ
 
 // grantScopes fills in what the client has of the resource; asked nil means
 // all of it.
-func (s *Server) grantScopes(t *tenant, client *app, u *user, out *target, asked []string) error {
+func (s *Server) grantScopes(t *directory.Tenant, client *directory.App, u *directory.User, out *target, asked []string) error {
 	has, all := s.granted(client, u, out.resource)
 	if asked == nil {
 		out.scopes = has
@@ -206,7 +207,7 @@ func (s *Server) grantScopes(t *tenant, client *app, u *user, out *target, asked
 		return nil
 	}
 	for _, sc := range asked {
-		if !out.resource.anyScope && !slices.Contains(out.resource.Exposes, sc) {
+		if !out.resource.AnyScope && !slices.Contains(out.resource.Exposes, sc) {
 			return fail("invalid_scope", 70011, "The provided request must include a 'scope' input parameter. The scope '%s' does not exist on %s.", clip(sc), out.resource.Name)
 		}
 		if all || slices.Contains(has, sc) {
@@ -219,12 +220,12 @@ func (s *Server) grantScopes(t *tenant, client *app, u *user, out *target, asked
 }
 
 // granted returns the scopes of resource that the client has for the user.
-func (s *Server) granted(client *app, u *user, resource *app) (scopes []string, all bool) {
+func (s *Server) granted(client *directory.App, u *directory.User, resource *directory.App) (scopes []string, all bool) {
 	if client == resource || client.AdminConsent {
 		return nil, true
 	}
 	for uri, list := range client.Preauthorised {
-		if s.dir.resource(u.tenant, uri) != resource {
+		if s.dir.Resource(u.Tenant, uri) != resource {
 			continue
 		}
 		if slices.Contains(list, "*") {
@@ -232,8 +233,8 @@ func (s *Server) granted(client *app, u *user, resource *app) (scopes []string, 
 		}
 		scopes = append(scopes, list...)
 	}
-	for _, sc := range u.consents[client.id] {
-		if name, ok := strings.CutPrefix(sc, resource.id+"/"); ok {
+	for _, sc := range u.Consents[client.ID] {
+		if name, ok := strings.CutPrefix(sc, resource.ID+"/"); ok {
 			if name == ".default" {
 				return nil, true
 			}
@@ -245,25 +246,25 @@ func (s *Server) granted(client *app, u *user, resource *app) (scopes []string, 
 }
 
 // consent refuses a target of which the client lacks scopes.
-func consent(client *app, tg *target) error {
+func consent(client *directory.App, tg *target) error {
 	if len(tg.missing) == 0 {
 		return nil
 	}
 	if client.FirstParty {
-		return invalidRequest(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization.", client.id, tg.resource.id).
-			because("client %s is not preauthorised for %v of %s", client.id, tg.missing, tg.resource.Name)
+		return invalidRequest(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization.", client.ID, tg.resource.ID).
+			because("client %s is not preauthorised for %v of %s", client.ID, tg.missing, tg.resource.Name)
 	}
-	return invalidGrant(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", client.id, client.Name).
-		sub("consent_required").because("client %s lacks consent for %v of %s", client.id, tg.missing, tg.resource.Name)
+	return invalidGrant(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", client.ID, client.Name).
+		sub("consent_required").because("client %s lacks consent for %v of %s", client.ID, tg.missing, tg.resource.Name)
 }
 
 // assigned checks that the user may use the app.
-func (s *Server) assigned(a *app, u *user) error {
+func (s *Server) assigned(a *directory.App, u *directory.User) error {
 	if a == nil || a.AssignTo == nil {
 		return nil
 	}
-	if s.dir.assigned(a.AssignTo, u) {
+	if s.dir.Assigned(a.AssignTo, u) {
 		return nil
 	}
-	return fail("access_denied", 50105, "Your administrator has configured the application %s ('%s') to block users unless they are specifically granted ('assigned') access to the application.", a.Name, a.id)
+	return fail("access_denied", 50105, "Your administrator has configured the application %s ('%s') to block users unless they are specifically granted ('assigned') access to the application.", a.Name, a.ID)
 }

@@ -39,7 +39,7 @@ func (s *Server) authenticator(w http.ResponseWriter, r *request) {
 	list := s.flow.waiting(now)
 	slices.SortFunc(list, func(a, b prompt) int { return cmp.Compare(b.seq, a.seq) })
 	for _, w := range list {
-		u := s.dir.userByID(w.user)
+		u := s.dir.UserByID(w.user)
 		if u == nil {
 			continue
 		}
@@ -47,7 +47,7 @@ func (s *Server) authenticator(w http.ResponseWriter, r *request) {
 		if w.numbered() {
 			kind = "number"
 		}
-		p.Prompts = append(p.Prompts, pages.Prompt{ID: w.id, User: u.upn, App: w.app, Kind: kind, Code: w.code,
+		p.Prompts = append(p.Prompts, pages.Prompt{ID: w.id, User: u.UPN, App: w.app, Kind: kind, Code: w.code,
 			Left: time.Duration(w.expires*int64(time.Second) - now.Unix()*int64(time.Second)).String()})
 	}
 	p.Write(w, http.StatusOK)

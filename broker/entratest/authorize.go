@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -122,7 +123,7 @@ func (s *Server) parseAuthorize(r *request, q url.Values) (authRequest, error) {
 		return authRequest{}, err
 	}
 	return authRequest{
-		Tenant: tenantName(r), V2: r.v2, Client: client.id, Redirect: redirect, Mode: mode,
+		Tenant: tenantName(r), V2: r.v2, Client: client.ID, Redirect: redirect, Mode: mode,
 		IDToken: strings.Contains(q.Get("response_type"), "id_token"), NoCode: q.Get("response_type") == "id_token",
 		State: q.Get("state"), Nonce: q.Get("nonce"), Resource: q.Get("resource"), Scope: q.Get("scope"),
 		Challenge: q.Get("code_challenge"), Method: q.Get("code_challenge_method"),
@@ -154,21 +155,21 @@ func (a *authRequest) tooOld(ss *session, now time.Time) bool {
 // tenantName is the tenant part of the path of the pages to come.
 func tenantName(r *request) string {
 	if r.tenant != nil {
-		return r.tenant.id
+		return r.tenant.ID
 	}
 	return "common"
 }
 
 // tenantOrHome is the tenant whose clients a request may name before anybody
 // signed in.
-func (s *Server) tenantOrHome(r *request, hint string) *tenant {
+func (s *Server) tenantOrHome(r *request, hint string) *directory.Tenant {
 	if r.tenant != nil {
 		return r.tenant
 	}
-	if t := s.dir.tenantOf(hint); t != nil {
+	if t := s.dir.TenantOf(hint); t != nil {
 		return t
 	}
-	return s.dir.home()
+	return s.dir.Home()
 }
 
 // authorizeTarget checks the parameters whose faults go to the redirect URI.
@@ -193,16 +194,16 @@ func (s *Server) authorizeTarget(r *request, fl *flow) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.flowTarget(fl, client, &user{tenant: t})
+	_, err = s.flowTarget(fl, client, &directory.User{Tenant: t})
 	return err
 }
 
 // flowTarget resolves what a sign-in is for.
-func (s *Server) flowTarget(fl *flow, client *app, u *user) (*target, error) {
+func (s *Server) flowTarget(fl *flow, client *directory.App, u *directory.User) (*target, error) {
 	if fl.Request.V2 {
-		return s.resolveV2(u.tenant, client, u, fl.Request.Scope)
+		return s.resolveV2(u.Tenant, client, u, fl.Request.Scope)
 	}
-	return s.resolveV1(u.tenant, client, u, fl.Request.Resource, fl.Request.Scope)
+	return s.resolveV1(u.Tenant, client, u, fl.Request.Resource, fl.Request.Scope)
 }
 
 // singleSignOn signs in by the credentials the browser shows. It reports
@@ -221,7 +222,7 @@ func (s *Server) singleSignOn(r *request, fl *flow) (challenge bool, err error) 
 		if ss == nil {
 			continue
 		}
-		if u := s.dir.userByID(ss.User); fl.Request.Hint != "" && (u == nil || !strings.EqualFold(u.upn, fl.Request.Hint)) {
+		if u := s.dir.UserByID(ss.User); fl.Request.Hint != "" && (u == nil || !strings.EqualFold(u.UPN, fl.Request.Hint)) {
 			fl.Device = ss.Device // somebody else signs in on this device
 			continue
 		}
@@ -266,7 +267,7 @@ func (s *Server) prtCookie(r *request, text string) (ss *session, key []byte, st
 	if err != nil {
 		return ignore("%v", err)
 	}
-	entry := &logEntry{}
+	entry := &directory.LogEntry{}
 	r.entry, entry = entry, r.entry
 	defer func() { r.entry = entry }()
 	if nerr := s.checkNonce(c.Nonce); nerr != nil {
@@ -315,7 +316,7 @@ func (s *Server) deviceCookie(r *request, fl *flow, text string) {
 		ignore(e)
 		return
 	}
-	if err := j.VerifyRSA(dev.pub); err != nil {
+	if err := j.VerifyRSA(dev.Key); err != nil {
 		ignore(err)
 		return
 	}
@@ -323,7 +324,7 @@ func (s *Server) deviceCookie(r *request, fl *flow, text string) {
 		s.mistake(r, wire.CookieDevice+" ignored: claim grant_type is %q instead of device_auth", clip(c.GrantType))
 		return
 	}
-	fl.Device = dev.id
+	fl.Device = dev.ID
 }
 
 // challengeSSO sends the browser back to the same URL with a fresh nonce.
@@ -359,7 +360,7 @@ func (s *Server) sessionCookie(r *request, fl *flow) {
 		return
 	}
 	if fl.Request.Hint != "" {
-		if u := s.dir.user(fl.Request.Hint); u == nil || u.id != ss.User {
+		if u := s.dir.User(fl.Request.Hint); u == nil || u.ID != ss.User {
 			return
 		}
 	}

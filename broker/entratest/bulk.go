@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
@@ -57,14 +58,14 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
 		failed(240001, "User is not authorized to register devices in Microsoft Entra ID.")
 		return
 	}
-	pkg, uerr := s.packageUser(u.tenant, in.PID, in.Name)
+	pkg, uerr := s.packageUser(u.Tenant, in.PID, in.Name)
 	if uerr != nil {
 		failed(90023, "The request is not valid.")
 		return
 	}
-	token := s.box.Seal(kindBulk, bulkRecord{Tenant: u.tenant.id, Package: pkg.id, Issued: now.Unix(), Expires: end.Unix()})
-	in2 := &issuance{req: r, client: s.dir.app(u.tenant, wire.ClientBulkJoin), user: pkg, now: now,
-		session: &session{Tenant: u.tenant.id, User: pkg.id, Auth: now.Unix(), SID: s.rand.GUID()}}
+	token := s.box.Seal(kindBulk, bulkRecord{Tenant: u.Tenant.ID, Package: pkg.ID, Issued: now.Unix(), Expires: end.Unix()})
+	in2 := &issuance{req: r, client: s.dir.App(u.Tenant, wire.ClientBulkJoin), user: pkg, now: now,
+		session: &session{Tenant: u.Tenant.ID, User: pkg.ID, Auth: now.Unix(), SID: s.rand.GUID()}}
 	result, _ := json.Marshal(map[string]any{
 		"token_type": "Bearer", "refresh_token": token, "id_token": s.idToken(in2, nil),
 		"expires_in": seconds(end.Sub(now)), "resource": wire.ResourceRegistration,
@@ -74,18 +75,18 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
 }
 
 // packageUser is the account that a bulk token stands for.
-func (s *Server) packageUser(t *tenant, pid, name string) (*user, error) {
-	upn := "package_" + strings.ToLower(pid) + "@" + t.domain
-	if u := s.dir.user(upn); u != nil {
+func (s *Server) packageUser(t *directory.Tenant, pid, name string) (*directory.User, error) {
+	upn := "package_" + strings.ToLower(pid) + "@" + t.Domain
+	if u := s.dir.User(upn); u != nil {
 		return u, nil
 	}
 	if name == "" {
 		name = "package_" + pid
 	}
-	if err := s.dir.addUser(userSpec{Username: upn, Name: name}); err != nil {
+	if err := s.dir.AddUser(directory.UserSpec{Username: upn, Name: name}); err != nil {
 		return nil, err
 	}
-	if u := s.dir.user(upn); u != nil {
+	if u := s.dir.User(upn); u != nil {
 		return u, nil
 	}
 	return nil, s.unknownUser(t, upn) // deleted meanwhile
@@ -102,28 +103,28 @@ func (s *Server) bulkPoll(w http.ResponseWriter, r *request) {
 }
 
 // openBulk makes of a bulk token what an ordinary refresh token holds.
-func (s *Server) openBulk(b *bulkRecord) (*refreshRecord, *user, error) {
+func (s *Server) openBulk(b *bulkRecord) (*refreshRecord, *directory.User, error) {
 	if s.Now().Unix() >= b.Expires {
 		return nil, nil, invalidGrant(700082, "The refresh token has expired.").sub("bad_token")
 	}
-	u := s.dir.userByID(b.Package)
-	if u == nil || u.disabled {
+	u := s.dir.UserByID(b.Package)
+	if u == nil || u.Disabled {
 		return nil, nil, invalidGrant(50034, "The package account does not exist in the directory.")
 	}
 	return &refreshRecord{Client: wire.ClientBulkJoin, Issued: b.Issued, Expires: b.Expires, Session: session{
-		Tenant: b.Tenant, User: u.id, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.epoch, Gen: u.passwordGen, SID: s.rand.GUID(),
+		Tenant: b.Tenant, User: u.ID, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.Epoch, Gen: u.PasswordGen, SID: s.rand.GUID(),
 	}}, u, nil
 }
 
 // bulkToken answers a bulk token in a request signed by the device key: with a
 // plain token for the device management.
-func (s *Server) bulkToken(r *request, u *user, ss session, c *verify.Claims) (any, error) {
+func (s *Server) bulkToken(r *request, u *directory.User, ss session, c *verify.Claims) (any, error) {
 	r.entry.Grant = "bulk"
-	client, err := s.clientApp(u.tenant, c.ClientID)
+	client, err := s.clientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
-	tg, err := s.resolveV1(u.tenant, client, u, c.Resource, strings.Join(c.Scope, " "))
+	tg, err := s.resolveV1(u.Tenant, client, u, c.Resource, strings.Join(c.Scope, " "))
 	if err != nil {
 		return nil, err
 	}

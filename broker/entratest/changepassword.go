@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 // Length of a new password, in characters (Entra, "Password policies and
@@ -45,7 +47,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 		err = acceptPassword(u, old, next, r.form.Get("confirmnewpasswd"))
 	}
 	if err == nil {
-		if u, err = s.dir.replacePassword(u.upn, old, next, s.Now()); errors.Is(err, errPassword) {
+		if u, err = s.dir.ReplacePassword(u.UPN, old, next, s.Now()); errors.Is(err, directory.ErrPassword) {
 			err = errCurrentPassword
 		}
 	}
@@ -73,7 +75,7 @@ var (
 )
 
 // acceptPassword checks a new password of the user.
-func acceptPassword(u *user, old, next, again string) error {
+func acceptPassword(u *directory.User, old, next, again string) error {
 	n := utf8.RuneCountInString(next)
 	switch {
 	case next != again:
@@ -93,9 +95,9 @@ func acceptPassword(u *user, old, next, again string) error {
 const passwordTermMin = 4
 
 // namedIn reports whether a text contains a name of the user.
-func namedIn(u *user, text string) bool {
-	local, _, _ := strings.Cut(u.upn, "@")
-	terms := strings.FieldsFunc(strings.ToLower(u.name+" "+local), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+func namedIn(u *directory.User, text string) bool {
+	local, _, _ := strings.Cut(u.UPN, "@")
+	terms := strings.FieldsFunc(strings.ToLower(u.Name+" "+local), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	text = strings.ToLower(text)
 	return slices.ContainsFunc(terms, func(term string) bool {
 		return utf8.RuneCountInString(term) >= passwordTermMin && strings.Contains(text, term)

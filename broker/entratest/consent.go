@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 func sortedKeys(v url.Values) []string {
@@ -19,7 +21,7 @@ func sortedKeys(v url.Values) []string {
 
 // consentPage asks the user to let a third-party client have the scopes it
 // lacks. It reports whether it answered the request.
-func (s *Server) consentPage(w http.ResponseWriter, r *request, fl *flow, u *user, client *app, tg *target) bool {
+func (s *Server) consentPage(w http.ResponseWriter, r *request, fl *flow, u *directory.User, client *directory.App, tg *target) bool {
 	if len(tg.missing) == 0 && fl.Request.Prompt != "consent" || fl.Consented {
 		return false
 	}
@@ -59,7 +61,7 @@ func (s *Server) consentSet(w http.ResponseWriter, r *request) {
 		s.redirectError(w, r, fl, err)
 		return
 	}
-	client, err := s.clientApp(u.tenant, fl.Request.Client)
+	client, err := s.clientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
@@ -71,9 +73,9 @@ func (s *Server) consentSet(w http.ResponseWriter, r *request) {
 	}
 	var scopes []string
 	for _, sc := range tg.missing {
-		scopes = append(scopes, tg.resource.id+"/"+sc)
+		scopes = append(scopes, tg.resource.ID+"/"+sc)
 	}
-	if err := s.dir.grantConsent(u, client.id, scopes); err != nil {
+	if err := s.dir.GrantConsent(u, client.ID, scopes); err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
@@ -107,8 +109,8 @@ func (s *Server) termsSet(w http.ResponseWriter, r *request) {
 		return
 	}
 	id := fl.Terms
-	err = s.dir.changeUser(u.upn, func(u *user) error {
-		u.terms = append(slices.Clone(u.terms), id)
+	err = s.dir.ChangeUser(u.UPN, func(u *directory.User) error {
+		u.Terms = append(slices.Clone(u.Terms), id)
 		return nil
 	})
 	if err != nil {

@@ -1,47 +1,49 @@
 package entratest
 
+import "github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+
 // What users of the package fill in becomes what the directory keeps. Structs of
 // equal fields convert, which the compiler checks.
 
-func (t Tenant) spec() tenantSpec {
-	out := tenantSpec{Domain: t.Domain, TenantID: t.TenantID, DisplayName: t.DisplayName,
+func (t Tenant) spec() directory.TenantSpec {
+	out := directory.TenantSpec{Domain: t.Domain, TenantID: t.TenantID, DisplayName: t.DisplayName,
 		Policies: t.Policies, Federated: t.Federated, FederatedMFA: t.FederatedMFA}
 	for _, u := range t.Users {
 		out.Users = append(out.Users, u.spec())
 	}
 	for _, g := range t.Groups {
-		out.Groups = append(out.Groups, groupSpec(g))
+		out.Groups = append(out.Groups, directory.GroupSpec(g))
 	}
 	for _, a := range t.Apps {
-		out.Apps = append(out.Apps, appSpec(a))
+		out.Apps = append(out.Apps, directory.AppSpec(a))
 	}
 	return out
 }
 
-func (u User) spec() userSpec {
-	out := userSpec{
+func (u User) spec() directory.UserSpec {
+	out := directory.UserSpec{
 		Username: u.Username, ID: u.ID, Name: u.Name, Password: u.Password,
 		TOTPSecret: u.TOTPSecret, FederationTOTP: u.FederationTOTP, HardwareTOTP: u.HardwareTOTP,
 		NumberMatch: u.NumberMatch, PhoneSignIn: u.PhoneSignIn, Phone: u.Phone,
 		Roles: u.Roles, Guest: u.Guest, Disabled: u.Disabled, SID: u.SID,
 	}
 	for _, k := range u.Passkeys {
-		out.Passkeys = append(out.Passkeys, passkeySpec(k))
+		out.Passkeys = append(out.Passkeys, directory.PasskeySpec(k))
 	}
 	return out
 }
 
-func (o *Options) tenants() []tenantSpec {
+func (o *Options) tenants() []directory.TenantSpec {
 	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,
 		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated, FederatedMFA: o.FederatedMFA}
-	out := []tenantSpec{first.spec()}
+	out := []directory.TenantSpec{first.spec()}
 	for _, t := range o.OtherTenants {
 		out = append(out, t.spec())
 	}
 	return out
 }
 
-func signInOf(e logEntry) SignIn {
+func signInOf(e directory.LogEntry) SignIn {
 	out := SignIn{
 		Seq: e.Seq, Time: e.Time, CorrelationID: e.CorrelationID, Endpoint: Endpoint(e.Endpoint), Grant: e.Grant, Interactive: e.Interactive,
 		Username: e.Username, UserID: e.UserID, ClientID: e.ClientID, Resource: e.Resource, DeviceID: e.DeviceID,

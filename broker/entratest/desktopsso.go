@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -80,7 +81,7 @@ func desktopSSOToken(assertion []byte) string {
 }
 
 // desktopSSOCredential redeems a desktop SSO token.
-func (s *Server) desktopSSOCredential(token string) (*user, *session, error) {
+func (s *Server) desktopSSOCredential(token string) (*directory.User, *session, error) {
 	var rec desktopSSORecord
 	if err := s.box.Open(kindDesktopSSO, token, &rec); err != nil {
 		return nil, nil, invalidGrant(50008, "Unable to verify token signature or the SAML assertion is missing or misconfigured in the token.").

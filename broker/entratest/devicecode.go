@@ -39,7 +39,7 @@ func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
 	}
 	t := r.tenant
 	if t == nil {
-		t = s.dir.home()
+		t = s.dir.Home()
 	}
 	client, err := s.clientApp(t, get("client_id"))
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
 	}
 	if !client.Public {
 		return nil, fail("invalid_client", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").
-			because("client %s is not registered as public (mobile and desktop)", client.id)
+			because("client %s is not registered as public (mobile and desktop)", client.ID)
 	}
 	if r.v2 && get("scope") == "" {
 		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
@@ -63,7 +63,7 @@ func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
 	now := s.Now()
 	d := &deviceLogin{
 		deviceCode: "FAQABIQEAAAA" + ids.Hex(s.rand.Bytes(24)), userCode: s.userCode(),
-		client: client.id, resource: get("resource"), scope: get("scope"), v2: r.v2,
+		client: client.ID, resource: get("resource"), scope: get("scope"), v2: r.v2,
 		fresh: slices.Contains(amr, "ngcmfa") || want.wantsFresh(), mfa: slices.Contains(amr, "mfa") || want.wantsMFA(),
 		expires: now.Add(s.opts.TTL.DeviceCode).Unix(),
 	}
@@ -124,7 +124,7 @@ func (s *Server) deviceCodeGrant(r *request) (any, error) {
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}
-	client, err := s.plainClient(r, u.tenant)
+	client, err := s.plainClient(r, u.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +133,9 @@ func (s *Server) deviceCodeGrant(r *request) (any, error) {
 	}
 	in := issuance{fresh: d.fresh && d.session.fresh(s.Now(), s.opts.TTL.FreshMFA)}
 	if d.v2 && r.form.Get("scope") == "" {
-		in.target, err = s.resolveV2(u.tenant, client, u, d.scope)
+		in.target, err = s.resolveV2(u.Tenant, client, u, d.scope)
 	} else if !d.v2 && r.form.Get("resource") == "" && !r.v2 {
-		in.target, err = s.resolveV1(u.tenant, client, u, d.resource, d.scope)
+		in.target, err = s.resolveV1(u.Tenant, client, u, d.resource, d.scope)
 	}
 	if err != nil {
 		return nil, err

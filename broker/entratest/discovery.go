@@ -14,7 +14,7 @@ func (s *Server) discovery(w http.ResponseWriter, r *request) {
 	path, id := strings.ToLower(r.path["tenant"]), "{tenantid}"
 	region := any(nil)
 	if r.tenant != nil {
-		path, id, region = r.tenant.id, r.tenant.id, r.tenant.region
+		path, id, region = r.tenant.ID, r.tenant.ID, r.tenant.Region
 	}
 	base, issuer, keys, v := loginURL+path+"/oauth2/", issuerV1(id), loginURL+"common/discovery/keys", ""
 	if r.v2 {
@@ -52,7 +52,7 @@ func (s *Server) discovery(w http.ResponseWriter, r *request) {
 func (s *Server) jwks(w http.ResponseWriter, r *request) {
 	issuer := "https://login.microsoftonline.com/{tenantid}/v2.0"
 	if r.tenant != nil {
-		issuer = issuerV2(r.tenant.id)
+		issuer = issuerV2(r.tenant.ID)
 	}
 	writeJSON(w, http.StatusOK, s.keys.jwks(issuer))
 }
@@ -95,33 +95,33 @@ func (s *Server) instance(w http.ResponseWriter, r *request) {
 func (s *Server) drsDiscovery(w http.ResponseWriter, r *request) {
 	t := r.tenant
 	if t == nil {
-		t = s.dir.home()
+		t = s.dir.Home()
 	}
 	const drs = "https://" + wire.RegistrationHost
 	service := func(endpointName, idName, endpoint, version string) map[string]string {
 		return map[string]string{endpointName: drs + endpoint, idName: wire.ResourceRegistration, "ServiceVersion": version}
 	}
-	bpl := service("BPLServiceEndpoint", "BPLResourceId", "/aadpasswordpolicy/"+t.id+"/", "1.0")
-	bpl["BPLProxyServicePrincipalId"] = s.rand.Derived("bpl", t.domain)
+	bpl := service("BPLServiceEndpoint", "BPLResourceId", "/aadpasswordpolicy/"+t.ID+"/", "1.0")
+	bpl["BPLProxyServicePrincipalId"] = s.rand.Derived("bpl", t.Domain)
 	writeJSON(w, http.StatusOK, map[string]any{
 		"DiscoveryService": map[string]string{
-			"DiscoveryEndpoint": drs + "/" + t.domain + "/Discover", "ServiceVersion": wire.DRSVersionDiscover},
+			"DiscoveryEndpoint": drs + "/" + t.Domain + "/Discover", "ServiceVersion": wire.DRSVersionDiscover},
 		"DeviceRegistrationService": service("RegistrationEndpoint", "RegistrationResourceId",
 			"/EnrollmentServer/DeviceEnrollmentWebService.svc", "1.0"),
 		"AuthenticationService": map[string]any{"OAuth2": map[string]string{
-			"AuthCodeEndpoint": loginURL + t.id + "/oauth2/authorize", "TokenEndpoint": loginURL + t.id + "/oauth2/token"}},
+			"AuthCodeEndpoint": loginURL + t.ID + "/oauth2/authorize", "TokenEndpoint": loginURL + t.ID + "/oauth2/token"}},
 		"IdentityProviderService": map[string]any{
-			"Federated": t.federated[t.domain], "PassiveAuthEndpoint": loginURL + t.id + "/wsfed"},
+			"Federated": t.Federated[t.Domain], "PassiveAuthEndpoint": loginURL + t.ID + "/wsfed"},
 		"DeviceJoinService":         service("JoinEndpoint", "JoinResourceId", wire.PathDevice, wire.DRSVersionDevice),
 		"KeyProvisioningService":    service("KeyProvisionEndpoint", "KeyProvisionResourceId", wire.PathKey, wire.DRSVersionKey),
-		"WebAuthNService":           service("WebAuthNEndpoint", "WebAuthNResourceId", "/webauthn/"+t.id+"/", "1.0"),
-		"DeviceManagementService":   service("DeviceManagementEndpoint", "DeviceManagementResourceId", "/manage/"+t.id+"/", "1.0"),
+		"WebAuthNService":           service("WebAuthNEndpoint", "WebAuthNResourceId", "/webauthn/"+t.ID+"/", "1.0"),
+		"DeviceManagementService":   service("DeviceManagementEndpoint", "DeviceManagementResourceId", "/manage/"+t.ID+"/", "1.0"),
 		"MsaProviderData":           map[string]string{"SiteId": "295958", "SiteUrl": drs},
-		"PrecreateService":          service("PrecreateEndpoint", "PrecreateResourceId", "/EnrollmentServer/device/precreate/"+t.id+"/", "2.0"),
-		"TenantInfo":                map[string]string{"TenantId": t.id, "TenantName": t.domain, "DisplayName": t.name},
+		"PrecreateService":          service("PrecreateEndpoint", "PrecreateResourceId", "/EnrollmentServer/device/precreate/"+t.ID+"/", "2.0"),
+		"TenantInfo":                map[string]string{"TenantId": t.ID, "TenantName": t.Domain, "DisplayName": t.Name},
 		"AzureRbacService":          map[string]string{"RbacPolicyEndpoint": "https://pas.windows.net"},
 		"BPLService":                bpl,
-		"DeviceJoinResourceService": service("Endpoint", "ResourceId", "/EnrollmentServer/device/resource/"+t.id+"/", "2.0"),
-		"NonceService":              service("Endpoint", "ResourceId", wire.PathDRSNonce+t.id+"/", wire.DRSVersionNonce),
+		"DeviceJoinResourceService": service("Endpoint", "ResourceId", "/EnrollmentServer/device/resource/"+t.ID+"/", "2.0"),
+		"NonceService":              service("Endpoint", "ResourceId", wire.PathDRSNonce+t.ID+"/", wire.DRSVersionNonce),
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 // drsError is a refusal of the registration service, whose body differs from
@@ -31,9 +33,9 @@ func (s *Server) refuseDRS(w http.ResponseWriter, r *request, err error) {
 	var e *drsError
 	switch {
 	case errors.As(err, &e):
-	case errors.Is(err, errQuota):
+	case errors.Is(err, directory.ErrQuota):
 		e = drsFail(http.StatusBadRequest, "AuthorizationError", "User is not eligible to enroll a device of this type: DeviceCapReached.")
-	case errors.Is(err, errKeyTaken):
+	case errors.Is(err, directory.ErrKeyTaken):
 		e = drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").because("the key is another user's")
 	default:
 		e = drsFail(http.StatusInternalServerError, "ServerError", "The service had a problem.").because("%v", err)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -23,30 +24,30 @@ const (
 type factor struct {
 	id, label string
 	method    claims.Methods
-	has       func(*user) bool
+	has       func(*directory.User) bool
 }
 
 // factors lists them, best first. A number match of somebody whose app signs
 // in by itself counts as that, where only that is accepted.
 var factors = [...]factor{
-	{methodNumber, "Approve in your authenticator app", claims.AuthenticatorPush, func(u *user) bool { return u.numberMatch }},
-	{methodNumber, "Approve in your authenticator app", claims.DeviceBasedPush, func(u *user) bool { return u.phoneSignIn }},
-	{methodCode, "Use a code from your authenticator app", claims.SoftwareOATH, func(u *user) bool { return u.totp != nil }},
-	{methodHardware, "Use a code from your hardware token", claims.HardwareOATH, func(u *user) bool { return u.hardware != nil }},
-	{methodKey, "Use a passkey", claims.FIDO2, func(u *user) bool { return len(u.passkeys) > 0 }},
-	{methodSMS, "Get a text message", claims.SMS, func(u *user) bool { return u.phone != "" }},
-	{methodVoice, "Get a call", claims.Voice, func(u *user) bool { return u.phone != "" }},
+	{methodNumber, "Approve in your authenticator app", claims.AuthenticatorPush, func(u *directory.User) bool { return u.NumberMatch }},
+	{methodNumber, "Approve in your authenticator app", claims.DeviceBasedPush, func(u *directory.User) bool { return u.PhoneSignIn }},
+	{methodCode, "Use a code from your authenticator app", claims.SoftwareOATH, func(u *directory.User) bool { return u.TOTP != nil }},
+	{methodHardware, "Use a code from your hardware token", claims.HardwareOATH, func(u *directory.User) bool { return u.Hardware != nil }},
+	{methodKey, "Use a passkey", claims.FIDO2, func(u *directory.User) bool { return len(u.Passkeys) > 0 }},
+	{methodSMS, "Get a text message", claims.SMS, func(u *directory.User) bool { return u.Phone != "" }},
+	{methodVoice, "Get a call", claims.Voice, func(u *directory.User) bool { return u.Phone != "" }},
 }
 
 // hasSecondFactor reports whether the user registered anything stronger than
 // a password.
-func hasSecondFactor(u *user) bool {
-	return len(u.hello) > 0 || u.certified || u.federatedMFA() || slices.ContainsFunc(factors[:], func(f factor) bool { return f.has(u) })
+func hasSecondFactor(u *directory.User) bool {
+	return len(u.Hello) > 0 || u.Certified || u.FederatedMFA() || slices.ContainsFunc(factors[:], func(f factor) bool { return f.has(u) })
 }
 
 // secondFactors lists what the user can be asked for, best first, within what
 // the strength that the flow has to satisfy accepts.
-func secondFactors(u *user, fl *flow) []factor {
+func secondFactors(u *directory.User, fl *flow) []factor {
 	var out []factor
 	for _, f := range factors {
 		known := slices.ContainsFunc(out, func(g factor) bool { return g.id == f.id })
@@ -58,7 +59,7 @@ func secondFactors(u *user, fl *flow) []factor {
 }
 
 // secondFactor finds one of them by its name.
-func secondFactor(u *user, fl *flow, id string) (factor, bool) {
+func secondFactor(u *directory.User, fl *flow, id string) (factor, bool) {
 	list := secondFactors(u, fl)
 	i := slices.IndexFunc(list, func(f factor) bool { return f.id == id })
 	if i < 0 {
@@ -68,12 +69,12 @@ func secondFactor(u *user, fl *flow, id string) (factor, bool) {
 }
 
 // proofsOf is how the pages' configuration lists second factors.
-func proofsOf(u *user, fl *flow) []map[string]any {
+func proofsOf(u *directory.User, fl *flow) []map[string]any {
 	out := []map[string]any{}
 	for i, f := range secondFactors(u, fl) {
 		display := f.label
 		if f.id == methodSMS || f.id == methodVoice {
-			display = masked(u.phone)
+			display = masked(u.Phone)
 		}
 		out = append(out, map[string]any{"authMethodId": f.id, "data": f.id, "display": display, "isDefault": i == 0})
 	}
@@ -106,8 +107,8 @@ func (f factor) kindOf() (kind promptKind, sends bool) {
 
 // waitingPrompt is the flow's prompt of a kind that waits for the user; nil:
 // none does.
-func (s *Server) waitingPrompt(fl *flow, u *user, kind promptKind) *prompt {
-	if p := s.flow.prompt(fl.Prompt); p != nil && p.kind == kind && p.user == u.id && p.waits(s.Now()) {
+func (s *Server) waitingPrompt(fl *flow, u *directory.User, kind promptKind) *prompt {
+	if p := s.flow.prompt(fl.Prompt); p != nil && p.kind == kind && p.user == u.ID && p.waits(s.Now()) {
 		return p
 	}
 	return nil
@@ -115,7 +116,7 @@ func (s *Server) waitingPrompt(fl *flow, u *user, kind promptKind) *prompt {
 
 // promptFor is the prompt of a second factor that waits, or a new one, which
 // counts.
-func (s *Server) promptFor(fl *flow, u *user, kind promptKind) *prompt {
+func (s *Server) promptFor(fl *flow, u *directory.User, kind promptKind) *prompt {
 	if p := s.waitingPrompt(fl, u, kind); p != nil {
 		return p
 	}
@@ -127,10 +128,10 @@ func (s *Server) promptFor(fl *flow, u *user, kind promptKind) *prompt {
 
 // takeFactor checks what the user gave for a second factor: a code, or
 // nothing where the phone was asked.
-func (s *Server) takeFactor(fl *flow, u *user, id, code string) error {
+func (s *Server) takeFactor(fl *flow, u *directory.User, id, code string) error {
 	f, ok := secondFactor(u, fl, id)
 	if !ok || f.id == methodKey {
-		return invalidGrant(500121, "Authentication failed during strong authentication request.").because("%s may not use the method %q here", u.upn, clip(id))
+		return invalidGrant(500121, "Authentication failed during strong authentication request.").because("%s may not use the method %q here", u.UPN, clip(id))
 	}
 	if err := s.checkFactor(fl, u, f, code); err != nil {
 		return err
@@ -145,7 +146,7 @@ var (
 	errCallWaits   = invalidGrant(500121, "We are calling your phone. Please answer it to continue.")
 )
 
-func (s *Server) checkFactor(fl *flow, u *user, f factor, code string) error {
+func (s *Server) checkFactor(fl *flow, u *directory.User, f factor, code string) error {
 	now := s.Now()
 	switch f.id {
 	case methodCode, methodHardware:
@@ -161,8 +162,8 @@ func (s *Server) checkFactor(fl *flow, u *user, f factor, code string) error {
 		s.flow.takeMessage(fl.Prompt, code, now)
 	}
 	kind, _ := f.kindOf()
-	if p := s.flow.prompt(fl.Prompt); p == nil || p.kind != kind || p.user != u.id {
-		return invalidGrant(500121, "Authentication failed during strong authentication request.").because("no prompt was sent to %s", u.upn)
+	if p := s.flow.prompt(fl.Prompt); p == nil || p.kind != kind || p.user != u.ID {
+		return invalidGrant(500121, "Authentication failed during strong authentication request.").because("no prompt was sent to %s", u.UPN)
 	}
 	switch s.flow.usePrompt(fl.Prompt, now) {
 	case loginApproved:
@@ -176,5 +177,5 @@ func (s *Server) checkFactor(fl *flow, u *user, f factor, code string) error {
 	if f.id == methodSMS {
 		return invalidGrant(500121, "You entered too many wrong codes. Ask for another text message.")
 	}
-	return invalidGrant(500121, "Authentication failed during strong authentication request.").because("the prompt of %s was declined or is over", u.upn)
+	return invalidGrant(500121, "Authentication failed during strong authentication request.").because("the prompt of %s was declined or is over", u.UPN)
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
@@ -111,13 +112,13 @@ func (s *Server) wsTrust(w http.ResponseWriter, r *request) {
 }
 
 // federatedPassword checks a password at the federation server.
-func (s *Server) federatedPassword(r *request, name, password string) (*user, error) {
-	t := s.dir.federationTenant(r.Host)
-	u := s.dir.user(name)
-	if u == nil || u.tenant != t || !t.isFederated(name) || federationHost(domainOf(name)) != strings.ToLower(r.Host) {
+func (s *Server) federatedPassword(r *request, name, password string) (*directory.User, error) {
+	t := s.dir.FederationTenant(r.Host)
+	u := s.dir.User(name)
+	if u == nil || u.Tenant != t || !t.IsFederated(name) || directory.FederationHost(domainOf(name)) != strings.ToLower(r.Host) {
 		return nil, errors.New("no such user here")
 	}
-	if u.disabled || u.password == "" || subtle.ConstantTimeCompare([]byte(u.password), []byte(password)) != 1 {
+	if u.Disabled || u.Password == "" || subtle.ConstantTimeCompare([]byte(u.Password), []byte(password)) != 1 {
 		return nil, errors.New("wrong password")
 	}
 	return u, nil
@@ -165,15 +166,15 @@ func escape(s string) string {
 }
 
 // immutableID is how the federation server names a user to the service.
-func immutableID(u *user) string {
-	b, _ := ids.GUIDBytes(u.id)
+func immutableID(u *directory.User) string {
+	b, _ := ids.GUIDBytes(u.ID)
 	return base64.StdEncoding.EncodeToString(b[:])
 }
 
 // assertion makes a signed SAML assertion, in canonical form throughout. It
 // states multipleauthn when the user gave a second factor (Entra, "Use AD FS
 // with Microsoft Entra multifactor authentication").
-func (s *Server) assertion(u *user, host, version string, multiple bool) string {
+func (s *Server) assertion(u *directory.User, host, version string, multiple bool) string {
 	now := s.Now().UTC()
 	id := "_" + s.rand.GUID()
 	begin, until := now.Format(xmlTime), now.Add(assertionLife).Format(xmlTime)
@@ -183,7 +184,7 @@ func (s *Server) assertion(u *user, host, version string, multiple bool) string 
 			`</saml:NameIdentifier><saml:SubjectConfirmation><saml:ConfirmationMethod>urn:oasis:names:tc:SAML:1.0:cm:bearer</saml:ConfirmationMethod></saml:SubjectConfirmation></saml:Subject>`
 		head = `<saml:Assertion xmlns:saml="` + saml11 + `" AssertionID="` + id + `" IssueInstant="` + begin + `" Issuer="` + federationIssuer(host) + `" MajorVersion="1" MinorVersion="1">` +
 			`<saml:Conditions NotBefore="` + begin + `" NotOnOrAfter="` + until + `"><saml:AudienceRestrictionCondition><saml:Audience>` + cloudAudience + `</saml:Audience></saml:AudienceRestrictionCondition></saml:Conditions>` +
-			`<saml:AttributeStatement>` + subject + `<saml:Attribute AttributeName="UPN" AttributeNamespace="http://schemas.xmlsoap.org/claims"><saml:AttributeValue>` + escape(u.upn) + `</saml:AttributeValue></saml:Attribute>` +
+			`<saml:AttributeStatement>` + subject + `<saml:Attribute AttributeName="UPN" AttributeNamespace="http://schemas.xmlsoap.org/claims"><saml:AttributeValue>` + escape(u.UPN) + `</saml:AttributeValue></saml:Attribute>` +
 			`<saml:Attribute AttributeName="ImmutableID" AttributeNamespace="http://schemas.microsoft.com/LiveID/Federation/2008/05"><saml:AttributeValue>` + immutableID(u) + `</saml:AttributeValue></saml:Attribute>` +
 			methodsReference(multiple, `AttributeName="authnmethodsreferences" AttributeNamespace="http://schemas.microsoft.com/claims"`) + `</saml:AttributeStatement>` +
 			`<saml:AuthenticationStatement AuthenticationInstant="` + begin + `" AuthenticationMethod="urn:oasis:names:tc:SAML:1.0:am:password">` + subject + `</saml:AuthenticationStatement>`
@@ -192,7 +193,7 @@ func (s *Server) assertion(u *user, host, version string, multiple bool) string 
 		tail = `<saml:Subject><saml:NameID Format="urn:oasis:names:tc:SAML:2.0:nameid-format:persistent">` + immutableID(u) +
 			`</saml:NameID><saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer"></saml:SubjectConfirmation></saml:Subject>` +
 			`<saml:Conditions NotBefore="` + begin + `" NotOnOrAfter="` + until + `"><saml:AudienceRestriction><saml:Audience>` + cloudAudience + `</saml:Audience></saml:AudienceRestriction></saml:Conditions>` +
-			`<saml:AttributeStatement><saml:Attribute Name="IDPEmail"><saml:AttributeValue>` + escape(u.upn) + `</saml:AttributeValue></saml:Attribute>` +
+			`<saml:AttributeStatement><saml:Attribute Name="IDPEmail"><saml:AttributeValue>` + escape(u.UPN) + `</saml:AttributeValue></saml:Attribute>` +
 			methodsReference(multiple, `Name="http://schemas.microsoft.com/claims/authnmethodsreferences"`) + `</saml:AttributeStatement>` +
 			`<saml:AuthnStatement AuthnInstant="` + begin + `"><saml:AuthnContext><saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>`
 	}
@@ -229,7 +230,7 @@ func (s *Server) samlGrant(r *request, grant string) (any, error) {
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}
-	client, err := s.plainClient(r, u.tenant)
+	client, err := s.plainClient(r, u.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +238,7 @@ func (s *Server) samlGrant(r *request, grant string) (any, error) {
 }
 
 // samlCredential checks an assertion, in base64 of either alphabet.
-func (s *Server) samlCredential(assertion, grant string) (*user, *session, error) {
+func (s *Server) samlCredential(assertion, grant string) (*directory.User, *session, error) {
 	if assertion == "" {
 		return nil, nil, invalidRequest(900144, "The request body must contain the following parameter: 'assertion'.")
 	}
@@ -267,14 +268,14 @@ func (s *Server) samlCredential(assertion, grant string) (*user, *session, error
 	if a.ImmutableID == "" {
 		return nil, nil, invalidGrant(90020, "The SAML 1.1 Assertion is missing ImmutableID of the user.")
 	}
-	u := s.dir.user(a.UPN)
+	u := s.dir.User(a.UPN)
 	if u == nil || immutableID(u) != a.ImmutableID {
-		return nil, nil, s.unknownUser(s.dir.tenantOf(a.UPN), a.UPN)
+		return nil, nil, s.unknownUser(s.dir.TenantOf(a.UPN), a.UPN)
 	}
-	if a.Issuer != federationIssuer(federationHost(domainOf(u.upn))) {
-		return nil, nil, bad.because("issuer %q does not serve %s", clip(a.Issuer), u.upn)
+	if a.Issuer != federationIssuer(directory.FederationHost(domainOf(u.UPN))) {
+		return nil, nil, bad.because("issuer %q does not serve %s", clip(a.Issuer), u.UPN)
 	}
-	if u.disabled {
+	if u.Disabled {
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	}
 	at := a.Authenticated
@@ -283,7 +284,7 @@ func (s *Server) samlCredential(assertion, grant string) (*user, *session, error
 	}
 	ss := s.newSession(u, claims.FederatedSingleFactor)
 	ss.Password, ss.Auth = true, at.Unix()
-	if a.MultipleAuthn && u.tenant.federatedMFA != rejectFederatedMFA {
+	if a.MultipleAuthn && u.Tenant.FederatedMFA != directory.RejectFederatedMFA {
 		ss.mfa(claims.FederatedMultiFactor, at)
 	}
 	return u, &ss, nil
@@ -308,7 +309,7 @@ func federationURL(username, context string) string {
 	if context != "" {
 		q.Set("wctx", context)
 	}
-	return "https://" + federationHost(domainOf(username)) + "/adfs/ls/?" + q.Encode()
+	return "https://" + directory.FederationHost(domainOf(username)) + "/adfs/ls/?" + q.Encode()
 }
 
 // passive is the federation server's page for browsers.
@@ -366,6 +367,6 @@ func (s *Server) loginSRF(w http.ResponseWriter, r *request) {
 		s.errorPage(w, r, err)
 		return
 	}
-	fl.Username = u.upn
+	fl.Username = u.UPN
 	s.signedIn(w, r, fl, *ss)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 	"github.com/prtbroker/prtbroker/claims"
@@ -16,32 +17,32 @@ const multipleAuthn = "http://schemas.microsoft.com/claims/multipleauthn"
 
 // askFederation sends a browser to the federation server for MFA (WS-Federation
 // 1.2, 13.2.2, wauth), unless it was there and came back without.
-func (s *Server) askFederation(w http.ResponseWriter, r *request, fl *flow, u *user) {
+func (s *Server) askFederation(w http.ResponseWriter, r *request, fl *flow, u *directory.User) {
 	switch {
 	case !allows(fl.Accept, claims.FederatedMultiFactor, fl.Session.Methods):
 		s.endFlow(w, r, fl, fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
 		return
 	case fl.Federated:
-		s.endFlow(w, r, fl, fail("interaction_required", 50074, "Strong Authentication is required.").because("the federation server of %s did not state MFA", u.upn))
+		s.endFlow(w, r, fl, fail("interaction_required", 50074, "Strong Authentication is required.").because("the federation server of %s did not state MFA", u.UPN))
 		return
 	}
 	fl.Prompts++
 	fl.Federated = true
-	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "wauth": {multipleAuthn}, "username": {u.upn}, "wctx": {s.sealFlow(fl)}}
+	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "wauth": {multipleAuthn}, "username": {u.UPN}, "wctx": {s.sealFlow(fl)}}
 	noStore(w)
-	w.Header().Set("Location", "https://"+federationHost(domainOf(u.upn))+"/adfs/ls/?"+q.Encode())
+	w.Header().Set("Location", "https://"+directory.FederationHost(domainOf(u.UPN))+"/adfs/ls/?"+q.Encode())
 	w.WriteHeader(http.StatusFound)
 }
 
 // passiveFactor asks for a code at the federation server, of a user who has one
 // there. It reports whether a right one was given and whether it answered the
 // request.
-func (s *Server) passiveFactor(w http.ResponseWriter, r *request, u *user, p pages.Page) (multiple, answered bool) {
+func (s *Server) passiveFactor(w http.ResponseWriter, r *request, u *directory.User, p pages.Page) (multiple, answered bool) {
 	code := strings.Join(strings.Fields(r.form.Get("otc")), "")
-	if u.federationTOTP == nil {
+	if u.FederationTOTP == nil {
 		return false, false
 	}
-	if _, ok := totp.Match(u.federationTOTP, code, s.Now()); ok {
+	if _, ok := totp.Match(u.FederationTOTP, code, s.Now()); ok {
 		return true, false
 	}
 	p.Name, p.Title = "code", "Enter code"

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
@@ -86,11 +87,11 @@ func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
 		return
 	}
 	// Whatever signed in, a page or what the browser showed.
-	if t := s.flowTenant(fl); t != nil && t != u.tenant {
+	if t := s.flowTenant(fl); t != nil && t != u.Tenant {
 		s.endFlow(w, r, fl, notInTenant(u, t))
 		return
 	}
-	fl.Username = u.upn
+	fl.Username = u.UPN
 	if fl.Session.Device == "" && fl.Device != "" {
 		fl.Session.Device = fl.Device
 	}
@@ -98,7 +99,7 @@ func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
 		// The device that shows the pages is not the one that gets the tokens.
 		fl.Session.Device, fl.Session.DeviceCode = "", true
 	}
-	client, err := s.clientApp(u.tenant, fl.Request.Client)
+	client, err := s.clientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
 		return
@@ -118,8 +119,8 @@ func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
 
 // challenge asks for what the request or Conditional Access wants. It reports
 // whether it answered the request.
-func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *user, client *app, tg *target) bool {
-	for _, a := range []*app{client, tg.resource} {
+func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *directory.User, client *directory.App, tg *target) bool {
+	for _, a := range []*directory.App{client, tg.resource} {
 		if err := s.assigned(a, u); err != nil {
 			s.endFlow(w, r, fl, err)
 			return true
@@ -155,7 +156,7 @@ func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *user,
 }
 
 // enforce asks Conditional Access and shows the page that it calls for.
-func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *user, q accessQuestion) bool {
+func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *directory.User, q accessQuestion) bool {
 	r.entry = s.flowEntry(r, fl)
 	a := s.evaluate(r, q)
 	results := r.entry.Policies
@@ -180,20 +181,20 @@ func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *user, q
 	return false
 }
 
-func (s *Server) flowEntry(r *request, fl *flow) *logEntry {
+func (s *Server) flowEntry(r *request, fl *flow) *directory.LogEntry {
 	grant := "authorize"
 	if fl.DeviceCode != "" {
 		grant = "device_code_page"
 	}
-	e := &logEntry{
+	e := &directory.LogEntry{
 		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: string(EndpointAuthorize), Grant: grant,
 		Interactive: !fl.SSO || fl.Prompts > 0, ClientID: fl.Request.Client,
 		Platform: platformNames[platformOf(r.UserAgent())], MFAPrompts: fl.Prompts, Username: fl.Username,
 	}
 	if fl.Session != nil {
-		if u := s.dir.userByID(fl.Session.User); u != nil {
+		if u := s.dir.UserByID(fl.Session.User); u != nil {
 			noteUser(e, u, fl.Session)
-			if client := s.dir.app(u.tenant, fl.Request.Client); client != nil {
+			if client := s.dir.App(u.Tenant, fl.Request.Client); client != nil {
 				if tg, err := s.flowTarget(fl, client, u); err == nil {
 					e.Resource = tg.id()
 				}
@@ -208,7 +209,7 @@ func (s *Server) endFlow(w http.ResponseWriter, r *request, fl *flow, err error)
 	s.endFlowWith(w, r, fl, err, nil)
 }
 
-func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err error, results []policyResult) {
+func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err error, results []directory.PolicyResult) {
 	if s.challengeDevice(w, r, fl, err) {
 		return
 	}
@@ -224,19 +225,19 @@ func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err er
 
 // finish ends a sign-in well: with a code at the redirect URI, or by approving
 // the device code.
-func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *user) {
+func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *directory.User) {
 	if s.opts.AskToStaySignedIn && !fl.KMSI && !fl.SSO && fl.Request.Prompt != "none" && fl.DeviceCode == "" {
 		s.showKMSI(w, r, fl)
 		return
 	}
 	if fl.DeviceCode != "" && !fl.Confirmed {
-		if client, err := s.clientApp(u.tenant, fl.Request.Client); err == nil {
+		if client, err := s.clientApp(u.Tenant, fl.Request.Client); err == nil {
 			s.showConfirm(w, r, fl, client)
 			return
 		}
 	}
 	r.entry = s.flowEntry(r, fl)
-	if rules := s.dir.accessRules(u.tenant); rules != nil {
+	if rules := s.dir.AccessRules(u.Tenant); rules != nil {
 		s.logPolicies(r, fl, u)
 	}
 	if fl.DeviceCode != "" {
@@ -280,8 +281,8 @@ func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *user) {
 }
 
 // logPolicies fills the results of Conditional Access into the open entry.
-func (s *Server) logPolicies(r *request, fl *flow, u *user) {
-	client, err := s.clientApp(u.tenant, fl.Request.Client)
+func (s *Server) logPolicies(r *request, fl *flow, u *directory.User) {
+	client, err := s.clientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		return
 	}
@@ -294,8 +295,8 @@ func (s *Server) logPolicies(r *request, fl *flow, u *user) {
 		low: lowPrivilege(tg), browser: client.SPA || !client.Public})
 }
 
-func (s *Server) frontIDToken(r *request, fl *flow, u *user, code string) string {
-	client, err := s.clientApp(u.tenant, fl.Request.Client)
+func (s *Server) frontIDToken(r *request, fl *flow, u *directory.User, code string) string {
+	client, err := s.clientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		return ""
 	}
@@ -348,7 +349,7 @@ func (s *Server) strengthMethods(q accessQuestion, c policy.Control) []string {
 	if c.Kind != policy.AuthenticationStrength {
 		return nil
 	}
-	bundle := s.dir.accessRules(q.user.tenant).bundle
+	bundle := s.dir.AccessRules(q.user.Tenant).Bundle
 	known := slices.Clone(bundle.Strengths)
 	for _, p := range bundle.Policies {
 		if p.GrantControls != nil && p.GrantControls.AuthenticationStrength != nil {

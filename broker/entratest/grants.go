@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 )
@@ -27,7 +28,7 @@ func (s *Server) passwordGrant(r *request) (any, error) {
 		e.Username = name
 		return nil, err
 	}
-	client, err := s.plainClient(r, u.tenant)
+	client, err := s.plainClient(r, u.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -44,12 +45,12 @@ const (
 
 // checkPassword checks a password and counts wrong ones. A nil tenant takes
 // that of the user name.
-func (s *Server) checkPassword(t *tenant, name, password string) (*user, error) {
+func (s *Server) checkPassword(t *directory.Tenant, name, password string) (*directory.User, error) {
 	u, err := s.knowsPassword(t, name, password)
 	if err != nil {
 		return nil, err
 	}
-	if u.passwordExpired {
+	if u.PasswordExpired {
 		return nil, errPasswordExpired
 	}
 	return u, nil
@@ -58,45 +59,45 @@ func (s *Server) checkPassword(t *tenant, name, password string) (*user, error) 
 var errPasswordExpired = invalidGrant(50055, "The password is expired.").sub("user_password_expired")
 
 // knowsPassword is checkPassword for a password that may be expired.
-func (s *Server) knowsPassword(t *tenant, name, password string) (*user, error) {
-	home := s.dir.tenantOf(name)
+func (s *Server) knowsPassword(t *directory.Tenant, name, password string) (*directory.User, error) {
+	home := s.dir.TenantOf(name)
 	if home == nil || t != nil && home != t {
 		return nil, s.unknownUser(t, name)
 	}
-	if home.isFederated(name) {
+	if home.IsFederated(name) {
 		return nil, invalidGrant(50126, "Error validating credentials due to invalid username or password.").
 			because("%s is federated: it signs in at its federation server", name)
 	}
-	u := s.dir.user(name)
+	u := s.dir.User(name)
 	if u == nil {
 		return nil, s.unknownUser(home, name)
 	}
-	if s.Now().Before(u.lockedUntil) {
+	if s.Now().Before(u.LockedUntil) {
 		return nil, invalidGrant(50053, "The account is locked, you've tried to sign in too many times with an incorrect user ID or password.")
 	}
-	if u.password == "" || u.password != password {
+	if u.Password == "" || u.Password != password {
 		now := s.Now()
-		_ = s.dir.changeUser(u.upn, func(u *user) error { // the user may be deleted meanwhile
-			if u.failures++; u.failures >= lockoutThreshold {
-				u.failures, u.lockedUntil = 0, now.Add(lockoutTime)
+		_ = s.dir.ChangeUser(u.UPN, func(u *directory.User) error { // the user may be deleted meanwhile
+			if u.Failures++; u.Failures >= lockoutThreshold {
+				u.Failures, u.LockedUntil = 0, now.Add(lockoutTime)
 			}
 			return nil
 		})
 		return nil, invalidGrant(50126, "Error validating credentials due to invalid username or password.")
 	}
-	if u.disabled {
+	if u.Disabled {
 		return nil, invalidGrant(50057, "The user account is disabled.")
 	}
-	if u.failures > 0 {
-		_ = s.dir.changeUser(u.upn, func(u *user) error { u.failures = 0; return nil })
+	if u.Failures > 0 {
+		_ = s.dir.ChangeUser(u.UPN, func(u *directory.User) error { u.Failures = 0; return nil })
 	}
 	return u, nil
 }
 
-func (s *Server) unknownUser(t *tenant, name string) error {
+func (s *Server) unknownUser(t *directory.Tenant, name string) error {
 	where := "any directory here"
 	if t != nil {
-		where = "the " + t.name + " directory"
+		where = "the " + t.Name + " directory"
 	}
 	return invalidGrant(50034, "The user account %s does not exist in %s. To sign into this application, the account must be added to the directory.", clip(name), where)
 }
@@ -122,7 +123,7 @@ func (s *Server) refreshGrant(r *request) (any, error) {
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}
-	client, err := s.plainClient(r, u.tenant)
+	client, err := s.plainClient(r, u.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func (s *Server) refreshGrant(r *request) (any, error) {
 		in.spaEnd = rec.Expires
 	}
 	if r.v2 && r.form.Get("scope") == "" && rec.Scope != "" { // the same again (RFC 6749, 6)
-		if in.target, err = s.resolveV2(u.tenant, client, u, rec.Scope); err != nil {
+		if in.target, err = s.resolveV2(u.Tenant, client, u, rec.Scope); err != nil {
 			return nil, err
 		}
 	}
@@ -145,7 +146,7 @@ func (s *Server) refreshGrant(r *request) (any, error) {
 }
 
 // openRefresh opens a refresh token and checks that its session lives.
-func (s *Server) openRefresh(token string) (*refreshRecord, *user, error) {
+func (s *Server) openRefresh(token string) (*refreshRecord, *directory.User, error) {
 	var bulk bulkRecord
 	if s.box.Open(kindBulk, token, &bulk) == nil {
 		return s.openBulk(&bulk)
@@ -171,12 +172,12 @@ func (s *Server) openRefresh(token string) (*refreshRecord, *user, error) {
 
 // redeemableBy checks that the client may redeem the token: the one it was
 // issued to, or a member of the same family.
-func (rec *refreshRecord) redeemableBy(client *app) error {
-	if rec.Client == client.id || rec.Family && client.FOCI {
+func (rec *refreshRecord) redeemableBy(client *directory.App) error {
+	if rec.Client == client.ID || rec.Family && client.FOCI {
 		return nil
 	}
 	return invalidGrant(70000, "Provided grant is invalid or malformed.").sub("client_mismatch").
-		because("a refresh token of client %s presented by %s", rec.Client, client.id)
+		because("a refresh token of client %s presented by %s", rec.Client, client.ID)
 }
 
 // codeRecord is what an authorization code holds.
@@ -213,14 +214,14 @@ func (s *Server) codeGrant(r *request) (any, error) {
 		return nil, err
 	}
 	noteUser(r.entry, u, &rec.Session)
-	if r.tenant != nil && r.tenant != u.tenant {
+	if r.tenant != nil && r.tenant != u.Tenant {
 		return nil, invalidGrant(700005, "The provided Authorization Code is intended to use against other tenant, thus rejected.")
 	}
-	client, err := s.plainClient(r, u.tenant)
+	client, err := s.plainClient(r, u.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	if rec.Client != client.id {
+	if rec.Client != client.ID {
 		return nil, invalidGrant(70000, "The provided value for the 'code' parameter was issued to another client.").because("the code is of client %s", rec.Client)
 	}
 	if err := r.crossOrigin(client.SPA); err != nil {
@@ -252,19 +253,19 @@ func (s *Server) codeGrant(r *request) (any, error) {
 
 // codeTarget takes resource and scope of the redemption, or else those of the
 // authorization request.
-func (s *Server) codeTarget(r *request, rec *codeRecord, client *app, u *user, in *issuance) (err error) {
+func (s *Server) codeTarget(r *request, rec *codeRecord, client *directory.App, u *directory.User, in *issuance) (err error) {
 	if r.v2 && r.form.Get("scope") == "" {
-		in.target, err = s.resolveV2(u.tenant, client, u, rec.Scope)
+		in.target, err = s.resolveV2(u.Tenant, client, u, rec.Scope)
 	}
 	if !r.v2 && r.form.Get("resource") == "" {
-		in.target, err = s.resolveV1(u.tenant, client, u, rec.Resource, rec.Scope)
+		in.target, err = s.resolveV1(u.Tenant, client, u, rec.Resource, rec.Scope)
 	}
 	return err
 }
 
 // codeReply encrypts the reply when the code came of a PRT and the client
 // speaks the broker protocol, and adds a session key when it asked for one.
-func (s *Server) codeReply(r *request, rec *codeRecord, client *app, u *user, out map[string]any) (any, error) {
+func (s *Server) codeReply(r *request, rec *codeRecord, client *directory.App, u *directory.User, out map[string]any) (any, error) {
 	if jwkText := r.form.Get("stk_jwk"); jwkText != "" {
 		return s.devicelessPRT(r, rec, client, u, jwkText, out)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -40,7 +41,7 @@ func graphError(w http.ResponseWriter, status int, code, message string) {
 // graphToken checks the access token. One whose session was revoked gets a
 // claims challenge when its client announced that it handles them (cp1); others
 // are good until they expire (Entra, "Continuous access evaluation").
-func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string) (*bearerClaims, *user, bool) {
+func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string) (*bearerClaims, *directory.User, bool) {
 	c, u, err := s.bearer(r, wire.ResourceGraph, wire.ResourceGraphApp)
 	if err != nil {
 		s.mistake(r, "Graph: %s", err.why)
@@ -48,8 +49,8 @@ func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Access token is missing, empty, expired or for another audience.")
 		return nil, nil, false
 	}
-	if slices.Contains(c.Capabilities, "CP1") && !u.revokedAt.IsZero() && c.epoch() != u.epoch {
-		challenge := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, u.revokedAt.Unix()))
+	if slices.Contains(c.Capabilities, "CP1") && !u.RevokedAt.IsZero() && c.epoch() != u.Epoch {
+		challenge := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, u.RevokedAt.Unix()))
 		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`", error="insufficient_claims", claims="`+challenge+`"`)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
 		return nil, nil, false
@@ -60,68 +61,68 @@ func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string)
 	return c, u, true
 }
 
-func (s *Server) graphUser(w http.ResponseWriter, r *request, self *user) *user {
+func (s *Server) graphUser(w http.ResponseWriter, r *request, self *directory.User) *directory.User {
 	name, named := r.path["user"]
 	if !named {
 		return self
 	}
-	u := s.dir.user(name)
+	u := s.dir.User(name)
 	if u == nil {
-		u = s.dir.userByID(name)
+		u = s.dir.UserByID(name)
 	}
-	if u == nil || u.tenant != self.tenant {
+	if u == nil || u.Tenant != self.Tenant {
 		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+clip(name)+"' does not exist or one of its queried reference-property objects are not present.")
 		return nil
 	}
 	return u
 }
 
-func (s *Server) graphMe(w http.ResponseWriter, _ *request, u *user) {
-	given, surname, _ := strings.Cut(u.name, " ")
+func (s *Server) graphMe(w http.ResponseWriter, _ *request, u *directory.User) {
+	given, surname, _ := strings.Cut(u.Name, " ")
 	userType := "Member"
-	if u.guest {
+	if u.Guest {
 		userType = "Guest"
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#users/$entity",
-		"id":             u.id, "userPrincipalName": u.upn, "displayName": u.name, "givenName": given, "surname": surname,
-		"mail": u.upn, "accountEnabled": !u.disabled, "userType": userType,
+		"id":             u.ID, "userPrincipalName": u.UPN, "displayName": u.Name, "givenName": given, "surname": surname,
+		"mail": u.UPN, "accountEnabled": !u.Disabled, "userType": userType,
 	})
 }
 
-func (s *Server) graphMemberOf(w http.ResponseWriter, _ *request, u *user) {
+func (s *Server) graphMemberOf(w http.ResponseWriter, _ *request, u *directory.User) {
 	list := []map[string]any{}
-	for _, g := range s.dir.memberships(u) {
-		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": g.id, "displayName": g.name, "securityEnabled": true})
+	for _, g := range s.dir.Memberships(u) {
+		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": g.ID, "displayName": g.Name, "securityEnabled": true})
 	}
-	for _, role := range u.roles {
+	for _, role := range u.Roles {
 		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.directoryRole", "id": s.rand.Derived("role", role), "roleTemplateId": role})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
-func (s *Server) graphRevoke(w http.ResponseWriter, _ *request, u *user) {
-	if err := s.Revoke(u.upn); err != nil {
+func (s *Server) graphRevoke(w http.ResponseWriter, _ *request, u *directory.User) {
+	if err := s.Revoke(u.UPN); err != nil {
 		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", err.Error())
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"value": true})
 }
 
-func (s *Server) graphHello(w http.ResponseWriter, _ *request, u *user) {
+func (s *Server) graphHello(w http.ResponseWriter, _ *request, u *directory.User) {
 	list := []map[string]any{}
-	for _, k := range u.hello {
+	for _, k := range u.Hello {
 		name := ""
-		if dev := s.dir.device(k.deviceID); dev != nil {
-			name = dev.name
+		if dev := s.dir.Device(k.DeviceID); dev != nil {
+			name = dev.Name
 		}
-		list = append(list, map[string]any{"id": k.id, "displayName": name, "createdDateTime": k.created.UTC(), "keyStrength": "normal"})
+		list = append(list, map[string]any{"id": k.ID, "displayName": name, "createdDateTime": k.Created.UTC(), "keyStrength": "normal"})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
-func (s *Server) graphHelloDelete(w http.ResponseWriter, r *request, u *user) {
-	n, err := s.dir.removeHelloKey(u.upn, func(k *helloKey) bool { return strings.EqualFold(k.id, r.path["key"]) })
+func (s *Server) graphHelloDelete(w http.ResponseWriter, r *request, u *directory.User) {
+	n, err := s.dir.RemoveHelloKey(u.UPN, func(k *directory.HelloKey) bool { return strings.EqualFold(k.ID, r.path["key"]) })
 	if err != nil || n == 0 {
 		graphError(w, http.StatusNotFound, "resourceNotFound", "Method not found.")
 		return
@@ -129,15 +130,15 @@ func (s *Server) graphHelloDelete(w http.ResponseWriter, r *request, u *user) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *Server) graphDeviceJSON(dev *device) map[string]any {
+func (s *Server) graphDeviceJSON(dev *directory.Device) map[string]any {
 	var compliant any
-	if dev.managed {
-		compliant = dev.compliant
+	if dev.Managed {
+		compliant = dev.Compliant
 	}
 	return map[string]any{
-		"id": dev.objectID, "deviceId": dev.id, "displayName": dev.name, "accountEnabled": dev.enabled,
-		"isCompliant": compliant, "isManaged": dev.managed, "operatingSystem": dev.kind, "operatingSystemVersion": dev.osVersion,
-		"trustType": dev.trustType(), "registrationDateTime": dev.registered.UTC(), "profileType": "RegisteredDevice",
+		"id": dev.ObjectID, "deviceId": dev.ID, "displayName": dev.Name, "accountEnabled": dev.Enabled,
+		"isCompliant": compliant, "isManaged": dev.Managed, "operatingSystem": dev.Kind, "operatingSystemVersion": dev.OSVersion,
+		"trustType": dev.TrustType(), "registrationDateTime": dev.Registered.UTC(), "profileType": "RegisteredDevice",
 		"alternativeSecurityIds": []map[string]any{{"type": 2, "key": alternativeSecurityID(dev)}},
 	}
 }
@@ -157,8 +158,8 @@ func (s *Server) graphDevices(w http.ResponseWriter, r *request) {
 		id = strings.ToLower(strings.TrimSuffix(rest, "'"))
 	}
 	list := []map[string]any{}
-	for _, dev := range s.dir.deviceList() {
-		if dev.tenant == self.tenant && (id == "" || dev.id == id) {
+	for _, dev := range s.dir.Devices() {
+		if dev.Tenant == self.Tenant && (id == "" || dev.ID == id) {
 			list = append(list, s.graphDeviceJSON(dev))
 		}
 	}
@@ -176,13 +177,13 @@ func (s *Server) graphDevice(w http.ResponseWriter, r *request) {
 		return
 	}
 	id, isDevice := strings.CutPrefix(strings.ToLower(r.path["device"]), "devices(deviceid='")
-	dev := s.dir.device(strings.TrimSuffix(id, "')"))
-	if !isDevice || dev == nil || dev.tenant != self.tenant {
+	dev := s.dir.Device(strings.TrimSuffix(id, "')"))
+	if !isDevice || dev == nil || dev.Tenant != self.Tenant {
 		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+clip(r.path["device"])+"' does not exist.")
 		return
 	}
 	if r.Method == http.MethodDelete {
-		if err := s.DeleteDevice(dev.id); err != nil {
+		if err := s.DeleteDevice(dev.ID); err != nil {
 			graphError(w, http.StatusNotFound, "Request_ResourceNotFound", err.Error())
 			return
 		}
@@ -208,7 +209,7 @@ func (s *Server) userInfo(w http.ResponseWriter, r *request) {
 	if !ok {
 		return
 	}
-	given, familyName, _ := strings.Cut(u.name, " ")
-	writeJSON(w, http.StatusOK, map[string]any{"sub": pairwise(u.id, c.AppID), "name": u.name,
-		"given_name": given, "family_name": familyName, "email": u.upn})
+	given, familyName, _ := strings.Cut(u.Name, " ")
+	writeJSON(w, http.StatusOK, map[string]any{"sub": pairwise(u.ID, c.AppID), "name": u.Name,
+		"given_name": given, "family_name": familyName, "email": u.UPN})
 }

@@ -8,14 +8,15 @@ import (
 	"strings"
 	"unicode/utf16"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
 // alternativeSecurityID is how the directory names a device's certificate:
 // base64 of the UTF-16 of a tag, its thumbprint and the hash of its key.
-func alternativeSecurityID(dev *device) string {
-	text := "X509:<SHA1-TP-PUBKEY>" + dev.certSHA1 + base64.StdEncoding.EncodeToString(dev.certSHA256[:])
+func alternativeSecurityID(dev *directory.Device) string {
+	text := "X509:<SHA1-TP-PUBKEY>" + dev.CertSHA1 + base64.StdEncoding.EncodeToString(dev.CertSHA256[:])
 	var out []byte
 	for _, c := range utf16.Encode([]rune(text)) {
 		out = append(out, byte(c), byte(c>>8))
@@ -31,8 +32,8 @@ func (s *Server) graphPolicies(w http.ResponseWriter, r *request) {
 		return
 	}
 	list := []policy.Policy{}
-	if rules := s.dir.accessRules(self.tenant); rules != nil {
-		list = rules.bundle.Policies
+	if rules := s.dir.AccessRules(self.Tenant); rules != nil {
+		list = rules.Bundle.Policies
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#identity/conditionalAccess/policies", "value": list})
@@ -44,8 +45,8 @@ func (s *Server) graphLocations(w http.ResponseWriter, r *request) {
 		return
 	}
 	list := []any{}
-	if rules := s.dir.accessRules(self.tenant); rules != nil {
-		for _, l := range rules.bundle.Locations {
+	if rules := s.dir.AccessRules(self.Tenant); rules != nil {
+		for _, l := range rules.Bundle.Locations {
 			list = append(list, locationJSON(l))
 		}
 	}
@@ -113,12 +114,12 @@ func (s *Server) graphEvaluate(w http.ResponseWriter, r *request) {
 		graphError(w, http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload.")
 		return
 	}
-	u := s.dir.userByID(in.Identity.UserID)
-	if u == nil || u.tenant != self.tenant {
+	u := s.dir.UserByID(in.Identity.UserID)
+	if u == nil || u.Tenant != self.Tenant {
 		graphError(w, http.StatusBadRequest, "BadRequest", "The user of signInIdentity was not found.")
 		return
 	}
-	rules := s.dir.accessRules(self.tenant)
+	rules := s.dir.AccessRules(self.Tenant)
 	if rules == nil {
 		writeJSON(w, http.StatusOK, policy.Explanation{})
 		return
@@ -128,24 +129,24 @@ func (s *Server) graphEvaluate(w http.ResponseWriter, r *request) {
 		graphError(w, http.StatusBadRequest, "BadRequest", err.Error())
 		return
 	}
-	ex := rules.full.Explain(q)
+	ex := rules.Full.Explain(q)
 	if in.AppliedOnly {
 		ex.Policies = ex.Applied()
 	}
 	writeJSON(w, http.StatusOK, ex)
 }
 
-func (s *Server) whatIfSignIn(in *whatIf, u *user) (*policy.SignIn, error) {
+func (s *Server) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, error) {
 	now := s.Now()
 	q := &policy.SignIn{
-		User:      &policy.User{ID: u.id, Groups: s.dir.groupsOf(u), Roles: u.roles},
+		User:      &policy.User{ID: u.ID, Groups: s.dir.GroupsOf(u), Roles: u.Roles},
 		ClientApp: policy.Browser, Country: in.Conditions.Country, Methods: claims.Password, Now: now, AuthTime: now,
 	}
 	var err error
-	if q.UserRisk, err = riskLevel(in.Conditions.UserRisk); err != nil {
+	if q.UserRisk, err = directory.RiskLevel(in.Conditions.UserRisk); err != nil {
 		return nil, err
 	}
-	if q.SignInRisk, err = riskLevel(in.Conditions.SignInRisk); err != nil {
+	if q.SignInRisk, err = directory.RiskLevel(in.Conditions.SignInRisk); err != nil {
 		return nil, err
 	}
 	if in.Conditions.IP != "" {

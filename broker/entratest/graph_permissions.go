@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 // permission says who may do something to a user (Microsoft Graph, the
@@ -72,14 +74,14 @@ var deviceDeleters = []string{roleGlobalAdmin, roleIntuneAdmin, roleCloudDeviceA
 
 // about serves a request about the user whom the path names, or else about the
 // user of the token.
-func (s *Server) about(p permission, serve func(http.ResponseWriter, *request, *user)) handler {
+func (s *Server) about(p permission, serve func(http.ResponseWriter, *request, *directory.User)) handler {
 	return func(w http.ResponseWriter, r *request) {
 		c, self, ok := s.graphToken(w, r)
 		if !ok {
 			return
 		}
 		name, named := r.path["user"]
-		own := !named || strings.EqualFold(name, self.id) || strings.EqualFold(name, self.upn)
+		own := !named || strings.EqualFold(name, self.ID) || strings.EqualFold(name, self.UPN)
 		scopes := p.others
 		if own {
 			scopes = p.own
@@ -105,11 +107,11 @@ func (s *Server) graphScopes(w http.ResponseWriter, r *request, c *bearerClaims,
 }
 
 // graphRoles checks that the user has one of the roles, if any is needed.
-func (s *Server) graphRoles(w http.ResponseWriter, r *request, u *user, roles []string) bool {
-	if roles == nil || slices.ContainsFunc(u.roles, func(role string) bool { return slices.Contains(roles, strings.ToLower(role)) }) {
+func (s *Server) graphRoles(w http.ResponseWriter, r *request, u *directory.User, roles []string) bool {
+	if roles == nil || slices.ContainsFunc(u.Roles, func(role string) bool { return slices.Contains(roles, strings.ToLower(role)) }) {
 		return true
 	}
-	s.mistake(r, "Graph: %s has none of the roles %q", u.upn, roles)
+	s.mistake(r, "Graph: %s has none of the roles %q", u.UPN, roles)
 	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 	return false
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -50,16 +51,16 @@ func (s *Server) doRegisterKey(r *request) (map[string]string, error) {
 	if berr != nil {
 		return nil, bad("%v", berr)
 	}
-	key := &helloKey{id: s.rand.GUID(), kid: verify.KeyID(blob), pub: pub, blob: blob, deviceID: c.DeviceID, created: s.Now()}
-	if err := s.dir.setHelloKey(u.upn, key); err != nil {
+	key := &directory.HelloKey{ID: s.rand.GUID(), Kid: verify.KeyID(blob), Key: pub, Blob: blob, DeviceID: c.DeviceID, Created: s.Now()}
+	if err := s.dir.SetHelloKey(u.UPN, key); err != nil {
 		return nil, err
 	}
-	return map[string]string{"kid": key.id, "upn": u.upn}, nil
+	return map[string]string{"kid": key.ID, "upn": u.UPN}, nil
 }
 
 // keyToken checks the token of a key request: from a device, for a user who
 // was asked for a second factor moments ago.
-func (s *Server) keyToken(r *request) (*bearerClaims, *user, error) {
+func (s *Server) keyToken(r *request) (*bearerClaims, *directory.User, error) {
 	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if derr != nil {
 		return nil, nil, derr
@@ -68,7 +69,7 @@ func (s *Server) keyToken(r *request) (*bearerClaims, *user, error) {
 	if c.DeviceID == "" {
 		return nil, nil, unauthorized.because("the access token has no claim deviceid: it was not minted on a device")
 	}
-	if dev := s.dir.device(c.DeviceID); dev == nil || !dev.enabled {
+	if dev := s.dir.Device(c.DeviceID); dev == nil || !dev.Enabled {
 		return nil, nil, unauthorized.because("the device of the access token is deleted or disabled")
 	}
 	if !c.has("ngcmfa") {
@@ -85,14 +86,14 @@ func (s *Server) deleteKey(w http.ResponseWriter, r *request) {
 		s.refuseDRS(w, r, derr)
 		return
 	}
-	if dev := s.dir.device(c.DeviceID); dev == nil || !dev.enabled {
+	if dev := s.dir.Device(c.DeviceID); dev == nil || !dev.Enabled {
 		s.refuseDRS(w, r, drsFail(http.StatusUnauthorized, "AuthenticationError", "The access token lacks a claim.").
 			because("the access token names no device, or one that is deleted or disabled"))
 		return
 	}
 	id := strings.ToLower(r.path["rest"])
-	n, err := s.dir.removeHelloKey(u.upn, func(k *helloKey) bool {
-		return id != "" && k.id == id || id == "" && k.deviceID == c.DeviceID
+	n, err := s.dir.RemoveHelloKey(u.UPN, func(k *directory.HelloKey) bool {
+		return id != "" && k.ID == id || id == "" && k.DeviceID == c.DeviceID
 	})
 	if err == nil && n == 0 {
 		err = drsFail(http.StatusNotFound, "InvalidRequest", "The user has no such key.")
@@ -101,5 +102,5 @@ func (s *Server) deleteKey(w http.ResponseWriter, r *request) {
 		s.refuseDRS(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"upn": u.upn})
+	writeJSON(w, http.StatusOK, map[string]string{"upn": u.UPN})
 }

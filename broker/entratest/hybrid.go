@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -37,10 +38,10 @@ func (s *Server) SyncComputer(c Computer) error {
 	if !ids.IsGUID(c.ID) || c.PublicKey == nil || c.SID == "" {
 		return drsFail(http.StatusBadRequest, "InvalidRequest", "a computer needs a GUID, a SID and a key")
 	}
-	return s.dir.addDevice(&device{
-		tenant: s.dir.home(), id: strings.ToLower(c.ID), objectID: s.rand.GUID(), name: c.Name, kind: "Windows",
-		joinType: wire.JoinTypeHybrid, pending: true, computerKey: c.PublicKey, computerSID: c.SID,
-		registered: s.Now(), attestationID: s.rand.GUID(),
+	return s.dir.AddDevice(&directory.Device{
+		Tenant: s.dir.Home(), ID: strings.ToLower(c.ID), ObjectID: s.rand.GUID(), Name: c.Name, Kind: "Windows",
+		JoinType: wire.JoinTypeHybrid, Pending: true, ComputerKey: c.PublicKey, ComputerSID: c.SID,
+		Registered: s.Now(), AttestationID: s.rand.GUID(),
 	})
 }
 
@@ -60,8 +61,8 @@ func (s *Server) hybridJoin(w http.ResponseWriter, r *request) {
 
 func (s *Server) doHybridJoin(r *request) (map[string]any, error) {
 	id := strings.ToLower(r.path["device"])
-	old := s.dir.device(id)
-	if old == nil || old.joinType != wire.JoinTypeHybrid {
+	old := s.dir.Device(id)
+	if old == nil || old.JoinType != wire.JoinTypeHybrid {
 		return nil, drsFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", clip(id))
 	}
 	in, pub, transport, err := parseJoin(r)
@@ -72,7 +73,7 @@ func (s *Server) doHybridJoin(r *request) (map[string]any, error) {
 	if *in.JoinType != wire.JoinTypeHybrid || in.ServerAdJoinData == nil {
 		return nil, bad.because("a hybrid join needs JoinType 6 and ServerAdJoinData")
 	}
-	if d := in.ServerAdJoinData.TargetDomainID; d != "" && !strings.EqualFold(d, old.tenant.id) {
+	if d := in.ServerAdJoinData.TargetDomainID; d != "" && !strings.EqualFold(d, old.Tenant.ID) {
 		return nil, bad.because("TargetDomainId is another tenant")
 	}
 	if err := s.checkIdentity(old, in.ServerAdJoinData); err != nil {
@@ -80,21 +81,21 @@ func (s *Server) doHybridJoin(r *request) (map[string]any, error) {
 	}
 	in.DeviceType, in.OSVersion, in.DeviceDisplayName = in.ServerAdJoinData.DeviceType, in.ServerAdJoinData.OSVersion, in.ServerAdJoinData.DeviceDisplayName
 	in.TransportKey = in.ServerAdJoinData.TransportKey
-	dev := s.newDevice(old.tenant, in, pub, transport)
-	dev.id, dev.objectID = old.id, old.objectID
-	dev.computerKey, dev.computerSID = old.computerKey, old.computerSID
+	dev := s.newDevice(old.Tenant, in, pub, transport)
+	dev.ID, dev.ObjectID = old.ID, old.ObjectID
+	dev.ComputerKey, dev.ComputerSID = old.ComputerKey, old.ComputerSID
 	der, err := s.certify(dev, "")
 	if err != nil {
 		return nil, err
 	}
-	if err := s.dir.addDevice(dev); err != nil {
+	if err := s.dir.AddDevice(dev); err != nil {
 		return nil, err
 	}
 	return joinReply(dev, der, nil, in.Attributes), nil
 }
 
 // checkIdentity checks the signature over "SID.time" by the computer's key.
-func (s *Server) checkIdentity(dev *device, in *serverADJoinData) error {
+func (s *Server) checkIdentity(dev *directory.Device, in *serverADJoinData) error {
 	e := drsFail(http.StatusUnauthorized, "AuthenticationError", "The identity of the computer could not be verified.")
 	ci := in.ClientIdentity
 	if ci.Type != "sha256signed" {
@@ -102,7 +103,7 @@ func (s *Server) checkIdentity(dev *device, in *serverADJoinData) error {
 	}
 	sid, stamp, ok := strings.Cut(ci.Sid, ".")
 	at, err := time.Parse("2006-01-02 15:04:05Z", stamp)
-	if !ok || err != nil || sid != dev.computerSID {
+	if !ok || err != nil || sid != dev.ComputerSID {
 		return e.because("ClientIdentity.Sid is %q instead of the computer's SID, a dot and a time", clip(ci.Sid))
 	}
 	if d := s.Now().Sub(at); d > hybridSkew || d < -hybridSkew {
@@ -113,7 +114,7 @@ func (s *Server) checkIdentity(dev *device, in *serverADJoinData) error {
 		return e.because("ClientIdentity.SignedBlob is not standard base64")
 	}
 	sum := sha256.Sum256([]byte(ci.Sid))
-	if rsa.VerifyPKCS1v15(dev.computerKey, crypto.SHA256, sum[:], sig) != nil {
+	if rsa.VerifyPKCS1v15(dev.ComputerKey, crypto.SHA256, sum[:], sig) != nil {
 		return e.because("ClientIdentity.SignedBlob is not signed with the synchronised key")
 	}
 	return nil

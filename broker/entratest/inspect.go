@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
@@ -37,43 +38,43 @@ type HelloKey struct {
 // Users returns the users of all tenants, by name.
 func (s *Server) Users() []UserStatus {
 	now := s.Now()
-	list := s.dir.userList()
+	list := s.dir.Users()
 	out := make([]UserStatus, 0, len(list))
 	for _, u := range list {
 		st := statusOf(u)
-		for _, g := range s.dir.memberships(u) {
-			st.Groups = append(st.Groups, g.name)
+		for _, g := range s.dir.Memberships(u) {
+			st.Groups = append(st.Groups, g.Name)
 		}
 		slices.Sort(st.Groups)
-		st.NumberPrompt = s.flow.promptWaits(u.id, now)
+		st.NumberPrompt = s.flow.promptWaits(u.ID, now)
 		out = append(out, st)
 	}
 	return out
 }
 
-func statusOf(u *user) UserStatus {
+func statusOf(u *directory.User) UserStatus {
 	st := UserStatus{
-		ID: u.id, Username: u.upn, Name: u.name, Password: u.password, Guest: u.guest, Federated: u.tenant.isFederated(u.upn), Disabled: u.disabled,
-		PasswordExpired: u.passwordExpired, LockedUntil: u.lockedUntil,
-		UserRisk: orNone(u.userRisk), SignInRisk: orNone(u.signInRisk),
+		ID: u.ID, Username: u.UPN, Name: u.Name, Password: u.Password, Guest: u.Guest, Federated: u.Tenant.IsFederated(u.UPN), Disabled: u.Disabled,
+		PasswordExpired: u.PasswordExpired, LockedUntil: u.LockedUntil,
+		UserRisk: orNone(u.UserRisk), SignInRisk: orNone(u.SignInRisk),
 	}
 	has := func(on bool, names ...string) {
 		if on {
 			st.Methods = append(st.Methods, names...)
 		}
 	}
-	has(u.password != "", "password")
-	has(u.totp != nil, "one-time code")
-	has(u.hardware != nil, "hardware token")
-	has(u.numberMatch, "number match")
-	has(u.phoneSignIn, "phone sign-in")
-	has(u.phone != "", "text message", "call")
-	has(len(u.passkeys) > 0, "passkey")
-	has(u.hasAccessPass(), "temporary access pass")
-	has(u.certified, "certificate")
-	has(len(u.hello) > 0, "Windows Hello")
-	for _, k := range u.hello {
-		st.HelloKeys = append(st.HelloKeys, HelloKey{k.id, k.deviceID, k.created})
+	has(u.Password != "", "password")
+	has(u.TOTP != nil, "one-time code")
+	has(u.Hardware != nil, "hardware token")
+	has(u.NumberMatch, "number match")
+	has(u.PhoneSignIn, "phone sign-in")
+	has(u.Phone != "", "text message", "call")
+	has(len(u.Passkeys) > 0, "passkey")
+	has(u.HasAccessPass(), "temporary access pass")
+	has(u.Certified, "certificate")
+	has(len(u.Hello) > 0, "Windows Hello")
+	for _, k := range u.Hello {
+		st.HelloKeys = append(st.HelloKeys, HelloKey{k.ID, k.DeviceID, k.Created})
 	}
 	return st
 }
@@ -87,22 +88,22 @@ func orNone(risk string) string {
 
 // OneTimeCode is what the user's authenticator app shows now, and until when.
 func (s *Server) OneTimeCode(username string) (code string, until time.Time, err error) {
-	u := s.dir.user(s.dir.qualify(username))
+	u := s.dir.User(s.dir.Qualify(username))
 	if u == nil {
-		return "", time.Time{}, fmt.Errorf("%w: %s", errNoUser, username)
+		return "", time.Time{}, fmt.Errorf("%w: %s", directory.ErrNoUser, username)
 	}
-	if u.totp == nil {
+	if u.TOTP == nil {
 		return "", time.Time{}, errors.New("entratest: the user has no authenticator app with codes")
 	}
 	step := uint64(s.Now().Unix()) / totp.Step
-	return totp.Code(u.totp, step), time.Unix(int64(step+1)*totp.Step, 0).UTC(), nil
+	return totp.Code(u.TOTP, step), time.Unix(int64(step+1)*totp.Step, 0).UTC(), nil
 }
 
 // AppName is the name of an application, found by its client id in any tenant;
 // an unknown one is its id.
 func (s *Server) AppName(id string) string {
-	for _, t := range s.dir.allTenants() {
-		if a := s.dir.app(t, id); a != nil {
+	for _, t := range s.dir.Tenants() {
+		if a := s.dir.App(t, id); a != nil {
 			return a.Name
 		}
 	}
@@ -112,8 +113,8 @@ func (s *Server) AppName(id string) string {
 // Policies is the Conditional Access export of the first tenant, as it was
 // given; nil without policies.
 func (s *Server) Policies() json.RawMessage {
-	if rules := s.dir.accessRules(s.dir.home()); rules != nil {
-		return slices.Clone(rules.raw)
+	if rules := s.dir.AccessRules(s.dir.Home()); rules != nil {
+		return slices.Clone(rules.Raw)
 	}
 	return nil
 }
@@ -121,12 +122,12 @@ func (s *Server) Policies() json.RawMessage {
 // PolicyNames lists the names of the policies of the first tenant with their
 // states, where it is not enabled.
 func (s *Server) PolicyNames() []string {
-	rules := s.dir.accessRules(s.dir.home())
+	rules := s.dir.AccessRules(s.dir.Home())
 	if rules == nil {
 		return nil
 	}
 	var names []string
-	for _, p := range rules.bundle.Policies {
+	for _, p := range rules.Bundle.Policies {
 		name := p.DisplayName
 		if name == "" {
 			name = p.ID

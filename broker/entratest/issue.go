@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -29,8 +30,8 @@ type refreshRecord struct {
 // issuance is a request for tokens that passed authentication.
 type issuance struct {
 	req     *request
-	client  *app
-	user    *user
+	client  *directory.App
+	user    *directory.User
 	session *session
 	target  *target
 	want    claimsRequest
@@ -60,7 +61,7 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 	if err := consent(in.client, in.target); err != nil {
 		return nil, err
 	}
-	for _, a := range []*app{in.client, in.target.resource} {
+	for _, a := range []*directory.App{in.client, in.target.resource} {
 		if err := s.assigned(a, in.user); err != nil {
 			return nil, err
 		}
@@ -77,7 +78,7 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 
 // checkAccess asks Conditional Access about the resource, then about each
 // authentication context of the claims request.
-func (s *Server) checkAccess(in *issuance, dev *device) error {
+func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
 	q := accessQuestion{
 		user: in.user, session: in.session, device: dev, resource: in.target.resource,
 		low: lowPrivilege(in.target), browser: in.client.SPA || !in.client.Public,
@@ -111,7 +112,7 @@ func lowPrivilege(t *target) bool {
 	if t.resource == nil {
 		return true
 	}
-	if t.resource.id != wire.ResourceGraphApp && t.resource.id != wire.ResourceAADGraph || t.isDefault {
+	if t.resource.ID != wire.ResourceGraphApp && t.resource.ID != wire.ResourceAADGraph || t.isDefault {
 		return false
 	}
 	return !slices.ContainsFunc(t.scopes, func(sc string) bool { return sc != "User.Read" })
@@ -121,7 +122,7 @@ func lowPrivilege(t *target) bool {
 // refreshed: after half of it.
 const refreshInFrom = 2 * time.Hour
 
-func (s *Server) reply(in *issuance, dev *device) map[string]any {
+func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 	out := map[string]any{"token_type": "Bearer"}
 	life := s.opts.TTL.AccessToken
 	if in.want.cae {
@@ -166,8 +167,8 @@ func (s *Server) reply(in *issuance, dev *device) map[string]any {
 	return out
 }
 
-func clientInfo(u *user) string {
-	data, _ := json.Marshal(map[string]string{"uid": u.id, "utid": u.tenant.id})
+func clientInfo(u *directory.User) string {
+	data, _ := json.Marshal(map[string]string{"uid": u.ID, "utid": u.Tenant.ID})
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
@@ -180,37 +181,37 @@ func (s *Server) refreshToken(in *issuance) (token string, left int64) {
 		}
 	}
 	return s.box.Seal(kindRefresh, refreshRecord{
-		Session: *in.session, Client: in.client.id, Family: in.client.FOCI,
+		Session: *in.session, Client: in.client.ID, Family: in.client.FOCI,
 		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.asked,
 	}), end - in.now.Unix()
 }
 
 // amrOf decides whether a token shows how the user signed in: v1 tokens do, v2
 // tokens only when the app asked for it as an optional claim.
-func (in *issuance) amrOf(version int, a *app) []string {
+func (in *issuance) amrOf(version int, a *directory.App) []string {
 	if version == 2 && !slices.Contains(a.OptionalClaims, "amr") {
 		return nil
 	}
 	return in.session.amr(in.fresh)
 }
 
-func (s *Server) accessToken(in *issuance, dev *device, expires time.Time) string {
+func (s *Server) accessToken(in *issuance, dev *directory.Device, expires time.Time) string {
 	u, res := in.user, in.target.resource
 	c := map[string]any{
 		"iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": expires.Unix(),
-		"oid": u.id, "tid": u.tenant.id, "sub": pairwise(u.id, res.id), "name": u.name,
+		"oid": u.ID, "tid": u.Tenant.ID, "sub": pairwise(u.ID, res.ID), "name": u.Name,
 		"scp": strings.Join(in.target.scopes, " "), "sid": in.session.SID,
 		"uti": base64.RawURLEncoding.EncodeToString(s.rand.Bytes(16)),
 		"rh":  "1." + base64.RawURLEncoding.EncodeToString(s.rand.Bytes(12)) + ".",
 		"aio": base64.StdEncoding.EncodeToString(s.rand.Bytes(24)),
 	}
 	if res.TokenVersion == 2 {
-		c["aud"], c["iss"], c["ver"] = res.id, issuerV2(u.tenant.id), "2.0"
-		c["azp"], c["azpacr"] = in.client.id, appidacr(in.client)
-		c["preferred_username"] = u.upn
+		c["aud"], c["iss"], c["ver"] = res.ID, issuerV2(u.Tenant.ID), "2.0"
+		c["azp"], c["azpacr"] = in.client.ID, appidacr(in.client)
+		c["preferred_username"] = u.UPN
 	} else {
 		s.v1Claims(c, in, dev)
-		c["aud"], c["appid"], c["appidacr"] = in.target.audience, in.client.id, appidacr(in.client)
+		c["aud"], c["appid"], c["appidacr"] = in.target.audience, in.client.ID, appidacr(in.client)
 		c["acr"] = "1"
 	}
 	if amr := in.amrOf(res.TokenVersion, res); amr != nil {
@@ -218,8 +219,8 @@ func (s *Server) accessToken(in *issuance, dev *device, expires time.Time) strin
 	}
 	s.optionalClaims(c, in, res)
 	c["xms_st"] = map[string]int{"rev": in.session.Epoch}
-	if len(u.roles) > 0 {
-		c["wids"] = u.roles
+	if len(u.Roles) > 0 {
+		c["wids"] = u.Roles
 	}
 	if in.want.cae {
 		c["xms_cc"] = []string{"CP1"}
@@ -233,7 +234,7 @@ func (s *Server) accessToken(in *issuance, dev *device, expires time.Time) strin
 	return s.keys.sign(c)
 }
 
-func appidacr(a *app) string {
+func appidacr(a *directory.App) string {
 	if a.Public {
 		return "0"
 	}
@@ -241,31 +242,31 @@ func appidacr(a *app) string {
 }
 
 // v1Claims adds what tokens of version 1.0 say of the user and the device.
-func (s *Server) v1Claims(c map[string]any, in *issuance, dev *device) {
+func (s *Server) v1Claims(c map[string]any, in *issuance, dev *directory.Device) {
 	u := in.user
-	given, familyName, _ := strings.Cut(u.name, " ")
-	c["iss"], c["ver"] = issuerV1(u.tenant.id), "1.0"
-	c["upn"], c["unique_name"], c["given_name"], c["family_name"] = u.upn, u.upn, given, familyName
-	c["puid"] = puid(u.id)
-	c["tenant_region_scope"] = u.tenant.region
+	given, familyName, _ := strings.Cut(u.Name, " ")
+	c["iss"], c["ver"] = issuerV1(u.Tenant.ID), "1.0"
+	c["upn"], c["unique_name"], c["given_name"], c["family_name"] = u.UPN, u.UPN, given, familyName
+	c["puid"] = puid(u.ID)
+	c["tenant_region_scope"] = u.Tenant.Region
 	if ip, _ := s.clientAddress(in.req.Request); ip.IsValid() {
 		c["ipaddr"] = ip.String()
 	}
-	if u.sid != "" {
-		c["onprem_sid"] = u.sid
+	if u.SID != "" {
+		c["onprem_sid"] = u.SID
 	}
 	if dev == nil {
 		return
 	}
-	c["deviceid"] = dev.id
+	c["deviceid"] = dev.ID
 	var state []string
-	if dev.managed {
+	if dev.Managed {
 		state = append(state, "dvc_mngd")
 	}
-	if dev.compliant {
+	if dev.Compliant {
 		state = append(state, "dvc_cmp")
 	}
-	if dev.joinType == wire.JoinTypeHybrid {
+	if dev.JoinType == wire.JoinTypeHybrid {
 		state = append(state, "dvc_dmjd")
 	}
 	if state != nil {
@@ -278,13 +279,13 @@ func puid(oid string) string {
 	return "10032" + strings.ToUpper(ids.Hex(sum[:6])[:11])
 }
 
-func (s *Server) optionalClaims(c map[string]any, in *issuance, a *app) {
+func (s *Server) optionalClaims(c map[string]any, in *issuance, a *directory.App) {
 	for _, name := range a.OptionalClaims {
 		switch name {
 		case "auth_time":
 			c["auth_time"] = in.session.Auth
 		case "acct":
-			c["acct"] = boolInt(in.user.guest)
+			c["acct"] = boolInt(in.user.Guest)
 		case "ipaddr":
 			if ip, _ := s.clientAddress(in.req.Request); ip.IsValid() {
 				c["ipaddr"] = ip.String()
@@ -294,9 +295,9 @@ func (s *Server) optionalClaims(c map[string]any, in *issuance, a *app) {
 				c["deviceid"] = in.session.Device
 			}
 		case "upn":
-			c["upn"] = in.user.upn
+			c["upn"] = in.user.UPN
 		case "groups":
-			c["groups"] = s.dir.groupsOf(in.user)
+			c["groups"] = s.dir.GroupsOf(in.user)
 		}
 	}
 }
@@ -311,22 +312,22 @@ func boolInt(b bool) int {
 // idTokenLife is how long an id_token is valid.
 const idTokenLife = 65 * time.Minute
 
-func (s *Server) idToken(in *issuance, dev *device) string {
+func (s *Server) idToken(in *issuance, dev *directory.Device) string {
 	u := in.user
 	c := map[string]any{
-		"aud": in.client.id, "iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": in.now.Add(idTokenLife).Unix(),
-		"oid": u.id, "tid": u.tenant.id, "sub": pairwise(u.id, in.client.id), "name": u.name, "sid": in.session.SID,
+		"aud": in.client.ID, "iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": in.now.Add(idTokenLife).Unix(),
+		"oid": u.ID, "tid": u.Tenant.ID, "sub": pairwise(u.ID, in.client.ID), "name": u.Name, "sid": in.session.SID,
 		"rh": "1." + base64.RawURLEncoding.EncodeToString(s.rand.Bytes(12)) + ".",
 	}
 	version := 1
 	if in.v2 {
 		version = 2
-		c["iss"], c["ver"], c["preferred_username"] = issuerV2(u.tenant.id), "2.0", u.upn
+		c["iss"], c["ver"], c["preferred_username"] = issuerV2(u.Tenant.ID), "2.0", u.UPN
 		c["uti"] = base64.RawURLEncoding.EncodeToString(s.rand.Bytes(16))
 	} else {
 		s.v1Claims(c, in, dev)
 		c["pwd_url"] = "https://portal.microsoftonline.com/ChangePassword.aspx"
-		c["tenant_display_name"] = u.tenant.name
+		c["tenant_display_name"] = u.Tenant.Name
 	}
 	if amr := in.amrOf(version, in.client); amr != nil {
 		c["amr"] = amr
@@ -342,7 +343,7 @@ func (s *Server) idToken(in *issuance, dev *device) string {
 		c["auth_time"] = in.session.Auth
 	}
 	if in.sid {
-		c["primary_sid"] = ids.SID(u.id)
+		c["primary_sid"] = ids.SID(u.ID)
 	}
 	if in.idNone {
 		return unsigned(c)

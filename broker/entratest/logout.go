@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 // logout ends the browser session. Refresh tokens and PRTs live on, as with
@@ -37,5 +39,5 @@ func (s *Server) logout(w http.ResponseWriter, r *request) {
 // registeredRedirect reports whether some client of the tenant redirects to uri.
 func (s *Server) registeredRedirect(r *request, uri string) bool {
 	t := s.tenantOrHome(r, "")
-	return slices.ContainsFunc(s.dir.clients(t), func(a *app) bool { return checkRedirect(a, uri) == nil })
+	return slices.ContainsFunc(s.dir.Clients(t), func(a *directory.App) bool { return checkRedirect(a, uri) == nil })
 }

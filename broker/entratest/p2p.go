@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
@@ -27,9 +28,9 @@ const (
 )
 
 // deviceToken answers with a token of the device alone, in plain JSON.
-func (s *Server) deviceToken(r *request, dev *device, c *verify.Claims) (any, error) {
+func (s *Server) deviceToken(r *request, dev *directory.Device, c *verify.Claims) (any, error) {
 	r.entry.Grant = "device_token"
-	client, err := s.clientApp(dev.tenant, c.ClientID)
+	client, err := s.clientApp(dev.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
@@ -41,47 +42,47 @@ func (s *Server) deviceToken(r *request, dev *device, c *verify.Claims) (any, er
 	if c.Resource == "" {
 		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'resource'.")
 	}
-	res := s.dir.resource(dev.tenant, c.Resource)
+	res := s.dir.Resource(dev.Tenant, c.Resource)
 	if res == nil {
-		return nil, unknownResource(c.Resource, dev.tenant)
+		return nil, unknownResource(c.Resource, dev.Tenant)
 	}
-	if !res.noDevice && !res.DeviceTokens {
+	if !res.NoDevice && !res.DeviceTokens {
 		return nil, invalidGrant(221000, "Device-only tokens are not supported by this resource.")
 	}
-	r.entry.Resource = res.id
+	r.entry.Resource = res.ID
 	now := s.Now()
 	life := s.opts.TTL.AccessToken
 	return map[string]any{
 		"token_type": "Bearer", "expires_in": seconds(life), "ext_expires_in": seconds(life), "resource": c.Resource,
 		"access_token": s.keys.sign(map[string]any{
-			"aud": c.Resource, "iss": issuerV1(dev.tenant.id), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
-			"tid": dev.tenant.id, "appid": client.id, "appidacr": appidacr(client), "deviceid": dev.id, "oid": dev.objectID,
-			"sub": dev.objectID, "idtyp": "device", "amr": []string{"rsa"}, "ver": "1.0",
+			"aud": c.Resource, "iss": issuerV1(dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
+			"tid": dev.Tenant.ID, "appid": client.ID, "appidacr": appidacr(client), "deviceid": dev.ID, "oid": dev.ObjectID,
+			"sub": dev.ObjectID, "idtyp": "device", "amr": []string{"rsa"}, "ver": "1.0",
 		}),
 	}, nil
 }
 
 // deviceCert issues a peer-to-peer certificate of the device.
-func (s *Server) deviceCert(r *request, dev *device, c *verify.Claims) (any, error) {
+func (s *Server) deviceCert(r *request, dev *directory.Device, c *verify.Claims) (any, error) {
 	r.entry.Grant = "p2p_device_certificate"
 	if c.CertUse != "device_cert" {
 		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("claim cert_token_use is %q", clip(c.CertUse))
 	}
 	return s.p2pCertificate(c, &x509.Certificate{
-		Subject:  p2pName(dev.tenant.id, dev.id),
+		Subject:  p2pName(dev.Tenant.ID, dev.ID),
 		NotAfter: s.Now().Add(deviceCertLife),
 		DNSNames: c.DNSNames,
 	})
 }
 
 // userCert issues a peer-to-peer certificate of the user of a PRT.
-func (s *Server) userCert(r *request, b *boundToken, u *user, c *verify.Claims) (any, error) {
+func (s *Server) userCert(r *request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
 	r.entry.Grant = "p2p_user_certificate"
 	if b.prt == nil || c.CertUse != "user_cert" {
 		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("claim cert_token_use is %q", clip(c.CertUse))
 	}
 	out, err := s.p2pCertificate(c, &x509.Certificate{
-		Subject:  p2pName(u.tenant.id, u.upn, ids.SID(u.id)),
+		Subject:  p2pName(u.Tenant.ID, u.UPN, ids.SID(u.ID)),
 		NotAfter: s.Now().Add(userCertLife),
 	})
 	if err != nil || r.form.Get("windows_api_version") == "1.0" { // the version without encryption
@@ -127,8 +128,8 @@ func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (m
 // devicelessPRT adds a PRT without a device to the redemption of a code: the
 // mobile brokers' protocol version 3.0, whose session key is wrapped to a key
 // that the request brings along.
-func (s *Server) devicelessPRT(r *request, rec *codeRecord, client *app, u *user, jwkText string, out map[string]any) (any, error) {
-	if client.id != wire.ClientBroker || r.form.Get("prt_protocol_version") != "3.0" || !strings.Contains(" "+r.form.Get("scope")+" ", " aza ") {
+func (s *Server) devicelessPRT(r *request, rec *codeRecord, client *directory.App, u *directory.User, jwkText string, out map[string]any) (any, error) {
+	if client.ID != wire.ClientBroker || r.form.Get("prt_protocol_version") != "3.0" || !strings.Contains(" "+r.form.Get("scope")+" ", " aza ") {
 		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").
 			because("stk_jwk needs the broker client, prt_protocol_version 3.0 and scope aza")
 	}
@@ -137,7 +138,7 @@ func (s *Server) devicelessPRT(r *request, rec *codeRecord, client *app, u *user
 		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("stk_jwk: %v", err)
 	}
 	p := &prtRecord{Session: rec.Session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: s.Now().Unix(),
-		KDF: 1, Born: rec.Session.Auth, Client: client.id}
+		KDF: 1, Born: rec.Session.Auth, Client: client.ID}
 	p.Session.Device = ""
 	p.Session.Methods &^= claims.MarkRSA
 	wrapped, err := s.wrapSessionKey(pub, p.Key)

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 )
@@ -60,7 +61,7 @@ func NewPasskey() (*Passkey, error) {
 // AddPasskey registers a passkey of a user. A credential id that is registered
 // already, by whomever, is an error (WebAuthn Level 2, 7.1, step 22).
 func (s *Server) AddPasskey(username string, k Passkey) error {
-	return s.dir.addPasskey(username, passkeySpec(k))
+	return s.dir.AddPasskey(username, directory.PasskeySpec(k))
 }
 
 // challengePasskey gives the flow the challenge that a passkey signs, unless it
@@ -115,8 +116,8 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err er
 	}
 	s.challengePasskey(fl)
 	allow := []string{}
-	if u := s.dir.user(fl.Username); u != nil {
-		allow = u.passkeyIDs()
+	if u := s.dir.User(fl.Username); u != nil {
+		allow = u.PasskeyIDs()
 	}
 	p := s.page(r, fl, "passkey", "Face, fingerprint, PIN or security key")
 	p.Action, p.OtherWay = pathOf(fl, "login"), true
@@ -152,17 +153,17 @@ func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow) {
 	}
 	if fl.Session != nil {
 		fl.Session.mfa(method, s.Now())
-		fl.Session.AAGUID = key.aaguid
+		fl.Session.AAGUID = key.AAGUID
 		s.proceed(w, r, fl)
 		return
 	}
 	ss := s.newSession(u, method)
 	ss.mfa(method, s.Now())
-	ss.AAGUID = key.aaguid
+	ss.AAGUID = key.AAGUID
 	s.signedIn(w, r, fl, ss)
 }
 
-func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, error) {
+func (s *Server) checkAssertion(r *request, fl *flow) (*directory.User, *shownPasskey, error) {
 	wrong := invalidGrant(135003, "Your passkey could not be verified. Try signing in another way.")
 	if fl.Challenge == nil {
 		return nil, nil, wrong.because("no challenge was given")
@@ -182,14 +183,14 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.Verify(k.pub, fl.Challenge, fidoParties(r)); err != nil {
+	if err := a.Verify(k.Key, fl.Challenge, fidoParties(r)); err != nil {
 		return nil, nil, wrong.because("%v", err)
 	}
 	named := fl.Session != nil || fl.Username != ""
-	if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.handle) {
+	if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.Handle) {
 		return nil, nil, wrong.because("user handle %q is not that of the passkey's user", clip(string(a.UserHandle)))
 	}
-	if err := s.dir.countPasskey(u.upn, k.id, a.Count()); err != nil {
+	if err := s.dir.CountPasskey(u.UPN, k.ID, a.Count()); err != nil {
 		return nil, nil, wrong.because("%v", err)
 	}
 	return u, k, nil
@@ -199,21 +200,21 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*user, *shownPasskey, err
 // and as a second factor only where one is asked for. A Hello key is none: the
 // user has to begin with it (Entra, "Conditional Access authentication strength",
 // limitations).
-func (s *Server) passkeyFor(fl *flow, id string, wrong *stsError) (*user, *shownPasskey, error) {
+func (s *Server) passkeyFor(fl *flow, id string, wrong *stsError) (*directory.User, *shownPasskey, error) {
 	u := s.passkeyUser(id)
 	if u == nil {
 		return nil, nil, wrong.because("no user has the passkey %s", clip(id))
 	}
 	keys := s.passkeysOf(u)
-	i := slices.IndexFunc(keys, func(k shownPasskey) bool { return k.id == id })
+	i := slices.IndexFunc(keys, func(k shownPasskey) bool { return k.ID == id })
 	switch {
-	case u.disabled:
+	case u.Disabled:
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	case i < 0:
 		return nil, nil, wrong.because("the device of the Hello key is disabled or deleted")
-	case fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.upn, fl.Username),
-		fl.Session != nil && u.id != fl.Session.User:
-		return nil, nil, wrong.because("the passkey belongs to %s", u.upn)
+	case fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.UPN, fl.Username),
+		fl.Session != nil && u.ID != fl.Session.User:
+		return nil, nil, wrong.because("the passkey belongs to %s", u.UPN)
 	}
 	if fl.Session == nil {
 		return u, &keys[i], nil
@@ -234,11 +235,11 @@ func fidoParties(r *request) map[string]string {
 	return out
 }
 
-func (s *Server) passkeyUser(id string) *user {
-	if u, _ := s.dir.helloUser(helloKeyOf(id)); u != nil {
+func (s *Server) passkeyUser(id string) *directory.User {
+	if u, _ := s.dir.HelloUser(helloKeyOf(id)); u != nil {
 		return u
 	}
-	return s.dir.passkeyUser(id)
+	return s.dir.PasskeyUser(id)
 }
 
 // assertion signs the challenge of a page as an authenticator would.

@@ -1,6 +1,10 @@
 package entratest
 
-import "encoding/base64"
+import (
+	"encoding/base64"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+)
 
 // A browser on Windows signs in by a Windows Hello for Business key as by a
 // passkey: the credential id is the key id in base64url, and the signature is
@@ -18,24 +22,24 @@ func helloKeyOf(credentialID string) string {
 
 // shownPasskey is a key that a browser can sign in by.
 type shownPasskey struct {
-	passkeyRecord
+	directory.Passkey
 	hello bool // a Windows Hello key
 }
 
 // passkeysOf are the passkeys of a user, and the Hello keys whose device is in
 // order.
-func (s *Server) passkeysOf(u *user) []shownPasskey {
+func (s *Server) passkeysOf(u *directory.User) []shownPasskey {
 	var out []shownPasskey
-	for _, k := range u.passkeys {
-		out = append(out, shownPasskey{passkeyRecord: k})
+	for _, k := range u.Passkeys {
+		out = append(out, shownPasskey{Passkey: k})
 	}
-	for _, k := range u.hello {
-		raw, err := base64.StdEncoding.DecodeString(k.kid)
-		dev := s.dir.device(k.deviceID)
-		if err != nil || dev == nil || !dev.enabled {
+	for _, k := range u.Hello {
+		raw, err := base64.StdEncoding.DecodeString(k.Kid)
+		dev := s.dir.Device(k.DeviceID)
+		if err != nil || dev == nil || !dev.Enabled {
 			continue
 		}
-		out = append(out, shownPasskey{passkeyRecord{id: base64.RawURLEncoding.EncodeToString(raw), pub: k.pub}, true})
+		out = append(out, shownPasskey{directory.Passkey{ID: base64.RawURLEncoding.EncodeToString(raw), Key: k.Key}, true})
 	}
 	return out
 }

@@ -81,11 +81,11 @@ func (s *Server) pkeyAuthDevice(r *request, token string) (string, error) {
 	if derr != nil {
 		return "", derr
 	}
-	if err := j.VerifyRSA(dev.pub); err != nil {
+	if err := j.VerifyRSA(dev.Key); err != nil {
 		if errors.Is(err, verify.ErrSignature) {
 			return "", bad
 		}
 		return "", bad.because("%v", err)
 	}
-	return dev.id, nil
+	return dev.ID, nil
 }

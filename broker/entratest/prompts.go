@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 )
 
@@ -42,19 +43,19 @@ func (p *prompt) waits(now time.Time) bool {
 func (p *prompt) numbered() bool { return p.kind == promptNumber || p.kind == promptSignIn }
 
 // newPrompt makes the user's phone show a number, ring, or receive a message.
-func (s *Server) newPrompt(u *user, kind promptKind, app string) *prompt {
+func (s *Server) newPrompt(u *directory.User, kind promptKind, app string) *prompt {
 	now := s.Now()
-	p := &prompt{id: ids.Hex(s.rand.Bytes(12)), user: u.id, app: app, kind: kind, expires: now.Add(s.opts.TTL.Prompt).Unix()}
+	p := &prompt{id: ids.Hex(s.rand.Bytes(12)), user: u.ID, app: app, kind: kind, expires: now.Add(s.opts.TTL.Prompt).Unix()}
 	switch kind {
 	case promptMessage:
 		p.code = fmt.Sprintf("%06d", s.rand.Number(1_000_000))
 		p.expires = now.Add(s.opts.TTL.Message).Unix()
-		s.opts.Logf("entratest: %s gets a text message with the code %s", u.upn, p.code)
+		s.opts.Logf("entratest: %s gets a text message with the code %s", u.UPN, p.code)
 	case promptCall:
-		s.opts.Logf("entratest: the phone of %s rings", u.upn)
+		s.opts.Logf("entratest: the phone of %s rings", u.UPN)
 	default:
 		p.number = 10 + s.rand.Number(90)
-		s.opts.Logf("entratest: %s is asked for the number %d in the authenticator app", u.upn, p.number)
+		s.opts.Logf("entratest: %s is asked for the number %d in the authenticator app", u.UPN, p.number)
 	}
 	s.flow.addPrompt(p, now)
 	out := *p
@@ -64,29 +65,29 @@ func (s *Server) newPrompt(u *user, kind promptKind, app string) *prompt {
 // AnswerNumberMatch types a number into the user's authenticator app. It
 // reports whether a prompt was waiting; a wrong number declines it.
 func (s *Server) AnswerNumberMatch(username string, number int) bool {
-	u := s.dir.user(s.dir.qualify(username))
-	return u != nil && s.flow.answerNumber(u.id, number, s.Now())
+	u := s.dir.User(s.dir.Qualify(username))
+	return u != nil && s.flow.answerNumber(u.ID, number, s.Now())
 }
 
 // AnswerCall answers the user's phone, which rings while a sign-in waits for a
 // call, and approves or declines. It reports whether the phone rang.
 func (s *Server) AnswerCall(username string, approve bool) bool {
-	u := s.dir.user(s.dir.qualify(username))
+	u := s.dir.User(s.dir.Qualify(username))
 	if u == nil {
 		return false
 	}
-	p := s.flow.newest(u.id, promptCall, s.Now())
+	p := s.flow.newest(u.ID, promptCall, s.Now())
 	return p != nil && s.flow.answer(p.id, approve, s.Now())
 }
 
 // SMSCode is the code in the newest text message to the user, while a sign-in
 // waits for it.
 func (s *Server) SMSCode(username string) (code string, ok bool) {
-	u := s.dir.user(s.dir.qualify(username))
+	u := s.dir.User(s.dir.Qualify(username))
 	if u == nil {
 		return "", false
 	}
-	p := s.flow.newest(u.id, promptMessage, s.Now())
+	p := s.flow.newest(u.ID, promptMessage, s.Now())
 	if p == nil {
 		return "", false
 	}

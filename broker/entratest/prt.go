@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -74,8 +75,8 @@ func (s *Server) deviceSigned(r *request, j *verify.JWS, c *verify.Claims) (any,
 	if derr != nil {
 		return nil, derr
 	}
-	r.entry.DeviceID = dev.id
-	if err := j.VerifyRSA(dev.pub); err != nil {
+	r.entry.DeviceID = dev.ID
+	if err := j.VerifyRSA(dev.Key); err != nil {
 		if errors.Is(err, verify.ErrSignature) {
 			return nil, invalidGrant(50006, "Invalid signature.").because("the request is not signed with the key of the device certificate")
 		}
@@ -91,11 +92,11 @@ func (s *Server) deviceSigned(r *request, j *verify.JWS, c *verify.Claims) (any,
 }
 
 // newPRT issues a PRT for a credential. Conditional Access has no say in it.
-func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims) (any, error) {
+func (s *Server) newPRT(r *request, j *verify.JWS, dev *directory.Device, c *verify.Claims) (any, error) {
 	if c.ClientID == "" {
 		return nil, badJWT(errors.New("claim client_id is missing"))
 	}
-	if err := s.prtClient(dev.tenant, c); err != nil {
+	if err := s.prtClient(dev.Tenant, c); err != nil {
 		return nil, err
 	}
 	u, ss, err := s.credential(r, dev, c)
@@ -105,8 +106,8 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}
-	if u.tenant != dev.tenant {
-		return nil, invalidGrant(50020, "User account '%s' does not exist in the tenant of the device.", u.upn)
+	if u.Tenant != dev.Tenant {
+		return nil, invalidGrant(50020, "User account '%s' does not exist in the tenant of the device.", u.UPN)
 	}
 	if !c.HasScope("openid") || !c.HasScope(wire.ScopeAZA) {
 		if ss.bulk {
@@ -115,17 +116,17 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims
 		return nil, fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
 			because("claim scope is %q, it must name openid and aza", c.Scope)
 	}
-	ss.Device = dev.id
+	ss.Device = dev.ID
 	ss.Methods |= claims.MarkRSA
-	if s.opts.InheritDeviceMFA && ss.MFA == 0 && dev.owner == u.id && !dev.mfaTime.IsZero() {
-		ss.MFA = dev.mfaTime.Unix()
+	if s.opts.InheritDeviceMFA && ss.MFA == 0 && dev.Owner == u.ID && !dev.MFATime.IsZero() {
+		ss.MFA = dev.MFATime.Unix()
 		ss.Methods |= claims.MarkMFA
 	}
 	noteUser(r.entry, u, &ss.session)
 	now := s.Now().Unix()
 	p := &prtRecord{Session: ss.session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: now,
 		KDF: max(j.Header.KDFVer, 1), Born: ss.Auth, Client: strings.ToLower(c.ClientID)}
-	wrapped, err := s.wrapSessionKey(dev.transport, p.Key)
+	wrapped, err := s.wrapSessionKey(dev.Transport, p.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *device, c *verify.Claims
 // prtClient checks who asks for a PRT: the sign-in of Windows or the broker,
 // whatever the credential. What another client of the tenant is told is not
 // published; here it is that of a scope which it may not have.
-func (s *Server) prtClient(t *tenant, c *verify.Claims) error {
+func (s *Server) prtClient(t *directory.Tenant, c *verify.Claims) error {
 	if !c.HasScope(wire.ScopeAZA) {
 		return nil // no PRT is asked for
 	}
@@ -145,11 +146,11 @@ func (s *Server) prtClient(t *tenant, c *verify.Claims) error {
 	if err != nil {
 		return err
 	}
-	if client.id == wire.ClientWindowsSignIn || client.id == wire.ClientBroker || c.GrantType == wire.GrantRefreshToken {
+	if client.ID == wire.ClientWindowsSignIn || client.ID == wire.ClientBroker || c.GrantType == wire.GrantRefreshToken {
 		return nil // the client of a refresh token is judged with it
 	}
 	return fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
-		because("client %s (%s) may not have a PRT", client.id, client.Name)
+		because("client %s (%s) may not have a PRT", client.ID, client.Name)
 }
 
 // credentialSession is a session with what only the way to it needs.
@@ -159,7 +160,7 @@ type credentialSession struct {
 }
 
 // credential checks the user's credential of a PRT request.
-func (s *Server) credential(r *request, dev *device, c *verify.Claims) (*user, *credentialSession, error) {
+func (s *Server) credential(r *request, dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
 	switch c.GrantType {
 	case wire.GrantPassword:
 		u, err := s.checkPassword(r.tenant, c.Username, c.Password)
@@ -190,7 +191,7 @@ func (s *Server) credential(r *request, dev *device, c *verify.Claims) (*user, *
 
 // refreshCredential turns a refresh token of the broker client into a
 // credential: its session, with its MFA, becomes that of the PRT.
-func (s *Server) refreshCredential(dev *device, c *verify.Claims) (*user, *credentialSession, error) {
+func (s *Server) refreshCredential(dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
 	var p prtRecord
 	if s.box.Open(kindPRT, c.RefreshToken, &p) == nil {
 		return nil, nil, invalidGrant(7000016, "The primary refresh token was presented without a valid session key signature.").
@@ -210,7 +211,7 @@ func (s *Server) refreshCredential(dev *device, c *verify.Claims) (*user, *crede
 	if !strings.EqualFold(c.ClientID, rec.Client) {
 		return nil, nil, not.because("claim client_id is %s, the refresh token was issued to %s", clip(c.ClientID), rec.Client)
 	}
-	if rec.Session.Device != "" && rec.Session.Device != dev.id {
+	if rec.Session.Device != "" && rec.Session.Device != dev.ID {
 		return nil, nil, not.because("the refresh token belongs to device %s", rec.Session.Device)
 	}
 	return u, &credentialSession{session: rec.Session}, nil
@@ -218,7 +219,7 @@ func (s *Server) refreshCredential(dev *device, c *verify.Claims) (*user, *crede
 
 // assertionCredential checks an assertion that the user signed, with a Hello
 // key or with the key of a user certificate. Only the latter's header has x5c.
-func (s *Server) assertionCredential(assertion string) (*user, *session, error) {
+func (s *Server) assertionCredential(assertion string) (*directory.User, *session, error) {
 	j, err := verify.ParseJWS(assertion)
 	if err != nil {
 		return nil, nil, badJWT(err)
@@ -234,31 +235,31 @@ func (s *Server) assertionCredential(assertion string) (*user, *session, error) 
 // The service remembers no assertion: one may come again as long as its nonce
 // lives. Nor does it read the audience, which is the tenant's id from some
 // clients and "common" from others; key and issuer name the user.
-func (s *Server) helloCredential(assertion string) (*user, *session, error) {
+func (s *Server) helloCredential(assertion string) (*directory.User, *session, error) {
 	h, err := verify.ParseHello(assertion)
 	if err != nil {
 		return nil, nil, badJWT(err)
 	}
-	u, key := s.dir.helloUser(h.Kid)
-	if u == nil && s.dir.wentWithDevice(h.Kid, h.Issuer) {
+	u, key := s.dir.HelloUser(h.Kid)
+	if u == nil && s.dir.WentWithDevice(h.Kid, h.Issuer) {
 		return nil, nil, errHelloDeviceGone
 	}
-	if u == nil || !strings.EqualFold(u.upn, h.Issuer) {
+	if u == nil || !strings.EqualFold(u.UPN, h.Issuer) {
 		return nil, nil, invalidGrant(130004, "UserNGCKeyNotFound - User principal does not have the NGC key ID configured.").
 			because("no user %q with the key id %q", clip(h.Issuer), clip(h.Kid))
 	}
-	if u.disabled {
+	if u.Disabled {
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	}
-	dev := s.dir.device(key.deviceID)
+	dev := s.dir.Device(key.DeviceID)
 	if dev == nil {
 		return nil, nil, errHelloDeviceGone
 	}
-	if !dev.enabled {
+	if !dev.Enabled {
 		return nil, nil, invalidGrant(130007, "NGC device is disabled.")
 	}
 	now := s.Now()
-	switch err := h.Verify(key.pub, now, helloSkew); {
+	switch err := h.Verify(key.Key, now, helloSkew); {
 	case errors.Is(err, verify.ErrSignature):
 		return nil, nil, invalidGrant(130005, "NGC key signature verification failed.")
 	case errors.Is(err, verify.ErrHelloExpired):
@@ -290,15 +291,15 @@ func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
 }
 
 // prtReply is the reply with a PRT, new or renewed (MS-OAPXBC 3.2.5.1.2.3).
-func (s *Server) prtReply(r *request, p *prtRecord, u *user, c *verify.Claims) map[string]any {
+func (s *Server) prtReply(r *request, p *prtRecord, u *directory.User, c *verify.Claims) map[string]any {
 	token, left := s.sealPRT(p)
 	stated := max(left-1, 0) // as Entra states it: 1209599 for 14 days
-	client := &app{appSpec: appSpec{ClientID: p.Client, Public: true}, id: strings.ToLower(c.ClientID)}
+	client := &directory.App{AppSpec: directory.AppSpec{ClientID: p.Client, Public: true}, ID: strings.ToLower(c.ClientID)}
 	in := &issuance{req: r, client: client, user: u, session: &p.Session, now: s.Now(), idNone: true, sid: c.HasScope("ugs")}
-	dev := s.dir.device(p.Session.Device)
+	dev := s.dir.Device(p.Session.Device)
 	out := map[string]any{
 		"token_type": "Bearer", "refresh_token": token, "refresh_token_expires_in": stated,
-		"id_token": s.idToken(in, dev), "device_tenant_id": u.tenant.id,
+		"id_token": s.idToken(in, dev), "device_tenant_id": u.Tenant.ID,
 	}
 	if r.v2 {
 		out["expires_in"], out["ext_expires_in"] = stated, 0

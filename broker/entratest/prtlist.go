@@ -54,8 +54,8 @@ func (s *Server) prtStatus(t *trackedPRT) PRTStatus {
 		p.MFA, p.MFATime = true, time.Unix(ss.MFA, 0).UTC()
 	}
 	p.Username = ss.User
-	if u := s.dir.userByID(ss.User); u != nil {
-		p.Username = u.upn
+	if u := s.dir.UserByID(ss.User); u != nil {
+		p.Username = u.UPN
 	}
 	if err := s.prtError(t); err != nil {
 		e := asSTSError(err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -42,7 +43,7 @@ func (s *Server) openBound(token string) (*boundToken, error) {
 
 // proveSession checks nonce and signature of a JWS that presents a PRT, then
 // that the PRT and all it stands for live.
-func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *user, *device, error) {
+func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *directory.User, *directory.Device, error) {
 	b, err := s.openBound(c.RefreshToken)
 	if err != nil {
 		return nil, nil, nil, err
@@ -117,7 +118,7 @@ func (s *Server) sessionSigned(r *request, j *verify.JWS, c *verify.Claims) (any
 
 // renew answers with a new PRT. Its expiry moves; the times of authentication
 // and MFA move only when the request carries the user's credential too.
-func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verify.Claims) (any, error) {
+func (s *Server) renew(r *request, b *boundToken, u *directory.User, dev *directory.Device, c *verify.Claims) (any, error) {
 	if b.prt == nil {
 		return nil, invalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
 			because("an app's refresh token cannot be renewed into a PRT")
@@ -132,7 +133,7 @@ func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verif
 	if dev != nil && (s.opts.RollSessionKey || aged) {
 		next.Key, next.KeyIssued = s.rand.Bytes(wire.SessionKeySize), now.Unix()
 		var err error
-		if wrapped, err = s.wrapSessionKey(dev.transport, next.Key); err != nil {
+		if wrapped, err = s.wrapSessionKey(dev.Transport, next.Key); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +151,7 @@ func (s *Server) renew(r *request, b *boundToken, u *user, dev *device, c *verif
 // of one is not that of another (Microsoft Learn, "Understanding Primary Refresh
 // Token (PRT)"). The credential that a PRT was born of moves its times; another
 // takes its place, as in a new PRT.
-func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verify.Claims) error {
+func (s *Server) unlock(r *request, p *prtRecord, u *directory.User, dev *directory.Device, c *verify.Claims) error {
 	var fresh session
 	switch {
 	case c.Assertion != "":
@@ -158,7 +159,7 @@ func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verif
 		if err != nil {
 			return err
 		}
-		if hu.id != u.id {
+		if hu.ID != u.ID {
 			return invalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
 		}
 		fresh = *ss
@@ -167,7 +168,7 @@ func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verif
 		if err != nil {
 			return err
 		}
-		if pu.id != u.id {
+		if pu.ID != u.ID {
 			return invalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
 		}
 		fresh = s.newSession(u, claims.Password)
@@ -175,7 +176,7 @@ func (s *Server) unlock(r *request, p *prtRecord, u *user, dev *device, c *verif
 	default:
 		return nil
 	}
-	if dev == nil || dev.joinType == wire.JoinTypeRegister {
+	if dev == nil || dev.JoinType == wire.JoinTypeRegister {
 		return nil
 	}
 	p.Born = fresh.Auth
@@ -191,8 +192,8 @@ func (s *Server) gcmFor(r *request) *bool {
 }
 
 // exchange answers with tokens for an app.
-func (s *Server) exchange(r *request, b *boundToken, u *user, c *verify.Claims) (any, error) {
-	client, err := s.clientApp(u.tenant, c.ClientID)
+func (s *Server) exchange(r *request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
+	client, err := s.clientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
@@ -240,10 +241,10 @@ func (s *Server) exchange(r *request, b *boundToken, u *user, c *verify.Claims) 
 	return s.encryptReply(b.key, s.gcmFor(r), out), nil
 }
 
-func (s *Server) exchangeTarget(r *request, u *user, client *app, c *verify.Claims) (*target, error) {
+func (s *Server) exchangeTarget(r *request, u *directory.User, client *directory.App, c *verify.Claims) (*target, error) {
 	scope := strings.Join(c.Scope, " ")
 	if !r.v2 {
-		return s.resolveV1(u.tenant, client, u, c.Resource, scope)
+		return s.resolveV1(u.Tenant, client, u, c.Resource, scope)
 	}
 	if c.Resource != "" {
 		return nil, invalidRequest(901002, "The 'resource' request parameter is not supported.")
@@ -251,5 +252,5 @@ func (s *Server) exchangeTarget(r *request, u *user, client *app, c *verify.Clai
 	if form := r.form.Get("scope"); form != "" && scope == "" {
 		scope = form
 	}
-	return s.resolveV2(u.tenant, client, u, scope)
+	return s.resolveV2(u.Tenant, client, u, scope)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -20,14 +21,14 @@ func (s *Server) userRealm(w http.ResponseWriter, r *request) {
 		return
 	}
 	_, domain, _ := strings.Cut(upn, "@")
-	t := s.dir.tenantOf(upn)
+	t := s.dir.TenantOf(upn)
 	out := map[string]string{
 		"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": cloudName, "cloud_audience_urn": cloudAudience,
 	}
 	switch {
 	case t == nil:
-	case t.isFederated(upn):
-		base := "https://" + federationHost(strings.ToLower(domain)) + "/adfs/services/trust/"
+	case t.IsFederated(upn):
+		base := "https://" + directory.FederationHost(strings.ToLower(domain)) + "/adfs/services/trust/"
 		out["account_type"], out["domain_name"] = "Federated", domain
 		out["federation_protocol"] = "WSTrust"
 		out["federation_metadata_url"] = base + "mex"
@@ -40,13 +41,13 @@ func (s *Server) userRealm(w http.ResponseWriter, r *request) {
 
 func (s *Server) userRealmV2(w http.ResponseWriter, _ *request, upn string) {
 	_, domain, _ := strings.Cut(upn, "@")
-	t := s.dir.tenantOf(upn)
+	t := s.dir.TenantOf(upn)
 	out := map[string]any{"NameSpaceType": "Unknown", "Login": upn, "DomainName": domain, "cloud_instance_name": cloudName}
 	if t != nil {
-		out["NameSpaceType"], out["FederationBrandName"], out["TenantBrandingInfo"] = "Managed", t.name, nil
-		if t.isFederated(upn) {
+		out["NameSpaceType"], out["FederationBrandName"], out["TenantBrandingInfo"] = "Managed", t.Name, nil
+		if t.IsFederated(upn) {
 			out["NameSpaceType"], out["federation_protocol"] = "Federated", "WSTrust"
-			out["AuthURL"] = "https://" + federationHost(strings.ToLower(domain)) + "/adfs/ls/"
+			out["AuthURL"] = "https://" + directory.FederationHost(strings.ToLower(domain)) + "/adfs/ls/"
 		}
 	}
 	writeJSON(w, http.StatusOK, out)
@@ -77,21 +78,21 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": "6000", "message": "Invalid request"}})
 		return
 	}
-	u, t := s.dir.user(in.Username), s.dir.tenantOf(in.Username)
+	u, t := s.dir.User(in.Username), s.dir.TenantOf(in.Username)
 	creds := map[string]any{
-		"PrefCredential": 1, "HasPassword": u == nil || u.password != "", "RemoteNgcParams": nil, "FidoParams": nil,
+		"PrefCredential": 1, "HasPassword": u == nil || u.Password != "", "RemoteNgcParams": nil, "FidoParams": nil,
 		"HasCertAuth": true, "CertAuthParams": certAuthParams(&flow{}),
-		"SasParams": nil, "HasAccessPass": u != nil && u.hasAccessPass(),
-		"HasFido": u != nil && len(u.passkeys) > 0, "HasRemoteNGC": u != nil && u.phoneSignIn,
+		"SasParams": nil, "HasAccessPass": u != nil && u.HasAccessPass(),
+		"HasFido": u != nil && len(u.Passkeys) > 0, "HasRemoteNGC": u != nil && u.PhoneSignIn,
 	}
 	domainType := 3
-	if t != nil && t.isFederated(in.Username) {
+	if t != nil && t.IsFederated(in.Username) {
 		domainType = 4
 		creds["PrefCredential"] = 4
 		creds["FederationRedirectUrl"] = federationURL(in.Username, s.flowOf(in.OriginalRequest, in.Username))
 	}
-	if in.Fido && u != nil && len(u.passkeys) > 0 {
-		creds["FidoParams"] = map[string]any{"AllowList": u.passkeyIDs(), "HasCrossDeviceCapablePasskey": false}
+	if in.Fido && u != nil && len(u.Passkeys) > 0 {
+		creds["FidoParams"] = map[string]any{"AllowList": u.PasskeyIDs(), "HasCrossDeviceCapablePasskey": false}
 	}
 	exists := 1
 	if u != nil {

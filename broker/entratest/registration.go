@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/claims"
@@ -53,7 +54,7 @@ type bearerClaims struct {
 func (c *bearerClaims) epoch() int { return c.Mark["rev"] }
 
 // bearer checks the access token of a request for one of the audiences.
-func (s *Server) bearer(r *request, audiences ...string) (*bearerClaims, *user, *drsError) {
+func (s *Server) bearer(r *request, audiences ...string) (*bearerClaims, *directory.User, *drsError) {
 	e := drsFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.")
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
@@ -66,11 +67,11 @@ func (s *Server) bearer(r *request, audiences ...string) (*bearerClaims, *user, 
 	if s.Now().Unix() >= c.Expires {
 		return nil, nil, e.because("the access token has expired")
 	}
-	if !slices.ContainsFunc(audiences, func(a string) bool { return resourceKey(a) == resourceKey(c.Audience) }) {
+	if !slices.ContainsFunc(audiences, func(a string) bool { return directory.ResourceKey(a) == directory.ResourceKey(c.Audience) }) {
 		return nil, nil, e.because("the access token is for %q", c.Audience)
 	}
-	u := s.dir.userByID(c.User)
-	if u == nil || u.disabled {
+	u := s.dir.UserByID(c.User)
+	if u == nil || u.Disabled {
 		return nil, nil, e.because("the user of the access token is deleted or disabled")
 	}
 	return &c, u, nil
@@ -117,17 +118,17 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 	if *in.JoinType == wire.JoinTypeHybrid {
 		return nil, drsFail(http.StatusBadRequest, "InvalidRequest", "A hybrid device joins by PUT on its object.")
 	}
-	dev := s.newDevice(u.tenant, in, pub, transport)
-	dev.owner = u.id
+	dev := s.newDevice(u.Tenant, in, pub, transport)
+	dev.Owner = u.ID
 	s.reuse(dev, in.Attributes)
 	if c.has("mfa") {
-		dev.methods, dev.mfaTime = claims.MarkMFA, s.Now()
+		dev.Methods, dev.MFATime = claims.MarkMFA, s.Now()
 	}
-	der, err := s.certify(dev, u.id)
+	der, err := s.certify(dev, u.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.dir.addDevice(dev); err != nil {
+	if err := s.dir.AddDevice(dev); err != nil {
 		return nil, err
 	}
 	return joinReply(dev, der, u, in.Attributes), nil
@@ -135,7 +136,7 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 
 // mayRegister asks Conditional Access about the user action "register or join
 // devices".
-func (s *Server) mayRegister(r *request, c *bearerClaims, u *user) error {
+func (s *Server) mayRegister(r *request, c *bearerClaims, u *directory.User) error {
 	ss := session{Methods: claims.Password, Auth: c.IssuedAt}
 	if c.has("mfa", "ngcmfa") {
 		ss.Methods |= claims.MarkMFA
@@ -151,12 +152,12 @@ func (s *Server) mayRegister(r *request, c *bearerClaims, u *user) error {
 // reuse gives a device that asks for it (ReuseDevice) the object that it has
 // already: the one of the same owner and device key. A client whose reply was
 // lost then leaves no second object behind.
-func (s *Server) reuse(dev *device, attributes map[string]json.RawMessage) {
+func (s *Server) reuse(dev *directory.Device, attributes map[string]json.RawMessage) {
 	if !attribute(attributes, "ReuseDevice") {
 		return
 	}
-	if old := s.dir.deviceByKey(dev.owner, dev.pub); old != nil {
-		dev.id, dev.objectID, dev.enabled = old.id, old.objectID, old.enabled
+	if old := s.dir.DeviceByKey(dev.Owner, dev.Key); old != nil {
+		dev.ID, dev.ObjectID, dev.Enabled = old.ID, old.ObjectID, old.Enabled
 	}
 }
 
@@ -210,42 +211,42 @@ func parseJoin(r *request) (*joinRequest, *rsa.PublicKey, *rsa.PublicKey, error)
 	return &in, pub, transport, nil
 }
 
-func (s *Server) newDevice(t *tenant, in *joinRequest, pub, transport *rsa.PublicKey) *device {
+func (s *Server) newDevice(t *directory.Tenant, in *joinRequest, pub, transport *rsa.PublicKey) *directory.Device {
 	now := s.Now()
 	tries := s.opts.ReplicationTries
-	return &device{
-		tenant: t, id: s.rand.GUID(), objectID: s.rand.GUID(),
-		name: in.DeviceDisplayName, kind: in.DeviceType, osVersion: in.OSVersion, joinType: *in.JoinType,
-		pub: pub, transport: transport, keyMaterial: in.TransportKey,
-		enabled: true, registered: now, visible: now.Add(s.opts.ReplicationLag), triesLeft: tries,
-		attestationID: s.rand.GUID(),
+	return &directory.Device{
+		Tenant: t, ID: s.rand.GUID(), ObjectID: s.rand.GUID(),
+		Name: in.DeviceDisplayName, Kind: in.DeviceType, OSVersion: in.OSVersion, JoinType: *in.JoinType,
+		Key: pub, Transport: transport, KeyMaterial: in.TransportKey,
+		Enabled: true, Registered: now, Visible: now.Add(s.opts.ReplicationLag), TriesLeft: tries,
+		AttestationID: s.rand.GUID(),
 	}
 }
 
 // certify issues the device's certificate and remembers its hashes.
-func (s *Server) certify(dev *device, userID string) ([]byte, error) {
-	der, err := s.keys.device.issue(dev.pub, deviceCertificate{
-		device: dev.id, user: userID, tenant: dev.tenant.id, region: dev.tenant.region,
-		joined: dev.joinType != wire.JoinTypeRegister, serial: s.rand.Bytes(16), now: s.Now(),
+func (s *Server) certify(dev *directory.Device, userID string) ([]byte, error) {
+	der, err := s.keys.device.issue(dev.Key, deviceCertificate{
+		device: dev.ID, user: userID, tenant: dev.Tenant.ID, region: dev.Tenant.Region,
+		joined: dev.JoinType != wire.JoinTypeRegister, serial: s.rand.Bytes(16), now: s.Now(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	dev.certSHA1, dev.certSHA256 = sha1Hex(der), sha256.Sum256(der)
+	dev.CertSHA1, dev.CertSHA256 = sha1Hex(der), sha256.Sum256(der)
 	return der, nil
 }
 
 // localAdministrators is the SID of the group that MembershipChanges adds to.
 const localAdministrators = "S-1-5-32-544"
 
-func joinReply(dev *device, der []byte, u *user, attributes map[string]json.RawMessage) map[string]any {
+func joinReply(dev *directory.Device, der []byte, u *directory.User, attributes map[string]json.RawMessage) map[string]any {
 	out := map[string]any{
-		"Certificate": map[string]string{"Thumbprint": dev.certSHA1, "RawBody": base64.StdEncoding.EncodeToString(der)},
+		"Certificate": map[string]string{"Thumbprint": dev.CertSHA1, "RawBody": base64.StdEncoding.EncodeToString(der)},
 	}
 	if u != nil {
-		out["User"] = map[string]string{"Upn": u.upn}
+		out["User"] = map[string]string{"Upn": u.UPN}
 	}
-	if attribute(attributes, "ReturnClientSid") && dev.joinType == wire.JoinTypeJoin {
+	if attribute(attributes, "ReturnClientSid") && dev.JoinType == wire.JoinTypeJoin {
 		// The roles Global Administrator and Entra Joined Device Local Administrator.
 		out["MembershipChanges"] = []map[string]any{{"LocalSID": localAdministrators, "AddSIDs": []string{
 			ids.SID("62e90394-69f5-4237-9190-012177145e10"), ids.SID("9f06204d-73c1-4d4c-880a-6edb90606fd8"),
@@ -261,21 +262,21 @@ func attribute(attributes map[string]json.RawMessage, name string) bool {
 }
 
 // deviceOfCertificate finds the device of a certificate that proved its key.
-func (s *Server) deviceOfCertificate(cert *x509.Certificate) (*device, *stsError) {
+func (s *Server) deviceOfCertificate(cert *x509.Certificate) (*directory.Device, *stsError) {
 	if err := s.keys.device.verify(cert, s.Now()); err != nil {
 		return nil, err
 	}
 	e := invalidGrant(50155, "Device authentication failed.").sub("device_authentication_failed")
-	dev := s.dir.device(cert.Subject.CommonName)
+	dev := s.dir.Device(cert.Subject.CommonName)
 	switch {
 	case dev == nil:
 		return nil, e.because("device %s was deleted", cert.Subject.CommonName)
-	case dev.certSHA256 != sha256.Sum256(cert.Raw):
-		return nil, e.because("device %s has another certificate now", dev.id)
-	case !dev.enabled:
-		return nil, e.because("device %s is disabled", dev.id)
-	case !s.dir.replicated(dev.id, s.Now()):
-		return nil, e.because("device %s joined a moment ago and is not replicated yet", dev.id)
+	case dev.CertSHA256 != sha256.Sum256(cert.Raw):
+		return nil, e.because("device %s has another certificate now", dev.ID)
+	case !dev.Enabled:
+		return nil, e.because("device %s is disabled", dev.ID)
+	case !s.dir.Replicated(dev.ID, s.Now()):
+		return nil, e.because("device %s joined a moment ago and is not replicated yet", dev.ID)
 	}
 	return dev, nil
 }

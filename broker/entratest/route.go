@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -65,7 +66,7 @@ func (s *Server) hostKind(r *http.Request) hostKind {
 		return onAutologon
 	case host == certAuthHost:
 		return onCertAuth
-	case s.dir.federationTenant(host) != nil:
+	case s.dir.FederationTenant(host) != nil:
 		return onFederation
 	}
 	return nowhere
@@ -90,9 +91,9 @@ type request struct {
 	body   []byte
 	form   url.Values // of an urlencoded body; nil otherwise
 	path   map[string]string
-	tenant *tenant // of {tenant}; nil for common and organizations
+	tenant *directory.Tenant // of {tenant}; nil for common and organizations
 	v2     bool
-	entry  *logEntry // of the sign-in log; nil until a grant begins
+	entry  *directory.LogEntry // of the sign-in log; nil until a grant begins
 }
 
 func (s *Server) route(host hostKind, methods, pattern string, e Endpoint, h handler) {
@@ -170,7 +171,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 func (s *Server) handle(rt *route, w http.ResponseWriter, in *request) {
 	name, named := in.path["tenant"]
 	if named && !multiTenant(name) {
-		if in.tenant = s.dir.tenant(name); in.tenant == nil {
+		if in.tenant = s.dir.Tenant(name); in.tenant == nil {
 			s.refuse(w, in, fail("invalid_tenant", 90002, "Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.", clip(name)))
 			return
 		}

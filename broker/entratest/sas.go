@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/claims"
 )
@@ -37,7 +38,7 @@ func (s *Server) beginAuth(w http.ResponseWriter, r *request) {
 	f, ok := secondFactor(u, fl, in.AuthMethodID)
 	if !ok || f.id == methodKey {
 		out.ErrCode, out.ResultValue, out.Message = 500121, "MethodNotSupported", "The user has no such method."
-		s.mistake(r, "BeginAuth: %s may not use the method %q here", u.upn, clip(in.AuthMethodID))
+		s.mistake(r, "BeginAuth: %s may not use the method %q here", u.UPN, clip(in.AuthMethodID))
 	} else {
 		out.Success, out.ResultValue = true, "Success"
 		if kind, sends := f.kindOf(); sends {
@@ -73,7 +74,7 @@ func (s *Server) endAuth(w http.ResponseWriter, r *request) {
 }
 
 // openSAS reads a request: JSON in a POST, headers in a poll.
-func (s *Server) openSAS(w http.ResponseWriter, r *request) (in sasRequest, fl *flow, u *user, ok bool) {
+func (s *Server) openSAS(w http.ResponseWriter, r *request) (in sasRequest, fl *flow, u *directory.User, ok bool) {
 	if r.Method == http.MethodGet {
 		in = sasRequest{AuthMethodID: r.URL.Query().Get("authMethodId"), Ctx: r.Header.Get("x-ms-ctx"),
 			FlowToken: r.Header.Get("x-ms-flowToken"), SessionID: r.Header.Get("x-ms-sessionId")}
@@ -101,8 +102,8 @@ func (s *Server) oneTimeCode(w http.ResponseWriter, r *request) {
 		s.refuse(w, r, invalidRequest(90023, "The request is not valid."))
 		return
 	}
-	u := s.dir.user(in.Username)
-	if u == nil || !u.phoneSignIn || u.disabled {
+	u := s.dir.User(in.Username)
+	if u == nil || !u.PhoneSignIn || u.Disabled {
 		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": 6001, "message": "No authenticator app is registered."}})
 		return
 	}
@@ -121,12 +122,12 @@ func (s *Server) phoneSession(p *prompt) string {
 }
 
 // openPhoneSession finds the prompt and its user.
-func (s *Server) openPhoneSession(code string) (*prompt, *user) {
+func (s *Server) openPhoneSession(code string) (*prompt, *directory.User) {
 	ref := map[string]string{}
 	if s.box.Open(kindFlow, code, &ref) != nil {
 		return nil, nil
 	}
-	p, u := s.flow.prompt(ref["prompt"]), s.dir.userByID(ref["user"])
+	p, u := s.flow.prompt(ref["prompt"]), s.dir.UserByID(ref["user"])
 	if p == nil || u == nil || p.kind != promptSignIn {
 		return nil, nil
 	}
@@ -158,8 +159,8 @@ func (s *Server) deviceCodeStatus(w http.ResponseWriter, r *request) {
 // showPhone asks the authenticator app of a user for a sign-in without a
 // password. A nil prompt is a new one.
 func (s *Server) showPhone(w http.ResponseWriter, r *request, fl *flow, waiting *prompt, err error) {
-	u := s.dir.user(fl.Username)
-	if u == nil || !u.phoneSignIn || u.disabled {
+	u := s.dir.User(fl.Username)
+	if u == nil || !u.PhoneSignIn || u.Disabled {
 		err := invalidGrant(130500, "Phone sign in was blocked due to User Credential Policy.").because("%s has no authenticator app that signs in", clip(fl.Username))
 		r.entry = s.flowEntry(r, fl)
 		s.mistake(r, "sign-in page: %v", err.why)
@@ -183,7 +184,7 @@ func (s *Server) showPhone(w http.ResponseWriter, r *request, fl *flow, waiting 
 func (s *Server) loginPhone(w http.ResponseWriter, r *request, fl *flow, code string) {
 	p, u := s.openPhoneSession(code)
 	err := error(invalidGrant(500121, "Authentication failed during strong authentication request."))
-	if p != nil && u.phoneSignIn && !u.disabled {
+	if p != nil && u.PhoneSignIn && !u.Disabled {
 		switch s.flow.usePrompt(p.id, s.Now()) {
 		case loginApproved:
 			ss := s.newSession(u, claims.DeviceBasedPush)

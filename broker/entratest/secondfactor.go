@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 	"github.com/prtbroker/prtbroker/claims"
@@ -14,13 +15,13 @@ import (
 
 // askSecondFactor shows the page of the user's best second factor, or lets the
 // user register one. It always answers the request.
-func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u *user, combinations []string) bool {
+func (s *Server) askSecondFactor(w http.ResponseWriter, r *request, fl *flow, u *directory.User, combinations []string) bool {
 	if fl.Request.Prompt == "none" {
 		s.endFlow(w, r, fl, fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource."))
 		return true
 	}
 	fl.Accept = combinations
-	if u.federatedMFA() {
+	if u.FederatedMFA() {
 		s.askFederation(w, r, fl, u)
 		return true
 	}
@@ -71,7 +72,7 @@ var againLabels = map[promptKind]string{
 // showMethod shows the page of a second factor: the named one, or the user's
 // best. One that sends something sends it, but not after a failure, as the real
 // page does not: another prompt comes when the user asks for it.
-func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user, method string, err error) {
+func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *directory.User, method string, err error) {
 	f, ok := secondFactor(u, fl, method)
 	if !ok {
 		if list := secondFactors(u, fl); len(list) > 0 {
@@ -94,7 +95,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 		number = s.promptFor(fl, u, kind).number
 	}
 	if f.id == methodSMS || f.id == methodVoice {
-		phone = masked(u.phone)
+		phone = masked(u.Phone)
 	}
 	p := s.page(r, fl, factorPages[f.id][0], factorPages[f.id][1])
 	p.Action = "/common/SAS/ProcessAuth"
@@ -109,7 +110,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *request, fl *flow, u *user
 // otherMethods offers the second factors beside the one that a page is for, a
 // certificate among them.
 func (s *Server) otherMethods(p *pages.Page, r *request, fl *flow, method string) {
-	u := s.dir.userByID(fl.Session.User)
+	u := s.dir.UserByID(fl.Session.User)
 	if u == nil {
 		return
 	}
@@ -157,7 +158,7 @@ func (s *Server) processAuth(w http.ResponseWriter, r *request) {
 	s.proceed(w, r, fl)
 }
 
-func (s *Server) openFactorFlow(token string) (*flow, *user, error) {
+func (s *Server) openFactorFlow(token string) (*flow, *directory.User, error) {
 	fl, err := s.openFlow(token)
 	if err != nil {
 		return nil, nil, err
@@ -175,7 +176,7 @@ func (s *Server) openFactorFlow(token string) (*flow, *user, error) {
 // what the registration is for, and one that names the action is for methods
 // that need none registered, such as an access pass (Entra, "Protect security
 // info registration with Conditional Access policy").
-func (s *Server) mayEnroll(w http.ResponseWriter, r *request, fl *flow, u *user) {
+func (s *Server) mayEnroll(w http.ResponseWriter, r *request, fl *flow, u *directory.User) {
 	dev, err := s.deviceOf(fl.Session)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
@@ -226,7 +227,7 @@ func (s *Server) proofUp(w http.ResponseWriter, r *request) {
 		return
 	}
 	secret := fl.Enroll
-	if err := s.dir.changeUser(u.upn, func(u *user) error { u.totp, u.totpStep = secret, step; return nil }); err != nil {
+	if err := s.dir.ChangeUser(u.UPN, func(u *directory.User) error { u.TOTP, u.TOTPStep = secret, step; return nil }); err != nil {
 		s.errorPage(w, r, err)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 )
@@ -27,11 +28,11 @@ type Server struct {
 	box    *seal.Box // seals tokens, codes and nonces
 	keys   serverKeys
 	faults *faultList
-	log    *signInLog
+	log    *directory.SignInLog
 	prts   *prtList
 	routes []route
 
-	dir  *directory
+	dir  *directory.Directory
 	flow *flowTable // device codes, and authorization codes already redeemed
 
 	tlsCA    *tlsAuthority
@@ -120,12 +121,12 @@ func newServer(o Options) (*Server, error) {
 		box:    seal.New(r.Bytes(32), r),
 		keys:   fixedKeys(),
 		faults: newFaultList(o.Faults),
-		log:    newSignInLog(o.SignInLog),
+		log:    directory.NewSignInLog(o.SignInLog),
 		prts:   newPRTList(),
 		flow:   newFlowTable(),
 		done:   make(chan struct{}),
 	}
-	dir, err := newDirectory(o.tenants(), o.DeviceQuota, r)
+	dir, err := directory.New(o.tenants(), o.DeviceQuota, r)
 	if err != nil {
 		return nil, err
 	}
@@ -249,5 +250,5 @@ func (s *Server) Client() *http.Client {
 func (s *Server) Now() time.Time { return s.clock.Now() }
 
 // Domain and TenantID identify the first tenant.
-func (s *Server) Domain() string   { return s.dir.home().domain }
-func (s *Server) TenantID() string { return s.dir.home().id }
+func (s *Server) Domain() string   { return s.dir.Home().Domain }
+func (s *Server) TenantID() string { return s.dir.Home().ID }

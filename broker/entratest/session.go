@@ -3,6 +3,7 @@ package entratest
 import (
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/claims"
 )
@@ -43,10 +44,10 @@ type session struct {
 	Contexts   []string       `json:"q,omitempty"` // authentication contexts satisfied
 }
 
-func (s *Server) newSession(u *user, m claims.Methods) session {
+func (s *Server) newSession(u *directory.User, m claims.Methods) session {
 	return session{
-		Tenant: u.tenant.id, User: u.id, Methods: m, Auth: s.Now().Unix(),
-		Gen: u.passwordGen, Epoch: u.epoch, SID: s.rand.GUID(),
+		Tenant: u.Tenant.ID, User: u.ID, Methods: m, Auth: s.Now().Unix(),
+		Gen: u.PasswordGen, Epoch: u.Epoch, SID: s.rand.GUID(),
 	}
 }
 
@@ -108,19 +109,19 @@ func (ss *session) amr(ngcmfa bool) []string {
 }
 
 // userOf finds the user of a session and checks that both still live.
-func (s *Server) userOf(ss *session) (*user, error) {
-	u := s.dir.userByID(ss.User)
-	if u == nil || u.tenant.id != ss.Tenant {
+func (s *Server) userOf(ss *session) (*directory.User, error) {
+	u := s.dir.UserByID(ss.User)
+	if u == nil || u.Tenant.ID != ss.Tenant {
 		return nil, invalidGrant(50034, "The user account does not exist in the directory.").sub("user_account_deleted")
 	}
-	if u.disabled {
+	if u.Disabled {
 		return nil, invalidGrant(50057, "The user account is disabled.")
 	}
-	if ss.Epoch != u.epoch {
-		return nil, revoked(ss, u.revokedAt).because("sessions of %s were revoked", u.upn)
+	if ss.Epoch != u.Epoch {
+		return nil, revoked(ss, u.RevokedAt).because("sessions of %s were revoked", u.UPN)
 	}
-	if ss.Password && ss.Gen != u.passwordGen {
-		return nil, revoked(ss, u.passwordChangedAt).because("the password of %s was changed", u.upn)
+	if ss.Password && ss.Gen != u.PasswordGen {
+		return nil, revoked(ss, u.PasswordChangedAt).because("the password of %s was changed", u.UPN)
 	}
 	if ss.Ends != 0 && s.Now().Unix() >= ss.Ends {
 		return nil, errPassExpired.because("the session was born of it")
@@ -135,16 +136,16 @@ func revoked(ss *session, since time.Time) *stsError {
 }
 
 // deviceOf finds the device of a session. A session without one gives nil.
-func (s *Server) deviceOf(ss *session) (*device, error) {
+func (s *Server) deviceOf(ss *session) (*directory.Device, error) {
 	if ss.Device == "" {
 		return nil, nil
 	}
-	dev := s.dir.device(ss.Device)
+	dev := s.dir.Device(ss.Device)
 	if dev == nil {
 		return nil, invalidGrant(50155, "Device authentication failed.").sub("device_authentication_failed").
 			because("device %s was deleted", ss.Device)
 	}
-	if !dev.enabled {
+	if !dev.Enabled {
 		return nil, invalidGrant(135011, "The device used during the authentication is disabled.").sub("device_authentication_failed")
 	}
 	return dev, nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/claims"
@@ -32,8 +33,8 @@ func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 			"fIsPasskeySupportEnabled": true, "iMaxPollAttempts": 60, "iPollingInterval": 1000,
 		},
 	}
-	if t := s.dir.tenantOf(fl.Username); t != nil {
-		p.Tenant = t.name
+	if t := s.dir.TenantOf(fl.Username); t != nil {
+		p.Tenant = t.Name
 	}
 	return p
 }
@@ -53,9 +54,9 @@ func pathOf(fl *flow, name string) string {
 // to federation servers.
 func (s *Server) formTargets(fl *flow) string {
 	targets := []string{formTarget(fl.Request.Redirect), fidoOrigin, strings.TrimSuffix(loginURL, "/")}
-	for _, t := range s.dir.allTenants() {
-		for _, domain := range slices.Sorted(maps.Keys(t.federated)) {
-			targets = append(targets, "https://"+federationHost(domain))
+	for _, t := range s.dir.Tenants() {
+		for _, domain := range slices.Sorted(maps.Keys(t.Federated)) {
+			targets = append(targets, "https://"+directory.FederationHost(domain))
 		}
 	}
 	return strings.Join(targets, " ")
@@ -149,7 +150,7 @@ func flowField(r *request) string {
 }
 
 func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
-	if t := s.dir.tenantOf(fl.Username); t != nil && t.isFederated(fl.Username) {
+	if t := s.dir.TenantOf(fl.Username); t != nil && t.IsFederated(fl.Username) {
 		s.toFederation(w, r, fl)
 		return
 	}
@@ -169,18 +170,18 @@ func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
 	s.signedInByPassword(w, r, fl, u)
 }
 
-func (s *Server) signedInByPassword(w http.ResponseWriter, r *request, fl *flow, u *user) {
+func (s *Server) signedInByPassword(w http.ResponseWriter, r *request, fl *flow, u *directory.User) {
 	ss := s.newSession(u, claims.Password)
 	ss.Password = true
 	s.signedIn(w, r, fl, ss)
 }
 
 // flowTenant is the tenant that the request names; nil: whichever the user has.
-func (s *Server) flowTenant(fl *flow) *tenant {
+func (s *Server) flowTenant(fl *flow) *directory.Tenant {
 	if multiTenant(fl.Request.Tenant) || fl.Request.Tenant == "" {
 		return nil
 	}
-	return s.dir.tenant(fl.Request.Tenant)
+	return s.dir.Tenant(fl.Request.Tenant)
 }
 
 // signedIn goes on after a first factor.
@@ -240,7 +241,7 @@ func (s *Server) showFormPost(w http.ResponseWriter, _ *request, to string, valu
 
 // showConfirm asks the user of a device code which app is to be signed in:
 // somebody else may have sent the code.
-func (s *Server) showConfirm(w http.ResponseWriter, r *request, fl *flow, client *app) {
+func (s *Server) showConfirm(w http.ResponseWriter, r *request, fl *flow, client *directory.App) {
 	p := s.page(r, fl, "confirm", "Are you trying to sign in to "+client.Name+"?")
 	p.Action = "/appverify"
 	p.Config["pgid"], p.Config["urlPost"] = "CmsiInterrupt", p.Action

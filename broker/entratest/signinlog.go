@@ -42,7 +42,7 @@ type PolicyResult struct {
 
 // SignIns returns the sign-in log, oldest first.
 func (s *Server) SignIns() []SignIn {
-	list := s.log.all()
+	list := s.log.All()
 	out := make([]SignIn, 0, len(list))
 	for _, e := range list {
 		out = append(out, signInOf(e))

@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 // stateFormat is the version of the saved state.
@@ -17,10 +19,10 @@ type savedState struct {
 	Ahead  int64  // seconds that a running clock is ahead of the real time
 	CA     []byte // DER of the TLS authority
 	CAKey  []byte // its key, PKCS #8
-	savedDirectory
+	directory.Saved
 	Redeemed map[string]int64
 	PRTs     []trackedPRT
-	SignIns  []logEntry
+	SignIns  []directory.LogEntry
 }
 
 // State returns the state of the server, for the State of the [Options] of a
@@ -40,14 +42,14 @@ func (s *Server) State() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entratest: state: %w", err)
 	}
-	dir, err := s.dir.save()
+	dir, err := s.dir.Save()
 	if err != nil {
 		return nil, fmt.Errorf("entratest: state: %w", err)
 	}
 	st := savedState{
 		Format: stateFormat, Seed: s.rand.Seed, Random: random, Ahead: s.clock.ahead(), CA: s.tlsCA.der, CAKey: key,
-		savedDirectory: dir,
-		Redeemed:       s.flow.redeemedCodes(), PRTs: s.prts.all(), SignIns: s.log.all(),
+		Saved:    dir,
+		Redeemed: s.flow.redeemedCodes(), PRTs: s.prts.all(), SignIns: s.log.All(),
 	}
 	return json.Marshal(st)
 }
@@ -91,7 +93,7 @@ func (st *savedState) options(o Options) Options {
 
 // restore fills a server that was started with st.options.
 func (s *Server) restore(st *savedState) error {
-	if err := s.dir.load(&st.savedDirectory); err != nil {
+	if err := s.dir.Load(&st.Saved); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	if err := s.rand.Restore(st.Random); err != nil {
@@ -100,7 +102,7 @@ func (s *Server) restore(st *savedState) error {
 	s.clock.setAhead(st.Ahead)
 	s.flow.restoreRedeemed(st.Redeemed)
 	s.prts.restore(st.PRTs)
-	s.log.restore(st.SignIns)
+	s.log.Restore(st.SignIns)
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package entratest
 
-import "time"
+import (
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+)
 
 // Device is what the directory tells of a device.
 type Device struct {
@@ -13,10 +17,10 @@ type Device struct {
 	Registered                time.Time
 }
 
-func deviceStatus(dev *device) Device {
+func deviceStatus(dev *directory.Device) Device {
 	return Device{
-		ID: dev.id, ObjectID: dev.objectID, DisplayName: dev.name, Type: dev.kind, OSVersion: dev.osVersion,
-		TrustType: dev.trustType(), Owner: dev.owner, Thumbprint: dev.certSHA1,
-		Enabled: dev.enabled, Compliant: dev.compliant, Registered: dev.registered,
+		ID: dev.ID, ObjectID: dev.ObjectID, DisplayName: dev.Name, Type: dev.Kind, OSVersion: dev.OSVersion,
+		TrustType: dev.TrustType(), Owner: dev.Owner, Thumbprint: dev.CertSHA1,
+		Enabled: dev.Enabled, Compliant: dev.Compliant, Registered: dev.Registered,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -60,8 +61,8 @@ func (s *Server) grant(r *request, grant string) (any, error) {
 }
 
 // begin opens an entry of the sign-in log.
-func (s *Server) begin(r *request, grant string) *logEntry {
-	r.entry = &logEntry{
+func (s *Server) begin(r *request, grant string) *directory.LogEntry {
+	r.entry = &directory.LogEntry{
 		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: string(EndpointToken), Grant: grant,
 		ClientID: strings.ToLower(r.form.Get("client_id")), Platform: platformNames[platformOf(r.UserAgent())],
 	}
@@ -79,19 +80,19 @@ func (s *Server) record(r *request, err error) {
 		f := asSTSError(err)
 		e.ErrorCode, e.Error, e.Suberror = f.code, f.oauth, f.suberror
 	}
-	s.log.add(*e)
+	s.log.Add(*e)
 }
 
 // noteUser notes who signs in.
-func noteUser(e *logEntry, u *user, ss *session) {
-	e.Username, e.UserID = u.upn, u.id
+func noteUser(e *directory.LogEntry, u *directory.User, ss *session) {
+	e.Username, e.UserID = u.UPN, u.ID
 	if ss != nil {
 		e.DeviceID, e.DeviceCode, e.AMR = ss.Device, ss.DeviceCode, ss.amr(false)
 	}
 }
 
 // plainClient checks the client of a grant in the form.
-func (s *Server) plainClient(r *request, t *tenant) (*app, error) {
+func (s *Server) plainClient(r *request, t *directory.Tenant) (*directory.App, error) {
 	id, secret := r.form.Get("client_id"), r.form.Get("client_secret")
 	if user, pass, ok := r.BasicAuth(); ok && id == "" {
 		id, secret = user, pass
@@ -104,7 +105,7 @@ func (s *Server) plainClient(r *request, t *tenant) (*app, error) {
 }
 
 // target resolves what a grant in the form asks for.
-func (s *Server) formTarget(r *request, t *tenant, client *app, u *user) (*target, error) {
+func (s *Server) formTarget(r *request, t *directory.Tenant, client *directory.App, u *directory.User) (*target, error) {
 	if r.v2 {
 		if r.form.Get("resource") != "" {
 			return nil, invalidRequest(901002, "The 'resource' request parameter is not supported.")
@@ -128,23 +129,23 @@ func (r *request) crossOrigin(spa bool) error {
 }
 
 // sameTenant refuses a token used under the path of another tenant.
-func sameTenant(r *request, u *user) error {
-	if r.tenant != nil && r.tenant != u.tenant {
+func sameTenant(r *request, u *directory.User) error {
+	if r.tenant != nil && r.tenant != u.Tenant {
 		return notInTenant(u, r.tenant)
 	}
 	return nil
 }
 
-func notInTenant(u *user, t *tenant) error {
-	return invalidGrant(50020, "User account '%s' from identity provider '%s' does not exist in tenant '%s'.", u.upn, issuerV1(u.tenant.id), t.name)
+func notInTenant(u *directory.User, t *directory.Tenant) error {
+	return invalidGrant(50020, "User account '%s' from identity provider '%s' does not exist in tenant '%s'.", u.UPN, issuerV1(u.Tenant.ID), t.Name)
 }
 
 // issueForm finishes a grant in the form.
-func (s *Server) issueForm(r *request, client *app, u *user, ss *session, in issuance) (any, error) {
+func (s *Server) issueForm(r *request, client *directory.App, u *directory.User, ss *session, in issuance) (any, error) {
 	tg := in.target
 	if tg == nil {
 		var err error
-		if tg, err = s.formTarget(r, u.tenant, client, u); err != nil {
+		if tg, err = s.formTarget(r, u.Tenant, client, u); err != nil {
 			return nil, err
 		}
 	}

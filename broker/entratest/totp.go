@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
@@ -20,13 +21,13 @@ func TOTP(secret string, at time.Time) (string, error) {
 // A codeDevice finds what shows one-time codes to a user, an app or a hardware
 // token: its secret, nil without one, and the last time step whose code was
 // used.
-type codeDevice func(*user) (secret []byte, step *uint64)
+type codeDevice func(*directory.User) (secret []byte, step *uint64)
 
-func codeApp(u *user) ([]byte, *uint64)   { return u.totp, &u.totpStep }
-func codeToken(u *user) ([]byte, *uint64) { return u.hardware, &u.hardwareStep }
+func codeApp(u *directory.User) ([]byte, *uint64)   { return u.TOTP, &u.TOTPStep }
+func codeToken(u *directory.User) ([]byte, *uint64) { return u.Hardware, &u.HardwareStep }
 
 // checkTOTP checks a code of one of the user's code devices.
-func (s *Server) checkTOTP(u *user, of codeDevice, code string) bool {
+func (s *Server) checkTOTP(u *directory.User, of codeDevice, code string) bool {
 	code = strings.Join(strings.Fields(code), "")
 	secret, _ := of(u)
 	if secret == nil {
@@ -37,7 +38,7 @@ func (s *Server) checkTOTP(u *user, of codeDevice, code string) bool {
 		return ok
 	}
 	used := false
-	err := s.dir.changeUser(u.upn, func(u *user) error {
+	err := s.dir.ChangeUser(u.UPN, func(u *directory.User) error {
 		_, last := of(u)
 		if used = step <= *last; !used {
 			*last = step

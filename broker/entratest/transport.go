@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 // Transport carries requests to the server in memory, without sockets or TLS.
@@ -153,9 +155,9 @@ func (b brokenReader) Read([]byte) (int, error) { return 0, b.err }
 func (s *Server) hosts() []string {
 	hosts := append([]string{}, loginHosts...)
 	hosts = append(hosts, otherHosts...)
-	for _, t := range s.dir.allTenants() {
-		for domain := range t.federated {
-			hosts = append(hosts, federationHost(domain))
+	for _, t := range s.dir.Tenants() {
+		for domain := range t.Federated {
+			hosts = append(hosts, directory.FederationHost(domain))
 		}
 	}
 	return hosts
@@ -171,5 +173,5 @@ func (s *Server) serves(host string) bool {
 			return true
 		}
 	}
-	return s.dir.federationTenant(host) != nil
+	return s.dir.FederationTenant(host) != nil
 }

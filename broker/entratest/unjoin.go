@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
 // unjoin removes a device that proves itself by mutual TLS with the device
@@ -14,11 +16,11 @@ func (s *Server) unjoin(w http.ResponseWriter, r *request) {
 		s.refuseDRS(w, r, err)
 		return
 	}
-	if derr := s.dir.deleteDevice(dev.id); derr != nil {
-		s.refuseDRS(w, r, drsFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", dev.id))
+	if derr := s.dir.DeleteDevice(dev.ID); derr != nil {
+		s.refuseDRS(w, r, drsFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", dev.ID))
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"AttestationResult": map[string]string{"KeyId": dev.attestationID}})
+	writeJSON(w, http.StatusOK, map[string]any{"AttestationResult": map[string]string{"KeyId": dev.AttestationID}})
 }
 
 // deviceStatus answers the call by which Windows checks DeviceAuthStatus.
@@ -28,15 +30,15 @@ func (s *Server) deviceStatus(w http.ResponseWriter, r *request) {
 		s.refuseDRS(w, r, err)
 		return
 	}
-	if !dev.enabled {
+	if !dev.Enabled {
 		s.refuseDRS(w, r, drsFail(http.StatusUnauthorized, "AuthenticationError", "The device is either disabled or deleted."))
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"DeviceId": dev.id, "IsManaged": dev.managed, "IsCompliant": dev.compliant})
+	writeJSON(w, http.StatusOK, map[string]any{"DeviceId": dev.ID, "IsManaged": dev.Managed, "IsCompliant": dev.Compliant})
 }
 
 // mutualTLS finds the device in the path by the client certificate.
-func (s *Server) mutualTLS(r *request) (*device, error) {
+func (s *Server) mutualTLS(r *request) (*directory.Device, error) {
 	e := drsFail(http.StatusUnauthorized, "AuthenticationError", "A device certificate is required.")
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return nil, e.because("the client showed no certificate in the TLS handshake")
@@ -49,8 +51,8 @@ func (s *Server) mutualTLS(r *request) (*device, error) {
 	if cert.Subject.CommonName != id {
 		return nil, e.because("the certificate is of device %s, the path names %s", cert.Subject.CommonName, clip(id))
 	}
-	dev := s.dir.device(id)
-	if dev == nil || dev.certSHA256 != sha256.Sum256(cert.Raw) {
+	dev := s.dir.Device(id)
+	if dev == nil || dev.CertSHA256 != sha256.Sum256(cert.Raw) {
 		return nil, drsFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", id)
 	}
 	return dev, nil

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
@@ -62,22 +63,22 @@ func newUserAuthority() *userAuthority {
 // OID 2.999.2, which multiFactor adds, is MFA by itself; others are a first
 // factor.
 func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Certificate, error) {
-	u := s.dir.user(s.dir.qualify(username))
+	u := s.dir.User(s.dir.Qualify(username))
 	if u == nil {
-		return tls.Certificate{}, fmt.Errorf("%w: %s", errNoUser, username)
+		return tls.Certificate{}, fmt.Errorf("%w: %s", directory.ErrNoUser, username)
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
 	}
-	san, err := verify.PrincipalName(u.upn)
+	san, err := verify.PrincipalName(u.UPN)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
 	}
 	now := s.Now()
 	cert := &x509.Certificate{
 		SerialNumber:       new(big.Int).SetBytes(s.rand.Bytes(16)),
-		Subject:            pkix.Name{CommonName: u.name},
+		Subject:            pkix.Name{CommonName: u.Name},
 		NotBefore:          now.Add(-userCertBackdate),
 		NotAfter:           now.AddDate(userCertYears, 0, 0),
 		KeyUsage:           x509.KeyUsageDigitalSignature,
@@ -102,7 +103,7 @@ func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Ce
 		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
 	}
 	out := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-	return out, s.dir.changeUser(u.upn, func(u *user) error { u.certified = true; return nil })
+	return out, s.dir.ChangeUser(u.UPN, func(u *directory.User) error { u.Certified = true; return nil })
 }
 
 // RevokeUserCertificate puts a user certificate on the revocation list
@@ -112,12 +113,12 @@ func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
 	if cert == nil || cert.CheckSignatureFrom(s.keys.users().cert) != nil {
 		return errors.New("entratest: not a user certificate of this server")
 	}
-	s.dir.revokeCertificate(cert.SerialNumber)
+	s.dir.RevokeCertificate(cert.SerialNumber)
 	return nil
 }
 
 // checkUserCertificate finds the user of a certificate.
-func (s *Server) checkUserCertificate(cert *x509.Certificate) (*user, *verify.UserCertificate, error) {
+func (s *Server) checkUserCertificate(cert *x509.Certificate) (*directory.User, *verify.UserCertificate, error) {
 	now := s.Now()
 	c, err := verify.ParseUserCertificate(cert, s.keys.users().cert)
 	if err != nil {
@@ -127,17 +128,17 @@ func (s *Server) checkUserCertificate(cert *x509.Certificate) (*user, *verify.Us
 		return nil, nil, invalidGrant(500172, "Certificate '%s' issued by '%s' is not valid. Current time: '%s'. Certificate NotBefore: '%s'. Certificate NotAfter: '%s'.",
 			clip(cert.Subject.String()), clip(cert.Issuer.String()), now.UTC().Format(time.RFC3339), cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
 	}
-	if s.dir.certificateRevoked(cert.SerialNumber) {
+	if s.dir.CertificateRevoked(cert.SerialNumber) {
 		return nil, nil, invalidGrant(500183, "Certificate has been revoked. Please contact your administrator.")
 	}
 	if c.PrincipalName == "" {
 		return nil, nil, errCertificateBinding.because("the certificate has no principal name in its subject alternative name")
 	}
-	u := s.dir.user(c.PrincipalName)
+	u := s.dir.User(c.PrincipalName)
 	if u == nil {
-		return nil, nil, s.unknownUser(s.dir.tenantOf(c.PrincipalName), c.PrincipalName)
+		return nil, nil, s.unknownUser(s.dir.TenantOf(c.PrincipalName), c.PrincipalName)
 	}
-	if u.disabled {
+	if u.Disabled {
 		return nil, nil, invalidGrant(50057, "The user account is disabled.")
 	}
 	return u, c, nil
@@ -146,7 +147,7 @@ func (s *Server) checkUserCertificate(cert *x509.Certificate) (*user, *verify.Us
 var errCertificateBinding = invalidGrant(1001003, "Unable to acquire value specified in binding from certificate.")
 
 // certificateSession is a session born of a certificate.
-func (s *Server) certificateSession(u *user, c *verify.UserCertificate) session {
+func (s *Server) certificateSession(u *directory.User, c *verify.UserCertificate) session {
 	method := claims.CertificateSingleFactor
 	if slices.Contains(c.Policies, multiFactorPolicy) {
 		method = claims.CertificateMultiFactor | claims.MarkMFA
@@ -161,9 +162,9 @@ func (s *Server) certificateSession(u *user, c *verify.UserCertificate) session 
 
 // certificateHelps reports whether a certificate of the user would complete what
 // the flow has to satisfy: beside a password, not beside another certificate.
-func certificateHelps(u *user, fl *flow) bool {
+func certificateHelps(u *directory.User, fl *flow) bool {
 	const both = claims.CertificateSingleFactor | claims.CertificateMultiFactor
-	return u.certified && fl.Session.Methods&both == 0 && (allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
+	return u.Certified && fl.Session.Methods&both == 0 && (allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
 		allows(fl.Accept, claims.CertificateMultiFactor, fl.Session.Methods))
 }
 
@@ -233,11 +234,11 @@ func (s *Server) handshakeSession(r *request, fl *flow) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fl.Username != "" && !strings.EqualFold(u.upn, fl.Username) {
-		return nil, errCertificateBinding.because("the certificate is of %s", u.upn)
+	if fl.Username != "" && !strings.EqualFold(u.UPN, fl.Username) {
+		return nil, errCertificateBinding.because("the certificate is of %s", u.UPN)
 	}
-	if t := s.flowTenant(fl); t != nil && t != u.tenant {
-		return nil, s.unknownUser(t, u.upn)
+	if t := s.flowTenant(fl); t != nil && t != u.Tenant {
+		return nil, s.unknownUser(t, u.UPN)
 	}
 	ss := s.certificateSession(u, c)
 	return &ss, nil
@@ -277,7 +278,7 @@ func (s *Server) loginCertificate(w http.ResponseWriter, r *request, fl *flow) {
 
 // certificateCredential checks an assertion that the key of a user certificate
 // signed (MS-OAPXBC 3.2.5.1.2.1.4).
-func (s *Server) certificateCredential(j *verify.JWS) (*user, *session, error) {
+func (s *Server) certificateCredential(j *verify.JWS) (*directory.User, *session, error) {
 	a, err := verify.ParseUserAssertion(j)
 	if err != nil {
 		return nil, nil, badJWT(err)
@@ -299,9 +300,9 @@ func (s *Server) certificateCredential(j *verify.JWS) (*user, *session, error) {
 			return nil, nil, err
 		}
 	}
-	if !strings.EqualFold(a.Issuer, u.upn) {
+	if !strings.EqualFold(a.Issuer, u.UPN) {
 		return nil, nil, invalidGrant(50013, "Assertion failed: the issuer is not the user of the certificate.").
-			because("iss is %q, the certificate is of %s", clip(a.Issuer), u.upn)
+			because("iss is %q, the certificate is of %s", clip(a.Issuer), u.UPN)
 	}
 	ss := s.certificateSession(u, c)
 	return u, &ss, nil

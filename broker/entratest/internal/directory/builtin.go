@@ -1,4 +1,4 @@
-package entratest
+package directory
 
 import "github.com/prtbroker/prtbroker/internal/wire"
 
@@ -68,10 +68,10 @@ func builtinApps() []builtin {
 	all := []string{"*"}
 	plugin := func(id string) string { return wire.RedirectPluginPrefix + id }
 	resource := func(id, name string, exposes []string, uris ...string) builtin {
-		return builtin{appSpec: appSpec{ClientID: id, Name: name, URIs: uris, Exposes: exposes, FirstParty: true}, anyScope: true}
+		return builtin{AppSpec: AppSpec{ClientID: id, Name: name, URIs: uris, Exposes: exposes, FirstParty: true}, anyScope: true}
 	}
 	client := func(id, name string, has map[string][]string, redirects ...string) builtin {
-		return builtin{appSpec: appSpec{ClientID: id, Name: name, Public: true, FirstParty: true, Redirects: redirects, Preauthorised: has}}
+		return builtin{AppSpec: AppSpec{ClientID: id, Name: name, Public: true, FirstParty: true, Redirects: redirects, Preauthorised: has}}
 	}
 	registration := resource(wire.ResourceRegistrationApp, "Device Registration Service", []string{"adrs_access", "self_service_device_delete"}, wire.ResourceRegistration)
 	registration.noDevice = true

@@ -1,4 +1,4 @@
-package entratest
+package directory
 
 import (
 	"crypto"
@@ -6,40 +6,40 @@ import (
 	"encoding/json"
 )
 
-// tenantSpec describes a tenant to be made. Its fields, as those of the other
+// TenantSpec describes a tenant to be made. Its fields, as those of the other
 // specs, mean what the documentation of the emulator says of them.
-type tenantSpec struct {
+type TenantSpec struct {
 	Domain, TenantID, DisplayName string
-	Users                         []userSpec
-	Groups                        []groupSpec
-	Apps                          []appSpec
+	Users                         []UserSpec
+	Groups                        []GroupSpec
+	Apps                          []AppSpec
 	Policies                      json.RawMessage
 	Federated                     []string
 	FederatedMFA                  string
 }
 
-// userSpec describes a user.
-type userSpec struct {
+// UserSpec describes a user.
+type UserSpec struct {
 	Username, ID, Name, Password string
 
 	TOTPSecret, FederationTOTP, HardwareTOTP string // base32
 	NumberMatch, PhoneSignIn                 bool
 	Phone                                    string
-	Passkeys                                 []passkeySpec
+	Passkeys                                 []PasskeySpec
 
 	Roles           []string
 	Guest, Disabled bool
 	SID             string
 }
 
-// groupSpec describes a group.
-type groupSpec struct {
+// GroupSpec describes a group.
+type GroupSpec struct {
 	ID, Name string
 	Members  []string
 }
 
-// passkeySpec describes a passkey.
-type passkeySpec struct {
+// PasskeySpec describes a passkey.
+type PasskeySpec struct {
 	ID         []byte
 	Public     crypto.PublicKey
 	Key        *ecdsa.PrivateKey
@@ -48,8 +48,8 @@ type passkeySpec struct {
 	Count      uint32
 }
 
-// appSpec describes an application.
-type appSpec struct {
+// AppSpec describes an application.
+type AppSpec struct {
 	ClientID, Name string
 
 	Redirects []string

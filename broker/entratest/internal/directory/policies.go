@@ -1,4 +1,4 @@
-package entratest
+package directory
 
 import (
 	"bytes"
@@ -10,17 +10,17 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// accessRules are the compiled Conditional Access policies of a tenant, twice:
+// AccessRules are the compiled Conditional Access policies of a tenant, twice:
 // as they are, and without device grants, for the resources that a device
 // needs before it can be compliant.
-type accessRules struct {
-	raw                  json.RawMessage // as it was given
-	bundle, exemptBundle *policy.Bundle
-	full, exempt         *policy.Set
+type AccessRules struct {
+	Raw                  json.RawMessage // as it was given
+	Bundle, ExemptBundle *policy.Bundle
+	Full, Exempt         *policy.Set
 }
 
 // newAccessRules compiles a Graph export; nil JSON gives nil rules.
-func newAccessRules(graphJSON json.RawMessage) (*accessRules, error) {
+func newAccessRules(graphJSON json.RawMessage) (*AccessRules, error) {
 	if len(bytes.TrimSpace(graphJSON)) == 0 {
 		return nil, nil
 	}
@@ -37,7 +37,7 @@ func newAccessRules(graphJSON json.RawMessage) (*accessRules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entratest: policies: %w", err)
 	}
-	return &accessRules{raw: slices.Clone(graphJSON), bundle: b, exemptBundle: eb, full: full, exempt: exempt}, nil
+	return &AccessRules{Raw: slices.Clone(graphJSON), Bundle: b, ExemptBundle: eb, Full: full, Exempt: exempt}, nil
 }
 
 func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
@@ -61,7 +61,8 @@ func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
 	return &out
 }
 
-func riskLevel(s string) (policy.RiskLevel, error) {
+// RiskLevel reads a level of risk: none, low, medium, high; "" is none.
+func RiskLevel(s string) (policy.RiskLevel, error) {
 	switch s {
 	case "", "none":
 		return policy.RiskNone, nil

@@ -1,24 +1,26 @@
-package entratest
+package directory
 
 import (
 	"sync"
 	"time"
 )
 
-// signInLog keeps the last entries in a ring.
-type signInLog struct {
+// SignInLog keeps the last entries in a ring.
+type SignInLog struct {
 	limit int // entries that are kept
 
 	mu   sync.Mutex // guards the ring
-	ring []logEntry
+	ring []LogEntry
 	next int64 // sequence number of the next entry, from 1
 }
 
-func newSignInLog(size int) *signInLog {
-	return &signInLog{limit: size, ring: make([]logEntry, 0, min(size, 64)), next: 1}
+// NewSignInLog returns a log that keeps the last size entries.
+func NewSignInLog(size int) *SignInLog {
+	return &SignInLog{limit: size, ring: make([]LogEntry, 0, min(size, 64)), next: 1}
 }
 
-func (l *signInLog) add(e logEntry) {
+// Add numbers an entry and keeps it.
+func (l *SignInLog) Add(e LogEntry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.Seq = l.next
@@ -30,8 +32,8 @@ func (l *signInLog) add(e logEntry) {
 	l.ring[int((e.Seq-1)%int64(l.limit))] = e
 }
 
-// restore fills an empty log.
-func (l *signInLog) restore(list []logEntry) {
+// Restore fills an empty log.
+func (l *SignInLog) Restore(list []LogEntry) {
 	if len(list) > l.limit {
 		list = list[len(list)-l.limit:]
 	}
@@ -42,24 +44,25 @@ func (l *signInLog) restore(list []logEntry) {
 	l.next = list[0].Seq
 	l.mu.Unlock()
 	for _, e := range list {
-		l.add(e)
+		l.Add(e)
 	}
 }
 
-func (l *signInLog) all() []logEntry {
+// All returns the entries, oldest first.
+func (l *SignInLog) All() []LogEntry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := int64(len(l.ring))
-	out := make([]logEntry, 0, n)
+	out := make([]LogEntry, 0, n)
 	for seq := l.next - n; seq < l.next; seq++ {
 		out = append(out, l.ring[int((seq-1)%n)])
 	}
 	return out
 }
 
-// logEntry is an entry of the sign-in log. Its fields are documented with the
+// LogEntry is an entry of the sign-in log. Its fields are documented with the
 // emulator's own.
-type logEntry struct {
+type LogEntry struct {
 	Seq           int64
 	Time          time.Time
 	CorrelationID string
@@ -81,8 +84,8 @@ type logEntry struct {
 	Error     string
 	Suberror  string
 
-	Policies []policyResult
+	Policies []PolicyResult
 }
 
-// policyResult is what one Conditional Access policy said.
-type policyResult struct{ ID, Name, Result string }
+// PolicyResult is what one Conditional Access policy said.
+type PolicyResult struct{ ID, Name, Result string }

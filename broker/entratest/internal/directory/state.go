@@ -1,4 +1,4 @@
-package entratest
+package directory
 
 import (
 	"crypto/rsa"
@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// savedDirectory is the state of a directory.
-type savedDirectory struct {
+// Saved is the state of a directory.
+type Saved struct {
 	Tenants  []savedTenant
 	Users    []savedUser   // by object id
 	Devices  []savedDevice // in the order of joining
@@ -24,13 +24,14 @@ type savedTenant struct {
 	ID, Domain, Name string
 	Federated        []string
 	FederatedMFA     string            `json:",omitempty"`
-	Apps             []appSpec         // without the built-in ones
+	Apps             []AppSpec         // without the built-in ones
 	Groups           map[string]string // id → name
 	MemberOf         map[string][]string
 	Policies         json.RawMessage `json:",omitempty"`
 }
 
-func (d *directory) save() (st savedDirectory, err error) {
+// Save returns the state; equal directories have equal ones.
+func (d *Directory) Save() (st Saved, err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, t := range d.tenants {
@@ -58,32 +59,33 @@ func (d *directory) save() (st savedDirectory, err error) {
 }
 
 // save is called with the lock held.
-func (t *tenant) save() savedTenant {
-	st := savedTenant{ID: t.id, Domain: t.domain, Name: t.name, Federated: slices.Sorted(maps.Keys(t.federated)), FederatedMFA: t.federatedMFA,
+func (t *Tenant) save() savedTenant {
+	st := savedTenant{ID: t.ID, Domain: t.Domain, Name: t.Name, Federated: slices.Sorted(maps.Keys(t.Federated)), FederatedMFA: t.FederatedMFA,
 		Groups: map[string]string{}, MemberOf: t.memberOf}
 	for _, id := range slices.Sorted(maps.Keys(t.apps)) {
 		if a := t.apps[id]; a.own {
-			own := a.appSpec
-			own.ClientID = a.id
+			own := a.AppSpec
+			own.ClientID = a.ID
 			st.Apps = append(st.Apps, own)
 		}
 	}
 	for id, g := range t.groups {
-		st.Groups[id] = g.name
+		st.Groups[id] = g.Name
 	}
 	if t.access != nil {
-		st.Policies = t.access.raw
+		st.Policies = t.access.Raw
 	}
 	return st
 }
 
-func (d *directory) load(st *savedDirectory) error {
+// Load fills a directory that was made of the tenants of the state.
+func (d *Directory) Load(st *Saved) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, t := range st.Tenants {
 		to := d.tenants[i]
 		for id, name := range t.Groups {
-			to.groups[id] = &group{id, name}
+			to.groups[id] = &Group{id, name}
 			to.groupNames[strings.ToLower(name)] = id
 		}
 		maps.Copy(to.memberOf, t.MemberOf)
@@ -97,12 +99,12 @@ func (d *directory) load(st *savedDirectory) error {
 		if err != nil {
 			return err
 		}
-		d.users[strings.ToLower(u.upn)], d.byID[u.id] = u, u
-		for _, k := range u.hello {
-			d.ngc[k.kid] = u.id
+		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = u, u
+		for _, k := range u.Hello {
+			d.ngc[k.Kid] = u.ID
 		}
-		for _, k := range u.passkeys {
-			d.passkey[k.id] = u.id
+		for _, k := range u.Passkeys {
+			d.passkey[k.ID] = u.ID
 		}
 	}
 	for _, saved := range st.Devices {
@@ -111,16 +113,16 @@ func (d *directory) load(st *savedDirectory) error {
 			return err
 		}
 		d.putDevice(dev)
-		d.joined = append(d.joined, dev.id)
-		d.owned[dev.owner]++
+		d.joined = append(d.joined, dev.ID)
+		d.owned[dev.Owner]++
 	}
 	return nil
 }
 
 // tenantByID is called with the lock held.
-func (d *directory) tenantByID(id string) (*tenant, error) {
+func (d *Directory) tenantByID(id string) (*Tenant, error) {
 	for _, t := range d.tenants {
-		if t.id == id {
+		if t.ID == id {
 			return t, nil
 		}
 	}

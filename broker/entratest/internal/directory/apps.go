@@ -1,0 +1,90 @@
+package directory
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+)
+
+// App is a registered application: a client, a resource, or both.
+type App struct {
+	AppSpec
+	ID       string // lower-case client id
+	own      bool   // of the tenant, not built in
+	PolicyID string // what Conditional Access knows it as
+	AnyScope bool   // a resource that knows scopes beyond Exposes
+	NoDevice bool   // exempt from device grants: what a device needs before it is one
+}
+
+// builtin is an application of Microsoft, with what an appSpec cannot say.
+type builtin struct {
+	AppSpec
+	policyID string
+	anyScope bool
+	noDevice bool
+}
+
+func (t *Tenant) addApp(r *ids.Source, o any) error {
+	a := &App{}
+	switch o := o.(type) {
+	case AppSpec:
+		a.AppSpec, a.own = o, true
+	case builtin:
+		a.AppSpec, a.PolicyID, a.AnyScope, a.NoDevice = o.AppSpec, o.policyID, o.anyScope, o.noDevice
+	}
+	a.ID = strings.ToLower(a.ClientID)
+	if a.ID == "" {
+		a.ID = r.Derived("app", t.Domain+"/"+a.Name+strings.Join(a.URIs, " "))
+	}
+	if a.Name == "" {
+		a.Name = a.ID
+	}
+	if a.PolicyID == "" {
+		a.PolicyID = a.ID
+	}
+	if a.Exposes == nil {
+		a.Exposes = []string{"user_impersonation"}
+	}
+	if a.TokenVersion == 0 {
+		a.TokenVersion = 1
+	}
+	for _, raw := range a.Redirects {
+		if u, err := url.Parse(raw); err != nil || u.Scheme == "" {
+			return fmt.Errorf("entratest: app %s: redirect %q is not a URI", a.Name, raw)
+		}
+	}
+	t.apps[a.ID] = a
+	for _, uri := range append([]string{a.ID, "api://" + a.ID}, a.URIs...) {
+		t.resources[ResourceKey(uri)] = a
+	}
+	return nil
+}
+
+// ResourceKey is how the tenant's resources are indexed: without case and a last
+// slash.
+func ResourceKey(uri string) string { return strings.ToLower(strings.TrimRight(uri, "/")) }
+
+// App finds an application by its client id; nil: the tenant has none.
+func (d *Directory) App(t *Tenant, id string) *App {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return t.apps[strings.ToLower(id)]
+}
+
+// Resource finds a resource by any of its identifiers; nil: the tenant has none.
+func (d *Directory) Resource(t *Tenant, uri string) *App {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return t.resources[ResourceKey(uri)]
+}
+
+// Clients returns the applications of a tenant.
+func (d *Directory) Clients(t *Tenant) []*App {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Collect(maps.Values(t.apps))
+}

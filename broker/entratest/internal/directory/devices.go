@@ -1,0 +1,111 @@
+package directory
+
+import (
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// TrustType is the kind of join in the words of Microsoft Graph.
+func (dev *Device) TrustType() string {
+	switch dev.JoinType {
+	case wire.JoinTypeRegister:
+		return "Workplace"
+	case wire.JoinTypeHybrid:
+		return "ServerAd"
+	}
+	return "AzureAd"
+}
+
+var ErrQuota = errors.New("entratest: the owner of the device has as many as one may have")
+
+// AddDevice stores a new device, or the new keys of one that joins again.
+func (d *Directory) AddDevice(dev *Device) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, again := d.devices[dev.ID]; !again {
+		if dev.Owner != "" && d.owned[dev.Owner] >= d.quota {
+			return ErrQuota
+		}
+		d.joined = append(d.joined, dev.ID)
+		d.owned[dev.Owner]++
+	}
+	d.putDevice(dev)
+	return nil
+}
+
+// putDevice stores a device under its id and its key. The caller holds the
+// lock.
+func (d *Directory) putDevice(dev *Device) {
+	d.devices[dev.ID] = dev
+	if dev.Key != nil {
+		d.byKey[keyOf(dev.Owner, dev.Key)] = dev.ID
+	}
+}
+
+func keyOf(owner string, pub *rsa.PublicKey) string { return owner + string(pub.N.Bytes()) }
+
+// DeviceByKey returns the owner's device with that device key; nil when there
+// is none.
+func (d *Directory) DeviceByKey(owner string, key *rsa.PublicKey) *Device {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.devices[d.byKey[keyOf(owner, key)]]
+}
+
+// SetDeviceEnabled enables or disables a device.
+func (d *Directory) SetDeviceEnabled(id string, on bool) error {
+	return d.changeDevice(id, func(dev *Device) error { dev.Enabled = on; return nil })
+}
+
+// SetCompliant sets what the device management says of a device, which is managed
+// from then on.
+func (d *Directory) SetCompliant(id string, on bool) error {
+	return d.changeDevice(id, func(dev *Device) error { dev.Compliant, dev.Managed = on, true; return nil })
+}
+
+// DeleteDevice removes a device and the Hello keys made on it. The keys' ids
+// stay known for a while, so that their use names the missing device
+// (AADSTS130008).
+func (d *Directory) DeleteDevice(id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dev := d.devices[strings.ToLower(id)]
+	if dev == nil {
+		return fmt.Errorf("%w: %s", errNoDevice, id)
+	}
+	delete(d.devices, dev.ID)
+	if dev.Key != nil && d.byKey[keyOf(dev.Owner, dev.Key)] == dev.ID {
+		delete(d.byKey, keyOf(dev.Owner, dev.Key))
+	}
+	if i := slices.Index(d.joined, dev.ID); i >= 0 {
+		d.joined = slices.Delete(d.joined, i, i+1)
+	}
+	if d.owned[dev.Owner]--; d.owned[dev.Owner] <= 0 {
+		delete(d.owned, dev.Owner)
+	}
+	d.dropHelloKeys(dev.ID)
+	return nil
+}
+
+// Replicated reports whether the token service knows the device yet, and
+// counts a refused try.
+func (d *Directory) Replicated(id string, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dev := d.devices[id]
+	if dev == nil || !now.Before(dev.Visible) || dev.TriesLeft == 0 {
+		return true
+	}
+	if dev.TriesLeft > 0 {
+		next := *dev
+		next.TriesLeft--
+		d.devices[id] = &next
+	}
+	return false
+}

@@ -1,0 +1,104 @@
+package directory
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// HelloUser finds the user of a Hello key.
+func (d *Directory) HelloUser(kid string) (*User, *HelloKey) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	u := d.byID[d.ngc[kid]]
+	if u == nil {
+		return nil, nil
+	}
+	for _, k := range u.Hello {
+		if k.Kid == kid {
+			return u, k
+		}
+	}
+	return nil, nil
+}
+
+var ErrKeyTaken = errors.New("entratest: the key is another user's")
+
+// SetHelloKey stores a key; a user has one per device, and a key is of one
+// device.
+func (d *Directory) SetHelloKey(upn string, key *HelloKey) error {
+	return d.ChangeUser(upn, func(u *User) error {
+		if of, taken := d.ngc[key.Kid]; taken && of != u.ID {
+			return ErrKeyTaken
+		}
+		kept := make([]*HelloKey, 0, len(u.Hello)+1)
+		d.gone = slices.DeleteFunc(slices.Clone(d.gone), func(g goneKey) bool { return g.Kid == key.Kid })
+		for _, k := range u.Hello {
+			if k.DeviceID == key.DeviceID || k.Kid == key.Kid {
+				delete(d.ngc, k.Kid)
+				continue
+			}
+			kept = append(kept, k)
+		}
+		u.Hello = append(kept, key)
+		d.ngc[key.Kid] = u.ID
+		return nil
+	})
+}
+
+// RemoveHelloKey removes the keys for which drop says so and returns how many.
+func (d *Directory) RemoveHelloKey(upn string, drop func(*HelloKey) bool) (n int, err error) {
+	err = d.ChangeUser(upn, func(u *User) error {
+		kept := make([]*HelloKey, 0, len(u.Hello))
+		for _, k := range u.Hello {
+			if drop(k) {
+				delete(d.ngc, k.Kid)
+				n++
+				continue
+			}
+			kept = append(kept, k)
+		}
+		u.Hello = kept
+		return nil
+	})
+	return n, err
+}
+
+// goneKey is a Hello key that went with its device.
+type goneKey struct {
+	Kid  string
+	User string // object id
+}
+
+// goneKeys is how many of them are remembered.
+const goneKeys = 1024
+
+// dropHelloKeys removes the keys made on a device. The caller holds the lock.
+func (d *Directory) dropHelloKeys(deviceID string) {
+	for _, id := range slices.Compact(slices.Sorted(maps.Values(d.ngc))) {
+		u := d.byID[id]
+		if u == nil || !slices.ContainsFunc(u.Hello, func(k *HelloKey) bool { return k.DeviceID == deviceID }) {
+			continue
+		}
+		next := *u
+		next.Hello = nil
+		for _, k := range u.Hello {
+			if k.DeviceID != deviceID {
+				next.Hello = append(next.Hello, k)
+				continue
+			}
+			delete(d.ngc, k.Kid)
+			d.gone = append(slices.Clone(d.gone[max(len(d.gone)+1-goneKeys, 0):]), goneKey{k.Kid, u.ID})
+		}
+		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = &next, &next
+	}
+}
+
+// WentWithDevice reports whether a user's Hello key went with its device.
+func (d *Directory) WentWithDevice(kid, upn string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	u := d.users[strings.ToLower(upn)]
+	return u != nil && slices.Contains(d.gone, goneKey{kid, u.ID})
+}

@@ -1,0 +1,311 @@
+package directory
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
+)
+
+// AddUser adds a user to the tenant of the user's domain.
+func (d *Directory) AddUser(u UserSpec) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name := d.Qualify(u.Username)
+	_, domain, _ := strings.Cut(name, "@")
+	t := d.domains[domain]
+	if t == nil {
+		return fmt.Errorf("entratest: user %s: no tenant has this domain", u.Username)
+	}
+	return d.addUserTo(t, u)
+}
+
+func (d *Directory) addUserTo(t *Tenant, o UserSpec) error {
+	upn := o.Username
+	if upn == "" {
+		return fmt.Errorf("entratest: a user needs a Username")
+	}
+	if !strings.Contains(upn, "@") {
+		upn += "@" + t.Domain
+	}
+	key := strings.ToLower(upn)
+	if d.users[key] != nil {
+		return fmt.Errorf("entratest: two users are named %s", upn)
+	}
+	u := &User{
+		Tenant: t, ID: strings.ToLower(o.ID), UPN: upn, Name: o.Name, SID: o.SID, Password: o.Password,
+		NumberMatch: o.NumberMatch || o.PhoneSignIn, PhoneSignIn: o.PhoneSignIn, Phone: o.Phone, Roles: slices.Clone(o.Roles), Guest: o.Guest, Disabled: o.Disabled,
+	}
+	if u.ID == "" {
+		u.ID = d.rand.Derived("user", key)
+	}
+	if !ids.IsGUID(u.ID) {
+		return fmt.Errorf("entratest: user %s: id %q is not a GUID", upn, o.ID)
+	}
+	if d.byID[u.ID] != nil {
+		return fmt.Errorf("entratest: two users have the id %s", u.ID)
+	}
+	if u.Name == "" {
+		local, _, _ := strings.Cut(upn, "@")
+		u.Name = strings.ToUpper(local[:1]) + local[1:]
+	}
+	for _, d := range []struct {
+		text string
+		to   *[]byte
+	}{{o.TOTPSecret, &u.TOTP}, {o.HardwareTOTP, &u.Hardware}, {o.FederationTOTP, &u.FederationTOTP}} {
+		if d.text == "" {
+			continue
+		}
+		secret, err := totp.Secret(d.text)
+		if err != nil {
+			return fmt.Errorf("entratest: user %s: %w", upn, err)
+		}
+		*d.to = secret
+	}
+	var keys []Passkey
+	for _, k := range o.Passkeys {
+		r, err := k.record()
+		if err != nil {
+			return fmt.Errorf("entratest: user %s: %w", upn, err)
+		}
+		keys = append(keys, r)
+	}
+	if err := d.putPasskeys(u, keys...); err != nil {
+		return err
+	}
+	d.users[key], d.byID[u.ID] = u, u
+	return nil
+}
+
+// AddGroup adds a group to the home tenant.
+func (d *Directory) AddGroup(g GroupSpec) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.addGroupTo(d.Home(), g)
+}
+
+func (d *Directory) addGroupTo(t *Tenant, g GroupSpec) error {
+	if g.Name == "" {
+		return fmt.Errorf("entratest: a group needs a Name")
+	}
+	id := strings.ToLower(g.ID)
+	if id == "" {
+		id = d.rand.Derived("group", t.Domain+"/"+g.Name)
+	}
+	t.groups[id] = &Group{id, g.Name}
+	t.groupNames[strings.ToLower(g.Name)] = id
+	for _, m := range g.Members {
+		member := d.objectID(t, m)
+		if member == "" {
+			return fmt.Errorf("entratest: group %s: no user or group is named %s", g.Name, m)
+		}
+		t.memberOf[member] = append(slices.Clip(t.memberOf[member]), id)
+	}
+	return nil
+}
+
+// objectID finds the id behind a user name, a group name or an id.
+func (d *Directory) objectID(t *Tenant, name string) string {
+	key := strings.ToLower(name)
+	if id, ok := t.groupNames[key]; ok {
+		return id
+	}
+	if t.groups[key] != nil || d.byID[key] != nil {
+		return key
+	}
+	if !strings.Contains(key, "@") {
+		key += "@" + t.Domain
+	}
+	if u := d.users[key]; u != nil {
+		return u.ID
+	}
+	return ""
+}
+
+// AddApp adds an application to the home tenant.
+func (d *Directory) AddApp(a AppSpec) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.Home().addApp(d.rand, a)
+}
+
+// SetPolicies replaces the Conditional Access policies of a tenant.
+func (d *Directory) SetPolicies(t *Tenant, graphJSON json.RawMessage) error {
+	rules, err := newAccessRules(graphJSON)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.access = rules
+	return nil
+}
+
+// AccessRules returns the compiled policies of a tenant; nil: it has none.
+func (d *Directory) AccessRules(t *Tenant) *AccessRules {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return t.access
+}
+
+// ChangePassword is the user's own change of the password.
+func (d *Directory) ChangePassword(name, password string, now time.Time) error {
+	return d.ChangeUser(name, func(u *User) error { u.setPassword(password, now); return nil })
+}
+
+// ResetPassword is a reset by an administrator, which ends every session.
+func (d *Directory) ResetPassword(name, password string, now time.Time) error {
+	return d.ChangeUser(name, func(u *User) error {
+		u.setPassword(password, now)
+		u.Epoch++
+		u.RevokedAt = now
+		return nil
+	})
+}
+
+// ExpirePassword makes the user change the password at the next sign-in.
+func (d *Directory) ExpirePassword(name string) error {
+	return d.ChangeUser(name, func(u *User) error { u.PasswordExpired = true; return nil })
+}
+
+// SetUserEnabled enables or disables a user.
+func (d *Directory) SetUserEnabled(name string, on bool) error {
+	return d.ChangeUser(name, func(u *User) error { u.Disabled = !on; return nil })
+}
+
+// Revoke ends all sessions of a user.
+func (d *Directory) Revoke(name string, now time.Time) error {
+	return d.ChangeUser(name, func(u *User) error {
+		u.Epoch++
+		u.RevokedAt = now
+		return nil
+	})
+}
+
+// SetRisk sets the user risk and the risk of the next sign-ins.
+func (d *Directory) SetRisk(name, userRisk, signInRisk string) error {
+	for _, level := range []string{userRisk, signInRisk} {
+		if _, err := RiskLevel(level); err != nil {
+			return err
+		}
+	}
+	return d.ChangeUser(name, func(u *User) error {
+		u.UserRisk, u.SignInRisk = userRisk, signInRisk
+		return nil
+	})
+}
+
+// SetTOTP replaces the secret of the user's authenticator app; "" removes it.
+func (d *Directory) SetTOTP(name, secret string) error {
+	var raw []byte
+	if secret != "" {
+		var err error
+		if raw, err = totp.Secret(secret); err != nil {
+			return fmt.Errorf("entratest: %w", err)
+		}
+	}
+	return d.ChangeUser(name, func(u *User) error { u.TOTP, u.TOTPStep = raw, 0; return nil })
+}
+
+// DeleteUser removes a user with the keys registered for them.
+func (d *Directory) DeleteUser(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[d.Qualify(name)]
+	if u == nil {
+		return fmt.Errorf("%w: %s", ErrNoUser, name)
+	}
+	delete(d.users, strings.ToLower(u.UPN))
+	delete(d.byID, u.ID)
+	delete(u.Tenant.memberOf, u.ID)
+	for _, k := range u.Hello {
+		delete(d.ngc, k.Kid)
+	}
+	for _, k := range u.Passkeys {
+		delete(d.passkey, k.ID)
+	}
+	return nil
+}
+
+// GrantConsent remembers what a user allowed a client.
+func (d *Directory) GrantConsent(u *User, client string, scopes []string) error {
+	return d.ChangeUser(u.UPN, func(u *User) error {
+		u.Consents = maps.Clone(u.Consents)
+		if u.Consents == nil {
+			u.Consents = map[string][]string{}
+		}
+		merged := slices.Concat(u.Consents[client], scopes)
+		slices.Sort(merged)
+		u.Consents[client] = slices.Compact(merged)
+		return nil
+	})
+}
+
+// HasAccessPass reports whether the user has a pass to sign in by.
+func (u *User) HasAccessPass() bool { return u.AccessPass != nil && !u.AccessPass.Used }
+
+var ErrPassword = errors.New("entratest: the password is not that of the user")
+
+// ReplacePassword changes a password unless it was changed meanwhile. It returns
+// the user as of then: a look-up later may find a deleted one.
+func (d *Directory) ReplacePassword(upn, old, next string, now time.Time) (changed *User, err error) {
+	err = d.ChangeUser(upn, func(u *User) error {
+		if subtle.ConstantTimeCompare([]byte(u.Password), []byte(old)) != 1 {
+			return ErrPassword
+		}
+		u.setPassword(next, now)
+		changed = u
+		return nil
+	})
+	return changed, err
+}
+
+// setPassword ends what was born of the old password.
+func (u *User) setPassword(password string, now time.Time) {
+	u.Password, u.PasswordExpired = password, false
+	u.PasswordGen++
+	u.PasswordChangedAt = now
+	u.Failures, u.LockedUntil = 0, time.Time{}
+}
+
+// AccessPass is a temporary access pass.
+type AccessPass struct {
+	Value   string
+	Once    bool
+	Used    bool // one for one sign-in
+	Expires time.Time
+}
+
+// Assigned reports whether the user is one of those in a list of users and groups.
+func (d *Directory) Assigned(list []string, u *User) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	groups := u.Tenant.transitiveGroups(u.ID)
+	return slices.ContainsFunc(list, func(who string) bool {
+		id := d.objectID(u.Tenant, who)
+		return id == u.ID || slices.Contains(groups, id)
+	})
+}
+
+// RevokeCertificate puts a user certificate on the revocation list.
+func (d *Directory) RevokeCertificate(serial *big.Int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.revoked[serial.Text(16)] = true
+}
+
+// CertificateRevoked reports whether a user certificate is on the revocation
+// list.
+func (d *Directory) CertificateRevoked(serial *big.Int) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.revoked[serial.Text(16)]
+}
