@@ -49,6 +49,33 @@ var allowed = map[string][]string{
 	"internal/secret":                     {},
 	"internal/strictjson":                 {},
 	"internal/aadsts":                     {},
+	"claims":                           {"internal/strictjson"},
+	"claims/verify":                    {"claims", "internal/strictjson"},
+	"tpm":                              {"internal/kdf", "internal/secret", "tpm/internal/"},
+	"tpm/softkeys":                     {"tpm", "tpm/internal/", "internal/kdf", "internal/secret"},
+	"tpm/tpmtest":                      {"tpm", "tpm/softkeys", "internal/kdf"},
+	"policy/policytest":                {"claims", "policy"},
+	"policy":                           {"claims", "policy/internal/"},
+	"prt":                              {"claims", "internal/clock", "internal/wire", "internal/kdf", "internal/secret", "internal/strictjson"},
+	"broker":                           {"prt", "tpm", "claims", "policy", "internal/", "broker/internal/"},
+	"broker/oauth2broker":              {"broker"},
+	"broker/prompt/terminal":           {"broker"},
+	"broker/internal/tokencache":       {"internal/clock"},
+	"broker/internal/flight":           {},
+	"broker/internal/nonce":            {"broker/internal/flight", "internal/clock"},
+	"broker/internal/retry":            {"internal/aadsts", "internal/clock"},
+	"broker/storetest":                 {"broker"},
+	"broker/entratest":                 {"policy", "claims", "claims/verify", "internal/wire", "internal/kdf", "broker/entratest/internal/"},
+	"broker/entratest/internal/verify": {"claims", "internal/wire", "internal/kdf"},
+	"broker/entratest/internal/pages":  {},
+	"broker/entratest/internal/seal":   {},
+	"internal/clock":                   {},
+	"internal/clock/clocktest":         {},
+	"internal/wire":                    {},
+	"internal/kdf":                     {},
+	"internal/secret":                  {},
+	"internal/strictjson":              {},
+	"internal/aadsts":                  {},
 }
 
 // banned lists imports from outside that a package must not have.
@@ -98,6 +125,9 @@ func TestBrokerDependencies(t *testing.T) {
 	}
 	require.NotContains(t, modules, "github.com/stretchr/testify")
 	require.NotContains(t, modules, "github.com/google/go-tpm-tools")
+	for _, m := range []string{"github.com/spf13/cobra", "golang.org/x/term", "rsc.io/qr", "github.com/rogpeppe/go-internal"} {
+		require.NotContains(t, modules, m, "a program's dependency reached the importers of broker")
+	}
 	require.LessOrEqual(t, len(modules), 10, "modules: %v", modules)
 }
 

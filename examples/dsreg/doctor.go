@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// finding is a line of doctor.
+type finding struct {
+	Check  string `json:"check"`
+	Health health `json:"health"`
+	Detail string `json:"detail"`
+	Advice string `json:"advice,omitempty"`
+}
+
+// health is how a check came out.
+type health string
+
+const (
+	healthy health = "ok"
+	unsure  health = "note" // works, and should be looked at
+	broken  health = "fail"
+)
+
+// errUnhealthy ends doctor with status 1 after it has printed what is wrong.
+var errUnhealthy = errors.New("something is wrong: see the lines marked fail")
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Check the TPM, clock, proxy, state and endpoints, and say what to do",
+		Long: `Doctor checks what signing in depends on and says what to do about each thing
+that is wrong. It changes nothing, sends no credential and prints no secret.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d := doctor{app: a, ctx: c.Context()}
+			d.examine()
+			if err := a.print(d.findings, d.table); err != nil {
+				return err
+			}
+			for _, f := range d.findings {
+				if f.Health == broken {
+					return errUnhealthy
+				}
+			}
+			return nil
+		},
+	}
+}
+
+type doctor struct {
+	app      *app
+	ctx      context.Context
+	findings []finding
+}
+
+func (d *doctor) add(check string, h health, advice, format string, args ...any) {
+	d.findings = append(d.findings, finding{check, h, fmt.Sprintf(format, args...), advice})
+}
+
+func (d *doctor) table(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range d.findings {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", f.Health, f.Check, f.Detail)
+		if f.Advice != "" {
+			fmt.Fprintf(t, "\t\t→ %s\n", f.Advice)
+		}
+	}
+	_ = t.Flush()
+}
+
+func (d *doctor) examine() {
+	dir, err := d.app.stateDir()
+	if err != nil {
+		d.add("state directory", broken, "give --state", "%v", err)
+		return
+	}
+	d.proxy()
+	d.directory(dir)
+	m, err := d.app.open(d.ctx)
+	if errors.Is(err, errNotJoined) {
+		d.add("registration", unsure, "dsreg join --tenant DOMAIN", "this machine has not joined a tenant from here")
+		d.chip()
+		d.endpoints(http.DefaultClient, publicEndpoints)
+		return
+	}
+	if err != nil {
+		d.openFailed(err)
+		return
+	}
+	defer func() { _ = m.close() }()
+	s, err := m.broker.Status(d.ctx)
+	if err != nil {
+		d.add("state", broken, "", "%v", err)
+		return
+	}
+	d.keys(s.Protection)
+	d.registration(s)
+	for _, p := range s.PRTs {
+		d.prt(p)
+	}
+	client := http.DefaultClient
+	if m.person != nil {
+		client = m.person.client()
+	}
+	d.endpoints(client, endpointsOf(s.Tenant))
+}
+
+func (d *doctor) openFailed(err error) {
+	switch {
+	case errors.Is(err, tpm.ErrNoTPM):
+		d.add("TPM", broken, "is /dev/tpmrm0 there, and is this user in the group that may use it (tss)?", "%v", err)
+	case errors.Is(err, broker.ErrKeyUnusable):
+		d.add("keys", broken, "this state was made with another TPM, or the TPM was cleared: delete the device object in the tenant, remove the state directory and join again", "%v", err)
+	case errors.Is(err, broker.ErrStateDamaged):
+		d.add("state", broken, "restore the state directory from a backup made while dsreg was not running, or remove it and join again", "%v", err)
+	default:
+		d.add("state", broken, "", "%v", err)
+	}
+}
+
+// proxy says which proxy requests go through, without its password.
+func (d *doctor) proxy() {
+	req, err := http.NewRequestWithContext(d.ctx, http.MethodGet, publicEndpoints[0].address, nil)
+	if err != nil {
+		return
+	}
+	u, err := http.ProxyFromEnvironment(req)
+	switch {
+	case err != nil:
+		d.add("proxy", broken, "correct HTTPS_PROXY", "HTTPS_PROXY is not a URL")
+	case u == nil:
+		d.add("proxy", healthy, "", "none")
+	default:
+		d.add("proxy", unsure, "a proxy that opens TLS sees passwords and tokens; sign-in hosts belong on its list of exceptions", "requests go through %s", u.Redacted())
+	}
+}
+
+func (d *doctor) directory(dir string) {
+	info, err := os.Stat(dir)
+	switch {
+	case os.IsNotExist(err):
+		d.add("state directory", healthy, "", "%s is not there yet", dir)
+	case err != nil:
+		d.add("state directory", broken, "can this user read it?", "%v", err)
+	case !info.IsDir():
+		d.add("state directory", broken, "give another --state", "%s is not a directory", dir)
+	case info.Mode().Perm()&0o077 != 0:
+		d.add("state directory", unsure, "chmod 700 "+dir, "%s can be read by others (mode %04o)", dir, info.Mode().Perm())
+	default:
+		d.add("state directory", healthy, "", "%s", dir)
+	}
+}
+
+// chip looks at the TPM of a machine that has not joined.
+func (d *doctor) chip() {
+	if d.app.flags.softwareKeys {
+		return
+	}
+	keys, err := d.app.openKeys(d.ctx, "", settled{Keys: keysTPM})
+	if err != nil {
+		d.openFailed(err)
+		return
+	}
+	defer func() { _ = keys.Close() }()
+	info, err := keys.Info(d.ctx)
+	if err != nil {
+		d.add("TPM", broken, "", "%v", err)
+		return
+	}
+	d.keys(info)
+}
+
+func (d *doctor) keys(i tpm.Info) {
+	if !i.Hardware {
+		d.add("keys", unsure, "join again with the TPM where there is one", "software keys: anyone who copies the state directory has them")
+		return
+	}
+	d.add("TPM", healthy, "", "%s %s, firmware %s", printableID(i.Manufacturer), printableID(i.Model), printableID(i.Firmware))
+}
+
+func (d *doctor) registration(s broker.Status) {
+	switch {
+	case s.Problem != "":
+		d.add("state", broken, "", "%s", s.Problem)
+	case !s.Registered:
+		d.add("registration", unsure, "dsreg join", "the registration is not complete")
+	case s.Time.After(s.Device.NotAfter):
+		d.add("registration", broken, "dsreg leave --local, then dsreg join", "the device certificate ended on %s", s.Device.NotAfter.UTC().Format(time.DateOnly))
+	case s.Time.Before(s.Device.NotBefore):
+		d.add("registration", broken, "set the clock", "the device certificate begins on %s: the clock is wrong", s.Device.NotBefore.UTC().Format(time.DateTime))
+	default:
+		d.add("registration", healthy, "", "device %s of %s, certificate until %s", s.Device.ID, firstOf(s.Device.TenantName, s.Device.TenantID), s.Device.NotAfter.UTC().Format(time.DateOnly))
+	}
+	if s.Registered && len(s.Accounts) == 0 {
+		d.add("account", unsure, "dsreg signin", "nobody is signed in")
+	}
+}
+
+func (d *doctor) prt(p broker.PRTStatus) {
+	who := "PRT of " + p.Account.PreferredUsername
+	switch p.State {
+	case broker.PRTFresh, broker.PRTNeedsRenewal:
+		d.add(who, healthy, "", "%s until %s, MFA %s", p.State, p.ExpiresOn.UTC().Format(time.DateTime), p.MFA.MFA)
+	case broker.PRTExpired:
+		d.add(who, unsure, "dsreg refresh, and if that is refused dsreg signin", "expired on %s", p.ExpiresOn.UTC().Format(time.DateTime))
+	default:
+		detail := string(p.State)
+		if p.LastError != 0 {
+			detail += fmt.Sprintf(", AADSTS%d", p.LastError)
+		}
+		d.add(who, unsure, "dsreg signin", "%s", detail)
+	}
+}
+
+// endpoint is a host that has to be reached.
+type endpoint struct{ name, address string }
+
+// publicEndpoints are those of the public cloud, from Microsoft's list of URLs
+// for device registration.
+var publicEndpoints = []endpoint{
+	{"sign-in", "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration"},
+	{"device registration", "https://enterpriseregistration.windows.net/"},
+}
+
+// endpointsOf are those that discovery named, and the public ones where it
+// named none.
+func endpointsOf(t broker.Tenant) []endpoint {
+	all := append([]endpoint{}, publicEndpoints...)
+	if u, err := url.Parse(t.TokenURL); err == nil && u.Host != "" {
+		all[0].address = "https://" + u.Host + "/common/v2.0/.well-known/openid-configuration"
+	}
+	if u, err := url.Parse(t.Join.URL); err == nil && u.Host != "" {
+		all[1].address = "https://" + u.Host + "/"
+	}
+	return all
+}
+
+// maxSkew is how far a clock may be off: requests are stamped and refused after
+// ten minutes; half of it is time to act.
+const maxSkew = 5 * time.Minute
+
+func (d *doctor) endpoints(client *http.Client, all []endpoint) {
+	skew, known := time.Duration(0), false
+	for _, e := range all {
+		at, err := d.reach(client, e.address)
+		if err != nil {
+			d.add(e.name, broken, "check DNS, firewall and proxy for "+host(e.address), "%s cannot be reached: %v", host(e.address), plainNetwork(err))
+			continue
+		}
+		d.add(e.name, healthy, "", "%s answers", host(e.address))
+		if !known && !at.IsZero() {
+			skew, known = time.Since(at), true
+		}
+	}
+	switch {
+	case !known:
+	case skew.Abs() > maxSkew:
+		d.add("clock", broken, "set the clock (timedatectl set-ntp true)", "this machine's clock is off by %s", skew.Round(time.Second))
+	default:
+		d.add("clock", healthy, "", "agrees with the service within %s", (skew.Abs() + time.Second).Round(time.Second))
+	}
+}
+
+// reach sends a request without credentials and returns the reply's date. Any
+// reply over verified TLS counts: the endpoints answer such a request each in
+// its way.
+func (d *doctor) reach(client *http.Client, address string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return time.Time{}, err
+	}
+	_ = res.Body.Close()
+	at, err := http.ParseTime(res.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}, nil
+	}
+	return at, nil
+}
+
+func host(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	return u.Host
+}
+
+// plainNetwork drops the method and address that net/http repeats.
+func plainNetwork(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// printableID keeps what a TPM says of itself to one line.
+func printableID(s string) string {
+	out := make([]rune, 0, len(s))
+	for _, r := range s {
+		if r >= ' ' && r < 0x7f {
+			out = append(out, r)
+		}
+	}
+	return string(out)
+}

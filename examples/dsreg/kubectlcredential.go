@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// aksServer is the application id of AKS clusters with Microsoft Entra
+// integration, which Microsoft's documentation of kubelogin gives.
+const aksServer = "6dae42f8-4368-4678-94ff-3960e28e3630"
+
+const execCredentialV1 = "client.authentication.k8s.io/v1"
+
+// execCredential is what kubectl reads from an exec plugin
+// (client.authentication.k8s.io/v1).
+type execCredential struct {
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Status     execStatus `json:"status"`
+}
+
+type execStatus struct {
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expirationTimestamp"`
+}
+
+func (a *app) kubectlCommand() *cobra.Command {
+	var server string
+	var force bool
+	c := &cobra.Command{
+		Use:   "kubectl-credential",
+		Short: "Be an exec credential plugin of kubectl for AKS",
+		Long: `Kubectl-credential prints a token for the API server of a cluster, as kubectl
+expects of a plugin (client.authentication.k8s.io/v1):
+
+	users:
+	- name: aks
+	  user:
+	    exec:
+	      apiVersion: client.authentication.k8s.io/v1
+	      command: dsreg
+	      args: [kubectl-credential]
+	      interactiveMode: Never`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			version, err := execVersion(a.getenv("KUBERNETES_EXEC_INFO"))
+			if err != nil {
+				return err
+			}
+			r, err := a.silent(c.Context(), server+"/.default", force)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(a.out).Encode(execCredential{
+				APIVersion: version,
+				Kind:       "ExecCredential",
+				Status:     execStatus{Token: r.AccessToken, Expires: r.ExpiresOn.UTC()},
+			})
+		},
+	}
+	c.Flags().StringVar(&server, "server-id", aksServer, "application `id` of the API server")
+	c.Flags().BoolVar(&force, "force", false, "get a new token, also when one is kept")
+	return c
+}
+
+// execVersion returns the version that kubectl asks for; v1 when it says none.
+func execVersion(info string) (string, error) {
+	if info == "" {
+		return execCredentialV1, nil
+	}
+	var q struct {
+		APIVersion string `json:"apiVersion"`
+	}
+	if err := json.Unmarshal([]byte(info), &q); err != nil {
+		return "", usagef("KUBERNETES_EXEC_INFO is not JSON")
+	}
+	switch q.APIVersion {
+	case execCredentialV1, "client.authentication.k8s.io/v1beta1":
+		return q.APIVersion, nil
+	}
+	return "", usagef("kubectl asks for %s; this plugin speaks %s", q.APIVersion, execCredentialV1)
+}
