@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -21,7 +22,7 @@ type account struct {
 	mu       sync.Mutex // guards all below; not held over I/O
 	record   *accountRecord
 	sealed   sealedRecord
-	from     Version                 // of the vault's key that record was sealed under
+	from     store.Version           // of the vault's key that record was sealed under
 	sessions map[string]*heldSession // by blob; nil: closed
 	offline  *offline                // nil: not open here
 }
@@ -79,7 +80,7 @@ func (a *account) isClosed() bool {
 }
 
 // of returns the record that was read from a version; nil: another one was.
-func (a *account) of(v Version) *accountRecord {
+func (a *account) of(v store.Version) *accountRecord {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.sealed.version != v {
@@ -123,12 +124,12 @@ func (a *account) update(ctx context.Context, change func(*accountRecord) error)
 			return nil, err
 		}
 		kept, err := a.write(ctx, rec, old)
-		if errors.Is(err, ErrConflict) {
+		if errors.Is(err, store.ErrConflict) {
 			continue
 		}
 		return kept, err
 	}
-	return nil, fmt.Errorf("broker: saving %s: %w", a.owner, ErrConflict)
+	return nil, fmt.Errorf("broker: saving %s: %w", a.owner, store.ErrConflict)
 }
 
 // put is update for an account that signs in, and makes the record when there
@@ -142,7 +143,7 @@ func (a *account) put(ctx context.Context, acct Account, change func(*accountRec
 	if err == nil && change != nil {
 		_, err = a.update(ctx, change)
 	}
-	if !isNotFound(err) {
+	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	rec := &accountRecord{Version: stateVersion, Account: acct}

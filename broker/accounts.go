@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // holds reports whether a is still one of the broker's accounts.
@@ -45,12 +47,12 @@ func (b *Broker) putAccount(ctx context.Context, acct Account, change func(*acco
 			return nil, err
 		}
 		err = a.put(ctx, acct, change)
-		if errors.Is(err, ErrConflict) || errors.Is(err, ErrClosed) && !b.holds(a) {
+		if errors.Is(err, store.ErrConflict) || errors.Is(err, ErrClosed) && !b.holds(a) {
 			continue
 		}
 		return a, err
 	}
-	return nil, fmt.Errorf("broker: saving %s: %w", owner, ErrConflict)
+	return nil, fmt.Errorf("broker: saving %s: %w", owner, store.ErrConflict)
 }
 
 // loadAccounts reads all accounts of the user that are readable, and forgets
@@ -84,7 +86,7 @@ func (b *Broker) readAccounts(ctx context.Context) (all []*account, unreadable, 
 			all = append(all, a)
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
-		case errors.Is(err, ErrNotFound): // a sign-in that did not come to its end
+		case errors.Is(err, store.ErrNotFound): // a sign-in that did not come to its end
 		default:
 			unreadable = errors.Join(unreadable, err)
 		}
@@ -190,7 +192,7 @@ func (b *Broker) find(ctx context.Context, want Account) (*account, *accountReco
 		return all[0], all[0].snapshot(), nil
 	}
 	a, rec, err := b.lookUp(ctx, b.cfg.accountOwner(want.Key()))
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil, &Error{kind: ErrNoAccount, Account: want}
 	}
 	return a, rec, err

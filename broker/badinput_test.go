@@ -16,6 +16,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -186,9 +187,9 @@ func TestUnwritableState(t *testing.T) {
 	require.Empty(t, w.srv.Devices(), "nothing is registered that could not be kept")
 }
 
-type readOnly struct{ broker.Store }
+type readOnly struct{ store.Store }
 
-func (readOnly) Put(context.Context, string, []byte, broker.Version) (broker.Version, error) {
+func (readOnly) Put(context.Context, string, []byte, store.Version) (store.Version, error) {
 	return 0, os.ErrPermission
 }
 

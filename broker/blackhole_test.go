@@ -16,6 +16,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // neverAnswers takes requests and never answers, whatever their context says,
@@ -129,7 +130,7 @@ func TestEveryCallHeedsItsContext(t *testing.T) {
 	softwareHello(w)
 	w.join()
 	acct := w.hello()
-	state := w.store.(*broker.MemoryStore)
+	state := w.store.(*store.Memory)
 	all := calls(acct)
 	covered := map[string]bool{}
 	for name := range all {
@@ -146,7 +147,7 @@ func TestEveryCallHeedsItsContext(t *testing.T) {
 				over := make(chan struct{})
 				t.Cleanup(func() { close(over) })
 				cfg := w.cfg
-				cfg.Store = &broker.MemoryStore{}
+				cfg.Store = &store.Memory{}
 				if registered {
 					cfg.Store = copyStore(t, state)
 				}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/nonce"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -56,7 +57,7 @@ type Broker struct {
 // other keys than cfg.Keys holds, as after the TPM was cleared, and
 // ErrStateDamaged when it cannot be read. Nothing is wiped. When the keys will
 // not come back, the way on is another, empty store, or the directory of the
-// [FileStore] deleted, and a registration anew; an administrator deletes the
+// [store.File] deleted, and a registration anew; an administrator deletes the
 // device object of before.
 //
 // An account whose record is not readable is no error here: the others are
@@ -109,7 +110,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 func (c *Config) fill() {
 	c.Tenant = strings.ToLower(c.Tenant)
 	if c.Store == nil {
-		c.Store = &MemoryStore{}
+		c.Store = &store.Memory{}
 	}
 	if c.Transport == nil {
 		c.Transport = newTransport(nil)
@@ -231,7 +232,7 @@ func (b *Broker) finish(ctx context.Context, work func(context.Context) error) e
 // lease holds a name among all processes that share the store. A store that
 // lends none leaves the exclusion to compare-and-swap.
 func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
-	l, ok := b.cfg.Store.(Leaser)
+	l, ok := b.cfg.Store.(store.Leaser)
 	if !ok {
 		return func() {}, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -32,7 +33,7 @@ type Config struct {
 
 	// Store holds the state. Nil keeps it in memory, so that it ends with the
 	// process.
-	Store Store
+	Store store.Store
 
 	// Scope says whose the registration is. The zero value is [User].
 	Scope Scope

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -68,7 +69,7 @@ type Device struct {
 // device is a complete registration with its keys open.
 type device struct {
 	owner     string
-	from      Version // of the record of its data key: the same as long as it is the same registration
+	from      store.Version // of the record of its data key: the same as long as it is the same registration
 	record    *deviceRecord
 	cert      *prt.DeviceCertificate
 	key       tpm.Signer
@@ -120,7 +121,7 @@ func (b *Broker) findDevice(ctx context.Context) (*storedDevice, error) {
 			continue
 		}
 		d, err := b.readDevice(ctx, owner)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
 		if err != nil {
@@ -131,7 +132,7 @@ func (b *Broker) findDevice(ctx context.Context) (*storedDevice, error) {
 		}
 		d.vault.close()
 	}
-	return nil, ErrNotFound
+	return nil, store.ErrNotFound
 }
 
 func (b *Broker) readDevice(ctx context.Context, owner string) (*storedDevice, error) {
@@ -191,7 +192,7 @@ func (b *Broker) loadDevice(ctx context.Context) (*device, error) {
 // openRegistered reads the registration and opens its keys.
 func (b *Broker) openRegistered(ctx context.Context) (*device, error) {
 	stored, err := b.findDevice(ctx)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, &Error{kind: ErrDeviceNotRegistered}
 	}
 	if err != nil {
@@ -260,7 +261,7 @@ func (b *Broker) noticeDevice(ctx context.Context) error {
 	switch {
 	case err == nil && v == d.from:
 		return nil
-	case err != nil && !isNotFound(err):
+	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	}
 	if b.letGo(d) {

@@ -143,6 +143,9 @@ type drsDiscovery struct {
 
 var versionPattern = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}$`)
 
+// maxResource bounds the resource that discovery names, in bytes.
+const maxResource = 128
+
 // take replaces an endpoint by a discovered one that is fit to be used.
 func (b *Broker) take(address, version, resource *string, newAddress, newVersion, newResource string) {
 	u, err := url.Parse(newAddress)
@@ -151,7 +154,7 @@ func (b *Broker) take(address, version, resource *string, newAddress, newVersion
 		return
 	}
 	*address, *version = newAddress, newVersion
-	if strings.HasPrefix(newResource, "urn:ms-drs:") && len(newResource) <= maxName {
+	if strings.HasPrefix(newResource, "urn:ms-drs:") && len(newResource) <= maxResource {
 		*resource = newResource
 	}
 }

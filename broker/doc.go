@@ -46,7 +46,7 @@
 // first sign-in waits for it, a minute at most.
 //
 // [Scope] says whose the registration is. With [User], all apps of a user give
-// the same directory to [NewFileStore] and share one registration and its
+// the same directory to [store.NewFile] and share one registration and its
 // accounts. With [System], a privileged service registers once and keeps the
 // accounts of each user of the machine apart (Config.UserID).
 //
@@ -165,14 +165,14 @@
 //
 // # State
 //
-// Everything that must survive the process goes to a [Store], sealed under a
-// data key per account that only the key store opens: AES-256-GCM under a key
-// per record, bound to the record's name, with a generation that an older
+// Everything that must survive the process goes to a [store.Store], sealed
+// under a data key per account that only the key store opens: AES-256-GCM under
+// a key per record, bound to the record's name, with a generation that an older
 // state put back does not have ([ErrStateDamaged]). Writing costs no command
-// of the TPM. [FileStore] keeps it in
-// a directory that several processes may share; [MemoryStore] forgets. A copy
-// of the state opens nothing on another machine ([ErrKeyUnusable]). No error
-// of the service deletes a registration or an account: only
+// of the TPM. [store.File] keeps it in a directory that several processes may
+// share; [store.Memory] forgets. A copy of the state opens nothing on another
+// machine ([ErrKeyUnusable]). No error of the service deletes a registration or
+// an account: only
 // [Broker.UnregisterDevice] and [Broker.RemoveAccount] do.
 //
 // # Errors

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -180,7 +181,7 @@ func (b *Broker) prepare(ctx context.Context, req RegisterRequest) (*storedDevic
 	}
 	owner := deviceOwner(tenantID)
 	stored, err := b.readDevice(ctx, owner)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		v := newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
 		if err := v.create(ctx); err != nil {
 			return nil, err

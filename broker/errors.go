@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
 
@@ -114,7 +115,7 @@ var (
 
 	// ErrStateDamaged: a record of the state is not what was written, or is
 	// older than what was written last. Nothing is overwritten.
-	ErrStateDamaged = errors.New("broker: the state is damaged")
+	ErrStateDamaged = store.ErrDamaged
 
 	// ErrClosed: the broker was closed.
 	ErrClosed = errors.New("broker: closed")

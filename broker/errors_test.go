@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -29,10 +30,10 @@ func TestSentinels(t *testing.T) {
 	all := []error{
 		ErrInteractionRequired, ErrPRTRevoked, ErrPRTExpired, ErrNoAccount, ErrBlocked, ErrDeviceNotRegistered, ErrDeviceAuth,
 		ErrDeviceDisabled, ErrDeviceGone, ErrDeviceNotCompliant, ErrBadCredential, ErrUserNotFound, ErrAccountLocked, ErrUserDisabled,
-		ErrAppConfig, ErrUserCanceled, ErrThrottled, ErrTransient, ErrKeyUnusable, ErrStateDamaged, ErrClosed, ErrNotFound, ErrConflict,
+		ErrAppConfig, ErrUserCanceled, ErrThrottled, ErrTransient, ErrKeyUnusable, ErrStateDamaged, ErrClosed, store.ErrNotFound, store.ErrConflict,
 	}
 	for _, e := range all {
-		require.True(t, strings.HasPrefix(e.Error(), "broker: "), e)
+		require.Regexp(t, "^(broker|store): ", e.Error())
 		wrapped := &Error{Op: "test", kind: e}
 		for _, other := range all {
 			want := errors.Is(e, other) && (e == other || slicesHas(also[e], other))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -200,31 +198,6 @@ func ExampleBroker_SSOCookies() {
 	// Output:
 	// x-ms-RefreshTokenCredential
 	// true
-}
-
-// State in a directory that several apps of a user share.
-func ExampleNewFileStore() {
-	dir, err := os.MkdirTemp("", "example-")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	store, err := broker.NewFileStore(filepath.Join(dir, "broker"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	ctx := context.Background()
-	v, err := store.Put(ctx, "note", []byte("one"), 0)
-	if err != nil {
-		log.Fatal(err)
-	}
-	_, err = store.Put(ctx, "note", []byte("two"), 0)
-	fmt.Println(errors.Is(err, broker.ErrConflict))
-	_, err = store.Put(ctx, "note", []byte("two"), v)
-	fmt.Println(err)
-	// Output:
-	// true
-	// <nil>
 }
 
 // A result prints without its token.

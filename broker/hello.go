@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -314,7 +315,7 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err
 			return err
 		}
 	}
-	return ErrConflict
+	return store.ErrConflict
 }
 
 // changePINOf changes the PIN of the key and of what it opens offline, both or

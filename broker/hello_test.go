@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -430,7 +431,7 @@ func TestHelloOfOthers(t *testing.T) {
 	require.ErrorContains(t, err, "say which")
 
 	laptop := *w
-	laptop.cfg.Store = &broker.MemoryStore{}
+	laptop.cfg.Store = &store.Memory{}
 	laptop.b = laptop.open()
 	laptop.join()
 	laptop.hello()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/clock"
 )
@@ -71,14 +72,14 @@ func (b *Broker) saveOffline(ctx context.Context, a *account) error {
 	for range maxConflicts {
 		old, err := o.vault.get(ctx, offlineSuffix)
 		clear(old.plain)
-		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrStateDamaged) { // of another key
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, ErrStateDamaged) { // of another key
 			return err
 		}
-		if _, err = o.vault.put(ctx, offlineSuffix, plain, old.version, old.generation+1); !errors.Is(err, ErrConflict) {
+		if _, err = o.vault.put(ctx, offlineSuffix, plain, old.version, old.generation+1); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
-	return ErrConflict
+	return store.ErrConflict
 }
 
 // offlineTokens are the bearer tokens of the account in memory.
@@ -102,7 +103,7 @@ func (b *Broker) offlineTokens(acct Account) (out []offlineToken) {
 // error, and neither are those of another offline key.
 func (b *Broker) bringBackTokens(ctx context.Context, a *account, o *offline) error {
 	r, err := o.vault.get(ctx, offlineSuffix)
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrStateDamaged) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrStateDamaged) {
 		return nil
 	}
 	if err != nil {

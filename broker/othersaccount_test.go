@@ -9,18 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // bareStore is a store that lends no leases. It lets another writer in before
 // the first write of an account's record.
 type bareStore struct {
-	broker.Store
+	store.Store
 	suffix string
 	wedge  func()
 	once   sync.Once
 }
 
-func (s *bareStore) Put(ctx context.Context, name string, data []byte, old broker.Version) (broker.Version, error) {
+func (s *bareStore) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
 	if s.wedge != nil && strings.HasPrefix(name, "account-") && strings.HasSuffix(name, s.suffix) {
 		s.once.Do(s.wedge)
 	}
@@ -37,7 +38,7 @@ func (s *leasingStore) Lease(ctx context.Context, name string) (func(), error) {
 	if s.asked != nil && strings.HasPrefix(name, "account-") {
 		s.asked()
 	}
-	return s.Store.(broker.Leaser).Lease(ctx, name)
+	return s.Store.(store.Leaser).Lease(ctx, name)
 }
 
 // Two first sign-ins of a user at once: neither PRT is lost, and the state is

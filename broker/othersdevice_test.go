@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -193,12 +194,12 @@ func TestTokensOutliveTheStore(t *testing.T) {
 
 // sickStore does not read records whose names begin with prefix.
 type sickStore struct {
-	broker.Store
+	store.Store
 	prefix string
 	sick   atomic.Bool
 }
 
-func (s *sickStore) Get(ctx context.Context, name string) ([]byte, broker.Version, error) {
+func (s *sickStore) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
 	if s.sick.Load() && strings.HasPrefix(name, s.prefix) {
 		return nil, 0, os.ErrPermission
 	}

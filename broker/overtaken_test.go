@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // Calls that are overtaken, by another process or by their caller's end, at the
@@ -20,7 +21,7 @@ import (
 
 // gateStore is a store where a test steps in.
 type gateStore struct {
-	broker.Store
+	store.Store
 	mu   sync.Mutex
 	hook func(op, name string)
 }
@@ -40,23 +41,23 @@ func (s *gateStore) call(op, name string) {
 	}
 }
 
-func (s *gateStore) Get(ctx context.Context, name string) ([]byte, broker.Version, error) {
+func (s *gateStore) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
 	s.call("get", name)
 	return s.Store.Get(ctx, name)
 }
 
-func (s *gateStore) Put(ctx context.Context, name string, data []byte, old broker.Version) (broker.Version, error) {
+func (s *gateStore) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
 	s.call("put", name)
 	return s.Store.Put(ctx, name, data, old)
 }
 
-func (s *gateStore) Delete(ctx context.Context, name string, old broker.Version) error {
+func (s *gateStore) Delete(ctx context.Context, name string, old store.Version) error {
 	s.call("delete", name)
 	return s.Store.Delete(ctx, name, old)
 }
 
 func (s *gateStore) Lease(ctx context.Context, name string) (func(), error) {
-	return s.Store.(broker.Leaser).Lease(ctx, name)
+	return s.Store.(store.Leaser).Lease(ctx, name)
 }
 
 func (s *gateStore) List(ctx context.Context, prefix string) ([]string, error) {

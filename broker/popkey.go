@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -47,7 +48,7 @@ func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
 		v := newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
 		defer v.close()
 		k, err := b.openPoPKey(ctx, v)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
 			k, err = b.makePoPKey(ctx, v)
 		}
 		if err != nil {

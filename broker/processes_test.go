@@ -21,10 +21,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
-// Two processes share one FileStore and renew one PRT a thousand times: no
+// Two processes share one store.File and renew one PRT a thousand times: no
 // renewal is lost, and no PRT is renewed twice.
 func TestTwoProcessesRenew(t *testing.T) {
 	t.Parallel()
@@ -34,13 +35,13 @@ func TestTwoProcessesRenew(t *testing.T) {
 	keys, err := softkeys.Open(softkeys.File(master), softkeys.InsecureFastPINs())
 	require.NoError(t, err)
 	defer keys.Close()
-	store := fileStore(t, filepath.Join(dir, "state"))
-	w := newWorld(t, withKeys(keys), func(w *world, _ *entratestOptions) { w.store = store })
+	st := fileStore(t, filepath.Join(dir, "state"))
+	w := newWorld(t, withKeys(keys), func(w *world, _ *entratestOptions) { w.store = st })
 	w.join()
 	acct := w.signIn()
 
 	job, err := json.Marshal(renewJob{
-		Master: master, State: store.Dir(), Addr: w.srv.Addr(), CA: string(w.srv.CA()), Now: w.clock.Now(), Count: each,
+		Master: master, State: st.Dir(), Addr: w.srv.Addr(), CA: string(w.srv.CA()), Now: w.clock.Now(), Count: each,
 	})
 	require.NoError(t, err)
 	run := func() <-chan []string {
@@ -117,7 +118,7 @@ func renew() error {
 		return err
 	}
 	defer keys.Close()
-	store, err := broker.NewFileStore(job.State)
+	st, err := store.NewFile(job.State)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func renew() error {
 	}}
 	ctx := context.Background()
 	b, err := broker.New(ctx, broker.Config{
-		Tenant: "contoso.example", Keys: keys, Store: store, Transport: wire,
+		Tenant: "contoso.example", Keys: keys, Store: st, Transport: wire,
 		Now: func() time.Time { return job.Now },
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -16,7 +17,7 @@ func signInAndGetToken(ctx context.Context, dir, clientID string, ui broker.Prom
 		Tenant:   "contoso.example",
 		App:      broker.App{ClientID: clientID},
 		Keys:     keys,
-		Store:    must(broker.NewFileStore(dir)),
+		Store:    must(store.NewFile(dir)),
 		Prompter: ui, // shows a page or a code; the library opens nothing
 	}))
 	must(b.Enroll(ctx, broker.AuthCode{}, broker.EnrollRequest{})) // once: one prompt for device and PRT

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 func TestRegistrationTypes(t *testing.T) {
@@ -129,18 +130,18 @@ func (k *killer) set(left int) {
 func (k *killer) request(*http.Request) error { return k.step() }
 
 type mortalStore struct {
-	broker.Store
+	store.Store
 	k *killer
 }
 
-func (s *mortalStore) Put(ctx context.Context, name string, data []byte, old broker.Version) (broker.Version, error) {
+func (s *mortalStore) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
 	if err := s.k.step(); err != nil {
 		return 0, err
 	}
 	return s.Store.Put(ctx, name, data, old)
 }
 
-func (s *mortalStore) Delete(ctx context.Context, name string, old broker.Version) error {
+func (s *mortalStore) Delete(ctx context.Context, name string, old store.Version) error {
 	if err := s.k.step(); err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func (s *mortalStore) Delete(ctx context.Context, name string, old broker.Versio
 }
 
 func (s *mortalStore) Lease(ctx context.Context, name string) (func(), error) {
-	if l, ok := s.Store.(broker.Leaser); ok {
+	if l, ok := s.Store.(store.Leaser); ok {
 		return l.Lease(ctx, name)
 	}
 	return func() {}, nil
@@ -315,7 +316,7 @@ func TestRegistrationRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, withOptions(tt.opts))
 			register := func() error {
-				w.cfg.Store = &broker.MemoryStore{}
+				w.cfg.Store = &store.Memory{}
 				_, err := w.open().RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -129,7 +130,7 @@ func (b *Broker) note(ctx context.Context, a *account, d Decision) {
 // readLog returns what is in the store.
 func (a *account) readLog(ctx context.Context) (*logRecord, sealedRecord, error) {
 	r, err := a.vault.read(ctx, logSuffix)
-	if isNotFound(err) {
+	if errors.Is(err, store.ErrNotFound) {
 		return &logRecord{Version: stateVersion}, sealedRecord{}, nil
 	}
 	if err != nil {
@@ -160,11 +161,11 @@ func (a *account) flushLog(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		if _, err = a.vault.write(ctx, logSuffix, plain, old); !errors.Is(err, ErrConflict) {
+		if _, err = a.vault.write(ctx, logSuffix, plain, old); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
-	return ErrConflict
+	return store.ErrConflict
 }
 
 // flushTimeout bounds what Close writes.

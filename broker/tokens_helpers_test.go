@@ -7,17 +7,18 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // withMemory keeps the state in memory.
-func withMemory(w *world, _ *entratest.Options) { w.store = &broker.MemoryStore{} }
+func withMemory(w *world, _ *entratest.Options) { w.store = &store.Memory{} }
 
 // copyStore returns a store with the records of another.
-func copyStore(t *testing.T, from *broker.MemoryStore) *broker.MemoryStore {
+func copyStore(t *testing.T, from *store.Memory) *store.Memory {
 	t.Helper()
 	names, err := from.List(t.Context(), "")
 	require.NoError(t, err)
-	to := &broker.MemoryStore{}
+	to := &store.Memory{}
 	for _, n := range names {
 		data, _, err := from.Get(t.Context(), n)
 		require.NoError(t, err)
@@ -28,7 +29,7 @@ func copyStore(t *testing.T, from *broker.MemoryStore) *broker.MemoryStore {
 }
 
 // on starts a broker over another store, which ends with the test t.
-func (w *world) on(t *testing.T, s broker.Store) *broker.Broker {
+func (w *world) on(t *testing.T, s store.Store) *broker.Broker {
 	t.Helper()
 	cfg := w.cfg
 	cfg.Store = s

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -66,7 +67,7 @@ func (r *refreshRecord) set(e refreshEntry) {
 
 func (a *account) readRefresh(ctx context.Context) (*refreshRecord, sealedRecord, error) {
 	r, err := a.vault.read(ctx, refreshSuffix)
-	if isNotFound(err) {
+	if errors.Is(err, store.ErrNotFound) {
 		return &refreshRecord{Version: stateVersion}, sealedRecord{}, nil
 	}
 	if err != nil {
@@ -94,11 +95,11 @@ func (b *Broker) keepRefresh(ctx context.Context, a *account, client string, r *
 		}
 		_, err = a.vault.write(ctx, refreshSuffix, plain, old)
 		clear(plain)
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
-	return ErrConflict
+	return store.ErrConflict
 }
 
 // redeem gets a token by a refresh token of the app or of its family.

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // One account that is not readable takes nothing from the others: it is said
@@ -99,7 +100,7 @@ func TestClearedTPMStartsOver(t *testing.T) {
 	w.cfg.Keys = softwareKeys(t)
 	_, err := broker.New(t.Context(), w.cfg)
 	require.ErrorIs(t, err, broker.ErrKeyUnusable)
-	w.cfg.Store = &broker.MemoryStore{}
+	w.cfg.Store = &store.Memory{}
 	w.b = w.open()
 	require.False(t, w.join().Existing)
 	w.signIn()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -155,13 +156,13 @@ func (b *Broker) forget(ctx context.Context) error {
 		return err
 	}
 	stored, err := b.findDevice(ctx)
-	if isNotFound(err) {
+	if errors.Is(err, store.ErrNotFound) {
 		return &Error{kind: ErrDeviceNotRegistered}
 	}
 	if err != nil {
 		return err
 	}
-	if used := Version(b.registration.Load()); used != 0 && used != stored.vault.keyVersion() {
+	if used := store.Version(b.registration.Load()); used != 0 && used != stored.vault.keyVersion() {
 		stored.vault.close()
 		return nil // the one that was used is gone, and this came after it
 	}

@@ -13,6 +13,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -26,13 +27,13 @@ import (
 // key. Format, generation and the record's name are authenticated with it.
 type vault struct {
 	keys  tpm.KeyStore
-	store Store
+	store store.Store
 	rand  io.Reader
 	owner string
 
-	mu   sync.Mutex // guards all below; not held over I/O
-	key  []byte     // the data key; nil before it is open
-	from Version    // of the record that the data key came from
+	mu   sync.Mutex    // guards all below; not held over I/O
+	key  []byte        // the data key; nil before it is open
+	from store.Version // of the record that the data key came from
 	seen map[string]uint64
 }
 
@@ -48,8 +49,8 @@ const (
 	markSuffix  = ".mark" // the generation of the state that was written last
 )
 
-func newVault(keys tpm.KeyStore, store Store, rand io.Reader, owner string) *vault {
-	return &vault{keys: keys, store: store, rand: rand, owner: owner, seen: map[string]uint64{}}
+func newVault(keys tpm.KeyStore, st store.Store, rand io.Reader, owner string) *vault {
+	return &vault{keys: keys, store: st, rand: rand, owner: owner, seen: map[string]uint64{}}
 }
 
 // open makes the data key available; it is ErrNotFound when there is none.
@@ -95,7 +96,7 @@ func (v *vault) rekeyed(ctx context.Context) (bool, error) {
 // is not believed: another process may have erased the vault.
 func (v *vault) create(ctx context.Context) error {
 	err := v.reopen(ctx)
-	if !errors.Is(err, ErrNotFound) {
+	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	// Without a data key, records of the owner are what a removal left.
@@ -111,7 +112,7 @@ func (v *vault) create(ctx context.Context) error {
 		return keyError("sealing a data key", err)
 	}
 	version, err := v.store.Put(ctx, v.owner+keySuffix, sealed, 0)
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, store.ErrConflict) {
 		clear(key)
 		return v.open(ctx) // another process made it meanwhile
 	}
@@ -128,7 +129,7 @@ func (v *vault) reopen(ctx context.Context) error {
 		return v.open(ctx)
 	}
 	_, err := v.rekeyed(ctx)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		v.drop()
 	}
 	return err
@@ -142,7 +143,7 @@ func (v *vault) drop() {
 	v.key, v.seen = nil, map[string]uint64{}
 }
 
-func (v *vault) setKey(key []byte, from Version) {
+func (v *vault) setKey(key []byte, from store.Version) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.key, v.from = key, from
@@ -150,7 +151,7 @@ func (v *vault) setKey(key []byte, from Version) {
 
 // keyVersion is the version of the record that the data key came from, also
 // when the vault is closed.
-func (v *vault) keyVersion() Version {
+func (v *vault) keyVersion() store.Version {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.from
@@ -197,32 +198,32 @@ func (v *vault) sweep(ctx context.Context) error {
 		if err != nil || len(left) == 0 {
 			return err
 		}
-		if _, _, err := v.store.Get(ctx, v.owner+keySuffix); !errors.Is(err, ErrNotFound) {
+		if _, _, err := v.store.Get(ctx, v.owner+keySuffix); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		for name, version := range left {
 			err := v.store.Delete(ctx, name, version)
-			if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrConflict) {
+			if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
 				return err
 			}
 		}
 	}
-	return fmt.Errorf("broker: erasing %s: %w", v.owner, ErrConflict)
+	return fmt.Errorf("broker: erasing %s: %w", v.owner, store.ErrConflict)
 }
 
 // records returns the versions of the owner's records but for the data key's.
-func (v *vault) records(ctx context.Context) (map[string]Version, error) {
+func (v *vault) records(ctx context.Context) (map[string]store.Version, error) {
 	names, err := v.store.List(ctx, v.owner+".")
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]Version{}
+	all := map[string]store.Version{}
 	for _, n := range names {
 		if n == v.owner+keySuffix {
 			continue
 		}
 		_, version, err := v.store.Get(ctx, n)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
 		if err != nil && !errors.Is(err, ErrStateDamaged) {
@@ -234,20 +235,20 @@ func (v *vault) records(ctx context.Context) (map[string]Version, error) {
 }
 
 // deleteRecord deletes whatever version there is.
-func deleteRecord(ctx context.Context, s Store, name string) error {
+func deleteRecord(ctx context.Context, s store.Store, name string) error {
 	for {
 		_, v, err := s.Get(ctx, name)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		if err != nil && !errors.Is(err, ErrStateDamaged) {
 			return err
 		}
 		err = s.Delete(ctx, name, v)
-		if err == nil || errors.Is(err, ErrNotFound) {
+		if err == nil || errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
@@ -256,7 +257,7 @@ func deleteRecord(ctx context.Context, s Store, name string) error {
 // A sealedRecord is a record as it was read.
 type sealedRecord struct {
 	plain      []byte
-	version    Version
+	version    store.Version
 	generation uint64
 }
 
@@ -270,7 +271,7 @@ func (v *vault) read(ctx context.Context, suffix string) (sealedRecord, error) {
 	var mark uint64
 	if suffix == stateSuffix {
 		m, err := v.get(ctx, markSuffix)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return sealedRecord{}, err
 		}
 		if err == nil && len(m.plain) == 8 {
@@ -279,7 +280,7 @@ func (v *vault) read(ctx context.Context, suffix string) (sealedRecord, error) {
 	}
 	r, err := v.get(ctx, suffix)
 	if err != nil {
-		if errors.Is(err, ErrNotFound) && mark > 0 {
+		if errors.Is(err, store.ErrNotFound) && mark > 0 {
 			return r, fmt.Errorf("%w: %s is gone", ErrStateDamaged, v.owner+suffix)
 		}
 		return r, err
@@ -329,20 +330,20 @@ func (v *vault) write(ctx context.Context, suffix string, plain []byte, old seal
 func (v *vault) mark(ctx context.Context, generation uint64) error {
 	for {
 		m, err := v.get(ctx, markSuffix)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		if len(m.plain) == 8 && binary.BigEndian.Uint64(m.plain) >= generation {
 			return nil
 		}
 		_, err = v.put(ctx, markSuffix, binary.BigEndian.AppendUint64(nil, generation), m.version, m.generation+1)
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
 }
 
-func (v *vault) put(ctx context.Context, suffix string, plain []byte, old Version, generation uint64) (sealedRecord, error) {
+func (v *vault) put(ctx context.Context, suffix string, plain []byte, old store.Version, generation uint64) (sealedRecord, error) {
 	raw, err := v.seal(suffix, plain, generation)
 	if err != nil {
 		return sealedRecord{}, err

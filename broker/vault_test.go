@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,35 +12,36 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
 func testKeys(t testing.TB) tpm.KeyStore {
 	t.Helper()
-	keys, err := softkeys.Open(softkeys.File(t.TempDir()+"/master"), softkeys.InsecureFastPINs())
+	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = keys.Close() })
 	return keys
 }
 
-func testVault(t *testing.T, keys tpm.KeyStore, store Store) *vault {
+func testVault(t *testing.T, keys tpm.KeyStore, st store.Store) *vault {
 	t.Helper()
-	v := newVault(keys, store, rand.Reader, "account-1")
+	v := newVault(keys, st, rand.Reader, "account-1")
 	require.NoError(t, v.create(t.Context()))
 	return v
 }
 
 func TestVaultRoundTrip(t *testing.T) {
 	t.Parallel()
-	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
-	v := testVault(t, keys, store)
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
 	var old sealedRecord
 	for _, s := range []string{"one", "", strings.Repeat("x", 100_000)} {
 		r, err := v.write(ctx, stateSuffix, []byte(s), old)
 		require.NoError(t, err)
 		require.Equal(t, old.generation+1, r.generation)
-		again := testVault(t, keys, store)
+		again := testVault(t, keys, st)
 		got, err := again.read(ctx, stateSuffix)
 		require.NoError(t, err)
 		require.Equal(t, s, string(got.plain))
@@ -47,22 +49,22 @@ func TestVaultRoundTrip(t *testing.T) {
 		old = r
 	}
 	_, err := v.write(ctx, stateSuffix, []byte("late"), sealedRecord{})
-	require.ErrorIs(t, err, ErrConflict)
+	require.ErrorIs(t, err, store.ErrConflict)
 }
 
 // Nothing but the very record opens: not one with a bit changed, cut short,
 // moved to another name or another owner.
 func TestVaultTampering(t *testing.T) {
 	t.Parallel()
-	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
-	v := testVault(t, keys, store)
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
 	_, err := v.write(ctx, stateSuffix, []byte("the state"), sealedRecord{})
 	require.NoError(t, err)
 	name := v.owner + stateSuffix
-	good, version, err := store.Get(ctx, name)
+	good, version, err := st.Get(ctx, name)
 	require.NoError(t, err)
 	put := func(raw []byte) {
-		version, err = store.Put(ctx, name, raw, version)
+		version, err = st.Put(ctx, name, raw, version)
 		require.NoError(t, err)
 	}
 	for i := range good {
@@ -70,27 +72,27 @@ func TestVaultTampering(t *testing.T) {
 			bad := slices.Clone(good)
 			bad[i] ^= bit
 			put(bad)
-			_, err := testVault(t, keys, store).read(ctx, stateSuffix)
+			_, err := testVault(t, keys, st).read(ctx, stateSuffix)
 			require.Error(t, err, "byte %d", i)
 		}
 	}
 	for n := range good {
 		put(good[:n])
-		_, err := testVault(t, keys, store).read(ctx, stateSuffix)
+		_, err := testVault(t, keys, st).read(ctx, stateSuffix)
 		require.ErrorIs(t, err, ErrStateDamaged, "cut to %d", n)
 	}
 	put(good)
-	_, err = testVault(t, keys, store).read(ctx, stateSuffix)
+	_, err = testVault(t, keys, st).read(ctx, stateSuffix)
 	require.NoError(t, err)
 
-	_, err = store.Put(ctx, v.owner+logSuffix, good, 0)
+	_, err = st.Put(ctx, v.owner+logSuffix, good, 0)
 	require.NoError(t, err)
 	_, err = v.read(ctx, logSuffix)
 	require.ErrorIs(t, err, ErrStateDamaged, "another record's")
 
-	other := newVault(keys, store, rand.Reader, "account-2")
+	other := newVault(keys, st, rand.Reader, "account-2")
 	require.NoError(t, other.create(ctx))
-	_, err = store.Put(ctx, "account-2"+stateSuffix, good, 0)
+	_, err = st.Put(ctx, "account-2"+stateSuffix, good, 0)
 	require.NoError(t, err)
 	_, err = other.read(ctx, stateSuffix)
 	require.ErrorIs(t, err, ErrStateDamaged, "another owner's")
@@ -100,24 +102,24 @@ func TestVaultTampering(t *testing.T) {
 // newer one and in one that starts later.
 func TestVaultRollback(t *testing.T) {
 	t.Parallel()
-	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
-	v := testVault(t, keys, store)
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
 	r1, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
 	require.NoError(t, err)
-	old, _, err := store.Get(ctx, v.owner+stateSuffix)
+	old, _, err := st.Get(ctx, v.owner+stateSuffix)
 	require.NoError(t, err)
 	r2, err := v.write(ctx, stateSuffix, []byte("two"), r1)
 	require.NoError(t, err)
-	back, err := store.Put(ctx, v.owner+stateSuffix, old, r2.version)
+	back, err := st.Put(ctx, v.owner+stateSuffix, old, r2.version)
 	require.NoError(t, err)
 
 	_, err = v.read(ctx, stateSuffix)
 	require.ErrorIs(t, err, ErrStateDamaged)
-	_, err = testVault(t, keys, store).read(ctx, stateSuffix)
+	_, err = testVault(t, keys, st).read(ctx, stateSuffix)
 	require.ErrorIs(t, err, ErrStateDamaged)
 
-	require.NoError(t, store.Delete(ctx, v.owner+stateSuffix, back))
-	_, err = testVault(t, keys, store).read(ctx, stateSuffix)
+	require.NoError(t, st.Delete(ctx, v.owner+stateSuffix, back))
+	_, err = testVault(t, keys, st).read(ctx, stateSuffix)
 	require.ErrorIs(t, err, ErrStateDamaged, "a state that is gone is not an empty one")
 }
 
@@ -125,44 +127,44 @@ func TestVaultRollback(t *testing.T) {
 func TestVaultCrashBeforeMark(t *testing.T) {
 	t.Parallel()
 	keys, ctx := testKeys(t), t.Context()
-	store := &failingStore{Store: &MemoryStore{}}
-	v := testVault(t, keys, store)
+	st := &failingStore{Store: &store.Memory{}}
+	v := testVault(t, keys, st)
 	r, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
 	require.NoError(t, err)
-	store.fail = v.owner + markSuffix
+	st.fail = v.owner + markSuffix
 	_, err = v.write(ctx, stateSuffix, []byte("two"), r)
 	require.ErrorIs(t, err, errCrash)
-	got, err := testVault(t, keys, store.Store).read(ctx, stateSuffix)
+	got, err := testVault(t, keys, st.Store).read(ctx, stateSuffix)
 	require.NoError(t, err)
 	require.Equal(t, "two", string(got.plain))
 }
 
 func TestVaultOfAnotherKeyStore(t *testing.T) {
 	t.Parallel()
-	store := &MemoryStore{}
-	testVault(t, testKeys(t), store)
-	err := newVault(testKeys(t), store, rand.Reader, "account-1").open(t.Context())
+	st := &store.Memory{}
+	testVault(t, testKeys(t), st)
+	err := newVault(testKeys(t), st, rand.Reader, "account-1").open(t.Context())
 	require.ErrorIs(t, err, ErrKeyUnusable)
 }
 
 func TestVaultDestroy(t *testing.T) {
 	t.Parallel()
-	keys, store, ctx := testKeys(t), &MemoryStore{}, t.Context()
-	v := testVault(t, keys, store)
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
 	r, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
 	require.NoError(t, err)
-	raw, _, err := store.Get(ctx, v.owner+stateSuffix)
+	raw, _, err := st.Get(ctx, v.owner+stateSuffix)
 	require.NoError(t, err)
 	require.NoError(t, v.destroy(ctx))
-	names, err := store.List(ctx, "")
+	names, err := st.List(ctx, "")
 	require.NoError(t, err)
 	require.Empty(t, names)
 	_, err = v.write(ctx, stateSuffix, nil, r)
 	require.ErrorIs(t, err, ErrClosed)
 
 	// What was copied before does not open under the new data key.
-	again := testVault(t, keys, store)
-	_, err = store.Put(ctx, v.owner+stateSuffix, raw, 0)
+	again := testVault(t, keys, st)
+	_, err = st.Put(ctx, v.owner+stateSuffix, raw, 0)
 	require.NoError(t, err)
 	_, err = again.read(ctx, stateSuffix)
 	require.ErrorIs(t, err, ErrStateDamaged)
@@ -172,25 +174,25 @@ func TestVaultDestroy(t *testing.T) {
 // left is not swept, and the leftovers are.
 func TestVaultMadeMeanwhile(t *testing.T) {
 	t.Parallel()
-	keys, inner, ctx := testKeys(t), &MemoryStore{}, t.Context()
+	keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
 	_, err := inner.Put(ctx, "account-1"+logSuffix, []byte("left"), 0)
 	require.NoError(t, err)
 	for _, at := range []string{"List", "Delete"} {
 		t.Run(at, func(t *testing.T) {
-			store := &wedgedStore{Store: inner, at: at}
+			st := &wedgedStore{Store: inner, at: at}
 			var made *vault
-			store.wedge = func() {
+			st.wedge = func() {
 				made = testVault(t, keys, inner)
 				_, err := made.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
 				require.NoError(t, err)
 			}
-			v := testVault(t, keys, store)
+			v := testVault(t, keys, st)
 			require.NotNil(t, made)
 			got, err := v.read(ctx, stateSuffix)
 			require.NoError(t, err)
 			require.Equal(t, "one", string(got.plain))
 			_, err = v.read(ctx, logSuffix)
-			require.ErrorIs(t, err, ErrNotFound)
+			require.ErrorIs(t, err, store.ErrNotFound)
 			require.NoError(t, v.destroy(ctx))
 			_, err = inner.Put(ctx, "account-1"+logSuffix, []byte("left"), 0)
 			require.NoError(t, err)
@@ -200,7 +202,7 @@ func TestVaultMadeMeanwhile(t *testing.T) {
 
 // wedgedStore lets another writer in once, before a List or a Delete.
 type wedgedStore struct {
-	Store
+	store.Store
 	at    string
 	wedge func()
 	once  sync.Once
@@ -213,7 +215,7 @@ func (s *wedgedStore) List(ctx context.Context, prefix string) ([]string, error)
 	return s.Store.List(ctx, prefix)
 }
 
-func (s *wedgedStore) Delete(ctx context.Context, name string, old Version) error {
+func (s *wedgedStore) Delete(ctx context.Context, name string, old store.Version) error {
 	if s.at == "Delete" {
 		s.once.Do(s.wedge)
 	}
@@ -224,13 +226,30 @@ var errCrash = errors.New("crash")
 
 // failingStore fails to write one record.
 type failingStore struct {
-	Store
+	store.Store
 	fail string
 }
 
-func (s *failingStore) Put(ctx context.Context, name string, data []byte, old Version) (Version, error) {
+func (s *failingStore) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
 	if name == s.fail {
 		return 0, errCrash
 	}
 	return s.Store.Put(ctx, name, data, old)
+}
+
+// No record but the one that was sealed opens.
+func FuzzUnseal(f *testing.F) {
+	v := newVault(nil, &store.Memory{}, bytes.NewReader(make([]byte, 64)), "account-1") // the same record in every fuzzing process
+	v.setKey(bytes.Repeat([]byte{7}, dataKeySize), 1)
+	good, err := v.seal(stateSuffix, []byte("the state"), 3)
+	require.NoError(f, err)
+	f.Add(good)
+	f.Add([]byte{})
+	f.Add(good[:len(good)-1])
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		plain, generation, err := v.unseal(stateSuffix, raw)
+		if err == nil && !bytes.Equal(raw, good) {
+			t.Fatalf("another record opens: %q, generation %d", plain, generation)
+		}
+	})
 }

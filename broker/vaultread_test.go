@@ -5,17 +5,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/stretchr/testify/require"
 )
 
 // overtakingStore lets another call in after a state was read, and before the
 // reader has it.
 type overtakingStore struct {
-	Store
+	store.Store
 	then func()
 }
 
-func (s *overtakingStore) Get(ctx context.Context, name string) ([]byte, Version, error) {
+func (s *overtakingStore) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
 	data, v, err := s.Store.Get(ctx, name)
 	if then := s.then; then != nil && strings.HasSuffix(name, stateSuffix) {
 		s.then = nil
@@ -28,12 +29,12 @@ func (s *overtakingStore) Get(ctx context.Context, name string) ([]byte, Version
 // put back, because another call of this process has written since.
 func TestVaultReadIsOvertaken(t *testing.T) {
 	t.Parallel()
-	store := &overtakingStore{Store: &MemoryStore{}}
+	st := &overtakingStore{Store: &store.Memory{}}
 	ctx := t.Context()
-	v := testVault(t, testKeys(t), store)
+	v := testVault(t, testKeys(t), st)
 	first, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
 	require.NoError(t, err)
-	store.then = func() {
+	st.then = func() {
 		_, err := v.write(ctx, stateSuffix, []byte("two"), first)
 		require.NoError(t, err)
 	}
@@ -41,7 +42,7 @@ func TestVaultReadIsOvertaken(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "one", string(r.plain))
 	_, err = v.write(ctx, stateSuffix, []byte("three"), r)
-	require.ErrorIs(t, err, ErrConflict, "and what it is based on does not overwrite the newer one")
+	require.ErrorIs(t, err, store.ErrConflict, "and what it is based on does not overwrite the newer one")
 	r, err = v.read(ctx, stateSuffix)
 	require.NoError(t, err)
 	require.Equal(t, "two", string(r.plain))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // sentinelNames are the sentinels that testdata/aadsts.tsv names.
@@ -112,7 +113,7 @@ func TestEveryCode(t *testing.T) {
 	w := newWorld(t, withMemory)
 	w.join()
 	acct := w.signIn()
-	state := w.store.(*broker.MemoryStore)
+	state := w.store.(*store.Memory)
 	rows := verdictRows(t)
 	require.Greater(t, len(rows), 230)
 	for _, row := range rows {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
@@ -50,7 +51,7 @@ type world struct {
 	srv    *entratest.Server
 	clock  *entratest.Clock
 	keys   tpm.KeyStore
-	store  broker.Store
+	store  store.Store
 	person *person
 	wire   *counter
 	cfg    broker.Config
@@ -95,7 +96,7 @@ func newWorld(t testing.TB, changes ...change) *world {
 		w.keys = pooledKeys(t)
 	}
 	if w.store == nil {
-		w.store = &broker.MemoryStore{}
+		w.store = &store.Memory{}
 	}
 	w.person = &person{Person: entratest.Person{Username: alice, Password: password, TOTPSecret: totp}, client: w.srv.Client()}
 	direct := *w.srv.Client() // a Transport follows no redirect
@@ -281,4 +282,11 @@ func (c *counter) set(hook, after func(*http.Request) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hook, c.after = hook, after
+}
+
+func fileStore(t testing.TB, dir string) *store.File {
+	t.Helper()
+	s, err := store.NewFile(dir)
+	require.NoError(t, err)
+	return s
 }

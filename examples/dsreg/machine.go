@@ -14,6 +14,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
@@ -161,7 +162,7 @@ func (a *app) openAs(ctx context.Context, dir string, s settled) (_ *machine, er
 	if m.keys, err = a.openKeys(ctx, dir, s); err != nil {
 		return nil, err
 	}
-	store, err := broker.NewFileStore(filepath.Join(dir, "records"))
+	records, err := store.NewFile(filepath.Join(dir, "records"))
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +170,7 @@ func (a *app) openAs(ctx context.Context, dir string, s settled) (_ *machine, er
 		Tenant:   s.Tenant,
 		App:      a.client(),
 		Keys:     m.keys,
-		Store:    store,
+		Store:    records,
 		Prompter: a.terminal(),
 		Logger:   a.logger(),
 		Offline:  offline,

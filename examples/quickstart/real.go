@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // The Microsoft Authentication Broker client may read the signed-in user's own
@@ -49,7 +50,7 @@ func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	store, err := broker.NewFileStore(filepath.Join(dir, "state"))
+	state, err := store.NewFile(filepath.Join(dir, "state"))
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
 		Tenant:   o.tenant,
 		App:      broker.App{ClientID: brokerClient, RedirectURI: brokerRedirect},
 		Keys:     m.keys,
-		Store:    store,
+		Store:    state,
 		Prompter: terminal{out},
 		Logger:   o.logger,
 

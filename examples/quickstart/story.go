@@ -12,6 +12,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -110,7 +111,7 @@ func stateDir(dir string) (string, func() error, error) {
 }
 
 func (s *story) open(ctx context.Context, m *machine, dir string) (*broker.Broker, error) {
-	store, err := broker.NewFileStore(dir)
+	st, err := store.NewFile(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (s *story) open(ctx context.Context, m *machine, dir string) (*broker.Broke
 		Tenant:    domain,
 		App:       broker.App{ClientID: clientID},
 		Keys:      m.keys,
-		Store:     store,
+		Store:     st,
 		Transport: s.tap,
 		Prompter:  s.page,
 		Device:    broker.DeviceInfo{DisplayName: "quickstart", Type: "Linux", OSVersion: "Debian 12"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -51,12 +52,12 @@ func Options() entratest.Options {
 }
 
 // NewBroker joins a device, signs in and fetches the tokens.
-func NewBroker(ctx context.Context, srv *entratest.Server, keys tpm.KeyStore, store broker.Store, tokens int) (*Broker, error) {
+func NewBroker(ctx context.Context, srv *entratest.Server, keys tpm.KeyStore, state store.Store, tokens int) (*Broker, error) {
 	b := &Broker{tokens: tokens, inner: srv.Client()}
 	var err error
 	b.broker, err = broker.New(ctx, broker.Config{
 		Tenant: "contoso.example", App: broker.App{ClientID: clientID},
-		Keys: keys, Store: store, Transport: b,
+		Keys: keys, Store: state, Transport: b,
 	})
 	if err != nil {
 		return nil, err

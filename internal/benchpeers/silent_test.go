@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/cache"
-	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 	"github.com/stretchr/testify/require"
 )
@@ -35,12 +35,12 @@ func newBroker(tb testing.TB, tokens int, persistent bool) *Broker {
 	keys, err := softkeys.Open(softkeys.File(filepath.Join(tb.TempDir(), "master")))
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, keys.Close()) })
-	var store broker.Store = &broker.MemoryStore{}
+	var state store.Store = &store.Memory{}
 	if persistent {
-		store, err = broker.NewFileStore(filepath.Join(tb.TempDir(), "state"))
+		state, err = store.NewFile(filepath.Join(tb.TempDir(), "state"))
 		require.NoError(tb, err)
 	}
-	b, err := NewBroker(tb.Context(), entratest.NewTB(tb, Options()), keys, store, tokens)
+	b, err := NewBroker(tb.Context(), entratest.NewTB(tb, Options()), keys, state, tokens)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
 	return b

@@ -1,6 +1,6 @@
 //go:build unix
 
-package broker_test
+package store_test
 
 import (
 	"io/fs"
@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFileStoreUnwritable(t *testing.T) {
+func TestFileUnwritable(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() == 0 {
 		asNobody(t) // root writes everywhere

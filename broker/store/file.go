@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"context"
@@ -17,15 +17,15 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// FileStore keeps records in the files of a directory that several processes
+// File keeps records in the files of a directory that several processes
 // may share. The directory has mode 0700 and its files 0600; a directory or a
 // file that is a symbolic link, or that another user owns, is refused.
 //
 // A write goes to a temporary file, which is synced and renamed over the old
 // one, and then the directory is synced: after a crash a record is the old one
 // or the new one. Writers exclude each other by an advisory lock on the
-// directory, held for the write alone; [FileStore.Lease] has locks of its own.
-type FileStore struct{ dir string }
+// directory, held for the write alone; [File.Lease] has locks of its own.
+type File struct{ dir string }
 
 const (
 	fileSuffix = ".rec"
@@ -36,17 +36,17 @@ const (
 	lockRetry  = 5 * time.Millisecond
 )
 
-// NewFileStore returns a store in dir, which it makes if it is not there. The
+// NewFile returns a store in dir, which it makes if it is not there. The
 // parent of dir must exist.
-func NewFileStore(dir string) (*FileStore, error) {
+func NewFile(dir string) (*File, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("broker: state directory: %w", err)
+		return nil, fmt.Errorf("store: state directory: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("broker: state directory: %w", err)
+		return nil, fmt.Errorf("store: state directory: %w", err)
 	}
-	s := &FileStore{dir: dir}
+	s := &File{dir: dir}
 	if err := s.checkDir(); err != nil {
 		return nil, err
 	}
@@ -54,78 +54,78 @@ func NewFileStore(dir string) (*FileStore, error) {
 }
 
 // Dir returns the directory.
-func (s *FileStore) Dir() string { return s.dir }
+func (s *File) Dir() string { return s.dir }
 
-func (s *FileStore) checkDir() error {
+func (s *File) checkDir() error {
 	fi, err := os.Lstat(s.dir)
 	if err != nil {
-		return fmt.Errorf("broker: state directory: %w", err)
+		return fmt.Errorf("store: state directory: %w", err)
 	}
 	switch {
 	case fi.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("broker: state directory %s is a symbolic link: %w", s.dir, fs.ErrPermission)
+		return fmt.Errorf("store: state directory %s is a symbolic link: %w", s.dir, fs.ErrPermission)
 	case !fi.IsDir():
-		return fmt.Errorf("broker: state directory %s is not a directory: %w", s.dir, fs.ErrExist)
+		return fmt.Errorf("store: state directory %s is not a directory: %w", s.dir, fs.ErrExist)
 	}
 	if err := checkOwner(s.dir, fi); err != nil {
 		return err
 	}
 	if loose(fi) {
-		return fmt.Errorf("broker: state directory %s is open to others (mode %04o, want 0700): %w",
+		return fmt.Errorf("store: state directory %s is open to others (mode %04o, want 0700): %w",
 			s.dir, fi.Mode().Perm(), fs.ErrPermission)
 	}
 	return nil
 }
 
-func (s *FileStore) path(name string) string { return filepath.Join(s.dir, name+fileSuffix) }
+func (s *File) path(name string) string { return filepath.Join(s.dir, name+fileSuffix) }
 
 // Get implements [Store].
-func (s *FileStore) Get(ctx context.Context, name string) ([]byte, Version, error) {
+func (s *File) Get(ctx context.Context, name string) ([]byte, Version, error) {
 	if err := check(ctx, name); err != nil {
 		return nil, 0, err
 	}
 	return s.read(name)
 }
 
-func (s *FileStore) read(name string) ([]byte, Version, error) {
+func (s *File) read(name string) ([]byte, Version, error) {
 	f, err := openNoFollow(s.path(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, 0, ErrNotFound
 	case err != nil:
-		return nil, 0, fmt.Errorf("broker: reading the state: %w", err)
+		return nil, 0, fmt.Errorf("store: reading the state: %w", err)
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, 0, fmt.Errorf("broker: reading the state: %w", err)
+		return nil, 0, fmt.Errorf("store: reading the state: %w", err)
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("broker: record %s is not a regular file: %w", name, fs.ErrPermission)
+		return nil, 0, fmt.Errorf("store: record %s is not a regular file: %w", name, fs.ErrPermission)
 	}
 	if err := checkOwner(s.path(name), fi); err != nil {
 		return nil, 0, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, int64(fileHeader+MaxRecord+1)))
 	if err != nil {
-		return nil, 0, fmt.Errorf("broker: reading the state: %w", err)
+		return nil, 0, fmt.Errorf("store: reading the state: %w", err)
 	}
 	return parseFile(name, raw)
 }
 
 func parseFile(name string, raw []byte) ([]byte, Version, error) {
 	if len(raw) < fileHeader || string(raw[:len(fileMagic)]) != fileMagic || len(raw) > fileHeader+MaxRecord {
-		return nil, 0, fmt.Errorf("%w: record %s is not one", ErrStateDamaged, name)
+		return nil, 0, fmt.Errorf("%w: record %s is not one", ErrDamaged, name)
 	}
 	v := Version(binary.BigEndian.Uint64(raw[len(fileMagic):]))
 	if v == 0 {
-		return nil, 0, fmt.Errorf("%w: record %s has no version", ErrStateDamaged, name)
+		return nil, 0, fmt.Errorf("%w: record %s has no version", ErrDamaged, name)
 	}
 	return raw[fileHeader:], v, nil
 }
 
 // Put implements [Store].
-func (s *FileStore) Put(ctx context.Context, name string, data []byte, old Version) (v Version, err error) {
+func (s *File) Put(ctx context.Context, name string, data []byte, old Version) (v Version, err error) {
 	if err := check(ctx, name); err != nil {
 		return 0, err
 	}
@@ -139,7 +139,7 @@ func (s *FileStore) Put(ctx context.Context, name string, data []byte, old Versi
 		raw = binary.BigEndian.AppendUint64(raw, uint64(v))
 		raw = append(raw, data...)
 		if err := replaceFile(s.dir, s.path(name), raw); err != nil {
-			return fmt.Errorf("broker: writing the state: %w", err)
+			return fmt.Errorf("store: writing the state: %w", err)
 		}
 		return nil
 	})
@@ -150,13 +150,13 @@ func (s *FileStore) Put(ctx context.Context, name string, data []byte, old Versi
 }
 
 // Delete implements [Store].
-func (s *FileStore) Delete(ctx context.Context, name string, old Version) error {
+func (s *File) Delete(ctx context.Context, name string, old Version) error {
 	if err := check(ctx, name); err != nil {
 		return err
 	}
 	if old == 0 {
 		err := s.write(ctx, name, 0, func() error { return ErrNotFound })
-		if !errors.Is(err, ErrStateDamaged) {
+		if !errors.Is(err, ErrDamaged) {
 			return err
 		}
 		return s.removeDamaged(ctx, name)
@@ -165,7 +165,7 @@ func (s *FileStore) Delete(ctx context.Context, name string, old Version) error 
 }
 
 // removeDamaged removes a file that is no record, and nothing else.
-func (s *FileStore) removeDamaged(ctx context.Context, name string) error {
+func (s *File) removeDamaged(ctx context.Context, name string) error {
 	unlock, err := s.lock(ctx, writeLock)
 	if err != nil {
 		return err
@@ -174,21 +174,21 @@ func (s *FileStore) removeDamaged(ctx context.Context, name string) error {
 	switch _, _, err := s.read(name); {
 	case err == nil:
 		return ErrConflict // written meanwhile
-	case !errors.Is(err, ErrStateDamaged):
+	case !errors.Is(err, ErrDamaged):
 		return err
 	}
 	return s.remove(name)
 }
 
-func (s *FileStore) remove(name string) error {
+func (s *File) remove(name string) error {
 	if err := os.Remove(s.path(name)); err != nil {
-		return fmt.Errorf("broker: writing the state: %w", err)
+		return fmt.Errorf("store: writing the state: %w", err)
 	}
 	return syncDir(s.dir)
 }
 
 // write runs do under the write lock if the record's version is old.
-func (s *FileStore) write(ctx context.Context, name string, old Version, do func() error) error {
+func (s *File) write(ctx context.Context, name string, old Version, do func() error) error {
 	if err := s.checkDir(); err != nil {
 		return err
 	}
@@ -212,13 +212,13 @@ func (s *FileStore) write(ctx context.Context, name string, old Version, do func
 }
 
 // List implements [Store].
-func (s *FileStore) List(ctx context.Context, prefix string) ([]string, error) {
+func (s *File) List(ctx context.Context, prefix string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("broker: reading the state: %w", err)
+		return nil, fmt.Errorf("store: reading the state: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
@@ -233,7 +233,7 @@ func (s *FileStore) List(ctx context.Context, prefix string) ([]string, error) {
 
 // Lease implements [Leaser] among all processes that share the directory. The
 // system ends a lease with its process.
-func (s *FileStore) Lease(ctx context.Context, name string) (func(), error) {
+func (s *File) Lease(ctx context.Context, name string) (func(), error) {
 	if err := check(ctx, name); err != nil {
 		return nil, err
 	}
@@ -242,7 +242,7 @@ func (s *FileStore) Lease(ctx context.Context, name string) (func(), error) {
 
 // lock opens the file anew for each holder, so that the lock also excludes
 // goroutines of one process.
-func (s *FileStore) lock(ctx context.Context, file string) (func(), error) {
+func (s *File) lock(ctx context.Context, file string) (func(), error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -251,7 +251,7 @@ func (s *FileStore) lock(ctx context.Context, file string) (func(), error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("broker: locking the state: %w", err)
+		return nil, fmt.Errorf("store: locking the state: %w", err)
 	}
 	return sync.OnceFunc(func() { _ = l.Close() }), nil
 }

@@ -1,4 +1,4 @@
-// Package storetest is the conformance suite of [broker.Store]: what every
+// Package storetest is the conformance suite of [store.Store]: what every
 // store of the broker's state must do.
 package storetest
 
@@ -14,15 +14,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // Run tests the stores that open returns. Each call of open must return an
 // empty store.
-func Run(t *testing.T, open func(t *testing.T) broker.Store) {
+func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, tt := range []struct {
 		name string
-		run  func(*testing.T, broker.Store)
+		run  func(*testing.T, store.Store)
 	}{
 		{"absent", absent},
 		{"round trip", roundTrip},
@@ -43,23 +43,23 @@ func Run(t *testing.T, open func(t *testing.T) broker.Store) {
 	}
 }
 
-func absent(t *testing.T, s broker.Store) {
+func absent(t *testing.T, s store.Store) {
 	ctx := t.Context()
-	if data, v, err := s.Get(ctx, "a"); !errors.Is(err, broker.ErrNotFound) || v != 0 || data != nil {
+	if data, v, err := s.Get(ctx, "a"); !errors.Is(err, store.ErrNotFound) || v != 0 || data != nil {
 		t.Errorf("Get of nothing: %q, %d, %v", data, v, err)
 	}
-	if err := s.Delete(ctx, "a", 1); !errors.Is(err, broker.ErrNotFound) {
+	if err := s.Delete(ctx, "a", 1); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Delete of nothing: %v", err)
 	}
 	if _, err := s.Put(ctx, "a", []byte("x"), 7); err == nil {
 		t.Error("Put over a version that never was succeeded")
 	}
-	if _, _, err := s.Get(ctx, "a"); !errors.Is(err, broker.ErrNotFound) {
+	if _, _, err := s.Get(ctx, "a"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a refused Put left something: %v", err)
 	}
 }
 
-func roundTrip(t *testing.T, s broker.Store) {
+func roundTrip(t *testing.T, s store.Store) {
 	for _, data := range [][]byte{{}, {0}, []byte("hello"), bytes.Repeat([]byte{0xa5, '\n', 0}, 100_000)} {
 		name := fmt.Sprintf("r%d", len(data))
 		v := put(t, s, name, data, 0)
@@ -70,17 +70,17 @@ func roundTrip(t *testing.T, s broker.Store) {
 	}
 }
 
-func versions(t *testing.T, s broker.Store) {
+func versions(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	v1 := put(t, s, "a", []byte("one"), 0)
-	if _, err := s.Put(ctx, "a", []byte("zwei"), 0); !errors.Is(err, broker.ErrConflict) {
+	if _, err := s.Put(ctx, "a", []byte("zwei"), 0); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("second creation: %v", err)
 	}
 	v2 := put(t, s, "a", []byte("two"), v1)
-	if _, err := s.Put(ctx, "a", []byte("late"), v1); !errors.Is(err, broker.ErrConflict) {
+	if _, err := s.Put(ctx, "a", []byte("late"), v1); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("late writer: %v", err)
 	}
-	if err := s.Delete(ctx, "a", v1); !errors.Is(err, broker.ErrConflict) {
+	if err := s.Delete(ctx, "a", v1); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("late delete: %v", err)
 	}
 	if got, _, _ := s.Get(ctx, "a"); string(got) != "two" {
@@ -89,12 +89,12 @@ func versions(t *testing.T, s broker.Store) {
 	if err := s.Delete(ctx, "a", v2); err != nil {
 		t.Errorf("delete: %v", err)
 	}
-	if _, _, err := s.Get(ctx, "a"); !errors.Is(err, broker.ErrNotFound) {
+	if _, _, err := s.Get(ctx, "a"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after delete: %v", err)
 	}
 }
 
-func sameBytes(t *testing.T, s broker.Store) {
+func sameBytes(t *testing.T, s store.Store) {
 	v := put(t, s, "a", []byte("x"), 0)
 	if put(t, s, "a", []byte("x"), v) == v {
 		t.Error("two writes share a version")
@@ -103,18 +103,18 @@ func sameBytes(t *testing.T, s broker.Store) {
 
 // A writer that knew the record before it was deleted must not overwrite its
 // successor.
-func recreated(t *testing.T, s broker.Store) {
+func recreated(t *testing.T, s store.Store) {
 	v := put(t, s, "a", []byte("x"), 0)
 	if err := s.Delete(t.Context(), "a", v); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, "a", []byte("x"), 0)
-	if _, err := s.Put(t.Context(), "a", []byte("y"), v); !errors.Is(err, broker.ErrConflict) {
+	if _, err := s.Put(t.Context(), "a", []byte("y"), v); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("write over a successor: %v", err)
 	}
 }
 
-func list(t *testing.T, s broker.Store) {
+func list(t *testing.T, s store.Store) {
 	for _, n := range []string{"b.2", "a.1", "b.1", "b"} {
 		put(t, s, n, nil, 0)
 	}
@@ -130,19 +130,19 @@ func list(t *testing.T, s broker.Store) {
 	}
 }
 
-func names(t *testing.T, s broker.Store) {
+func names(t *testing.T, s store.Store) {
 	for _, n := range []string{"", ".", "..", "../a", "a/b", "A", "a b", "-a", ".a", "a\x00", string(bytes.Repeat([]byte("a"), 129))} {
 		if _, err := s.Put(t.Context(), n, nil, 0); err == nil {
 			t.Errorf("name %q is accepted", n)
 		}
-		if _, _, err := s.Get(t.Context(), n); err == nil || errors.Is(err, broker.ErrNotFound) {
+		if _, _, err := s.Get(t.Context(), n); err == nil || errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Get(%q): %v", n, err)
 		}
 	}
 	put(t, s, string(bytes.Repeat([]byte("a"), 128)), nil, 0)
 }
 
-func aliasing(t *testing.T, s broker.Store) {
+func aliasing(t *testing.T, s store.Store) {
 	data := []byte("abc")
 	put(t, s, "a", data, 0)
 	data[0] = 'X'
@@ -153,7 +153,7 @@ func aliasing(t *testing.T, s broker.Store) {
 	}
 }
 
-func oneWriterWins(t *testing.T, s broker.Store) {
+func oneWriterWins(t *testing.T, s store.Store) {
 	v := put(t, s, "a", []byte("start"), 0)
 	var wg sync.WaitGroup
 	results := make([]error, 16)
@@ -166,7 +166,7 @@ func oneWriterWins(t *testing.T, s broker.Store) {
 		switch {
 		case err == nil && won < 0:
 			won = i
-		case !errors.Is(err, broker.ErrConflict):
+		case !errors.Is(err, store.ErrConflict):
 			t.Errorf("writer %d: %v", i, err)
 		}
 	}
@@ -175,7 +175,7 @@ func oneWriterWins(t *testing.T, s broker.Store) {
 	}
 }
 
-func noLostUpdate(t *testing.T, s broker.Store) {
+func noLostUpdate(t *testing.T, s store.Store) {
 	const writers, writes = 8, 10
 	put(t, s, "n", []byte{0}, 0)
 	var wg sync.WaitGroup
@@ -191,7 +191,7 @@ func noLostUpdate(t *testing.T, s broker.Store) {
 				switch _, err = s.Put(t.Context(), "n", data, v); {
 				case err == nil:
 					done++
-				case !errors.Is(err, broker.ErrConflict):
+				case !errors.Is(err, store.ErrConflict):
 					t.Error(err)
 					return
 				}
@@ -204,7 +204,7 @@ func noLostUpdate(t *testing.T, s broker.Store) {
 	}
 }
 
-func endedContext(t *testing.T, s broker.Store) {
+func endedContext(t *testing.T, s store.Store) {
 	v := put(t, s, "a", []byte("x"), 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -225,17 +225,17 @@ func endedContext(t *testing.T, s broker.Store) {
 	}
 }
 
-func tooLarge(t *testing.T, s broker.Store) {
-	if _, err := s.Put(t.Context(), "a", make([]byte, broker.MaxRecord+1), 0); err == nil {
+func tooLarge(t *testing.T, s store.Store) {
+	if _, err := s.Put(t.Context(), "a", make([]byte, store.MaxRecord+1), 0); err == nil {
 		t.Error("a record over MaxRecord is accepted")
 	}
-	if _, _, err := s.Get(t.Context(), "a"); !errors.Is(err, broker.ErrNotFound) {
+	if _, _, err := s.Get(t.Context(), "a"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("it left something: %v", err)
 	}
 }
 
-func lease(t *testing.T, s broker.Store) {
-	l, ok := s.(broker.Leaser)
+func lease(t *testing.T, s store.Store) {
+	l, ok := s.(store.Leaser)
 	if !ok {
 		t.Skip("not a Leaser")
 	}
@@ -271,8 +271,8 @@ func lease(t *testing.T, s broker.Store) {
 	put(t, s, "a", nil, 0) // writing needs no lease
 }
 
-func leaseContext(t *testing.T, s broker.Store) {
-	l, ok := s.(broker.Leaser)
+func leaseContext(t *testing.T, s store.Store) {
+	l, ok := s.(store.Leaser)
 	if !ok {
 		t.Skip("not a Leaser")
 	}
@@ -288,7 +288,7 @@ func leaseContext(t *testing.T, s broker.Store) {
 	}
 }
 
-func put(t *testing.T, s broker.Store, name string, data []byte, old broker.Version) broker.Version {
+func put(t *testing.T, s store.Store, name string, data []byte, old store.Version) store.Version {
 	t.Helper()
 	v, err := s.Put(t.Context(), name, data, old)
 	if err != nil || v == 0 || v == old {

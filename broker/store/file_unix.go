@@ -1,6 +1,6 @@
 //go:build unix
 
-package broker
+package store
 
 import (
 	"errors"
@@ -29,7 +29,7 @@ func checkOwner(path string, fi fs.FileInfo) error {
 	if !ok || int(st.Uid) == os.Geteuid() {
 		return nil
 	}
-	return fmt.Errorf("broker: %s belongs to user %d, not to %d: %w", path, st.Uid, os.Geteuid(), fs.ErrPermission)
+	return fmt.Errorf("store: %s belongs to user %d, not to %d: %w", path, st.Uid, os.Geteuid(), fs.ErrPermission)
 }
 
 func loose(fi fs.FileInfo) bool { return fi.Mode().Perm()&0o077 != 0 }
@@ -53,11 +53,11 @@ func replaceFile(dir, path string, data []byte) error {
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
-		return fmt.Errorf("broker: syncing the state: %w", err)
+		return fmt.Errorf("store: syncing the state: %w", err)
 	}
 	defer d.Close()
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return fmt.Errorf("broker: syncing the state: %w", err)
+		return fmt.Errorf("store: syncing the state: %w", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package broker_test
+package store_test
 
 import (
 	"io/fs"
@@ -9,36 +9,36 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/prtbroker/prtbroker/broker"
-	"github.com/prtbroker/prtbroker/broker/storetest"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/broker/store/storetest"
 )
 
-func TestMemoryStore(t *testing.T) {
+func TestMemory(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(*testing.T) broker.Store { return &broker.MemoryStore{} })
+	storetest.Run(t, func(*testing.T) store.Store { return &store.Memory{} })
 }
 
-func TestFileStore(t *testing.T) {
+func TestFile(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) broker.Store { return fileStore(t, t.TempDir()+"/state") })
+	storetest.Run(t, func(t *testing.T) store.Store { return fileStore(t, t.TempDir()+"/state") })
 }
 
 // Two stores over one directory are what two processes have.
-func TestFileStoreShared(t *testing.T) {
+func TestFileShared(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir() + "/state"
 	a, b := fileStore(t, dir), fileStore(t, dir)
 	v, err := a.Put(t.Context(), "x", []byte("1"), 0)
 	require.NoError(t, err)
 	_, err = b.Put(t.Context(), "x", []byte("2"), 0)
-	require.ErrorIs(t, err, broker.ErrConflict)
+	require.ErrorIs(t, err, store.ErrConflict)
 	_, err = b.Put(t.Context(), "x", []byte("2"), v)
 	require.NoError(t, err)
 	_, err = a.Put(t.Context(), "x", []byte("3"), v)
-	require.ErrorIs(t, err, broker.ErrConflict)
+	require.ErrorIs(t, err, store.ErrConflict)
 }
 
-func TestFileStoreModes(t *testing.T) {
+func TestFileModes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir() + "/state"
 	s := fileStore(t, dir)
@@ -61,7 +61,7 @@ func TestFileStoreModes(t *testing.T) {
 }
 
 // The lock of the writers is none that a lease can hold.
-func TestFileStoreLeasesDoNotKeepWriters(t *testing.T) {
+func TestFileLeasesDoNotKeepWriters(t *testing.T) {
 	t.Parallel()
 	s := fileStore(t, t.TempDir()+"/state")
 	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
@@ -70,36 +70,36 @@ func TestFileStoreLeasesDoNotKeepWriters(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, locks, 1)
 	name := strings.TrimSuffix(filepath.Base(locks[0]), ".lock")
-	require.Error(t, broker.CheckName(name))
+	require.Error(t, store.CheckName(name))
 	_, err = s.Lease(t.Context(), name)
 	require.Error(t, err)
 }
 
-func TestFileStoreRefusals(t *testing.T) {
+func TestFileRefusals(t *testing.T) {
 	t.Parallel()
 	t.Run("directory is a link", func(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.Mkdir(dir+"/real", 0o700))
 		require.NoError(t, os.Symlink(dir+"/real", dir+"/state"))
-		_, err := broker.NewFileStore(dir + "/state")
+		_, err := store.NewFile(dir + "/state")
 		require.ErrorIs(t, err, fs.ErrPermission)
 	})
 	t.Run("directory is open to others", func(t *testing.T) {
 		dir := t.TempDir() + "/state"
 		require.NoError(t, os.Mkdir(dir, 0o755))
 		require.NoError(t, os.Chmod(dir, 0o755))
-		_, err := broker.NewFileStore(dir)
+		_, err := store.NewFile(dir)
 		require.ErrorIs(t, err, fs.ErrPermission)
 		require.ErrorContains(t, err, "0755")
 	})
 	t.Run("directory is a file", func(t *testing.T) {
 		p := t.TempDir() + "/state"
 		require.NoError(t, os.WriteFile(p, nil, 0o600))
-		_, err := broker.NewFileStore(p)
+		_, err := store.NewFile(p)
 		require.Error(t, err)
 	})
 	t.Run("no parent", func(t *testing.T) {
-		_, err := broker.NewFileStore(t.TempDir() + "/a/b")
+		_, err := store.NewFile(t.TempDir() + "/a/b")
 		require.ErrorIs(t, err, fs.ErrNotExist)
 	})
 	t.Run("record is a link", func(t *testing.T) {
@@ -140,16 +140,16 @@ func TestFileStoreRefusals(t *testing.T) {
 		for _, raw := range []string{"", "short", "other000\x00\x00\x00\x00\x00\x00\x00\x01x", "prtbrec1\x00\x00\x00\x00\x00\x00\x00\x00x"} {
 			require.NoError(t, os.WriteFile(filepath.Join(s.Dir(), "x.rec"), []byte(raw), 0o600))
 			_, _, err := s.Get(t.Context(), "x")
-			require.ErrorIs(t, err, broker.ErrStateDamaged)
+			require.ErrorIs(t, err, store.ErrDamaged)
 			_, err = s.Put(t.Context(), "x", []byte("y"), 0)
 			require.Error(t, err, "a damaged record is not overwritten")
 		}
 	})
 }
 
-func fileStore(t testing.TB, dir string) *broker.FileStore {
+func fileStore(t testing.TB, dir string) *store.File {
 	t.Helper()
-	s, err := broker.NewFileStore(dir)
+	s, err := store.NewFile(dir)
 	require.NoError(t, err)
 	return s
 }
