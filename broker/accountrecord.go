@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -16,12 +17,12 @@ import (
 // open for it.
 type account struct {
 	owner string
-	vault *vault
+	vault *vault.Vault
 	log   signInLog
 
 	mu       sync.Mutex // guards all below; not held over I/O
 	record   *accountRecord
-	sealed   sealedRecord
+	sealed   vault.Record
 	from     store.Version           // of the vault's key that record was sealed under
 	sessions map[string]*heldSession // by blob; nil: closed
 	offline  *offline                // nil: not open here
@@ -30,7 +31,7 @@ type account struct {
 func (b *Broker) newAccount(owner string) *account {
 	return &account{
 		owner:    owner,
-		vault:    newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
+		vault:    vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
 		sessions: map[string]*heldSession{},
 	}
 }
@@ -46,28 +47,28 @@ func (a *account) snapshot() *accountRecord {
 // load reads the record if another process may have changed it. Reading costs
 // no command of the key store, but for the data key at the first time.
 func (a *account) load(ctx context.Context) (*accountRecord, error) {
-	if err := a.vault.open(ctx); err != nil {
-		return nil, err
+	if err := a.vault.Open(ctx); err != nil {
+		return nil, verdict(err)
 	}
 	if a.isClosed() {
-		a.vault.close()
+		a.vault.Close()
 		return nil, ErrClosed
 	}
-	r, err := a.vault.read(ctx, stateSuffix)
+	r, err := a.vault.Read(ctx, vault.StateSuffix)
 	if errors.Is(err, ErrStateDamaged) {
-		if again, _ := a.vault.rekeyed(ctx); again {
-			r, err = a.vault.read(ctx, stateSuffix)
+		if again, _ := a.vault.Rekeyed(ctx); again {
+			r, err = a.vault.Read(ctx, vault.StateSuffix)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer clear(r.plain)
-	if rec := a.of(r.version); rec != nil {
+	defer clear(r.Plain)
+	if rec := a.of(r.Version); rec != nil {
 		return rec, nil
 	}
 	rec := new(accountRecord)
-	if err := decode(a.owner, r.plain, rec); err != nil {
+	if err := vault.Decode(a.owner, r.Plain, rec); err != nil {
 		return nil, err
 	}
 	return a.keep(rec, r), nil
@@ -83,7 +84,7 @@ func (a *account) isClosed() bool {
 func (a *account) of(v store.Version) *accountRecord {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.sealed.version != v {
+	if a.sealed.Version != v {
 		return nil
 	}
 	return a.record
@@ -91,25 +92,22 @@ func (a *account) of(v store.Version) *accountRecord {
 
 // keep makes rec the current record unless a newer one is. Generations count
 // anew under another data key: the account was removed and made again.
-func (a *account) keep(rec *accountRecord, r sealedRecord) *accountRecord {
-	r.plain = nil
-	from := a.vault.keyVersion()
+func (a *account) keep(rec *accountRecord, r vault.Record) *accountRecord {
+	r.Plain = nil
+	from := a.vault.KeyVersion()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.record != nil && a.from == from && a.sealed.generation > r.generation {
+	if a.record != nil && a.from == from && a.sealed.Generation > r.Generation {
 		return a.record
 	}
 	a.record, a.sealed, a.from = rec, r, from
 	return rec
 }
 
-// maxConflicts bounds how often an update is tried against other writers.
-const maxConflicts = 32
-
 // update changes the record by change, again on the newer one when another
 // writer came first. change may be called several times.
 func (a *account) update(ctx context.Context, change func(*accountRecord) error) (*accountRecord, error) {
-	for range maxConflicts {
+	for range vault.MaxConflicts {
 		if _, err := a.load(ctx); err != nil {
 			return nil, err
 		}
@@ -136,8 +134,8 @@ func (a *account) update(ctx context.Context, change func(*accountRecord) error)
 // is none; a nil change leaves one that is there as it is. The account's lease
 // is held: who finds no record and who removes one are not to meet.
 func (a *account) put(ctx context.Context, acct Account, change func(*accountRecord) error) error {
-	if err := a.vault.create(ctx); err != nil {
-		return err
+	if err := a.vault.Create(ctx); err != nil {
+		return verdict(err)
 	}
 	_, err := a.load(ctx)
 	if err == nil && change != nil {
@@ -146,23 +144,23 @@ func (a *account) put(ctx context.Context, acct Account, change func(*accountRec
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	rec := &accountRecord{Version: stateVersion, Account: acct}
+	rec := &accountRecord{Version: vault.StateVersion, Account: acct}
 	if change != nil {
 		if err := change(rec); err != nil {
 			return err
 		}
 	}
-	_, err = a.write(ctx, rec, sealedRecord{})
+	_, err = a.write(ctx, rec, vault.Record{})
 	return err
 }
 
-func (a *account) write(ctx context.Context, rec *accountRecord, old sealedRecord) (*accountRecord, error) {
-	plain, err := encode(rec)
+func (a *account) write(ctx context.Context, rec *accountRecord, old vault.Record) (*accountRecord, error) {
+	plain, err := vault.Encode(rec)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plain)
-	r, err := a.vault.write(ctx, stateSuffix, plain, old)
+	r, err := a.vault.Write(ctx, vault.StateSuffix, plain, old)
 	if err != nil {
 		return nil, err
 	}
@@ -264,6 +262,6 @@ func (a *account) close() error {
 	for _, h := range sessions {
 		errs = append(errs, h.key.Close())
 	}
-	a.vault.close()
+	a.vault.Close()
 	return errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
@@ -36,12 +37,12 @@ func (b *Broker) hold(owner string) (*account, error) {
 // none leaves it to compare-and-swap, and then whoever comes second tries again.
 func (b *Broker) putAccount(ctx context.Context, acct Account, change func(*accountRecord) error) (*account, error) {
 	owner := b.cfg.accountOwner(acct.Key())
-	release, err := b.lease(ctx, owner)
+	release, err := vault.Lease(ctx, b.cfg.Store, owner)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	for range maxConflicts {
+	for range vault.MaxConflicts {
 		a, err := b.hold(owner) // under the lease: the one of before may have been removed
 		if err != nil {
 			return nil, err
@@ -71,7 +72,7 @@ func (b *Broker) readAccounts(ctx context.Context) (all []*account, unreadable, 
 		return nil, nil, err
 	}
 	for _, n := range names {
-		owner, ok := strings.CutSuffix(n, keySuffix)
+		owner, ok := strings.CutSuffix(n, vault.KeySuffix)
 		if !ok {
 			continue
 		}
@@ -205,7 +206,7 @@ func (b *Broker) lookUp(ctx context.Context, owner string) (*account, *accountRe
 	a := b.accounts[owner]
 	b.mu.Unlock()
 	if a == nil {
-		if _, _, err := b.cfg.Store.Get(ctx, owner+keySuffix); err != nil {
+		if _, _, err := b.cfg.Store.Get(ctx, owner+vault.KeySuffix); err != nil {
 			return nil, nil, err
 		}
 		var err error
@@ -234,7 +235,7 @@ func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 		return &Error{Op: "remove account", detail: "the zero Account is nobody"}
 	}
 	owner := b.cfg.accountOwner(acct.Key())
-	release, err := b.lease(ctx, owner)
+	release, err := vault.Lease(ctx, b.cfg.Store, owner)
 	if err != nil {
 		return opError("remove account", err)
 	}
@@ -244,7 +245,7 @@ func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 		return err
 	}
 	b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
-	if err := a.vault.destroy(ctx); err != nil {
+	if err := a.vault.Destroy(ctx); err != nil {
 		return opError("remove account", err)
 	}
 	b.mu.Lock()

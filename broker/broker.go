@@ -15,7 +15,6 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/nonce"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/broker/store"
-	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // A Broker works for the accounts of one tenant on one device. It is safe for
@@ -229,32 +228,6 @@ func (b *Broker) finish(ctx context.Context, work func(context.Context) error) e
 	}
 }
 
-// lease holds a name among all processes that share the store. A store that
-// lends none leaves the exclusion to compare-and-swap.
-func (b *Broker) lease(ctx context.Context, name string) (func(), error) {
-	l, ok := b.cfg.Store.(store.Leaser)
-	if !ok {
-		return func() {}, nil
-	}
-	return l.Lease(ctx, name)
-}
-
-// shared makes a lease end when the last of those is done who hold it: the
-// caller by leave, and work that may outlive it (finish) by what keep returns.
-func shared(release func()) (leave func(), keep func() func()) {
-	var holders atomic.Int32
-	holders.Store(1)
-	done := func() {
-		if holders.Add(-1) == 0 {
-			release()
-		}
-	}
-	return done, func() func() {
-		holders.Add(1)
-		return done
-	}
-}
-
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -264,22 +237,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// keyError is an error of the key store. What the store says about a wrong
-// machine, a cleared TPM or a broken blob is ErrKeyUnusable; a TPM that is busy
-// or that does not answer is ErrTransient, and the keys are what they were. The
-// end of the context stays what it is.
-func keyError(op string, err error) error {
-	e := &Error{Op: op, cause: err}
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.Is(err, tpm.ErrKeyUnusable), errors.Is(err, tpm.ErrInvalidBlob), errors.Is(err, tpm.ErrWrongStore), errors.Is(err, tpm.ErrAuth),
-		errors.Is(err, tpm.ErrPurpose):
-		e.kind = ErrKeyUnusable
-	case errors.Is(err, tpm.ErrBusy), errors.Is(err, tpm.ErrNoTPM):
-		e.kind = ErrTransient
-	}
-	return e
 }

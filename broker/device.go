@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -103,9 +104,9 @@ func (r *deviceRecord) public(c *prt.DeviceCertificate) *Device {
 
 // storedDevice is a registration's record as it lies in the store.
 type storedDevice struct {
-	vault  *vault
+	vault  *vault.Vault
 	record *deviceRecord
-	sealed sealedRecord
+	sealed vault.Record
 }
 
 // findDevice returns the record of the configured tenant, finished or not, or
@@ -116,7 +117,7 @@ func (b *Broker) findDevice(ctx context.Context) (*storedDevice, error) {
 		return nil, err
 	}
 	for _, n := range names {
-		owner, ok := strings.CutSuffix(n, keySuffix)
+		owner, ok := strings.CutSuffix(n, vault.KeySuffix)
 		if !ok {
 			continue
 		}
@@ -130,33 +131,33 @@ func (b *Broker) findDevice(ctx context.Context) (*storedDevice, error) {
 		if d.record.matches(b.cfg.Tenant) {
 			return d, nil
 		}
-		d.vault.close()
+		d.vault.Close()
 	}
 	return nil, store.ErrNotFound
 }
 
 func (b *Broker) readDevice(ctx context.Context, owner string) (*storedDevice, error) {
-	v := newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
-	if err := v.open(ctx); err != nil {
+	v := vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
+	if err := v.Open(ctx); err != nil {
 		return nil, err
 	}
-	r, err := v.read(ctx, stateSuffix)
+	r, err := v.Read(ctx, vault.StateSuffix)
 	if err != nil {
 		return nil, err
 	}
 	d := &storedDevice{vault: v, record: new(deviceRecord), sealed: r}
-	if err := decode(owner, r.plain, d.record); err != nil {
+	if err := vault.Decode(owner, r.Plain, d.record); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
 func (d *storedDevice) save(ctx context.Context) error {
-	plain, err := encode(d.record)
+	plain, err := vault.Encode(d.record)
 	if err != nil {
 		return err
 	}
-	d.sealed, err = d.vault.write(ctx, stateSuffix, plain, d.sealed)
+	d.sealed, err = d.vault.Write(ctx, vault.StateSuffix, plain, d.sealed)
 	return err
 }
 
@@ -198,7 +199,7 @@ func (b *Broker) openRegistered(ctx context.Context) (*device, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stored.vault.close()
+	defer stored.vault.Close()
 	if stored.record.Phase != phaseComplete {
 		return nil, &Error{kind: ErrDeviceNotRegistered, detail: "the registration of the device was not completed: register again, with the same keys"}
 	}
@@ -220,7 +221,7 @@ func (b *Broker) openDevice(ctx context.Context, stored *storedDevice) (*device,
 
 // with is the registration once it is complete and its keys are open.
 func (d *storedDevice) with(cert *prt.DeviceCertificate, key tpm.Signer, transport tpm.Key) *device {
-	return &device{owner: d.vault.owner, from: d.vault.keyVersion(), record: d.record, cert: cert, key: key, transport: transport}
+	return &device{owner: d.vault.Owner(), from: d.vault.KeyVersion(), record: d.record, cert: cert, key: key, transport: transport}
 }
 
 // keepDevice makes d the registration in memory, unless it is there already,
@@ -257,7 +258,7 @@ func (b *Broker) noticeDevice(ctx context.Context) error {
 	if d == nil {
 		return nil
 	}
-	_, v, err := b.cfg.Store.Get(ctx, d.owner+keySuffix)
+	_, v, err := b.cfg.Store.Get(ctx, d.owner+vault.KeySuffix)
 	switch {
 	case err == nil && v == d.from:
 		return nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -114,11 +115,11 @@ func (r *RegisterRequest) step(s Step) {
 func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, token *brokerToken) (dev *Device, err error) {
 	ctx, end := b.cfg.span(ctx, "register device")
 	defer func() { end(err) }()
-	release, err := b.lease(ctx, "register")
+	release, err := vault.Lease(ctx, b.cfg.Store, "register")
 	if err != nil {
 		return nil, err
 	}
-	release, keep := shared(release)
+	release, keep := vault.Shared(release)
 	defer release()
 	if d, err := b.registered(ctx, req.JoinType); d != nil || err != nil {
 		return d, err // another process was faster
@@ -128,11 +129,11 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	if err != nil {
 		return nil, err
 	}
-	b.registration.Store(uint64(stored.vault.keyVersion())) // ForgetDevice ends an interrupted one, too
+	b.registration.Store(uint64(stored.vault.KeyVersion())) // ForgetDevice ends an interrupted one, too
 	saving := false
 	defer func() {
 		if !saving {
-			stored.vault.close()
+			stored.vault.Close()
 		}
 	}()
 	key, transport, err := b.registrationKeys(ctx, &req, stored)
@@ -159,7 +160,7 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	leave := keep()
 	err = b.finish(ctx, func(ctx context.Context) error {
 		defer leave()
-		defer stored.vault.close()
+		defer stored.vault.Close()
 		return stored.save(ctx)
 	})
 	if err != nil {
@@ -182,11 +183,11 @@ func (b *Broker) prepare(ctx context.Context, req RegisterRequest) (*storedDevic
 	owner := deviceOwner(tenantID)
 	stored, err := b.readDevice(ctx, owner)
 	if errors.Is(err, store.ErrNotFound) {
-		v := newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
-		if err := v.create(ctx); err != nil {
+		v := vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
+		if err := v.Create(ctx); err != nil {
 			return nil, err
 		}
-		stored = &storedDevice{vault: v, record: &deviceRecord{Version: stateVersion, TenantID: tenantID}}
+		stored = &storedDevice{vault: v, record: &deviceRecord{Version: vault.StateVersion, TenantID: tenantID}}
 	} else if err != nil {
 		return nil, err
 	}

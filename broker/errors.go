@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
@@ -118,7 +119,7 @@ var (
 	ErrStateDamaged = store.ErrDamaged
 
 	// ErrClosed: the broker was closed.
-	ErrClosed = errors.New("broker: closed")
+	ErrClosed = vault.ErrClosed
 )
 
 // derived is a sentinel that is also another one.

@@ -106,15 +106,6 @@ func TestNetworkError(t *testing.T) {
 	require.NotErrorIs(t, err, ErrTransient, "the caller's end is no trouble of the network")
 }
 
-func TestNewerStateIsRefused(t *testing.T) {
-	t.Parallel()
-	var rec accountRecord
-	require.ErrorContains(t, decode("account-1", []byte(`{"v":2}`), &rec), "newer version")
-	require.ErrorIs(t, decode("account-1", []byte(`{"v":1,"prts":7}`), &rec), ErrStateDamaged)
-	require.ErrorIs(t, decode("account-1", []byte(`[`), &rec), ErrStateDamaged)
-	require.Error(t, decode("account-1", []byte(`{}`), &rec))
-}
-
 func TestPrettyName(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "Debian GNU/Linux 12 (bookworm)", prettyName(strings.NewReader("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n")))

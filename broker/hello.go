@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -91,7 +92,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err != nil {
 		return err
 	}
-	release, keep := shared(release)
+	release, keep := vault.Shared(release)
 	defer release()
 	switch {
 	case rec.Hello == nil && replace:
@@ -129,7 +130,7 @@ func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account, *accou
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	release, err := b.lease(ctx, a.owner+helloLease)
+	release, err := vault.Lease(ctx, b.cfg.Store, a.owner+helloLease)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -306,7 +307,7 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err
 		return err
 	}
 	defer release()
-	for range maxConflicts {
+	for range vault.MaxConflicts {
 		err = b.changePINOf(ctx, a, rec, old, pin)
 		if !errors.Is(err, errReplaced) { // a sign-in came between, which begins the limits anew
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -37,7 +38,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	if err != nil {
 		return err
 	}
-	release, keep := shared(release)
+	release, keep := vault.Shared(release)
 	defer release()
 	if rec.Hello == nil && rec.NextHello == nil {
 		return &Error{kind: ErrNoHello, Account: rec.Account}

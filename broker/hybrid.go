@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -54,7 +55,7 @@ func (b *Broker) OnPremisesCertificate(ctx context.Context, computer OnPremises)
 	if err := computer.check(); err != nil {
 		return nil, opError(op, err)
 	}
-	release, err := b.lease(ctx, "register")
+	release, err := vault.Lease(ctx, b.cfg.Store, "register")
 	if err != nil {
 		return nil, opError(op, err)
 	}
@@ -63,7 +64,7 @@ func (b *Broker) OnPremisesCertificate(ctx context.Context, computer OnPremises)
 	if err != nil {
 		return nil, opError(op, err)
 	}
-	defer stored.vault.close()
+	defer stored.vault.Close()
 	key, err := b.directoryKey(ctx, stored)
 	if err != nil {
 		return nil, opError(op, err)

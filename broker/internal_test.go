@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,13 +32,11 @@ func TestOfflineKeyIsForgotten(t *testing.T) {
 	opened := 0
 	open := func() (*offline, []byte) {
 		opened++
-		v := newVault(nil, nil, nil, "account-x")
-		key := bytes.Repeat([]byte{1}, dataKeySize)
-		v.setKey(key, 1)
-		return &offline{vault: v, id: string(rune('a' + opened))}, key
+		key := bytes.Repeat([]byte{1}, vault.KeySize)
+		return &offline{vault: vault.WithKey(nil, nil, "account-x", key), id: string(rune('a' + opened))}, key
 	}
-	wiped := make([]byte, dataKeySize)
-	a := &account{vault: newVault(nil, nil, nil, "account-x"), sessions: map[string]*heldSession{}}
+	wiped := make([]byte, vault.KeySize)
+	a := &account{vault: vault.New(nil, nil, nil, "account-x"), sessions: map[string]*heldSession{}}
 	first, firstKey := open()
 	second, secondKey := open()
 	late, lateKey := open()
@@ -48,4 +49,12 @@ func TestOfflineKeyIsForgotten(t *testing.T) {
 	a.holdOffline(late)
 	require.Equal(t, wiped, lateKey)
 	require.Nil(t, a.offlineKey())
+}
+
+func testKeys(t testing.TB) tpm.KeyStore {
+	t.Helper()
+	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = keys.Close() })
+	return keys
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -29,7 +30,7 @@ type sealedOffline struct {
 
 // offline is the open offline key of an account.
 type offline struct {
-	vault *vault // seals under the offline key
+	vault *vault.Vault // seals under the offline key
 	id    string
 }
 
@@ -67,7 +68,7 @@ func (a *account) holdOffline(o *offline) *offline {
 	case a.sessions == nil: // closed meanwhile
 		a.offline, drop = nil, o
 		if held != nil {
-			held.vault.close()
+			held.vault.Close()
 		}
 	case o != nil && held != nil && o.id == held.id:
 		drop = o
@@ -77,15 +78,13 @@ func (a *account) holdOffline(o *offline) *offline {
 	now := a.offline
 	a.mu.Unlock()
 	if drop != nil {
-		drop.vault.close()
+		drop.vault.Close()
 	}
 	return now
 }
 
 func (b *Broker) newOffline(a *account, key []byte, id string) *offline {
-	v := newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, a.owner)
-	v.setKey(key, 0)
-	return &offline{vault: v, id: id}
+	return &offline{vault: vault.WithKey(b.cfg.Store, b.cfg.Rand, a.owner, key), id: id}
 }
 
 func (a *account) offlineAAD(id string) []byte { return []byte(offlinePurpose + a.owner + " " + id) }
@@ -113,7 +112,7 @@ func (b *Broker) prepareOffline(ctx context.Context, a *account, pin PIN, used [
 	}
 	if err := b.sealOffline(ctx, a, s, o, pin, used); err != nil {
 		if fresh {
-			o.vault.close()
+			o.vault.Close()
 		}
 		return err
 	}
@@ -128,7 +127,7 @@ func (b *Broker) makeOffline(a *account) (*offline, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := make([]byte, dataKeySize)
+	key := make([]byte, vault.KeySize)
 	if _, err := io.ReadFull(b.cfg.Rand, key); err != nil {
 		return nil, fmt.Errorf("broker: reading randomness: %w", err)
 	}
@@ -136,7 +135,7 @@ func (b *Broker) makeOffline(a *account) (*offline, error) {
 }
 
 func (b *Broker) sealOffline(ctx context.Context, a *account, s tpm.PINSealer, o *offline, pin PIN, used []byte) error {
-	key := o.vault.copyKey()
+	key := o.vault.CopyKey()
 	defer clear(key)
 	if key == nil {
 		return ErrClosed
@@ -180,12 +179,12 @@ func (b *Broker) openOffline(ctx context.Context, a *account, pin PIN) (left tpm
 		return left, err
 	}
 	o := b.newOffline(a, key, sealed.ID)
-	if len(key) != dataKeySize {
-		o.vault.close()
+	if len(key) != vault.KeySize {
+		o.vault.Close()
 		return left, fmt.Errorf("%w: offline key of %s has %d bytes", ErrStateDamaged, a.owner, len(key))
 	}
 	if err := b.bringBack(ctx, a, o); err != nil {
-		o.vault.close()
+		o.vault.Close()
 		return left, err
 	}
 	if o = a.holdOffline(o); o == nil {
@@ -235,25 +234,25 @@ func (o *offline) open(away []byte) ([]prtEntry, error) {
 	if away == nil {
 		return nil, nil
 	}
-	plain, _, err := o.vault.unseal(awaySuffix, away)
+	plain, _, err := o.vault.Unseal(awaySuffix, away)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plain)
 	var rec awayRecord
-	if err := decode(o.vault.owner+awaySuffix, plain, &rec); err != nil {
+	if err := vault.Decode(o.vault.Owner()+awaySuffix, plain, &rec); err != nil {
 		return nil, err
 	}
 	return rec.PRTs, nil
 }
 
 func (o *offline) seal(prts []prtEntry) ([]byte, error) {
-	plain, err := encode(awayRecord{Version: stateVersion, PRTs: prts})
+	plain, err := vault.Encode(awayRecord{Version: vault.StateVersion, PRTs: prts})
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plain)
-	return o.vault.seal(awaySuffix, plain, 0)
+	return o.vault.Seal(awaySuffix, plain, 0)
 }
 
 // reopen is what a sign-in by the PIN does for the offline unlock: what was put

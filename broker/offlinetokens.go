@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/clock"
@@ -64,18 +65,18 @@ func (b *Broker) saveOffline(ctx context.Context, a *account) error {
 		a.holdOffline(nil)
 		return nil
 	}
-	plain, err := encode(offlineRecord{Version: stateVersion, Tokens: b.offlineTokens(rec.Account)})
+	plain, err := vault.Encode(offlineRecord{Version: vault.StateVersion, Tokens: b.offlineTokens(rec.Account)})
 	if err != nil {
 		return err
 	}
 	defer clear(plain)
-	for range maxConflicts {
-		old, err := o.vault.get(ctx, offlineSuffix)
-		clear(old.plain)
+	for range vault.MaxConflicts {
+		old, err := o.vault.Get(ctx, offlineSuffix)
+		clear(old.Plain)
 		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, ErrStateDamaged) { // of another key
 			return err
 		}
-		if _, err = o.vault.put(ctx, offlineSuffix, plain, old.version, old.generation+1); !errors.Is(err, store.ErrConflict) {
+		if _, err = o.vault.Put(ctx, offlineSuffix, plain, old); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
@@ -102,16 +103,16 @@ func (b *Broker) offlineTokens(acct Account) (out []offlineToken) {
 // bringBackTokens puts the tokens that still live into memory. None is no
 // error, and neither are those of another offline key.
 func (b *Broker) bringBackTokens(ctx context.Context, a *account, o *offline) error {
-	r, err := o.vault.get(ctx, offlineSuffix)
+	r, err := o.vault.Get(ctx, offlineSuffix)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrStateDamaged) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer clear(r.plain)
+	defer clear(r.Plain)
 	var kept offlineRecord
-	if err := decode(a.owner+offlineSuffix, r.plain, &kept); err != nil {
+	if err := vault.Decode(a.owner+offlineSuffix, r.Plain, &kept); err != nil {
 		return err
 	}
 	rec := a.snapshot()
@@ -149,5 +150,5 @@ func (b *Broker) bringBackToken(acct Account, t offlineToken) {
 // eraseOffline erases the tokens that are kept, and forgets the offline key.
 func (b *Broker) eraseOffline(ctx context.Context, a *account) error {
 	a.holdOffline(nil)
-	return deleteRecord(ctx, b.cfg.Store, a.owner+offlineSuffix)
+	return a.vault.Erase(ctx, offlineSuffix)
 }

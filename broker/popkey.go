@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -27,7 +28,7 @@ type popRecord struct {
 	Key     []byte `json:"key"` // blob
 }
 
-func (c *Config) popOwner() string { return "pop-" + shortHash("user", c.UserID) }
+func (c *Config) popOwner() string { return "pop-" + vault.HashedID("user", c.UserID) }
 
 // popKey returns the key, from the store or new. Making one in a hardware TPM
 // takes up to 15 seconds.
@@ -40,13 +41,13 @@ func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
 			return k, nil
 		}
 		owner := b.cfg.popOwner()
-		release, err := b.lease(ctx, owner)
+		release, err := vault.Lease(ctx, b.cfg.Store, owner)
 		if err != nil {
 			return nil, err
 		}
 		defer release()
-		v := newVault(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
-		defer v.close()
+		v := vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
+		defer v.Close()
 		k, err := b.openPoPKey(ctx, v)
 		if errors.Is(err, store.ErrNotFound) {
 			k, err = b.makePoPKey(ctx, v)
@@ -59,16 +60,16 @@ func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
 	})
 }
 
-func (b *Broker) openPoPKey(ctx context.Context, v *vault) (*popKey, error) {
-	if err := v.open(ctx); err != nil {
+func (b *Broker) openPoPKey(ctx context.Context, v *vault.Vault) (*popKey, error) {
+	if err := v.Open(ctx); err != nil {
 		return nil, err
 	}
-	r, err := v.read(ctx, stateSuffix)
+	r, err := v.Read(ctx, vault.StateSuffix)
 	if err != nil {
 		return nil, err
 	}
 	var rec popRecord
-	if err := decode(v.owner, r.plain, &rec); err != nil {
+	if err := vault.Decode(v.Owner(), r.Plain, &rec); err != nil {
 		return nil, err
 	}
 	k, err := b.cfg.Keys.OpenKey(ctx, rec.Key)
@@ -78,8 +79,8 @@ func (b *Broker) openPoPKey(ctx context.Context, v *vault) (*popKey, error) {
 	return newPoPKey(k)
 }
 
-func (b *Broker) makePoPKey(ctx context.Context, v *vault) (*popKey, error) {
-	if err := v.create(ctx); err != nil {
+func (b *Broker) makePoPKey(ctx context.Context, v *vault.Vault) (*popKey, error) {
+	if err := v.Create(ctx); err != nil {
 		return nil, err
 	}
 	made, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
@@ -90,9 +91,9 @@ func (b *Broker) makePoPKey(ctx context.Context, v *vault) (*popKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := encode(popRecord{Version: stateVersion, Key: made.Blob()})
+	plain, err := vault.Encode(popRecord{Version: vault.StateVersion, Key: made.Blob()})
 	if err == nil {
-		_, err = v.write(ctx, stateSuffix, plain, sealedRecord{})
+		_, err = v.Write(ctx, vault.StateSuffix, plain, vault.Record{})
 	}
 	if err != nil {
 		_ = made.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -18,11 +19,11 @@ const RenewAfter = prt.RenewAfter
 func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force bool) (*prt.Token, error) {
 	const op = "renew PRT"
 	t, err := do(ctx, &b.flights, "renew\x00"+a.owner+"\x00"+string(by), func(ctx context.Context) (*prt.Token, error) {
-		release, err := b.lease(ctx, a.owner)
+		release, err := vault.Lease(ctx, b.cfg.Store, a.owner)
 		if err != nil {
 			return nil, err
 		}
-		release, keep := shared(release)
+		release, keep := vault.Shared(release)
 		defer release()
 		rec, err := a.load(ctx)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
@@ -128,16 +129,16 @@ func (b *Broker) note(ctx context.Context, a *account, d Decision) {
 }
 
 // readLog returns what is in the store.
-func (a *account) readLog(ctx context.Context) (*logRecord, sealedRecord, error) {
-	r, err := a.vault.read(ctx, logSuffix)
+func (a *account) readLog(ctx context.Context) (*logRecord, vault.Record, error) {
+	r, err := a.vault.Read(ctx, logSuffix)
 	if errors.Is(err, store.ErrNotFound) {
-		return &logRecord{Version: stateVersion}, sealedRecord{}, nil
+		return &logRecord{Version: vault.StateVersion}, vault.Record{}, nil
 	}
 	if err != nil {
 		return nil, r, err
 	}
 	rec := new(logRecord)
-	return rec, r, decode(a.owner+logSuffix, r.plain, rec)
+	return rec, r, vault.Decode(a.owner+logSuffix, r.Plain, rec)
 }
 
 // flushLog writes the decisions if there are at least n.
@@ -146,10 +147,10 @@ func (a *account) flushLog(ctx context.Context, n int) error {
 	if len(taken) == 0 {
 		return nil
 	}
-	for range maxConflicts {
+	for range vault.MaxConflicts {
 		rec, old, err := a.readLog(ctx)
 		if errors.Is(err, ErrStateDamaged) {
-			rec = &logRecord{Version: stateVersion} // a log is not worth a failure
+			rec = &logRecord{Version: vault.StateVersion} // a log is not worth a failure
 		} else if err != nil {
 			return err
 		}
@@ -157,11 +158,11 @@ func (a *account) flushLog(ctx context.Context, n int) error {
 		if len(rec.Decisions) > maxDecisions {
 			rec.Decisions = rec.Decisions[len(rec.Decisions)-maxDecisions:]
 		}
-		plain, err := encode(rec)
+		plain, err := vault.Encode(rec)
 		if err != nil {
 			return err
 		}
-		if _, err = a.vault.write(ctx, logSuffix, plain, old); !errors.Is(err, store.ErrConflict) {
+		if _, err = a.vault.Write(ctx, logSuffix, plain, old); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}

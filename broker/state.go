@@ -1,22 +1,15 @@
 package broker
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
-
-// stateVersion is the version of the JSON inside sealed records. Members that
-// are added keep it; a change of meaning raises it, and decode then brings the
-// older versions up. A newer one is refused and stays as it is.
-const stateVersion = 1
 
 // deviceRecord is a registration, finished or under way.
 type deviceRecord struct {
@@ -163,51 +156,20 @@ func (a *accountRecord) find(by prt.Credential) *prtEntry {
 	return &a.PRTs[i]
 }
 
-func encode(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("broker: encoding the state: %w", err)
-	}
-	return b, nil
-}
-
-// decode reads a record's JSON and checks its version.
-func decode(name string, plain []byte, v any) error {
-	var head struct {
-		Version int `json:"v"`
-	}
-	if err := json.Unmarshal(plain, &head); err != nil {
-		return fmt.Errorf("%w: %s is not readable", ErrStateDamaged, name)
-	}
-	if head.Version < 1 || head.Version > stateVersion {
-		return fmt.Errorf("broker: %s was written by a newer version of this package", name)
-	}
-	if err := json.Unmarshal(plain, v); err != nil {
-		return fmt.Errorf("%w: %s is not readable", ErrStateDamaged, name)
-	}
-	return nil
-}
-
-// Names of records. Ids are hashed: names are visible in the store.
+// Prefixes of the names of owners.
 const (
 	devicePrefix  = "device-"
 	accountPrefix = "account-"
-	idLength      = 32 // hex digits
 )
 
-func deviceOwner(tenantID string) string { return devicePrefix + shortHash("tenant", tenantID) }
+func deviceOwner(tenantID string) string { return devicePrefix + vault.HashedID("tenant", tenantID) }
 
 // userPrefix is what the accounts of one user of the machine share, and no
 // other user has: a part of the hash would be shared by some.
 func (c *Config) userPrefix() string {
-	return accountPrefix + shortHash("user", c.UserID) + "-"
+	return accountPrefix + vault.HashedID("user", c.UserID) + "-"
 }
 
 func (c *Config) accountOwner(key string) string {
-	return c.userPrefix() + shortHash("account", key)
-}
-
-func shortHash(kind, s string) string {
-	sum := sha256.Sum256([]byte(kind + "\x00" + s))
-	return hex.EncodeToString(sum[:])[:idLength]
+	return c.userPrefix() + vault.HashedID("account", key)
 }

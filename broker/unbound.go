@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -65,17 +66,17 @@ func (r *refreshRecord) set(e refreshEntry) {
 	}
 }
 
-func (a *account) readRefresh(ctx context.Context) (*refreshRecord, sealedRecord, error) {
-	r, err := a.vault.read(ctx, refreshSuffix)
+func (a *account) readRefresh(ctx context.Context) (*refreshRecord, vault.Record, error) {
+	r, err := a.vault.Read(ctx, refreshSuffix)
 	if errors.Is(err, store.ErrNotFound) {
-		return &refreshRecord{Version: stateVersion}, sealedRecord{}, nil
+		return &refreshRecord{Version: vault.StateVersion}, vault.Record{}, nil
 	}
 	if err != nil {
 		return nil, r, err
 	}
-	defer clear(r.plain)
+	defer clear(r.Plain)
 	rec := new(refreshRecord)
-	return rec, r, decode(a.owner+refreshSuffix, r.plain, rec)
+	return rec, r, vault.Decode(a.owner+refreshSuffix, r.Plain, rec)
 }
 
 // keepRefresh saves a refresh token.
@@ -83,17 +84,17 @@ func (b *Broker) keepRefresh(ctx context.Context, a *account, client string, r *
 	if r.RefreshToken.IsZero() {
 		return nil
 	}
-	for range maxConflicts {
+	for range vault.MaxConflicts {
 		rec, old, err := a.readRefresh(ctx)
 		if err != nil {
 			return err
 		}
 		rec.set(refreshEntry{Client: client, Family: r.FamilyID, Token: r.RefreshToken.Reveal(), At: b.cfg.Now()})
-		plain, err := encode(rec)
+		plain, err := vault.Encode(rec)
 		if err != nil {
 			return err
 		}
-		_, err = a.vault.write(ctx, refreshSuffix, plain, old)
+		_, err = a.vault.Write(ctx, refreshSuffix, plain, old)
 		clear(plain)
 		if !errors.Is(err, store.ErrConflict) {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -80,14 +81,8 @@ func (b *Broker) orCleared(ctx context.Context, a *account, err error) error {
 	if !errors.Is(err, tpm.ErrTPMChanged) {
 		return err
 	}
-	sealed, _, gerr := b.cfg.Store.Get(ctx, a.owner+keySuffix)
-	if gerr != nil {
-		return err
-	}
-	key, uerr := b.cfg.Keys.Unseal(ctx, sealed, a.vault.purpose())
-	clear(key)
-	if errors.Is(uerr, tpm.ErrCleared) {
-		return keyError("opening the Hello key", uerr)
+	if perr := a.vault.Probe(ctx); errors.Is(perr, tpm.ErrCleared) {
+		return keyError("opening the Hello key", perr)
 	}
 	return err
 }
@@ -146,7 +141,7 @@ func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 	if err != nil {
 		return opError(op, err)
 	}
-	release, err := b.lease(ctx, a.owner)
+	release, err := vault.Lease(ctx, b.cfg.Store, a.owner)
 	if err != nil {
 		return opError(op, err)
 	}

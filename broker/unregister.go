@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -27,11 +28,11 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 		return err
 	}
 	defer leave(&err)
-	release, err := b.lease(ctx, "register")
+	release, err := vault.Lease(ctx, b.cfg.Store, "register")
 	if err != nil {
 		return opError(op, err)
 	}
-	release, keep := shared(release)
+	release, keep := vault.Shared(release)
 	defer release()
 	d, err := b.currentDevice(ctx)
 	if err != nil {
@@ -63,7 +64,7 @@ func (b *Broker) ForgetDevice(ctx context.Context) (err error) {
 		return err
 	}
 	defer leave(&err)
-	release, err := b.lease(ctx, "register")
+	release, err := vault.Lease(ctx, b.cfg.Store, "register")
 	if err != nil {
 		return opError(op, err)
 	}
@@ -162,11 +163,11 @@ func (b *Broker) forget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if used := store.Version(b.registration.Load()); used != 0 && used != stored.vault.keyVersion() {
-		stored.vault.close()
+	if used := store.Version(b.registration.Load()); used != 0 && used != stored.vault.KeyVersion() {
+		stored.vault.Close()
 		return nil // the one that was used is gone, and this came after it
 	}
-	if err := stored.vault.destroy(ctx); err != nil {
+	if err := stored.vault.Destroy(ctx); err != nil {
 		return err
 	}
 	if d := b.device.Load(); d != nil {

@@ -1,11 +1,13 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // sentinels maps what the table says to what callers test for. A verdict that
@@ -115,11 +117,61 @@ func action(err error) aadsts.Verdict {
 	return aadsts.None
 }
 
+// keyErrors maps what a key store says about a wrong machine, a cleared TPM or a
+// broken blob, and about a TPM that is busy or does not answer, whose keys are
+// what they were.
+var keyErrors = []struct{ is, kind error }{
+	{tpm.ErrKeyUnusable, ErrKeyUnusable},
+	{tpm.ErrInvalidBlob, ErrKeyUnusable},
+	{tpm.ErrWrongStore, ErrKeyUnusable},
+	{tpm.ErrAuth, ErrKeyUnusable},
+	{tpm.ErrPurpose, ErrKeyUnusable},
+	{tpm.ErrBusy, ErrTransient},
+	{tpm.ErrNoTPM, ErrTransient},
+}
+
+// keyKind is what the key store says; nil when it says something else.
+func keyKind(err error) error {
+	for _, k := range keyErrors {
+		if errors.Is(err, k.is) {
+			return k.kind
+		}
+	}
+	return nil
+}
+
+// verdict makes an Error of what the key store says, and leaves other errors as
+// they are: so the end of a context stays what it is.
+func verdict(err error) error {
+	var e *Error
+	if err == nil || errors.As(err, &e) || ended(err) {
+		return err
+	}
+	if kind := keyKind(err); kind != nil {
+		return &Error{kind: kind, cause: err}
+	}
+	return err
+}
+
+// keyError is an error of the key store in doing something.
+func keyError(doing string, err error) error {
+	if ended(err) {
+		return err
+	}
+	return &Error{Op: doing, kind: keyKind(err), cause: err}
+}
+
+// ended reports whether err is the end of a context.
+func ended(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // opError names the operation on an error that has none yet.
 func opError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
+	err = verdict(err)
 	var e *Error
 	if !errors.As(err, &e) {
 		return &Error{Op: op, cause: err, detail: "failed"}

@@ -1,4 +1,4 @@
-package broker
+package vault
 
 import (
 	"bytes"
@@ -17,50 +17,42 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
-func testKeys(t testing.TB) tpm.KeyStore {
+func testVault(t *testing.T, keys tpm.KeyStore, st store.Store) *Vault {
 	t.Helper()
-	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = keys.Close() })
-	return keys
-}
-
-func testVault(t *testing.T, keys tpm.KeyStore, st store.Store) *vault {
-	t.Helper()
-	v := newVault(keys, st, rand.Reader, "account-1")
-	require.NoError(t, v.create(t.Context()))
+	v := New(keys, st, rand.Reader, "account-1")
+	require.NoError(t, v.Create(t.Context()))
 	return v
 }
 
-func TestVaultRoundTrip(t *testing.T) {
+func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
 	v := testVault(t, keys, st)
-	var old sealedRecord
+	var old Record
 	for _, s := range []string{"one", "", strings.Repeat("x", 100_000)} {
-		r, err := v.write(ctx, stateSuffix, []byte(s), old)
+		r, err := v.Write(ctx, StateSuffix, []byte(s), old)
 		require.NoError(t, err)
-		require.Equal(t, old.generation+1, r.generation)
+		require.Equal(t, old.Generation+1, r.Generation)
 		again := testVault(t, keys, st)
-		got, err := again.read(ctx, stateSuffix)
+		got, err := again.Read(ctx, StateSuffix)
 		require.NoError(t, err)
-		require.Equal(t, s, string(got.plain))
-		require.Equal(t, r.version, got.version)
+		require.Equal(t, s, string(got.Plain))
+		require.Equal(t, r.Version, got.Version)
 		old = r
 	}
-	_, err := v.write(ctx, stateSuffix, []byte("late"), sealedRecord{})
+	_, err := v.Write(ctx, StateSuffix, []byte("late"), Record{})
 	require.ErrorIs(t, err, store.ErrConflict)
 }
 
 // Nothing but the very record opens: not one with a bit changed, cut short,
 // moved to another name or another owner.
-func TestVaultTampering(t *testing.T) {
+func TestTampering(t *testing.T) {
 	t.Parallel()
 	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
 	v := testVault(t, keys, st)
-	_, err := v.write(ctx, stateSuffix, []byte("the state"), sealedRecord{})
+	_, err := v.Write(ctx, StateSuffix, []byte("the state"), Record{})
 	require.NoError(t, err)
-	name := v.owner + stateSuffix
+	name := v.owner + StateSuffix
 	good, version, err := st.Get(ctx, name)
 	require.NoError(t, err)
 	put := func(raw []byte) {
@@ -72,129 +64,129 @@ func TestVaultTampering(t *testing.T) {
 			bad := slices.Clone(good)
 			bad[i] ^= bit
 			put(bad)
-			_, err := testVault(t, keys, st).read(ctx, stateSuffix)
+			_, err := testVault(t, keys, st).Read(ctx, StateSuffix)
 			require.Error(t, err, "byte %d", i)
 		}
 	}
 	for n := range good {
 		put(good[:n])
-		_, err := testVault(t, keys, st).read(ctx, stateSuffix)
-		require.ErrorIs(t, err, ErrStateDamaged, "cut to %d", n)
+		_, err := testVault(t, keys, st).Read(ctx, StateSuffix)
+		require.ErrorIs(t, err, store.ErrDamaged, "cut to %d", n)
 	}
 	put(good)
-	_, err = testVault(t, keys, st).read(ctx, stateSuffix)
+	_, err = testVault(t, keys, st).Read(ctx, StateSuffix)
 	require.NoError(t, err)
 
-	_, err = st.Put(ctx, v.owner+logSuffix, good, 0)
+	_, err = st.Put(ctx, v.owner+".log", good, 0)
 	require.NoError(t, err)
-	_, err = v.read(ctx, logSuffix)
-	require.ErrorIs(t, err, ErrStateDamaged, "another record's")
+	_, err = v.Read(ctx, ".log")
+	require.ErrorIs(t, err, store.ErrDamaged, "another record's")
 
-	other := newVault(keys, st, rand.Reader, "account-2")
-	require.NoError(t, other.create(ctx))
-	_, err = st.Put(ctx, "account-2"+stateSuffix, good, 0)
+	other := New(keys, st, rand.Reader, "account-2")
+	require.NoError(t, other.Create(ctx))
+	_, err = st.Put(ctx, "account-2"+StateSuffix, good, 0)
 	require.NoError(t, err)
-	_, err = other.read(ctx, stateSuffix)
-	require.ErrorIs(t, err, ErrStateDamaged, "another owner's")
+	_, err = other.Read(ctx, StateSuffix)
+	require.ErrorIs(t, err, store.ErrDamaged, "another owner's")
 }
 
 // An older state that is put back is refused, in the process that wrote the
 // newer one and in one that starts later.
-func TestVaultRollback(t *testing.T) {
+func TestRollback(t *testing.T) {
 	t.Parallel()
 	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
 	v := testVault(t, keys, st)
-	r1, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+	r1, err := v.Write(ctx, StateSuffix, []byte("one"), Record{})
 	require.NoError(t, err)
-	old, _, err := st.Get(ctx, v.owner+stateSuffix)
+	old, _, err := st.Get(ctx, v.owner+StateSuffix)
 	require.NoError(t, err)
-	r2, err := v.write(ctx, stateSuffix, []byte("two"), r1)
+	r2, err := v.Write(ctx, StateSuffix, []byte("two"), r1)
 	require.NoError(t, err)
-	back, err := st.Put(ctx, v.owner+stateSuffix, old, r2.version)
+	back, err := st.Put(ctx, v.owner+StateSuffix, old, r2.Version)
 	require.NoError(t, err)
 
-	_, err = v.read(ctx, stateSuffix)
-	require.ErrorIs(t, err, ErrStateDamaged)
-	_, err = testVault(t, keys, st).read(ctx, stateSuffix)
-	require.ErrorIs(t, err, ErrStateDamaged)
+	_, err = v.Read(ctx, StateSuffix)
+	require.ErrorIs(t, err, store.ErrDamaged)
+	_, err = testVault(t, keys, st).Read(ctx, StateSuffix)
+	require.ErrorIs(t, err, store.ErrDamaged)
 
-	require.NoError(t, st.Delete(ctx, v.owner+stateSuffix, back))
-	_, err = testVault(t, keys, st).read(ctx, stateSuffix)
-	require.ErrorIs(t, err, ErrStateDamaged, "a state that is gone is not an empty one")
+	require.NoError(t, st.Delete(ctx, v.owner+StateSuffix, back))
+	_, err = testVault(t, keys, st).Read(ctx, StateSuffix)
+	require.ErrorIs(t, err, store.ErrDamaged, "a state that is gone is not an empty one")
 }
 
 // A crash between the state and its mark leaves a state that is read.
-func TestVaultCrashBeforeMark(t *testing.T) {
+func TestCrashBeforeMark(t *testing.T) {
 	t.Parallel()
 	keys, ctx := testKeys(t), t.Context()
 	st := &failingStore{Store: &store.Memory{}}
 	v := testVault(t, keys, st)
-	r, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+	r, err := v.Write(ctx, StateSuffix, []byte("one"), Record{})
 	require.NoError(t, err)
 	st.fail = v.owner + markSuffix
-	_, err = v.write(ctx, stateSuffix, []byte("two"), r)
+	_, err = v.Write(ctx, StateSuffix, []byte("two"), r)
 	require.ErrorIs(t, err, errCrash)
-	got, err := testVault(t, keys, st.Store).read(ctx, stateSuffix)
+	got, err := testVault(t, keys, st.Store).Read(ctx, StateSuffix)
 	require.NoError(t, err)
-	require.Equal(t, "two", string(got.plain))
+	require.Equal(t, "two", string(got.Plain))
 }
 
-func TestVaultOfAnotherKeyStore(t *testing.T) {
+func TestOfAnotherKeyStore(t *testing.T) {
 	t.Parallel()
 	st := &store.Memory{}
 	testVault(t, testKeys(t), st)
-	err := newVault(testKeys(t), st, rand.Reader, "account-1").open(t.Context())
-	require.ErrorIs(t, err, ErrKeyUnusable)
+	err := New(testKeys(t), st, rand.Reader, "account-1").Open(t.Context())
+	require.ErrorIs(t, err, tpm.ErrInvalidBlob)
 }
 
-func TestVaultDestroy(t *testing.T) {
+func TestDestroy(t *testing.T) {
 	t.Parallel()
 	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
 	v := testVault(t, keys, st)
-	r, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+	r, err := v.Write(ctx, StateSuffix, []byte("one"), Record{})
 	require.NoError(t, err)
-	raw, _, err := st.Get(ctx, v.owner+stateSuffix)
+	raw, _, err := st.Get(ctx, v.owner+StateSuffix)
 	require.NoError(t, err)
-	require.NoError(t, v.destroy(ctx))
+	require.NoError(t, v.Destroy(ctx))
 	names, err := st.List(ctx, "")
 	require.NoError(t, err)
 	require.Empty(t, names)
-	_, err = v.write(ctx, stateSuffix, nil, r)
+	_, err = v.Write(ctx, StateSuffix, nil, r)
 	require.ErrorIs(t, err, ErrClosed)
 
 	// What was copied before does not open under the new data key.
 	again := testVault(t, keys, st)
-	_, err = st.Put(ctx, v.owner+stateSuffix, raw, 0)
+	_, err = st.Put(ctx, v.owner+StateSuffix, raw, 0)
 	require.NoError(t, err)
-	_, err = again.read(ctx, stateSuffix)
-	require.ErrorIs(t, err, ErrStateDamaged)
+	_, err = again.Read(ctx, StateSuffix)
+	require.ErrorIs(t, err, store.ErrDamaged)
 }
 
 // A vault that another process makes while this one looks for what a removal
 // left is not swept, and the leftovers are.
-func TestVaultMadeMeanwhile(t *testing.T) {
+func TestMadeMeanwhile(t *testing.T) {
 	t.Parallel()
 	keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
-	_, err := inner.Put(ctx, "account-1"+logSuffix, []byte("left"), 0)
+	_, err := inner.Put(ctx, "account-1"+".log", []byte("left"), 0)
 	require.NoError(t, err)
 	for _, at := range []string{"List", "Delete"} {
 		t.Run(at, func(t *testing.T) {
 			st := &wedgedStore{Store: inner, at: at}
-			var made *vault
+			var made *Vault
 			st.wedge = func() {
 				made = testVault(t, keys, inner)
-				_, err := made.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+				_, err := made.Write(ctx, StateSuffix, []byte("one"), Record{})
 				require.NoError(t, err)
 			}
 			v := testVault(t, keys, st)
 			require.NotNil(t, made)
-			got, err := v.read(ctx, stateSuffix)
+			got, err := v.Read(ctx, StateSuffix)
 			require.NoError(t, err)
-			require.Equal(t, "one", string(got.plain))
-			_, err = v.read(ctx, logSuffix)
+			require.Equal(t, "one", string(got.Plain))
+			_, err = v.Read(ctx, ".log")
 			require.ErrorIs(t, err, store.ErrNotFound)
-			require.NoError(t, v.destroy(ctx))
-			_, err = inner.Put(ctx, "account-1"+logSuffix, []byte("left"), 0)
+			require.NoError(t, v.Destroy(ctx))
+			_, err = inner.Put(ctx, "account-1"+".log", []byte("left"), 0)
 			require.NoError(t, err)
 		})
 	}
@@ -239,17 +231,25 @@ func (s *failingStore) Put(ctx context.Context, name string, data []byte, old st
 
 // No record but the one that was sealed opens.
 func FuzzUnseal(f *testing.F) {
-	v := newVault(nil, &store.Memory{}, bytes.NewReader(make([]byte, 64)), "account-1") // the same record in every fuzzing process
-	v.setKey(bytes.Repeat([]byte{7}, dataKeySize), 1)
-	good, err := v.seal(stateSuffix, []byte("the state"), 3)
+	v := New(nil, &store.Memory{}, bytes.NewReader(make([]byte, 64)), "account-1") // the same record in every fuzzing process
+	v.setKey(bytes.Repeat([]byte{7}, KeySize), 1)
+	good, err := v.Seal(StateSuffix, []byte("the state"), 3)
 	require.NoError(f, err)
 	f.Add(good)
 	f.Add([]byte{})
 	f.Add(good[:len(good)-1])
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		plain, generation, err := v.unseal(stateSuffix, raw)
+		plain, generation, err := v.Unseal(StateSuffix, raw)
 		if err == nil && !bytes.Equal(raw, good) {
 			t.Fatalf("another record opens: %q, generation %d", plain, generation)
 		}
 	})
+}
+
+func testKeys(t testing.TB) tpm.KeyStore {
+	t.Helper()
+	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = keys.Close() })
+	return keys
 }

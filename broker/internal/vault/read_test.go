@@ -1,4 +1,4 @@
-package broker
+package vault
 
 import (
 	"context"
@@ -18,7 +18,7 @@ type overtakingStore struct {
 
 func (s *overtakingStore) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
 	data, v, err := s.Store.Get(ctx, name)
-	if then := s.then; then != nil && strings.HasSuffix(name, stateSuffix) {
+	if then := s.then; then != nil && strings.HasSuffix(name, StateSuffix) {
 		s.then = nil
 		then()
 	}
@@ -27,23 +27,23 @@ func (s *overtakingStore) Get(ctx context.Context, name string) ([]byte, store.V
 
 // A state that was the newest when it was read is not taken for one that was
 // put back, because another call of this process has written since.
-func TestVaultReadIsOvertaken(t *testing.T) {
+func TestReadIsOvertaken(t *testing.T) {
 	t.Parallel()
 	st := &overtakingStore{Store: &store.Memory{}}
 	ctx := t.Context()
 	v := testVault(t, testKeys(t), st)
-	first, err := v.write(ctx, stateSuffix, []byte("one"), sealedRecord{})
+	first, err := v.Write(ctx, StateSuffix, []byte("one"), Record{})
 	require.NoError(t, err)
 	st.then = func() {
-		_, err := v.write(ctx, stateSuffix, []byte("two"), first)
+		_, err := v.Write(ctx, StateSuffix, []byte("two"), first)
 		require.NoError(t, err)
 	}
-	r, err := v.read(ctx, stateSuffix)
+	r, err := v.Read(ctx, StateSuffix)
 	require.NoError(t, err)
-	require.Equal(t, "one", string(r.plain))
-	_, err = v.write(ctx, stateSuffix, []byte("three"), r)
+	require.Equal(t, "one", string(r.Plain))
+	_, err = v.Write(ctx, StateSuffix, []byte("three"), r)
 	require.ErrorIs(t, err, store.ErrConflict, "and what it is based on does not overwrite the newer one")
-	r, err = v.read(ctx, stateSuffix)
+	r, err = v.Read(ctx, StateSuffix)
 	require.NoError(t, err)
-	require.Equal(t, "two", string(r.plain))
+	require.Equal(t, "two", string(r.Plain))
 }

@@ -1,0 +1,50 @@
+package vault
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/prtbroker/prtbroker/broker/store"
+)
+
+// StateVersion is the version of the JSON inside sealed records. Members that
+// are added keep it; a change of meaning raises it, and Decode then brings the
+// older versions up. A newer one is refused and stays as it is.
+const StateVersion = 1
+
+// Encode writes a record's JSON.
+func Encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("broker: encoding the state: %w", err)
+	}
+	return b, nil
+}
+
+// Decode reads a record's JSON and checks its version.
+func Decode(name string, plain []byte, v any) error {
+	var head struct {
+		Version int `json:"v"`
+	}
+	if err := json.Unmarshal(plain, &head); err != nil {
+		return fmt.Errorf("%w: %s is not readable", store.ErrDamaged, name)
+	}
+	if head.Version < 1 || head.Version > StateVersion {
+		return fmt.Errorf("broker: %s was written by a newer version of this package", name)
+	}
+	if err := json.Unmarshal(plain, v); err != nil {
+		return fmt.Errorf("%w: %s is not readable", store.ErrDamaged, name)
+	}
+	return nil
+}
+
+const idLength = 32 // hex digits
+
+// HashedID is an id as it stands in the name of a record. Ids are hashed:
+// names are visible in the store.
+func HashedID(kind, s string) string {
+	sum := sha256.Sum256([]byte(kind + "\x00" + s))
+	return hex.EncodeToString(sum[:])[:idLength]
+}
