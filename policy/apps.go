@@ -10,20 +10,37 @@ const (
 )
 
 const (
-	azureManagement = "797f4846-ba00-4fd7-ba73-dac1f8f63013" // Windows Azure Service Management API, a group by the id of a member
+	azureManagement = "797f4846-ba00-4fd7-ba43-dac1f8f63013" // Windows Azure Service Management API, a group by the id of a member
 
 	windowsAzureAD = "00000002-0000-0000-c000-000000000000"
 	teamsID        = "cc15fd57-2c6c-4117-a88c-83b1d56b4bbe"
 	sharePointID   = "00000003-0000-0ff1-ce00-000000000000"
 	exchangeID     = "00000002-0000-0ff1-ce00-000000000000"
+
+	intuneEnrolment = "d4ebce55-015a-49b5-a083-c84d1797ae8c"
+	tokenExchange   = "fb60f99c-7a34-4190-8149-302f77469936"
 )
+
+// trafficIDs are the applications that stand for the traffic profiles of
+// Global Secure Access: all internet resources, Microsoft apps, all private
+// resources.
+//
+// Source: Microsoft Graph, "Tutorial: configure Microsoft Entra Internet
+// Access", and Global Secure Access documentation.
+var trafficIDs = [...]string{
+	InternetTraffic:     "5dc48733-b5df-475c-a49b-fa307ef00853",
+	Microsoft365Traffic: "c08f52c9-8f03-4558-a0ea-9a4c878cf343",
+	PrivateTraffic:      "e92b9b37-1b47-4c01-9fbc-91d84450870e",
+}
 
 // DefaultAppGroups returns what Office365, MicrosoftAdminPortals and Windows
 // Azure Service Management API (by its id) stand for unless WithAppGroup says
 // otherwise: the application ids of first-party services that the Microsoft
 // Entra documentation names ("Apps included in Conditional Access
 // Office 365 app suite", "Targeting resources in Conditional Access policies",
-// "Verify first-party Microsoft applications in sign-in reports").
+// "Verify first-party Microsoft applications in sign-in reports"; 2026-01-26).
+// Portals whose ids are not published, such as that of the Teams admin center,
+// are missing.
 func DefaultAppGroups() map[string][]string {
 	return map[string][]string{
 		lower(Office365): {
@@ -52,12 +69,11 @@ func DefaultAppGroups() map[string][]string {
 			"b26aadf8-566f-4478-926f-589f601d9c74", // OneDrive
 		},
 		lower(MicrosoftAdminPortals): {
-			"c44b4083-3bb0-49c1-b47d-974e53cbdf3c", // Azure portal
+			"c44b4083-3bb0-49c1-b47d-974e53cbdf3c", // Azure portal and Entra admin center
 			"618dd325-23f6-4b6f-8380-4df78026e39b", // Microsoft 365 Defender portal
-			"80ccca67-54bd-44ab-8625-4b79c4dc7775", // Microsoft 365 Security and Compliance Center
+			"80ccca67-54bd-44ab-8625-4b79c4dc7775", // Microsoft Purview portal (Security and Compliance Center)
 			"00000006-0000-0ff1-ce00-000000000000", // Microsoft 365 admin center
 			"497effe9-df71-4043-a8bb-14cf78c4b63b", // Exchange admin center
-			"0000000c-0000-0000-c000-000000000000", // Microsoft app access panel
 			"5926fc8e-304e-4f59-8bed-58ca97cc39a4", // Intune admin center
 		},
 		azureManagement: {
@@ -70,21 +86,34 @@ func DefaultAppGroups() map[string][]string {
 	}
 }
 
-// LowPrivilegeScopes says whether a request asks for nothing beyond signing
-// in: openid, profile, email, offline_access and User.Read, and for a
-// confidential client the directory's other basic reads. Such requests have no
-// resource of their own; since March 2026 they are judged as requests for
-// Windows Azure Active Directory.
+// ScopeKind says how much a request asks for.
+type ScopeKind uint8
+
+// Kinds of scopes. Each includes those before it, but AnyScopes, which is
+// everything else.
+const (
+	AnyScopes       ScopeKind = iota // something beyond the baseline scopes, or not known
+	OpenIDScopes                     // openid, profile, email and offline_access only
+	UserScopes                       // and User.Read, People.Read
+	DirectoryScopes                  // and User.Read.All, User.ReadBasic.All, People.Read.All, GroupMember.Read.All, Member.Read.Hidden
+)
+
+// ScopesOf says of which kind the scopes of a request are, with or without the
+// address of Microsoft Graph before them; none at all are AnyScopes.
 //
-// Source: Microsoft Entra documentation, "Targeting resources in Conditional
-// Access policies", on low-privilege scopes.
-func LowPrivilegeScopes(scopes []string, confidential bool) bool {
+// Source: Microsoft Entra documentation, "Enforcement for baseline scopes in
+// Conditional Access", 2026-05-27: one list for public and confidential
+// clients.
+func ScopesOf(scopes []string) ScopeKind {
+	kind := AnyScopes
 	for _, s := range scopes {
-		if !lowPrivilege(lower(trimGraph(s)), confidential) {
-			return false
+		k := scopeKind(lower(trimGraph(s)))
+		if k == AnyScopes {
+			return AnyScopes
 		}
+		kind = max(kind, k)
 	}
-	return len(scopes) > 0
+	return kind
 }
 
 func trimGraph(scope string) string {
@@ -95,12 +124,14 @@ func trimGraph(scope string) string {
 	return scope
 }
 
-func lowPrivilege(scope string, confidential bool) bool {
+func scopeKind(scope string) ScopeKind {
 	switch scope {
-	case "openid", "profile", "email", "offline_access", "user.read":
-		return true
-	case "user.read.all", "user.readbasic.all", "people.read", "people.read.all", "groupmember.read.all", "member.read.hidden":
-		return confidential
+	case "openid", "profile", "email", "offline_access":
+		return OpenIDScopes
+	case "user.read", "people.read":
+		return UserScopes
+	case "user.read.all", "user.readbasic.all", "people.read.all", "groupmember.read.all", "member.read.hidden":
+		return DirectoryScopes
 	}
-	return false
+	return AnyScopes
 }

@@ -112,35 +112,14 @@ func (p *Policy) check() []problem {
 	return c.found
 }
 
-// authoring finds what evaluates and what Entra would refuse to save.
-func (c *checker) authoring(p *Policy) {
-	k, g := &p.Conditions, p.GrantControls
-	if g == nil {
-		g = &GrantControls{}
-	}
-	controls := len(g.BuiltInControls) + len(g.TermsOfUse) + len(g.CustomFactors)
-	if g.AuthenticationStrength != nil {
-		controls++
-		if member(g.BuiltInControls, "mfa") >= 0 {
-			c.add("grantControls", Warning, CodeAuthoring, dimNone, "mfa beside an authentication strength")
-		}
-	}
-	blocks := member(g.BuiltInControls, "block") >= 0
-	if blocks && controls > 1 {
-		c.add("grantControls", Warning, CodeAuthoring, dimNone, "block beside other controls")
-	}
-	if a := k.ClientApplications; a != nil && !blocks && controls > 0 {
-		c.add("grantControls", Warning, CodeAuthoring, dimNone, "workloads and agents can only be blocked: they answer no other control")
-	}
-	if s := p.SessionControls; s != nil && s.PersistentBrowser != nil && s.PersistentBrowser.IsEnabled && !k.Applications.everything() {
-		c.add("sessionControls.persistentBrowser", Warning, CodeAuthoring, dimNone, "persistentBrowser without all applications")
-	}
-}
-
 func (c *checker) conditions(k *Conditions) {
 	if u := k.Users; u != nil {
 		c.guests("conditions.users.includeGuestsOrExternalUsers", u.IncludeGuests)
 		c.guests("conditions.users.excludeGuestsOrExternalUsers", u.ExcludeGuests)
+		c.userIDs("conditions.users.includeUsers", u.IncludeUsers)
+		c.userIDs("conditions.users.excludeUsers", u.ExcludeUsers)
+		c.names("conditions.users.includeGroups", u.IncludeGroups)
+		c.names("conditions.users.excludeGroups", u.ExcludeGroups)
 		c.roles("conditions.users.includeRoles", u.IncludeRoles)
 		c.roles("conditions.users.excludeRoles", u.ExcludeRoles)
 	}
@@ -181,6 +160,26 @@ func (c *checker) guests(path string, g *GuestCondition) {
 	c.enum(path+".guestOrExternalUserTypes", g.Types, guestNames, dimUsers)
 	if t := g.Tenants; t != nil && member([]string{"all", "enumerated"}, t.MembershipKind) < 0 {
 		c.add(path+".externalTenants.membershipKind", Error, CodeUnknownValue, dimUsers, "unknown value %q", t.MembershipKind)
+	}
+}
+
+// userIDs finds words that must mean more than one user. Graph gains such words
+// before they are documented, and none of them is the id of anybody.
+func (c *checker) userIDs(path string, list []string) {
+	for i, id := range list {
+		if len(id) > len("All") && equalASCII(id[:len("All")], "All") && !equalASCII(id, allAgentUsers) {
+			c.add(at(path, i), Error, CodeUnknownValue, dimUsers, "%q is not a known word for a set of users", id)
+		}
+	}
+	c.names(path, list)
+}
+
+// names finds user names where object ids belong.
+func (c *checker) names(path string, list []string) {
+	for i, id := range list {
+		if strings.Contains(id, "@") {
+			c.add(at(path, i), Warning, CodeAuthoring, dimUsers, "%q is a user name: Graph expects an object id here, and a policy that holds a name applies to nobody by it", id)
+		}
 	}
 }
 
@@ -234,9 +233,12 @@ func (c *checker) filter(path string, f *Filter, want property, dim dimension) {
 	}
 	for _, in := range r.prog {
 		if (in.cmp.prop == propAttribute) != (want == propAttribute) {
-			c.add(path+".rule", Error, CodeFilterRule, dim, "the rule asks for a property that is not to be had here")
+			c.add(path+".rule", Error, CodeFilterRule, dim, "the rule asks for a property that is not available here")
 			return
 		}
+	}
+	if r.doubtful() {
+		c.add(path+".rule", Warning, CodeFilterRule, dimNone, "the rule compares an extension attribute in a negative way: on a registered device that is neither managed, compliant nor hybrid joined Microsoft's documentation contradicts itself, and the policy counts as one that cannot be evaluated")
 	}
 }
 

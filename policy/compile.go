@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Set is a compiled Bundle: immutable and safe for concurrent use. To change
@@ -13,17 +14,17 @@ import (
 // answered with Invalid until it is made anew.
 type Set struct {
 	policies []Policy
-	grants   []grant   // by policy
-	sessions []session // by policy
-	idle     []Result  // by policy: its result when it does not apply
+	demands  [2]demands // until approvedApplication is retired, and since
+	retired  time.Time  // when that is; zero: no policy asks for it
+	sessions []session  // by policy
+	idle     []Result   // by policy: its result when it does not apply
 	diags    []Diagnostic
 	ids      *symbols
 	blocks   int
 	closed   bool // fail closed
-	lowOld   bool // LegacyLowPrivilege
+	legacy   bool // LegacyBaselineScopes
 
 	masks []masks // by block
-	unsat matrix  // by mask of fulfilled simple controls: the policies left wanting
 
 	people, groups, roles         *selector
 	workloads, agents, agentUsers *selector
@@ -31,13 +32,13 @@ type Set struct {
 	apps                          *selector
 	appRows                       matrix // by the apps selector's local numbers: its final row; empty when that would be too large
 	agentApps                     pair   // what AllAgentIdResources adds
-	wellKnown                     [appSharePoint + 1]uint32
+	wellKnown                     [wellKnownApps]uint32
 	escape                        row    // policies for all resources with exclusions
 	actions                       matrix // by UserAction
 	contexts                      matrix // by auth context
-	traffic                       matrix // by TrafficProfile
 	ownStrength                   row    // policies that name registersecurityinfo and demand a strength
 	hasOwnStrength                bool
+	hasTerms                      bool // some policy demands terms of use
 
 	single    [dimensions]matrix // the dimensions of one value, by value
 	form      matrix             // platform × client app
@@ -66,10 +67,13 @@ type Option func(*options)
 
 type options struct {
 	closed     bool
-	lowOld     bool
 	trustedIPs []netip.Prefix
 	trusted    bool
 	groups     map[string][]string
+
+	legacyScopes  bool
+	baselineApp   string
+	approvedUntil time.Time
 }
 
 // FailClosed makes Evaluate answer Block, with reason Unevaluable, when a
@@ -89,10 +93,24 @@ func WithAppGroup(name string, appIDs ...string) Option {
 	return func(o *options) { o.groups[lower(name)] = appIDs }
 }
 
-// LegacyLowPrivilege judges requests for sign-in scopes only as Entra did
-// before March 2026: policies for all resources that exclude some do not apply
-// to them.
-func LegacyLowPrivilege() Option { return func(o *options) { o.lowOld = true } }
+// LegacyBaselineScopes judges requests for baseline scopes as Entra did before
+// its rollout of June 2026, and as a tenant may still ask it to: policies for
+// all resources that exclude some do not apply to a public client that asks for
+// nothing beyond UserScopes.
+func LegacyBaselineScopes() Option { return func(o *options) { o.legacyScopes = true } }
+
+// WithBaselineApp names the tenant's own application that requests for baseline
+// scopes are judged as, in place of Windows Azure Active Directory: "Customize
+// behavior" of the baseline scopes settings. Graph does not export it.
+func WithBaselineApp(appID string) Option { return func(o *options) { o.baselineApp = appID } }
+
+// ApprovedAppUntil sets the time from which approvedApplication counts for
+// nothing, as if it were not selected: by default the first of July 2026,
+// midnight UTC. A sign-in at an unknown time is after it.
+//
+// Source: Microsoft Entra documentation, "Migrate approved client app to
+// application protection policy in Conditional Access", 2026-03-24.
+func ApprovedAppUntil(t time.Time) Option { return func(o *options) { o.approvedUntil = t } }
 
 // maxControlNumber bounds the distinct controls of a Set.
 const maxControlNumber = 1<<16 - 1
@@ -104,7 +122,7 @@ func Compile(b *Bundle, opts ...Option) (*Set, error) {
 	if b == nil {
 		return nil, errors.New("policy: no bundle to compile")
 	}
-	c := &compiler{bundle: b, opt: options{groups: DefaultAppGroups()}}
+	c := &compiler{bundle: b, opt: options{groups: DefaultAppGroups(), approvedUntil: approvedRetired}}
 	for _, o := range opts {
 		o(&c.opt)
 	}
@@ -119,19 +137,19 @@ type compiler struct {
 	relaxed     [dimensions]row // policies whose dimension cannot be evaluated
 	rules       map[string]*FilterRule
 	policyIDs   map[string]bool
+	numbers     map[Control]uint16 // of controls, their ids in lower case
 }
 
 func (c *compiler) compile() (*Set, error) {
 	n := len(c.bundle.Policies)
 	c.Set = &Set{
 		policies: slices.Clone(c.bundle.Policies),
-		grants:   make([]grant, n),
 		sessions: make([]session, n),
 		idle:     make([]Result, n),
 		ids:      newSymbols(),
 		blocks:   max(1, (n+blockSize-1)/blockSize),
 		closed:   c.opt.closed,
-		lowOld:   c.opt.lowOld,
+		legacy:   c.opt.legacyScopes,
 	}
 	c.rules, c.policyIDs = map[string]*FilterRule{}, map[string]bool{}
 	c.masks = make([]masks, c.blocks)
@@ -143,6 +161,9 @@ func (c *compiler) compile() (*Set, error) {
 	}
 	for t := range c.guests {
 		c.guests[t] = newSelector(c.blocks)
+	}
+	for era := range c.demands {
+		c.demands[era].grants = make([]grant, n)
 	}
 	if err := c.collectControls(); err != nil {
 		return nil, err
@@ -157,7 +178,9 @@ func (c *compiler) compile() (*Set, error) {
 		c.users(i)
 		c.applications(i)
 		c.clientApplications(i)
-		c.grants[i] = c.grant(&c.policies[i])
+		for era := range c.demands {
+			c.demands[era].grants[i] = c.grant(&c.policies[i], era == since)
+		}
 		c.sessions[i] = newSession(c.policies[i].SessionControls)
 	}
 	c.seal()
@@ -234,6 +257,7 @@ func (c *compiler) references(p *Policy) []problem {
 	if g := p.GrantControls; g != nil && g.AuthenticationStrength != nil {
 		c.strengthRef(k, g.AuthenticationStrength)
 	}
+	c.approvedApp(k, p)
 	return k.found
 }
 

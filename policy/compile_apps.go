@@ -7,26 +7,37 @@ const maxAppCells = 1 << 18
 
 // Applications that the engine itself asks about.
 const (
-	appDirectory = iota
+	appBaseline = iota // what requests for baseline scopes are judged as
 	appTeams
 	appSharePoint
+	appEnrolment     // Microsoft Intune Enrollment
+	appTokenExchange // AAD Token Exchange Endpoint: Public
+	appTraffic       // and one for each other TrafficProfile
+	wellKnownApps    = appTraffic + int(PrivateTraffic)
 )
+
+// trafficApp is the symbol of the application that stands for a profile.
+func (s *Set) trafficApp(t TrafficProfile) uint32 { return s.wellKnown[appTraffic+int(t)-1] }
 
 func (c *compiler) collectApps() {
 	c.actions = newMatrix(int(RegisterDevice)+1, c.blocks)
 	c.contexts = newMatrix(maxAuthContext+1, c.blocks)
-	c.traffic = newMatrix(int(PrivateTraffic)+1, c.blocks)
 	c.agentApps = pair{newRow(c.blocks), newRow(c.blocks)}
 	c.escape, c.ownStrength = newRow(c.blocks), newRow(c.blocks)
-	c.wellKnown = [...]uint32{
-		appDirectory:  c.ids.intern(windowsAzureAD),
-		appTeams:      c.ids.intern(teamsID),
-		appSharePoint: c.ids.intern(sharePointID),
+	baseline := c.opt.baselineApp
+	if baseline == "" {
+		baseline = windowsAzureAD
+	}
+	for i, id := range [wellKnownApps]string{
+		appBaseline: baseline, appTeams: teamsID, appSharePoint: sharePointID, appEnrolment: intuneEnrolment, appTokenExchange: tokenExchange,
+		appTraffic: trafficIDs[InternetTraffic], appTraffic + 1: trafficIDs[Microsoft365Traffic], appTraffic + 2: trafficIDs[PrivateTraffic],
+	} {
+		c.wellKnown[i] = c.ids.intern(id)
 	}
 }
 
-// applications fills the selector of applications and the rows of user
-// actions and authentication contexts. A policy that configures nothing here
+// applications fills the selector of applications, the traffic profiles among
+// them, and the rows of user actions and authentication contexts. A policy that configures nothing here
 // targets all applications.
 func (c *compiler) applications(i int) {
 	a := c.policies[i].Conditions.Applications
@@ -34,9 +45,6 @@ func (c *compiler) applications(i int) {
 		c.apps.base.inc.set(i)
 		for t := range RegisterDevice + 1 {
 			c.actions.row(int(t)).set(i)
-		}
-		for t := range PrivateTraffic + 1 {
-			c.traffic.row(int(t)).set(i)
 		}
 		for n := range maxAuthContext + 1 {
 			c.contexts.row(n).set(i)
@@ -47,9 +55,6 @@ func (c *compiler) applications(i int) {
 	if all {
 		c.apps.base.inc.set(i)
 		c.actions.row(int(RegisterSecurityInfo)).set(i)
-		for t := range PrivateTraffic + 1 {
-			c.traffic.row(int(t)).set(i)
-		}
 	}
 	if a == nil {
 		return
@@ -57,7 +62,7 @@ func (c *compiler) applications(i int) {
 	c.appIDs(i, a.Include, false)
 	c.appIDs(i, a.Exclude, true)
 	if f := a.Filter; f != nil {
-		c.apps.filter(c.rule(f), i, equalASCII(f.Mode, "exclude"))
+		c.apps.filters.add(c.rule(f), i, equalASCII(f.Mode, "exclude"))
 	}
 	c.escape.put(i, all && (len(a.Exclude) > 0 || a.Filter != nil))
 	for _, s := range a.UserActions {
@@ -71,7 +76,9 @@ func (c *compiler) applications(i int) {
 	}
 	if t := a.GlobalSecureAccess; t != nil {
 		for _, s := range t.Profiles {
-			c.traffic.row(member(trafficNames, s)).set(i)
+			if p := member(trafficNames, s); p > 0 {
+				c.apps.mention(c.trafficApp(TrafficProfile(p)), i, false)
+			}
 		}
 	}
 	for _, s := range a.AuthContexts {

@@ -6,7 +6,7 @@ import "slices"
 // older lists of states.
 type deviceTable struct {
 	unfiltered row // policies without a device filter
-	filters    []filterRows
+	filters    filterTable
 	states     matrix   // by deviceState
 	null       Endpoint // the row of a device that is not registered
 }
@@ -28,7 +28,7 @@ func (c *compiler) sealDevices() {
 	t := &c.devices
 	t.unfiltered = newRow(c.blocks)
 	t.states = newMatrix(4, c.blocks)
-	filters := newSelector(c.blocks)
+	t.filters = newFilterTable(c.blocks)
 	for i := range c.policies {
 		k := &c.policies[i].Conditions
 		relaxed := c.relaxed[dimDevices].has(i)
@@ -38,10 +38,10 @@ func (c *compiler) sealDevices() {
 		if d := k.Devices; d == nil || d.Filter == nil || relaxed {
 			t.unfiltered.set(i)
 		} else {
-			filters.filter(c.rule(d.Filter), i, equalASCII(d.Filter.Mode, "exclude"))
+			t.filters.add(c.rule(d.Filter), i, equalASCII(d.Filter.Mode, "exclude"))
 		}
 	}
-	t.filters = filters.filters
+	t.filters.seal(c.blocks)
 	t.null = *c.Endpoint(nil)
 }
 
@@ -76,6 +76,7 @@ type Endpoint struct {
 	set       *Set
 	device    *Device // for Explain
 	row       row
+	doubt     row // policies that the row holds and whose filter is undecided; nil: none
 	compliant bool
 	hybrid    bool
 }
@@ -84,7 +85,10 @@ type Endpoint struct {
 func (s *Set) Endpoint(d *Device) *Endpoint {
 	e := &Endpoint{set: s, device: d, row: newRow(s.blocks)}
 	e.compliant, e.hybrid = d.grants()
-	s.devices.gather(d, 0, e.row)
+	doubt := newRow(s.blocks)
+	if s.devices.gather(d, 0, e.row, doubt) {
+		e.doubt = doubt
+	}
 	return e
 }
 
@@ -97,21 +101,30 @@ func (d *Device) grants() (compliant, hybrid bool) {
 	return d.Compliant == Yes && d.TrustType != NoTrust, d.TrustType == Hybrid
 }
 
-// gather writes the row of a device, from block first on.
-func (t *deviceTable) gather(d *Device, first int, out []block) {
+// gather writes the row of a device, from block first on, and into doubt the
+// policies of it whose filter is undecided; it says whether there are any.
+func (t *deviceTable) gather(d *Device, first int, out, doubt []block) (doubtful bool) {
 	copy(out, t.unfiltered[first:])
-	for i := range t.filters {
-		f := &t.filters[i]
-		src := f.exc
-		if f.rule.MatchDevice(d) {
-			src = f.inc
+	at := first / windowBlocks
+	for from := 0; from < len(out); from += windowBlocks {
+		rows, undecided := out[from:min(from+windowBlocks, len(out))], doubt[from:min(from+windowBlocks, len(out))]
+		for i := range t.filters.windows[at] {
+			f := &t.filters.windows[at][i]
+			yes, certain := f.rule.decide(d)
+			f.or(rows, !yes)
+			if !certain {
+				doubtful = true
+				f.or(rows, yes)
+				f.or(undecided, true)
+				f.or(undecided, false)
+			}
 		}
-		for b := range out {
-			out[b].or(&src[first+b])
-		}
+		at++
 	}
 	state := t.states.row(deviceState(d))
 	for b := range out {
 		out[b] = out[b].and(&state[first+b])
+		doubt[b] = doubt[b].and(&out[b])
 	}
+	return doubtful
 }

@@ -3,7 +3,10 @@ package policy
 func isAll(s string) bool  { return equalASCII(s, "All") }
 func isNone(s string) bool { return equalASCII(s, "None") }
 
-const legacyGuests = "GuestsOrExternalUsers"
+const (
+	legacyGuests  = "GuestsOrExternalUsers"
+	allAgentUsers = "AllAgentIdUsers"
+)
 
 // users fills the selectors of persons. A policy whose users are empty or
 // None includes nobody here; that is what a policy for workloads or agents
@@ -12,6 +15,7 @@ func (c *compiler) users(i int) {
 	u := c.policies[i].Conditions.Users
 	if c.relaxed[dimUsers].has(i) {
 		c.people.base.inc.set(i)
+		c.agentUsers.base.inc.set(i)
 		return
 	}
 	if u == nil {
@@ -37,6 +41,8 @@ func (c *compiler) userIDs(i int, ids []string, exclude bool) {
 			for _, g := range c.guests[InternalGuest:] {
 				g.base.put(i, exclude)
 			}
+		case equalASCII(id, allAgentUsers):
+			c.agentUsers.base.put(i, exclude)
 		default:
 			c.people.mention(c.ids.intern(id), i, exclude)
 		}
@@ -75,7 +81,7 @@ func (c *compiler) clientApplications(i int) {
 		c.principals(c.workloads, i, dimWorkloads, a.Include, a.Exclude, a.Filter)
 		c.principals(c.agents, i, dimAgents, a.IncludeAgents, a.ExcludeAgents, a.AgentFilter)
 	}
-	if a := c.policies[i].Conditions.Agents; a != nil {
+	if a := c.policies[i].Conditions.Agents; a != nil && !c.relaxed[dimUsers].has(i) {
 		c.principals(c.agentUsers, i, dimAgentUsers, a.IncludeUsers, a.ExcludeUsers, a.Filter)
 	}
 }
@@ -102,6 +108,6 @@ func (c *compiler) principals(s *selector, i int, dim dimension, include, exclud
 		}
 	}
 	if f != nil {
-		s.filter(c.rule(f), i, equalASCII(f.Mode, "exclude"))
+		s.filters.add(c.rule(f), i, equalASCII(f.Mode, "exclude"))
 	}
 }

@@ -102,12 +102,13 @@ func (d *Decision) yieldControls(when Outcome) iter.Seq[Control] {
 // ControlKind is a kind of grant control, in the order in which Entra prompts.
 type ControlKind uint8
 
-// Kinds of controls. Reauthenticate and ReauthenticateMFA come of a sign-in
-// frequency, the others of a grant.
+// Kinds of controls. Reauthenticate and ReauthenticateMFA come from a sign-in
+// frequency, TokenProtection from secureSignInSession, the others from a grant.
 const (
 	NoControl              ControlKind = iota
 	Reauthenticate                     // the first factor again, and MFA where it was done
 	ReauthenticateMFA                  // the second factor again
+	TokenProtection                    // a request bound to the device; no prompt brings it
 	MFA                                // mfa
 	AuthenticationStrength             // ID is that of the strength
 	CompliantDevice                    // compliantDevice

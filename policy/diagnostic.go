@@ -30,7 +30,8 @@ const (
 	CodeBadLocation  Code = "bad-location"   // a named location that cannot be evaluated
 	CodeBadStrength  Code = "bad-strength"   // the same of an authentication strength
 	CodeUnknownRole  Code = "unknown-role"   // a role that is not a known template id
-	CodeAuthoring    Code = "authoring"      // what Entra would refuse to save
+	CodeAuthoring    Code = "authoring"      // what Entra would refuse to save, or what its author hardly meant
+	CodeRetired      Code = "retired"        // a control that Entra no longer enforces
 	CodeTemplate     Code = "template"       // a policy without state: taken for enabled
 	CodeDuplicate    Code = "duplicate"      // an id that was there before
 	CodeUnknownThing Code = "unknown-object" // an object that is neither policy nor location nor strength

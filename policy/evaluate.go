@@ -6,6 +6,7 @@ import "math/bits"
 type view struct {
 	first                                int
 	who, app, form, risk, misc, dev      []block
+	doubt                                []block // policies whose device filter is undecided; nil: none
 	regionInc, regionExc, ctyInc, ctyExc []block
 }
 
@@ -13,6 +14,7 @@ type view struct {
 // slices.
 type lanes struct {
 	who, app, form, risk, misc, dev      *block
+	doubt                                *block
 	regionInc, regionExc, ctyInc, ctyExc *block
 }
 
@@ -44,7 +46,7 @@ func (s *Set) evaluate(in *SignIn, r *Results) (d Decision) {
 	}
 	var t tally
 	t.results = r
-	switch plain := s.plain(in); {
+	switch plain := s.plain(&f); {
 	case plain && s.blocks == 1:
 		s.runBlock(&f, &t, &d)
 	case plain && f.bound():
@@ -53,6 +55,9 @@ func (s *Set) evaluate(in *SignIn, r *Results) (d Decision) {
 		s.runFacts(&f, &t, &d)
 	}
 	t.decide(s, &d)
+	if r != nil && s.hasTerms && d.pending(s) {
+		s.logTerms(&f, r)
+	}
 	return d
 }
 
@@ -63,10 +68,14 @@ func (s *Set) runBlock(f *facts, t *tally, d *Decision) {
 	l := lanes{
 		app: &s.appRows.cells[s.apps.local(f.app)], form: &s.form.cells[x.form], risk: &s.risk.cells[x.risk], misc: &s.misc.cells[x.misc],
 		regionInc: &sets[2*x.region], regionExc: &sets[2*x.region+1], ctyInc: &sets[2*x.country], ctyExc: &sets[2*x.country+1],
+		doubt: &noDoubt,
 	}
 	if f.bound() {
 		l.who, l.dev = &f.boundWho()[0], &f.boundDevice(s)[0]
-		s.judge(f, t, d, 0, &l, &s.unsat.cells[f.have])
+		if doubt := f.boundDoubt(); doubt != nil {
+			l.doubt = &doubt[0]
+		}
+		s.judge(f, t, d, 0, &l, &f.demands.unsat.cells[f.have])
 		return
 	}
 	s.runLooked(f, t, d, l)
@@ -75,27 +84,31 @@ func (s *Set) runBlock(f *facts, t *tally, d *Decision) {
 // runLooked looks up who and with what device.
 func (s *Set) runLooked(f *facts, t *tally, d *Decision, l lanes) {
 	var who line
-	var dev [1]block
+	var dev, doubt [1]block
 	if f.in.Subject != nil {
 		l.who = &f.boundWho()[0]
 	} else {
 		u := f.in.User
-		s.who(u, nil, u.collaborates() && s.sharedApp(f.app), &window{inc: who[:1], exc: who[1:], line: &who})
+		s.who(u, nil, s.sharedApp(f.app), &window{inc: who[:1], exc: who[1:], line: &who})
 		l.who = &who[0]
 	}
 	if f.in.Endpoint == nil && f.in.Device != nil && f.carriesDevice() {
-		s.devices.gather(f.in.Device, 0, dev[:])
-		l.dev = &dev[0]
+		s.devices.gather(f.in.Device, 0, dev[:], doubt[:])
+		l.dev, l.doubt = &dev[0], &doubt[0]
 	} else {
 		l.dev = &f.boundDevice(s)[0]
+		if doubt := f.boundDoubt(); doubt != nil {
+			l.doubt = &doubt[0]
+		}
 	}
-	s.judge(f, t, d, 0, &l, &s.unsat.cells[f.have])
+	s.judge(f, t, d, 0, &l, &f.demands.unsat.cells[f.have])
 }
 
 // runRows judges a sign-in whose every row exists.
 func (s *Set) runRows(f *facts, t *tally, d *Decision) {
 	v := s.bind(f, 0, s.blocks)
 	v.who, v.app, v.dev = f.boundWho(), s.appRows.row(int(s.apps.local(f.app))), f.boundDevice(s)
+	v.doubt = f.boundDoubt()
 	s.run(f, &v, t, d)
 }
 
@@ -113,11 +126,22 @@ func (f *facts) boundDevice(s *Set) []block {
 	return s.devices.null.row
 }
 
+// noDoubt is what most sign-ins leave undecided.
+var noDoubt block
+
+// boundDoubt is the policies whose device filter is undecided; nil: none.
+func (f *facts) boundDoubt() []block {
+	if f.in.Endpoint != nil && f.carriesDevice() {
+		return f.in.Endpoint.doubt
+	}
+	return nil
+}
+
 // plain says whether the target and the place are rows that exist: an
 // application without attributes, an address and its country.
-func (s *Set) plain(in *SignIn) bool {
-	return in.forApp() && len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource &&
-		!(in.LowPrivilegeScopes && s.lowOld) &&
+func (s *Set) plain(f *facts) bool {
+	in := f.in
+	return in.forApp() && !f.exempt && !f.escape && len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource &&
 		in.GPSCountry == "" && !in.CompliantNetwork && len(in.Locations) == 0
 }
 
@@ -174,10 +198,14 @@ func (t *locationTable) gps(code string) uint32 {
 
 // lanes is the view of block i of a run.
 func (v *view) lanes(i int) lanes {
-	return lanes{
-		&v.who[i], &v.app[i], &v.form[i], &v.risk[i], &v.misc[i], &v.dev[i],
+	l := lanes{
+		&v.who[i], &v.app[i], &v.form[i], &v.risk[i], &v.misc[i], &v.dev[i], &noDoubt,
 		&v.regionInc[i], &v.regionExc[i], &v.ctyInc[i], &v.ctyExc[i],
 	}
+	if v.doubt != nil {
+		l.doubt = &v.doubt[i]
+	}
+	return l
 }
 
 // applied is word w of the policies whose conditions all match.
@@ -188,7 +216,7 @@ func (l *lanes) applied(w int) uint64 {
 
 // run judges the policies of a view, block by block.
 func (s *Set) run(f *facts, v *view, t *tally, d *Decision) {
-	unsat := s.unsat.run(f.have, v.first, len(v.who))
+	unsat := f.demands.unsat.run(f.have, v.first, len(v.who))
 	for i := range v.who {
 		l := v.lanes(i)
 		s.judge(f, t, d, v.first+i, &l, &unsat[i])
@@ -203,14 +231,15 @@ func (s *Set) judge(f *facts, t *tally, d *Decision, b int, l *lanes, unsat *blo
 		if applied == 0 {
 			continue
 		}
+		doubt := l.doubt[w]
 		if t.results != nil {
-			s.log(f, b, w, applied, t.results)
+			s.log(f, b, w, applied, doubt, t.results)
 		}
 		base := b*blockSize + w*64
-		if x := applied & m.unevaluable[w]; x != 0 {
+		if x := applied & (m.unevaluable[w] | m.enabled[w]&doubt); x != 0 {
 			t.unknown.word(base, x)
 		}
-		enforced := applied & m.enabled[w]
+		enforced := applied & m.enabled[w] &^ doubt
 		if enforced == 0 {
 			continue
 		}
@@ -238,7 +267,7 @@ func (s *Set) enforce(f *facts, t *tally, d *Decision, base int, missing, comple
 		i := bits.TrailingZeros64(x)
 		k := &s.sessions[base+i].control
 		d.Session.merge(k)
-		if k.due(f) >= 0 {
+		if k.due(f) >= 0 || k.refuses(f) {
 			missing |= 1 << i
 		}
 	}

@@ -98,8 +98,8 @@ func TestOutcomes(t *testing.T) {
 		{"a device before terms, of those that can be had", func(in *policy.SignIn) {}, policy.Interrupt, []policy.ControlKind{policy.CompliantDevice}},
 		{"terms when there can be no device", func(in *policy.SignIn) { in.Flow = policy.DeviceCodeFlow }, policy.Interrupt, []policy.ControlKind{policy.TermsOfUse}},
 		{"hybrid join elsewhere than on Windows", func(in *policy.SignIn) { in.Platform = policy.MacOS }, policy.Block, []policy.ControlKind{policy.HybridJoinedDevice}},
-		{"approved app on a phone", func(in *policy.SignIn) { in.Platform = policy.IOS }, policy.Interrupt, []policy.ControlKind{policy.ApprovedApplication}},
-		{"no app protection on Linux", func(in *policy.SignIn) { in.Platform = policy.Linux }, policy.Block, []policy.ControlKind{policy.ApprovedApplication, policy.CompliantApplication}},
+		{"app protection on a phone, where an approved app would have come first", func(in *policy.SignIn) { in.Platform = policy.IOS }, policy.Interrupt, []policy.ControlKind{policy.CompliantApplication}},
+		{"no app protection on Linux", func(in *policy.SignIn) { in.Platform = policy.Linux }, policy.Block, []policy.ControlKind{policy.CompliantApplication}},
 		{"protected app", func(in *policy.SignIn) { in.Platform, in.ProtectedApp = policy.IOS, true }, policy.Grant, nil},
 		{"MFA, then a new password", func(in *policy.SignIn) {
 			in.Platform, in.UserRisk = policy.Android, policy.RiskHigh
@@ -228,7 +228,7 @@ func TestSessionControlsMerge(t *testing.T) {
 		}),
 		session("off", policy.SessionControls{SignInFrequency: &policy.SignInFrequency{Type: "hours", Value: n(1)}}))
 	now := time.Now()
-	d := s.Evaluate(ask(func(in *policy.SignIn) { in.Now, in.AuthTime, in.Methods = now, now, claims.FIDO2 }))
+	d := s.Evaluate(ask(func(in *policy.SignIn) { in.Now, in.AuthTime, in.Methods, in.Bound = now, now, claims.FIDO2, true }))
 	require.Equal(t, policy.Grant, d.Outcome)
 	require.Equal(t, policy.Session{
 		SignInFrequency: 8 * time.Hour, EveryTimeMFA: true, PersistentBrowser: policy.BrowserNever, CloudAppSecurity: policy.BlockDownloads,
@@ -253,14 +253,6 @@ func TestManyDecidersAndControls(t *testing.T) {
 	require.Len(t, slices.Collect(d.Prompt()), 8)
 	require.Len(t, r.Controls, 12)
 	require.Equal(t, r.Controls[:8], slices.Collect(d.Prompt()))
-}
-
-func TestLowPrivilegeScopes(t *testing.T) {
-	require.True(t, policy.LowPrivilegeScopes([]string{"openid", "https://graph.microsoft.com/User.Read"}, false))
-	require.False(t, policy.LowPrivilegeScopes([]string{"openid", "Mail.Read"}, false))
-	require.False(t, policy.LowPrivilegeScopes([]string{"People.Read"}, false))
-	require.True(t, policy.LowPrivilegeScopes([]string{"people.read"}, true))
-	require.False(t, policy.LowPrivilegeScopes(nil, true))
 }
 
 func TestAgents(t *testing.T) {

@@ -20,6 +20,8 @@ type PolicyExplanation struct {
 	// Reauthenticate is the kind of authentication that its sign-in frequency
 	// asks for now; NoControl: none.
 	Reauthenticate ControlKind
+	// Unbound says that its token protection refuses the request.
+	Unbound bool
 }
 
 // GrantState is how one control of a policy stands.
@@ -66,6 +68,9 @@ func (s *Set) explain(f *facts, v *view, i int, x *PolicyExplanation) {
 	case matches && !s.Evaluable(i):
 		x.Reasons = ReasonInvalidPolicy
 		return
+	case matches && l.doubt.has(bit):
+		x.Reasons = ReasonNotEnoughInformation
+		return
 	case !matches:
 		x.Reasons = s.firstUnmet(f, v, i)
 	default:
@@ -81,7 +86,8 @@ func (s *Set) explainGrant(f *facts, i int, x *PolicyExplanation) {
 	if n := s.sessions[i].control.due(f); n >= 0 {
 		x.Reauthenticate = s.controls[n].Kind
 	}
-	for _, n := range s.grants[i].controls {
+	x.Unbound = s.sessions[i].control.refuses(f)
+	for _, n := range f.demands.grants[i].controls {
 		g := GrantState{Control: s.controls[n], Satisfied: s.satisfied(f, n)}
 		g.Satisfiable = g.Satisfied || s.satisfiable(f, n)
 		x.Grants = append(x.Grants, g)

@@ -81,12 +81,11 @@ func (m *matcher) person(u *User) {
 	}
 	m.base(m.guests[u.Guest].base, "users", guestNames[u.Guest])
 	m.id(m.guests[u.Guest], m.ids.find(u.HomeTenant), "users", guestNames[u.Guest])
-	if u.collaborates() && m.sharedApp(m.f.app) {
-		g := m.guests[B2BDirectConnectUser]
+	if other := u.alsoGuest(); other != Member && m.sharedApp(m.f.app) {
 		n := len(m.x.Exclude)
-		m.base(g.base, "users", guestNames[B2BDirectConnectUser])
-		m.id(g, m.ids.find(u.HomeTenant), "users", guestNames[B2BDirectConnectUser])
-		m.x.Exclude = m.x.Exclude[:n] // only the inclusions reach collaborators
+		m.base(m.guests[other].base, "users", guestNames[other])
+		m.id(m.guests[other], m.ids.find(u.HomeTenant), "users", guestNames[other])
+		m.x.Exclude = m.x.Exclude[:n] // only the inclusions reach another type
 	}
 }
 
@@ -96,6 +95,9 @@ func (m *matcher) principal(s *selector, u *User, condition string) {
 	}
 	m.base(s.base, condition, "allUsers")
 	m.id(s, m.ids.find(u.ID), condition, "userId")
+	if u.Kind == Agent {
+		m.id(s, m.ids.find(u.Blueprint), condition, "userId")
+	}
 	m.filters(s, u.Attributes, condition, "appFilter")
 }
 
@@ -117,17 +119,11 @@ func (m *matcher) id(s *selector, sym uint32, condition, satisfied string) {
 }
 
 func (m *matcher) filters(s *selector, attrs []Attribute, condition, satisfied string) {
-	for _, f := range s.filters {
-		if !f.rule.MatchAttributes(attrs) {
-			continue
+	s.filters.of(m.policy, func(rule *FilterRule, exclude bool) {
+		if rule.MatchAttributes(attrs) {
+			m.add(exclude, condition, satisfied, rule.String())
 		}
-		if f.inc.has(m.policy) {
-			m.add(false, condition, satisfied, f.rule.String())
-		}
-		if f.exc.has(m.policy) {
-			m.add(true, condition, satisfied, f.rule.String())
-		}
-	}
+	})
 }
 
 func (m *matcher) target() {
@@ -141,16 +137,7 @@ func (m *matcher) target() {
 		if m.contexts.row(in.AuthContext).has(m.policy) {
 			m.add(false, "application", "acr", fmt.Sprintf("c%d", in.AuthContext))
 		}
-	case in.Traffic != NoTraffic:
-		if m.traffic.row(int(in.Traffic)).has(m.policy) {
-			m.targetRule(trafficNames[in.Traffic], "appId", func(a *ApplicationCondition) []string {
-				if a.GlobalSecureAccess == nil {
-					return nil
-				}
-				return a.GlobalSecureAccess.Profiles
-			})
-		}
-	default:
+	case !m.f.exempt:
 		m.app()
 	}
 }
@@ -178,8 +165,8 @@ func (m *matcher) app() {
 		satisfied, value := m.appRule(list, m.ids.ids[m.f.app])
 		m.add(p.exclude, "application", satisfied, value)
 	}
-	if m.f.in.LowPrivilegeScopes && m.lowOld && m.escape.has(m.policy) {
-		m.add(true, "application", "allApps", "low-privilege scopes")
+	if m.f.escape && m.escape.has(m.policy) {
+		m.add(true, "application", "allApps", "baseline scopes")
 	}
 	if m.f.in.AgentResource {
 		m.base(m.agentApps, "application", "appId")

@@ -15,8 +15,12 @@ type facts struct {
 	prompts  bool           // a person who can be asked for more
 	devices  bool           // a device could still be shown
 	override bool           // a policy's own strength for registersecurityinfo stands in for others
+	noTerms  bool           // terms of use do not count yet
 	lenient  bool           // the policy at hand is one whose strength is stood in for
+	exempt   bool           // no policy applies: an agent's intermediate token exchange
+	escape   bool           // LegacyBaselineScopes: exempt from policies with exclusions
 	app      uint32         // number of the application
+	demands  *demands       // of the sign-in's time
 }
 
 // gather checks the sign-in and takes from it what grants need.
@@ -47,12 +51,13 @@ func (s *Set) gather(in *SignIn, f *facts) Reason {
 	}
 	if in.ClientApp > OtherClients || in.Platform > Linux || in.Flow > AuthenticationTransfer ||
 		in.SignInRisk > RiskHidden || in.UserRisk > RiskHidden || in.ServicePrincipalRisk > RiskHidden ||
-		in.AgentRisk > RiskHidden || in.InsiderRisk > InsiderRiskElevated {
+		in.AgentRisk > RiskHidden || in.InsiderRisk > InsiderRiskElevated || in.Scopes > DirectoryScopes {
 		return OutOfRange
 	}
 	if s.ids.foreign(in.Locations) {
 		return ForeignSymbol
 	}
+	f.demands = &s.demands[s.era(in.Now)]
 	s.proved(f)
 	return NoReason
 }
@@ -85,10 +90,26 @@ func (s *Set) target(in *SignIn, f *facts) Reason {
 	case in.AppID != "":
 		f.app = s.ids.find(in.AppID)
 	}
-	if in.LowPrivilegeScopes && !s.lowOld && in.forApp() {
-		f.app = s.wellKnown[appDirectory]
+	if in.Traffic != NoTraffic {
+		f.app = s.trafficApp(in.Traffic)
+		return NoReason
 	}
+	s.scopes(in, f)
+	f.exempt = f.kind == Agent && f.app == s.wellKnown[appTokenExchange]
 	return NoReason
+}
+
+// scopes judges a request for baseline scopes as what the option says. A
+// confidential client that asks for OpenID Connect scopes alone is the resource
+// itself.
+func (s *Set) scopes(in *SignIn, f *facts) {
+	switch {
+	case in.Scopes == AnyScopes || !in.forApp() || in.Confidential && in.Scopes == OpenIDScopes:
+	case !s.legacy:
+		f.app = s.wellKnown[appBaseline]
+	default:
+		f.escape = !in.Confidential && in.Scopes <= UserScopes
+	}
 }
 
 const (
@@ -98,9 +119,10 @@ const (
 	anyMethod       = claims.QRCodePIN<<1 - 1
 )
 
-// forApp says whether the target is an application.
+// forApp says whether the target is an application, or a traffic profile, for
+// which one stands.
 func (in *SignIn) forApp() bool {
-	return in.Action == NoAction && in.AuthContext == 0 && in.Traffic == NoTraffic
+	return in.Action == NoAction && in.AuthContext == 0
 }
 
 // proved works out which controls are fulfilled, and which could be.
@@ -131,7 +153,7 @@ func (s *Set) proved(f *facts) {
 
 func (s *Set) fulfilled(f *facts) {
 	in := f.in
-	if mfa(f.methods) || f.external && f.methods&untrustedSecond != 0 {
+	if mfa(f.methods) || f.external && !f.mfaTrust && f.methods&untrustedSecond != 0 {
 		f.have |= bitMFA
 	}
 	if f.carriesDevice() {
@@ -145,6 +167,9 @@ func (s *Set) fulfilled(f *facts) {
 		if hybrid {
 			f.have |= bitHybrid
 		}
+	}
+	if f.app != 0 && f.app == s.wellKnown[appEnrolment] {
+		f.have |= bitCompliant // the control does not block enrolment, by which a device becomes compliant
 	}
 	if f.external {
 		return
@@ -179,8 +204,8 @@ func (f *facts) carriesDevice() bool {
 	return !f.legacy && f.in.Flow != DeviceCodeFlow && (!f.external || f.deviceTrust)
 }
 
-// sharedChannel says whether policies for B2B direct connect users reach a
-// collaboration user: in Teams and SharePoint.
+// sharedChannel says whether policies for another type of guests reach the
+// user: in Teams and SharePoint.
 func (f *facts) sharedChannel() bool {
 	sub := f.in.Subject
 	return sub != nil && sub.shared != nil && sub.set.sharedApp(f.app)

@@ -24,9 +24,10 @@ import (
 // devices" and "Filter for applications"; no grammar is published, so the
 // parser reads what those pages and the dynamic-group rules allow.
 type FilterRule struct {
-	root *expr
-	prog []instr
-	text string // canonical
+	root       *expr
+	prog       []instr
+	text       string // canonical
+	extensions bool   // it asks for extension attributes
 }
 
 // maxRule is the longest rule Entra stores, in characters.

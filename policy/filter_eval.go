@@ -9,9 +9,10 @@ import (
 // An instr compares and says where to go on. A rule is a web of comparisons
 // without a stack, in which -not merely exchanges the exits.
 type instr struct {
-	cmp *comparison
-	yes int16
-	no  int16
+	cmp     *comparison
+	yes     int16
+	no      int16
+	flipped bool // below an odd number of -not
 }
 
 const (
@@ -21,40 +22,81 @@ const (
 
 // compile emits the rule back to front, so that every target is known; the
 // last instruction is the first to run.
-func (r *FilterRule) compile() { r.emit(r.root, exitTrue, exitFalse) }
+func (r *FilterRule) compile() {
+	r.emit(r.root, exitTrue, exitFalse, false)
+	for i := range r.prog {
+		r.extensions = r.extensions || r.prog[i].cmp.extension()
+	}
+}
 
-func (r *FilterRule) emit(e *expr, yes, no int16) (entry int16) {
+// extension says whether a comparison asks for an extension attribute.
+func (c *comparison) extension() bool { return c.prop >= propExtension1 && c.prop < propAttribute }
+
+func (r *FilterRule) emit(e *expr, yes, no int16, flipped bool) (entry int16) {
 	switch e.kind {
 	case exprCmp:
-		r.prog = append(r.prog, instr{&e.cmp, yes, no})
+		r.prog = append(r.prog, instr{&e.cmp, yes, no, flipped})
 		return int16(len(r.prog) - 1)
 	case exprNot:
-		return r.emit(e.kids[0], no, yes)
+		return r.emit(e.kids[0], no, yes, !flipped)
 	}
-	entry = r.emit(e.kids[len(e.kids)-1], yes, no)
+	entry = r.emit(e.kids[len(e.kids)-1], yes, no, flipped)
 	for i := len(e.kids) - 2; i >= 0; i-- {
 		if e.kind == exprAnd {
-			entry = r.emit(e.kids[i], entry, no)
+			entry = r.emit(e.kids[i], entry, no, flipped)
 		} else {
-			entry = r.emit(e.kids[i], yes, entry)
+			entry = r.emit(e.kids[i], yes, entry, flipped)
 		}
 	}
 	return entry
 }
 
 // MatchDevice says whether the rule is true of a device; nil is a device that
-// is not registered, every property of which is null.
-func (r *FilterRule) MatchDevice(d *Device) bool { return r.run(d, nil) }
+// is not registered, every property of which is null. The extension attributes
+// of a device that is neither managed, compliant nor hybrid joined are null too;
+// where a comparison is true because of that, Microsoft's page contradicts
+// itself, and a Set counts the policy as one that cannot be evaluated.
+func (r *FilterRule) MatchDevice(d *Device) bool { return r.run(d, nil, true) }
+
+// decide is MatchDevice, and says whether that is certain.
+func (r *FilterRule) decide(d *Device) (yes, certain bool) {
+	yes = r.run(d, nil, true)
+	if !r.extensions || d == nil || d.extended() {
+		return yes, true
+	}
+	return yes, yes == r.run(d, nil, false)
+}
+
+// doubtful says whether the rule is undecided for some device, apart from what
+// its other properties are.
+func (r *FilterRule) doubtful() bool {
+	for i := range r.prog {
+		in := &r.prog[i]
+		if in.cmp.extension() && in.cmp.match(nil, nil) != in.flipped {
+			return true
+		}
+	}
+	return false
+}
+
+// extended says whether Entra knows the extension attributes of a device.
+func (d *Device) extended() bool { return d.Managed || d.Compliant == Yes || d.TrustType == Hybrid }
 
 // MatchAttributes says whether the rule is true of an application, service
 // principal or agent with these custom security attributes.
-func (r *FilterRule) MatchAttributes(attrs []Attribute) bool { return r.run(nil, attrs) }
+func (r *FilterRule) MatchAttributes(attrs []Attribute) bool { return r.run(nil, attrs, true) }
 
-func (r *FilterRule) run(d *Device, attrs []Attribute) bool {
+// run takes a comparison of an extension attribute that is not available, and
+// that would make the rule true because it is null, for what null says.
+func (r *FilterRule) run(d *Device, attrs []Attribute, null bool) bool {
 	pc := int16(len(r.prog) - 1)
 	for pc >= 0 {
 		in := &r.prog[pc]
-		if in.cmp.match(d, attrs) {
+		yes := in.cmp.match(d, attrs)
+		if !null && yes != in.flipped && in.cmp.extension() {
+			yes = in.flipped
+		}
+		if yes {
 			pc = in.yes
 		} else {
 			pc = in.no
@@ -111,6 +153,9 @@ func (d *Device) text(p property) string {
 		return d.ProfileType
 	case propTrustType:
 		return d.TrustType.word()
+	}
+	if !d.extended() {
+		return ""
 	}
 	return d.ExtensionAttributes[p-propExtension1]
 }

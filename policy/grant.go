@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // A grant is what a policy demands, compiled.
@@ -12,6 +13,50 @@ type grant struct {
 	class    uint16   // equal for equal grants
 	and      bool
 	deny     bool
+}
+
+// Demands are what the policies demand at a time.
+type demands struct {
+	grants []grant // by policy
+	unsat  matrix  // by mask of fulfilled simple controls: the policies left wanting
+}
+
+// The two times that matter: approvedApplication counts until it is retired.
+const (
+	until = iota
+	since
+)
+
+var approvedRetired = time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+
+// era is the time that a sign-in lies in.
+func (s *Set) era(now time.Time) int {
+	if !s.retired.IsZero() && !now.IsZero() && now.Before(s.retired) {
+		return until
+	}
+	return since
+}
+
+// approvedApp says what the retirement of approvedApplication leaves of a
+// policy.
+func (c *compiler) approvedApp(k *checker, p *Policy) {
+	g := p.GrantControls
+	if g == nil || !containsID(g.BuiltInControls, "approvedApplication") {
+		return
+	}
+	c.retired = c.opt.approvedUntil
+	const path = "grantControls.builtInControls"
+	if day := c.retired.UTC().Format(time.DateOnly); c.alone(g) {
+		k.add(path, Warning, CodeRetired, dimNone, "approvedApplication is not enforced from %s on: the policy then asks for nothing and protects nothing", day)
+	} else {
+		k.add(path, Note, CodeRetired, dimNone, "approvedApplication is not enforced from %s on: the other controls remain", day)
+	}
+}
+
+// alone says whether approvedApplication is all that a grant demands.
+func (c *compiler) alone(g *GrantControls) bool {
+	others := slices.ContainsFunc(g.BuiltInControls, func(s string) bool { return !equalASCII(s, "approvedApplication") })
+	return !others && len(g.TermsOfUse)+len(g.CustomFactors) == 0 && g.AuthenticationStrength == nil
 }
 
 // The simple controls hang on one fact of the sign-in. What policies with no
@@ -32,6 +77,7 @@ const (
 const (
 	numReauth = iota
 	numReauthMFA
+	numTokenProtection
 	numMFA
 	numStrengths
 )
@@ -90,7 +136,7 @@ func (c *compiler) collectControls() error {
 			c.strengthIDs[lower(builtIn[i].ID)] = &builtIn[i]
 		}
 	}
-	c.controls = []Control{numReauth: {Kind: Reauthenticate}, numReauthMFA: {Kind: ReauthenticateMFA}, numMFA: {Kind: MFA}}
+	c.controls = []Control{numReauth: {Kind: Reauthenticate}, numReauthMFA: {Kind: ReauthenticateMFA}, numTokenProtection: {Kind: TokenProtection}, numMFA: {Kind: MFA}}
 	c.numberStrengths()
 	for _, k := range afterStrengths {
 		c.controls = append(c.controls, Control{Kind: k})
@@ -100,6 +146,11 @@ func (c *compiler) collectControls() error {
 	if len(c.controls) > maxControlNumber {
 		return fmt.Errorf("policy: more than %d distinct grant controls", maxControlNumber)
 	}
+	c.numbers = map[Control]uint16{}
+	for n, k := range c.controls {
+		c.numbers[Control{k.Kind, lower(k.ID)}] = uint16(n)
+		c.hasTerms = c.hasTerms || k.Kind == TermsOfUse
+	}
 	return nil
 }
 
@@ -107,6 +158,7 @@ func (c *compiler) collectControls() error {
 // policy counts for every policy that names its id, unless the bundle has it.
 func (c *compiler) numberStrengths() {
 	var ids []string
+	seen := map[string]bool{}
 	for i := range c.policies {
 		g := c.policies[i].GrantControls
 		if g == nil || g.AuthenticationStrength == nil {
@@ -117,7 +169,8 @@ func (c *compiler) numberStrengths() {
 		if have, ok := c.strengthIDs[id]; (!ok || len(have.AllowedCombinations) == 0) && len(s.AllowedCombinations) > 0 {
 			c.strengthIDs[id] = s
 		}
-		if !slices.Contains(ids, id) {
+		if !seen[id] {
+			seen[id] = true
 			ids = append(ids, id)
 		}
 	}
@@ -164,18 +217,20 @@ func (c *compiler) strengthRef(k *checker, ref *Strength) {
 	}
 }
 
-// grant compiles the grant controls of a policy.
-func (c *compiler) grant(p *Policy) grant {
+// grant compiles the grant controls of a policy, as if approvedApplication were
+// not selected once it is retired.
+func (c *compiler) grant(p *Policy, retired bool) grant {
 	g := p.GrantControls
 	if g == nil {
 		return grant{}
 	}
-	out := grant{and: equalASCII(g.Operator, "AND")}
+	out := grant{and: g.All()}
 	for _, name := range g.BuiltInControls {
 		switch n := member(builtInNames, name); {
 		case n < 0:
 		case n == len(builtInKinds):
 			out.deny = true
+		case retired && builtInKinds[n] == ApprovedApplication:
 		default:
 			out.controls = append(out.controls, c.controlNumber(Control{Kind: builtInKinds[n]}))
 		}
@@ -196,22 +251,41 @@ func (c *compiler) grant(p *Policy) grant {
 }
 
 func (c *compiler) controlNumber(want Control) uint16 {
-	lo, _ := slices.BinarySearchFunc(c.controls, want.Kind, func(a Control, k ControlKind) int { return cmp.Compare(a.Kind, k) })
-	for i := lo; i < len(c.controls); i++ {
-		if equalASCII(c.controls[i].ID, want.ID) {
-			return uint16(i)
-		}
+	n, ok := c.numbers[Control{want.Kind, lower(want.ID)}]
+	if !ok {
+		panic("policy: control was not numbered")
 	}
-	panic("policy: control was not numbered")
+	return n
 }
 
-// sealGrants fills the masks of what policies demand, and the table of the
+// sealGrants fills the masks of what policies demand, and the tables of the
 // policies left wanting.
 func (c *compiler) sealGrants() {
-	c.unsat = newMatrix(simpleMasks, c.blocks)
-	numbers := map[string]uint16{}
 	for i := range c.policies {
-		g := &c.grants[i]
+		g, m, bit := &c.demands[until].grants[i], &c.masks[i/blockSize], i%blockSize
+		if c.sessions[i].any {
+			m.session.set(bit)
+		}
+		if g.deny {
+			m.deny.set(bit)
+		} else if !c.simple(g) {
+			m.complex.set(bit)
+		}
+	}
+	for era := range c.demands {
+		c.sealDemands(&c.demands[era])
+	}
+}
+
+func (c *compiler) simple(g *grant) bool {
+	return !slices.ContainsFunc(g.controls, func(n uint16) bool { return c.controls[n].Kind.simpleBit() == 0 })
+}
+
+func (c *compiler) sealDemands(d *demands) {
+	d.unsat = newMatrix(simpleMasks, c.blocks)
+	numbers := map[string]uint16{}
+	for i := range d.grants {
+		g := &d.grants[i]
 		key := fmt.Sprint(g.controls, g.and, g.deny)
 		n, ok := numbers[key]
 		if !ok {
@@ -219,27 +293,16 @@ func (c *compiler) sealGrants() {
 			numbers[key] = n
 		}
 		g.class = n
-		m, bit := &c.masks[i/blockSize], i%blockSize
-		if c.sessions[i].any {
-			m.session.set(bit)
-		}
-		if g.deny {
-			m.deny.set(bit)
+		if g.deny || !c.simple(g) {
 			continue
 		}
-		need, simple := 0, true
+		need := 0
 		for _, n := range g.controls {
-			b := c.controls[n].Kind.simpleBit()
-			need |= b
-			simple = simple && b != 0
-		}
-		if !simple {
-			m.complex.set(bit)
-			continue
+			need |= c.controls[n].Kind.simpleBit()
 		}
 		for have := range simpleMasks {
 			if g.and && need&^have != 0 || !g.and && need != 0 && need&have == 0 {
-				c.unsat.row(have).set(i)
+				d.unsat.row(have).set(i)
 			}
 		}
 	}
@@ -259,7 +322,7 @@ func (s *Set) satisfied(f *facts, n uint16) bool {
 	case RiskRemediation:
 		return f.in.RiskRemediated && !f.external && f.answers
 	case TermsOfUse:
-		return f.answers && containsID(f.in.AcceptedTerms, c.ID)
+		return f.answers && !f.noTerms && containsID(f.in.AcceptedTerms, c.ID)
 	case CustomFactor:
 		return f.answers && containsID(f.in.CustomFactors, c.ID)
 	}

@@ -154,10 +154,10 @@ func TestUnevaluable(t *testing.T) {
 
 func TestUnresolvedReferences(t *testing.T) {
 	b, _ := load(t, `[
-		{"id":"a","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"locations":{"includeLocations":["All"],"excludeLocations":["%OfficeId%"]}}},
+		{"id":"a","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"locations":{"includeLocations":["All"],"excludeLocations":["%OfficeId%"]}},"grantControls":{"builtInControls":["block"]}},
 		{"id":"b","state":"enabled","conditions":{"users":{"includeUsers":["All"]}},"grantControls":{"authenticationStrength":{"id":"gone"}}},
 		{"id":"c","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["Office 365"]}},"grantControls":{"builtInControls":["mfa"]}},
-		{"id":"d","state":"enabled","conditions":{"users":{"includeUsers":["All"],"excludeGroups":["<BreakGlass>"]},"locations":{"includeLocations":["x"]}}},
+		{"id":"d","state":"enabled","conditions":{"users":{"includeUsers":["All"],"excludeGroups":["<BreakGlass>"]},"locations":{"includeLocations":["x"]}},"grantControls":{"builtInControls":["block"]}},
 		{"@odata.type":"#microsoft.graph.ipNamedLocation","id":"x","displayName":"X","ipRanges":[{"cidrAddress":"xx.xx.xxx.xx/32"}]}
 	]`)
 	s := compile(t, b)
@@ -326,7 +326,7 @@ func TestRemarks(t *testing.T) {
 		got = append(got, d.Path+" "+string(d.Code))
 	}
 	require.ElementsMatch(t, []string{
-		"$[1].owner unmodeled", "$[1] template", "$[1].grantControls authoring", "$[1].sessionControls.persistentBrowser authoring",
+		"$[0].grantControls authoring", "$[1].owner unmodeled", "$[1] template", "$[1].grantControls authoring", "$[1].sessionControls.persistentBrowser authoring",
 		"$[2].grantControls authoring", "$[2].grantControls authoring",
 	}, got)
 	dup := 0

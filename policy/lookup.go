@@ -7,14 +7,14 @@ const windowBlocks = 16
 // scratch is memory for the rows that a sign-in needs and that do not exist
 // yet.
 type scratch struct {
-	who, whoExc, app, appExc, dev, locInc, locExc []block
+	who, whoExc, app, appExc, dev, doubt, locInc, locExc []block
 }
 
-const scratchRows = 7
+const scratchRows = 8
 
 func newScratch(mem []block) scratch {
 	n := len(mem) / scratchRows
-	return scratch{mem[:n], mem[n : 2*n], mem[2*n : 3*n], mem[3*n : 4*n], mem[4*n : 5*n], mem[5*n : 6*n], mem[6*n:]}
+	return scratch{mem[:n], mem[n : 2*n], mem[2*n : 3*n], mem[3*n : 4*n], mem[4*n : 5*n], mem[5*n : 6*n], mem[6*n : 7*n], mem[7*n:]}
 }
 
 // runFacts judges a sign-in whose facts have to be looked up, a window of
@@ -71,7 +71,7 @@ func (s *Set) look(f *facts, known []uint32, buf *scratch, first, n int) view {
 	v := s.bind(f, first, n)
 	v.who = s.lookWho(f, known, buf, first, n)
 	v.app = s.lookApp(f, buf, first, n)
-	v.dev = s.lookDevice(f, buf, first, n)
+	v.dev, v.doubt = s.lookDevice(f, buf, first, n)
 	if in := f.in; in.GPSCountry != "" || in.CompliantNetwork || len(in.Locations) != 0 {
 		v.regionInc, v.regionExc = s.lookLocation(f, v, buf)
 	}
@@ -86,7 +86,7 @@ func (s *Set) lookWho(f *facts, known []uint32, buf *scratch, first, n int) []bl
 		return sub.row[first : first+n]
 	}
 	w := window{first: first, inc: buf.who[:n], exc: buf.whoExc[:n]}
-	s.who(f.in.User, known, f.in.User.collaborates() && s.sharedApp(f.app), &w)
+	s.who(f.in.User, known, s.sharedApp(f.app), &w)
 	return w.inc
 }
 
@@ -97,11 +97,10 @@ func (s *Set) lookApp(f *facts, buf *scratch, first, n int) []block {
 		return s.actions.run(int(in.Action), first, n)
 	case in.AuthContext != 0:
 		return s.contexts.run(in.AuthContext, first, n)
-	case in.Traffic != NoTraffic:
-		return s.traffic.run(int(in.Traffic), first, n)
+	case f.exempt:
+		return buf.app[:n]
 	}
-	escape := in.LowPrivilegeScopes && s.lowOld
-	if len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !escape {
+	if len(s.appRows.cells) != 0 && len(in.AppAttributes) == 0 && !in.AgentResource && !f.escape {
 		return s.appRows.run(int(s.apps.local(f.app)), first, n)
 	}
 	w := window{first: first, inc: buf.app[:n], exc: buf.appExc[:n]}
@@ -112,22 +111,25 @@ func (s *Set) lookApp(f *facts, buf *scratch, first, n int) []block {
 	}
 	for i := range w.inc {
 		w.inc[i] = w.inc[i].andNot(&w.exc[i])
-		if escape {
+		if f.escape {
 			w.inc[i] = w.inc[i].andNot(&s.escape[first+i])
 		}
 	}
 	return w.inc
 }
 
-func (s *Set) lookDevice(f *facts, buf *scratch, first, n int) []block {
+func (s *Set) lookDevice(f *facts, buf *scratch, first, n int) (dev, doubt []block) {
 	switch {
 	case !f.carriesDevice() || f.in.Endpoint == nil && f.in.Device == nil:
-		return s.devices.null.row[first : first+n]
-	case f.in.Endpoint != nil:
-		return f.in.Endpoint.row[first : first+n]
+		return s.devices.null.row[first : first+n], nil
+	case f.in.Endpoint == nil:
+		s.devices.gather(f.in.Device, first, buf.dev[:n], buf.doubt[:n])
+		return buf.dev[:n], buf.doubt[:n]
 	}
-	s.devices.gather(f.in.Device, first, buf.dev[:n])
-	return buf.dev[:n]
+	if e := f.in.Endpoint; e.doubt != nil {
+		doubt = e.doubt[first : first+n]
+	}
+	return f.in.Endpoint.row[first : first+n], doubt
 }
 
 // lookLocation adds what is known of the place beside the address.

@@ -33,7 +33,7 @@ func (r Result) String() string {
 // String returns Graph's name of the control, or of the condition behind it.
 func (k ControlKind) String() string {
 	return name([]string{
-		"none", "signInFrequency", "signInFrequency (second factor)", "mfa", "authenticationStrength", "compliantDevice",
+		"none", "signInFrequency", "signInFrequency (second factor)", "secureSignInSession", "mfa", "authenticationStrength", "compliantDevice",
 		"domainJoinedDevice", "approvedApplication", "compliantApplication", "passwordChange", "riskRemediation",
 		"termsOfUse", "customAuthenticationFactor",
 	}, int(k))

@@ -62,7 +62,7 @@ type Conditions struct {
 // UserCondition selects users. Inclusion is the union of its lists; exclusion
 // always wins.
 type UserCondition struct {
-	IncludeUsers  []string        `json:"includeUsers,omitempty"` // ids, All, None, GuestsOrExternalUsers
+	IncludeUsers  []string        `json:"includeUsers,omitempty"` // ids, All, None, GuestsOrExternalUsers, AllAgentIdUsers
 	ExcludeUsers  []string        `json:"excludeUsers,omitempty"`
 	IncludeGroups []string        `json:"includeGroups,omitempty"`
 	ExcludeGroups []string        `json:"excludeGroups,omitempty"`
@@ -97,7 +97,8 @@ type ApplicationCondition struct {
 }
 
 // TrafficCondition selects traffic that Global Secure Access forwards:
-// internet, m365, private. An older export calls it networkAccess.
+// internet, m365, private. An older export calls it networkAccess; newer ones
+// name the applications that stand for the profiles in Include.
 type TrafficCondition struct {
 	Profiles Flags `json:"includeTrafficProfiles"`
 }
@@ -114,7 +115,7 @@ type ClientApplicationCondition struct {
 	Include       []string `json:"includeServicePrincipals,omitempty"` // object ids, ServicePrincipalsInMyTenant
 	Exclude       []string `json:"excludeServicePrincipals,omitempty"`
 	Filter        *Filter  `json:"servicePrincipalFilter,omitempty"`
-	IncludeAgents []string `json:"includeAgentIdServicePrincipals,omitempty"` // object ids, All
+	IncludeAgents []string `json:"includeAgentIdServicePrincipals,omitempty"` // object ids of agents or of their blueprints, All
 	ExcludeAgents []string `json:"excludeAgentIdServicePrincipals,omitempty"`
 	AgentFilter   *Filter  `json:"agentIdServicePrincipalFilter,omitempty"`
 }
@@ -171,12 +172,19 @@ type AgentContextCondition struct {
 // GrantControls is what a policy demands. The members of all its lists are
 // equal: with AND all of them are needed, with OR one.
 type GrantControls struct {
-	Operator               string    `json:"operator"` // AND, OR; "" is OR
+	Operator               string    `json:"operator"` // AND, OR; "" is AND, see All
 	BuiltInControls        []string  `json:"builtInControls,omitempty"`
 	CustomFactors          []string  `json:"customAuthenticationFactors,omitempty"`
 	TermsOfUse             []string  `json:"termsOfUse,omitempty"`
 	AuthenticationStrength *Strength `json:"authenticationStrength,omitempty"` // an id alone refers to the Bundle
 }
+
+// All says whether all of the controls are needed, which is the default, and
+// not one of them.
+//
+// Source: Microsoft Entra documentation, "Conditional Access: Grant",
+// 2026-03-24.
+func (g *GrantControls) All() bool { return !equalASCII(g.Operator, "OR") }
 
 // Strength is an authenticationStrengthPolicy: the combinations of methods it
 // accepts.

@@ -11,7 +11,7 @@ type selector struct {
 	number  []uint32
 	posts   [][]posting // by local number: the policies that mention the id
 	dense   []line      // the same as rows, in sets of one block
-	filters []filterRows
+	filters filterTable
 	null    pair // base and what the rules give to a value without attributes
 }
 
@@ -21,18 +21,13 @@ type posting struct {
 	exclude bool
 }
 
-// filterRows are the policies that include or exclude by one rule.
-type filterRows struct {
-	rule *FilterRule
-	pair
-}
-
 func newSelector(blocks int) *selector {
 	return &selector{
-		blocks: blocks,
-		base:   pair{newRow(blocks), newRow(blocks)},
-		null:   pair{newRow(blocks), newRow(blocks)},
-		posts:  make([][]posting, 1),
+		blocks:  blocks,
+		filters: newFilterTable(blocks),
+		base:    pair{newRow(blocks), newRow(blocks)},
+		null:    pair{newRow(blocks), newRow(blocks)},
+		posts:   make([][]posting, 1),
 	}
 }
 
@@ -54,16 +49,6 @@ func (s *selector) mention(sym uint32, policy int, exclude bool) {
 	}
 }
 
-func (s *selector) filter(rule *FilterRule, policy int, exclude bool) {
-	text := rule.String()
-	i := slices.IndexFunc(s.filters, func(f filterRows) bool { return f.rule.String() == text })
-	if i < 0 {
-		i = len(s.filters)
-		s.filters = append(s.filters, filterRows{rule, pair{newRow(s.blocks), newRow(s.blocks)}})
-	}
-	s.filters[i].put(policy, exclude)
-}
-
 func (p pair) put(policy int, exclude bool) {
 	if exclude {
 		p.exc.set(policy)
@@ -75,12 +60,8 @@ func (p pair) put(policy int, exclude bool) {
 func (s *selector) seal() {
 	s.null.inc.or(s.base.inc)
 	s.null.exc.or(s.base.exc)
-	for _, f := range s.filters {
-		if f.rule.MatchAttributes(nil) {
-			s.null.inc.or(f.inc)
-			s.null.exc.or(f.exc)
-		}
-	}
+	s.filters.seal(s.blocks)
+	s.filters.addTo(nil, &window{inc: s.null.inc, exc: s.null.exc})
 	if s.blocks > 1 {
 		return
 	}
@@ -163,9 +144,5 @@ func (s *selector) addRules(attrs []Attribute, w *window) {
 		return
 	}
 	w.or(s.base)
-	for i := range s.filters {
-		if f := &s.filters[i]; f.rule.MatchAttributes(attrs) {
-			w.or(f.pair)
-		}
-	}
+	s.filters.addTo(attrs, w)
 }

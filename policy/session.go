@@ -107,14 +107,20 @@ func shorter(a, b time.Duration) time.Duration {
 // the number of a control, or -1.
 func (s *Session) due(f *facts) int {
 	switch {
-	case f.in.Background && f.in.ClientApp == Browser:
+	case f.in.Background && (f.in.ClientApp == Browser || f.in.Confidential):
 		return -1
-	case s.EveryTime && f.age() > everyTimeTolerance, s.SignInFrequency > 0 && f.age() > s.SignInFrequency:
+	case s.EveryTime && f.age() > everyTimeTolerance, s.SignInFrequency > 0 && f.age() >= s.SignInFrequency:
 		return numReauth
-	case s.EveryTimeMFA && f.ageMFA() > everyTimeTolerance, s.SignInFrequencyMFA > 0 && f.ageMFA() > s.SignInFrequencyMFA:
+	case s.EveryTimeMFA && f.ageMFA() > everyTimeTolerance, s.SignInFrequencyMFA > 0 && f.ageMFA() >= s.SignInFrequencyMFA:
 		return numReauthMFA
 	}
 	return -1
+}
+
+// refuses says whether a policy's token protection refuses the request: it is
+// not bound to a device, and no prompt makes it so.
+func (s *Session) refuses(f *facts) bool {
+	return s.TokenProtection && !f.in.Bound && (f.kind == Person || f.kind == AgentUser)
 }
 
 const never = time.Duration(1<<63 - 1)

@@ -30,16 +30,19 @@ type SignIn struct {
 	AuthContext   int            // 1 … 99 for c1 … c99; 0: none
 	Traffic       TrafficProfile // traffic forwarded by Global Secure Access
 
-	// LowPrivilegeScopes says that the request asks for nothing beyond sign-in
-	// scopes (see the function LowPrivilegeScopes); such requests are judged as
-	// requests for the directory, or as the option LegacyLowPrivilege says.
-	LowPrivilegeScopes bool
+	// Scopes says what the request asks for, see ScopesOf. A request for nothing
+	// but baseline scopes is judged as one for the directory, or as the options
+	// WithBaselineApp and LegacyBaselineScopes say. A confidential client that
+	// asks only for OpenID Connect scopes is judged as itself: App is the client.
+	Scopes       ScopeKind
+	Confidential bool // the client is confidential: it has a secret or a certificate
 
 	// How.
 	ClientApp         ClientApp    // required of users
 	Platform          Platform     // zero: unknown, as of a ChromeOS user agent
 	Flow              TransferFlow // how the session began, however long ago: it sticks to every token born of it
-	Background        bool         // a browser's request without its user: a sign-in frequency waits for the next interaction
+	Background        bool         // made without the user by a browser or a confidential client: a sign-in frequency waits for the next interaction
+	Bound             bool         // signed with the session key of a PRT, as token protection requires; false: a bearer token, a cookie or a password
 	AgentEndpointUser bool         // an agent's user session that began on an endpoint (agentContext, preview)
 
 	// From where.
@@ -65,7 +68,7 @@ type SignIn struct {
 	AAGUID          string         // model of the FIDO2 authenticator among Methods; "": unknown, which fits no restricted strength
 	CertIssuerSKI   string         // subject key identifier of the certificate's issuer, hex
 	CertPolicyOIDs  []string       // policy OIDs of the certificate; the first five count
-	ApprovedApp     bool           // the client is an approved app behind a broker (retired by Entra in March 2026)
+	ApprovedApp     bool           // the client is an approved app behind a broker; counts for nothing once Entra has retired the control, see ApprovedAppUntil
 	ProtectedApp    bool           // the client is under an app protection policy
 	PasswordChanged bool           // in this session, after MFA
 	RiskRemediated  bool           // in this session
@@ -95,13 +98,18 @@ type User struct {
 	GroupSymbols []Symbol // more groups, already as symbols
 	RoleSymbols  []Symbol // more roles
 
-	Guest       GuestType // zero: a member of this tenant; note that a b2bCollaborationMember is external too
-	HomeTenant  string    // tenant id of an external user
-	MFATrust    bool      // inbound trust: an external user's home MFA counts
-	DeviceTrust bool      // inbound trust: an external user's home device counts
+	Guest      GuestType // zero: a member of this tenant; note that a b2bCollaborationMember is external too
+	HomeTenant string    // tenant id of an external user
+	// GuestAccount says that a B2BDirectConnectUser has a guest account here as
+	// well: policies for B2B collaboration guests then reach the user in shared
+	// channels.
+	GuestAccount bool
+	MFATrust     bool // inbound trust: an external user's home MFA counts
+	DeviceTrust  bool // inbound trust: an external user's home device counts
 
 	MultiTenant bool        // a workload of another tenant's app, or a managed identity: out of the reach of policies
 	Attributes  []Attribute // custom security attributes of a workload or agent
+	Blueprint   string      // of an agent: the id of its parent blueprint, by which policies may select it; "": none
 }
 
 // Attribute is a custom security attribute: "Set_Name" and its values.
@@ -236,9 +244,13 @@ type Device struct {
 	ProfileType            string // RegisteredDevice, SecureVM, Printer, Shared, IoT
 	TrustType              TrustType
 	Compliant              Tristate // Unknown: never reported; grants take it for No, rules for null
-	ExtensionAttributes    [15]string
-	PhysicalIDs            []string
-	SystemLabels           []string
+	Managed                bool     // by Intune: isManaged
+	// ExtensionAttributes 1 to 15. Entra knows them at the time of a sign-in
+	// only if the device is managed, compliant or hybrid joined; of any other
+	// device they are null here too.
+	ExtensionAttributes [15]string
+	PhysicalIDs         []string
+	SystemLabels        []string
 }
 
 // TrustType says how a device is known to the directory.

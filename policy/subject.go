@@ -8,7 +8,9 @@ type Subject struct {
 	user User // for Explain
 	row  row
 	// shared is the row where shared channels of Teams live: policies for B2B
-	// direct connect users reach B2B collaboration users there. nil: the same.
+	// direct connect users reach B2B collaboration users there, and those for
+	// collaboration guests the direct connect users who are guests too. nil: the
+	// same.
 	shared row
 	traits traits
 }
@@ -32,15 +34,27 @@ func (s *Set) Subject(u *User) *Subject {
 	sub := &Subject{set: s, user: *u, row: newRow(s.blocks), traits: u.traits()}
 	exc := newRow(s.blocks)
 	s.who(u, nil, false, &window{inc: sub.row, exc: exc})
-	if u.collaborates() {
+	if u.alsoGuest() != Member {
 		sub.shared, exc = newRow(s.blocks), newRow(s.blocks)
 		s.who(u, nil, true, &window{inc: sub.shared, exc: exc})
 	}
 	return sub
 }
 
-func (u *User) collaborates() bool {
-	return u.Kind == Person && (u.Guest == B2BCollaborationGuest || u.Guest == B2BCollaborationMember)
+// alsoGuest is the type whose policies reach a user of another type in shared
+// channels: Member when there is none.
+//
+// Source: Microsoft Entra documentation, "Users and groups in Conditional
+// Access policy", note on B2B direct connect.
+func (u *User) alsoGuest() GuestType {
+	switch {
+	case u.Kind != Person:
+	case u.Guest == B2BCollaborationGuest, u.Guest == B2BCollaborationMember:
+		return B2BDirectConnectUser
+	case u.Guest == B2BDirectConnectUser && u.GuestAccount:
+		return B2BCollaborationGuest
+	}
+	return Member
 }
 
 // refuse says why a user cannot be looked up.
@@ -99,7 +113,7 @@ func (s *Set) person(u *User, known []uint32, shared bool, w *window) {
 	tenant := s.ids.find(u.HomeTenant)
 	s.guest(u.Guest, tenant, w)
 	if shared {
-		s.sharedChannel(tenant, w)
+		s.sharedChannel(u.alsoGuest(), tenant, w)
 	}
 }
 
@@ -118,10 +132,13 @@ func (s *Set) guest(t GuestType, tenant uint32, w *window) {
 	s.guests[t].add(tenant, w)
 }
 
-// sharedChannel adds the inclusions of B2B direct connect users, not the
-// exclusions: those name people who are not collaborators.
-func (s *Set) sharedChannel(tenant uint32, w *window) {
-	g := s.guests[B2BDirectConnectUser]
+// sharedChannel adds the inclusions of the other type, not the exclusions:
+// those name people whom this one is not.
+func (s *Set) sharedChannel(other GuestType, tenant uint32, w *window) {
+	if other == Member {
+		return
+	}
+	g := s.guests[other]
 	for i := range w.inc {
 		w.inc[i].or(&g.base.inc[w.first+i])
 	}
@@ -135,4 +152,7 @@ func (s *Set) sharedChannel(tenant uint32, w *window) {
 func (s *Set) principal(sel *selector, u *User, w *window) {
 	sel.addRules(u.Attributes, w)
 	sel.add(s.ids.find(u.ID), w)
+	if u.Kind == Agent {
+		sel.add(s.ids.find(u.Blueprint), w)
+	}
 }

@@ -1,6 +1,9 @@
 package policy
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // A tally collects what the blocks of a Set come to.
 type tally struct {
@@ -81,35 +84,20 @@ func (l *controlList) add(c uint16) {
 func (t *tally) addPrompt(c uint16) {
 	t.prompt.add(c)
 	if t.results != nil {
-		t.results.prompt = insert(t.results.prompt, c)
+		t.results.prompt = append(t.results.prompt, c)
 	}
 }
 
 func (t *tally) addMissing(c uint16) {
 	t.missing.add(c)
 	if t.results != nil {
-		t.results.missing = insert(t.results.missing, c)
+		t.results.missing = append(t.results.missing, c)
 	}
-}
-
-// insert adds to an ascending list without repetition.
-func insert(list []uint16, c uint16) []uint16 {
-	at := len(list)
-	for at > 0 && list[at-1] >= c {
-		at--
-	}
-	if at < len(list) && list[at] == c {
-		return list
-	}
-	list = append(list, 0)
-	copy(list[at+1:], list[at:])
-	list[at] = c
-	return list
 }
 
 // lacks says whether a grant with more than simple controls is unsatisfied.
 func (s *Set) lacks(f *facts, t *tally, p int) bool {
-	g := &s.grants[p]
+	g := &f.demands.grants[p]
 	if f.override || g.class >= maxClass {
 		f.lenient = f.override && !s.ownStrength.has(p)
 		return s.wanting(f, g)
@@ -134,6 +122,10 @@ func (s *Set) want(f *facts, t *tally, p int) {
 		t.addMissing(uint16(due))
 		hopeless = true
 	}
+	if s.sessions[p].control.refuses(f) {
+		t.addMissing(numTokenProtection)
+		hopeless = true
+	}
 	if hopeless {
 		t.hopeless.add(p)
 	} else {
@@ -144,7 +136,7 @@ func (s *Set) want(f *facts, t *tally, p int) {
 // wantGrant adds what a policy's grant lacks; hopeless says that the sign-in
 // cannot fulfil it.
 func (s *Set) wantGrant(f *facts, t *tally, p int) (hopeless bool) {
-	g := &s.grants[p]
+	g := &f.demands.grants[p]
 	if f.override || g.class >= maxClass {
 		f.lenient = f.override && !s.ownStrength.has(p)
 		return s.addControls(f, t, g)
@@ -213,6 +205,14 @@ func (t *tally) decide(s *Set, d *Decision) {
 	}
 }
 
+// pending says whether the user is asked for MFA, or a strength of it, first.
+func (d *Decision) pending(s *Set) bool {
+	return d.Outcome == Interrupt && slices.ContainsFunc(d.controls[:d.Controls], func(n uint16) bool {
+		k := s.controls[n].Kind
+		return k == MFA || k == AuthenticationStrength
+	})
+}
+
 func (t *tally) fill(s *Set, d *Decision) {
 	r := t.results
 	from := r.prompt
@@ -222,18 +222,43 @@ func (t *tally) fill(s *Set, d *Decision) {
 	case d.Outcome != Interrupt:
 		from = nil
 	}
-	for _, n := range from {
+	slices.Sort(from)
+	for _, n := range slices.Compact(from) {
 		r.Controls = append(r.Controls, s.controls[n])
 	}
 }
 
+// logTerms corrects the log of policies with terms of use: those are validated
+// after MFA, and count as failed as long as that is pending.
+//
+// Source: Microsoft Entra documentation, "Conditional Access: Grant", multiple
+// grant controls (entra-docs 1302, 2025-02-27).
+func (s *Set) logTerms(f *facts, r *Results) {
+	f.noTerms = true
+	for p, result := range r.Policies {
+		if result != ResultSuccess && result != ResultReportOnlySuccess {
+			continue
+		}
+		switch v := s.verdict(f, p); {
+		case v == fulfilled:
+		case result == ResultSuccess:
+			r.Policies[p] = ResultFailure
+		default:
+			r.Policies[p] = reportOnlyResults[v]
+		}
+	}
+	f.noTerms = false
+}
+
 // log writes how the policies of a word that apply fared.
-func (s *Set) log(f *facts, b, w int, applied uint64, r *Results) {
+func (s *Set) log(f *facts, b, w int, applied, doubt uint64, r *Results) {
 	m := &s.masks[b]
 	for ; applied != 0; applied &= applied - 1 {
 		i := bits.TrailingZeros64(applied)
 		p, bit := b*blockSize+w*64+i, uint64(1)<<i
 		switch {
+		case doubt&bit != 0 && s.idle[p] != ResultNotEnabled:
+			r.Policies[p] = ResultUnknown
 		case m.enabled[w]&bit != 0:
 			r.Policies[p] = ResultSuccess
 			if s.verdict(f, p) != fulfilled {
@@ -263,9 +288,12 @@ var reportOnlyResults = [...]Result{
 }
 
 func (s *Set) verdict(f *facts, p int) verdict {
-	g := &s.grants[p]
+	g := &f.demands.grants[p]
 	f.lenient = f.override && !s.ownStrength.has(p)
 	if g.deny {
+		return failed
+	}
+	if s.sessions[p].control.refuses(f) {
 		return failed
 	}
 	v := fulfilled

@@ -331,9 +331,9 @@ func Test11Applications(t *testing.T) {
 	require.Equal(t, []string{"all"}, to(s, func(in *policy.SignIn) { in.AppID = "wiki" }))
 	require.Equal(t, []string{"all", "all but one"}, to(s, func(in *policy.SignIn) { in.AppID = "Office365" }), "the name of a group is not an application")
 
-	low := func(in *policy.SignIn) { in.AppID, in.LowPrivilegeScopes = "wiki", true }
+	low := func(in *policy.SignIn) { in.AppID, in.Scopes = "wiki", policy.UserScopes }
 	require.Equal(t, []string{"all", "all but one", "directory"}, to(s, low), "sign-in scopes are the directory's")
-	require.Equal(t, []string{"all"}, to(compile(t, b, policy.LegacyLowPrivilege()), func(in *policy.SignIn) { in.AppID, in.LowPrivilegeScopes = "other", true }))
+	require.Equal(t, []string{"all"}, to(compile(t, b, policy.LegacyBaselineScopes()), func(in *policy.SignIn) { in.AppID, in.Scopes = "other", policy.UserScopes }))
 
 	moved := compile(t, b, policy.WithAppGroup(policy.Office365, "wiki"))
 	require.Contains(t, to(moved, func(in *policy.SignIn) { in.AppID = "wiki" }), "office", "the groups are data")
@@ -355,8 +355,8 @@ func Test12TimeAndFlowAreOfTheSession(t *testing.T) {
 		methods   claims.Methods
 		want      []policy.ControlKind
 	}{
-		{"fresh", policy.SignInFrequency{Type: "hours", Value: &hours}, 4 * time.Hour, 0, claims.WindowsHello, nil},
-		{"old", policy.SignInFrequency{Type: "hours", Value: &hours}, 4*time.Hour + 1, 0, claims.WindowsHello, []policy.ControlKind{policy.Reauthenticate}},
+		{"fresh", policy.SignInFrequency{Type: "hours", Value: &hours}, 4*time.Hour - 1, 0, claims.WindowsHello, nil},
+		{"old", policy.SignInFrequency{Type: "hours", Value: &hours}, 4 * time.Hour, 0, claims.WindowsHello, []policy.ControlKind{policy.Reauthenticate}},
 		{"days", policy.SignInFrequency{Type: "days", Value: &hours}, 95 * time.Hour, 0, claims.Password, nil},
 		{"an unlock by password leaves MFA old", policy.SignInFrequency{Type: "hours", Value: &hours}, time.Minute, 5 * time.Hour, claims.Password | claims.SMS, []policy.ControlKind{policy.Reauthenticate}},
 		{"second factor only", policy.SignInFrequency{Type: "hours", Value: &hours, AuthenticationType: "secondaryAuthentication"}, 9 * time.Hour, time.Hour, claims.Password | claims.SMS, nil},

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -32,9 +33,14 @@ var (
 		"00000003-0000-0ff1-ce00-000000000000", // SharePoint
 		"00000002-0000-0000-c000-000000000000", // the directory
 		"c44b4083-3bb0-49c1-b47d-974e53cbdf3c", // Azure portal
-		"797f4846-ba00-4fd7-ba73-dac1f8f63013", // Azure management, a group too
+		"797f4846-ba00-4fd7-ba43-dac1f8f63013", // Azure management, a group too
+		"d4ebce55-015a-49b5-a083-c84d1797ae8c", // Intune enrolment
+		"fb60f99c-7a34-4190-8149-302f77469936", // token exchange
+		"5dc48733-b5df-475c-a49b-fa307ef00853", // internet traffic
+		"e92b9b37-1b47-4c01-9fbc-91d84450870e", // private traffic
 	})
-	placeIDs = []string{"office", "hq", "vpn", "v6", "home", "dach", "unknown", "gps", "network", "tags",
+	blueprintIDs = names("blueprint", 2)
+	placeIDs     = []string{"office", "hq", "vpn", "v6", "home", "dach", "unknown", "gps", "network", "tags",
 		"00000000-0000-0000-0000-000000000000", "3d46dbda-8382-466a-856d-eb00cbc6b910"}
 	strengths = []string{policy.StrengthMFA, policy.StrengthPasswordless, policy.StrengthPhishingResistant, "keys", "cards", "odd"}
 	termIDs   = names("terms", 3)
@@ -62,9 +68,15 @@ func (g Generator) Bundle(n int) *policy.Bundle {
 
 // Options makes compile options.
 func (g Generator) Options() Options {
-	o := Options{FailClosed: g.chance(2), LegacyLowPrivilege: g.chance(4)}
+	o := Options{FailClosed: g.chance(2), LegacyBaselineScopes: g.chance(4)}
 	if g.chance(2) {
 		o.TrustedIPs = trustedIPs
+	}
+	if g.chance(4) {
+		o.BaselineApp = pick(g, appIDs)
+	}
+	if g.chance(3) {
+		o.ApprovedAppUntil = pick(g, []time.Time{now, now.Add(1), now.AddDate(-1, 0, 0)})
 	}
 	if g.chance(4) {
 		o.AppGroups = map[string][]string{"office365": {"app-1", "app-2"}}
@@ -175,14 +187,17 @@ func (g Generator) odd(list []string) []string {
 
 func (g Generator) users() *policy.UserCondition {
 	u := &policy.UserCondition{
-		ExcludeUsers: g.some(append(userIDs, "GuestsOrExternalUsers"), 1), ExcludeGroups: g.some(groupIDs, 1),
+		ExcludeUsers: g.some(append(userIDs, "GuestsOrExternalUsers", "AllAgentIdUsers"), 1), ExcludeGroups: g.some(groupIDs, 1),
 		ExcludeRoles: g.some(roleIDs, g.IntN(2)), ExcludeGuests: g.guests(8),
 	}
 	switch g.IntN(6) {
 	case 0, 1, 2:
 		u.IncludeUsers = []string{g.cased("All")}
 	case 3:
-		u.IncludeUsers = g.some(append(userIDs, "None", "GuestsOrExternalUsers"), 3)
+		u.IncludeUsers = g.some(append(userIDs, "None", "GuestsOrExternalUsers", "AllAgentIdUsers", "AllAgentIdUsers"), 3)
+		if g.chance(20) {
+			u.ExcludeUsers = append(u.ExcludeUsers, pick(g, []string{"AllRobots", "allusers"}))
+		}
 	case 4:
 		u.IncludeUsers = []string{"None"}
 	case 5:
@@ -215,7 +230,7 @@ func (g Generator) guests(oneIn int) *policy.GuestCondition {
 
 func (g Generator) applications() *policy.ApplicationCondition {
 	a := &policy.ApplicationCondition{}
-	listed := append(appIDs, "Office365", "MicrosoftAdminPortals", "AllAgentIdResources", "797f4846-ba00-4fd7-ba73-dac1f8f63013")
+	listed := append(appIDs, "Office365", "MicrosoftAdminPortals", "AllAgentIdResources", "797f4846-ba00-4fd7-ba43-dac1f8f63013")
 	switch g.IntN(12) {
 	case 0, 1, 2, 3, 4, 5:
 		a.Include, a.Exclude = []string{g.cased("All")}, g.some(listed, 2)
@@ -244,7 +259,7 @@ func (g Generator) applications() *policy.ApplicationCondition {
 func (g Generator) clientApplications() *policy.ClientApplicationCondition {
 	return &policy.ClientApplicationCondition{
 		Include: g.some(append(spIDs, "ServicePrincipalsInMyTenant"), 2), Exclude: g.some(spIDs, 1), Filter: g.attributeFilter(),
-		IncludeAgents: g.some(append(spIDs, "All"), 2), ExcludeAgents: g.some(spIDs, 1), AgentFilter: g.attributeFilter(),
+		IncludeAgents: g.some(append(append(spIDs, "All"), blueprintIDs...), 2), ExcludeAgents: g.some(append(spIDs, blueprintIDs...), 1), AgentFilter: g.attributeFilter(),
 	}
 }
 

@@ -31,7 +31,7 @@ func (g Generator) SignIn() Question {
 		Device:    g.device(),
 		Methods:   g.methods(),
 		Now:       now,
-		AuthTime:  now.Add(-time.Duration(g.IntN(300)) * time.Hour / 10),
+		AuthTime:  now.Add(-time.Duration(g.IntN(300)) * time.Hour / 10), // now and then a frequency exactly
 	}}
 	g.target(&q.SignIn)
 	g.place(&q)
@@ -41,6 +41,7 @@ func (g Generator) SignIn() Question {
 		q.Flow = pick(g, []policy.TransferFlow{policy.DeviceCodeFlow, policy.AuthenticationTransfer})
 	}
 	q.AgentEndpointUser, q.Background = g.chance(20), g.chance(10)
+	q.Confidential, q.Bound = g.chance(4), !g.chance(4)
 	return q
 }
 
@@ -50,10 +51,11 @@ func (g Generator) user() *policy.User {
 	case 0:
 		u.Kind = pick(g, []policy.IdentityKind{policy.Workload, policy.Workload, policy.Agent, policy.AgentUser})
 		u.ID, u.MultiTenant, u.Attributes = g.cased(pick(g, spIDs)), g.chance(5), g.attributes()
+		u.Blueprint = pick(g, append(blueprintIDs, "", "Blueprint-0"))
 	case 1, 2, 3:
 		u.Guest = policy.GuestType(1 + g.IntN(int(policy.ServiceProvider)))
 		u.HomeTenant = g.cased(pick(g, append(tenantIDs, "tenant-elsewhere", "")))
-		u.MFATrust, u.DeviceTrust = g.chance(2), g.chance(2)
+		u.MFATrust, u.DeviceTrust, u.GuestAccount = g.chance(2), g.chance(2), g.chance(2)
 	}
 	return u
 }
@@ -79,7 +81,9 @@ func (g Generator) target(in *policy.SignIn) {
 		in.Traffic = policy.TrafficProfile(1 + g.IntN(3))
 	default:
 		in.AppID = g.cased(pick(g, append(appIDs, "app-elsewhere")))
-		in.LowPrivilegeScopes = g.chance(12)
+		if g.chance(8) {
+			in.Scopes = policy.ScopeKind(1 + g.IntN(3))
+		}
 		in.AgentResource = g.chance(12)
 		if g.chance(4) {
 			in.AppAttributes = g.attributes()
@@ -155,6 +159,7 @@ func (g Generator) device() *policy.Device {
 		TrustType: policy.TrustType(g.IntN(4)), Compliant: policy.Tristate(g.IntN(3)),
 		SystemLabels: g.exact([]string{"CloudPC", "cloudpc", "M365Managed"}, 2),
 	}
+	d.Managed = g.chance(3)
 	d.ExtensionAttributes[0] = pick(g, []string{"", "SAW", "saw-1"})
 	d.ExtensionAttributes[14] = pick(g, []string{"", "a"})
 	return d

@@ -1,6 +1,8 @@
 package policytest
 
 import (
+	"time"
+
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,10 +12,12 @@ import (
 
 // Options are those of policy.Compile, as data.
 type Options struct {
-	FailClosed         bool
-	LegacyLowPrivilege bool
-	TrustedIPs         []netip.Prefix
-	AppGroups          map[string][]string // in place of those of policy.DefaultAppGroups
+	FailClosed           bool
+	LegacyBaselineScopes bool
+	BaselineApp          string    // ""; else WithBaselineApp
+	ApprovedAppUntil     time.Time // zero: the default
+	TrustedIPs           []netip.Prefix
+	AppGroups            map[string][]string // in place of those of policy.DefaultAppGroups
 }
 
 func (o Options) appGroups() map[string][]string {
@@ -30,8 +34,14 @@ func (o Options) Compile(b *policy.Bundle) (*policy.Set, error) {
 	if o.FailClosed {
 		opts = append(opts, policy.FailClosed())
 	}
-	if o.LegacyLowPrivilege {
-		opts = append(opts, policy.LegacyLowPrivilege())
+	if o.LegacyBaselineScopes {
+		opts = append(opts, policy.LegacyBaselineScopes())
+	}
+	if o.BaselineApp != "" {
+		opts = append(opts, policy.WithBaselineApp(o.BaselineApp))
+	}
+	if !o.ApprovedAppUntil.IsZero() {
+		opts = append(opts, policy.ApprovedAppUntil(o.ApprovedAppUntil))
 	}
 	for name, ids := range o.AppGroups {
 		opts = append(opts, policy.WithAppGroup(name, ids...))
@@ -117,8 +127,29 @@ func Naive(b *policy.Bundle, o Options, in *policy.SignIn, locations ...string) 
 	if v.Outcome == policy.Block {
 		v.Session = policy.Session{}
 	}
+	n.failTerms(&v)
 	v.Controls = distinct(v.Controls)
 	return v
+}
+
+// failTerms is what the log says of terms of use as long as MFA is asked for:
+// nobody has looked at them yet.
+func (n *naive) failTerms(v *Verdict) {
+	mfa := slices.ContainsFunc(v.Controls, func(c policy.Control) bool {
+		return c.Kind == policy.MFA || c.Kind == policy.AuthenticationStrength
+	})
+	if v.Outcome != policy.Interrupt || !mfa {
+		return
+	}
+	in := *n.in
+	in.AcceptedTerms = nil
+	again := *n
+	again.in = &in
+	for i := range v.Policies {
+		if r := v.Policies[i].Result; r == policy.ResultSuccess || r == policy.ResultReportOnlySuccess {
+			v.Policies[i].Result = again.policy(&n.b.Policies[i]).Result
+		}
+	}
 }
 
 // distinct sorts controls by kind and id and drops repetitions.
@@ -158,6 +189,10 @@ func (n *naive) policy(p *policy.Policy) judged {
 	if x.Reason = n.unmet(p, broken); x.Reason != 0 {
 		return x
 	}
+	if len(broken) == 0 && n.undecided(p) {
+		x.Result, x.Reason, x.unknown = policy.ResultUnknown, policy.ReasonNotEnoughInformation, true
+		return x
+	}
 	if len(broken) > 0 {
 		x.Result, x.Reason, x.unknown = policy.ResultUnknown, policy.ReasonInvalidPolicy, true
 		return x
@@ -189,7 +224,10 @@ func (x *judged) grant(n *naive, p *policy.Policy) {
 			x.missing = append(x.missing, policy.Control{Kind: due})
 		}
 	}
-	controls, block := controlsOf(p.GrantControls)
+	if n.unbound(p.SessionControls) {
+		x.missing = append(x.missing, policy.Control{Kind: policy.TokenProtection})
+	}
+	controls, block := n.controlsOf(p.GrantControls)
 	x.blocks = block
 	for _, c := range controls {
 		has := n.has(p, c)
@@ -198,7 +236,7 @@ func (x *judged) grant(n *naive, p *policy.Policy) {
 	if len(controls) == 0 {
 		return
 	}
-	if strings.EqualFold(p.GrantControls.Operator, "AND") {
+	if !strings.EqualFold(p.GrantControls.Operator, "OR") {
 		for _, c := range controls {
 			switch {
 			case n.has(p, c):
@@ -233,7 +271,7 @@ func (n *naive) verdict(p *policy.Policy, x judged) string {
 	case len(x.prompt) == 0:
 		return "good"
 	}
-	and := p.GrantControls != nil && strings.EqualFold(p.GrantControls.Operator, "AND")
+	and := p.GrantControls != nil && !strings.EqualFold(p.GrantControls.Operator, "OR")
 	for _, c := range x.prompt {
 		if !slices.Contains(deviceKinds, c.Kind) {
 			continue
@@ -242,7 +280,7 @@ func (n *naive) verdict(p *policy.Policy, x judged) string {
 			return "bad"
 		}
 		// an OR policy whose first choice is a device may still have a prompt
-		controls, _ := controlsOf(p.GrantControls)
+		controls, _ := n.controlsOf(p.GrantControls)
 		if !slices.ContainsFunc(controls, func(c policy.Control) bool { return !slices.Contains(deviceKinds, c.Kind) && n.can(c) }) {
 			return "bad"
 		}
@@ -250,8 +288,9 @@ func (n *naive) verdict(p *policy.Policy, x judged) string {
 	return "prompt"
 }
 
-// controlsOf lists a policy's controls in prompt order.
-func controlsOf(g *policy.GrantControls) (controls []policy.Control, block bool) {
+// controlsOf lists a policy's controls in prompt order, without those that are
+// retired.
+func (n *naive) controlsOf(g *policy.GrantControls) (controls []policy.Control, block bool) {
 	if g == nil {
 		return nil, false
 	}
@@ -261,9 +300,11 @@ func controlsOf(g *policy.GrantControls) (controls []policy.Control, block bool)
 		"passwordchange": policy.PasswordChange, "riskremediation": policy.RiskRemediation,
 	}
 	for _, c := range g.BuiltInControls {
-		if strings.EqualFold(c, "block") {
+		switch {
+		case strings.EqualFold(c, "block"):
 			block = true
-		} else {
+		case strings.EqualFold(c, "approvedApplication") && n.retired():
+		default:
 			controls = append(controls, policy.Control{Kind: kinds[strings.ToLower(c)]})
 		}
 	}

@@ -27,6 +27,11 @@ func (n *naive) broken(p *policy.Policy) map[string]bool {
 	}
 	c := &p.Conditions
 	if u := c.Users; u != nil {
+		for _, id := range slices.Concat(u.IncludeUsers, u.ExcludeUsers) {
+			if strings.HasPrefix(strings.ToLower(id), "all") && !listed([]string{"All", "AllAgentIdUsers"}, id) {
+				bad["users"] = true
+			}
+		}
 		for _, g := range []*policy.GuestCondition{u.IncludeGuests, u.ExcludeGuests} {
 			if g != nil {
 				known("users", g.Types, "none", "internalGuest", "b2bCollaborationGuest", "b2bCollaborationMember", "b2bDirectConnectUser", "otherExternalUser", "serviceProvider")

@@ -15,6 +15,9 @@ func (n *naive) unmet(p *policy.Policy, broken map[string]bool) policy.AnalysisR
 	c, in := &p.Conditions, n.in
 	who := [...]string{"users", "workloads", "agents", "agentUsers"}[n.user.Kind]
 	outOfReach := n.user.Kind == policy.Workload && n.user.MultiTenant
+	if n.user.Kind == policy.AgentUser && broken["users"] {
+		who = "users"
+	}
 	if outOfReach || !broken[who] && !n.includes(c) {
 		if nobody(c) {
 			return policy.ReasonEmptyPolicy
@@ -76,15 +79,17 @@ func (n *naive) includes(c *policy.Conditions) bool {
 			return false
 		}
 		a := c.ClientApplications
-		return n.principal(a.Include, a.Exclude, a.Filter)
+		in, out := n.principal(a.Include, a.Exclude, a.Filter)
+		return in && !out
 	case policy.Agent:
 		if c.ClientApplications == nil {
 			return false
 		}
 		a := c.ClientApplications
-		return n.principal(a.IncludeAgents, a.ExcludeAgents, a.AgentFilter)
+		in, out := n.principal(a.IncludeAgents, a.ExcludeAgents, a.AgentFilter)
+		return in && !out
 	case policy.AgentUser:
-		return c.Agents != nil && n.principal(c.Agents.IncludeUsers, c.Agents.ExcludeUsers, c.Agents.Filter)
+		return n.agentUser(c)
 	}
 	u := c.Users
 	if u == nil {
@@ -92,16 +97,44 @@ func (n *naive) includes(c *policy.Conditions) bool {
 	}
 	in := n.person(u.IncludeUsers, u.IncludeGroups, u.IncludeRoles, u.IncludeGuests)
 	if !in && n.inSharedChannel() {
-		in = n.guest(u.IncludeGuests, policy.B2BDirectConnectUser)
+		in = n.guest(u.IncludeGuests, n.otherGuest())
+		if n.otherGuest() != policy.Member && listed(u.IncludeUsers, "GuestsOrExternalUsers") {
+			in = true
+		}
 	}
 	return in && !n.person(u.ExcludeUsers, u.ExcludeGroups, u.ExcludeRoles, u.ExcludeGuests)
 }
 
-func (n *naive) inSharedChannel() bool {
-	if n.user.Guest != policy.B2BCollaborationGuest && n.user.Guest != policy.B2BCollaborationMember || !n.forApp() {
-		return false
+// agentUser says whether the user account of an agent is selected: among agents,
+// or by the word for all of them among users.
+func (n *naive) agentUser(c *policy.Conditions) bool {
+	var in, out bool
+	if c.Agents != nil {
+		in, out = n.principal(c.Agents.IncludeUsers, c.Agents.ExcludeUsers, c.Agents.Filter)
 	}
-	return listed([]string{"cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", "00000003-0000-0ff1-ce00-000000000000"}, n.app())
+	if u := c.Users; u != nil {
+		in = in || listed(u.IncludeUsers, "AllAgentIdUsers")
+		out = out || listed(u.ExcludeUsers, "AllAgentIdUsers")
+	}
+	return in && !out
+}
+
+func (n *naive) inSharedChannel() bool {
+	return n.otherGuest() != policy.Member && n.forApp() &&
+		listed([]string{"cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", "00000003-0000-0ff1-ce00-000000000000"}, n.app())
+}
+
+// otherGuest is as which type of guest the user counts in shared channels.
+func (n *naive) otherGuest() policy.GuestType {
+	switch n.user.Guest {
+	case policy.B2BCollaborationGuest, policy.B2BCollaborationMember:
+		return policy.B2BDirectConnectUser
+	case policy.B2BDirectConnectUser:
+		if n.user.GuestAccount {
+			return policy.B2BCollaborationGuest
+		}
+	}
+	return policy.Member
 }
 
 func (n *naive) person(users, groups, roles []string, guests *policy.GuestCondition) bool {
@@ -132,12 +165,13 @@ func (n *naive) guest(g *policy.GuestCondition, t policy.GuestType) bool {
 	return g.Tenants == nil || g.Tenants.MembershipKind == "all" || listed(g.Tenants.Members, n.user.HomeTenant)
 }
 
-func (n *naive) principal(include, exclude []string, f *policy.Filter) bool {
+func (n *naive) principal(include, exclude []string, f *policy.Filter) (in, out bool) {
 	u := n.user
 	any := func(list []string) bool {
-		return listed(list, "All") || listed(list, "ServicePrincipalsInMyTenant") || listed(list, u.ID)
+		return listed(list, "All") || listed(list, "ServicePrincipalsInMyTenant") || listed(list, u.ID) ||
+			u.Kind == policy.Agent && listed(list, u.Blueprint)
 	}
-	in, out := any(include), any(exclude)
+	in, out = any(include), any(exclude)
 	if f != nil && rule(f.Rule, nil, u.Attributes) {
 		if f.Mode == "include" {
 			in = true
@@ -145,18 +179,38 @@ func (n *naive) principal(include, exclude []string, f *policy.Filter) bool {
 			out = true
 		}
 	}
-	return in && !out
+	return in, out
 }
 
-func (n *naive) forApp() bool {
-	return n.in.Action == policy.NoAction && n.in.AuthContext == 0 && n.in.Traffic == policy.NoTraffic
+func (n *naive) forApp() bool { return n.in.Action == policy.NoAction && n.in.AuthContext == 0 }
+
+var profiles = map[policy.TrafficProfile]string{
+	policy.InternetTraffic: "internet", policy.Microsoft365Traffic: "m365", policy.PrivateTraffic: "private",
 }
 
+var profileApps = map[string]string{
+	"internet": "5dc48733-b5df-475c-a49b-fa307ef00853",
+	"m365":     "c08f52c9-8f03-4558-a0ea-9a4c878cf343",
+	"private":  "e92b9b37-1b47-4c01-9fbc-91d84450870e",
+}
+
+// app is the application that the request is judged as.
 func (n *naive) app() string {
-	if n.in.LowPrivilegeScopes && !n.o.LegacyLowPrivilege {
-		return "00000002-0000-0000-c000-000000000000"
+	switch {
+	case n.in.Traffic != policy.NoTraffic:
+		return profileApps[profiles[n.in.Traffic]]
+	case !n.baseline() || n.o.LegacyBaselineScopes:
+		return n.in.AppID
+	case n.o.BaselineApp != "":
+		return n.o.BaselineApp
 	}
-	return n.in.AppID
+	return "00000002-0000-0000-c000-000000000000"
+}
+
+// baseline says whether nothing but baseline scopes are asked for; a
+// confidential client that signs a user in is a resource itself.
+func (n *naive) baseline() bool {
+	return n.in.Scopes != policy.AnyScopes && !(n.in.Confidential && n.in.Scopes == policy.OpenIDScopes)
 }
 
 func (n *naive) targets(a *policy.ApplicationCondition) bool {
@@ -171,16 +225,21 @@ func (n *naive) targets(a *policy.ApplicationCondition) bool {
 		return a != nil && listed(a.UserActions, "urn:user:registerdevice")
 	case in.AuthContext != 0:
 		return a != nil && listed(a.AuthContexts, "c"+strconv.Itoa(in.AuthContext))
-	case in.Traffic != policy.NoTraffic:
-		name := [...]string{"", "internet", "m365", "private"}[in.Traffic]
-		return all || a.GlobalSecureAccess != nil && listed(a.GlobalSecureAccess.Profiles, name)
+	case n.user.Kind == policy.Agent && strings.EqualFold(n.app(), "fb60f99c-7a34-4190-8149-302f77469936"):
+		return false
 	case a == nil:
 		return true
 	}
-	if in.LowPrivilegeScopes && n.o.LegacyLowPrivilege && all && (len(a.Exclude) > 0 || a.Filter != nil) {
+	shortList := in.Scopes == policy.OpenIDScopes || in.Scopes == policy.UserScopes
+	if n.o.LegacyBaselineScopes && shortList && !in.Confidential && all && (len(a.Exclude) > 0 || a.Filter != nil) {
 		return false
 	}
 	include, exclude := all || n.appOn(a.Include), n.appOn(a.Exclude) || listed(a.Exclude, "All")
+	if g := a.GlobalSecureAccess; g != nil {
+		for _, p := range g.Profiles {
+			include = include || strings.EqualFold(profileApps[strings.ToLower(p)], n.app())
+		}
+	}
 	if a.Filter != nil && rule(a.Filter.Rule, nil, in.AppAttributes) {
 		if a.Filter.Mode == "include" {
 			include = true
@@ -249,7 +308,23 @@ func (n *naive) deviceMatches(c *policy.Conditions) bool {
 	if !match(k.Include, k.Exclude) || !match(k.IncludeStates, k.ExcludeStates) {
 		return false
 	}
-	return k.Filter == nil || rule(k.Filter.Rule, d, nil) == (k.Filter.Mode == "include")
+	return k.Filter == nil || n.filterUndecided(k.Filter) || rule(k.Filter.Rule, d, nil) == (k.Filter.Mode == "include")
+}
+
+// undecided says whether a device filter compares an extension attribute that
+// the directory does not hand out, in a way that the documentation is of two
+// minds about.
+func (n *naive) undecided(p *policy.Policy) bool {
+	k := p.Conditions.Devices
+	return k != nil && k.Filter != nil && n.filterUndecided(k.Filter)
+}
+
+func (n *naive) filterUndecided(f *policy.Filter) bool {
+	d := n.device()
+	if d == nil || d.Managed || d.Compliant == policy.Yes || hybrid(d) {
+		return false
+	}
+	return ruleByTable(f.Rule, d) != rule(f.Rule, d, nil)
 }
 
 func (n *naive) location(l *policy.LocationCondition) bool {

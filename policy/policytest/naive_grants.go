@@ -83,7 +83,7 @@ func (n *naive) mfa() bool {
 	}
 	m := n.counting(n.in.Methods)
 	second := claims.SMS | claims.Voice | claims.AuthenticatorPush | claims.SoftwareOATH
-	return builtInMFA(m) || n.external() && m&second != 0
+	return builtInMFA(m) || n.external() && !n.user.MFATrust && m&second != 0
 }
 
 // has says whether a control is fulfilled.
@@ -99,7 +99,7 @@ func (n *naive) has(p *policy.Policy, c policy.Control) bool {
 	case policy.MFA:
 		return n.mfa()
 	case policy.CompliantDevice:
-		return compliant(n.device())
+		return compliant(n.device()) || n.enrolment()
 	case policy.HybridJoinedDevice:
 		return hybrid(n.device())
 	case policy.ApprovedApplication:
@@ -149,11 +149,11 @@ func (n *naive) due(s *policy.SessionControls) policy.ControlKind {
 	if s == nil || s.SignInFrequency == nil || !s.SignInFrequency.IsEnabled {
 		return policy.NoControl
 	}
-	if n.in.Background && n.in.ClientApp == policy.Browser {
+	if n.in.Background && (n.in.ClientApp == policy.Browser || n.in.Confidential) {
 		return policy.NoControl
 	}
 	f := s.SignInFrequency
-	limit := 5 * time.Minute
+	limit := 5*time.Minute + 1
 	if !strings.EqualFold(f.Interval, "everyTime") {
 		limit = time.Duration(*f.Value) * time.Hour
 		if strings.EqualFold(f.Type, "days") {
@@ -161,7 +161,7 @@ func (n *naive) due(s *policy.SessionControls) policy.ControlKind {
 		}
 	}
 	old := func(t time.Time) bool {
-		return t.IsZero() || n.in.Now.IsZero() || n.in.Now.Sub(t) > limit
+		return t.IsZero() || n.in.Now.IsZero() || n.in.Now.Sub(t) >= limit
 	}
 	mfaTime := n.in.MFATime
 	if mfaTime.IsZero() {
@@ -177,4 +177,25 @@ func (n *naive) due(s *policy.SessionControls) policy.ControlKind {
 		return policy.Reauthenticate
 	}
 	return policy.NoControl
+}
+
+// retired says whether approvedApplication no longer counts.
+func (n *naive) retired() bool {
+	day := time.Date(2026, time.July, 1, 0, 0, 0, 0, time.UTC)
+	if !n.o.ApprovedAppUntil.IsZero() {
+		day = n.o.ApprovedAppUntil
+	}
+	return n.in.Now.IsZero() || !n.in.Now.Before(day)
+}
+
+// unbound says whether token protection refuses the request.
+func (n *naive) unbound(s *policy.SessionControls) bool {
+	on := s != nil && s.SecureSignInSession != nil && s.SecureSignInSession.IsEnabled
+	user := n.user.Kind == policy.Person || n.user.Kind == policy.AgentUser
+	return on && user && !n.in.Bound
+}
+
+// enrolment says whether the sign-in is one to Microsoft Intune Enrollment.
+func (n *naive) enrolment() bool {
+	return n.forApp() && strings.EqualFold(n.app(), "d4ebce55-015a-49b5-a083-c84d1797ae8c")
 }

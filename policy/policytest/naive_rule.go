@@ -16,6 +16,13 @@ func rule(text string, d *policy.Device, attrs []policy.Attribute) bool {
 	return err == nil && v
 }
 
+// ruleByTable evaluates a device rule as the table of the page reads: negative
+// comparisons of an attribute that is not available do not hold.
+func ruleByTable(text string, d *policy.Device) bool {
+	r := &ruleReader{toks: ruleToken.FindAllString(text, -1), device: true, d: d, table: true}
+	return r.or()
+}
+
 var ruleToken = regexp.MustCompile("\"(?:[^\"`]|`.)*\"|[()\\[\\],]|[^\\s()\\[\\],\"]+")
 
 var errRule = errors.New("policytest: rule does not parse")
@@ -28,6 +35,8 @@ type ruleReader struct {
 	device bool
 	d      *policy.Device
 	attrs  []policy.Attribute
+	table  bool // see ruleByTable
+	nots   int  // how many -not are open
 	err    error
 }
 
@@ -87,7 +96,10 @@ func (r *ruleReader) not() bool {
 		return false
 	case r.word("not"):
 		r.take()
-		return !r.not()
+		r.nots++
+		v := !r.not()
+		r.nots--
+		return v
 	case r.peek() == "(":
 		r.take()
 		v := r.or()
@@ -100,7 +112,8 @@ func (r *ruleReader) not() bool {
 }
 
 func (r *ruleReader) compare() bool {
-	values, multiple := r.property(strings.ToLower(r.take()))
+	name := strings.ToLower(r.take())
+	values, multiple := r.property(name)
 	op := strings.ToLower(strings.TrimPrefix(r.take(), "-"))
 	negative := op == "ne" || strings.HasPrefix(op, "not")
 	op = strings.TrimPrefix(op, "not")
@@ -112,7 +125,11 @@ func (r *ruleReader) compare() bool {
 		return false
 	}
 	operands, null := r.operands()
-	return r.positive(values, multiple, op, operands, null) != negative
+	v := r.positive(values, multiple, op, operands, null) != negative
+	if below := r.nots%2 == 1; r.table && strings.HasPrefix(name, "device.extensionattribute") && v != below {
+		return below
+	}
+	return v
 }
 
 func (r *ruleReader) operands() (list []string, null bool) {
@@ -201,6 +218,9 @@ func (r *ruleReader) property(name string) (values []string, multiple bool) {
 	}
 	if s, ok := strings.CutPrefix(name, "extensionattribute"); ok {
 		if i, err := strconv.Atoi(s); err == nil && i >= 1 && i <= 15 {
+			if !d.Managed && d.Compliant != policy.Yes && d.TrustType != policy.Hybrid {
+				return nil, false
+			}
 			return some(d.ExtensionAttributes[i-1]), false
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // from whatever it demands into a block, or with one exclusion more.
 func TestCheckNotices(t *testing.T) {
 	noticed := map[string]int{}
-	for seed := range uint64(80) {
+	for seed := range uint64(300) {
 		g := policytest.NewGenerator(seed)
 		b := g.Bundle(6)
 		for _, c := range changes {
@@ -53,7 +53,7 @@ func both(g *policy.GrantControls) *policy.GrantControls {
 		return nil
 	}
 	c := *g
-	c.Operator = map[string]string{"AND": "OR", "OR": "AND", "or": "AND", "": "AND"}[c.Operator]
+	c.Operator = map[string]string{"AND": "OR", "OR": "AND", "or": "AND", "": "OR"}[c.Operator]
 	return &c
 }
 

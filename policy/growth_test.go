@@ -1,0 +1,105 @@
+package policy
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// ownEverything makes a set in which every policy has its own device filter,
+// location and terms of use.
+func ownEverything(t testing.TB, n int) *Set {
+	t.Helper()
+	b := &Bundle{}
+	for i := range n {
+		b.Locations = append(b.Locations, NamedLocation{
+			Kind: IPLocation, ID: fmt.Sprintf("place-%d", i), Ranges: []string{fmt.Sprintf("10.%d.%d.0/24", i/256, i%256)},
+		})
+		b.Policies = append(b.Policies, Policy{
+			ID: fmt.Sprint(i), State: Enabled,
+			Conditions: Conditions{
+				Users:     &UserCondition{IncludeUsers: []string{"All"}},
+				Devices:   &DeviceCondition{Filter: &Filter{Mode: "exclude", Rule: fmt.Sprintf(`device.displayName -eq "PC-%d"`, i)}},
+				Locations: &LocationCondition{Include: []string{"All"}, Exclude: []string{fmt.Sprintf("place-%d", i)}},
+			},
+			GrantControls: &GrantControls{Operator: "OR", TermsOfUse: []string{fmt.Sprintf("terms-%d", i)}},
+		})
+	}
+	s, err := Compile(b)
+	require.NoError(t, err)
+	return s
+}
+
+// Judging an unbound device asks each rule no more often than there are
+// policies that have it, and sets no more bits: the cost grows with the number
+// of policies, not with its square.
+func TestFiltersGrowWithPolicies(t *testing.T) {
+	for _, n := range []int{1, 300, 5_000, 9_000} {
+		s := ownEverything(t, n)
+		rules, posts, blocks := 0, 0, 0
+		for _, w := range s.devices.filters.windows {
+			rules += len(w)
+			for _, f := range w {
+				posts += len(f.posts)
+				blocks += len(f.rows.inc) + len(f.rows.exc)
+			}
+		}
+		require.Equal(t, n, rules)
+		require.Equal(t, n, posts)
+		require.Zero(t, blocks)
+	}
+}
+
+// A rule that many policies share is one row, and rows hold no more than a
+// block for every two policies.
+func TestSharedFiltersAreRows(t *testing.T) {
+	b := &Bundle{}
+	for i := range 9_000 {
+		b.Policies = append(b.Policies, Policy{
+			ID: fmt.Sprint(i), State: Enabled,
+			Conditions: Conditions{
+				Users:   &UserCondition{IncludeUsers: []string{"All"}},
+				Devices: &DeviceCondition{Filter: &Filter{Mode: []string{"include", "exclude"}[i%2], Rule: fmt.Sprintf(`device.model -eq "M%d"`, i%7)}},
+			},
+			GrantControls: &GrantControls{Operator: "OR", BuiltInControls: []string{"mfa"}},
+		})
+	}
+	s, err := Compile(b)
+	require.NoError(t, err)
+	blocks := 0
+	for _, w := range s.devices.filters.windows {
+		require.Len(t, w, 7)
+		for _, f := range w {
+			require.NotEmpty(t, f.rows.inc)
+			blocks += len(f.rows.inc)
+		}
+	}
+	require.LessOrEqual(t, blocks, 9_000/2)
+	in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: Browser, Device: &Device{TrustType: Joined, Model: "M3"}}
+	facts := s.Evaluate(in)
+	in.Endpoint = s.Endpoint(in.Device)
+	require.Equal(t, s.Evaluate(in), facts)
+	require.Zero(t, testing.AllocsPerRun(5, func() { in.Endpoint = nil; s.Evaluate(in) }))
+}
+
+// BenchmarkOwnEverything is the worst set: it shows the growth in time.
+func BenchmarkOwnEverything(b *testing.B) {
+	for _, n := range []int{1_000, 2_000, 4_000, 8_000} {
+		s := ownEverything(b, n)
+		in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: Browser, Device: &Device{TrustType: Joined, DisplayName: "PC-7"}}
+		b.Run(fmt.Sprintf("policies=%d/device=facts", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Evaluate(in)
+			}
+		})
+		bound := *in
+		bound.Endpoint = s.Endpoint(in.Device)
+		b.Run(fmt.Sprintf("policies=%d/device=cached", n), func(b *testing.B) {
+			for b.Loop() {
+				s.Evaluate(&bound)
+			}
+		})
+	}
+}
