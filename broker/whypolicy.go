@@ -103,19 +103,20 @@ func (w *whyChain) observed(because string) string {
 func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 	f, e := &w.in.Facts, w.prt.token.Evidence
 	in := &policy.SignIn{
-		User:               &policy.User{ID: w.out.Account.LocalAccountID},
-		AppID:              resourceID,
-		LowPrivilegeScopes: policy.LowPrivilegeScopes(w.in.Scopes, false),
-		ClientApp:          policy.MobileOrDesktop,
-		Platform:           f.Platform,
-		IP:                 f.IP,
-		Country:            f.Country,
-		Device:             w.policyDevice(),
-		Methods:            e.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
-		AcceptedTerms:      f.AcceptedTerms,
-		Now:                w.now,
-		AuthTime:           e.AuthTime,
-		MFATime:            e.At,
+		User:          &policy.User{ID: w.out.Account.LocalAccountID},
+		AppID:         resourceID,
+		Scopes:        policy.ScopesOf(w.in.Scopes),
+		Bound:         true, // requests through a PRT are signed with its session key
+		ClientApp:     policy.MobileOrDesktop,
+		Platform:      f.Platform,
+		IP:            f.IP,
+		Country:       f.Country,
+		Device:        w.policyDevice(),
+		Methods:       e.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
+		AcceptedTerms: f.AcceptedTerms,
+		Now:           w.now,
+		AuthTime:      e.AuthTime,
+		MFATime:       e.At,
 	}
 	if f.User != nil {
 		u := *f.User

@@ -256,6 +256,7 @@ func controlName(c policy.Control) string {
 	name := map[policy.ControlKind]string{
 		policy.Reauthenticate:         "a new sign-in",
 		policy.ReauthenticateMFA:      "a new MFA",
+		policy.TokenProtection:        "a request that is bound to the device",
 		policy.MFA:                    "MFA",
 		policy.AuthenticationStrength: "an authentication strength",
 		policy.CompliantDevice:        "a compliant device",

@@ -18,10 +18,17 @@ type accessQuestion struct {
 	session  *session
 	device   *directory.Device // nil: none was proved
 	resource *directory.App    // nil: the user's own directory entry
-	low      bool              // only sign-in scopes are asked for
-	context  int               // authentication context 1–99; 0: none
-	browser  bool              // the client is a web or single-page app
+	client   *directory.App    // nil: the user action of a page
+	scopes   policy.ScopeKind
+	context  int  // authentication context 1–99; 0: none
+	browser  bool // the client is a web or single-page app
+	bound    bool // the request is signed with the session key of a PRT
 	action   policy.UserAction
+}
+
+// toResource is the question about a token for a target.
+func toResource(client *directory.App, tg *target) accessQuestion {
+	return accessQuestion{resource: tg.resource, client: client, scopes: tg.scopeKind(), browser: client.SPA || !client.Public}
 }
 
 // accessAnswer is what Conditional Access said.
@@ -90,19 +97,21 @@ var resultNames = map[policy.Result]string{
 
 func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 	in := &policy.SignIn{
-		User:               &policy.User{ID: q.user.ID, Groups: s.dir.GroupsOf(q.user), Roles: q.user.Roles},
-		LowPrivilegeScopes: q.low,
-		ClientApp:          policy.MobileOrDesktop,
-		Platform:           platformOf(r.UserAgent()),
-		Device:             policyDevice(q.device),
-		Methods:            q.session.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
-		AAGUID:             q.session.AAGUID,
-		CertIssuerSKI:      q.session.Issuer,
-		CertPolicyOIDs:     q.session.Policies,
-		AcceptedTerms:      q.user.Terms,
-		Now:                s.Now(),
-		AuthTime:           q.session.authTime(),
-		MFATime:            q.session.mfaTime(),
+		User:           &policy.User{ID: q.user.ID, Groups: s.dir.GroupsOf(q.user), Roles: q.user.Roles},
+		Scopes:         q.scopes,
+		Confidential:   q.client != nil && !q.client.Public,
+		Bound:          q.bound,
+		ClientApp:      policy.MobileOrDesktop,
+		Platform:       platformOf(r.UserAgent()),
+		Device:         policyDevice(q.device),
+		Methods:        q.session.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
+		AAGUID:         q.session.AAGUID,
+		CertIssuerSKI:  q.session.Issuer,
+		CertPolicyOIDs: q.session.Policies,
+		AcceptedTerms:  q.user.Terms,
+		Now:            s.Now(),
+		AuthTime:       q.session.authTime(),
+		MFATime:        q.session.mfaTime(),
 	}
 	if q.user.Guest {
 		in.User.Guest = policy.InternalGuest
@@ -121,6 +130,8 @@ func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 		in.Action = q.action
 	case q.context != 0:
 		in.AuthContext = q.context
+	case in.Confidential && q.scopes == policy.OpenIDScopes:
+		in.AppID = q.client.PolicyID // a confidential client that signs a user in is the resource itself
 	case q.resource == nil:
 		in.AppID = wire.ResourceAADGraph
 	default:
@@ -155,7 +166,7 @@ func policyDevice(dev *directory.Device) *policy.Device {
 		out.TrustType = policy.Hybrid
 	}
 	if dev.Managed {
-		out.Compliant = policy.No
+		out.Managed, out.Compliant = true, policy.No
 	}
 	if dev.Compliant {
 		out.Compliant = policy.Yes
@@ -234,6 +245,9 @@ func (s *Server) unsatisfiable(a accessAnswer, q accessQuestion) error {
 	switch a.prompt[0].Kind {
 	case policy.CompliantDevice, policy.HybridJoinedDevice, policy.ApprovedApplication, policy.CompliantApplication:
 		return promptError(a.prompt[0], q, false).because("asked for by %s", names(a.deciding))
+	case policy.TokenProtection:
+		return fail("access_denied", 530084, "Access has been blocked by conditional access token protection policy.").
+			sub("message_only").because("the request is not bound to a device, which %s demands", names(a.deciding))
 	}
 	return blocked(a)
 }

@@ -135,8 +135,8 @@ func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *direc
 	if fl.Request.MFA && fl.Session.MFA == 0 || fl.Request.Fresh && !fresh {
 		return s.askSecondFactor(w, r, fl, u, nil)
 	}
-	q := accessQuestion{user: u, session: fl.Session, device: dev, resource: tg.resource,
-		low: lowPrivilege(tg), browser: client.SPA || !client.Public}
+	q := toResource(client, tg)
+	q.user, q.session, q.device = u, fl.Session, dev
 	if done := s.enforce(w, r, fl, u, q); done {
 		return true
 	}
@@ -147,7 +147,7 @@ func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *direc
 	}
 	for _, c := range want.contexts {
 		q := q
-		q.resource, q.low, q.context = nil, false, contextNumber(c)
+		q.resource, q.scopes, q.context = nil, policy.AnyScopes, contextNumber(c)
 		if done := s.enforce(w, r, fl, u, q); done {
 			return true
 		}
@@ -291,8 +291,9 @@ func (s *Server) logPolicies(r *request, fl *flow, u *directory.User) {
 		return
 	}
 	dev, _ := s.deviceOf(fl.Session) // it was checked before
-	s.evaluate(r, accessQuestion{user: u, session: fl.Session, device: dev, resource: tg.resource,
-		low: lowPrivilege(tg), browser: client.SPA || !client.Public})
+	q := toResource(client, tg)
+	q.user, q.session, q.device = u, fl.Session, dev
+	s.evaluate(r, q)
 }
 
 func (s *Server) frontIDToken(r *request, fl *flow, u *directory.User, code string) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // refreshRecord is what a refresh token holds.
@@ -79,16 +80,14 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 // checkAccess asks Conditional Access about the resource, then about each
 // authentication context of the claims request.
 func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
-	q := accessQuestion{
-		user: in.user, session: in.session, device: dev, resource: in.target.resource,
-		low: lowPrivilege(in.target), browser: in.client.SPA || !in.client.Public,
-	}
+	q := toResource(in.client, in.target)
+	q.user, q.session, q.device, q.bound = in.user, in.session, dev, in.prt
 	if err := s.refusal(s.evaluate(in.req, q), q, in.prt); err != nil {
 		return err
 	}
 	for _, c := range in.want.contexts {
 		q := q
-		q.resource, q.low, q.context = nil, false, contextNumber(c)
+		q.resource, q.scopes, q.context = nil, policy.AnyScopes, contextNumber(c)
 		entry := in.req.entry
 		in.req.entry = nil // the log shows the policies of the resource
 		a := s.evaluate(in.req, q)
@@ -107,15 +106,16 @@ func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
 	return nil
 }
 
-// lowPrivilege reports whether a target is nothing but signing in.
-func lowPrivilege(t *target) bool {
-	if t.resource == nil {
-		return true
+// scopeKind is what a target asks for, as Conditional Access sees it: baseline
+// scopes are those of the directory and of Graph.
+func (t *target) scopeKind() policy.ScopeKind {
+	switch {
+	case t.resource == nil:
+		return policy.OpenIDScopes
+	case t.resource.ID != wire.ResourceGraphApp && t.resource.ID != wire.ResourceAADGraph, t.isDefault:
+		return policy.AnyScopes
 	}
-	if t.resource.ID != wire.ResourceGraphApp && t.resource.ID != wire.ResourceAADGraph || t.isDefault {
-		return false
-	}
-	return !slices.ContainsFunc(t.scopes, func(sc string) bool { return sc != "User.Read" })
+	return policy.ScopesOf(append(slices.Clone(t.oidc), t.scopes...))
 }
 
 // refreshInFrom is the life from which on a reply says when the token is to be

@@ -47,6 +47,7 @@ func (t *tenant) blocked(d *policy.Decision, by string) string {
 
 // missingCodes are what Entra answers for a control that cannot be fulfilled.
 var missingCodes = map[policy.ControlKind]string{
+	policy.TokenProtection:      "530084",
 	policy.CompliantDevice:      "53000",
 	policy.HybridJoinedDevice:   "53001",
 	policy.ApprovedApplication:  "53002",

@@ -27,7 +27,7 @@ func setDevice(in *policy.SignIn, a attempt) error {
 		}
 		i := slices.IndexFunc(deviceWords, func(w deviceWord) bool { return strings.EqualFold(w.word, fact) })
 		if i < 0 {
-			return fmt.Errorf("%q says nothing about a device: it is registered, joined, hybrid, compliant, noncompliant, company, personal or property=value", fact)
+			return fmt.Errorf("%q says nothing about a device: it is registered, joined, hybrid, managed, compliant, noncompliant, company, personal or property=value", fact)
 		}
 		deviceWords[i].set(d)
 	}
@@ -45,7 +45,8 @@ var deviceWords = []deviceWord{
 	{"joined", func(d *policy.Device) { d.TrustType = policy.Joined }},
 	{"hybrid", func(d *policy.Device) { d.TrustType = policy.Hybrid }},
 	{"compliant", func(d *policy.Device) { d.Compliant = policy.Yes }},
-	{"noncompliant", func(d *policy.Device) { d.Compliant = policy.No }},
+	{"noncompliant", func(d *policy.Device) { d.Compliant, d.Managed = policy.No, true }},
+	{"managed", func(d *policy.Device) { d.Managed = true }},
 	{"company", func(d *policy.Device) { d.Ownership = "Company" }},
 	{"personal", func(d *policy.Device) { d.Ownership = "Personal" }},
 }

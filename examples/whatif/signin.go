@@ -15,17 +15,19 @@ import (
 
 // persona is who signs in, as a person writes it.
 type persona struct {
-	Name        string   `json:"name"` // in personas.json only
-	ID          string   `json:"id"`
-	Kind        string   `json:"kind"` // "": person
-	Groups      []string `json:"groups"`
-	Roles       []string `json:"roles"` // names or template ids
-	Guest       string   `json:"guest"` // "": a member
-	HomeTenant  string   `json:"homeTenant"`
-	MFATrust    bool     `json:"mfaTrust"`
-	DeviceTrust bool     `json:"deviceTrust"`
-	MultiTenant bool     `json:"multiTenant"` // a workload of another tenant's application, or a managed identity
-	Attributes  []string `json:"attributes"`  // custom security attributes: Set_Name=value
+	Name         string   `json:"name"` // in personas.json only
+	ID           string   `json:"id"`
+	Kind         string   `json:"kind"` // "": person
+	Groups       []string `json:"groups"`
+	Roles        []string `json:"roles"` // names or template ids
+	Guest        string   `json:"guest"` // "": a member
+	HomeTenant   string   `json:"homeTenant"`
+	MFATrust     bool     `json:"mfaTrust"`
+	DeviceTrust  bool     `json:"deviceTrust"`
+	GuestAccount bool     `json:"guestAccount"` // a B2B direct connect user who is a guest here too
+	MultiTenant  bool     `json:"multiTenant"`  // a workload of another tenant's application, or a managed identity
+	Blueprint    string   `json:"blueprint"`    // of an agent
+	Attributes   []string `json:"attributes"`   // custom security attributes: Set_Name=value
 }
 
 // attempt is one sign-in, as a person writes it. Every "" means the default
@@ -65,7 +67,10 @@ type attempt struct {
 	RiskRemediated   bool     `json:"riskRemediated"`
 	ApprovedApp      bool     `json:"approvedApp"`
 	ProtectedApp     bool     `json:"protectedApp"`
-	LowPrivilege     bool     `json:"lowPrivilege"`
+	Scopes           []string `json:"scopes"`
+	Confidential     bool     `json:"confidential"`
+	Bound            bool     `json:"bound"`
+	Background       bool     `json:"background"`
 	Age              string   `json:"age"`
 	MFAAge           string   `json:"mfaAge"`
 }
@@ -78,22 +83,25 @@ func (t *tenant) signIn(p persona, a attempt, now time.Time) (*policy.SignIn, er
 		return nil, err
 	}
 	in := &policy.SignIn{
-		User:               user,
-		LowPrivilegeScopes: a.LowPrivilege,
-		AgentResource:      a.AgentResource,
-		AgentEndpointUser:  a.AgentEndpoint,
-		CompliantNetwork:   a.CompliantNetwork,
-		AAGUID:             a.AAGUID,
-		CertIssuerSKI:      a.CertIssuer,
-		CertPolicyOIDs:     a.CertPolicies,
-		AcceptedTerms:      a.AcceptedTerms,
-		CustomFactors:      a.CustomFactors,
-		PasswordChanged:    a.PasswordChanged,
-		RiskRemediated:     a.RiskRemediated,
-		ApprovedApp:        a.ApprovedApp,
-		ProtectedApp:       a.ProtectedApp,
-		Locations:          t.set.Symbols(nil, a.Locations),
-		Now:                now,
+		User:              user,
+		Scopes:            policy.ScopesOf(a.Scopes),
+		Confidential:      a.Confidential,
+		Bound:             a.Bound,
+		Background:        a.Background,
+		AgentResource:     a.AgentResource,
+		AgentEndpointUser: a.AgentEndpoint,
+		CompliantNetwork:  a.CompliantNetwork,
+		AAGUID:            a.AAGUID,
+		CertIssuerSKI:     a.CertIssuer,
+		CertPolicyOIDs:    a.CertPolicies,
+		AcceptedTerms:     a.AcceptedTerms,
+		CustomFactors:     a.CustomFactors,
+		PasswordChanged:   a.PasswordChanged,
+		RiskRemediated:    a.RiskRemediated,
+		ApprovedApp:       a.ApprovedApp,
+		ProtectedApp:      a.ProtectedApp,
+		Locations:         t.set.Symbols(nil, a.Locations),
+		Now:               now,
 	}
 	if in.AppAttributes, err = attributes(a.AppAttributes); err != nil {
 		return nil, err
@@ -114,6 +122,7 @@ func (t *tenant) user(p persona) (*policy.User, error) {
 	u := &policy.User{
 		ID: p.ID, Groups: p.Groups, HomeTenant: p.HomeTenant,
 		MFATrust: p.MFATrust, DeviceTrust: p.DeviceTrust, MultiTenant: p.MultiTenant,
+		GuestAccount: p.GuestAccount, Blueprint: p.Blueprint,
 	}
 	var err error
 	if u.Attributes, err = attributes(p.Attributes); err != nil {

@@ -48,7 +48,7 @@ func recordsID(t *testing.T) string {
 func TestTable(t *testing.T) {
 	for name, args := range map[string]string{
 		"interrupt":   "-user alice -app exchange -ip 203.0.113.20 -country DE -platform windows -device hybrid,compliant",
-		"grant":       "-user alice -app exchange -ip 203.0.113.20 -country DE -platform windows -client-app desktop -device hybrid,compliant -methods hello",
+		"grant":       "-user alice -app exchange -ip 203.0.113.20 -country DE -platform windows -client-app desktop -device hybrid,compliant -methods hello -bound",
 		"block":       "-user alice -app exchange -ip 192.0.2.44 -country BR -platform windows -methods hello -device hybrid,compliant",
 		"impossible":  "-user alice -app exchange -ip 203.0.113.200 -country DE -platform windows -client-app mobileAppsAndDesktopClients -flow deviceCodeFlow -methods pwd,push",
 		"admin":       "-user root -role GlobalAdministrator -app azure -ip 203.0.113.20 -country DE -methods pwd,push -device joined,compliant -platform windows",

@@ -151,8 +151,14 @@ func (t *tenant) grant(p *policy.PolicyExplanation) (status, string) {
 		}
 		text = strings.TrimSuffix("the sign-in frequency asks for "+controlNames[p.Reauthenticate]+"; "+text, "; ")
 	}
+	if p.Unbound {
+		st, text = blocks, strings.TrimSuffix("token protection refuses a request that is not bound to the device; "+text, "; ")
+	}
 	if text == "" {
 		text = "session controls only"
+		if g := p.Policy.GrantControls; g != nil && len(g.BuiltInControls) > 0 {
+			text = "nothing: approvedApplication is no longer enforced"
+		}
 	}
 	if s := sessionText(&p.Session); s != "" {
 		text += " [" + s + "]"
@@ -183,7 +189,7 @@ func (t *tenant) controlsOf(p *policy.PolicyExplanation) (status, string) {
 		parts = append(parts, part)
 	}
 	need, operator := 1, " or "
-	if strings.EqualFold(p.Policy.GrantControls.Operator, "AND") {
+	if p.Policy.GrantControls.All() {
 		need, operator = len(p.Grants), " and "
 	}
 	text := strings.Join(parts, operator)
@@ -217,6 +223,7 @@ func (t *tenant) control(c policy.Control) string {
 var controlNames = map[policy.ControlKind]string{
 	policy.Reauthenticate:       "a new sign-in",
 	policy.ReauthenticateMFA:    "MFA once more",
+	policy.TokenProtection:      "a request bound to the device",
 	policy.MFA:                  "MFA",
 	policy.CompliantDevice:      "a compliant device",
 	policy.HybridJoinedDevice:   "a hybrid joined device",

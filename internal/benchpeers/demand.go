@@ -82,7 +82,7 @@ func demandOf(p *policy.Policy) demand {
 		if g.AuthenticationStrength != nil {
 			d.Controls = append(d.Controls, g.AuthenticationStrength.ID)
 		}
-		d.AllControls = g.Operator == "AND"
+		d.AllControls = g.All()
 	}
 	return d
 }

@@ -52,7 +52,7 @@ func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
 		rest := *g
 		rest.BuiltInControls = slices.DeleteFunc(slices.Clone(g.BuiltInControls), deviceGrant)
 		empty := len(rest.BuiltInControls)+len(rest.CustomFactors)+len(rest.TermsOfUse) == 0 && rest.AuthenticationStrength == nil
-		if empty || !strings.EqualFold(g.Operator, "AND") { // a satisfied member satisfies OR
+		if empty || !g.All() { // a satisfied member satisfies OR
 			out.Policies[i].GrantControls = nil
 			continue
 		}
