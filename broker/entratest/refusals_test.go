@@ -254,6 +254,13 @@ var accessRefusals = []refusal{
 		c.joined().policy(`"compliantDevice"`)
 		return c.exchange(payrollID, "api://payroll")
 	}},
+	{"token protection, a request that no session key signed", 530084, "access_denied", "message_only", func(c *tc, _ *entratest.Clock) *reply {
+		c.joined()
+		p := strings.Replace(string(policyJSON("Bound", "All", "", "")), `"grantControls":{"operator":"OR","builtInControls":[]}`, `"sessionControls":{"secureSignInSession":{"isEnabled":true}}`, 1)
+		c.must(c.s.SetPolicies(policies(json.RawMessage(p))))
+		require.Equal(c.t, 200, c.exchange(payrollID, "api://payroll").status) // the PRT's session key did
+		return c.payroll()
+	}},
 	{"hybrid device, joined only", 53001, "interaction_required", "additional_action", func(c *tc, _ *entratest.Clock) *reply {
 		c.agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
 		c.joined().policy(`"domainJoinedDevice"`)
