@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/nonce"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -31,18 +32,18 @@ type Broker struct {
 	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
 
+	book *account.Book
+
 	device atomic.Pointer[device] // nil until it was loaded and found
 	// registration is device.from of the one that was used last, also when it
 	// is in memory no longer: ForgetDevice means no other. Zero: none was.
 	registration atomic.Uint64
 
-	pop  atomic.Pointer[popKey]  // nil until it was asked for
-	only atomic.Pointer[Account] // the account, when exactly one is known
+	pop atomic.Pointer[popKey] // nil until it was asked for
 
-	mu       sync.Mutex // guards all below; not held over I/O
-	closed   bool
-	accounts map[string]*account // by owner
-	retired  []*device           // that are not the registration any more
+	mu      sync.Mutex // guards all below; not held over I/O
+	closed  bool
+	retired []*device // that are not the registration any more
 
 	calls      sync.WaitGroup  // Add under mu, before closed
 	background sync.WaitGroup  // Add by calls and flights, or under mu before closed
@@ -75,7 +76,6 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 		cfg:        cfg,
 		sleep:      sleep,
 		onlineWait: onlineWait,
-		accounts:   map[string]*account{},
 		client: client{
 			transport: cfg.Transport,
 			userAgent: cfg.UserAgent,
@@ -87,6 +87,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.place.Store(&place{Cloud: cfg.Cloud, movable: anywhere, known: cfg.Cloud.known()})
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
+	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Gone: b.dropTokens})
 	d, err := b.loadDevice(ctx)
 	if err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
 		b.cancel()
@@ -95,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if d != nil {
 		b.returnTo(d.record.Endpoints.Token)
 	}
-	_, unreadable, err := b.readAccounts(ctx)
+	_, unreadable, err := b.book.All(ctx)
 	if err != nil {
 		_ = b.Close()
 		return nil, opError("open", err)
@@ -152,14 +153,11 @@ func (b *Broker) Close() error {
 	b.flights.group.Close()
 	b.nonces.Close()
 	b.background.Wait()
-	b.mu.Lock()
-	accounts := b.accounts
-	b.accounts = nil
-	b.mu.Unlock()
+	accounts := b.book.Close()
 	b.flush(accounts)
 	var errs []error
 	for _, a := range accounts {
-		errs = append(errs, a.close())
+		errs = append(errs, a.Close())
 	}
 	for _, d := range append(b.takeRetired(), b.device.Swap(nil)) {
 		if d != nil {
@@ -170,7 +168,6 @@ func (b *Broker) Close() error {
 		errs = append(errs, k.signer.Close())
 	}
 	b.tokens.Clear()
-	b.only.Store(nil)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("broker: close: %w", err)
 	}

@@ -1,13 +1,13 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
@@ -16,43 +16,15 @@ import (
 // candidates returns the PRTs of the account that may be used, as candidates of
 // the record does, without those of a registration that is not there any more:
 // in Scope System another user of the machine may have made the new one.
-func (b *Broker) candidates(rec *accountRecord) []prtEntry {
-	all := rec.candidates(b.cfg.Now())
+func (b *Broker) candidates(rec *account.Record) []account.PRT {
+	all := rec.Ranked(b.cfg.Now())
 	d := b.device.Load()
 	if d == nil {
 		return all
 	}
-	return slices.DeleteFunc(all, func(e prtEntry) bool {
-		return e.token.DeviceID != "" && !strings.EqualFold(e.token.DeviceID, d.cert.DeviceID)
+	return slices.DeleteFunc(all, func(e account.PRT) bool {
+		return e.Token.DeviceID != "" && !strings.EqualFold(e.Token.DeviceID, d.cert.DeviceID)
 	})
-}
-
-// candidates returns the PRTs that may be used, the strongest first: MFA
-// before unknown before none, then the more recent MFA, then the longer life.
-// One that looks expired comes last: the service has the last word.
-func (r *accountRecord) candidates(now time.Time) []prtEntry {
-	var out []prtEntry
-	for _, e := range r.PRTs {
-		if e.dead == nil {
-			out = append(out, e)
-		}
-	}
-	expired := func(e prtEntry) int {
-		if e.token.State(now) == prt.Expired {
-			return 1
-		}
-		return 0
-	}
-	rank := map[claims.Answer]int{claims.Yes: 0, claims.Unknown: 1, claims.No: 2}
-	slices.SortStableFunc(out, func(x, y prtEntry) int {
-		return cmp.Or(
-			expired(x)-expired(y),
-			rank[x.token.Evidence.MFA]-rank[y.token.Evidence.MFA],
-			y.token.Evidence.At.Compare(x.token.Evidence.At),
-			y.token.ExpiresAt.Compare(x.token.ExpiresAt),
-		)
-	})
-	return out
 }
 
 // withPRT runs use with the strongest PRT, made usable before. When the
@@ -62,23 +34,23 @@ func (r *accountRecord) candidates(now time.Time) []prtEntry {
 // is not the strongest for every policy.
 //
 // What goes wrong because the account is locked meanwhile is an ErrLocked.
-func (b *Broker) withPRT(ctx context.Context, op string, a *account, use func(*prt.Token, prt.Session) error) error {
+func (b *Broker) withPRT(ctx context.Context, op string, a *account.Account, use func(*prt.Token, prt.Session) error) error {
 	err := b.withPRTs(ctx, op, a, use)
-	if rec := a.snapshot(); err != nil && rec != nil && rec.locked() {
-		return rec.obituary(op)
+	if rec := a.Record(); err != nil && rec != nil && rec.Locked() {
+		return obituary(rec, op)
 	}
 	return err
 }
 
-func (b *Broker) withPRTs(ctx context.Context, op string, a *account, use func(*prt.Token, prt.Session) error) error {
-	rec := a.snapshot()
+func (b *Broker) withPRTs(ctx context.Context, op string, a *account.Account, use func(*prt.Token, prt.Session) error) error {
+	rec := a.Record()
 	if rec == nil {
 		return &Error{Op: op, kind: ErrNoAccount}
 	}
 	var refused []refusedPRT
 	var refusal, over error
 	for _, e := range b.candidates(rec) {
-		if !e.mayHelp(refused, b.cfg.Now()) {
+		if !mayHelp(e, refused, b.cfg.Now()) {
 			continue
 		}
 		err := b.tryPRT(ctx, a, e, use)
@@ -100,7 +72,7 @@ func (b *Broker) withPRTs(ctx context.Context, op string, a *account, use func(*
 	case over != nil:
 		return over
 	}
-	return rec.obituary(op)
+	return obituary(rec, op)
 }
 
 // isPolicy reports whether a PRT was refused for what it lacks, so that another
@@ -113,22 +85,22 @@ func isPolicy(err error) bool {
 // others for the sake of a policy: it may have, beside each of them, another
 // method, a later sign-in or MFA, or an origin that policies do not look at.
 // One that looks expired is no way around a prompt.
-func (e prtEntry) mayHelp(refused []refusedPRT, now time.Time) bool {
-	if len(refused) > 0 && e.token.State(now) == prt.Expired {
+func mayHelp(e account.PRT, refused []refusedPRT, now time.Time) bool {
+	if len(refused) > 0 && e.Token.State(now) == prt.Expired {
 		return false
 	}
-	return !slices.ContainsFunc(refused, func(r refusedPRT) bool { return !e.mayAdd(r) })
+	return !slices.ContainsFunc(refused, func(r refusedPRT) bool { return !mayAdd(e, r) })
 }
 
 // refusedPRT is a PRT that a policy refused, for the age of its sign-in or MFA
 // or for something else.
 type refusedPRT struct {
-	prtEntry
+	account.PRT
 	stale bool
 }
 
-func (e prtEntry) mayAdd(to refusedPRT) bool {
-	x, y := e.token.Evidence, to.token.Evidence
+func mayAdd(e account.PRT, to refusedPRT) bool {
+	x, y := e.Token.Evidence, to.Token.Evidence
 	later := func(x, y time.Time) bool { return x.IsZero() || x.After(y) }
 	methods := (x.Methods | otherMethods(x)).Modes() &^ claims.Password
 	switch {
@@ -137,27 +109,27 @@ func (e prtEntry) mayAdd(to refusedPRT) bool {
 	case to.stale && later(x.AuthTime, y.AuthTime):
 		return true
 	}
-	return e.origin != originDeviceCode && (to.origin == originDeviceCode || to.origin == originUnknown)
+	return e.Origin != account.DeviceCode && (to.Origin == account.DeviceCode || to.Origin == account.Unknown)
 }
 
 // tryPRT runs use with one PRT, and with the one before it when a renewal gave
 // a PRT that was never proven and is refused.
-func (b *Broker) tryPRT(ctx context.Context, a *account, e prtEntry, use func(*prt.Token, prt.Session) error) error {
-	t, err := b.usable(ctx, a, e.token)
+func (b *Broker) tryPRT(ctx context.Context, a *account.Account, e account.PRT, use func(*prt.Token, prt.Session) error) error {
+	t, err := b.usable(ctx, a, e.Token)
 	if err != nil {
 		return err
 	}
 	err = b.runWith(ctx, a, t, use)
-	if rec := a.snapshot(); rec != nil {
-		if now := rec.find(t.Credential); now != nil {
+	if rec := a.Record(); rec != nil {
+		if now := rec.PRT(t.Credential); now != nil {
 			e = *now
 		}
 	}
 	switch {
 	case err == nil, !isOver(err):
 		return err
-	case e.previous != nil && e.token.PRT.Equal(t.PRT):
-		perr := b.runWith(ctx, a, e.previous, use)
+	case e.Previous != nil && e.Token.PRT.Equal(t.PRT):
+		perr := b.runWith(ctx, a, e.Previous, use)
 		if perr == nil {
 			return b.revert(ctx, a, t)
 		}
@@ -169,19 +141,18 @@ func (b *Broker) tryPRT(ctx context.Context, a *account, e prtEntry, use func(*p
 	return err
 }
 
-func (b *Broker) runWith(ctx context.Context, a *account, t *prt.Token, use func(*prt.Token, prt.Session) error) error {
-	s, release, err := a.session(ctx, b.cfg.Keys, t)
+func (b *Broker) runWith(ctx context.Context, a *account.Account, t *prt.Token, use func(*prt.Token, prt.Session) error) error {
+	s, release, err := a.Session(ctx, t)
 	if err != nil {
-		return err
+		return verdict(err)
 	}
 	defer release()
-	s.Rand = b.cfg.Rand
 	return use(t, s)
 }
 
 // usable returns the PRT, renewed if that is due. One that is valid is used
 // although its renewal failed for the moment.
-func (b *Broker) usable(ctx context.Context, a *account, t *prt.Token) (*prt.Token, error) {
+func (b *Broker) usable(ctx context.Context, a *account.Account, t *prt.Token) (*prt.Token, error) {
 	state := t.State(b.cfg.Now())
 	if state == prt.Fresh {
 		return t, nil

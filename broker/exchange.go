@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
@@ -13,7 +14,7 @@ import (
 
 // request gets a token from the service: by the PRT, or by a plain refresh
 // token on a machine that has no device registration.
-func (b *Broker) request(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+func (b *Broker) request(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	_, err := b.currentDevice(ctx)
 	if b.cfg.AllowUnbound && errors.Is(err, ErrDeviceNotRegistered) {
 		return b.redeem(ctx, op, a, q)
@@ -24,7 +25,7 @@ func (b *Broker) request(ctx context.Context, op string, a *account, q tokenRequ
 	var res AuthResult
 	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
 		tokens, rep, err := b.exchange(ctx, op, t, s, q)
-		b.note(ctx, a, b.decision(q, t, rep, err))
+		b.note(ctx, a, b.observation(q, t, rep, err))
 		b.answered(ctx, a, t, q.tenant, err)
 		if err != nil {
 			return err
@@ -96,7 +97,7 @@ func abroad(err error) error {
 }
 
 // answered is what follows from an answer of the service to a PRT.
-func (b *Broker) answered(ctx context.Context, a *account, t *prt.Token, tenant string, err error) {
+func (b *Broker) answered(ctx context.Context, a *account.Account, t *prt.Token, tenant string, err error) {
 	b.heard(ctx, a, tenant, "", err)
 	if err == nil {
 		b.prove(ctx, a, t)
@@ -182,7 +183,7 @@ func (q *tokenRequest) checkGranted(op, graph string, res *AuthResult) error {
 
 // learn keeps what the token says about MFA where the PRT's own reply said
 // nothing.
-func (b *Broker) learn(ctx context.Context, a *account, t *prt.Token, r *prt.Reply) {
+func (b *Broker) learn(ctx context.Context, a *account.Account, t *prt.Token, r *prt.Reply) {
 	if t.Evidence.MFA != claims.Unknown {
 		return
 	}
@@ -190,14 +191,14 @@ func (b *Broker) learn(ctx context.Context, a *account, t *prt.Token, r *prt.Rep
 	if err != nil || !tok.HasAMR {
 		return
 	}
-	_, err = a.update(ctx, func(rec *accountRecord) error {
-		e := rec.find(t.Credential)
-		if e == nil || !e.token.PRT.Equal(t.PRT) {
+	_, err = a.Update(ctx, func(rec *account.Record) error {
+		e := rec.PRT(t.Credential)
+		if e == nil || !e.Token.PRT.Equal(t.PRT) {
 			return nil
 		}
-		n := *e.token
+		n := *e.Token
 		n.Evidence = n.Evidence.Merge(tok.Evidence(claims.SourceAccessToken))
-		e.token = &n
+		e.Token = &n
 		return nil
 	})
 	if err != nil {

@@ -16,7 +16,7 @@ func WaitBackground(b *Broker) { b.background.Wait() }
 
 // Multiply keeps the token of the only account for Graph for so many apps.
 func Multiply(b *Broker, apps int) {
-	c := call{account: *b.only.Load(), app: b.cfg.App}
+	c := call{account: Account(*b.book.Only()), app: b.cfg.App}
 	res, ok := b.inMemory(&c, []string{b.cfg.Cloud.graph() + "/.default"}, b.cfg.Now())
 	if !ok {
 		panic("no token to multiply")
@@ -40,8 +40,4 @@ func SetOnlineWait(b *Broker, d time.Duration) { b.onlineWait = d }
 func NoticeDevice(ctx context.Context, b *Broker) { _ = b.noticeDevice(ctx) }
 
 // HeldAccounts is how many accounts b holds.
-func HeldAccounts(b *Broker) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.accounts)
-}
+func HeldAccounts(b *Broker) int { return b.book.Len() }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
@@ -17,25 +18,6 @@ import (
 // A Hello key (Windows Hello for Business) signs the user in: it is in the
 // TPM, which is the thing that the user has, and signs for who gives the PIN,
 // which is what the user knows. Entra therefore takes its signature for MFA.
-
-// helloRecord is the account's Hello key. Updates replace it, never change it.
-type helloRecord struct {
-	Key      []byte    `json:"key"` // blob
-	ID       string    `json:"id"`  // of the service; empty: the registration was not answered
-	Username string    `json:"username"`
-	DeviceID string    `json:"device_id"`
-	Created  time.Time `json:"created"`
-	Software bool      `json:"software,omitempty"`
-	// Offline is what the PIN opens without the service; nil: nothing.
-	Offline *sealedOffline `json:"offline,omitempty"`
-	// Wrong is how many PINs were given since the last right one, and WrongAt
-	// when the last of them was.
-	Wrong   int       `json:"wrong,omitempty"`
-	WrongAt time.Time `json:"wrong_at,omitzero"`
-	// Refused is what the service last said for certain against the user, the
-	// device or the key: until it takes that back, the PIN opens nothing here.
-	Refused *deathNote `json:"refused,omitempty"`
-}
 
 // HelloPIN is the PIN of the account's Hello key. The PRT that it gives
 // carries MFA from birth.
@@ -96,21 +78,21 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	defer release()
 	switch {
 	case rec.Hello == nil && replace:
-		return &Error{kind: ErrNoHello, Account: rec.Account}
+		return &Error{kind: ErrNoHello, Account: Account(rec.Account)}
 	case rec.Hello != nil && !replace:
-		return &Error{kind: ErrHelloExists, Account: rec.Account}
+		return &Error{kind: ErrHelloExists, Account: Account(rec.Account)}
 	}
-	token, err := b.freshToken(ctx, op, a, rec.Account)
+	token, err := b.freshToken(ctx, op, a, Account(rec.Account))
 	if err != nil {
 		return err
 	}
 	pin = bytes.Clone(pin) // the caller may wipe its own while the key is made
 	defer clear(pin)
-	h := &helloRecord{Username: rec.Account.PreferredUsername, DeviceID: d.cert.DeviceID, Created: b.cfg.Now(), Software: software}
+	h := &account.Hello{Username: rec.Account.PreferredUsername, DeviceID: d.cert.DeviceID, Created: b.cfg.Now(), Software: software}
 	if err := b.registerHello(ctx, op, a, d, h, pin, token, keep); err != nil {
 		return err
 	}
-	if err := b.eraseOffline(ctx, a); err != nil { // what the PIN before opened
+	if err := a.EraseOffline(ctx); err != nil { // what the PIN before opened
 		b.cfg.Logger.InfoContext(ctx, "erasing the tokens for an offline unlock failed", "error", err)
 	}
 	b.cfg.Logger.InfoContext(ctx, "Hello key provisioned", "account", rec.Account.HomeAccountID, "device", h.DeviceID)
@@ -125,16 +107,16 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 const helloLease = ".hello"
 
 // leaseHello finds the account and reads it under that lease.
-func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account, *accountRecord, func(), error) {
+func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account.Account, *account.Record, func(), error) {
 	a, _, err := b.find(ctx, acct)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	release, err := vault.Lease(ctx, b.cfg.Store, a.owner+helloLease)
+	release, err := vault.Lease(ctx, b.cfg.Store, a.Name()+helloLease)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	rec, err := a.load(ctx)
+	rec, err := a.Load(ctx)
 	if err != nil {
 		release()
 		return nil, nil, nil, err
@@ -157,14 +139,14 @@ func (b *Broker) softwareHello(ctx context.Context) (bool, error) {
 
 // registerHello makes the key and registers it. The key is saved before the
 // service learns of it: the state has every key that the service may know.
-func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *device, h *helloRecord, pin PIN, token prt.Secret, keep func() func()) error {
+func (b *Broker) registerHello(ctx context.Context, op string, a *account.Account, d *device, h *account.Hello, pin PIN, token prt.Secret, keep func() func()) error {
 	key, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign, PIN: pin})
 	if err != nil {
 		return keyError("making the Hello key", err)
 	}
 	defer key.Close()
 	h.Key = key.Blob()
-	if _, err := a.update(ctx, func(r *accountRecord) error { r.NextHello = h; return nil }); err != nil {
+	if _, err := a.Update(ctx, func(r *account.Record) error { r.NextHello = h; return nil }); err != nil {
 		return err
 	}
 	body, err := prt.HelloRegistration(key.Public())
@@ -197,7 +179,7 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *de
 	leave := keep()
 	return b.finish(ctx, func(ctx context.Context) error { // the service has it
 		defer leave()
-		_, err := a.update(ctx, func(r *accountRecord) error {
+		_, err := a.Update(ctx, func(r *account.Record) error {
 			if r.NextHello == nil || !bytes.Equal(r.NextHello.Key, done.Key) {
 				return errReplaced
 			}
@@ -211,7 +193,7 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account, d *de
 // helloSigner signs by the Hello key and keeps count of the PINs.
 type helloSigner struct {
 	b   *Broker
-	a   *account
+	a   *account.Account
 	key tpm.Signer
 }
 
@@ -227,9 +209,9 @@ func (s helloSigner) SignContext(ctx context.Context, digest []byte, opts crypto
 
 // openHello opens the account's Hello key with a PIN, which is tried at the
 // first signature.
-func (b *Broker) openHello(ctx context.Context, rec *accountRecord, pin PIN) (tpm.Signer, error) {
+func (b *Broker) openHello(ctx context.Context, rec *account.Record, pin PIN) (tpm.Signer, error) {
 	if rec.Hello == nil {
-		return nil, &Error{kind: ErrNoHello, Account: rec.Account}
+		return nil, &Error{kind: ErrNoHello, Account: Account(rec.Account)}
 	}
 	if err := pin.wellFormed(); err != nil {
 		return nil, err
@@ -272,7 +254,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 		Username: rec.Hello.Username,
 		Audience: d.record.TenantID,
 		Now:      b.cfg.Now(),
-	}, provenance{origin: originDirect}, rec.Account)
+	}, provenance{origin: account.Direct}, Account(rec.Account))
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -312,7 +294,7 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err
 		if !errors.Is(err, errReplaced) { // a sign-in came between, which begins the limits anew
 			return err
 		}
-		if rec, err = a.load(ctx); err != nil {
+		if rec, err = a.Load(ctx); err != nil {
 			return err
 		}
 	}
@@ -321,7 +303,7 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err
 
 // changePINOf changes the PIN of the key and of what it opens offline, both or
 // neither.
-func (b *Broker) changePINOf(ctx context.Context, a *account, rec *accountRecord, old, pin PIN) error {
+func (b *Broker) changePINOf(ctx context.Context, a *account.Account, rec *account.Record, old, pin PIN) error {
 	key, err := b.openHello(ctx, rec, old)
 	if err != nil {
 		return err
@@ -342,8 +324,8 @@ func (b *Broker) changePINOf(ctx context.Context, a *account, rec *accountRecord
 	if err != nil {
 		return err
 	}
-	_, err = a.update(ctx, func(r *accountRecord) error {
-		if r.Hello == nil || !bytes.Equal(r.Hello.Key, rec.Hello.Key) || !r.Hello.Offline.equal(rec.Hello.Offline) {
+	_, err = a.Update(ctx, func(r *account.Record) error {
+		if r.Hello == nil || !bytes.Equal(r.Hello.Key, rec.Hello.Key) || !r.Hello.Offline.Equal(rec.Hello.Offline) {
 			return errReplaced
 		}
 		h := *r.Hello

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
-	"github.com/prtbroker/prtbroker/prt"
 )
 
 // RemoveHello deletes the account's Hello key at the service and then here.
@@ -41,9 +41,9 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	release, keep := vault.Shared(release)
 	defer release()
 	if rec.Hello == nil && rec.NextHello == nil {
-		return &Error{kind: ErrNoHello, Account: rec.Account}
+		return &Error{kind: ErrNoHello, Account: Account(rec.Account)}
 	}
-	token, err := b.keyServiceToken(ctx, op, a, rec.Account)
+	token, err := b.keyServiceToken(ctx, op, a, Account(rec.Account))
 	if err != nil {
 		return err
 	}
@@ -84,28 +84,17 @@ func (b *Broker) checkDeleted(op string, rep *reply) error {
 
 // forgetHello erases the Hello key of rec here, with what only its PIN opens
 // and the PRT that was born of it.
-func (b *Broker) forgetHello(ctx context.Context, a *account, rec *accountRecord) error {
-	_, err := a.update(ctx, func(r *accountRecord) error {
+func (b *Broker) forgetHello(ctx context.Context, a *account.Account, rec *account.Record) error {
+	_, err := a.Update(ctx, func(r *account.Record) error {
 		if r.Hello != nil && rec.Hello != nil && r.Hello.ID != rec.Hello.ID {
 			return errReplaced // a new one meanwhile, in a store that lends no leases
 		}
-		r.dropHello()
+		r.DropHello()
 		return nil
 	})
-	a.releaseUnused()
+	a.ReleaseUnused()
 	if err != nil {
 		return err
 	}
-	return b.eraseOffline(ctx, a)
-}
-
-func (r *accountRecord) dropHello() {
-	r.Hello, r.NextHello, r.Away = nil, nil, nil
-	rest := []prtEntry{}
-	for _, e := range r.PRTs {
-		if e.token.Credential != prt.ByHello {
-			rest = append(rest, e)
-		}
-	}
-	r.PRTs = rest
+	return a.EraseOffline(ctx)
 }

@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 )
 
 // A HelloStatus describes the Hello key of an account on this device. It holds
@@ -40,20 +42,14 @@ func (b *Broker) HelloStatus(ctx context.Context, acct Account) (_ HelloStatus, 
 	if err != nil {
 		return HelloStatus{}, opError("Hello status", err)
 	}
-	return rec.helloStatus(b.cfg.Now()), nil
+	return helloStatus(rec, b.cfg.Now()), nil
 }
 
-func (r *accountRecord) helloStatus(now time.Time) HelloStatus {
-	s := HelloStatus{Account: r.Account, Unfinished: r.NextHello != nil, Locked: r.locked()}
+func helloStatus(r *account.Record, now time.Time) HelloStatus {
+	s := HelloStatus{Account: Account(r.Account), Unfinished: r.NextHello != nil, Locked: r.Locked()}
 	if h := r.Hello; h != nil {
 		s.Set, s.KeyID, s.Created, s.Software = true, h.ID, h.Created, h.Software
-		s.WrongPINs, s.RetryAfter = h.Wrong, h.wait(now)
+		s.WrongPINs, s.RetryAfter = h.Wrong, h.Wait(now)
 	}
 	return s
-}
-
-// wait returns how long the broker takes no PIN.
-func (h *helloRecord) wait(now time.Time) time.Duration {
-	wait := pinWait(h.Wrong)
-	return min(wait, max(0, h.WrongAt.Add(wait).Sub(now)))
 }

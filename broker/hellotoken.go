@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -18,7 +19,7 @@ import (
 
 // freshToken returns such a token: silently when the MFA is fresh, else after
 // the user did MFA anew.
-func (b *Broker) freshToken(ctx context.Context, op string, a *account, acct Account) (prt.Secret, error) {
+func (b *Broker) freshToken(ctx context.Context, op string, a *account.Account, acct Account) (prt.Secret, error) {
 	token, err := b.freshByPRT(ctx, op, a)
 	if !errors.Is(err, ErrInteractionRequired) || b.cfg.Prompter == nil {
 		return token, err
@@ -31,12 +32,12 @@ func (b *Broker) freshToken(ctx context.Context, op string, a *account, acct Acc
 
 // freshByPRT tries each PRT: that of a Hello key is strong, and its MFA is
 // none that the user was asked for (MS-OAPX 2.2.2.10).
-func (b *Broker) freshByPRT(ctx context.Context, op string, a *account) (token prt.Secret, err error) {
-	rec := a.snapshot()
+func (b *Broker) freshByPRT(ctx context.Context, op string, a *account.Account) (token prt.Secret, err error) {
+	rec := a.Record()
 	if rec == nil {
 		return token, &Error{Op: op, kind: ErrNoAccount}
 	}
-	err = rec.obituary(op)
+	err = obituary(rec, op)
 	for _, e := range b.candidates(rec) {
 		err = b.tryPRT(ctx, a, e, func(t *prt.Token, s prt.Session) error {
 			token, err = b.visitByPRT(ctx, op, t, s)
@@ -161,7 +162,7 @@ var errMalformedAddress = errors.New("broker: an address is malformed")
 
 // keyServiceToken returns a token for the key service by the PRT, with the
 // device and without fresh MFA: enough to delete a key.
-func (b *Broker) keyServiceToken(ctx context.Context, op string, a *account, acct Account) (token prt.Secret, err error) {
+func (b *Broker) keyServiceToken(ctx context.Context, op string, a *account.Account, acct Account) (token prt.Secret, err error) {
 	q := tokenRequest{
 		call: call{account: acct, app: App{
 			ClientID:    wire.ClientDeviceRegistration,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -95,30 +96,10 @@ func (p PIN) pattern() bool {
 	return true
 }
 
-// The broker's own limit beside the TPM's, whose counter is shared with every
-// other program: after so many wrong PINs in a row, wait, and longer each time.
-const (
-	freeTries    = 5
-	firstPINWait = time.Minute
-	maxPINWait   = time.Hour
-)
-
-// pinWait returns how long the next PIN has to wait after so many wrong ones.
-func pinWait(wrong int) time.Duration {
-	if wrong < freeTries {
-		return 0
-	}
-	wait := firstPINWait
-	for range min(wrong-freeTries, 10) {
-		wait *= 2
-	}
-	return min(wait, maxPINWait)
-}
-
 // tryPIN runs try, which gives the PIN to the key store. The try is counted
 // before, so that killing the process does not give it back; a right PIN
 // forgives all, and one that was not judged does not count.
-func (b *Broker) tryPIN(ctx context.Context, a *account, try func() error) error {
+func (b *Broker) tryPIN(ctx context.Context, a *account.Account, try func() error) error {
 	this, err := b.countPIN(ctx, a)
 	if err != nil {
 		return err
@@ -131,10 +112,10 @@ func (b *Broker) tryPIN(ctx context.Context, a *account, try func() error) error
 	// Neither a right PIN nor a TPM's lock-out may count because the caller
 	// went away.
 	cerr := b.finish(ctx, func(ctx context.Context) error {
-		_, err := a.update(ctx, func(r *accountRecord) error {
+		_, err := a.Update(ctx, func(r *account.Record) error {
 			if r.Hello != nil {
 				h := *r.Hello
-				h.settle(this, right)
+				h.Settle(this, right)
 				r.Hello = &h
 			}
 			return nil
@@ -150,39 +131,19 @@ func (b *Broker) tryPIN(ctx context.Context, a *account, try func() error) error
 	return nil
 }
 
-// pinTry is a try that was counted: when, and when the one before it was.
-type pinTry struct{ at, before time.Time }
-
-// settle takes a try off the count: all of them when the PIN was right, and
-// this one when it was not judged.
-func (h *helloRecord) settle(this pinTry, right bool) {
-	if right {
-		h.Wrong = 0
-		return
-	}
-	h.Wrong = max(0, h.Wrong-1)
-	if h.WrongAt.Equal(this.at) {
-		h.WrongAt = this.before
-	}
-}
-
 // countPIN counts a try in advance, or refuses it because it comes too soon.
-func (b *Broker) countPIN(ctx context.Context, a *account) (this pinTry, err error) {
-	now := b.cfg.Now()
+func (b *Broker) countPIN(ctx context.Context, a *account.Account) (this account.Try, err error) {
 	var tooSoon error
-	_, err = a.update(ctx, func(r *accountRecord) error {
+	_, err = a.Update(ctx, func(r *account.Record) error {
 		if r.Hello == nil {
 			return &Error{kind: ErrNoHello}
 		}
 		h := *r.Hello
-		this, tooSoon = pinTry{at: now, before: h.WrongAt}, nil
-		if h.WrongAt.After(now) {
-			h.WrongAt = now // the clock was set back; the wait begins anew
-		}
-		if left := h.wait(now); left > 0 {
+		var left time.Duration
+		if this, left = h.Count(b.cfg.Now()); left > 0 {
 			tooSoon = &Error{kind: ErrPINLocked, RetryAfter: left, detail: itoa(h.Wrong) + " wrong PINs in a row: wait " + left.Round(time.Second).String()}
 		} else {
-			h.Wrong, h.WrongAt = h.Wrong+1, now
+			tooSoon = nil
 		}
 		r.Hello = &h
 		return nil

@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -10,7 +11,7 @@ import (
 // provenance is what this broker saw of the sign-in that a PRT is born of. The
 // PRT's own id_token says whether MFA was done; when, only the sign-in tells.
 type provenance struct {
-	origin origin
+	origin account.Origin
 	seen   claims.Evidence // zero when the sign-in was not made here
 }
 
@@ -19,17 +20,17 @@ type provenance struct {
 func provenanceOf(cred Credential, t *brokerToken, now time.Time) provenance {
 	switch c := cred.(type) {
 	case AuthCode:
-		p := provenance{originPage, seen(t, c.MFA, now)}
+		p := provenance{account.Page, seen(t, c.MFA, now)}
 		if c.again && p.seen.AuthTime.IsZero() {
 			p.seen.AuthTime = now
 		}
 		return p
 	case DeviceCodeFlow:
-		return provenance{originDeviceCode, seen(t, c.MFA, now)}
+		return provenance{account.DeviceCode, seen(t, c.MFA, now)}
 	case RefreshToken:
 		return provenance{}
 	}
-	return provenance{origin: originDirect}
+	return provenance{origin: account.Direct}
 }
 
 // seen returns the evidence of a sign-in that just gave t. Where MFA was asked

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -54,21 +55,21 @@ func (b *Broker) PRTStatus(ctx context.Context, acct Account) (_ PRTStatus, err 
 	if err != nil {
 		return PRTStatus{}, opError("PRT status", err)
 	}
-	return rec.status(b.cfg.Now()), nil
+	return statusOf(rec, b.cfg.Now()), nil
 }
 
-func (r *accountRecord) status(now time.Time) PRTStatus {
+func statusOf(r *account.Record, now time.Time) PRTStatus {
 	var all []PRTStatus
-	for _, e := range r.candidates(now) {
-		all = append(all, e.status(r.Account, now))
+	for _, e := range r.Ranked(now) {
+		all = append(all, prtStatusOf(e, Account(r.Account), now))
 	}
 	for _, e := range r.PRTs {
-		if e.dead != nil {
-			all = append(all, e.status(r.Account, now))
+		if e.Dead != nil {
+			all = append(all, prtStatusOf(e, Account(r.Account), now))
 		}
 	}
 	if len(all) == 0 {
-		return PRTStatus{Account: r.Account, State: PRTNone}
+		return PRTStatus{Account: Account(r.Account), State: PRTNone}
 	}
 	first := all[0]
 	if len(all) > 1 {
@@ -77,8 +78,8 @@ func (r *accountRecord) status(now time.Time) PRTStatus {
 	return first
 }
 
-func (e *prtEntry) status(acct Account, now time.Time) PRTStatus {
-	t := e.token
+func prtStatusOf(e account.PRT, acct Account, now time.Time) PRTStatus {
+	t := e.Token
 	s := PRTStatus{
 		Account:    acct,
 		Credential: CredentialKind(t.Credential),
@@ -91,8 +92,8 @@ func (e *prtEntry) status(acct Account, now time.Time) PRTStatus {
 		SessionKey: len(t.SessionKey) > 0,
 	}
 	switch {
-	case e.dead != nil:
-		s.State, s.LastError = PRTNeedsInteraction, e.dead.Code
+	case e.Dead != nil:
+		s.State, s.LastError = PRTNeedsInteraction, e.Dead.Code
 	default:
 		s.State = prtState(t.State(now))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -36,17 +37,17 @@ func weight(v aadsts.Verdict) int {
 // the key only the key takes back (by). It is for answers of the service alone,
 // and only those of the account's own tenant count: another tenant does not
 // know the user. It erases nothing.
-func (b *Broker) heard(ctx context.Context, a *account, tenant string, by prt.Credential, err error) {
-	rec := a.snapshot()
-	if rec == nil || !b.isHome(rec.Account, tenant) {
+func (b *Broker) heard(ctx context.Context, a *account.Account, tenant string, by prt.Credential, err error) {
+	rec := a.Record()
+	if rec == nil || !b.isHome(Account(rec.Account), tenant) {
 		return
 	}
 	var e *Error
-	var note *deathNote
+	var note *account.Death
 	switch {
 	case err == nil:
 	case errors.As(err, &e) && certain[e.action]:
-		note = &deathNote{Verdict: e.action, Code: e.Code, OAuth: e.OAuth, At: b.cfg.Now()}
+		note = &account.Death{Verdict: e.action, Code: e.Code, OAuth: e.OAuth, At: b.cfg.Now()}
 	default:
 		return
 	}
@@ -55,11 +56,11 @@ func (b *Broker) heard(ctx context.Context, a *account, tenant string, by prt.Cr
 		return
 	}
 	if note != nil { // those, too, that another process signed in
-		if _, err := b.loadAccounts(ctx); err != nil {
+		if _, _, err := b.book.All(ctx); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
 		}
 	}
-	for _, other := range b.knownAccounts() {
+	for _, other := range b.book.Known() {
 		if other != a {
 			b.noteRefusal(ctx, other, note, ofDevice)
 		}
@@ -73,15 +74,15 @@ func (b *Broker) isHome(acct Account, tenant string) bool {
 
 // noteRefusal writes a note into the account's Hello key, or takes the note
 // back that is there, if its verdict may be.
-func (b *Broker) noteRefusal(ctx context.Context, a *account, note *deathNote, takesBack func(aadsts.Verdict) bool) {
-	stays := func(r *accountRecord) bool {
+func (b *Broker) noteRefusal(ctx context.Context, a *account.Account, note *account.Death, takesBack func(aadsts.Verdict) bool) {
+	stays := func(r *account.Record) bool {
 		return r == nil || r.Hello == nil || note == nil && (r.Hello.Refused == nil || !takesBack(r.Hello.Refused.Verdict))
 	}
-	if stays(a.snapshot()) {
+	if stays(a.Record()) {
 		return
 	}
 	err := b.finish(ctx, func(ctx context.Context) error {
-		_, err := a.update(ctx, func(r *accountRecord) error {
+		_, err := a.Update(ctx, func(r *account.Record) error {
 			if stays(r) || note != nil && r.Hello.Refused != nil && weight(r.Hello.Refused.Verdict) > weight(note.Verdict) {
 				return errDone
 			}
@@ -98,7 +99,7 @@ func (b *Broker) noteRefusal(ctx context.Context, a *account, note *deathNote, t
 }
 
 // refusal is what the service said before, again.
-func (n *deathNote) refusal(op string) *Error {
+func refusal(n *account.Death, op string) *Error {
 	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: sentinels[n.Verdict]}
 	e.detail = "the service refused this before, and cannot be asked now"
 	return e

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
@@ -16,44 +17,43 @@ const RenewAfter = prt.RenewAfter
 // renew exchanges a PRT for its successor, once at a time among all processes,
 // and saves it beside the old one, which is dropped when the new one has been
 // used. Unless forced, a PRT that another process renewed meanwhile is taken.
-func (b *Broker) renew(ctx context.Context, a *account, by prt.Credential, force bool) (*prt.Token, error) {
+func (b *Broker) renew(ctx context.Context, a *account.Account, by prt.Credential, force bool) (*prt.Token, error) {
 	const op = "renew PRT"
-	t, err := do(ctx, &b.flights, "renew\x00"+a.owner+"\x00"+string(by), func(ctx context.Context) (*prt.Token, error) {
-		release, err := vault.Lease(ctx, b.cfg.Store, a.owner)
+	t, err := do(ctx, &b.flights, "renew\x00"+a.Name()+"\x00"+string(by), func(ctx context.Context) (*prt.Token, error) {
+		release, err := vault.Lease(ctx, b.cfg.Store, a.Name())
 		if err != nil {
 			return nil, err
 		}
 		release, keep := vault.Shared(release)
 		defer release()
-		rec, err := a.load(ctx)
+		rec, err := a.Load(ctx)
 		if err != nil {
 			return nil, err
 		}
-		e := rec.find(by)
+		e := rec.PRT(by)
 		if e == nil {
-			return nil, rec.obituary(op)
+			return nil, obituary(rec, op)
 		}
-		if e.dead != nil {
-			return nil, e.dead.err(op)
+		if e.Dead != nil {
+			return nil, deathError(e.Dead, op)
 		}
-		if !force && e.token.State(b.cfg.Now()) == prt.Fresh {
-			return e.token, nil
+		if !force && e.Token.State(b.cfg.Now()) == prt.Fresh {
+			return e.Token, nil
 		}
 		ctx, end := b.cfg.span(ctx, op)
-		renewed, err := b.renewLeased(ctx, op, a, e.token, keep)
+		renewed, err := b.renewLeased(ctx, op, a, e.Token, keep)
 		end(err)
 		return renewed, err
 	})
 	return t, opError(op, err)
 }
 
-func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.Token, keep func() func()) (*prt.Token, error) {
-	s, release, err := a.session(ctx, b.cfg.Keys, t)
+func (b *Broker) renewLeased(ctx context.Context, op string, a *account.Account, t *prt.Token, keep func() func()) (*prt.Token, error) {
+	s, release, err := a.Session(ctx, t)
 	if err != nil {
-		return nil, err
+		return nil, verdict(err)
 	}
 	defer release()
-	s.Rand = b.cfg.Rand
 	renewed, err := b.requestRenewal(ctx, op, t, s)
 	b.heard(ctx, a, b.cfg.Tenant, "", err)
 	if err != nil {
@@ -65,18 +65,18 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.
 	done := keep()
 	err = b.finish(ctx, func(ctx context.Context) error { // the service has renewed it
 		defer done()
-		_, err := a.update(ctx, func(r *accountRecord) error {
-			e := r.find(t.Credential)
-			if e == nil || !e.token.PRT.Equal(t.PRT) {
+		_, err := a.Update(ctx, func(r *account.Record) error {
+			e := r.PRT(t.Credential)
+			if e == nil || !e.Token.PRT.Equal(t.PRT) {
 				return errReplaced
 			}
-			r.set(prtEntry{token: renewed, previous: t, origin: e.origin})
+			r.Set(account.PRT{Token: renewed, Previous: t, Origin: e.Origin})
 			return nil
 		})
 		return err
 	})
 	if errors.Is(err, errReplaced) {
-		return a.successor(op, t)
+		return successor(a, op, t)
 	}
 	if err != nil {
 		return nil, err
@@ -86,19 +86,19 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account, t *prt.
 }
 
 // successor returns what another writer put in the place of t.
-func (a *account) successor(op string, t *prt.Token) (*prt.Token, error) {
-	rec := a.snapshot()
+func successor(a *account.Account, op string, t *prt.Token) (*prt.Token, error) {
+	rec := a.Record()
 	if rec == nil {
 		return nil, ErrClosed
 	}
-	e := rec.find(t.Credential)
+	e := rec.PRT(t.Credential)
 	switch {
 	case e == nil: // locked, or the key of it removed
-		return nil, rec.obituary(op)
-	case e.dead != nil:
-		return nil, e.dead.err(op)
+		return nil, obituary(rec, op)
+	case e.Dead != nil:
+		return nil, deathError(e.Dead, op)
 	}
-	return e.token, nil
+	return e.Token, nil
 }
 
 var errReplaced = errors.New("broker: the PRT was replaced meanwhile")
@@ -150,17 +150,17 @@ func (b *Broker) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error
 }
 
 // prove drops what a PRT replaced, now that it has been used.
-func (b *Broker) prove(ctx context.Context, a *account, t *prt.Token) {
-	rec := a.snapshot()
+func (b *Broker) prove(ctx context.Context, a *account.Account, t *prt.Token) {
+	rec := a.Record()
 	if rec == nil {
 		return
 	}
-	if e := rec.find(t.Credential); e == nil || e.previous == nil || !e.token.PRT.Equal(t.PRT) {
+	if e := rec.PRT(t.Credential); e == nil || e.Previous == nil || !e.Token.PRT.Equal(t.PRT) {
 		return
 	}
-	_, err := a.update(ctx, func(r *accountRecord) error {
-		if e := r.find(t.Credential); e != nil && e.token.PRT.Equal(t.PRT) {
-			e.previous = nil
+	_, err := a.Update(ctx, func(r *account.Record) error {
+		if e := r.PRT(t.Credential); e != nil && e.Token.PRT.Equal(t.PRT) {
+			e.Previous = nil
 		}
 		return nil
 	})
@@ -168,35 +168,35 @@ func (b *Broker) prove(ctx context.Context, a *account, t *prt.Token) {
 		b.cfg.Logger.InfoContext(ctx, "dropping the previous PRT failed", "error", err)
 		return // what was asked for is there
 	}
-	a.releaseUnused()
+	a.ReleaseUnused()
 }
 
 // revert goes back to the PRT before t, which works where t does not.
-func (b *Broker) revert(ctx context.Context, a *account, t *prt.Token) error {
-	_, err := a.update(ctx, func(r *accountRecord) error {
-		if e := r.find(t.Credential); e != nil && e.previous != nil && e.token.PRT.Equal(t.PRT) {
-			e.token, e.previous = e.previous, nil
+func (b *Broker) revert(ctx context.Context, a *account.Account, t *prt.Token) error {
+	_, err := a.Update(ctx, func(r *account.Record) error {
+		if e := r.PRT(t.Credential); e != nil && e.Previous != nil && e.Token.PRT.Equal(t.PRT) {
+			e.Token, e.Previous = e.Previous, nil
 		}
 		return nil
 	})
 	if err == nil {
-		a.releaseUnused()
+		a.ReleaseUnused()
 	}
 	return err
 }
 
 // bury notes that the service said a PRT is over, and drops the one before it.
 // The PRT itself stays, so that Status can tell: nothing is wiped by an error.
-func (b *Broker) bury(ctx context.Context, a *account, t *prt.Token, cause error) {
-	note := &deathNote{At: b.cfg.Now(), Verdict: action(cause)}
+func (b *Broker) bury(ctx context.Context, a *account.Account, t *prt.Token, cause error) {
+	note := &account.Death{At: b.cfg.Now(), Verdict: action(cause)}
 	var e *Error
 	if errors.As(cause, &e) {
 		note.Code, note.OAuth = e.Code, e.OAuth
 	}
 	err := b.finish(ctx, func(ctx context.Context) error {
-		_, err := a.update(ctx, func(r *accountRecord) error {
-			if e := r.find(t.Credential); e != nil && e.token.PRT.Equal(t.PRT) {
-				e.dead, e.previous = note, nil
+		_, err := a.Update(ctx, func(r *account.Record) error {
+			if e := r.PRT(t.Credential); e != nil && e.Token.PRT.Equal(t.PRT) {
+				e.Dead, e.Previous = note, nil
 			}
 			return nil
 		})
@@ -207,7 +207,7 @@ func (b *Broker) bury(ctx context.Context, a *account, t *prt.Token, cause error
 	}
 }
 
-func (n *deathNote) err(op string) *Error {
+func deathError(n *account.Death, op string) *Error {
 	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: ErrPRTRevoked}
 	if n.Verdict == aadsts.Expired {
 		e.kind = ErrPRTExpired
@@ -219,20 +219,15 @@ func (n *deathNote) err(op string) *Error {
 }
 
 // obituary is why no PRT of the account can be used.
-func (r *accountRecord) obituary(op string) error {
-	var last *deathNote
-	for _, e := range r.PRTs {
-		if e.dead != nil && (last == nil || e.dead.At.After(last.At)) {
-			last = e.dead
-		}
-	}
-	if last == nil && r.locked() {
-		return &Error{Op: op, kind: ErrLocked, Account: r.Account, detail: "the account is locked: Unlock opens it by the PIN"}
+func obituary(r *account.Record, op string) error {
+	last := r.LastDeath()
+	if last == nil && r.Locked() {
+		return &Error{Op: op, kind: ErrLocked, Account: Account(r.Account), detail: "the account is locked: Unlock opens it by the PIN"}
 	}
 	if last == nil {
-		return &Error{Op: op, kind: ErrNoAccount, Account: r.Account, detail: "the account has no PRT"}
+		return &Error{Op: op, kind: ErrNoAccount, Account: Account(r.Account), detail: "the account has no PRT"}
 	}
-	return last.err(op)
+	return deathError(last, op)
 }
 
 // RenewPRT renews the account's PRTs now, whatever their age; the zero Account
@@ -253,12 +248,12 @@ func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 	}
 	alive := b.candidates(rec)
 	if len(alive) == 0 {
-		return b.about(rec.obituary(op), nil, rec.Account)
+		return b.about(obituary(rec, op), nil, Account(rec.Account))
 	}
 	var errs []error
 	for _, e := range alive {
-		if _, err := b.renew(ctx, a, e.token.Credential, true); err != nil {
-			errs = append(errs, b.about(err, nil, rec.Account))
+		if _, err := b.renew(ctx, a, e.Token.Credential, true); err != nil {
+			errs = append(errs, b.about(err, nil, Account(rec.Account)))
 		}
 	}
 	if len(errs) > 0 {

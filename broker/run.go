@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
@@ -65,7 +66,7 @@ func (b *Broker) watch(ctx context.Context) {
 		}
 		// What goes wrong here shows, and is said, where the store is needed.
 		_ = b.noticeDevice(ctx)
-		_, _ = b.loadAccounts(ctx)
+		_, _, _ = b.book.All(ctx)
 	}
 }
 
@@ -76,7 +77,7 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	next := runInterval
-	all, err := b.loadAccounts(ctx)
+	all, _, err := b.book.All(ctx)
 	if err != nil {
 		b.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
 		return runRetry + b.jitter(runJitter), ctx.Err()
@@ -93,19 +94,19 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 	return next + b.jitter(runJitter), ctx.Err()
 }
 
-func (b *Broker) renewAccount(ctx context.Context, a *account) time.Duration {
+func (b *Broker) renewAccount(ctx context.Context, a *account.Account) time.Duration {
 	next := runInterval
-	rec := a.snapshot()
+	rec := a.Record()
 	if rec == nil {
 		return next
 	}
 	for _, e := range b.candidates(rec) {
-		due := clock.Left(e.token.RenewedAt.Add(RenewAfter), b.cfg.Now())
+		due := clock.Left(e.Token.RenewedAt.Add(RenewAfter), b.cfg.Now())
 		if due > 0 {
 			next = min(next, due)
 			continue
 		}
-		if _, err := b.renew(ctx, a, e.token.Credential, false); err != nil && !isOver(err) {
+		if _, err := b.renew(ctx, a, e.Token.Credential, false); err != nil && !isOver(err) {
 			b.cfg.Logger.InfoContext(ctx, "renewal in the background failed", "account", rec.Account.HomeAccountID, "error", err)
 			next = min(next, runRetry)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -119,7 +120,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 		return AuthResult{}, keyError("unwrapping the session key", err)
 	}
 	t.SessionKey = key.Blob()
-	a, err := b.saveIssued(ctx, acct, prtEntry{token: t, origin: from.origin}, key)
+	a, err := b.saveIssued(ctx, acct, account.PRT{Token: t, Origin: from.origin}, key)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -134,31 +135,31 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 
 // saveIssued keeps a new PRT in the account's record, which it makes for a new
 // account, and its session key open.
-func (b *Broker) saveIssued(ctx context.Context, acct Account, e prtEntry, key tpm.SessionKey) (*account, error) {
-	a, err := b.putAccount(ctx, acct, func(r *accountRecord) error {
-		r.Account = acct
-		r.set(e)
+func (b *Broker) saveIssued(ctx context.Context, acct Account, e account.PRT, key tpm.SessionKey) (*account.Account, error) {
+	a, err := b.book.Put(ctx, account.Identity(acct), func(r *account.Record) error {
+		r.Account = account.Identity(acct)
+		r.Set(e)
 		return nil
 	})
 	if err != nil {
 		_ = key.Close()
 		return nil, err
 	}
-	a.holdSession(string(e.token.SessionKey), key)
-	a.releaseUnused()
+	a.HoldSession(string(e.Token.SessionKey), key)
+	a.ReleaseUnused()
 	// Who signs in anew may want tokens that say so; an unlock is no reason to
 	// fetch those of every app again.
-	if e.token.Credential != prt.ByHello {
+	if e.Token.Credential != prt.ByHello {
 		b.tokens.DropAccount(acct.HomeAccountID, acct.Environment)
 	}
-	_, err = b.loadAccounts(ctx)
+	_, _, err = b.book.All(ctx)
 	return a, err
 }
 
 // heardOf is heard about an account that may not be known here.
 func (b *Broker) heardOf(ctx context.Context, acct Account, err error) {
-	known := b.knownAccounts()
-	a := known[b.cfg.accountOwner(acct.Key())]
+	known := b.book.Known()
+	a := known[b.book.Owner(account.Identity(acct))]
 	if a == nil && ofDevice(action(err)) {
 		for _, any := range known { // it is about every account
 			a = any

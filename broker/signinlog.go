@@ -3,11 +3,9 @@ package broker
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker/internal/vault"
-	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -40,60 +38,14 @@ const (
 	OutcomeFailed  Outcome = "failed"  // the network or passing trouble
 )
 
-const (
-	// maxDecisions is how many decisions an account keeps.
-	maxDecisions = 256
-	// flushEvery is how many decisions are written together.
-	flushEvery = 16
-	logSuffix  = ".log"
-	maxClaims  = 4 << 10
-)
-
-// signInLog holds the decisions that are not yet in the store.
-type signInLog struct {
-	mu      sync.Mutex // guards all below
-	pending []Decision
-}
-
-func (l *signInLog) note(d Decision) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pending = append(l.pending, d)
-	if len(l.pending) > maxDecisions {
-		l.pending = l.pending[len(l.pending)-maxDecisions:]
-	}
-}
-
-// take empties the log if it holds at least n decisions.
-func (l *signInLog) take(n int) []Decision {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.pending) < n {
-		return nil
-	}
-	out := l.pending
-	l.pending = nil
-	return out
-}
-
-func (l *signInLog) peek() []Decision {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]Decision(nil), l.pending...)
-}
-
-type logRecord struct {
-	Version   int        `json:"v"`
-	Decisions []Decision `json:"decisions"`
-}
-
-func (b *Broker) decision(q tokenRequest, t *prt.Token, rep *reply, err error) Decision {
-	d := Decision{
+// observation is what the service did with a token request.
+func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *reply, err error) account.Observation {
+	d := account.Observation{
 		Time:       b.cfg.Now(),
 		ClientID:   q.app.ClientID,
 		Resource:   q.resource,
-		Outcome:    OutcomeSilent,
-		Credential: CredentialKind(t.Credential),
+		Outcome:    string(OutcomeSilent),
+		Credential: t.Credential,
 		MFA:        t.Evidence.MFA,
 		MFAOn:      t.Evidence.At,
 	}
@@ -105,68 +57,23 @@ func (b *Broker) decision(q tokenRequest, t *prt.Token, rep *reply, err error) D
 	case err == nil:
 		return d
 	case errors.Is(err, ErrInteractionRequired):
-		d.Outcome = OutcomeAsked
+		d.Outcome = string(OutcomeAsked)
 	case errors.Is(err, ErrTransient), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		d.Outcome = OutcomeFailed
+		d.Outcome = string(OutcomeFailed)
 	default:
-		d.Outcome = OutcomeRefused
+		d.Outcome = string(OutcomeRefused)
 	}
 	if errors.As(err, &e) {
-		d.Code, d.Verdict, d.CorrelationID = e.Code, e.Verdict, e.CorrelationID
-		if len(e.Claims) <= maxClaims {
-			d.Claims = e.Claims
-		}
+		d.Code, d.Verdict, d.CorrelationID, d.Claims = e.Code, string(e.Verdict), e.CorrelationID, e.Claims
 	}
 	return d
 }
 
-// note adds a decision to the log, and writes the log from time to time.
-func (b *Broker) note(ctx context.Context, a *account, d Decision) {
-	a.log.note(d)
-	if err := a.flushLog(context.WithoutCancel(ctx), flushEvery); err != nil {
+// note adds an observation to the log, and writes the log from time to time.
+func (b *Broker) note(ctx context.Context, a *account.Account, o account.Observation) {
+	if err := a.Note(context.WithoutCancel(ctx), o); err != nil {
 		b.cfg.Logger.InfoContext(ctx, "writing the sign-in log failed", "error", err)
 	}
-}
-
-// readLog returns what is in the store.
-func (a *account) readLog(ctx context.Context) (*logRecord, vault.Record, error) {
-	r, err := a.vault.Read(ctx, logSuffix)
-	if errors.Is(err, store.ErrNotFound) {
-		return &logRecord{Version: vault.StateVersion}, vault.Record{}, nil
-	}
-	if err != nil {
-		return nil, r, err
-	}
-	rec := new(logRecord)
-	return rec, r, vault.Decode(a.owner+logSuffix, r.Plain, rec)
-}
-
-// flushLog writes the decisions if there are at least n.
-func (a *account) flushLog(ctx context.Context, n int) error {
-	taken := a.log.take(n)
-	if len(taken) == 0 {
-		return nil
-	}
-	for range vault.MaxConflicts {
-		rec, old, err := a.readLog(ctx)
-		if errors.Is(err, ErrStateDamaged) {
-			rec = &logRecord{Version: vault.StateVersion} // a log is not worth a failure
-		} else if err != nil {
-			return err
-		}
-		rec.Decisions = append(rec.Decisions, taken...)
-		if len(rec.Decisions) > maxDecisions {
-			rec.Decisions = rec.Decisions[len(rec.Decisions)-maxDecisions:]
-		}
-		plain, err := vault.Encode(rec)
-		if err != nil {
-			return err
-		}
-		if _, err = a.vault.Write(ctx, logSuffix, plain, old); !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return store.ErrConflict
 }
 
 // flushTimeout bounds what Close writes.
@@ -174,14 +81,14 @@ const flushTimeout = 5 * time.Second
 
 // flush writes what is kept in memory for a while: decisions, and the tokens
 // that a start without a network opens by the PIN.
-func (b *Broker) flush(accounts map[string]*account) {
+func (b *Broker) flush(accounts []*account.Account) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), flushTimeout)
 	defer cancel()
 	for _, a := range accounts {
-		if a.snapshot() == nil {
+		if a.Record() == nil {
 			continue
 		}
-		if err := a.flushLog(ctx, 1); err != nil {
+		if err := a.Flush(ctx); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "writing the sign-in log failed", "error", err)
 		}
 		if err := b.saveOffline(ctx, a); err != nil {
@@ -204,10 +111,9 @@ func (b *Broker) SignInLog(ctx context.Context, acct Account) (_ []Decision, err
 	if err != nil {
 		return nil, opError(op, err)
 	}
-	rec, _, err := a.readLog(ctx)
+	all, err := a.Log(ctx)
 	if err != nil {
 		return nil, opError(op, err)
 	}
-	all := append(rec.Decisions, a.log.peek()...)
-	return all[max(0, len(all)-maxDecisions):], nil
+	return decisions(all), nil
 }

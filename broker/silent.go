@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/clock"
@@ -65,7 +66,7 @@ const refreshPause = time.Minute
 func (b *Broker) cached(c *call, scopes []string) *cachedToken {
 	acct := &c.account
 	if acct.HomeAccountID == "" {
-		if acct = b.only.Load(); acct == nil {
+		if acct = (*Account)(b.book.Only()); acct == nil {
 			return nil
 		}
 	}
@@ -178,7 +179,7 @@ func (b *Broker) resolveApp(ctx context.Context, c call, scopes []string) (token
 }
 
 // resolve finds out whose token for what is asked for.
-func (b *Broker) resolve(ctx context.Context, c call, scopes []string) (*account, tokenRequest, error) {
+func (b *Broker) resolve(ctx context.Context, c call, scopes []string) (*account.Account, tokenRequest, error) {
 	q, err := b.resolveApp(ctx, c, scopes)
 	if err != nil {
 		return nil, q, err
@@ -187,7 +188,7 @@ func (b *Broker) resolve(ctx context.Context, c call, scopes []string) (*account
 	if err != nil {
 		return nil, q, err
 	}
-	q.belongsTo(rec.Account)
+	q.belongsTo(Account(rec.Account))
 	return a, q, nil
 }
 
@@ -253,7 +254,7 @@ func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res Auth
 
 // serve answers from memory if it can, and otherwise from the service, with
 // one request for all who ask for the same at the same time.
-func (b *Broker) serve(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+func (b *Broker) serve(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	var have *tokencache.Entry[*cachedToken]
 	if q.claims == "" && !q.forceRefresh {
 		now := b.cfg.Now()
@@ -278,7 +279,7 @@ func (b *Broker) serve(ctx context.Context, op string, a *account, q tokenReques
 }
 
 // flight names what is the same request.
-func (q *tokenRequest) flight(a *account) string {
+func (q *tokenRequest) flight(a *account.Account) string {
 	flags := "token"
 	if q.forceRefresh {
 		flags += "!"
@@ -286,11 +287,11 @@ func (q *tokenRequest) flight(a *account) string {
 	if q.cae {
 		flags += "c"
 	}
-	return strings.Join([]string{flags, a.owner, q.tenant, q.app.ClientID, q.app.RedirectURI, q.key.PoPKey, strings.Join(q.set, " "), q.claims}, "\x00")
+	return strings.Join([]string{flags, a.Name(), q.tenant, q.app.ClientID, q.app.RedirectURI, q.key.PoPKey, strings.Join(q.set, " "), q.claims}, "\x00")
 }
 
 // obtain gets a token from the service and keeps it in memory.
-func (b *Broker) obtain(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
+func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	if q.claims == "" && !q.forceRefresh {
 		// A flight that landed just before this one took off.
 		if e, state := b.tokens.Serve(&q.key, q.set, b.cfg.Now()); state == tokencache.Fresh {
@@ -309,13 +310,13 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account, q tokenReque
 
 // keepToken keeps a token in memory, unless the account was removed or locked
 // while it was under way.
-func (b *Broker) keepToken(op string, a *account, q tokenRequest, res AuthResult) error {
+func (b *Broker) keepToken(op string, a *account.Account, q tokenRequest, res AuthResult) error {
 	b.remember(q, res)
 	var err error
-	if !b.holds(a) {
+	if !b.book.Holds(a) {
 		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account}
-	} else if rec := a.snapshot(); rec != nil && rec.locked() {
-		err = rec.obituary(op)
+	} else if rec := a.Record(); rec != nil && rec.Locked() {
+		err = obituary(rec, op)
 	}
 	if err != nil {
 		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
@@ -333,6 +334,11 @@ func (b *Broker) remember(q tokenRequest, res AuthResult) {
 		RefreshOn: res.Metadata.RefreshOn,
 		Granted:   res.GrantedScopes,
 	}, b.cfg.Now())
+}
+
+// dropTokens drops the tokens in memory of an account.
+func (b *Broker) dropTokens(id account.Identity) {
+	b.tokens.DropAccount(id.HomeAccountID, id.Environment)
 }
 
 // about adds to an error whose request it was, for the interactive one that

@@ -74,7 +74,7 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 	case !errors.Is(err, ErrDeviceNotRegistered):
 		s.Problem = err.Error()
 	}
-	all, unreadable, err := b.readAccounts(ctx)
+	all, unreadable, err := b.book.All(ctx)
 	if err = errors.Join(err, unreadable); err != nil {
 		if ctx.Err() != nil {
 			return s, ctx.Err()
@@ -82,10 +82,10 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 		s.Problem = err.Error()
 	}
 	for _, a := range all {
-		if rec := a.snapshot(); rec != nil {
-			s.Accounts = append(s.Accounts, rec.Account)
-			s.PRTs = append(s.PRTs, rec.status(s.Time))
-			if h := rec.helloStatus(s.Time); h.Set {
+		if rec := a.Record(); rec != nil {
+			s.Accounts = append(s.Accounts, Account(rec.Account))
+			s.PRTs = append(s.PRTs, statusOf(rec, s.Time))
+			if h := helloStatus(rec, s.Time); h.Set {
 				s.Hello = append(s.Hello, h)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -116,18 +117,18 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error
 	if asked, err := claims.ParseRequest(c.claims); err != nil || slices.Contains(asked.AMR(), "ngcmfa") {
 		return Account{}, errNoPIN
 	}
-	tried := slices.ContainsFunc(b.candidates(rec), func(p prtEntry) bool {
-		return p.token.Credential == prt.ByHello && p.token.State(b.cfg.Now()) != prt.Expired
+	tried := slices.ContainsFunc(b.candidates(rec), func(p account.PRT) bool {
+		return p.Token.Credential == prt.ByHello && p.Token.State(b.cfg.Now()) != prt.Expired
 	})
 	if tried && e != nil && e.action == aadsts.StepUp && c.claims == "" {
 		return Account{}, errNoPIN
 	}
-	pin, err := b.promptPIN(ctx, rec.Account)
+	pin, err := b.promptPIN(ctx, Account(rec.Account))
 	if err != nil {
 		return Account{}, err
 	}
 	defer clear(pin)
-	res, err := b.signInHello(ctx, op, rec.Account, pin, 0)
+	res, err := b.signInHello(ctx, op, Account(rec.Account), pin, 0)
 	return res.Account, err
 }
 

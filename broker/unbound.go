@@ -6,10 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/prtbroker/prtbroker/broker/internal/vault"
-	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -19,98 +17,22 @@ import (
 // tokens in place of a PRT: one per app, or one for all apps of the family of
 // client ids (foci), which Microsoft's own apps are.
 
-const refreshSuffix = ".refresh"
-
-// maxRefreshTokens bounds how many apps an account keeps a token of.
-const maxRefreshTokens = 256
-
-type refreshRecord struct {
-	Version int            `json:"v"`
-	Tokens  []refreshEntry `json:"tokens"`
-}
-
-// refreshEntry is a refresh token. It is marshalled in the clear: records are
-// sealed.
-type refreshEntry struct {
-	Client string    `json:"client"`
-	Family string    `json:"family,omitempty"` // empty: of no family
-	Token  string    `json:"token"`
-	At     time.Time `json:"at"`
-}
-
-func (e refreshEntry) String() string { return "refresh token of " + e.Client }
-
-// pick returns the tokens to try for an app: its own, then its family's.
-func (r *refreshRecord) pick(client string) []refreshEntry {
-	var own, family []refreshEntry
-	for _, e := range r.Tokens {
-		switch {
-		case e.Client == client:
-			own = append(own, e)
-		case e.Family != "":
-			family = append(family, e)
-		}
-	}
-	slices.SortFunc(family, func(x, y refreshEntry) int { return y.At.Compare(x.At) })
-	return append(own, family[:min(1, len(family))]...)
-}
-
-// set keeps the newest token of an app, and of the family only one.
-func (r *refreshRecord) set(e refreshEntry) {
-	r.Tokens = slices.DeleteFunc(r.Tokens, func(o refreshEntry) bool {
-		return o.Client == e.Client || e.Family != "" && o.Family == e.Family
-	})
-	r.Tokens = append(r.Tokens, e)
-	if len(r.Tokens) > maxRefreshTokens {
-		r.Tokens = r.Tokens[len(r.Tokens)-maxRefreshTokens:]
-	}
-}
-
-func (a *account) readRefresh(ctx context.Context) (*refreshRecord, vault.Record, error) {
-	r, err := a.vault.Read(ctx, refreshSuffix)
-	if errors.Is(err, store.ErrNotFound) {
-		return &refreshRecord{Version: vault.StateVersion}, vault.Record{}, nil
-	}
-	if err != nil {
-		return nil, r, err
-	}
-	defer clear(r.Plain)
-	rec := new(refreshRecord)
-	return rec, r, vault.Decode(a.owner+refreshSuffix, r.Plain, rec)
-}
-
 // keepRefresh saves a refresh token.
-func (b *Broker) keepRefresh(ctx context.Context, a *account, client string, r *prt.Reply) error {
+func (b *Broker) keepRefresh(ctx context.Context, a *account.Account, client string, r *prt.Reply) error {
 	if r.RefreshToken.IsZero() {
 		return nil
 	}
-	for range vault.MaxConflicts {
-		rec, old, err := a.readRefresh(ctx)
-		if err != nil {
-			return err
-		}
-		rec.set(refreshEntry{Client: client, Family: r.FamilyID, Token: r.RefreshToken.Reveal(), At: b.cfg.Now()})
-		plain, err := vault.Encode(rec)
-		if err != nil {
-			return err
-		}
-		_, err = a.vault.Write(ctx, refreshSuffix, plain, old)
-		clear(plain)
-		if !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
-	return store.ErrConflict
+	return a.KeepRefresh(ctx, account.RefreshToken{Client: client, Family: r.FamilyID, Token: r.RefreshToken.Reveal(), At: b.cfg.Now()})
 }
 
 // redeem gets a token by a refresh token of the app or of its family.
-func (b *Broker) redeem(ctx context.Context, op string, a *account, q tokenRequest) (AuthResult, error) {
-	rec, _, err := a.readRefresh(ctx)
+func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
+	tokens, err := a.RefreshTokens(ctx, q.app.ClientID)
 	if err != nil {
 		return AuthResult{}, err
 	}
 	var last error = &Error{Op: op, kind: ErrNoAccount, detail: "the user has not signed in for this app"}
-	for _, e := range rec.pick(q.app.ClientID) {
+	for _, e := range tokens {
 		v, err := b.unboundForm(q)
 		if err != nil {
 			return AuthResult{}, err
@@ -171,7 +93,7 @@ func subError(err error) string {
 
 // unbound makes the result of a grant of the app's own client, and keeps its
 // refresh token.
-func (b *Broker) unbound(ctx context.Context, op string, a *account, q tokenRequest, r *prt.Reply, source TokenSource) (AuthResult, error) {
+func (b *Broker) unbound(ctx context.Context, op string, a *account.Account, q tokenRequest, r *prt.Reply, source TokenSource) (AuthResult, error) {
 	if r.AccessToken.IsZero() {
 		return AuthResult{}, &Error{Op: op, detail: "the reply has no access token"}
 	}
@@ -286,7 +208,7 @@ func (b *Broker) appAuthorization(op string, q tokenRequest, hint, wanted string
 
 // adopt returns the account that a reply of an app's own client is about,
 // making it when it is new. The account of q, if not zero, is who it must be.
-func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequest) (*account, Account, error) {
+func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequest) (*account.Account, Account, error) {
 	want := q.account
 	acct := Account{HomeAccountID: r.ClientInfo.HomeAccountID(), Environment: b.cloud().Environment}
 	if r.ID != nil {
@@ -303,10 +225,10 @@ func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequ
 	case !want.IsZero() && want.Key() != acct.Key():
 		return nil, acct, &Error{Op: op, kind: ErrInteractionRequired, Account: want, detail: "another user signed in than the one who was asked for"}
 	}
-	a, err := b.putAccount(ctx, acct, nil)
+	a, err := b.book.Put(ctx, account.Identity(acct), nil)
 	if err != nil {
 		return nil, acct, err
 	}
-	_, err = b.loadAccounts(ctx)
+	_, _, err = b.book.All(ctx)
 	return a, acct, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -53,7 +54,7 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 		return Unlocked{}, err
 	}
 	if rec.Hello == nil {
-		return Unlocked{}, &Error{kind: ErrNoHello, Account: rec.Account}
+		return Unlocked{}, &Error{kind: ErrNoHello, Account: Account(rec.Account)}
 	}
 	if err := pin.wellFormed(); err != nil {
 		return Unlocked{}, err
@@ -62,10 +63,11 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 	if rec.Hello.Offline != nil && b.cfg.Offline.Time != 0 {
 		wait = b.onlineWait
 	}
-	res, err := b.signInHello(ctx, op, rec.Account, pin, wait)
+	res, err := b.signInHello(ctx, op, Account(rec.Account), pin, wait)
 	if err == nil {
 		return Unlocked{Account: res.Account, MFA: res.Metadata.MFA}, nil
 	}
+	err = verdict(err)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = &Error{kind: ErrTransient, detail: "the service did not answer in time", cause: err}
 	}
@@ -77,11 +79,11 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 
 // orCleared tells a TPM that was cleared from another one. The Hello key's blob
 // does not know which it is; that of the data key does.
-func (b *Broker) orCleared(ctx context.Context, a *account, err error) error {
+func (b *Broker) orCleared(ctx context.Context, a *account.Account, err error) error {
 	if !errors.Is(err, tpm.ErrTPMChanged) {
 		return err
 	}
-	if perr := a.vault.Probe(ctx); errors.Is(perr, tpm.ErrCleared) {
+	if perr := a.Probe(ctx); errors.Is(perr, tpm.ErrCleared) {
 		return keyError("opening the Hello key", perr)
 	}
 	return err
@@ -91,13 +93,13 @@ func (b *Broker) orCleared(ctx context.Context, a *account, err error) error {
 // the account without it.
 const onlineWait = 10 * time.Second
 
-func (b *Broker) unlockOffline(ctx context.Context, op string, a *account, pin PIN, why error) (Unlocked, error) {
-	rec := a.snapshot()
+func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Account, pin PIN, why error) (Unlocked, error) {
+	rec := a.Record()
 	if rec == nil || rec.Hello == nil || b.cfg.Offline.Time == 0 {
 		return Unlocked{}, why
 	}
 	if n := rec.Hello.Refused; n != nil {
-		return Unlocked{}, n.refusal(op)
+		return Unlocked{}, refusal(n, op)
 	}
 	left, err := b.openOffline(ctx, a, pin)
 	if errors.Is(err, errNotPrepared) {
@@ -106,15 +108,15 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account, pin P
 	if err != nil {
 		return Unlocked{}, err
 	}
-	u := Unlocked{Account: rec.Account, Offline: true, Left: left}
-	switch rec = a.snapshot(); {
+	u := Unlocked{Account: Account(rec.Account), Offline: true, Left: left}
+	switch rec = a.Record(); {
 	case rec == nil:
 		return Unlocked{}, ErrClosed
-	case rec.locked(): // meanwhile
-		return Unlocked{}, rec.obituary(op)
+	case rec.Locked(): // meanwhile
+		return Unlocked{}, obituary(rec, op)
 	}
 	if now := b.candidates(rec); len(now) > 0 {
-		u.MFA = now[0].token.Evidence
+		u.MFA = now[0].Token.Evidence
 	}
 	b.cfg.Logger.InfoContext(ctx, "unlocked offline", "account", rec.Account.HomeAccountID)
 	return u, nil
@@ -141,7 +143,7 @@ func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 	if err != nil {
 		return opError(op, err)
 	}
-	release, err := vault.Lease(ctx, b.cfg.Store, a.owner)
+	release, err := vault.Lease(ctx, b.cfg.Store, a.Name())
 	if err != nil {
 		return opError(op, err)
 	}

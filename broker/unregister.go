@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -75,16 +76,16 @@ func (b *Broker) ForgetDevice(ctx context.Context) (err error) {
 // removeHelloKeys removes the Hello keys of the user's accounts. Where the
 // service refuses, the key stays there, and the device goes all the same.
 func (b *Broker) removeHelloKeys(ctx context.Context, op string) {
-	all, err := b.loadAccounts(ctx)
+	all, _, err := b.book.All(ctx)
 	if err != nil {
 		return // what is not readable shows where it is needed
 	}
 	for _, a := range all {
-		rec := a.snapshot()
+		rec := a.Record()
 		if rec == nil || rec.Hello == nil && rec.NextHello == nil {
 			continue
 		}
-		if err := b.removeHello(ctx, op, rec.Account); err != nil {
+		if err := b.removeHello(ctx, op, Account(rec.Account)); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "removing the Hello key failed", "account", rec.Account.HomeAccountID, "error", err)
 		}
 	}
@@ -179,17 +180,17 @@ func (b *Broker) forget(ctx context.Context) error {
 // dropPRTs erases the PRTs and Hello keys of the user's accounts: they were
 // bound to the device that is gone.
 func (b *Broker) dropPRTs(ctx context.Context) error {
-	all, unreadable, err := b.readAccounts(ctx)
+	all, unreadable, err := b.book.All(ctx)
 	errs := []error{err, unreadable}
 	for _, a := range all {
-		errs = append(errs, b.eraseOffline(ctx, a))
-		_, err := a.update(ctx, func(r *accountRecord) error {
-			r.dropHello()
-			r.PRTs = []prtEntry{}
+		errs = append(errs, a.EraseOffline(ctx))
+		_, err := a.Update(ctx, func(r *account.Record) error {
+			r.DropHello()
+			r.PRTs = []account.PRT{}
 			return nil
 		})
 		errs = append(errs, err)
-		a.releaseUnused()
+		a.ReleaseUnused()
 	}
 	b.tokens.Clear()
 	return errors.Join(errs...)

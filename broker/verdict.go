@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -130,6 +131,16 @@ var keyErrors = []struct{ is, kind error }{
 	{tpm.ErrNoTPM, ErrTransient},
 }
 
+// roomErrors maps what the rooms below say to what callers test for.
+var roomErrors = []struct {
+	is, kind error
+	detail   string
+}{
+	{account.ErrNobody, ErrNoAccount, "nobody is signed in"},
+	{account.ErrSeveral, nil, "several accounts are signed in: say which by WithAccount"},
+	{account.ErrUnknown, ErrNoAccount, ""},
+}
+
 // keyKind is what the key store says; nil when it says something else.
 func keyKind(err error) error {
 	for _, k := range keyErrors {
@@ -140,12 +151,17 @@ func keyKind(err error) error {
 	return nil
 }
 
-// verdict makes an Error of what the key store says, and leaves other errors as
-// they are: so the end of a context stays what it is.
+// verdict makes an Error of what a room or the key store says, and leaves other
+// errors as they are: so the end of a context stays what it is.
 func verdict(err error) error {
 	var e *Error
 	if err == nil || errors.As(err, &e) || ended(err) {
 		return err
+	}
+	for _, r := range roomErrors {
+		if errors.Is(err, r.is) {
+			return &Error{kind: r.kind, detail: r.detail}
+		}
 	}
 	if kind := keyKind(err); kind != nil {
 		return &Error{kind: kind, cause: err}
@@ -182,4 +198,15 @@ func opError(op string, err error) error {
 		return &c
 	}
 	return err
+}
+
+// withAccount names the account on an Error that names none yet.
+func withAccount(err error, acct Account) error {
+	var e *Error
+	if acct.IsZero() || !errors.As(err, &e) || !e.Account.IsZero() {
+		return err
+	}
+	c := *e
+	c.Account = acct
+	return &c
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
@@ -155,7 +156,7 @@ type whyChain struct {
 	in  WhyInput
 	now time.Time
 	out Explanation
-	prt *prtEntry // the one that is judged
+	prt *account.PRT // the one that is judged
 
 	software bool // the Hello key
 	unbound  bool // there is no registration, and none is needed
@@ -187,7 +188,7 @@ func (w *whyChain) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.out.Account = rec.Account
+	w.out.Account = Account(rec.Account)
 	w.fact("Is the user signed in here?", claims.Yes, rec.Account.PreferredUsername)
 	w.hello(rec)
 	if err := w.last(ctx, a); err != nil {
@@ -234,16 +235,12 @@ func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
 }
 
 // last looks up what the service said about this app and resource.
-func (w *whyChain) last(ctx context.Context, a *account) error {
-	rec, _, err := a.readLog(ctx)
+func (w *whyChain) last(ctx context.Context, a *account.Account) error {
+	all, err := a.Log(ctx)
 	if err != nil && !errors.Is(err, ErrStateDamaged) {
 		return err
 	}
-	all := a.log.peek()
-	if err == nil {
-		all = append(rec.Decisions, all...)
-	}
-	for _, d := range all {
+	for _, d := range decisions(all) {
 		if d.ClientID == w.in.App.ClientID && d.Resource == w.out.Resource {
 			w.out.Last = &d
 		}
@@ -252,7 +249,7 @@ func (w *whyChain) last(ctx context.Context, a *account) error {
 }
 
 // hello says whether there is a Hello key, and what its PIN is worth.
-func (w *whyChain) hello(rec *accountRecord) {
+func (w *whyChain) hello(rec *account.Record) {
 	switch h := rec.Hello; {
 	case h == nil:
 		w.fact("Is there a Hello key?", claims.No, "")
@@ -265,16 +262,16 @@ func (w *whyChain) hello(rec *accountRecord) {
 }
 
 // pickPRT takes the PRT that would be used.
-func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
+func (w *whyChain) pickPRT(rec *account.Record) (decided bool) {
 	alive := w.b.candidates(rec)
 	if len(alive) == 0 {
 		w.fact("Is there a PRT?", claims.No, "")
-		if rec.locked() {
+		if rec.Locked() {
 			w.decide(WhyAsked, "the account is locked, and its PIN opens it")
 			return true
 		}
 		var why *Error
-		if errors.As(rec.obituary(""), &why) && why.Code != 0 {
+		if errors.As(obituary(rec, ""), &why) && why.Code != 0 {
 			w.decide(WhyAsked, "the PRT is over: "+why.detail)
 			return true
 		}
@@ -282,8 +279,8 @@ func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
 		return true
 	}
 	w.prt = &alive[0]
-	t := w.prt.token
-	s := w.prt.status(rec.Account, w.now)
+	t := w.prt.Token
+	s := prtStatusOf(*w.prt, Account(rec.Account), w.now)
 	w.fact("Is there a PRT?", claims.Yes, "born of "+string(s.Credential)+", "+string(s.State)+", renewed "+stamp(s.RenewedOn)+", expires "+stamp(s.ExpiresOn))
 	w.fact("Is there a session key for it?", answer(s.SessionKey), "")
 	detail := t.Evidence.Methods.String()
@@ -300,8 +297,8 @@ func (w *whyChain) pickPRT(rec *accountRecord) (decided bool) {
 
 // inMemory asks whether a token is there that is handed out without asking
 // the service.
-func (w *whyChain) inMemory(rec *accountRecord) (decided bool) {
-	r, ok := w.b.inMemory(&call{account: rec.Account, app: w.in.App}, w.in.Scopes, w.now)
+func (w *whyChain) inMemory(rec *account.Record) (decided bool) {
+	r, ok := w.b.inMemory(&call{account: Account(rec.Account), app: w.in.App}, w.in.Scopes, w.now)
 	if !ok {
 		w.fact("Is a token in memory?", claims.No, "")
 		return false

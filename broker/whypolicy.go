@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/prt"
@@ -12,7 +13,7 @@ import (
 
 // policies judges the policies of the tenant, for the PRTs in the order in
 // which they would be tried.
-func (w *whyChain) policies(prts []prtEntry) {
+func (w *whyChain) policies(prts []account.PRT) {
 	set := w.set()
 	if set == nil {
 		w.fact("Are the tenant's policies known?", claims.Unknown, "")
@@ -28,7 +29,7 @@ func (w *whyChain) policies(prts []prtEntry) {
 	w.judge(set, id)
 	tried := []refusedPRT{{prts[0], w.stale()}}
 	for i := 1; i < len(prts) && w.out.Verdict != WhySilent; i++ {
-		if prts[i].mayHelp(tried, w.now) {
+		if mayHelp(prts[i], tried, w.now) {
 			stale := w.tryOther(set, id, &prts[i])
 			tried = append(tried, refusedPRT{prts[i], stale})
 		}
@@ -49,13 +50,13 @@ func (w *whyChain) stale() bool {
 
 // tryOther judges another PRT than the strongest. What it is served, the user
 // is not asked for; what is not known of it leaves the answer open.
-func (w *whyChain) tryOther(set *policy.Set, id string, e *prtEntry) (stale bool) {
+func (w *whyChain) tryOther(set *policy.Set, id string, e *account.PRT) (stale bool) {
 	other := *w
 	other.prt = e
 	other.in.Facts.Methods = 0 // they are those of the strongest
 	other.out.Policies = nil
 	other.judge(set, id)
-	detail := "born of " + string(e.token.Credential) + ", " + e.token.Evidence.Methods.String()
+	detail := "born of " + string(e.Token.Credential) + ", " + e.Token.Evidence.Methods.String()
 	switch v := other.out.Verdict; {
 	case v == WhySilent:
 		w.prt, w.out = e, other.out
@@ -101,7 +102,7 @@ func (w *whyChain) observed(because string) string {
 
 // signIn puts together what is known.
 func (w *whyChain) signIn(resourceID string) *policy.SignIn {
-	f, e := &w.in.Facts, w.prt.token.Evidence
+	f, e := &w.in.Facts, w.prt.Token.Evidence
 	in := &policy.SignIn{
 		User:          &policy.User{ID: w.out.Account.LocalAccountID},
 		AppID:         resourceID,
@@ -134,7 +135,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 	if e.MFA == claims.Yes {
 		in.Methods |= claims.MarkMFA
 	}
-	if w.prt.origin == originDeviceCode {
+	if w.prt.Origin == account.DeviceCode {
 		in.Flow = policy.DeviceCodeFlow
 	}
 	if f.SignInRisk != nil {
@@ -240,13 +241,13 @@ func (w *whyChain) granted(d *policy.Decision) string {
 	if d.Applied == 0 {
 		return "no policy applies to this app"
 	}
-	e := w.prt.token.Evidence
+	e := w.prt.Token.Evidence
 	if e.MFA == claims.Yes {
 		s := "the PRT carries the MFA claim"
 		if !e.At.IsZero() {
 			s += ", earned " + stamp(e.At)
 		}
-		if w.prt.token.Credential == prt.ByHello && w.software {
+		if w.prt.Token.Credential == prt.ByHello && w.software {
 			s += " by a software key, whose PIN nothing protects"
 		}
 		return s + ", and satisfies policy " + policyNames(d)

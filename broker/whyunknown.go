@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -87,7 +88,7 @@ func category(d *policy.Decision) WhyVerdict {
 
 // doubts are the facts with few values that are not known.
 func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
-	f, e := &w.in.Facts, w.prt.token.Evidence
+	f, e := &w.in.Facts, w.prt.Token.Evidence
 	if f.Compliant == policy.Unknown && (f.Device == nil || f.Device.Compliant == policy.Unknown) {
 		out = append(out, doubt{"whether the device is compliant", []func(*policy.SignIn){compliance(policy.No), compliance(policy.Yes)}})
 	}
@@ -101,7 +102,7 @@ func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 		terms := termsOf(set)
 		out = append(out, doubt{"whether the terms of use were accepted", []func(*policy.SignIn){func(s *policy.SignIn) { s.AcceptedTerms = terms }}})
 	}
-	if w.prt.origin == originUnknown {
+	if w.prt.Origin == account.Unknown {
 		out = append(out, doubt{"whether the session began with a device code", []func(*policy.SignIn){func(s *policy.SignIn) { s.Flow = policy.DeviceCodeFlow }}})
 	}
 	if more := otherMethods(e); more != 0 && f.Methods == 0 {
@@ -112,7 +113,7 @@ func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 
 // timeDoubts are about sign-in frequencies: when the user authenticated.
 func (w *whyChain) timeDoubts(in *policy.SignIn) (out []doubt) {
-	e := w.prt.token.Evidence
+	e := w.prt.Token.Evidence
 	if in.AuthTime.IsZero() {
 		out = append(out, doubt{"when the user signed in", times(w.now, func(s *policy.SignIn, at time.Time) { s.AuthTime = at })})
 	}

@@ -43,11 +43,12 @@ func TestShared(t *testing.T) {
 
 // What is sealed under a key of somebody else's opens under a copy of it, and
 // the vault forgets the key at Close.
-func TestWithKey(t *testing.T) {
+func TestBeside(t *testing.T) {
 	t.Parallel()
 	key := make([]byte, KeySize)
 	key[0] = 1
-	v := WithKey(&store.Memory{}, zero{}, "account-1", key)
+	closed := New(nil, &store.Memory{}, zero{}, "account-1")
+	v := closed.Beside(key)
 	require.Equal(t, "account-1", v.Owner())
 	copied := v.CopyKey()
 	raw, err := v.Seal(".away", []byte("the PRTs"), 0)
@@ -58,7 +59,7 @@ func TestWithKey(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	require.Nil(t, v.CopyKey())
 
-	plain, _, err := WithKey(&store.Memory{}, zero{}, "account-1", copied).Unseal(".away", raw)
+	plain, _, err := closed.Beside(copied).Unseal(".away", raw)
 	require.NoError(t, err)
 	require.Equal(t, "the PRTs", string(plain))
 }

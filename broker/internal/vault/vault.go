@@ -66,12 +66,12 @@ func New(keys tpm.KeyStore, s store.Store, rand io.Reader, owner string) *Vault 
 	return &Vault{keys: keys, store: s, rand: rand, owner: owner, seen: map[string]uint64{}}
 }
 
-// WithKey returns an open vault over a data key that the caller has from
-// somewhere else, and that the vault owns from now on.
-func WithKey(s store.Store, rand io.Reader, owner string, key []byte) *Vault {
-	v := New(nil, s, rand, owner)
-	v.setKey(key, 0)
-	return v
+// Beside returns an open vault of the same owner under another data key, which
+// it owns from now on.
+func (v *Vault) Beside(key []byte) *Vault {
+	other := New(v.keys, v.store, v.rand, v.owner)
+	other.setKey(key, 0)
+	return other
 }
 
 // Owner is the owner's name, with which the names of its records begin.

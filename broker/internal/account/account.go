@@ -1,0 +1,191 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// Account is a signed-in account: its record, and the session keys that are
+// open for it.
+type Account struct {
+	owner string
+	vault *vault.Vault
+	keys  tpm.KeyStore
+	rand  io.Reader
+	log   signInLog
+
+	mu       sync.Mutex // guards all below; not held over I/O
+	record   *Record
+	sealed   vault.Record
+	from     store.Version           // of the vault's key that record was sealed under
+	sessions map[string]*heldSession // by blob; nil: closed
+	offline  *Offline                // nil: not open here
+}
+
+func (b *Book) newAccount(owner string) *Account {
+	return &Account{
+		owner:    owner,
+		keys:     b.cfg.Keys,
+		rand:     b.cfg.Rand,
+		vault:    vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
+		sessions: map[string]*heldSession{},
+	}
+}
+
+// Record returns the record as this process knows it. It is not changed:
+// updates replace it.
+func (a *Account) Record() *Record {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.record
+}
+
+// Load reads the record if another process may have changed it. Reading costs
+// no command of the key store, but for the data key at the first time.
+func (a *Account) Load(ctx context.Context) (*Record, error) {
+	if err := a.vault.Open(ctx); err != nil {
+		return nil, err
+	}
+	if a.isClosed() {
+		a.vault.Close()
+		return nil, vault.ErrClosed
+	}
+	r, err := a.vault.Read(ctx, vault.StateSuffix)
+	if errors.Is(err, store.ErrDamaged) {
+		if again, _ := a.vault.Rekeyed(ctx); again {
+			r, err = a.vault.Read(ctx, vault.StateSuffix)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer clear(r.Plain)
+	if rec := a.of(r.Version); rec != nil {
+		return rec, nil
+	}
+	rec := new(Record)
+	if err := vault.Decode(a.owner, r.Plain, rec); err != nil {
+		return nil, err
+	}
+	return a.keep(rec, r), nil
+}
+
+func (a *Account) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sessions == nil
+}
+
+// of returns the record that was read from a version; nil: another one was.
+func (a *Account) of(v store.Version) *Record {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sealed.Version != v {
+		return nil
+	}
+	return a.record
+}
+
+// keep makes rec the current record unless a newer one is. Generations count
+// anew under another data key: the account was removed and made again.
+func (a *Account) keep(rec *Record, r vault.Record) *Record {
+	r.Plain = nil
+	from := a.vault.KeyVersion()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.record != nil && a.from == from && a.sealed.Generation > r.Generation {
+		return a.record
+	}
+	a.record, a.sealed, a.from = rec, r, from
+	return rec
+}
+
+// Update changes the record by change, again on the newer one when another
+// writer came first. change may be called several times.
+func (a *Account) Update(ctx context.Context, change func(*Record) error) (*Record, error) {
+	for range vault.MaxConflicts {
+		if _, err := a.Load(ctx); err != nil {
+			return nil, err
+		}
+		a.mu.Lock()
+		rec, old := a.record, a.sealed
+		a.mu.Unlock()
+		if rec == nil {
+			return nil, vault.ErrClosed // closed meanwhile
+		}
+		rec = rec.clone()
+		if err := change(rec); err != nil {
+			return nil, err
+		}
+		kept, err := a.write(ctx, rec, old)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		return kept, err
+	}
+	return nil, fmt.Errorf("broker: saving %s: %w", a.owner, store.ErrConflict)
+}
+
+// put is update for an account that signs in, and makes the record when there
+// is none; a nil change leaves one that is there as it is. The account's lease
+// is held: who finds no record and who removes one are not to meet.
+func (a *Account) put(ctx context.Context, acct Identity, change func(*Record) error) error {
+	if err := a.vault.Create(ctx); err != nil {
+		return err
+	}
+	_, err := a.Load(ctx)
+	if err == nil && change != nil {
+		_, err = a.Update(ctx, change)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	rec := &Record{Version: vault.StateVersion, Account: acct}
+	if change != nil {
+		if err := change(rec); err != nil {
+			return err
+		}
+	}
+	_, err = a.write(ctx, rec, vault.Record{})
+	return err
+}
+
+func (a *Account) write(ctx context.Context, rec *Record, old vault.Record) (*Record, error) {
+	plain, err := vault.Encode(rec)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	r, err := a.vault.Write(ctx, vault.StateSuffix, plain, old)
+	if err != nil {
+		return nil, err
+	}
+	return a.keep(rec, r), nil
+}
+
+func (a *Account) Close() error {
+	a.mu.Lock()
+	sessions := a.sessions
+	a.sessions, a.record = nil, nil
+	a.mu.Unlock()
+	a.HoldOffline(nil)
+	var errs []error
+	for _, h := range sessions {
+		errs = append(errs, h.key.Close())
+	}
+	a.vault.Close()
+	return errors.Join(errs...)
+}
+
+// Name is what the account's records and its lease are named by.
+func (a *Account) Name() string { return a.owner }
+
+// Probe asks the key store whether it opens the account's data key.
+func (a *Account) Probe(ctx context.Context) error { return a.vault.Probe(ctx) }

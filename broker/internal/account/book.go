@@ -1,0 +1,285 @@
+// Package account knows who is signed in on this machine: the accounts of a
+// user in the store, each with its PRTs, its Hello key, its log and what the PIN
+// alone opens, and the session keys that this process has open for them.
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// What Find says of an account that it does not find.
+var (
+	ErrNobody  = errors.New("nobody is signed in")
+	ErrSeveral = errors.New("several accounts are signed in")
+	ErrUnknown = errors.New("no such account is signed in")
+)
+
+// A Config says whose accounts a book has and what they are kept with. No
+// field is optional.
+type Config struct {
+	Keys   tpm.KeyStore
+	Store  store.Store
+	Rand   io.Reader
+	Logger *slog.Logger
+	UserID string // the user of the machine whose accounts these are; empty: the only one
+	// Gone is told of an account that was removed, here or by another process.
+	Gone func(Identity)
+}
+
+// A Book holds the accounts of one user of the machine: those that are in the
+// store, and those that this process has open.
+type Book struct {
+	cfg  Config
+	only atomic.Pointer[Identity] // the account, when exactly one is known
+
+	mu       sync.Mutex          // guards all below; not held over I/O
+	accounts map[string]*Account // by owner; nil: closed
+}
+
+// NewBook returns the book of a user.
+func NewBook(cfg Config) *Book { return &Book{cfg: cfg, accounts: map[string]*Account{}} }
+
+// Only returns the account when exactly one is known; nil otherwise. It reads
+// memory alone.
+func (b *Book) Only() *Identity { return b.only.Load() }
+
+// Len is how many accounts are open in this process.
+func (b *Book) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.accounts)
+}
+
+// Close gives the accounts that are open to the caller, who closes them. From
+// now on the book opens none.
+func (b *Book) Close() (open []*Account) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.accounts {
+		open = append(open, a)
+	}
+	b.accounts = nil
+	b.only.Store(nil)
+	return open
+}
+
+const accountPrefix = "account-"
+
+// userPrefix is what the accounts of one user of the machine share, and no
+// other user has: a part of the hash would be shared by some.
+func (b *Book) userPrefix() string {
+	return accountPrefix + vault.HashedID("user", b.cfg.UserID) + "-"
+}
+
+// Owner names the records of an account.
+func (b *Book) Owner(id Identity) string { return b.userPrefix() + vault.HashedID("account", id.Key()) }
+
+// Find returns the account that is meant: want, or the only one when want is
+// zero.
+func (b *Book) Find(ctx context.Context, want Identity) (*Account, *Record, error) {
+	if want.IsZero() {
+		all, unreadable, err := b.All(ctx)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case unreadable != nil: // it may be the one that is meant
+			return nil, nil, unreadable
+		case len(all) == 0:
+			return nil, nil, ErrNobody
+		case len(all) > 1:
+			return nil, nil, ErrSeveral
+		}
+		return all[0], all[0].Record(), nil
+	}
+	a, rec, err := b.lookUp(ctx, b.Owner(want))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, ErrUnknown
+	}
+	return a, rec, err
+}
+
+// All reads all accounts of the user that are readable, says what is wrong with
+// the others, and forgets those that another process removed.
+func (b *Book) All(ctx context.Context) (all []*Account, unreadable, err error) {
+	read := b.Known() // before the list: who signs in meanwhile is not in it
+	names, err := b.cfg.Store.List(ctx, b.userPrefix())
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range names {
+		owner, ok := strings.CutSuffix(n, vault.KeySuffix)
+		if !ok {
+			continue
+		}
+		delete(read, owner)
+		a, err := b.hold(owner)
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = a.Load(ctx)
+		switch {
+		case err == nil:
+			all = append(all, a)
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case errors.Is(err, store.ErrNotFound): // a sign-in that did not come to its end
+		default:
+			unreadable = errors.Join(unreadable, err)
+		}
+	}
+	b.forgetRemoved(ctx, read)
+	if unreadable == nil { // else what is in memory is served on
+		b.noteOnly(all)
+	}
+	return all, unreadable, nil
+}
+
+// Put is Account.put under the lease of the account. A store that lends
+// none leaves it to compare-and-swap, and then whoever comes second tries again.
+func (b *Book) Put(ctx context.Context, id Identity, change func(*Record) error) (*Account, error) {
+	owner := b.Owner(id)
+	release, err := vault.Lease(ctx, b.cfg.Store, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	for range vault.MaxConflicts {
+		a, err := b.hold(owner) // under the lease: the one of before may have been removed
+		if err != nil {
+			return nil, err
+		}
+		err = a.put(ctx, id, change)
+		if errors.Is(err, store.ErrConflict) || errors.Is(err, vault.ErrClosed) && !b.Holds(a) {
+			continue
+		}
+		return a, err
+	}
+	return nil, fmt.Errorf("broker: saving %s: %w", owner, store.ErrConflict)
+}
+
+// Holds reports whether a is still one of the broker's accounts.
+func (b *Book) Holds(a *Account) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accounts[a.owner] == a
+}
+
+// hold returns the account of an owner, making the object when it is new.
+func (b *Book) hold(owner string) (*Account, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.accounts == nil { // closed; until then what is under way comes to its end
+		return nil, vault.ErrClosed
+	}
+	a := b.accounts[owner]
+	if a == nil {
+		a = b.newAccount(owner)
+		b.accounts[owner] = a
+	}
+	return a, nil
+}
+
+// lookUp reads the account of an owner. It makes no object for one that is not
+// there: a caller may ask for any number of those.
+func (b *Book) lookUp(ctx context.Context, owner string) (*Account, *Record, error) {
+	b.mu.Lock()
+	a := b.accounts[owner]
+	b.mu.Unlock()
+	if a == nil {
+		if _, _, err := b.cfg.Store.Get(ctx, owner+vault.KeySuffix); err != nil {
+			return nil, nil, err
+		}
+		var err error
+		if a, err = b.hold(owner); err != nil {
+			return nil, nil, err
+		}
+	}
+	rec, err := a.Load(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, rec, nil
+}
+
+// Known returns the accounts that this process has read, by owner.
+func (b *Book) Known() map[string]*Account {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := map[string]*Account{}
+	for owner, a := range b.accounts {
+		if a.Record() != nil {
+			known[owner] = a
+		}
+	}
+	return known
+}
+
+// forgetRemoved drops the tokens and keys of accounts that another process
+// removed.
+func (b *Book) forgetRemoved(ctx context.Context, gone map[string]*Account) {
+	for owner, a := range gone {
+		rec := a.Record()
+		b.mu.Lock()
+		mine := b.accounts[owner] == a
+		if mine {
+			delete(b.accounts, owner)
+		}
+		b.mu.Unlock()
+		if !mine || rec == nil {
+			continue
+		}
+		b.cfg.Gone(rec.Account)
+		if err := a.Close(); err != nil {
+			b.cfg.Logger.InfoContext(ctx, "closing a removed account failed", "account", rec.Account.HomeAccountID, "error", err)
+		}
+	}
+}
+
+func (b *Book) noteOnly(all []*Account) {
+	if len(all) != 1 {
+		b.only.Store(nil)
+		return
+	}
+	if rec := all[0].Record(); rec != nil {
+		acct := rec.Account
+		b.only.Store(&acct)
+	}
+}
+
+// Remove erases an account. One that is not there is no error, and neither is
+// one whose record is not readable.
+func (b *Book) Remove(ctx context.Context, id Identity) error {
+	owner := b.Owner(id)
+	release, err := vault.Lease(ctx, b.cfg.Store, owner)
+	if err != nil {
+		return err
+	}
+	defer release()
+	a, err := b.hold(owner)
+	if err != nil {
+		return err
+	}
+	b.cfg.Gone(id)
+	if err := a.vault.Destroy(ctx); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	delete(b.accounts, owner)
+	b.mu.Unlock()
+	// Again: a request that was under way may have brought a token meanwhile.
+	// From now on one is not kept (holds).
+	b.cfg.Gone(id)
+	b.only.Store(nil)
+	return a.Close()
+}

@@ -1,0 +1,195 @@
+package account
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// A Record is an account and its PRTs, as it lies sealed in the store. Updates
+// replace it, never change it.
+type Record struct {
+	Version int      `json:"v"`
+	Account Identity `json:"account"`
+	PRTs    []PRT    `json:"prts"`
+
+	Hello *Hello `json:"hello,omitempty"` // nil: there is none
+	// NextHello is a key whose registration was begun and not answered: the
+	// service may know it.
+	NextHello *Hello `json:"next_hello,omitempty"`
+	// Away are the PRTs that were put away to where only the PIN opens them,
+	// sealed under the offline key; nil: the account is not locked.
+	Away []byte `json:"away,omitempty"`
+}
+
+// A PRT is the Primary Refresh Token of one kind of credential.
+type PRT struct {
+	Token *prt.Token
+	// Previous is what Token replaced by a renewal; nil once Token was used
+	// with success.
+	Previous *prt.Token
+	Dead     *Death // nil: as far as is known it lives
+	Origin   Origin
+}
+
+// An Origin is how the session of a PRT began. The mark of a device code stays
+// with every token that is born of it.
+type Origin string
+
+// Origins.
+const (
+	Unknown    Origin = "" // of a refresh token that the caller gave
+	Page       Origin = "page"
+	DeviceCode Origin = "device_code"
+	Direct     Origin = "direct" // the credential itself
+)
+
+// A Death says why a PRT is given up.
+type Death struct {
+	Verdict aadsts.Verdict `json:"verdict"`
+	Code    int            `json:"code"`
+	OAuth   string         `json:"error,omitempty"`
+	At      time.Time      `json:"at"`
+}
+
+type prtJSON struct {
+	Token    json.RawMessage `json:"token"`
+	Previous json.RawMessage `json:"previous,omitempty"`
+	Dead     *Death          `json:"dead,omitempty"`
+	Origin   Origin          `json:"origin,omitempty"`
+}
+
+// MarshalJSON writes the tokens in the clear: it is for sealed records alone.
+func (e PRT) MarshalJSON() ([]byte, error) {
+	var j prtJSON
+	var err error
+	if j.Token, err = e.Token.Marshal(); err != nil {
+		return nil, err
+	}
+	if e.Previous != nil {
+		if j.Previous, err = e.Previous.Marshal(); err != nil {
+			return nil, err
+		}
+	}
+	j.Dead, j.Origin = e.Dead, e.Origin
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (e *PRT) UnmarshalJSON(b []byte) error {
+	var j prtJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	var err error
+	if e.Token, err = prt.UnmarshalToken(j.Token); err != nil {
+		return err
+	}
+	if j.Previous != nil {
+		if e.Previous, err = prt.UnmarshalToken(j.Previous); err != nil {
+			return err
+		}
+	}
+	e.Dead, e.Origin = j.Dead, j.Origin
+	return nil
+}
+
+// clone copies what an update may change; tokens are replaced, never changed.
+func (a *Record) clone() *Record {
+	c := *a
+	c.PRTs = slices.Clone(a.PRTs)
+	return &c
+}
+
+// Set puts a new PRT in the place of the one of its credential.
+func (a *Record) Set(e PRT) {
+	i := slices.IndexFunc(a.PRTs, func(p PRT) bool { return p.Token.Credential == e.Token.Credential })
+	if i < 0 {
+		a.PRTs = append(a.PRTs, e)
+		return
+	}
+	a.PRTs[i] = e
+}
+
+// PRT returns the PRT of a credential; nil when there is none.
+func (a *Record) PRT(by prt.Credential) *PRT {
+	i := slices.IndexFunc(a.PRTs, func(p PRT) bool { return p.Token.Credential == by })
+	if i < 0 {
+		return nil
+	}
+	return &a.PRTs[i]
+}
+
+// Locked reports whether only the PIN opens the account's PRTs.
+func (r *Record) Locked() bool { return r.Away != nil && len(r.PRTs) == 0 }
+
+// SealedUnder reports whether the offline key in the record is o.
+func (r *Record) SealedUnder(o *Offline) bool {
+	return o != nil && r.Hello != nil && r.Hello.Offline != nil && r.Hello.Offline.ID == o.ID
+}
+
+// With returns the PRTs of the record and those of others that it has none of
+// the same kind for.
+func (r *Record) With(others []PRT) []PRT {
+	all := slices.Clone(r.PRTs)
+	for _, e := range others {
+		if r.PRT(e.Token.Credential) == nil {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// Ranked returns the PRTs that may be used, the strongest first: MFA
+// before unknown before none, then the more recent MFA, then the longer life.
+// One that looks expired comes last: the service has the last word.
+func (r *Record) Ranked(now time.Time) []PRT {
+	var out []PRT
+	for _, e := range r.PRTs {
+		if e.Dead == nil {
+			out = append(out, e)
+		}
+	}
+	expired := func(e PRT) int {
+		if e.Token.State(now) == prt.Expired {
+			return 1
+		}
+		return 0
+	}
+	rank := map[claims.Answer]int{claims.Yes: 0, claims.Unknown: 1, claims.No: 2}
+	slices.SortStableFunc(out, func(x, y PRT) int {
+		return cmp.Or(
+			expired(x)-expired(y),
+			rank[x.Token.Evidence.MFA]-rank[y.Token.Evidence.MFA],
+			y.Token.Evidence.At.Compare(x.Token.Evidence.At),
+			y.Token.ExpiresAt.Compare(x.Token.ExpiresAt),
+		)
+	})
+	return out
+}
+
+func (r *Record) DropHello() {
+	r.Hello, r.NextHello, r.Away = nil, nil, nil
+	rest := []PRT{}
+	for _, e := range r.PRTs {
+		if e.Token.Credential != prt.ByHello {
+			rest = append(rest, e)
+		}
+	}
+	r.PRTs = rest
+}
+
+// LastDeath says why the PRT that was given up last was; nil: none was.
+func (r *Record) LastDeath() (last *Death) {
+	for _, e := range r.PRTs {
+		if e.Dead != nil && (last == nil || e.Dead.At.After(last.At)) {
+			last = e.Dead
+		}
+	}
+	return last
+}
