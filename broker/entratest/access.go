@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
@@ -15,7 +17,7 @@ import (
 // accessQuestion is what Conditional Access is asked.
 type accessQuestion struct {
 	user     *directory.User
-	session  *session
+	session  *session.Session
 	device   *directory.Device // nil: none was proved
 	resource *directory.App    // nil: the user's own directory entry
 	client   *directory.App    // nil: the user action of a page
@@ -42,7 +44,7 @@ type accessAnswer struct {
 }
 
 // evaluate asks Conditional Access and writes the results to the log entry.
-func (s *Server) evaluate(r *request, q accessQuestion) accessAnswer {
+func (s *Server) evaluate(r *web.Request, q accessQuestion) accessAnswer {
 	rules := s.dir.AccessRules(q.user.Tenant)
 	if rules == nil {
 		return accessAnswer{outcome: policy.Grant}
@@ -64,8 +66,8 @@ func (s *Server) evaluate(r *request, q accessQuestion) accessAnswer {
 			a.named = true
 		}
 	}
-	if r.entry != nil {
-		r.entry.Policies = a.results
+	if r.Entry != nil {
+		r.Entry.Policies = a.results
 	}
 	return a
 }
@@ -110,8 +112,8 @@ func (s *Server) signIn(r *http.Request, q accessQuestion) *policy.SignIn {
 		CertPolicyOIDs: q.session.Policies,
 		AcceptedTerms:  q.user.Terms,
 		Now:            s.Now(),
-		AuthTime:       q.session.authTime(),
-		MFATime:        q.session.mfaTime(),
+		AuthTime:       q.session.AuthTime(),
+		MFATime:        q.session.MFATime(),
 	}
 	if q.user.Guest {
 		in.User.Guest = policy.InternalGuest
@@ -213,12 +215,12 @@ func (s *Server) refusal(a accessAnswer, q accessQuestion, prt bool) error {
 		}
 		return blocked(a)
 	}
-	return fail("server_error", 50000, "There was an error issuing a token.").because("the policy engine could not judge: reason %d", a.reason)
+	return web.Fail("server_error", 50000, "There was an error issuing a token.").Because("the policy engine could not judge: reason %d", a.reason)
 }
 
-func blocked(a accessAnswer) *stsError {
-	return fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").
-		sub("message_only").because("blocked by %s", names(a.deciding))
+func blocked(a accessAnswer) *web.STSError {
+	return web.Fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").
+		Sub("message_only").Because("blocked by %s", names(a.deciding))
 }
 
 func names(list []directory.PolicyResult) string {
@@ -234,8 +236,8 @@ func (s *Server) interrupt(a accessAnswer, q accessQuestion, prt bool) error {
 		return blocked(a)
 	}
 	e := promptError(a.prompt[0], q, prt)
-	e.claims = policyChallenge(a.deciding)
-	return e.because("asked for by %s", names(a.deciding))
+	e.Claims = policyChallenge(a.deciding)
+	return e.Because("asked for by %s", names(a.deciding))
 }
 
 func (s *Server) unsatisfiable(a accessAnswer, q accessQuestion) error {
@@ -244,22 +246,22 @@ func (s *Server) unsatisfiable(a accessAnswer, q accessQuestion) error {
 	}
 	switch a.prompt[0].Kind {
 	case policy.CompliantDevice, policy.HybridJoinedDevice, policy.ApprovedApplication, policy.CompliantApplication:
-		return promptError(a.prompt[0], q, false).because("asked for by %s", names(a.deciding))
+		return promptError(a.prompt[0], q, false).Because("asked for by %s", names(a.deciding))
 	case policy.TokenProtection:
-		return fail("access_denied", 530084, "Access has been blocked by conditional access token protection policy.").
-			sub("message_only").because("the request is not bound to a device, which %s demands", names(a.deciding))
+		return web.Fail("access_denied", 530084, "Access has been blocked by conditional access token protection policy.").
+			Sub("message_only").Because("the request is not bound to a device, which %s demands", names(a.deciding))
 	}
 	return blocked(a)
 }
 
 // promptError is the refusal that asks for a control.
-func promptError(c policy.Control, q accessQuestion, prt bool) *stsError {
-	ask := func(code int, suberror, text string) *stsError {
-		return fail("interaction_required", code, "%s", text).sub(suberror)
+func promptError(c policy.Control, q accessQuestion, prt bool) *web.STSError {
+	ask := func(code int, suberror, text string) *web.STSError {
+		return web.Fail("interaction_required", code, "%s", text).Sub(suberror)
 	}
 	switch c.Kind {
 	case policy.MFA, policy.AuthenticationStrength:
-		if !hasSecondFactor(q.user) {
+		if !session.HasSecondFactor(q.user) {
 			return ask(50079, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must enroll in multi-factor authentication to access the resource.")
 		}
 		return ask(50076, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.")
@@ -270,7 +272,7 @@ func promptError(c policy.Control, q accessQuestion, prt bool) *stsError {
 		if prt {
 			return ask(70043, "basic_action", text)
 		}
-		return invalidGrant(70043, text).sub("bad_token")
+		return web.InvalidGrant(70043, text).Sub("bad_token")
 	case policy.CompliantDevice:
 		if q.device == nil {
 			return ask(50097, "additional_action", "Device authentication is required.")
@@ -282,15 +284,15 @@ func promptError(c policy.Control, q accessQuestion, prt bool) *stsError {
 		}
 		return ask(53001, "additional_action", "Device is not in required device state: domain_joined. Conditional Access policy requires a domain joined device, and the device is not domain joined.")
 	case policy.ApprovedApplication:
-		return fail("access_denied", 53002, "Application used is not an approved application for Conditional Access.").sub("message_only")
+		return web.Fail("access_denied", 53002, "Application used is not an approved application for Conditional Access.").Sub("message_only")
 	case policy.CompliantApplication:
-		return fail("unauthorized_client", 53009, "Application needs to enforce Intune protection policies.").sub("protection_policy_required")
+		return web.Fail("unauthorized_client", 53009, "Application needs to enforce Intune protection policies.").Sub("protection_policy_required")
 	case policy.PasswordChange, policy.RiskRemediation:
 		return ask(50135, "additional_action", "Password change is required due to account risk.")
 	case policy.TermsOfUse, policy.CustomFactor:
 		return ask(50158, "additional_action", "External security challenge was not satisfied.")
 	}
-	return fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").sub("message_only")
+	return web.Fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").Sub("message_only")
 }
 
 // policyChallenge is the claims challenge that names the policies.

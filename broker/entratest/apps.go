@@ -7,20 +7,21 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
 // clientApp finds a client that is allowed to be one.
 func (s *Server) clientApp(t *directory.Tenant, id string) (*directory.App, error) {
 	if id == "" {
-		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'client_id'.")
+		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'client_id'.")
 	}
 	a := s.dir.App(t, id)
 	if a == nil {
-		return nil, fail("unauthorized_client", 700016, "Application with identifier '%s' was not found in the directory '%s'.", clip(id), t.Name)
+		return nil, web.Fail("unauthorized_client", 700016, "Application with identifier '%s' was not found in the directory '%s'.", web.Clip(id), t.Name)
 	}
 	if a.Disabled {
-		return nil, fail("unauthorized_client", 7000112, "Application '%s'(%s) is disabled.", a.ID, a.Name)
+		return nil, web.Fail("unauthorized_client", 7000112, "Application '%s'(%s) is disabled.", a.ID, a.Name)
 	}
 	return a, nil
 }
@@ -30,16 +31,16 @@ func (s *Server) clientApp(t *directory.Tenant, id string) (*directory.App, erro
 func authenticateClient(a *directory.App, secret string, asserted bool) error {
 	if a.Public {
 		if secret != "" || asserted {
-			return fail("invalid_client", 700025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
+			return web.Fail("invalid_client", 700025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
 		}
 		return nil
 	}
 	if secret == "" {
-		return fail("invalid_client", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").
-			because("client %s is not registered as public (mobile and desktop)", a.ID)
+		return web.Fail("invalid_client", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").
+			Because("client %s is not registered as public (mobile and desktop)", a.ID)
 	}
 	if a.Secret == "" || subtle.ConstantTimeCompare([]byte(secret), []byte(a.Secret)) != 1 {
-		return fail("invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value.")
+		return web.Fail("invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value.")
 	}
 	return nil
 }
@@ -48,15 +49,15 @@ func authenticateClient(a *directory.App, secret string, asserted bool) error {
 // port of http://localhost (RFC 8252, 7.3).
 func checkRedirect(a *directory.App, uri string) error {
 	if strings.HasPrefix(uri, "urn:") {
-		return invalidRequest(500119, "The redirect URI '%s' is not supported: urn: redirects are retired.", clip(uri))
+		return web.InvalidRequest(500119, "The redirect URI '%s' is not supported: urn: redirects are retired.", web.Clip(uri))
 	}
 	for _, r := range a.Redirects {
 		if r == uri || loopback(r) && sameButPort(r, uri) {
 			return nil
 		}
 	}
-	return invalidRequest(50011, "The redirect URI '%s' specified in the request does not match the redirect URIs configured for the application '%s'.", clip(uri), a.ID).
-		because("client %s may redirect to %q, not to %q", a.ID, a.Redirects, clip(uri))
+	return web.InvalidRequest(50011, "The redirect URI '%s' specified in the request does not match the redirect URIs configured for the application '%s'.", web.Clip(uri), a.ID).
+		Because("client %s may redirect to %q, not to %q", a.ID, a.Redirects, web.Clip(uri))
 }
 
 func loopback(uri string) bool {
@@ -139,7 +140,7 @@ func (s *Server) resolveV1(t *directory.Tenant, client *directory.App, u *direct
 }
 
 func unknownResource(resource string, t *directory.Tenant) error {
-	return fail("invalid_resource", 500011, "The resource principal named %s was not found in the tenant named %s.", clip(resource), t.Name)
+	return web.Fail("invalid_resource", 500011, "The resource principal named %s was not found in the tenant named %s.", web.Clip(resource), t.Name)
 }
 
 // resolveV2 resolves the scope parameter of the v2 endpoint.
@@ -165,10 +166,10 @@ func (s *Server) resolveV2(t *directory.Tenant, client *directory.App, u *direct
 			return nil, unknownResource(uri, t)
 		}
 		if out.resource != nil && out.resource != res {
-			return nil, fail("invalid_scope", 28000, "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope %s is not valid.", clip(scope))
+			return nil, web.Fail("invalid_scope", 28000, "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope %s is not valid.", web.Clip(scope))
 		}
 		if name == "" {
-			return nil, fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. The scope '%s' is empty.", clip(sc))
+			return nil, web.Fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. The scope '%s' is empty.", web.Clip(sc))
 		}
 		out.resource, out.audience = res, uri
 		if name == ".default" {
@@ -179,7 +180,7 @@ func (s *Server) resolveV2(t *directory.Tenant, client *directory.App, u *direct
 	}
 	if out.resource == nil {
 		if len(out.oidc) == 0 {
-			return nil, invalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
+			return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
 		}
 		// Sign-in scopes alone bring a token for the user's own profile.
 		out.audience, out.bare = wire.ResourceGraph, true
@@ -187,7 +188,7 @@ func (s *Server) resolveV2(t *directory.Tenant, client *directory.App, u *direct
 		return out, nil
 	}
 	if out.isDefault && len(asked) > 0 {
-		return nil, fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. .default scope can't be combined with resource-specific scopes.")
+		return nil, web.Fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. .default scope can't be combined with resource-specific scopes.")
 	}
 	return out, s.grantScopes(t, client, u, out, asked)
 }
@@ -208,7 +209,7 @@ func (s *Server) grantScopes(t *directory.Tenant, client *directory.App, u *dire
 	}
 	for _, sc := range asked {
 		if !out.resource.AnyScope && !slices.Contains(out.resource.Exposes, sc) {
-			return fail("invalid_scope", 70011, "The provided request must include a 'scope' input parameter. The scope '%s' does not exist on %s.", clip(sc), out.resource.Name)
+			return web.Fail("invalid_scope", 70011, "The provided request must include a 'scope' input parameter. The scope '%s' does not exist on %s.", web.Clip(sc), out.resource.Name)
 		}
 		if all || slices.Contains(has, sc) {
 			out.scopes = append(out.scopes, sc)
@@ -251,11 +252,11 @@ func consent(client *directory.App, tg *target) error {
 		return nil
 	}
 	if client.FirstParty {
-		return invalidRequest(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization.", client.ID, tg.resource.ID).
-			because("client %s is not preauthorised for %v of %s", client.ID, tg.missing, tg.resource.Name)
+		return web.InvalidRequest(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization.", client.ID, tg.resource.ID).
+			Because("client %s is not preauthorised for %v of %s", client.ID, tg.missing, tg.resource.Name)
 	}
-	return invalidGrant(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", client.ID, client.Name).
-		sub("consent_required").because("client %s lacks consent for %v of %s", client.ID, tg.missing, tg.resource.Name)
+	return web.InvalidGrant(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", client.ID, client.Name).
+		Sub("consent_required").Because("client %s lacks consent for %v of %s", client.ID, tg.missing, tg.resource.Name)
 }
 
 // assigned checks that the user may use the app.
@@ -266,5 +267,5 @@ func (s *Server) assigned(a *directory.App, u *directory.User) error {
 	if s.dir.Assigned(a.AssignTo, u) {
 		return nil
 	}
-	return fail("access_denied", 50105, "Your administrator has configured the application %s ('%s') to block users unless they are specifically granted ('assigned') access to the application.", a.Name, a.ID)
+	return web.Fail("access_denied", 50105, "Your administrator has configured the application %s ('%s') to block users unless they are specifically granted ('assigned') access to the application.", a.Name, a.ID)
 }

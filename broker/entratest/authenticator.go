@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // authenticatorPath is where the emulator plays the phones of its users. The
@@ -29,42 +31,42 @@ func (s *Server) AuthenticatorURL() (string, error) {
 }
 
 // authenticator shows what waits, and takes an answer.
-func (s *Server) authenticator(w http.ResponseWriter, r *request) {
+func (s *Server) authenticator(w http.ResponseWriter, r *web.Request) {
 	p := pages.Page{Name: "authenticator", Title: "Authenticator of the emulator", Action: authenticatorPath,
 		Nonce: s.pageNonce(), Config: map[string]any{}}
 	if r.Method == http.MethodPost {
-		p.Text = s.answerPrompt(r.form.Get("prompt"), r.form.Get("answer"), r.form.Get("number"))
+		p.Text = s.answerPrompt(r.Values.Get("prompt"), r.Values.Get("answer"), r.Values.Get("number"))
 	}
 	now := s.Now()
-	list := s.flow.waiting(now)
-	slices.SortFunc(list, func(a, b prompt) int { return cmp.Compare(b.seq, a.seq) })
+	list := s.keeper.Pending.Waiting(now)
+	slices.SortFunc(list, func(a, b session.Prompt) int { return cmp.Compare(b.Seq, a.Seq) })
 	for _, w := range list {
-		u := s.dir.UserByID(w.user)
+		u := s.dir.UserByID(w.User)
 		if u == nil {
 			continue
 		}
-		kind := map[promptKind]string{promptMessage: "message", promptCall: "call"}[w.kind]
-		if w.numbered() {
+		kind := map[session.PromptKind]string{session.PromptMessage: "message", session.PromptCall: "call"}[w.Kind]
+		if w.Numbered() {
 			kind = "number"
 		}
-		p.Prompts = append(p.Prompts, pages.Prompt{ID: w.id, User: u.UPN, App: w.app, Kind: kind, Code: w.code,
-			Left: time.Duration(w.expires*int64(time.Second) - now.Unix()*int64(time.Second)).String()})
+		p.Prompts = append(p.Prompts, pages.Prompt{ID: w.ID, User: u.UPN, App: w.App, Kind: kind, Code: w.Code,
+			Left: time.Duration(w.Expires*int64(time.Second) - now.Unix()*int64(time.Second)).String()})
 	}
 	p.Write(w, http.StatusOK)
 }
 
 // answerPrompt answers a prompt by hand and says what came of it.
 func (s *Server) answerPrompt(id, answer, number string) string {
-	p, now := s.flow.prompt(id), s.Now()
-	if p == nil || !p.waits(now) {
+	p, now := s.keeper.Pending.Prompt(id), s.Now()
+	if p == nil || !p.Waits(now) {
 		return "That prompt is over."
 	}
 	approve := answer == "approve"
-	if p.numbered() && approve {
+	if p.Numbered() && approve {
 		n, err := strconv.Atoi(number)
-		approve = err == nil && n == p.number
+		approve = err == nil && n == p.Number
 	}
-	if !s.flow.answer(id, approve, now) {
+	if !s.keeper.Pending.Answer(id, approve, now) {
 		return "That prompt is over."
 	}
 	if approve {

@@ -6,47 +6,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// authRequest is an authorization request.
-type authRequest struct {
-	Tenant    string `json:"t"` // as in the path
-	V2        bool   `json:"2,omitempty"`
-	Client    string `json:"c"`
-	Redirect  string `json:"r,omitempty"`
-	Mode      string `json:"m,omitempty"` // query, fragment, form_post
-	IDToken   bool   `json:"i,omitempty"` // response_type names id_token
-	NoCode    bool   `json:"y,omitempty"` // response_type names no code
-	State     string `json:"s,omitempty"`
-	Nonce     string `json:"n,omitempty"`
-	Resource  string `json:"v,omitempty"`
-	Scope     string `json:"o,omitempty"`
-	Challenge string `json:"h,omitempty"`
-	Method    string `json:"d,omitempty"`
-	Fresh     bool   `json:"f,omitempty"` // ngcmfa is asked for
-	MFA       bool   `json:"a,omitempty"` // mfa is asked for
-	Claims    string `json:"l,omitempty"`
-	Prompt    string `json:"p,omitempty"`
-	Hint      string `json:"u,omitempty"`
-	Info      bool   `json:"j,omitempty"` // client_info=1
-	Instance  bool   `json:"w,omitempty"` // instance_aware=true
-	MaxAge    *int64 `json:"g,omitempty"` // max_age in seconds; nil: any
-}
-
 // authorize is the authorization endpoint: it signs in by what the browser
 // shows, or by the sign-in pages.
-func (s *Server) authorize(w http.ResponseWriter, r *request) {
+func (s *Server) authorize(w http.ResponseWriter, r *web.Request) {
 	if s.answerDevice(w, r) {
 		return
 	}
 	q := r.URL.Query()
 	if r.Method == http.MethodPost {
-		for k, v := range r.form {
+		for k, v := range r.Values {
 			q[k] = v
 		}
 	}
@@ -55,9 +31,9 @@ func (s *Server) authorize(w http.ResponseWriter, r *request) {
 		s.errorPage(w, r, err)
 		return
 	}
-	fl := &flow{Request: req}
+	fl := &session.Flow{Request: req}
 	if rt := q.Get("response_type"); rt != "code" && rt != "code id_token" && rt != "id_token" {
-		s.redirectError(w, r, fl, fail("unsupported_response_type", 70005, "The 'response_type' '%s' is not supported.", clip(rt)))
+		s.redirectError(w, r, fl, web.Fail("unsupported_response_type", 70005, "The 'response_type' '%s' is not supported.", web.Clip(rt)))
 		return
 	}
 	if err := s.authorizeTarget(r, fl); err != nil {
@@ -75,11 +51,11 @@ func (s *Server) authorize(w http.ResponseWriter, r *request) {
 			return
 		}
 	}
-	if fl.Session != nil && req.tooOld(fl.Session, s.Now()) {
-		fl.signOut()
+	if fl.Session != nil && req.TooOld(fl.Session, s.Now()) {
+		fl.SignOut()
 	}
 	if fl.Session == nil && req.Prompt == "none" {
-		s.redirectError(w, r, fl, fail("login_required", 50058, "A silent sign-in request was sent but no user is signed in."))
+		s.redirectError(w, r, fl, web.Fail("login_required", 50058, "A silent sign-in request was sent but no user is signed in."))
 		return
 	}
 	s.proceed(w, r, fl)
@@ -87,21 +63,21 @@ func (s *Server) authorize(w http.ResponseWriter, r *request) {
 
 // parseAuthorize checks what must hold before anything is sent to the
 // redirect URI.
-func (s *Server) parseAuthorize(r *request, q url.Values) (authRequest, error) {
+func (s *Server) parseAuthorize(r *web.Request, q url.Values) (session.AuthRequest, error) {
 	t := s.tenantOrHome(r, q.Get("login_hint"))
 	client, err := s.clientApp(t, q.Get("client_id"))
 	if err != nil {
-		return authRequest{}, err
+		return session.AuthRequest{}, err
 	}
 	redirect := q.Get("redirect_uri")
 	if redirect == "" && len(client.Redirects) == 1 {
 		redirect = client.Redirects[0]
 	}
 	if redirect == "" {
-		return authRequest{}, invalidRequest(900144, "The request must contain the following parameter: 'redirect_uri'.")
+		return session.AuthRequest{}, web.InvalidRequest(900144, "The request must contain the following parameter: 'redirect_uri'.")
 	}
 	if err := checkRedirect(client, redirect); err != nil {
-		return authRequest{}, err
+		return session.AuthRequest{}, err
 	}
 	mode := q.Get("response_mode")
 	switch mode {
@@ -111,19 +87,19 @@ func (s *Server) parseAuthorize(r *request, q url.Values) (authRequest, error) {
 		}
 	case "query", "fragment", "form_post":
 	default:
-		return authRequest{}, invalidRequest(70007, "'%s' is not a supported value of 'response_mode' when requesting a token.", clip(mode))
+		return session.AuthRequest{}, web.InvalidRequest(70007, "'%s' is not a supported value of 'response_mode' when requesting a token.", web.Clip(mode))
 	}
 	amr := strings.Fields(strings.ReplaceAll(q.Get("amr_values"), ",", " "))
 	want, err := parseClaims(q.Get("claims"))
 	if err != nil {
-		return authRequest{}, err
+		return session.AuthRequest{}, err
 	}
 	maxAge, err := parseMaxAge(q.Get("max_age"))
 	if err != nil {
-		return authRequest{}, err
+		return session.AuthRequest{}, err
 	}
-	return authRequest{
-		Tenant: tenantName(r), V2: r.v2, Client: client.ID, Redirect: redirect, Mode: mode,
+	return session.AuthRequest{
+		Tenant: tenantName(r), V2: r.V2, Client: client.ID, Redirect: redirect, Mode: mode,
 		IDToken: strings.Contains(q.Get("response_type"), "id_token"), NoCode: q.Get("response_type") == "id_token",
 		State: q.Get("state"), Nonce: q.Get("nonce"), Resource: q.Get("resource"), Scope: q.Get("scope"),
 		Challenge: q.Get("code_challenge"), Method: q.Get("code_challenge_method"),
@@ -142,29 +118,24 @@ func parseMaxAge(text string) (*int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || n < 0 {
-		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("max_age %q is no number of seconds", clip(text))
+		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("max_age %q is no number of seconds", web.Clip(text))
 	}
 	return &n, nil
 }
 
-// tooOld reports whether the user signed in longer ago than the request allows.
-func (a *authRequest) tooOld(ss *session, now time.Time) bool {
-	return a.MaxAge != nil && now.Unix()-ss.Auth >= *a.MaxAge
-}
-
 // tenantName is the tenant part of the path of the pages to come.
-func tenantName(r *request) string {
-	if r.tenant != nil {
-		return r.tenant.ID
+func tenantName(r *web.Request) string {
+	if r.Tenant != nil {
+		return r.Tenant.ID
 	}
 	return "common"
 }
 
 // tenantOrHome is the tenant whose clients a request may name before anybody
 // signed in.
-func (s *Server) tenantOrHome(r *request, hint string) *directory.Tenant {
-	if r.tenant != nil {
-		return r.tenant
+func (s *Server) tenantOrHome(r *web.Request, hint string) *directory.Tenant {
+	if r.Tenant != nil {
+		return r.Tenant
 	}
 	if t := s.dir.TenantOf(hint); t != nil {
 		return t
@@ -173,21 +144,21 @@ func (s *Server) tenantOrHome(r *request, hint string) *directory.Tenant {
 }
 
 // authorizeTarget checks the parameters whose faults go to the redirect URI.
-func (s *Server) authorizeTarget(r *request, fl *flow) error {
+func (s *Server) authorizeTarget(r *web.Request, fl *session.Flow) error {
 	a := &fl.Request
 	if a.Challenge != "" {
 		if a.Method != "" && a.Method != "S256" && a.Method != "plain" {
-			return invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("code_challenge_method %q", clip(a.Method))
+			return web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("code_challenge_method %q", web.Clip(a.Method))
 		}
 		if !verify.Challenge(a.Challenge) {
-			return invalidRequest(50147, "Invalid size of Code_Challenge parameter.")
+			return web.InvalidRequest(50147, "Invalid size of Code_Challenge parameter.")
 		}
 	}
 	if a.V2 && a.Resource != "" {
-		return invalidRequest(901002, "The 'resource' request parameter is not supported.")
+		return web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
 	}
 	if a.V2 && a.Scope == "" {
-		return invalidRequest(900144, "The request must contain the following parameter: 'scope'.")
+		return web.InvalidRequest(900144, "The request must contain the following parameter: 'scope'.")
 	}
 	t := s.tenantOrHome(r, a.Hint)
 	client, err := s.clientApp(t, a.Client)
@@ -199,7 +170,7 @@ func (s *Server) authorizeTarget(r *request, fl *flow) error {
 }
 
 // flowTarget resolves what a sign-in is for.
-func (s *Server) flowTarget(fl *flow, client *directory.App, u *directory.User) (*target, error) {
+func (s *Server) flowTarget(fl *session.Flow, client *directory.App, u *directory.User) (*target, error) {
 	if fl.Request.V2 {
 		return s.resolveV2(u.Tenant, client, u, fl.Request.Scope)
 	}
@@ -209,7 +180,7 @@ func (s *Server) flowTarget(fl *flow, client *directory.App, u *directory.User) 
 // singleSignOn signs in by the credentials the browser shows. It reports
 // whether the browser could do better with a fresh nonce: the PRT cookie was
 // there and its nonce was not, or was stale.
-func (s *Server) singleSignOn(r *request, fl *flow) (challenge bool, err error) {
+func (s *Server) singleSignOn(r *web.Request, fl *session.Flow) (challenge bool, err error) {
 	for _, text := range credentials(r, wire.CookieRefreshToken) {
 		ss, key, stale, err := s.prtCookie(r, text)
 		if stale {
@@ -241,7 +212,7 @@ func (s *Server) singleSignOn(r *request, fl *flow) (challenge bool, err error) 
 
 // credentials returns the values of a header and of cookies of the same name;
 // with several accounts the names are numbered.
-func credentials(r *request, name string) []string {
+func credentials(r *web.Request, name string) []string {
 	out := append([]string{}, r.Header.Values(name)...)
 	for _, c := range r.Cookies() {
 		if rest, ok := strings.CutPrefix(c.Name, name); ok && strings.Trim(rest, "0123456789") == "" {
@@ -254,9 +225,9 @@ func credentials(r *request, name string) []string {
 // prtCookie checks an x-ms-RefreshTokenCredential. What is wrong with it makes
 // the service ignore it, but for a stale nonce, a dead session and a disabled
 // device.
-func (s *Server) prtCookie(r *request, text string) (ss *session, key []byte, stale bool, err error) {
-	ignore := func(format string, args ...any) (*session, []byte, bool, error) {
-		s.mistake(r, wire.CookieRefreshToken+" ignored: "+format, args...)
+func (s *Server) prtCookie(r *web.Request, text string) (ss *session.Session, key []byte, stale bool, err error) {
+	ignore := func(format string, args ...any) (*session.Session, []byte, bool, error) {
+		s.web.Mistake(r, wire.CookieRefreshToken+" ignored: "+format, args...)
 		return nil, nil, false, nil
 	}
 	j, err := verify.ParseJWS(text)
@@ -268,18 +239,18 @@ func (s *Server) prtCookie(r *request, text string) (ss *session, key []byte, st
 		return ignore("%v", err)
 	}
 	entry := &directory.LogEntry{}
-	r.entry, entry = entry, r.entry
-	defer func() { r.entry = entry }()
-	if nerr := s.checkNonce(c.Nonce); nerr != nil {
-		s.mistake(r, "%s: %s", wire.CookieRefreshToken, nerr.why)
+	r.Entry, entry = entry, r.Entry
+	defer func() { r.Entry = entry }()
+	if nerr := s.keeper.CheckNonce(c.Nonce); nerr != nil {
+		s.web.Mistake(r, "%s: %s", wire.CookieRefreshToken, nerr.Why)
 		return nil, nil, true, nil
 	}
 	b, _, _, err := s.proveSession(j, c)
 	if err != nil {
-		e := asSTSError(err)
-		switch e.code {
+		e := web.AsSTSError(err)
+		switch e.Code {
 		case 140001, 50027, 50013, 50006:
-			return ignore("%s", e.why)
+			return ignore("%s", e.Why)
 		}
 		return nil, nil, false, err
 	}
@@ -290,8 +261,8 @@ func (s *Server) prtCookie(r *request, text string) (ss *session, key []byte, st
 }
 
 // deviceCookie checks an x-ms-DeviceCredential, which proves the device alone.
-func (s *Server) deviceCookie(r *request, fl *flow, text string) {
-	ignore := func(err error) { s.mistake(r, wire.CookieDevice+" ignored: %v", err) }
+func (s *Server) deviceCookie(r *web.Request, fl *session.Flow, text string) {
+	ignore := func(err error) { s.web.Mistake(r, wire.CookieDevice+" ignored: %v", err) }
 	j, err := verify.ParseJWS(text)
 	if err != nil {
 		ignore(err)
@@ -307,7 +278,7 @@ func (s *Server) deviceCookie(r *request, fl *flow, text string) {
 		ignore(err)
 		return
 	}
-	if e := s.checkNonce(c.Nonce); e != nil {
+	if e := s.keeper.CheckNonce(c.Nonce); e != nil {
 		ignore(e)
 		return
 	}
@@ -321,20 +292,20 @@ func (s *Server) deviceCookie(r *request, fl *flow, text string) {
 		return
 	}
 	if c.GrantType != wire.GrantDeviceAuth {
-		s.mistake(r, wire.CookieDevice+" ignored: claim grant_type is %q instead of device_auth", clip(c.GrantType))
+		s.web.Mistake(r, wire.CookieDevice+" ignored: claim grant_type is %q instead of device_auth", web.Clip(c.GrantType))
 		return
 	}
 	fl.Device = dev.ID
 }
 
 // challengeSSO sends the browser back to the same URL with a fresh nonce.
-func (s *Server) challengeSSO(w http.ResponseWriter, r *request, q url.Values) {
+func (s *Server) challengeSSO(w http.ResponseWriter, r *web.Request, q url.Values) {
 	if q.Get("sso_nonce") != "" {
 		q.Set("sso_reload", "True")
 	}
-	q.Set("sso_nonce", s.newNonce())
+	q.Set("sso_nonce", s.keeper.NewNonce())
 	w.Header().Set("Location", r.URL.Path+"?"+q.Encode())
-	noStore(w)
+	web.NoStore(w)
 	w.WriteHeader(http.StatusFound)
 }
 
@@ -345,18 +316,18 @@ const (
 	persistentCookieName = "ESTSAUTHPERSISTENT"
 )
 
-func (s *Server) sessionCookie(r *request, fl *flow) {
-	var ss session
+func (s *Server) sessionCookie(r *web.Request, fl *session.Flow) {
+	var ss session.Session
 	found := false
 	for _, name := range []string{sessionCookieName, persistentCookieName} {
 		if c, err := r.Cookie(name); err == nil && !found {
-			found = s.box.Open(kindCookie, c.Value, &ss) == nil
+			found = s.keeper.Box.Open(session.KindCookie, c.Value, &ss) == nil
 		}
 	}
 	if !found {
 		return
 	}
-	if _, err := s.userOf(&ss); err != nil {
+	if _, err := s.keeper.UserOf(&ss); err != nil {
 		return
 	}
 	if fl.Request.Hint != "" {
@@ -367,8 +338,8 @@ func (s *Server) sessionCookie(r *request, fl *flow) {
 	fl.Session, fl.SSO = &ss, true
 }
 
-func (s *Server) setSessionCookie(w http.ResponseWriter, ss *session, keep bool) {
-	c := &http.Cookie{Name: sessionCookieName, Value: s.box.Seal(kindCookie, ss), Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode}
+func (s *Server) setSessionCookie(w http.ResponseWriter, ss *session.Session, keep bool) {
+	c := &http.Cookie{Name: sessionCookieName, Value: s.keeper.Box.Seal(session.KindCookie, ss), Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode}
 	http.SetCookie(w, c)
 	if keep {
 		c.Name, c.MaxAge = persistentCookieName, 90*24*3600

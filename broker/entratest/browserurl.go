@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // plainServer shows the sign-in pages to an ordinary browser: on loopback and
@@ -30,8 +32,8 @@ func (p *plainServer) close() { _ = p.http.Close() }
 // cannot sign in this way.
 func (s *Server) BrowserURL(authorizeURL string) (local string, redirected <-chan string, err error) {
 	u, err := url.Parse(authorizeURL)
-	if err != nil || !isLoginHost(strings.ToLower(u.Hostname())) {
-		return "", nil, fmt.Errorf("entratest: %q is no URL of the sign-in service", clip(authorizeURL))
+	if err != nil || !web.IsLoginHost(strings.ToLower(u.Hostname())) {
+		return "", nil, fmt.Errorf("entratest: %q is no URL of the sign-in service", web.Clip(authorizeURL))
 	}
 	redirect := u.Query().Get("redirect_uri")
 	if redirect == "" {
@@ -74,27 +76,27 @@ func (s *Server) plainServer() (*plainServer, error) {
 // that ends a sign-in out of the reply.
 func (p *plainServer) intercept(s *Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := newRecorder()
+		rec := web.NewRecorder()
 		s.Handler().ServeHTTP(rec, r)
-		to := rec.header.Get("Location")
+		to := rec.Header().Get("Location")
 		if to == "" {
-			to = formPostTarget(rec.body.Bytes())
+			to = formPostTarget(rec.Body.Bytes())
 		}
 		if ch := p.waiting(to); ch != nil {
 			ch <- to
 			s.showMessage(w, nil, "You have signed in", "You may close this window and go back to the program.")
 			return
 		}
-		for k, v := range rec.header {
+		for k, v := range rec.Header() {
 			w.Header()[k] = v
 		}
-		if u, err := url.Parse(rec.header.Get("Location")); err == nil && isLoginHost(strings.ToLower(u.Host)) {
+		if u, err := url.Parse(rec.Header().Get("Location")); err == nil && web.IsLoginHost(strings.ToLower(u.Host)) {
 			u.Scheme, u.Host = "", ""
 			w.Header().Set("Location", u.String())
 		}
 		rec.WriteHeader(http.StatusOK)
-		w.WriteHeader(rec.status)
-		_, _ = w.Write(rec.body.Bytes())
+		w.WriteHeader(rec.Status)
+		_, _ = w.Write(rec.Body.Bytes())
 	})
 }
 
@@ -119,7 +121,7 @@ func formPostTarget(body []byte) string {
 	if !bytes.Contains(body, []byte(`id="hiddenform"`)) {
 		return ""
 	}
-	base, _ := url.Parse(loginURL)
+	base, _ := url.Parse(web.LoginURL)
 	pg, err := readPage(bytes.NewReader(body), base)
 	if err != nil || len(pg.forms) == 0 {
 		return ""

@@ -9,7 +9,9 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -27,14 +29,14 @@ type bulkRecord struct {
 const bulkMax = 180 * 24 * time.Hour
 
 // bulkBegin starts the issue of a bulk token.
-func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
+func (s *Server) bulkBegin(w http.ResponseWriter, r *web.Request) {
 	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if derr != nil {
-		s.refuseDRS(w, r, derr)
+		s.web.RefuseDRS(w, r, derr)
 		return
 	}
 	var in struct{ PID, Name, Exp string }
-	err := json.Unmarshal(r.body, &in)
+	err := json.Unmarshal(r.Data, &in)
 	var end time.Time
 	if err == nil {
 		if end, err = time.Parse("01/02/2006", in.Exp); err != nil {
@@ -42,9 +44,9 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
 		}
 	}
 	failed := func(code int, text string) {
-		s.mistake(r, "AADSTS%d: %s", code, text)
+		s.web.Mistake(r, "AADSTS%d: %s", code, text)
 		data, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": "AADSTS" + strconv.Itoa(code) + ": " + text})
-		writeJSON(w, http.StatusOK, map[string]any{"state": "CompleteError", "flowToken": "", "resultData": string(data)})
+		web.WriteJSON(w, http.StatusOK, map[string]any{"state": "CompleteError", "flowToken": "", "resultData": string(data)})
 	}
 	now := s.Now()
 	switch {
@@ -63,15 +65,15 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *request) {
 		failed(90023, "The request is not valid.")
 		return
 	}
-	token := s.box.Seal(kindBulk, bulkRecord{Tenant: u.Tenant.ID, Package: pkg.ID, Issued: now.Unix(), Expires: end.Unix()})
+	token := s.keeper.Box.Seal(session.KindBulk, bulkRecord{Tenant: u.Tenant.ID, Package: pkg.ID, Issued: now.Unix(), Expires: end.Unix()})
 	in2 := &issuance{req: r, client: s.dir.App(u.Tenant, wire.ClientBulkJoin), user: pkg, now: now,
-		session: &session{Tenant: u.Tenant.ID, User: pkg.ID, Auth: now.Unix(), SID: s.rand.GUID()}}
+		session: &session.Session{Tenant: u.Tenant.ID, User: pkg.ID, Auth: now.Unix(), SID: s.rand.GUID()}}
 	result, _ := json.Marshal(map[string]any{
 		"token_type": "Bearer", "refresh_token": token, "id_token": s.idToken(in2, nil),
-		"expires_in": seconds(end.Sub(now)), "resource": wire.ResourceRegistration,
+		"expires_in": web.Seconds(end.Sub(now)), "resource": wire.ResourceRegistration,
 	})
-	writeJSON(w, http.StatusOK, map[string]any{"state": "Started", "resultData": "",
-		"flowToken": s.box.Seal(kindFlow, map[string]string{"bulk": string(result)})})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"state": "Started", "resultData": "",
+		"flowToken": s.keeper.Box.Seal(session.KindFlow, map[string]string{"bulk": string(result)})})
 }
 
 // packageUser is the account that a bulk token stands for.
@@ -89,37 +91,37 @@ func (s *Server) packageUser(t *directory.Tenant, pid, name string) (*directory.
 	if u := s.dir.User(upn); u != nil {
 		return u, nil
 	}
-	return nil, s.unknownUser(t, upn) // deleted meanwhile
+	return nil, s.keeper.UnknownUser(t, upn) // deleted meanwhile
 }
 
 // bulkPoll hands out the token.
-func (s *Server) bulkPoll(w http.ResponseWriter, r *request) {
+func (s *Server) bulkPoll(w http.ResponseWriter, r *web.Request) {
 	var in map[string]string
-	if err := s.box.Open(kindFlow, r.URL.Query().Get("flowtoken"), &in); err != nil || in["bulk"] == "" {
-		s.refuse(w, r, invalidRequest(90023, "The request is not valid."))
+	if err := s.keeper.Box.Open(session.KindFlow, r.URL.Query().Get("flowtoken"), &in); err != nil || in["bulk"] == "" {
+		s.web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid."))
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"state": "CompleteSuccess", "resultData": in["bulk"]})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"state": "CompleteSuccess", "resultData": in["bulk"]})
 }
 
 // openBulk makes of a bulk token what an ordinary refresh token holds.
 func (s *Server) openBulk(b *bulkRecord) (*refreshRecord, *directory.User, error) {
 	if s.Now().Unix() >= b.Expires {
-		return nil, nil, invalidGrant(700082, "The refresh token has expired.").sub("bad_token")
+		return nil, nil, web.InvalidGrant(700082, "The refresh token has expired.").Sub("bad_token")
 	}
 	u := s.dir.UserByID(b.Package)
 	if u == nil || u.Disabled {
-		return nil, nil, invalidGrant(50034, "The package account does not exist in the directory.")
+		return nil, nil, web.InvalidGrant(50034, "The package account does not exist in the directory.")
 	}
-	return &refreshRecord{Client: wire.ClientBulkJoin, Issued: b.Issued, Expires: b.Expires, Session: session{
+	return &refreshRecord{Client: wire.ClientBulkJoin, Issued: b.Issued, Expires: b.Expires, Session: session.Session{
 		Tenant: b.Tenant, User: u.ID, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.Epoch, Gen: u.PasswordGen, SID: s.rand.GUID(),
 	}}, u, nil
 }
 
 // bulkToken answers a bulk token in a request signed by the device key: with a
 // plain token for the device management.
-func (s *Server) bulkToken(r *request, u *directory.User, ss session, c *verify.Claims) (any, error) {
-	r.entry.Grant = "bulk"
+func (s *Server) bulkToken(r *web.Request, u *directory.User, ss session.Session, c *verify.Claims) (any, error) {
+	r.Entry.Grant = "bulk"
 	client, err := s.clientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err

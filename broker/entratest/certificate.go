@@ -13,6 +13,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // Extensions of a device certificate (MS-DVRJ 3.1.5.1.1.3 and what Entra adds).
@@ -137,13 +138,13 @@ func guidText(s string) []byte {
 
 // verify checks that this authority issued the certificate and that it is
 // valid now.
-func (a *deviceAuthority) verify(cert *x509.Certificate, now time.Time) *stsError {
-	e := invalidGrant(50155, "Device authentication failed.").sub("device_authentication_failed")
+func (a *deviceAuthority) verify(cert *x509.Certificate, now time.Time) *web.STSError {
+	e := web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed")
 	if err := cert.CheckSignatureFrom(a.cert); err != nil {
-		return e.because("the certificate in x5c was not issued by this server: %v", err)
+		return e.Because("the certificate in x5c was not issued by this server: %v", err)
 	}
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return e.because("the device certificate is valid from %s to %s", cert.NotBefore, cert.NotAfter)
+		return e.Because("the device certificate is valid from %s to %s", cert.NotBefore, cert.NotAfter)
 	}
 	return nil
 }

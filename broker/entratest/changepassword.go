@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // Length of a new password, in characters (Entra, "Password policies and
@@ -19,7 +21,7 @@ const (
 )
 
 // showChangePassword asks for a new password in place of an expired one.
-func (s *Server) showChangePassword(w http.ResponseWriter, r *request, fl *flow, err error) {
+func (s *Server) showChangePassword(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	p := s.page(r, fl, "changepassword", "Update your password")
 	p.Action = "/common/ChangePassword"
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedChangePassword", p.Action
@@ -29,22 +31,22 @@ func (s *Server) showChangePassword(w http.ResponseWriter, r *request, fl *flow,
 
 // changePassword takes the new password of the page, and goes on with the
 // sign-in.
-func (s *Server) changePassword(w http.ResponseWriter, r *request) {
-	fl, err := s.openFlow(flowField(r))
+func (s *Server) changePassword(w http.ResponseWriter, r *web.Request) {
+	fl, err := s.keeper.OpenFlow(flowField(r))
 	if err == nil && !fl.Expired {
-		err = invalidRequest(90014, "The required field 'ctx' is missing from the credential.").because("nobody was asked for a new password")
+		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("nobody was asked for a new password")
 	}
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	old, next := r.form.Get("oldpasswd"), r.form.Get("newpasswd")
-	u, err := s.knowsPassword(s.flowTenant(fl), fl.Username, old)
-	if err != nil && asSTSError(err).code == 50126 {
+	old, next := r.Values.Get("oldpasswd"), r.Values.Get("newpasswd")
+	u, err := s.keeper.KnowsPassword(s.keeper.FlowTenant(fl), fl.Username, old)
+	if err != nil && web.AsSTSError(err).Code == 50126 {
 		err = errCurrentPassword
 	}
 	if err == nil {
-		err = acceptPassword(u, old, next, r.form.Get("confirmnewpasswd"))
+		err = acceptPassword(u, old, next, r.Values.Get("confirmnewpasswd"))
 	}
 	if err == nil {
 		if u, err = s.dir.ReplacePassword(u.UPN, old, next, s.Now()); errors.Is(err, directory.ErrPassword) {
@@ -52,9 +54,9 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 		}
 	}
 	if err != nil {
-		s.mistake(r, "change of the password: %v", err)
-		r.entry = s.flowEntry(r, fl)
-		s.record(r, err)
+		s.web.Mistake(r, "change of the password: %v", err)
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Record(r, err)
 		s.showChangePassword(w, r, fl, err)
 		return
 	}
@@ -65,13 +67,13 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) {
 // Refusals of a new password ("Microsoft Entra authentication and authorization
 // error codes").
 var (
-	errCurrentPassword = fail("interaction_required", 120000, "The current password is incorrect. Type the correct password, and try again.")
-	errSamePassword    = fail("interaction_required", 120002, "You have used this password before. Choose one that you have not used.")
-	errPasswordLength  = fail("interaction_required", 120002, "Passwords must have between 8 and 256 characters. Choose another one.")
-	errPasswordName    = fail("interaction_required", 120003, "Choose a password that does not contain your name.")
+	errCurrentPassword = web.Fail("interaction_required", 120000, "The current password is incorrect. Type the correct password, and try again.")
+	errSamePassword    = web.Fail("interaction_required", 120002, "You have used this password before. Choose one that you have not used.")
+	errPasswordLength  = web.Fail("interaction_required", 120002, "Passwords must have between 8 and 256 characters. Choose another one.")
+	errPasswordName    = web.Fail("interaction_required", 120003, "Choose a password that does not contain your name.")
 	// The real page compares the two fields itself, and no code is for that;
 	// 50064 is that of a credential that does not pass.
-	errPasswordsDiffer = invalidGrant(50064, "The passwords you entered do not match. Please enter your new password again.")
+	errPasswordsDiffer = web.InvalidGrant(50064, "The passwords you entered do not match. Please enter your new password again.")
 )
 
 // acceptPassword checks a new password of the user.

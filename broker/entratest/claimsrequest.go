@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // claimsRequest is what the claims parameter of a request asks for.
@@ -48,7 +50,7 @@ func parseClaims(text string) (claimsRequest, error) {
 		ID     *section `json:"id_token"`
 	}
 	if err := json.Unmarshal([]byte(text), &in); err != nil {
-		return out, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("parameter claims is not a claims request: %v", err)
+		return out, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("parameter claims is not a claims request: %v", err)
 	}
 	for _, sec := range []*section{in.Access, in.ID} {
 		if sec == nil {
@@ -63,7 +65,7 @@ func parseClaims(text string) (claimsRequest, error) {
 	}
 	for _, c := range out.contexts {
 		if n := contextNumber(c); n == 0 {
-			return out, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("authentication context %q is not c1 … c99", clip(c))
+			return out, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("authentication context %q is not c1 … c99", web.Clip(c))
 		}
 	}
 	return out, nil

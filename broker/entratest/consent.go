@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 func sortedKeys(v url.Values) []string {
@@ -21,7 +23,7 @@ func sortedKeys(v url.Values) []string {
 
 // consentPage asks the user to let a third-party client have the scopes it
 // lacks. It reports whether it answered the request.
-func (s *Server) consentPage(w http.ResponseWriter, r *request, fl *flow, u *directory.User, client *directory.App, tg *target) bool {
+func (s *Server) consentPage(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *target) bool {
 	if len(tg.missing) == 0 && fl.Request.Prompt != "consent" || fl.Consented {
 		return false
 	}
@@ -48,16 +50,16 @@ func (s *Server) consentPage(w http.ResponseWriter, r *request, fl *flow, u *dir
 }
 
 // consentSet takes the answer of the consent page.
-func (s *Server) consentSet(w http.ResponseWriter, r *request) {
+func (s *Server) consentSet(w http.ResponseWriter, r *web.Request) {
 	fl, u, err := s.openFactorFlow(flowField(r))
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	if r.form.Get("consent") != "accept" {
-		err := fail("access_denied", 65004, "User declined to consent to access the app.")
-		r.entry = s.flowEntry(r, fl)
-		s.record(r, err)
+	if r.Values.Get("consent") != "accept" {
+		err := web.Fail("access_denied", 65004, "User declined to consent to access the app.")
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Record(r, err)
 		s.redirectError(w, r, fl, err)
 		return
 	}
@@ -84,9 +86,9 @@ func (s *Server) consentSet(w http.ResponseWriter, r *request) {
 }
 
 // showTerms asks the user to accept terms of use.
-func (s *Server) showTerms(w http.ResponseWriter, r *request, fl *flow, id string) {
+func (s *Server) showTerms(w http.ResponseWriter, r *web.Request, fl *session.Flow, id string) {
 	if fl.Request.Prompt == "none" {
-		s.endFlow(w, r, fl, fail("interaction_required", 50158, "External security challenge was not satisfied."))
+		s.endFlow(w, r, fl, web.Fail("interaction_required", 50158, "External security challenge was not satisfied."))
 		return
 	}
 	fl.Terms = id
@@ -98,14 +100,14 @@ func (s *Server) showTerms(w http.ResponseWriter, r *request, fl *flow, id strin
 }
 
 // termsSet takes the answer of the terms page.
-func (s *Server) termsSet(w http.ResponseWriter, r *request) {
+func (s *Server) termsSet(w http.ResponseWriter, r *web.Request) {
 	fl, u, err := s.openFactorFlow(flowField(r))
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	if r.form.Get("terms") != "accept" || fl.Terms == "" {
-		s.endFlow(w, r, fl, fail("access_denied", 65004, "User declined the terms of use."))
+	if r.Values.Get("terms") != "accept" || fl.Terms == "" {
+		s.endFlow(w, r, fl, web.Fail("access_denied", 65004, "User declined the terms of use."))
 		return
 	}
 	id := fl.Terms

@@ -1,6 +1,9 @@
 package entratest
 
-import "github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+import (
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+)
 
 // What users of the package fill in becomes what the directory keeps. Structs of
 // equal fields convert, which the compiler checks.
@@ -54,4 +57,11 @@ func signInOf(e directory.LogEntry) SignIn {
 		out.Policies = append(out.Policies, PolicyResult(p))
 	}
 	return out
+}
+
+func (f Fault) fault() web.Fault {
+	return web.Fault{
+		Endpoint: web.Endpoint(f.Endpoint), Kind: web.FaultKind(f.Kind), Nth: f.Nth, Times: f.Times, Match: f.Match,
+		Delay: f.Delay, RetryAfter: f.RetryAfter, Status: f.Status, Code: f.Code, Error: f.Error, Suberror: f.Suberror,
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 const (
@@ -16,28 +18,28 @@ const (
 )
 
 // deviceCodeStart begins a device code flow (RFC 8628, 3.1).
-func (s *Server) deviceCodeStart(w http.ResponseWriter, r *request) {
+func (s *Server) deviceCodeStart(w http.ResponseWriter, r *web.Request) {
 	out, err := s.startDeviceCode(r)
 	if err != nil {
-		s.refuse(w, r, err)
+		s.web.Refuse(w, r, err)
 		return
 	}
-	noStore(w)
-	writeJSON(w, http.StatusOK, out)
+	web.NoStore(w)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
-	form := r.form
+func (s *Server) startDeviceCode(r *web.Request) (map[string]any, error) {
+	form := r.Values
 	if form == nil {
 		form = url.Values{}
 	}
 	get := func(name string) string { // v1 takes query parameters too
-		if v := form.Get(name); v != "" || r.v2 {
+		if v := form.Get(name); v != "" || r.V2 {
 			return v
 		}
 		return r.URL.Query().Get(name)
 	}
-	t := r.tenant
+	t := r.Tenant
 	if t == nil {
 		t = s.dir.Home()
 	}
@@ -46,14 +48,14 @@ func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
 		return nil, err
 	}
 	if !client.Public {
-		return nil, fail("invalid_client", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").
-			because("client %s is not registered as public (mobile and desktop)", client.ID)
+		return nil, web.Fail("invalid_client", 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.").
+			Because("client %s is not registered as public (mobile and desktop)", client.ID)
 	}
-	if r.v2 && get("scope") == "" {
-		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
+	if r.V2 && get("scope") == "" {
+		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
 	}
-	if r.v2 && get("resource") != "" {
-		return nil, invalidRequest(901002, "The 'resource' request parameter is not supported.")
+	if r.V2 && get("resource") != "" {
+		return nil, web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
 	}
 	want, err := parseClaims(get("claims"))
 	if err != nil {
@@ -61,20 +63,20 @@ func (s *Server) startDeviceCode(r *request) (map[string]any, error) {
 	}
 	amr := strings.Fields(get("amr_values"))
 	now := s.Now()
-	d := &deviceLogin{
-		deviceCode: "FAQABIQEAAAA" + ids.Hex(s.rand.Bytes(24)), userCode: s.userCode(),
-		client: client.ID, resource: get("resource"), scope: get("scope"), v2: r.v2,
-		fresh: slices.Contains(amr, "ngcmfa") || want.wantsFresh(), mfa: slices.Contains(amr, "mfa") || want.wantsMFA(),
-		expires: now.Add(s.opts.TTL.DeviceCode).Unix(),
+	d := &session.DeviceLogin{
+		DeviceCode: "FAQABIQEAAAA" + ids.Hex(s.rand.Bytes(24)), UserCode: s.userCode(),
+		Client: client.ID, Resource: get("resource"), Scope: get("scope"), V2: r.V2,
+		Fresh: slices.Contains(amr, "ngcmfa") || want.wantsFresh(), MFA: slices.Contains(amr, "mfa") || want.wantsMFA(),
+		Expires: now.Add(s.opts.TTL.DeviceCode).Unix(),
 	}
-	s.flow.addDeviceLogin(d, now)
-	message := fmt.Sprintf("To sign in, use a web browser to open the page %s and enter the code %s to authenticate.", deviceLoginURL, d.userCode)
-	life := seconds(s.opts.TTL.DeviceCode)
-	if r.v2 {
-		return map[string]any{"user_code": d.userCode, "device_code": d.deviceCode, "verification_uri": deviceLoginURL,
+	s.keeper.Pending.AddDeviceLogin(d, now)
+	message := fmt.Sprintf("To sign in, use a web browser to open the page %s and enter the code %s to authenticate.", deviceLoginURL, d.UserCode)
+	life := web.Seconds(s.opts.TTL.DeviceCode)
+	if r.V2 {
+		return map[string]any{"user_code": d.UserCode, "device_code": d.DeviceCode, "verification_uri": deviceLoginURL,
 			"expires_in": int64(s.opts.TTL.DeviceCode.Seconds()), "interval": pollInterval, "message": message}, nil
 	}
-	return map[string]any{"user_code": d.userCode, "device_code": d.deviceCode, "verification_url": deviceLoginURL,
+	return map[string]any{"user_code": d.UserCode, "device_code": d.DeviceCode, "verification_url": deviceLoginURL,
 		"expires_in": life, "interval": fmt.Sprint(pollInterval), "message": message}, nil
 }
 
@@ -90,37 +92,37 @@ func (s *Server) userCode() string {
 
 // deviceCodeGrant polls for the result. The session keeps the mark of its
 // origin for good.
-func (s *Server) deviceCodeGrant(r *request) (any, error) {
-	code := r.form.Get("device_code")
+func (s *Server) deviceCodeGrant(r *web.Request) (any, error) {
+	code := r.Values.Get("device_code")
 	if code == "" {
-		code = r.form.Get("code")
+		code = r.Values.Get("code")
 	}
 	if code == "" {
-		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'device_code'.")
+		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'device_code'.")
 	}
-	d, ok := s.flow.deviceLogin(code)
+	d, ok := s.keeper.Pending.DeviceLogin(code)
 	if !ok {
-		return nil, fail("bad_verification_code", 70018, "Invalid verification code due to a user typing in wrong user code for device code flow.")
+		return nil, web.Fail("bad_verification_code", 70018, "Invalid verification code due to a user typing in wrong user code for device code flow.")
 	}
-	if !strings.EqualFold(r.form.Get("client_id"), d.client) {
-		return nil, invalidGrant(70000, "Provided grant is invalid or malformed.").because("the device code was issued to client %s", d.client)
+	if !strings.EqualFold(r.Values.Get("client_id"), d.Client) {
+		return nil, web.InvalidGrant(70000, "Provided grant is invalid or malformed.").Because("the device code was issued to client %s", d.Client)
 	}
 	switch {
-	case d.state == loginDeclined:
-		return nil, fail("authorization_declined", 70000, "The user declined the authorization.")
-	case d.state == loginUsed:
-		return nil, invalidGrant(54005, "OAuth2 device code was already redeemed.")
-	case s.Now().Unix() >= d.expires:
-		return nil, fail("expired_token", 70019, "Verification code expired.")
-	case d.state == loginPending:
-		return nil, fail("authorization_pending", 70016, "OAuth 2.0 device flow error. Authorization is pending. Continue polling.")
+	case d.State == session.LoginDeclined:
+		return nil, web.Fail("authorization_declined", 70000, "The user declined the authorization.")
+	case d.State == session.LoginUsed:
+		return nil, web.InvalidGrant(54005, "OAuth2 device code was already redeemed.")
+	case s.Now().Unix() >= d.Expires:
+		return nil, web.Fail("expired_token", 70019, "Verification code expired.")
+	case d.State == session.LoginPending:
+		return nil, web.Fail("authorization_pending", 70016, "OAuth 2.0 device flow error. Authorization is pending. Continue polling.")
 	}
 	s.begin(r, "device_code")
-	u, err := s.userOf(&d.session)
+	u, err := s.keeper.UserOf(&d.Session)
 	if err != nil {
 		return nil, err
 	}
-	noteUser(r.entry, u, &d.session)
+	session.LogUser(r.Entry, u, &d.Session)
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}
@@ -128,25 +130,25 @@ func (s *Server) deviceCodeGrant(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.flow.settle(code, loginApproved, loginUsed, session{}) {
-		return nil, invalidGrant(54005, "OAuth2 device code was already redeemed.")
+	if !s.keeper.Pending.Settle(code, session.LoginApproved, session.LoginUsed, session.Session{}) {
+		return nil, web.InvalidGrant(54005, "OAuth2 device code was already redeemed.")
 	}
-	in := issuance{fresh: d.fresh && d.session.fresh(s.Now(), s.opts.TTL.FreshMFA)}
-	if d.v2 && r.form.Get("scope") == "" {
-		in.target, err = s.resolveV2(u.Tenant, client, u, d.scope)
-	} else if !d.v2 && r.form.Get("resource") == "" && !r.v2 {
-		in.target, err = s.resolveV1(u.Tenant, client, u, d.resource, d.scope)
+	in := issuance{fresh: d.Fresh && d.Session.FreshMFA(s.Now(), s.opts.TTL.FreshMFA)}
+	if d.V2 && r.Values.Get("scope") == "" {
+		in.target, err = s.resolveV2(u.Tenant, client, u, d.Scope)
+	} else if !d.V2 && r.Values.Get("resource") == "" && !r.V2 {
+		in.target, err = s.resolveV1(u.Tenant, client, u, d.Resource, d.Scope)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s.issueForm(r, client, u, &d.session, in)
+	return s.issueForm(r, client, u, &d.Session, in)
 }
 
 // deviceLoginPage is the page on which a user enters a code.
-func (s *Server) deviceLoginPage(w http.ResponseWriter, r *request) {
-	if s.hostKind(r.Request) == onDeviceLogin {
-		to := loginURL + "common/oauth2/deviceauth"
+func (s *Server) deviceLoginPage(w http.ResponseWriter, r *web.Request) {
+	if s.web.HostKind(r.Request) == web.OnDeviceLogin {
+		to := web.LoginURL + "common/oauth2/deviceauth"
 		if r.URL.RawQuery != "" {
 			to += "?" + r.URL.RawQuery
 		}
@@ -157,22 +159,22 @@ func (s *Server) deviceLoginPage(w http.ResponseWriter, r *request) {
 		s.showUserCode(w, r, r.URL.Query().Get("otc"), 0)
 		return
 	}
-	code := strings.ToUpper(strings.TrimSpace(r.form.Get("otc")))
-	d, ok := s.flow.deviceLoginOf(code)
+	code := strings.ToUpper(strings.TrimSpace(r.Values.Get("otc")))
+	d, ok := s.keeper.Pending.DeviceLoginOf(code)
 	switch {
 	case code == "":
 		s.showUserCode(w, r, "", 90119)
 	case !ok:
 		s.showUserCode(w, r, code, 70018)
-	case d.state != loginPending:
+	case d.State != session.LoginPending:
 		s.showUserCode(w, r, code, 90120)
-	case s.Now().Unix() >= d.expires:
+	case s.Now().Unix() >= d.Expires:
 		s.showUserCode(w, r, code, 70019)
 	default:
-		s.proceed(w, r, &flow{
-			Request: authRequest{Client: d.client, Resource: d.resource, Scope: d.scope, V2: d.v2,
-				Fresh: d.fresh, MFA: d.mfa, Tenant: tenantName(r)},
-			DeviceCode: d.deviceCode,
+		s.proceed(w, r, &session.Flow{
+			Request: session.AuthRequest{Client: d.Client, Resource: d.Resource, Scope: d.Scope, V2: d.V2,
+				Fresh: d.Fresh, MFA: d.MFA, Tenant: tenantName(r)},
+			DeviceCode: d.DeviceCode,
 		})
 	}
 }

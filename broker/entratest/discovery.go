@@ -5,22 +5,21 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-const loginURL = "https://" + wire.LoginHost + "/"
-
-func (s *Server) discovery(w http.ResponseWriter, r *request) {
-	path, id := strings.ToLower(r.path["tenant"]), "{tenantid}"
+func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
+	path, id := strings.ToLower(r.Vars["tenant"]), "{tenantid}"
 	region := any(nil)
-	if r.tenant != nil {
-		path, id, region = r.tenant.ID, r.tenant.ID, r.tenant.Region
+	if r.Tenant != nil {
+		path, id, region = r.Tenant.ID, r.Tenant.ID, r.Tenant.Region
 	}
-	base, issuer, keys, v := loginURL+path+"/oauth2/", issuerV1(id), loginURL+"common/discovery/keys", ""
-	if r.v2 {
-		v, issuer, keys = "v2.0/", issuerV2(id), loginURL+path+"/discovery/v2.0/keys"
+	base, issuer, keys, v := web.LoginURL+path+"/oauth2/", issuerV1(id), web.LoginURL+"common/discovery/keys", ""
+	if r.V2 {
+		v, issuer, keys = "v2.0/", issuerV2(id), web.LoginURL+path+"/discovery/v2.0/keys"
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer,
 		"authorization_endpoint":                base + v + "authorize",
 		"token_endpoint":                        base + v + "token",
@@ -28,7 +27,7 @@ func (s *Server) discovery(w http.ResponseWriter, r *request) {
 		"end_session_endpoint":                  base + v + "logout",
 		"userinfo_endpoint":                     "https://graph.microsoft.com/oidc/userinfo",
 		"jwks_uri":                              keys,
-		"kerberos_endpoint":                     loginURL + path + "/kerberos",
+		"kerberos_endpoint":                     web.LoginURL + path + "/kerberos",
 		"tenant_region_scope":                   region,
 		"cloud_instance_name":                   "microsoftonline.com",
 		"cloud_graph_host_name":                 "graph.windows.net",
@@ -49,31 +48,31 @@ func (s *Server) discovery(w http.ResponseWriter, r *request) {
 	})
 }
 
-func (s *Server) jwks(w http.ResponseWriter, r *request) {
+func (s *Server) jwks(w http.ResponseWriter, r *web.Request) {
 	issuer := "https://login.microsoftonline.com/{tenantid}/v2.0"
-	if r.tenant != nil {
-		issuer = issuerV2(r.tenant.ID)
+	if r.Tenant != nil {
+		issuer = issuerV2(r.Tenant.ID)
 	}
-	writeJSON(w, http.StatusOK, s.keys.jwks(issuer))
+	web.WriteJSON(w, http.StatusOK, s.keys.jwks(issuer))
 }
 
 // instance answers the instance discovery by which clients learn the aliases
 // of a sign-in host.
-func (s *Server) instance(w http.ResponseWriter, r *request) {
+func (s *Server) instance(w http.ResponseWriter, r *web.Request) {
 	q := r.URL.Query()
 	endpoint, err := url.Parse(q.Get("authorization_endpoint"))
 	version := q.Get("api-version")
 	if err != nil || endpoint.Scheme != "https" || endpoint.Host == "" || version != "1.0" && version != "1.1" {
-		s.refuse(w, r, invalidRequest(50050, "The request is malformed."))
+		s.web.Refuse(w, r, web.InvalidRequest(50050, "The request is malformed."))
 		return
 	}
-	segments := split(endpoint.Path)
+	segments := web.Split(endpoint.Path)
 	if len(segments) == 0 || segments[0] == "" {
-		s.refuse(w, r, invalidRequest(50050, "The request is malformed."))
+		s.web.Refuse(w, r, web.InvalidRequest(50050, "The request is malformed."))
 		return
 	}
-	if !isLoginHost(strings.ToLower(endpoint.Host)) {
-		s.refuse(w, r, fail("invalid_instance", 50049, "Unknown or invalid instance."))
+	if !web.IsLoginHost(strings.ToLower(endpoint.Host)) {
+		s.web.Refuse(w, r, web.Fail("invalid_instance", 50049, "Unknown or invalid instance."))
 		return
 	}
 	v := ""
@@ -81,19 +80,19 @@ func (s *Server) instance(w http.ResponseWriter, r *request) {
 		v = "v2.0/"
 	}
 	out := map[string]any{
-		"tenant_discovery_endpoint": loginURL + url.PathEscape(segments[0]) + "/" + v + ".well-known/openid-configuration",
+		"tenant_discovery_endpoint": web.LoginURL + url.PathEscape(segments[0]) + "/" + v + ".well-known/openid-configuration",
 	}
 	if version == "1.1" {
 		out["api-version"] = "1.1"
 		out["metadata"] = []map[string]any{{
-			"preferred_network": wire.LoginHost, "preferred_cache": "login.windows.net", "aliases": loginHosts,
+			"preferred_network": wire.LoginHost, "preferred_cache": "login.windows.net", "aliases": web.LoginHosts,
 		}}
 	}
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) drsDiscovery(w http.ResponseWriter, r *request) {
-	t := r.tenant
+func (s *Server) drsDiscovery(w http.ResponseWriter, r *web.Request) {
+	t := r.Tenant
 	if t == nil {
 		t = s.dir.Home()
 	}
@@ -103,15 +102,15 @@ func (s *Server) drsDiscovery(w http.ResponseWriter, r *request) {
 	}
 	bpl := service("BPLServiceEndpoint", "BPLResourceId", "/aadpasswordpolicy/"+t.ID+"/", "1.0")
 	bpl["BPLProxyServicePrincipalId"] = s.rand.Derived("bpl", t.Domain)
-	writeJSON(w, http.StatusOK, map[string]any{
+	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"DiscoveryService": map[string]string{
 			"DiscoveryEndpoint": drs + "/" + t.Domain + "/Discover", "ServiceVersion": wire.DRSVersionDiscover},
 		"DeviceRegistrationService": service("RegistrationEndpoint", "RegistrationResourceId",
 			"/EnrollmentServer/DeviceEnrollmentWebService.svc", "1.0"),
 		"AuthenticationService": map[string]any{"OAuth2": map[string]string{
-			"AuthCodeEndpoint": loginURL + t.ID + "/oauth2/authorize", "TokenEndpoint": loginURL + t.ID + "/oauth2/token"}},
+			"AuthCodeEndpoint": web.LoginURL + t.ID + "/oauth2/authorize", "TokenEndpoint": web.LoginURL + t.ID + "/oauth2/token"}},
 		"IdentityProviderService": map[string]any{
-			"Federated": t.Federated[t.Domain], "PassiveAuthEndpoint": loginURL + t.ID + "/wsfed"},
+			"Federated": t.Federated[t.Domain], "PassiveAuthEndpoint": web.LoginURL + t.ID + "/wsfed"},
 		"DeviceJoinService":         service("JoinEndpoint", "JoinResourceId", wire.PathDevice, wire.DRSVersionDevice),
 		"KeyProvisioningService":    service("KeyProvisionEndpoint", "KeyProvisionResourceId", wire.PathKey, wire.DRSVersionKey),
 		"WebAuthNService":           service("WebAuthNEndpoint", "WebAuthNResourceId", "/webauthn/"+t.ID+"/", "1.0"),

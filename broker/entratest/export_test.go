@@ -2,8 +2,6 @@ package entratest
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/prtbroker/prtbroker/claims"
 )
@@ -20,26 +18,8 @@ func (s *Server) RouteOf(method, url string) string {
 	if err != nil {
 		return ""
 	}
-	rt, _ := s.lookup(&request{Request: r})
-	return rt.name()
+	return s.web.Reaches(r)
 }
 
 // Routes names every endpoint.
-func (s *Server) Routes() []string {
-	var names []string
-	for i := range s.routes {
-		for _, m := range strings.Fields(s.routes[i].methods) {
-			rt := s.routes[i]
-			rt.methods = m
-			names = append(names, rt.name())
-		}
-	}
-	return names
-}
-
-func (rt *route) name() string {
-	if rt == nil {
-		return ""
-	}
-	return strconv.Itoa(int(rt.host)) + " /" + strings.Join(rt.pattern, "/")
-}
+func (s *Server) Routes() []string { return s.web.List() }

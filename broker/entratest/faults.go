@@ -66,7 +66,7 @@ type Fault struct {
 }
 
 // AddFault installs a fault; remove takes it away again.
-func (s *Server) AddFault(f Fault) (remove func()) { return s.faults.add(f) }
+func (s *Server) AddFault(f Fault) (remove func()) { return s.web.AddFault(f.fault()) }
 
 // ClearFaults takes all faults away.
-func (s *Server) ClearFaults() { s.faults.clear() }
+func (s *Server) ClearFaults() { s.web.ClearFaults() }

@@ -18,7 +18,9 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -28,8 +30,8 @@ import (
 // then never sees.
 
 func (s *Server) federationRoutes() {
-	on := func(methods, pattern string, h handler) {
-		s.route(onFederation, methods, pattern, EndpointFederation, h)
+	on := func(methods, pattern string, h web.Handler) {
+		s.web.Handle(web.OnFederation, methods, pattern, web.EndpointFederation, h)
 	}
 	on("GET", "/adfs/services/trust/mex", s.mex)
 	on("POST", "/adfs/services/trust/2005/usernamemixed", s.wsTrust)
@@ -51,7 +53,7 @@ const (
 func federationIssuer(host string) string { return "http://" + host + "/adfs/services/trust" }
 
 // mex is the metadata by which clients find the endpoints.
-func (s *Server) mex(w http.ResponseWriter, r *request) {
+func (s *Server) mex(w http.ResponseWriter, r *web.Request) {
 	base := "https://" + strings.ToLower(r.Host) + "/adfs/services/trust/"
 	var b strings.Builder
 	b.WriteString(`<?xml version="1.0" encoding="utf-8"?><wsdl:definitions name="SecurityTokenService" targetNamespace="http://schemas.microsoft.com/ws/2008/06/identity/securitytokenservice" xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" xmlns:soap12="http://schemas.xmlsoap.org/wsdl/soap12/" xmlns:wsa10="http://www.w3.org/2005/08/addressing" xmlns:wsp="http://schemas.xmlsoap.org/ws/2004/09/policy" xmlns:wsu="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd" xmlns:tns="http://schemas.microsoft.com/ws/2008/06/identity/securitytokenservice">`)
@@ -84,18 +86,18 @@ type rst struct {
 	TokenType string `xml:"Body>RequestSecurityToken>TokenType"`
 }
 
-func (s *Server) wsTrust(w http.ResponseWriter, r *request) {
+func (s *Server) wsTrust(w http.ResponseWriter, r *web.Request) {
 	ns := trust2005
 	if strings.Contains(r.URL.Path, "/13/") {
 		ns = trust13
 	}
 	var in rst
-	if err := xml.Unmarshal(r.body, &in); err != nil {
+	if err := xml.Unmarshal(r.Data, &in); err != nil {
 		s.soapFault(w, r, "s:Sender", "The message is not SOAP.", err.Error())
 		return
 	}
 	if in.AppliesTo != cloudAudience {
-		s.soapFault(w, r, "s:Sender", "ID3082: The request scope is not valid or is unsupported.", "AppliesTo is "+clip(in.AppliesTo))
+		s.soapFault(w, r, "s:Sender", "ID3082: The request scope is not valid or is unsupported.", "AppliesTo is "+web.Clip(in.AppliesTo))
 		return
 	}
 	u, err := s.federatedPassword(r, in.Username, in.Password)
@@ -112,7 +114,7 @@ func (s *Server) wsTrust(w http.ResponseWriter, r *request) {
 }
 
 // federatedPassword checks a password at the federation server.
-func (s *Server) federatedPassword(r *request, name, password string) (*directory.User, error) {
+func (s *Server) federatedPassword(r *web.Request, name, password string) (*directory.User, error) {
 	t := s.dir.FederationTenant(r.Host)
 	u := s.dir.User(name)
 	if u == nil || u.Tenant != t || !t.IsFederated(name) || directory.FederationHost(domainOf(name)) != strings.ToLower(r.Host) {
@@ -129,8 +131,8 @@ func domainOf(upn string) string {
 	return domain
 }
 
-func (s *Server) soapFault(w http.ResponseWriter, r *request, code, reason, why string) {
-	s.mistake(r, "WS-Trust fault: %s", why)
+func (s *Server) soapFault(w http.ResponseWriter, r *web.Request, code, reason, why string) {
+	s.web.Mistake(r, "WS-Trust fault: %s", why)
 	w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
 	w.WriteHeader(http.StatusInternalServerError)
 	fmt.Fprintf(w, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://www.w3.org/2005/08/addressing"><s:Body><s:Fault><s:Code><s:Value>%s</s:Value><s:Subcode><s:Value xmlns:a="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd">a:FailedAuthentication</s:Value></s:Subcode></s:Code><s:Reason><s:Text xml:lang="en-US">%s</s:Text></s:Reason></s:Fault></s:Body></s:Envelope>`, code, escape(reason))
@@ -220,13 +222,13 @@ func (s *Server) xmlSignature(id, signed string) string {
 }
 
 // samlGrant redeems an assertion of the federation server.
-func (s *Server) samlGrant(r *request, grant string) (any, error) {
+func (s *Server) samlGrant(r *web.Request, grant string) (any, error) {
 	s.begin(r, "saml")
-	u, ss, err := s.samlCredential(r.form.Get("assertion"), grant)
+	u, ss, err := s.samlCredential(r.Values.Get("assertion"), grant)
 	if err != nil {
 		return nil, err
 	}
-	noteUser(r.entry, u, ss)
+	session.LogUser(r.Entry, u, ss)
 	if err := sameTenant(r, u); err != nil {
 		return nil, err
 	}
@@ -238,54 +240,54 @@ func (s *Server) samlGrant(r *request, grant string) (any, error) {
 }
 
 // samlCredential checks an assertion, in base64 of either alphabet.
-func (s *Server) samlCredential(assertion, grant string) (*directory.User, *session, error) {
+func (s *Server) samlCredential(assertion, grant string) (*directory.User, *session.Session, error) {
 	if assertion == "" {
-		return nil, nil, invalidRequest(900144, "The request body must contain the following parameter: 'assertion'.")
+		return nil, nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'assertion'.")
 	}
-	bad := invalidGrant(50008, "Unable to verify token signature or the SAML assertion is missing or misconfigured in the token.")
+	bad := web.InvalidGrant(50008, "Unable to verify token signature or the SAML assertion is missing or misconfigured in the token.")
 	raw, err := decodeLoose(assertion)
 	if err != nil {
-		return nil, nil, bad.because("the assertion is not base64")
+		return nil, nil, bad.Because("the assertion is not base64")
 	}
 	raw = bytes.TrimSpace(raw) // around the element, which alone is signed
 	if token := desktopSSOToken(raw); token != "" {
 		return s.desktopSSOCredential(token)
 	}
 	if (grant == wire.GrantSAML11) != bytes.Contains(raw, []byte(saml11)) {
-		return nil, nil, bad.because("the assertion is of another version than the grant %s", grant)
+		return nil, nil, bad.Because("the assertion is of another version than the grant %s", grant)
 	}
 	a, err := verify.ParseSAML(raw, &s.keys.token.PublicKey)
 	if err != nil {
-		return nil, nil, bad.because("%v", err)
+		return nil, nil, bad.Because("%v", err)
 	}
 	now := s.Now()
 	if now.Before(a.NotBefore.Add(-helloSkew)) || !now.Before(a.NotOnOrAfter.Add(helloSkew)) {
-		return nil, nil, invalidGrant(500133, "Assertion is not within its valid time range.")
+		return nil, nil, web.InvalidGrant(500133, "Assertion is not within its valid time range.")
 	}
 	if a.Audience != cloudAudience {
-		return nil, nil, bad.because("the assertion is for %q", clip(a.Audience))
+		return nil, nil, bad.Because("the assertion is for %q", web.Clip(a.Audience))
 	}
 	if a.ImmutableID == "" {
-		return nil, nil, invalidGrant(90020, "The SAML 1.1 Assertion is missing ImmutableID of the user.")
+		return nil, nil, web.InvalidGrant(90020, "The SAML 1.1 Assertion is missing ImmutableID of the user.")
 	}
 	u := s.dir.User(a.UPN)
 	if u == nil || immutableID(u) != a.ImmutableID {
-		return nil, nil, s.unknownUser(s.dir.TenantOf(a.UPN), a.UPN)
+		return nil, nil, s.keeper.UnknownUser(s.dir.TenantOf(a.UPN), a.UPN)
 	}
 	if a.Issuer != federationIssuer(directory.FederationHost(domainOf(u.UPN))) {
-		return nil, nil, bad.because("issuer %q does not serve %s", clip(a.Issuer), u.UPN)
+		return nil, nil, bad.Because("issuer %q does not serve %s", web.Clip(a.Issuer), u.UPN)
 	}
 	if u.Disabled {
-		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+		return nil, nil, web.InvalidGrant(50057, "The user account is disabled.")
 	}
 	at := a.Authenticated
 	if at.After(now) { // by a clock that is ahead of ours
 		at = now
 	}
-	ss := s.newSession(u, claims.FederatedSingleFactor)
+	ss := s.keeper.NewSession(u, claims.FederatedSingleFactor)
 	ss.Password, ss.Auth = true, at.Unix()
 	if a.MultipleAuthn && u.Tenant.FederatedMFA != directory.RejectFederatedMFA {
-		ss.mfa(claims.FederatedMultiFactor, at)
+		ss.ProveMFA(claims.FederatedMultiFactor, at)
 	}
 	return u, &ss, nil
 }
@@ -296,9 +298,9 @@ func decodeLoose(text string) ([]byte, error) {
 }
 
 // toFederation sends a browser to the federation server (WS-Federation).
-func (s *Server) toFederation(w http.ResponseWriter, _ *request, fl *flow) {
-	noStore(w)
-	w.Header().Set("Location", federationURL(fl.Username, s.sealFlow(fl)))
+func (s *Server) toFederation(w http.ResponseWriter, _ *web.Request, fl *session.Flow) {
+	web.NoStore(w)
+	w.Header().Set("Location", federationURL(fl.Username, s.keeper.SealFlow(fl)))
 	w.WriteHeader(http.StatusFound)
 }
 
@@ -313,22 +315,22 @@ func federationURL(username, context string) string {
 }
 
 // passive is the federation server's page for browsers.
-func (s *Server) passive(w http.ResponseWriter, r *request) {
+func (s *Server) passive(w http.ResponseWriter, r *web.Request) {
 	q := r.URL.Query()
 	p := pages.Page{Name: "federation", Title: "Sign in at " + r.Host, Username: q.Get("username"), Nonce: s.pageNonce(),
 		Action: r.URL.RequestURI(), Config: map[string]any{}, FormAct: "https://" + wire.LoginHost}
 	if q.Get("wa") != "wsignin1.0" || q.Get("wtrealm") != cloudAudience {
-		s.errorPage(w, r, invalidRequest(50107, "The requested federation realm object '%s' does not exist.", clip(q.Get("wtrealm"))))
+		s.errorPage(w, r, web.InvalidRequest(50107, "The requested federation realm object '%s' does not exist.", web.Clip(q.Get("wtrealm"))))
 		return
 	}
 	if r.Method == http.MethodGet {
 		p.Write(w, http.StatusOK)
 		return
 	}
-	p.Username = r.form.Get("UserName")
-	u, err := s.federatedPassword(r, p.Username, r.form.Get("Password"))
+	p.Username = r.Values.Get("UserName")
+	u, err := s.federatedPassword(r, p.Username, r.Values.Get("Password"))
 	if err != nil {
-		explain(&p, invalidGrant(50126, "Incorrect user ID or password. Type the correct user ID and password, and try again."))
+		explain(&p, web.InvalidGrant(50126, "Incorrect user ID or password. Type the correct user ID and password, and try again."))
 		p.Write(w, http.StatusOK)
 		return
 	}
@@ -337,33 +339,33 @@ func (s *Server) passive(w http.ResponseWriter, r *request) {
 		return
 	}
 	done := pages.Page{Name: "formpost", Title: "Working…", Nonce: s.pageNonce(), Config: map[string]any{},
-		To: template.URL(loginURL + "login.srf"), FormAct: "https://" + wire.LoginHost,
+		To: template.URL(web.LoginURL + "login.srf"), FormAct: "https://" + wire.LoginHost,
 		Hidden: []pages.Field{{Name: "wa", Value: "wsignin1.0"}, {Name: "wctx", Value: q.Get("wctx")},
 			{Name: "wresult", Value: rstr(trust2005, saml11, s.assertion(u, strings.ToLower(r.Host), saml11, multiple), s.Now().UTC())}}}
-	if fl, err := s.openFlow(q.Get("wctx")); err == nil {
+	if fl, err := s.keeper.OpenFlow(q.Get("wctx")); err == nil {
 		done.FormAct = s.formTargets(fl) // the form ends there by redirects
 	}
 	done.Write(w, http.StatusOK)
 }
 
 // loginSRF takes what the federation server sends back through the browser.
-func (s *Server) loginSRF(w http.ResponseWriter, r *request) {
-	fl, err := s.openFlow(r.form.Get("wctx"))
+func (s *Server) loginSRF(w http.ResponseWriter, r *web.Request) {
+	fl, err := s.keeper.OpenFlow(r.Values.Get("wctx"))
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	text := r.form.Get("wresult")
+	text := r.Values.Get("wresult")
 	from, to := strings.Index(text, "<saml:Assertion"), strings.LastIndex(text, "</saml:Assertion>")
 	if from < 0 || to < from {
-		s.errorPage(w, r, invalidGrant(50008, "SAML assertion is missing or misconfigured in the token."))
+		s.errorPage(w, r, web.InvalidGrant(50008, "SAML assertion is missing or misconfigured in the token."))
 		return
 	}
 	raw := text[from : to+len("</saml:Assertion>")]
 	u, ss, err := s.samlCredential(base64.StdEncoding.EncodeToString([]byte(raw)), wire.GrantSAML11)
 	if err != nil {
-		r.entry = s.flowEntry(r, fl)
-		s.record(r, err)
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Record(r, err)
 		s.errorPage(w, r, err)
 		return
 	}

@@ -8,7 +8,9 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -17,19 +19,19 @@ const multipleAuthn = "http://schemas.microsoft.com/claims/multipleauthn"
 
 // askFederation sends a browser to the federation server for MFA (WS-Federation
 // 1.2, 13.2.2, wauth), unless it was there and came back without.
-func (s *Server) askFederation(w http.ResponseWriter, r *request, fl *flow, u *directory.User) {
+func (s *Server) askFederation(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) {
 	switch {
-	case !allows(fl.Accept, claims.FederatedMultiFactor, fl.Session.Methods):
-		s.endFlow(w, r, fl, fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
+	case !session.Allows(fl.Accept, claims.FederatedMultiFactor, fl.Session.Methods):
+		s.endFlow(w, r, fl, web.Fail("interaction_required", 53003, "Your sign-in was successful but does not meet the criteria to access this resource: none of your methods satisfies the authentication strength."))
 		return
 	case fl.Federated:
-		s.endFlow(w, r, fl, fail("interaction_required", 50074, "Strong Authentication is required.").because("the federation server of %s did not state MFA", u.UPN))
+		s.endFlow(w, r, fl, web.Fail("interaction_required", 50074, "Strong Authentication is required.").Because("the federation server of %s did not state MFA", u.UPN))
 		return
 	}
 	fl.Prompts++
 	fl.Federated = true
-	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "wauth": {multipleAuthn}, "username": {u.UPN}, "wctx": {s.sealFlow(fl)}}
-	noStore(w)
+	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "wauth": {multipleAuthn}, "username": {u.UPN}, "wctx": {s.keeper.SealFlow(fl)}}
+	web.NoStore(w)
 	w.Header().Set("Location", "https://"+directory.FederationHost(domainOf(u.UPN))+"/adfs/ls/?"+q.Encode())
 	w.WriteHeader(http.StatusFound)
 }
@@ -37,8 +39,8 @@ func (s *Server) askFederation(w http.ResponseWriter, r *request, fl *flow, u *d
 // passiveFactor asks for a code at the federation server, of a user who has one
 // there. It reports whether a right one was given and whether it answered the
 // request.
-func (s *Server) passiveFactor(w http.ResponseWriter, r *request, u *directory.User, p pages.Page) (multiple, answered bool) {
-	code := strings.Join(strings.Fields(r.form.Get("otc")), "")
+func (s *Server) passiveFactor(w http.ResponseWriter, r *web.Request, u *directory.User, p pages.Page) (multiple, answered bool) {
+	code := strings.Join(strings.Fields(r.Values.Get("otc")), "")
 	if u.FederationTOTP == nil {
 		return false, false
 	}
@@ -46,15 +48,15 @@ func (s *Server) passiveFactor(w http.ResponseWriter, r *request, u *directory.U
 		return true, false
 	}
 	p.Name, p.Title = "code", "Enter code"
-	p.Method, p.Label = methodCode, codeLabels[methodCode]
+	p.Method, p.Label = session.MethodCode, codeLabels[session.MethodCode]
 	// The page carries the password along: this server has no sessions.
-	for _, name := range sortedKeys(r.form) {
+	for _, name := range sortedKeys(r.Values) {
 		if !slices.Contains([]string{"otc", "mfaAuthMethod"}, name) {
-			p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: r.form.Get(name)})
+			p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: r.Values.Get(name)})
 		}
 	}
 	if code != "" {
-		explain(&p, errWrongCode)
+		explain(&p, session.ErrWrongCode)
 	}
 	p.Write(w, http.StatusOK)
 	return false, true

@@ -1,79 +1,20 @@
 package entratest
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
-	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// flow is an interactive sign-in on its way. It travels from page to page in a
-// sealed form field, as the service's own does.
-type flow struct {
-	Request    authRequest `json:"r"`
-	Session    *session    `json:"s,omitempty"` // nil: nobody signed in yet
-	SSO        bool        `json:"o,omitempty"` // Session came without a page
-	Device     string      `json:"d,omitempty"` // proved by a device credential
-	Key        []byte      `json:"k,omitempty"` // of the PRT that signed in
-	DeviceCode string      `json:"c,omitempty"` // a device code waits for this
-	Username   string      `json:"u,omitempty"` // typed or hinted
-	Prompts    int         `json:"m,omitempty"` // for a second factor
-	Prompt     string      `json:"n,omitempty"` // id of the prompt on the user's phone
-	Accept     []string    `json:"l,omitempty"` // combinations of the strength that is asked for; nil: any second factor will do
-	Enroll     []byte      `json:"e,omitempty"` // secret of the app being registered
-	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
-	Until      int64       `json:"j,omitempty"` // end of Challenge, which a page sealed anew does not move: its answer is remembered as long
-	Expired    bool        `json:"b,omitempty"` // the password was right and has to be changed
-	Federated  bool        `json:"w,omitempty"` // the federation server was asked for MFA
-	Failed     *failure    `json:"f,omitempty"` // what the next page has to say
-	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
-	Consented  bool        `json:"y,omitempty"`
-	KMSI       bool        `json:"q,omitempty"` // the page that asks to stay signed in was answered
-	Confirmed  bool        `json:"i,omitempty"` // the page that names the app of a device code was answered
-	Proved     bool        `json:"z,omitempty"` // the JSON endpoints took a second factor
-	Challenged bool        `json:"g,omitempty"` // a proof of the device was asked for
-	Terms      string      `json:"t,omitempty"` // id of the terms of use being shown
-	Expires    int64       `json:"x"`
-}
-
-// flowLife is how long a sign-in page may be left open.
-const flowLife = 15 * time.Minute
-
-func (s *Server) sealFlow(fl *flow) string {
-	fl.Expires = s.Now().Add(flowLife).Unix()
-	return s.box.Seal(kindContext, fl)
-}
-
-// signOut drops the session and keeps the device that it proved: whoever signs
-// in next does so on that device.
-func (fl *flow) signOut() {
-	if fl.Session != nil {
-		fl.Device = cmp.Or(fl.Device, fl.Session.Device)
-	}
-	fl.Session, fl.Key, fl.SSO = nil, nil, false
-}
-
-// openFlow finds the flow of a page that was sent.
-func (s *Server) openFlow(token string) (*flow, error) {
-	var fl flow
-	if err := s.box.Open(kindContext, token, &fl); err != nil {
-		return nil, invalidRequest(90014, "The required field 'ctx' is missing from the credential. Ensure that you have all the necessary parameters for the login request.")
-	}
-	if s.Now().Unix() >= fl.Expires {
-		return nil, invalidGrant(50089, "Authentication failed due to flow token expired.")
-	}
-	return &fl, nil
-}
-
 // proceed shows the next page of a sign-in, or ends it.
-func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
+func (s *Server) proceed(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	if fl.Username == "" {
 		fl.Username = fl.Request.Hint
 	}
@@ -81,13 +22,13 @@ func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
 		s.showSignIn(w, r, fl, nil)
 		return
 	}
-	u, err := s.userOf(fl.Session)
+	u, err := s.keeper.UserOf(fl.Session)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
 		return
 	}
 	// Whatever signed in, a page or what the browser showed.
-	if t := s.flowTenant(fl); t != nil && t != u.Tenant {
+	if t := s.keeper.FlowTenant(fl); t != nil && t != u.Tenant {
 		s.endFlow(w, r, fl, notInTenant(u, t))
 		return
 	}
@@ -119,19 +60,19 @@ func (s *Server) proceed(w http.ResponseWriter, r *request, fl *flow) {
 
 // challenge asks for what the request or Conditional Access wants. It reports
 // whether it answered the request.
-func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *directory.User, client *directory.App, tg *target) bool {
+func (s *Server) challenge(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *target) bool {
 	for _, a := range []*directory.App{client, tg.resource} {
 		if err := s.assigned(a, u); err != nil {
 			s.endFlow(w, r, fl, err)
 			return true
 		}
 	}
-	dev, err := s.deviceOf(fl.Session)
+	dev, err := s.keeper.DeviceOf(fl.Session)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
 		return true
 	}
-	fresh := fl.Session.fresh(s.Now(), s.opts.TTL.FreshMFA)
+	fresh := fl.Session.FreshMFA(s.Now(), s.opts.TTL.FreshMFA)
 	if fl.Request.MFA && fl.Session.MFA == 0 || fl.Request.Fresh && !fresh {
 		return s.askSecondFactor(w, r, fl, u, nil)
 	}
@@ -156,17 +97,17 @@ func (s *Server) challenge(w http.ResponseWriter, r *request, fl *flow, u *direc
 }
 
 // enforce asks Conditional Access and shows the page that it calls for.
-func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *directory.User, q accessQuestion) bool {
-	r.entry = s.flowEntry(r, fl)
+func (s *Server) enforce(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, q accessQuestion) bool {
+	r.Entry = s.flowEntry(r, fl)
 	a := s.evaluate(r, q)
-	results := r.entry.Policies
-	r.entry = nil
+	results := r.Entry.Policies
+	r.Entry = nil
 	if a.outcome == policy.Interrupt && len(a.prompt) > 0 {
 		switch c := a.prompt[0]; c.Kind {
 		case policy.MFA, policy.ReauthenticateMFA, policy.AuthenticationStrength:
 			return s.askSecondFactor(w, r, fl, u, s.strengthMethods(q, c))
 		case policy.Reauthenticate:
-			fl.signOut()
+			fl.SignOut()
 			s.showSignIn(w, r, fl, nil)
 			return true
 		case policy.TermsOfUse:
@@ -181,19 +122,19 @@ func (s *Server) enforce(w http.ResponseWriter, r *request, fl *flow, u *directo
 	return false
 }
 
-func (s *Server) flowEntry(r *request, fl *flow) *directory.LogEntry {
+func (s *Server) flowEntry(r *web.Request, fl *session.Flow) *directory.LogEntry {
 	grant := "authorize"
 	if fl.DeviceCode != "" {
 		grant = "device_code_page"
 	}
 	e := &directory.LogEntry{
-		Time: s.Now(), CorrelationID: correlationID(r.Request), Endpoint: string(EndpointAuthorize), Grant: grant,
+		Time: s.Now(), CorrelationID: web.CorrelationID(r.Request), Endpoint: string(web.EndpointAuthorize), Grant: grant,
 		Interactive: !fl.SSO || fl.Prompts > 0, ClientID: fl.Request.Client,
 		Platform: platformNames[platformOf(r.UserAgent())], MFAPrompts: fl.Prompts, Username: fl.Username,
 	}
 	if fl.Session != nil {
 		if u := s.dir.UserByID(fl.Session.User); u != nil {
-			noteUser(e, u, fl.Session)
+			session.LogUser(e, u, fl.Session)
 			if client := s.dir.App(u.Tenant, fl.Request.Client); client != nil {
 				if tg, err := s.flowTarget(fl, client, u); err == nil {
 					e.Resource = tg.id()
@@ -205,17 +146,17 @@ func (s *Server) flowEntry(r *request, fl *flow) *directory.LogEntry {
 }
 
 // endFlow ends a sign-in with an error.
-func (s *Server) endFlow(w http.ResponseWriter, r *request, fl *flow, err error) {
+func (s *Server) endFlow(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	s.endFlowWith(w, r, fl, err, nil)
 }
 
-func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err error, results []directory.PolicyResult) {
+func (s *Server) endFlowWith(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error, results []directory.PolicyResult) {
 	if s.challengeDevice(w, r, fl, err) {
 		return
 	}
-	r.entry = s.flowEntry(r, fl)
-	r.entry.Policies = results
-	s.record(r, err)
+	r.Entry = s.flowEntry(r, fl)
+	r.Entry.Policies = results
+	s.web.Record(r, err)
 	if fl.Request.Prompt == "none" {
 		s.redirectError(w, r, fl, err)
 		return
@@ -225,7 +166,7 @@ func (s *Server) endFlowWith(w http.ResponseWriter, r *request, fl *flow, err er
 
 // finish ends a sign-in well: with a code at the redirect URI, or by approving
 // the device code.
-func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *directory.User) {
+func (s *Server) finish(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) {
 	if s.opts.AskToStaySignedIn && !fl.KMSI && !fl.SSO && fl.Request.Prompt != "none" && fl.DeviceCode == "" {
 		s.showKMSI(w, r, fl)
 		return
@@ -236,29 +177,29 @@ func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *director
 			return
 		}
 	}
-	r.entry = s.flowEntry(r, fl)
+	r.Entry = s.flowEntry(r, fl)
 	if rules := s.dir.AccessRules(u.Tenant); rules != nil {
 		s.logPolicies(r, fl, u)
 	}
 	if fl.DeviceCode != "" {
-		if !s.flow.settle(fl.DeviceCode, loginPending, loginApproved, *fl.Session) {
-			err := invalidRequest(90120, "The device flow request was already authorized or declined.")
-			s.record(r, err)
+		if !s.keeper.Pending.Settle(fl.DeviceCode, session.LoginPending, session.LoginApproved, *fl.Session) {
+			err := web.InvalidRequest(90120, "The device flow request was already authorized or declined.")
+			s.web.Record(r, err)
 			s.errorPage(w, r, err)
 			return
 		}
-		s.record(r, nil)
+		s.web.Record(r, nil)
 		s.showMessage(w, r, "You have signed in", "You may close this window and go back to your device.")
 		return
 	}
 	now := s.Now()
-	code := s.box.Seal(kindCode, codeRecord{
+	code := s.keeper.Box.Seal(session.KindCode, session.CodeRecord{
 		ID: ids.Hex(s.rand.Bytes(12)), Session: *fl.Session, Client: fl.Request.Client, Redirect: fl.Request.Redirect,
 		Challenge: fl.Request.Challenge, Method: fl.Request.Method, Resource: fl.Request.Resource, Scope: fl.Request.Scope,
 		Nonce: fl.Request.Nonce, Fresh: fl.Request.Fresh, Key: fl.Key, Claims: fl.Request.Claims, Aged: fl.Request.MaxAge != nil,
 		Expires: now.Add(s.opts.TTL.Code).Unix(),
 	})
-	s.record(r, nil)
+	s.web.Record(r, nil)
 	s.setSessionCookie(w, fl.Session, fl.KMSI)
 	out := url.Values{"code": {code}, "session_state": {fl.Session.SID}}
 	if fl.Request.NoCode {
@@ -281,7 +222,7 @@ func (s *Server) finish(w http.ResponseWriter, r *request, fl *flow, u *director
 }
 
 // logPolicies fills the results of Conditional Access into the open entry.
-func (s *Server) logPolicies(r *request, fl *flow, u *directory.User) {
+func (s *Server) logPolicies(r *web.Request, fl *session.Flow, u *directory.User) {
 	client, err := s.clientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		return
@@ -290,28 +231,28 @@ func (s *Server) logPolicies(r *request, fl *flow, u *directory.User) {
 	if err != nil {
 		return
 	}
-	dev, _ := s.deviceOf(fl.Session) // it was checked before
+	dev, _ := s.keeper.DeviceOf(fl.Session) // it was checked before
 	q := toResource(client, tg)
 	q.user, q.session, q.device = u, fl.Session, dev
 	s.evaluate(r, q)
 }
 
-func (s *Server) frontIDToken(r *request, fl *flow, u *directory.User, code string) string {
+func (s *Server) frontIDToken(r *web.Request, fl *session.Flow, u *directory.User, code string) string {
 	client, err := s.clientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		return ""
 	}
-	dev, _ := s.deviceOf(fl.Session)
+	dev, _ := s.keeper.DeviceOf(fl.Session)
 	return s.idToken(&issuance{req: r, client: client, user: u, session: fl.Session, v2: fl.Request.V2,
 		nonce: fl.Request.Nonce, code: code, aged: fl.Request.MaxAge != nil, now: s.Now()}, dev)
 }
 
 // redirect sends parameters to the redirect URI in the wanted mode.
-func (s *Server) redirect(w http.ResponseWriter, r *request, fl *flow, out url.Values) {
+func (s *Server) redirect(w http.ResponseWriter, r *web.Request, fl *session.Flow, out url.Values) {
 	if fl.Request.State != "" {
 		out.Set("state", fl.Request.State)
 	}
-	noStore(w)
+	web.NoStore(w)
 	to := fl.Request.Redirect
 	switch fl.Request.Mode {
 	case "form_post":
@@ -330,16 +271,16 @@ func (s *Server) redirect(w http.ResponseWriter, r *request, fl *flow, out url.V
 	w.WriteHeader(http.StatusFound)
 }
 
-func (s *Server) redirectError(w http.ResponseWriter, r *request, fl *flow, err error) {
-	e := asSTSError(err)
-	s.mistake(r, "AADSTS%d %s: %s", e.code, e.oauth, strings.TrimSpace(e.text+" "+e.why))
-	body := s.errorBody(e, correlationID(r.Request))
-	out := url.Values{"error": {e.oauth}, "error_description": {body.Description}, "error_uri": {body.URI}}
-	if e.suberror != "" {
-		out.Set("error_subcode", e.suberror)
+func (s *Server) redirectError(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
+	e := web.AsSTSError(err)
+	s.web.Mistake(r, "AADSTS%d %s: %s", e.Code, e.OAuth, strings.TrimSpace(e.Text+" "+e.Why))
+	body := s.web.ErrorBody(e, web.CorrelationID(r.Request))
+	out := url.Values{"error": {e.OAuth}, "error_description": {body.Description}, "error_uri": {body.URI}}
+	if e.Suberror != "" {
+		out.Set("error_subcode", e.Suberror)
 	}
-	if e.claims != "" {
-		out.Set("claims", e.claims)
+	if e.Claims != "" {
+		out.Set("claims", e.Claims)
 	}
 	s.redirect(w, r, fl, out)
 }
@@ -363,18 +304,4 @@ func (s *Server) strengthMethods(q accessQuestion, c policy.Control) []string {
 		}
 	}
 	return nil
-}
-
-// allows reports whether the method, beside those that the session has,
-// completes one of the combinations of a strength. Without a strength it must
-// make the session MFA: a text message does not, beside a certificate.
-func allows(combinations []string, method, have claims.Methods) bool {
-	have = have.Modes() | method
-	if combinations == nil {
-		return have.MFA()
-	}
-	return slices.ContainsFunc(combinations, func(text string) bool {
-		c, ok := claims.ParseModes(text)
-		return ok && c&method != 0 && have.Has(c)
-	})
 }

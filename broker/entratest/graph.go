@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -15,7 +16,9 @@ import (
 
 func (s *Server) graphRoutes() {
 	for _, v := range []string{"/v1.0", "/beta"} {
-		on := func(methods, pattern string, h handler) { s.route(onGraph, methods, v+pattern, EndpointGraph, h) }
+		on := func(methods, pattern string, h web.Handler) {
+			s.web.Handle(web.OnGraph, methods, v+pattern, web.EndpointGraph, h)
+		}
 		for _, who := range []string{"/me", "/users/{user}"} {
 			const hello = "/authentication/windowsHelloForBusinessMethods"
 			on("GET", who, s.about(readUser(), s.graphMe))
@@ -31,20 +34,20 @@ func (s *Server) graphRoutes() {
 		on("GET", "/identity/conditionalAccess/namedLocations", s.graphLocations)
 		on("POST", "/identity/conditionalAccess/evaluate", s.graphEvaluate)
 	}
-	s.route(onGraph, "GET POST", "/oidc/userinfo", EndpointGraph, s.userInfo)
+	s.web.Handle(web.OnGraph, "GET POST", "/oidc/userinfo", web.EndpointGraph, s.userInfo)
 }
 
 func graphError(w http.ResponseWriter, status int, code, message string) {
-	writeJSON(w, status, map[string]any{"error": map[string]any{"code": code, "message": message}})
+	web.WriteJSON(w, status, map[string]any{"error": map[string]any{"code": code, "message": message}})
 }
 
 // graphToken checks the access token. One whose session was revoked gets a
 // claims challenge when its client announced that it handles them (cp1); others
 // are good until they expire (Entra, "Continuous access evaluation").
-func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string) (*bearerClaims, *directory.User, bool) {
+func (s *Server) graphToken(w http.ResponseWriter, r *web.Request, scopes ...string) (*bearerClaims, *directory.User, bool) {
 	c, u, err := s.bearer(r, wire.ResourceGraph, wire.ResourceGraphApp)
 	if err != nil {
-		s.mistake(r, "Graph: %s", err.why)
+		s.web.Mistake(r, "Graph: %s", err.Why)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`"`)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Access token is missing, empty, expired or for another audience.")
 		return nil, nil, false
@@ -61,8 +64,8 @@ func (s *Server) graphToken(w http.ResponseWriter, r *request, scopes ...string)
 	return c, u, true
 }
 
-func (s *Server) graphUser(w http.ResponseWriter, r *request, self *directory.User) *directory.User {
-	name, named := r.path["user"]
+func (s *Server) graphUser(w http.ResponseWriter, r *web.Request, self *directory.User) *directory.User {
+	name, named := r.Vars["user"]
 	if !named {
 		return self
 	}
@@ -71,26 +74,26 @@ func (s *Server) graphUser(w http.ResponseWriter, r *request, self *directory.Us
 		u = s.dir.UserByID(name)
 	}
 	if u == nil || u.Tenant != self.Tenant {
-		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+clip(name)+"' does not exist or one of its queried reference-property objects are not present.")
+		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+web.Clip(name)+"' does not exist or one of its queried reference-property objects are not present.")
 		return nil
 	}
 	return u
 }
 
-func (s *Server) graphMe(w http.ResponseWriter, _ *request, u *directory.User) {
+func (s *Server) graphMe(w http.ResponseWriter, _ *web.Request, u *directory.User) {
 	given, surname, _ := strings.Cut(u.Name, " ")
 	userType := "Member"
 	if u.Guest {
 		userType = "Guest"
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#users/$entity",
 		"id":             u.ID, "userPrincipalName": u.UPN, "displayName": u.Name, "givenName": given, "surname": surname,
 		"mail": u.UPN, "accountEnabled": !u.Disabled, "userType": userType,
 	})
 }
 
-func (s *Server) graphMemberOf(w http.ResponseWriter, _ *request, u *directory.User) {
+func (s *Server) graphMemberOf(w http.ResponseWriter, _ *web.Request, u *directory.User) {
 	list := []map[string]any{}
 	for _, g := range s.dir.Memberships(u) {
 		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": g.ID, "displayName": g.Name, "securityEnabled": true})
@@ -98,18 +101,18 @@ func (s *Server) graphMemberOf(w http.ResponseWriter, _ *request, u *directory.U
 	for _, role := range u.Roles {
 		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.directoryRole", "id": s.rand.Derived("role", role), "roleTemplateId": role})
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"value": list})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
-func (s *Server) graphRevoke(w http.ResponseWriter, _ *request, u *directory.User) {
+func (s *Server) graphRevoke(w http.ResponseWriter, _ *web.Request, u *directory.User) {
 	if err := s.Revoke(u.UPN); err != nil {
 		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", err.Error())
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"value": true})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"value": true})
 }
 
-func (s *Server) graphHello(w http.ResponseWriter, _ *request, u *directory.User) {
+func (s *Server) graphHello(w http.ResponseWriter, _ *web.Request, u *directory.User) {
 	list := []map[string]any{}
 	for _, k := range u.Hello {
 		name := ""
@@ -118,11 +121,11 @@ func (s *Server) graphHello(w http.ResponseWriter, _ *request, u *directory.User
 		}
 		list = append(list, map[string]any{"id": k.ID, "displayName": name, "createdDateTime": k.Created.UTC(), "keyStrength": "normal"})
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"value": list})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
-func (s *Server) graphHelloDelete(w http.ResponseWriter, r *request, u *directory.User) {
-	n, err := s.dir.RemoveHelloKey(u.UPN, func(k *directory.HelloKey) bool { return strings.EqualFold(k.ID, r.path["key"]) })
+func (s *Server) graphHelloDelete(w http.ResponseWriter, r *web.Request, u *directory.User) {
+	n, err := s.dir.RemoveHelloKey(u.UPN, func(k *directory.HelloKey) bool { return strings.EqualFold(k.ID, r.Vars["key"]) })
 	if err != nil || n == 0 {
 		graphError(w, http.StatusNotFound, "resourceNotFound", "Method not found.")
 		return
@@ -143,7 +146,7 @@ func (s *Server) graphDeviceJSON(dev *directory.Device) map[string]any {
 	}
 }
 
-func (s *Server) graphDevices(w http.ResponseWriter, r *request) {
+func (s *Server) graphDevices(w http.ResponseWriter, r *web.Request) {
 	_, self, ok := s.graphToken(w, r, "Device.Read.All", scopeDirectoryRead, scopeDirectoryWrite, scopeDirectoryAsUser)
 	if !ok {
 		return
@@ -163,11 +166,11 @@ func (s *Server) graphDevices(w http.ResponseWriter, r *request) {
 			list = append(list, s.graphDeviceJSON(dev))
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"value": list})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"value": list})
 }
 
 // graphDevice is devices(deviceId='…').
-func (s *Server) graphDevice(w http.ResponseWriter, r *request) {
+func (s *Server) graphDevice(w http.ResponseWriter, r *web.Request) {
 	scopes := []string{"Device.Read.All", scopeDirectoryRead, scopeDirectoryWrite, scopeDirectoryAsUser}
 	if r.Method == http.MethodDelete {
 		scopes = []string{scopeDirectoryAsUser}
@@ -176,10 +179,10 @@ func (s *Server) graphDevice(w http.ResponseWriter, r *request) {
 	if !ok || r.Method == http.MethodDelete && !s.graphRoles(w, r, self, deviceDeleters) {
 		return
 	}
-	id, isDevice := strings.CutPrefix(strings.ToLower(r.path["device"]), "devices(deviceid='")
+	id, isDevice := strings.CutPrefix(strings.ToLower(r.Vars["device"]), "devices(deviceid='")
 	dev := s.dir.Device(strings.TrimSuffix(id, "')"))
 	if !isDevice || dev == nil || dev.Tenant != self.Tenant {
-		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+clip(r.path["device"])+"' does not exist.")
+		graphError(w, http.StatusNotFound, "Request_ResourceNotFound", "Resource '"+web.Clip(r.Vars["device"])+"' does not exist.")
 		return
 	}
 	if r.Method == http.MethodDelete {
@@ -201,15 +204,15 @@ func (s *Server) graphDevice(w http.ResponseWriter, r *request) {
 		out = picked
 	}
 	out["@odata.context"] = "https://graph.microsoft.com/v1.0/$metadata#devices/$entity"
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) userInfo(w http.ResponseWriter, r *request) {
+func (s *Server) userInfo(w http.ResponseWriter, r *web.Request) {
 	c, u, ok := s.graphToken(w, r)
 	if !ok {
 		return
 	}
 	given, familyName, _ := strings.Cut(u.Name, " ")
-	writeJSON(w, http.StatusOK, map[string]any{"sub": pairwise(u.ID, c.AppID), "name": u.Name,
+	web.WriteJSON(w, http.StatusOK, map[string]any{"sub": pairwise(u.ID, c.AppID), "name": u.Name,
 		"given_name": given, "family_name": familyName, "email": u.UPN})
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -26,7 +27,7 @@ func alternativeSecurityID(dev *directory.Device) string {
 
 var policyScopes = []string{"Policy.Read.All", "Policy.Read.ConditionalAccess", "Policy.ReadWrite.ConditionalAccess"}
 
-func (s *Server) graphPolicies(w http.ResponseWriter, r *request) {
+func (s *Server) graphPolicies(w http.ResponseWriter, r *web.Request) {
 	_, self, ok := s.graphToken(w, r, policyScopes...)
 	if !ok {
 		return
@@ -35,11 +36,11 @@ func (s *Server) graphPolicies(w http.ResponseWriter, r *request) {
 	if rules := s.dir.AccessRules(self.Tenant); rules != nil {
 		list = rules.Bundle.Policies
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#identity/conditionalAccess/policies", "value": list})
 }
 
-func (s *Server) graphLocations(w http.ResponseWriter, r *request) {
+func (s *Server) graphLocations(w http.ResponseWriter, r *web.Request) {
 	_, self, ok := s.graphToken(w, r, policyScopes...)
 	if !ok {
 		return
@@ -50,7 +51,7 @@ func (s *Server) graphLocations(w http.ResponseWriter, r *request) {
 			list = append(list, locationJSON(l))
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#identity/conditionalAccess/namedLocations", "value": list})
 }
 
@@ -104,13 +105,13 @@ type whatIf struct {
 }
 
 // graphEvaluate is the What If API, with the policy engine behind it.
-func (s *Server) graphEvaluate(w http.ResponseWriter, r *request) {
+func (s *Server) graphEvaluate(w http.ResponseWriter, r *web.Request) {
 	_, self, ok := s.graphToken(w, r, policyScopes...)
 	if !ok {
 		return
 	}
 	var in whatIf
-	if err := json.Unmarshal(r.body, &in); err != nil {
+	if err := json.Unmarshal(r.Data, &in); err != nil {
 		graphError(w, http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload.")
 		return
 	}
@@ -121,7 +122,7 @@ func (s *Server) graphEvaluate(w http.ResponseWriter, r *request) {
 	}
 	rules := s.dir.AccessRules(self.Tenant)
 	if rules == nil {
-		writeJSON(w, http.StatusOK, policy.Explanation{})
+		web.WriteJSON(w, http.StatusOK, policy.Explanation{})
 		return
 	}
 	q, err := s.whatIfSignIn(&in, u)
@@ -133,7 +134,7 @@ func (s *Server) graphEvaluate(w http.ResponseWriter, r *request) {
 	if in.AppliedOnly {
 		ex.Policies = ex.Applied()
 	}
-	writeJSON(w, http.StatusOK, ex)
+	web.WriteJSON(w, http.StatusOK, ex)
 }
 
 func (s *Server) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, error) {

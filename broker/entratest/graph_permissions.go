@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // permission says who may do something to a user (Microsoft Graph, the
@@ -74,13 +75,13 @@ var deviceDeleters = []string{roleGlobalAdmin, roleIntuneAdmin, roleCloudDeviceA
 
 // about serves a request about the user whom the path names, or else about the
 // user of the token.
-func (s *Server) about(p permission, serve func(http.ResponseWriter, *request, *directory.User)) handler {
-	return func(w http.ResponseWriter, r *request) {
+func (s *Server) about(p permission, serve func(http.ResponseWriter, *web.Request, *directory.User)) web.Handler {
+	return func(w http.ResponseWriter, r *web.Request) {
 		c, self, ok := s.graphToken(w, r)
 		if !ok {
 			return
 		}
-		name, named := r.path["user"]
+		name, named := r.Vars["user"]
 		own := !named || strings.EqualFold(name, self.ID) || strings.EqualFold(name, self.UPN)
 		scopes := p.others
 		if own {
@@ -96,22 +97,22 @@ func (s *Server) about(p permission, serve func(http.ResponseWriter, *request, *
 }
 
 // graphScopes checks that the token has one of the scopes.
-func (s *Server) graphScopes(w http.ResponseWriter, r *request, c *bearerClaims, scopes []string) bool {
+func (s *Server) graphScopes(w http.ResponseWriter, r *web.Request, c *bearerClaims, scopes []string) bool {
 	has := strings.Fields(c.Scopes)
 	if slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(has, sc) }) {
 		return true
 	}
-	s.mistake(r, "Graph: scopes %q hold none of %q", c.Scopes, scopes)
+	s.web.Mistake(r, "Graph: scopes %q hold none of %q", c.Scopes, scopes)
 	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 	return false
 }
 
 // graphRoles checks that the user has one of the roles, if any is needed.
-func (s *Server) graphRoles(w http.ResponseWriter, r *request, u *directory.User, roles []string) bool {
+func (s *Server) graphRoles(w http.ResponseWriter, r *web.Request, u *directory.User, roles []string) bool {
 	if roles == nil || slices.ContainsFunc(u.Roles, func(role string) bool { return slices.Contains(roles, strings.ToLower(role)) }) {
 		return true
 	}
-	s.mistake(r, "Graph: %s has none of the roles %q", u.UPN, roles)
+	s.web.Mistake(r, "Graph: %s has none of the roles %q", u.UPN, roles)
 	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 	return false
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -36,7 +37,7 @@ type Computer struct {
 // hybrid device, which the computer then completes by joining.
 func (s *Server) SyncComputer(c Computer) error {
 	if !ids.IsGUID(c.ID) || c.PublicKey == nil || c.SID == "" {
-		return drsFail(http.StatusBadRequest, "InvalidRequest", "a computer needs a GUID, a SID and a key")
+		return web.DRSFail(http.StatusBadRequest, "InvalidRequest", "a computer needs a GUID, a SID and a key")
 	}
 	return s.dir.AddDevice(&directory.Device{
 		Tenant: s.dir.Home(), ID: strings.ToLower(c.ID), ObjectID: s.rand.GUID(), Name: c.Name, Kind: "Windows",
@@ -50,31 +51,31 @@ const hybridSkew = 5 * time.Minute
 
 // hybridJoin completes a synchronised device. It takes no token: the computer
 // proves the key that was synchronised.
-func (s *Server) hybridJoin(w http.ResponseWriter, r *request) {
+func (s *Server) hybridJoin(w http.ResponseWriter, r *web.Request) {
 	out, err := s.doHybridJoin(r)
 	if err != nil {
-		s.refuseDRS(w, r, err)
+		s.web.RefuseDRS(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) doHybridJoin(r *request) (map[string]any, error) {
-	id := strings.ToLower(r.path["device"])
+func (s *Server) doHybridJoin(r *web.Request) (map[string]any, error) {
+	id := strings.ToLower(r.Vars["device"])
 	old := s.dir.Device(id)
 	if old == nil || old.JoinType != wire.JoinTypeHybrid {
-		return nil, drsFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", clip(id))
+		return nil, web.DRSFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", web.Clip(id))
 	}
 	in, pub, transport, err := parseJoin(r)
 	if err != nil {
 		return nil, err
 	}
-	bad := drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.")
+	bad := web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.")
 	if *in.JoinType != wire.JoinTypeHybrid || in.ServerAdJoinData == nil {
-		return nil, bad.because("a hybrid join needs JoinType 6 and ServerAdJoinData")
+		return nil, bad.Because("a hybrid join needs JoinType 6 and ServerAdJoinData")
 	}
 	if d := in.ServerAdJoinData.TargetDomainID; d != "" && !strings.EqualFold(d, old.Tenant.ID) {
-		return nil, bad.because("TargetDomainId is another tenant")
+		return nil, bad.Because("TargetDomainId is another tenant")
 	}
 	if err := s.checkIdentity(old, in.ServerAdJoinData); err != nil {
 		return nil, err
@@ -96,26 +97,26 @@ func (s *Server) doHybridJoin(r *request) (map[string]any, error) {
 
 // checkIdentity checks the signature over "SID.time" by the computer's key.
 func (s *Server) checkIdentity(dev *directory.Device, in *serverADJoinData) error {
-	e := drsFail(http.StatusUnauthorized, "AuthenticationError", "The identity of the computer could not be verified.")
+	e := web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The identity of the computer could not be verified.")
 	ci := in.ClientIdentity
 	if ci.Type != "sha256signed" {
-		return e.because("ClientIdentity.Type is %q instead of sha256signed", clip(ci.Type))
+		return e.Because("ClientIdentity.Type is %q instead of sha256signed", web.Clip(ci.Type))
 	}
 	sid, stamp, ok := strings.Cut(ci.Sid, ".")
 	at, err := time.Parse("2006-01-02 15:04:05Z", stamp)
 	if !ok || err != nil || sid != dev.ComputerSID {
-		return e.because("ClientIdentity.Sid is %q instead of the computer's SID, a dot and a time", clip(ci.Sid))
+		return e.Because("ClientIdentity.Sid is %q instead of the computer's SID, a dot and a time", web.Clip(ci.Sid))
 	}
 	if d := s.Now().Sub(at); d > hybridSkew || d < -hybridSkew {
-		return e.because("ClientIdentity.Sid was signed %s ago", d)
+		return e.Because("ClientIdentity.Sid was signed %s ago", d)
 	}
 	sig, err := base64.StdEncoding.DecodeString(ci.SignedBlob)
 	if err != nil {
-		return e.because("ClientIdentity.SignedBlob is not standard base64")
+		return e.Because("ClientIdentity.SignedBlob is not standard base64")
 	}
 	sum := sha256.Sum256([]byte(ci.Sid))
 	if rsa.VerifyPKCS1v15(dev.ComputerKey, crypto.SHA256, sum[:], sig) != nil {
-		return e.because("ClientIdentity.SignedBlob is not signed with the synchronised key")
+		return e.Because("ClientIdentity.SignedBlob is not signed with the synchronised key")
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (s *Server) Users() []UserStatus {
 			st.Groups = append(st.Groups, g.Name)
 		}
 		slices.Sort(st.Groups)
-		st.NumberPrompt = s.flow.promptWaits(u.ID, now)
+		st.NumberPrompt = s.keeper.Pending.PromptWaits(u.ID, now)
 		out = append(out, st)
 	}
 	return out
@@ -101,14 +101,7 @@ func (s *Server) OneTimeCode(username string) (code string, until time.Time, err
 
 // AppName is the name of an application, found by its client id in any tenant;
 // an unknown one is its id.
-func (s *Server) AppName(id string) string {
-	for _, t := range s.dir.Tenants() {
-		if a := s.dir.App(t, id); a != nil {
-			return a.Name
-		}
-	}
-	return id
-}
+func (s *Server) AppName(id string) string { return s.dir.AppName(id) }
 
 // Policies is the Conditional Access export of the first tenant, as it was
 // given; nil without policies.

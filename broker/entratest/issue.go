@@ -11,29 +11,31 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
 // refreshRecord is what a refresh token holds.
 type refreshRecord struct {
-	Session session `json:"s"`
-	Client  string  `json:"c"`
-	Family  bool    `json:"f,omitempty"`
-	Issued  int64   `json:"i"`
-	Expires int64   `json:"e"`
-	SPA     bool    `json:"w,omitempty"` // fixed life of 24 hours
-	Key     []byte  `json:"k,omitempty"` // session key of the PRT it was minted from
-	KDF     int     `json:"v,omitempty"`
-	Scope   string  `json:"o,omitempty"` // of the v2.0 request it was issued for
+	Session session.Session `json:"s"`
+	Client  string          `json:"c"`
+	Family  bool            `json:"f,omitempty"`
+	Issued  int64           `json:"i"`
+	Expires int64           `json:"e"`
+	SPA     bool            `json:"w,omitempty"` // fixed life of 24 hours
+	Key     []byte          `json:"k,omitempty"` // session key of the PRT it was minted from
+	KDF     int             `json:"v,omitempty"`
+	Scope   string          `json:"o,omitempty"` // of the v2.0 request it was issued for
 }
 
 // issuance is a request for tokens that passed authentication.
 type issuance struct {
-	req     *request
+	req     *web.Request
 	client  *directory.App
 	user    *directory.User
-	session *session
+	session *session.Session
 	target  *target
 	want    claimsRequest
 	v2      bool
@@ -56,8 +58,8 @@ type issuance struct {
 // issue asks Conditional Access and makes the reply of a token request.
 func (s *Server) issue(in issuance) (map[string]any, error) {
 	in.now = s.Now()
-	if e := in.req.entry; e != nil {
-		e.Resource, e.AMR = in.target.id(), in.session.amr(false)
+	if e := in.req.Entry; e != nil {
+		e.Resource, e.AMR = in.target.id(), in.session.AMR(false)
 	}
 	if err := consent(in.client, in.target); err != nil {
 		return nil, err
@@ -67,7 +69,7 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 			return nil, err
 		}
 	}
-	dev, err := s.deviceOf(in.session)
+	dev, err := s.keeper.DeviceOf(in.session)
 	if err != nil {
 		return nil, err
 	}
@@ -88,20 +90,20 @@ func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
 	for _, c := range in.want.contexts {
 		q := q
 		q.resource, q.scopes, q.context = nil, policy.AnyScopes, contextNumber(c)
-		entry := in.req.entry
-		in.req.entry = nil // the log shows the policies of the resource
+		entry := in.req.Entry
+		in.req.Entry = nil // the log shows the policies of the resource
 		a := s.evaluate(in.req, q)
-		in.req.entry = entry
+		in.req.Entry = entry
 		if err := s.refusal(a, q, in.prt); err != nil {
 			return err
 		}
 	}
-	if in.want.wantsMFA() && in.session.MFA == 0 || in.want.wantsFresh() && !in.session.fresh(in.now, s.opts.TTL.FreshMFA) {
-		return fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.").
-			sub("basic_action").because("the claims request asks for amr %v", in.want.methods)
+	if in.want.wantsMFA() && in.session.MFA == 0 || in.want.wantsFresh() && !in.session.FreshMFA(in.now, s.opts.TTL.FreshMFA) {
+		return web.Fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.").
+			Sub("basic_action").Because("the claims request asks for amr %v", in.want.methods)
 	}
 	if in.want.deviceID && dev == nil {
-		return fail("interaction_required", 50097, "Device authentication is required.").sub("additional_action")
+		return web.Fail("interaction_required", 50097, "Device authentication is required.").Sub("additional_action")
 	}
 	return nil
 }
@@ -142,7 +144,7 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 	if in.v2 {
 		out["expires_in"], out["ext_expires_in"] = int64(life/time.Second), int64(life/time.Second)
 	} else {
-		out["expires_in"], out["ext_expires_in"] = seconds(life), seconds(life)
+		out["expires_in"], out["ext_expires_in"] = web.Seconds(life), web.Seconds(life)
 		out["expires_on"], out["not_before"] = strconv.FormatInt(expires.Unix(), 10), strconv.FormatInt(in.now.Unix(), 10)
 		if in.target.resource != nil {
 			out["resource"] = in.target.audience
@@ -180,7 +182,7 @@ func (s *Server) refreshToken(in *issuance) (token string, left int64) {
 			end = in.spaEnd
 		}
 	}
-	return s.box.Seal(kindRefresh, refreshRecord{
+	return s.keeper.Box.Seal(session.KindRefresh, refreshRecord{
 		Session: *in.session, Client: in.client.ID, Family: in.client.FOCI,
 		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.asked,
 	}), end - in.now.Unix()
@@ -192,7 +194,7 @@ func (in *issuance) amrOf(version int, a *directory.App) []string {
 	if version == 2 && !slices.Contains(a.OptionalClaims, "amr") {
 		return nil
 	}
-	return in.session.amr(in.fresh)
+	return in.session.AMR(in.fresh)
 }
 
 func (s *Server) accessToken(in *issuance, dev *directory.Device, expires time.Time) string {

@@ -6,11 +6,12 @@ import (
 	"slices"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // logout ends the browser session. Refresh tokens and PRTs live on, as with
 // the real service.
-func (s *Server) logout(w http.ResponseWriter, r *request) {
+func (s *Server) logout(w http.ResponseWriter, r *web.Request) {
 	for _, name := range []string{sessionCookieName, persistentCookieName} {
 		http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode})
 	}
@@ -20,7 +21,7 @@ func (s *Server) logout(w http.ResponseWriter, r *request) {
 		return
 	}
 	if !s.registeredRedirect(r, to) {
-		s.errorPage(w, r, invalidRequest(50011, "The post_logout_redirect_uri '%s' is registered by no application.", clip(to)))
+		s.errorPage(w, r, web.InvalidRequest(50011, "The post_logout_redirect_uri '%s' is registered by no application.", web.Clip(to)))
 		return
 	}
 	if state := r.URL.Query().Get("state"); state != "" {
@@ -37,7 +38,7 @@ func (s *Server) logout(w http.ResponseWriter, r *request) {
 }
 
 // registeredRedirect reports whether some client of the tenant redirects to uri.
-func (s *Server) registeredRedirect(r *request, uri string) bool {
+func (s *Server) registeredRedirect(r *web.Request, uri string) bool {
 	t := s.tenantOrHome(r, "")
 	return slices.ContainsFunc(s.dir.Clients(t), func(a *directory.App) bool { return checkRedirect(a, uri) == nil })
 }

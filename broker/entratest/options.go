@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
@@ -270,9 +269,4 @@ func (o Options) withDefaults() Options {
 	}
 	o.TTL = o.TTL.withDefaults()
 	return o
-}
-
-// loginHosts are the names of the sign-in service.
-var loginHosts = []string{
-	wire.LoginHost, "login.windows.net", "login.microsoft.com", wire.STSHost,
 }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -28,8 +30,8 @@ const (
 )
 
 // deviceToken answers with a token of the device alone, in plain JSON.
-func (s *Server) deviceToken(r *request, dev *directory.Device, c *verify.Claims) (any, error) {
-	r.entry.Grant = "device_token"
+func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
+	r.Entry.Grant = "device_token"
 	client, err := s.clientApp(dev.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
@@ -40,20 +42,20 @@ func (s *Server) deviceToken(r *request, dev *directory.Device, c *verify.Claims
 		}
 	}
 	if c.Resource == "" {
-		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'resource'.")
+		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'resource'.")
 	}
 	res := s.dir.Resource(dev.Tenant, c.Resource)
 	if res == nil {
 		return nil, unknownResource(c.Resource, dev.Tenant)
 	}
 	if !res.NoDevice && !res.DeviceTokens {
-		return nil, invalidGrant(221000, "Device-only tokens are not supported by this resource.")
+		return nil, web.InvalidGrant(221000, "Device-only tokens are not supported by this resource.")
 	}
-	r.entry.Resource = res.ID
+	r.Entry.Resource = res.ID
 	now := s.Now()
 	life := s.opts.TTL.AccessToken
 	return map[string]any{
-		"token_type": "Bearer", "expires_in": seconds(life), "ext_expires_in": seconds(life), "resource": c.Resource,
+		"token_type": "Bearer", "expires_in": web.Seconds(life), "ext_expires_in": web.Seconds(life), "resource": c.Resource,
 		"access_token": s.keys.sign(map[string]any{
 			"aud": c.Resource, "iss": issuerV1(dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
 			"tid": dev.Tenant.ID, "appid": client.ID, "appidacr": appidacr(client), "deviceid": dev.ID, "oid": dev.ObjectID,
@@ -63,10 +65,10 @@ func (s *Server) deviceToken(r *request, dev *directory.Device, c *verify.Claims
 }
 
 // deviceCert issues a peer-to-peer certificate of the device.
-func (s *Server) deviceCert(r *request, dev *directory.Device, c *verify.Claims) (any, error) {
-	r.entry.Grant = "p2p_device_certificate"
+func (s *Server) deviceCert(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
+	r.Entry.Grant = "p2p_device_certificate"
 	if c.CertUse != "device_cert" {
-		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("claim cert_token_use is %q", clip(c.CertUse))
+		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("claim cert_token_use is %q", web.Clip(c.CertUse))
 	}
 	return s.p2pCertificate(c, &x509.Certificate{
 		Subject:  p2pName(dev.Tenant.ID, dev.ID),
@@ -76,16 +78,16 @@ func (s *Server) deviceCert(r *request, dev *directory.Device, c *verify.Claims)
 }
 
 // userCert issues a peer-to-peer certificate of the user of a PRT.
-func (s *Server) userCert(r *request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
-	r.entry.Grant = "p2p_user_certificate"
+func (s *Server) userCert(r *web.Request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
+	r.Entry.Grant = "p2p_user_certificate"
 	if b.prt == nil || c.CertUse != "user_cert" {
-		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("claim cert_token_use is %q", clip(c.CertUse))
+		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("claim cert_token_use is %q", web.Clip(c.CertUse))
 	}
 	out, err := s.p2pCertificate(c, &x509.Certificate{
 		Subject:  p2pName(u.Tenant.ID, u.UPN, ids.SID(u.ID)),
 		NotAfter: s.Now().Add(userCertLife),
 	})
-	if err != nil || r.form.Get("windows_api_version") == "1.0" { // the version without encryption
+	if err != nil || r.Values.Get("windows_api_version") == "1.0" { // the version without encryption
 		return out, err
 	}
 	return s.encryptReply(b.key, s.gcmFor(r), out), nil
@@ -101,17 +103,17 @@ func p2pName(tenant string, names ...string) pkix.Name {
 }
 
 func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (map[string]any, error) {
-	bad := invalidRequest(9002313, "Invalid request. Request is malformed or invalid.")
+	bad := web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.")
 	if c.CSRType != csrPKCS10 {
-		return nil, bad.because("claim csr_type is %q", clip(c.CSRType))
+		return nil, bad.Because("claim csr_type is %q", web.Clip(c.CSRType))
 	}
 	csr, err := verify.CertificateRequest(c.CSR)
 	if err != nil {
-		return nil, bad.because("%v", err)
+		return nil, bad.Because("%v", err)
 	}
 	pub, ok := csr.PublicKey.(*rsa.PublicKey)
 	if !ok || pub.N.BitLen() < 2048 {
-		return nil, bad.because("the certificate request has no RSA key of 2048 bits")
+		return nil, bad.Because("the certificate request has no RSA key of 2048 bits")
 	}
 	template.SerialNumber = new(big.Int).SetBytes(s.rand.Bytes(16))
 	template.NotBefore = s.Now().Add(-5 * time.Minute)
@@ -119,7 +121,7 @@ func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (m
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	der, err := x509.CreateCertificate(rand.Reader, template, s.keys.device.p2p, pub, s.keys.device.key)
 	if err != nil {
-		return nil, bad.because("%v", err)
+		return nil, bad.Because("%v", err)
 	}
 	b64 := base64.StdEncoding
 	return map[string]any{"token_type": "x509", "x5c": b64.EncodeToString(der), "x5c_ca": b64.EncodeToString(s.keys.device.p2p.Raw)}, nil
@@ -128,14 +130,14 @@ func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (m
 // devicelessPRT adds a PRT without a device to the redemption of a code: the
 // mobile brokers' protocol version 3.0, whose session key is wrapped to a key
 // that the request brings along.
-func (s *Server) devicelessPRT(r *request, rec *codeRecord, client *directory.App, u *directory.User, jwkText string, out map[string]any) (any, error) {
-	if client.ID != wire.ClientBroker || r.form.Get("prt_protocol_version") != "3.0" || !strings.Contains(" "+r.form.Get("scope")+" ", " aza ") {
-		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").
-			because("stk_jwk needs the broker client, prt_protocol_version 3.0 and scope aza")
+func (s *Server) devicelessPRT(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, jwkText string, out map[string]any) (any, error) {
+	if client.ID != wire.ClientBroker || r.Values.Get("prt_protocol_version") != "3.0" || !strings.Contains(" "+r.Values.Get("scope")+" ", " aza ") {
+		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").
+			Because("stk_jwk needs the broker client, prt_protocol_version 3.0 and scope aza")
 	}
 	pub, err := verify.JWK(jwkText)
 	if err != nil {
-		return nil, invalidRequest(9002313, "Invalid request. Request is malformed or invalid.").because("stk_jwk: %v", err)
+		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("stk_jwk: %v", err)
 	}
 	p := &prtRecord{Session: rec.Session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: s.Now().Unix(),
 		KDF: 1, Born: rec.Session.Auth, Client: client.ID}

@@ -18,7 +18,9 @@ import (
 	"sync/atomic"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -66,51 +68,38 @@ func (s *Server) AddPasskey(username string, k Passkey) error {
 
 // challengePasskey gives the flow the challenge that a passkey signs, unless it
 // has one that is still good.
-func (s *Server) challengePasskey(fl *flow) {
+func (s *Server) challengePasskey(fl *session.Flow) {
 	now := s.Now()
 	if fl.Challenge == nil || now.Unix() >= fl.Until {
 		fl.Challenge = []byte("O." + base64.RawURLEncoding.EncodeToString(s.rand.Bytes(32)))
-		fl.Until = now.Add(flowLife).Unix()
+		fl.Until = now.Add(session.FlowLife).Unix()
 	}
 }
 
 // fidoGet is the page on which a passkey signs, at the host that is its
 // relying party.
-func (s *Server) fidoGet(w http.ResponseWriter, r *request) {
-	fl, err := s.openFlow(r.URL.Query().Get("ctx"))
+func (s *Server) fidoGet(w http.ResponseWriter, r *web.Request) {
+	fl, err := s.keeper.OpenFlow(r.URL.Query().Get("ctx"))
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	err = fl.Failed.err()
+	err = fl.Failed.Err()
 	fl.Failed = nil
 	s.showPasskey(w, r, fl, err)
 }
 
-// failure is an error on its way to a page of another host.
-type failure struct {
-	Code int    `json:"c"`
-	Text string `json:"t"`
-}
-
-func (f *failure) err() error {
-	if f == nil {
-		return nil
-	}
-	return invalidGrant(f.Code, "%s", f.Text)
-}
-
 // showPasskey shows the page on which a passkey signs. Browsers let a page use
 // the passkeys of its own host alone, so that other hosts lead there.
-func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err error) {
+func (s *Server) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	host := strings.ToLower(r.Host)
-	if host != relyingParty && isLoginHost(host) {
+	if host != relyingParty && web.IsLoginHost(host) {
 		if err != nil {
-			e := asSTSError(err)
-			fl.Failed = &failure{e.code, e.text}
+			e := web.AsSTSError(err)
+			fl.Failed = &session.Failure{Code: e.Code, Text: e.Text}
 		}
-		noStore(w)
-		w.Header().Set("Location", fidoOrigin+pathOf(fl, "fido/get")+"?"+url.Values{"ctx": {s.sealFlow(fl)}}.Encode())
+		web.NoStore(w)
+		w.Header().Set("Location", fidoOrigin+pathOf(fl, "fido/get")+"?"+url.Values{"ctx": {s.keeper.SealFlow(fl)}}.Encode())
 		w.WriteHeader(http.StatusFound)
 		return
 	}
@@ -123,10 +112,10 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err er
 	p.Action, p.OtherWay = pathOf(fl, "login"), true
 	if fl.Session != nil {
 		p.Action, p.OtherWay = "/common/SAS/ProcessAuth", false
-		s.otherMethods(&p, r, fl, methodKey)
+		s.otherMethods(&p, r, fl, session.MethodKey)
 	}
 	if host == relyingParty {
-		p.Action = strings.TrimSuffix(loginURL, "/") + p.Action
+		p.Action = strings.TrimSuffix(web.LoginURL, "/") + p.Action
 	}
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
 	p.Config["urlFidoLogin"] = p.Action
@@ -136,12 +125,12 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *request, fl *flow, err er
 }
 
 // loginPasskey takes an assertion, as a first factor or as a second.
-func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow) {
+func (s *Server) loginPasskey(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	u, key, err := s.checkAssertion(r, fl)
 	if err != nil {
-		r.entry = s.flowEntry(r, fl)
-		s.mistake(r, "sign-in page: %v", asSTSError(err).why)
-		s.record(r, err)
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Mistake(r, "sign-in page: %v", web.AsSTSError(err).Why)
+		s.web.Record(r, err)
 		fl.Challenge = nil
 		s.showPasskey(w, r, fl, err)
 		return
@@ -152,46 +141,46 @@ func (s *Server) loginPasskey(w http.ResponseWriter, r *request, fl *flow) {
 		method = claims.WindowsHello | claims.MarkRSA
 	}
 	if fl.Session != nil {
-		fl.Session.mfa(method, s.Now())
+		fl.Session.ProveMFA(method, s.Now())
 		fl.Session.AAGUID = key.AAGUID
 		s.proceed(w, r, fl)
 		return
 	}
-	ss := s.newSession(u, method)
-	ss.mfa(method, s.Now())
+	ss := s.keeper.NewSession(u, method)
+	ss.ProveMFA(method, s.Now())
 	ss.AAGUID = key.AAGUID
 	s.signedIn(w, r, fl, ss)
 }
 
-func (s *Server) checkAssertion(r *request, fl *flow) (*directory.User, *shownPasskey, error) {
-	wrong := invalidGrant(135003, "Your passkey could not be verified. Try signing in another way.")
+func (s *Server) checkAssertion(r *web.Request, fl *session.Flow) (*directory.User, *shownPasskey, error) {
+	wrong := web.InvalidGrant(135003, "Your passkey could not be verified. Try signing in another way.")
 	if fl.Challenge == nil {
-		return nil, nil, wrong.because("no challenge was given")
+		return nil, nil, wrong.Because("no challenge was given")
 	}
 	now := s.Now()
 	if now.Unix() >= fl.Until {
-		return nil, nil, wrong.because("the challenge is too old")
+		return nil, nil, wrong.Because("the challenge is too old")
 	}
-	if !s.flow.redeem("fido "+string(fl.Challenge), fl.Until, now) {
-		return nil, nil, wrong.because("the challenge was answered before")
+	if !s.keeper.Pending.Redeem("fido "+string(fl.Challenge), fl.Until, now) {
+		return nil, nil, wrong.Because("the challenge was answered before")
 	}
-	a, err := verify.ParseAssertion(r.form.Get("assertion"))
+	a, err := verify.ParseAssertion(r.Values.Get("assertion"))
 	if err != nil {
-		return nil, nil, wrong.because("%v", err)
+		return nil, nil, wrong.Because("%v", err)
 	}
 	u, k, err := s.passkeyFor(fl, a.ID, wrong)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := a.Verify(k.Key, fl.Challenge, fidoParties(r)); err != nil {
-		return nil, nil, wrong.because("%v", err)
+		return nil, nil, wrong.Because("%v", err)
 	}
 	named := fl.Session != nil || fl.Username != ""
 	if !k.hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.Handle) {
-		return nil, nil, wrong.because("user handle %q is not that of the passkey's user", clip(string(a.UserHandle)))
+		return nil, nil, wrong.Because("user handle %q is not that of the passkey's user", web.Clip(string(a.UserHandle)))
 	}
 	if err := s.dir.CountPasskey(u.UPN, k.ID, a.Count()); err != nil {
-		return nil, nil, wrong.because("%v", err)
+		return nil, nil, wrong.Because("%v", err)
 	}
 	return u, k, nil
 }
@@ -200,34 +189,34 @@ func (s *Server) checkAssertion(r *request, fl *flow) (*directory.User, *shownPa
 // and as a second factor only where one is asked for. A Hello key is none: the
 // user has to begin with it (Entra, "Conditional Access authentication strength",
 // limitations).
-func (s *Server) passkeyFor(fl *flow, id string, wrong *stsError) (*directory.User, *shownPasskey, error) {
+func (s *Server) passkeyFor(fl *session.Flow, id string, wrong *web.STSError) (*directory.User, *shownPasskey, error) {
 	u := s.passkeyUser(id)
 	if u == nil {
-		return nil, nil, wrong.because("no user has the passkey %s", clip(id))
+		return nil, nil, wrong.Because("no user has the passkey %s", web.Clip(id))
 	}
 	keys := s.passkeysOf(u)
 	i := slices.IndexFunc(keys, func(k shownPasskey) bool { return k.ID == id })
 	switch {
 	case u.Disabled:
-		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+		return nil, nil, web.InvalidGrant(50057, "The user account is disabled.")
 	case i < 0:
-		return nil, nil, wrong.because("the device of the Hello key is disabled or deleted")
+		return nil, nil, wrong.Because("the device of the Hello key is disabled or deleted")
 	case fl.Session == nil && fl.Username != "" && !strings.EqualFold(u.UPN, fl.Username),
 		fl.Session != nil && u.ID != fl.Session.User:
-		return nil, nil, wrong.because("the passkey belongs to %s", u.UPN)
+		return nil, nil, wrong.Because("the passkey belongs to %s", u.UPN)
 	}
 	if fl.Session == nil {
 		return u, &keys[i], nil
 	}
-	if _, ok := secondFactor(u, fl, methodKey); !ok || keys[i].hello {
-		return nil, nil, wrong.because("the passkey is no second factor here")
+	if _, ok := session.SecondFactor(u, fl, session.MethodKey); !ok || keys[i].hello {
+		return nil, nil, wrong.Because("the passkey is no second factor here")
 	}
 	return u, &keys[i], nil
 }
 
 // fidoParties are the origins that may sign in with their relying party ids:
 // the real one and, for browsers on this machine, loopback.
-func fidoParties(r *request) map[string]string {
+func fidoParties(r *web.Request) map[string]string {
 	out := map[string]string{fidoOrigin: relyingParty}
 	if strings.HasPrefix(r.Host, "localhost:") {
 		out["http://"+r.Host] = "localhost"

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 )
 
 // answer fills in the form of a page, as the person can.
@@ -38,9 +40,9 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 	case "code":
 		return b.answerCode(ctx, pg, f)
 	case "number-form":
-		return b.answerPhone(ctx, pg, f, methodNumber)
+		return b.answerPhone(ctx, pg, f, session.MethodNumber)
 	case "call":
-		return b.answerPhone(ctx, pg, f, methodVoice)
+		return b.answerPhone(ctx, pg, f, session.MethodVoice)
 	case "changepassword":
 		err = b.answerChangePassword(f)
 	case "enroll":
@@ -91,8 +93,8 @@ func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
 func (b *browser) can(method string) bool {
 	p := &b.person
 	return map[string]bool{
-		methodCode: p.TOTPSecret != "", methodHardware: p.HardwareTOTP != "", methodNumber: p.Approve != nil,
-		methodSMS: p.ReadSMS != nil, methodVoice: p.AnswerCall != nil, methodKey: p.Passkey != nil,
+		session.MethodCode: p.TOTPSecret != "", session.MethodHardware: p.HardwareTOTP != "", session.MethodNumber: p.Approve != nil,
+		session.MethodSMS: p.ReadSMS != nil, session.MethodVoice: p.AnswerCall != nil, session.MethodKey: p.Passkey != nil,
 	}[method]
 }
 
@@ -117,9 +119,9 @@ func (b *browser) switchFactor(pg *page, page, lacks string) (*form, url.Values,
 
 // codeSources say what a code is read from.
 var codeSources = map[string]string{
-	methodCode:     "authenticator app to read a code from",
-	methodHardware: "hardware token to read a code from",
-	methodSMS:      "phone to read a text message on",
+	session.MethodCode:     "authenticator app to read a code from",
+	session.MethodHardware: "hardware token to read a code from",
+	session.MethodSMS:      "phone to read a text message on",
 }
 
 func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url.Values, error) {
@@ -130,11 +132,11 @@ func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url
 	var code string
 	var err error
 	switch method {
-	case methodSMS:
+	case session.MethodSMS:
 		if code, err = b.person.ReadSMS(ctx); err != nil {
 			err = fmt.Errorf("entratest: sign-in page: %w", err)
 		}
-	case methodHardware:
+	case session.MethodHardware:
 		code, err = TOTP(b.person.HardwareTOTP, b.at())
 	default:
 		code, err = TOTP(b.person.TOTPSecret, b.at())
@@ -147,13 +149,13 @@ func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url
 func (b *browser) answerPhone(ctx context.Context, pg *page, f *form, method string) (*form, url.Values, error) {
 	if !b.can(method) {
 		lacks := "authenticator app to type the number into"
-		if method == methodVoice {
+		if method == session.MethodVoice {
 			lacks = "phone to answer"
 		}
 		return b.switchFactor(pg, f.id, lacks)
 	}
 	answer := b.person.AnswerCall
-	if method == methodNumber {
+	if method == session.MethodNumber {
 		answer = func(ctx context.Context) error { return b.person.Approve(ctx, pg.number) }
 	}
 	if err := answer(ctx); err != nil {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/html"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // maxSteps is how many pages a sign-in may take before a person gives up.
@@ -146,7 +148,7 @@ func (b *browser) fetch(req *http.Request) (*page, string, error) {
 // clientFor is the client, with the person's certificate where one is asked
 // for.
 func (b *browser) clientFor(req *http.Request) *http.Client {
-	if b.person.Certificate == nil || req.URL.Hostname() != certAuthHost {
+	if b.person.Certificate == nil || req.URL.Hostname() != web.CertAuthHost {
 		return b.client
 	}
 	c := *b.client

@@ -6,7 +6,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // PKeyAuth (MS-PKAP) is how a browser that announces it proves its device with
@@ -14,20 +16,20 @@ import (
 // the browser sends the request again with a JWS in the header Authorization.
 
 // canPKeyAuth reports whether the browser takes a challenge.
-func canPKeyAuth(r *request) bool {
+func canPKeyAuth(r *web.Request) bool {
 	return r.Header.Get("x-ms-PKeyAuth") == "1.0" || strings.Contains(r.UserAgent(), "PKeyAuth/1.0")
 }
 
 // challengeDevice asks for a proof of the device, once per sign-in. It reports
 // whether it answered the request.
-func (s *Server) challengeDevice(w http.ResponseWriter, r *request, fl *flow, err error) bool {
-	if asSTSError(err).code != 50097 || fl.Challenged || fl.Request.Prompt == "none" || !canPKeyAuth(r) {
+func (s *Server) challengeDevice(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) bool {
+	if web.AsSTSError(err).Code != 50097 || fl.Challenged || fl.Request.Prompt == "none" || !canPKeyAuth(r) {
 		return false
 	}
 	fl.Challenged = true
 	issuer := "OU=82dbaca4-3e81-46ca-9c73-0950c1eaca97,CN=MS-Organization-Access,DC=windows,DC=net"
-	w.Header().Set("WWW-Authenticate", `PKeyAuth nonce="`+s.newNonce()+`",CertAuthorities="`+issuer+`",Version="1.0",Context="`+s.sealFlow(fl)+`"`)
-	noStore(w)
+	w.Header().Set("WWW-Authenticate", `PKeyAuth nonce="`+s.keeper.NewNonce()+`",CertAuthorities="`+issuer+`",Version="1.0",Context="`+s.keeper.SealFlow(fl)+`"`)
+	web.NoStore(w)
 	w.WriteHeader(http.StatusUnauthorized)
 	return true
 }
@@ -36,7 +38,7 @@ var pkeyAuthParameter = regexp.MustCompile(`(\w+)="([^"]*)"`)
 
 // answerDevice takes the answer to a challenge. It reports whether the request
 // was one.
-func (s *Server) answerDevice(w http.ResponseWriter, r *request) bool {
+func (s *Server) answerDevice(w http.ResponseWriter, r *web.Request) bool {
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "PKeyAuth ")
 	if !ok {
 		return false
@@ -45,7 +47,7 @@ func (s *Server) answerDevice(w http.ResponseWriter, r *request) bool {
 	for _, m := range pkeyAuthParameter.FindAllStringSubmatch(text, -1) {
 		p[m[1]] = m[2]
 	}
-	fl, err := s.openFlow(p["Context"])
+	fl, err := s.keeper.OpenFlow(p["Context"])
 	if err == nil && p["AuthToken"] != "" { // without one, there is no device
 		fl.Device, err = s.pkeyAuthDevice(r, p["AuthToken"])
 	}
@@ -57,25 +59,25 @@ func (s *Server) answerDevice(w http.ResponseWriter, r *request) bool {
 	return true
 }
 
-func (s *Server) pkeyAuthDevice(r *request, token string) (string, error) {
-	bad := invalidRequest(50099, "PKeyAuth JWT signature is invalid.")
+func (s *Server) pkeyAuthDevice(r *web.Request, token string) (string, error) {
+	bad := web.InvalidRequest(50099, "PKeyAuth JWT signature is invalid.")
 	j, err := verify.ParseJWS(token)
 	if err != nil {
-		return "", bad.because("%v", err)
+		return "", bad.Because("%v", err)
 	}
 	c, err := j.PKeyAuth()
 	if err != nil {
-		return "", bad.because("%v", err)
+		return "", bad.Because("%v", err)
 	}
-	if e := s.checkNonce(c.Nonce); e != nil {
-		return "", bad.because("claim nonce: %s", e.why)
+	if e := s.keeper.CheckNonce(c.Nonce); e != nil {
+		return "", bad.Because("claim nonce: %s", e.Why)
 	}
 	if want := "https://" + r.Host + r.URL.Path; c.Audience != want {
-		return "", bad.because("claim aud is %q instead of %q", clip(c.Audience), want)
+		return "", bad.Because("claim aud is %q instead of %q", web.Clip(c.Audience), want)
 	}
 	cert, err := j.Certificate()
 	if err != nil {
-		return "", bad.because("%v", err)
+		return "", bad.Because("%v", err)
 	}
 	dev, derr := s.deviceOfCertificate(cert)
 	if derr != nil {
@@ -85,7 +87,7 @@ func (s *Server) pkeyAuthDevice(r *request, token string) (string, error) {
 		if errors.Is(err, verify.ErrSignature) {
 			return "", bad
 		}
-		return "", bad.because("%v", err)
+		return "", bad.Because("%v", err)
 	}
 	return dev.ID, nil
 }

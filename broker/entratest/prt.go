@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -15,14 +17,14 @@ import (
 // prtRecord is what a PRT holds: the session, and the session key that every
 // use of it must be signed with.
 type prtRecord struct {
-	Session   session `json:"s"`
-	Key       []byte  `json:"k"`
-	KeyIssued int64   `json:"j"`
-	KDF       int     `json:"v"` // derivation version the client declared
-	Issued    int64   `json:"i"`
-	Expires   int64   `json:"e"`
-	Born      int64   `json:"b"` // of the credential that it was born of
-	Client    string  `json:"c"`
+	Session   session.Session `json:"s"`
+	Key       []byte          `json:"k"`
+	KeyIssued int64           `json:"j"`
+	KDF       int             `json:"v"` // derivation version the client declared
+	Issued    int64           `json:"i"`
+	Expires   int64           `json:"e"`
+	Born      int64           `json:"b"` // of the credential that it was born of
+	Client    string          `json:"c"`
 }
 
 // helloSkew is how far the clocks of client and service may be apart, for the
@@ -31,14 +33,14 @@ const helloSkew = 5 * time.Minute
 
 // signedGrant is the JWT bearer grant of MS-OAPXBC: the real request is a JWT
 // in the parameter request, signed by the device key or by a session key.
-func (s *Server) signedGrant(r *request) (any, error) {
+func (s *Server) signedGrant(r *web.Request) (any, error) {
 	s.begin(r, "prt")
-	text := r.form.Get("request")
+	text := r.Values.Get("request")
 	if text == "" {
-		if r.form.Get("assertion") != "" {
-			return nil, invalidRequest(240002, "Input id_token cannot be used as 'urn:ietf:params:oauth:grant-type:jwt-bearer' grant.")
+		if r.Values.Get("assertion") != "" {
+			return nil, web.InvalidRequest(240002, "Input id_token cannot be used as 'urn:ietf:params:oauth:grant-type:jwt-bearer' grant.")
 		}
-		return nil, invalidRequest(900144, "The request body must contain the following parameter: 'request'.")
+		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'request'.")
 	}
 	j, err := verify.ParseJWS(text)
 	if err != nil {
@@ -48,37 +50,37 @@ func (s *Server) signedGrant(r *request) (any, error) {
 	if err != nil {
 		return nil, badJWT(err)
 	}
-	r.entry.ClientID = strings.ToLower(c.ClientID)
+	r.Entry.ClientID = strings.ToLower(c.ClientID)
 	switch j.Header.Alg {
 	case "RS256":
 		return s.deviceSigned(r, j, c)
 	case "HS256":
 		return s.sessionSigned(r, j, c)
 	}
-	return nil, invalidRequest(50120, "Unknown credential type or invalid JWT header.").because("header alg is %q", clip(j.Header.Alg))
+	return nil, web.InvalidRequest(50120, "Unknown credential type or invalid JWT header.").Because("header alg is %q", web.Clip(j.Header.Alg))
 }
 
-func badJWT(err error) *stsError {
-	return invalidGrant(50027, "JWT token is invalid or malformed.").because("%v", err)
+func badJWT(err error) *web.STSError {
+	return web.InvalidGrant(50027, "JWT token is invalid or malformed.").Because("%v", err)
 }
 
 // deviceSigned handles a request signed with the key of a device certificate.
-func (s *Server) deviceSigned(r *request, j *verify.JWS, c *verify.Claims) (any, error) {
+func (s *Server) deviceSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (any, error) {
 	cert, err := j.Certificate()
 	if err != nil {
 		return nil, badJWT(err)
 	}
-	if err := s.checkNonce(c.Nonce); err != nil {
+	if err := s.keeper.CheckNonce(c.Nonce); err != nil {
 		return nil, err
 	}
 	dev, derr := s.deviceOfCertificate(cert)
 	if derr != nil {
 		return nil, derr
 	}
-	r.entry.DeviceID = dev.ID
+	r.Entry.DeviceID = dev.ID
 	if err := j.VerifyRSA(dev.Key); err != nil {
 		if errors.Is(err, verify.ErrSignature) {
-			return nil, invalidGrant(50006, "Invalid signature.").because("the request is not signed with the key of the device certificate")
+			return nil, web.InvalidGrant(50006, "Invalid signature.").Because("the request is not signed with the key of the device certificate")
 		}
 		return nil, badJWT(err)
 	}
@@ -92,7 +94,7 @@ func (s *Server) deviceSigned(r *request, j *verify.JWS, c *verify.Claims) (any,
 }
 
 // newPRT issues a PRT for a credential. Conditional Access has no say in it.
-func (s *Server) newPRT(r *request, j *verify.JWS, dev *directory.Device, c *verify.Claims) (any, error) {
+func (s *Server) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c *verify.Claims) (any, error) {
 	if c.ClientID == "" {
 		return nil, badJWT(errors.New("claim client_id is missing"))
 	}
@@ -107,14 +109,14 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *directory.Device, c *ver
 		return nil, err
 	}
 	if u.Tenant != dev.Tenant {
-		return nil, invalidGrant(50020, "User account '%s' does not exist in the tenant of the device.", u.UPN)
+		return nil, web.InvalidGrant(50020, "User account '%s' does not exist in the tenant of the device.", u.UPN)
 	}
 	if !c.HasScope("openid") || !c.HasScope(wire.ScopeAZA) {
 		if ss.bulk {
-			return s.bulkToken(r, u, ss.session, c)
+			return s.bulkToken(r, u, ss.Session, c)
 		}
-		return nil, fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
-			because("claim scope is %q, it must name openid and aza", c.Scope)
+		return nil, web.Fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
+			Because("claim scope is %q, it must name openid and aza", c.Scope)
 	}
 	ss.Device = dev.ID
 	ss.Methods |= claims.MarkRSA
@@ -122,9 +124,9 @@ func (s *Server) newPRT(r *request, j *verify.JWS, dev *directory.Device, c *ver
 		ss.MFA = dev.MFATime.Unix()
 		ss.Methods |= claims.MarkMFA
 	}
-	noteUser(r.entry, u, &ss.session)
+	session.LogUser(r.Entry, u, &ss.Session)
 	now := s.Now().Unix()
-	p := &prtRecord{Session: ss.session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: now,
+	p := &prtRecord{Session: ss.Session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: now,
 		KDF: max(j.Header.KDFVer, 1), Born: ss.Auth, Client: strings.ToLower(c.ClientID)}
 	wrapped, err := s.wrapSessionKey(dev.Transport, p.Key)
 	if err != nil {
@@ -149,28 +151,28 @@ func (s *Server) prtClient(t *directory.Tenant, c *verify.Claims) error {
 	if client.ID == wire.ClientWindowsSignIn || client.ID == wire.ClientBroker || c.GrantType == wire.GrantRefreshToken {
 		return nil // the client of a refresh token is judged with it
 	}
-	return fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
-		because("client %s (%s) may not have a PRT", client.ID, client.Name)
+	return web.Fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
+		Because("client %s (%s) may not have a PRT", client.ID, client.Name)
 }
 
 // credentialSession is a session with what only the way to it needs.
 type credentialSession struct {
-	session
+	session.Session
 	bulk bool
 }
 
 // credential checks the user's credential of a PRT request.
-func (s *Server) credential(r *request, dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
+func (s *Server) credential(r *web.Request, dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
 	switch c.GrantType {
 	case wire.GrantPassword:
-		u, err := s.checkPassword(r.tenant, c.Username, c.Password)
+		u, err := s.keeper.CheckPassword(r.Tenant, c.Username, c.Password)
 		if err != nil {
-			r.entry.Username = c.Username
+			r.Entry.Username = c.Username
 			return nil, nil, err
 		}
-		ss := s.newSession(u, claims.Password)
+		ss := s.keeper.NewSession(u, claims.Password)
 		ss.Password = true
-		return u, &credentialSession{session: ss}, nil
+		return u, &credentialSession{Session: ss}, nil
 	case wire.GrantRefreshToken:
 		return s.refreshCredential(dev, c)
 	case wire.GrantJWTBearer:
@@ -178,48 +180,48 @@ func (s *Server) credential(r *request, dev *directory.Device, c *verify.Claims)
 		if err != nil {
 			return nil, nil, err
 		}
-		return u, &credentialSession{session: *ss}, nil
+		return u, &credentialSession{Session: *ss}, nil
 	case wire.GrantSAML11, wire.GrantSAML20:
 		u, ss, err := s.samlCredential(c.Assertion, c.GrantType)
 		if err != nil {
 			return nil, nil, err
 		}
-		return u, &credentialSession{session: *ss}, nil
+		return u, &credentialSession{Session: *ss}, nil
 	}
-	return nil, nil, fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", clip(c.GrantType)).because("claim grant_type is %q", clip(c.GrantType))
+	return nil, nil, web.Fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", web.Clip(c.GrantType)).Because("claim grant_type is %q", web.Clip(c.GrantType))
 }
 
 // refreshCredential turns a refresh token of the broker client into a
 // credential: its session, with its MFA, becomes that of the PRT.
 func (s *Server) refreshCredential(dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
 	var p prtRecord
-	if s.box.Open(kindPRT, c.RefreshToken, &p) == nil {
-		return nil, nil, invalidGrant(7000016, "The primary refresh token was presented without a valid session key signature.").
-			because("a PRT in a request signed by the device key")
+	if s.keeper.Box.Open(session.KindPRT, c.RefreshToken, &p) == nil {
+		return nil, nil, web.InvalidGrant(7000016, "The primary refresh token was presented without a valid session key signature.").
+			Because("a PRT in a request signed by the device key")
 	}
 	rec, u, err := s.openRefresh(c.RefreshToken)
 	if err != nil {
 		return nil, nil, err
 	}
-	not := invalidGrant(50013, "Assertion is not within its valid scope: the refresh token in the assertion is not a primary refresh token.")
+	not := web.InvalidGrant(50013, "Assertion is not within its valid scope: the refresh token in the assertion is not a primary refresh token.")
 	if rec.Client == wire.ClientBulkJoin {
-		return u, &credentialSession{session: rec.Session, bulk: true}, nil
+		return u, &credentialSession{Session: rec.Session, bulk: true}, nil
 	}
 	if rec.Client != wire.ClientBroker {
-		return nil, nil, not.because("the refresh token was issued to client %s; only those of %s become a PRT", rec.Client, wire.ClientBroker)
+		return nil, nil, not.Because("the refresh token was issued to client %s; only those of %s become a PRT", rec.Client, wire.ClientBroker)
 	}
 	if !strings.EqualFold(c.ClientID, rec.Client) {
-		return nil, nil, not.because("claim client_id is %s, the refresh token was issued to %s", clip(c.ClientID), rec.Client)
+		return nil, nil, not.Because("claim client_id is %s, the refresh token was issued to %s", web.Clip(c.ClientID), rec.Client)
 	}
 	if rec.Session.Device != "" && rec.Session.Device != dev.ID {
-		return nil, nil, not.because("the refresh token belongs to device %s", rec.Session.Device)
+		return nil, nil, not.Because("the refresh token belongs to device %s", rec.Session.Device)
 	}
-	return u, &credentialSession{session: rec.Session}, nil
+	return u, &credentialSession{Session: rec.Session}, nil
 }
 
 // assertionCredential checks an assertion that the user signed, with a Hello
 // key or with the key of a user certificate. Only the latter's header has x5c.
-func (s *Server) assertionCredential(assertion string) (*directory.User, *session, error) {
+func (s *Server) assertionCredential(assertion string) (*directory.User, *session.Session, error) {
 	j, err := verify.ParseJWS(assertion)
 	if err != nil {
 		return nil, nil, badJWT(err)
@@ -235,7 +237,7 @@ func (s *Server) assertionCredential(assertion string) (*directory.User, *sessio
 // The service remembers no assertion: one may come again as long as its nonce
 // lives. Nor does it read the audience, which is the tenant's id from some
 // clients and "common" from others; key and issuer name the user.
-func (s *Server) helloCredential(assertion string) (*directory.User, *session, error) {
+func (s *Server) helloCredential(assertion string) (*directory.User, *session.Session, error) {
 	h, err := verify.ParseHello(assertion)
 	if err != nil {
 		return nil, nil, badJWT(err)
@@ -245,39 +247,39 @@ func (s *Server) helloCredential(assertion string) (*directory.User, *session, e
 		return nil, nil, errHelloDeviceGone
 	}
 	if u == nil || !strings.EqualFold(u.UPN, h.Issuer) {
-		return nil, nil, invalidGrant(130004, "UserNGCKeyNotFound - User principal does not have the NGC key ID configured.").
-			because("no user %q with the key id %q", clip(h.Issuer), clip(h.Kid))
+		return nil, nil, web.InvalidGrant(130004, "UserNGCKeyNotFound - User principal does not have the NGC key ID configured.").
+			Because("no user %q with the key id %q", web.Clip(h.Issuer), web.Clip(h.Kid))
 	}
 	if u.Disabled {
-		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+		return nil, nil, web.InvalidGrant(50057, "The user account is disabled.")
 	}
 	dev := s.dir.Device(key.DeviceID)
 	if dev == nil {
 		return nil, nil, errHelloDeviceGone
 	}
 	if !dev.Enabled {
-		return nil, nil, invalidGrant(130007, "NGC device is disabled.")
+		return nil, nil, web.InvalidGrant(130007, "NGC device is disabled.")
 	}
 	now := s.Now()
 	switch err := h.Verify(key.Key, now, helloSkew); {
 	case errors.Is(err, verify.ErrSignature):
-		return nil, nil, invalidGrant(130005, "NGC key signature verification failed.")
+		return nil, nil, web.InvalidGrant(130005, "NGC key signature verification failed.")
 	case errors.Is(err, verify.ErrHelloExpired):
-		return nil, nil, invalidGrant(500133, "Assertion is not within its valid time range.")
+		return nil, nil, web.InvalidGrant(500133, "Assertion is not within its valid time range.")
 	case errors.Is(err, verify.ErrHelloNonce):
-		return nil, nil, s.checkNonce("").because("the Hello assertion has no request_nonce")
+		return nil, nil, s.keeper.CheckNonce("").Because("the Hello assertion has no request_nonce")
 	case err != nil:
 		return nil, nil, badJWT(err)
 	}
-	if err := s.checkNonce(h.Nonce); err != nil {
+	if err := s.keeper.CheckNonce(h.Nonce); err != nil {
 		return nil, nil, err
 	}
-	ss := s.newSession(u, claims.WindowsHello|claims.MarkMFA|claims.MarkRSA)
+	ss := s.keeper.NewSession(u, claims.WindowsHello|claims.MarkMFA|claims.MarkRSA)
 	ss.MFA = ss.Auth
 	return u, &ss, nil
 }
 
-var errHelloDeviceGone = invalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
+var errHelloDeviceGone = web.InvalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
 
 // sealPRT gives a PRT its times and makes its text. One born of a temporary
 // access pass states the usual life and works no longer than the pass does:
@@ -287,11 +289,11 @@ func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
 	end := min(now.Add(s.opts.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.opts.TTL.PRTMax).Unix())
 	p.Issued, p.Expires = now.Unix(), end
 	s.prts.add(p)
-	return s.box.Seal(kindPRT, p), end - now.Unix()
+	return s.keeper.Box.Seal(session.KindPRT, p), end - now.Unix()
 }
 
 // prtReply is the reply with a PRT, new or renewed (MS-OAPXBC 3.2.5.1.2.3).
-func (s *Server) prtReply(r *request, p *prtRecord, u *directory.User, c *verify.Claims) map[string]any {
+func (s *Server) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *verify.Claims) map[string]any {
 	token, left := s.sealPRT(p)
 	stated := max(left-1, 0) // as Entra states it: 1209599 for 14 days
 	client := &directory.App{AppSpec: directory.AppSpec{ClientID: p.Client, Public: true}, ID: strings.ToLower(c.ClientID)}
@@ -301,16 +303,16 @@ func (s *Server) prtReply(r *request, p *prtRecord, u *directory.User, c *verify
 		"token_type": "Bearer", "refresh_token": token, "refresh_token_expires_in": stated,
 		"id_token": s.idToken(in, dev), "device_tenant_id": u.Tenant.ID,
 	}
-	if r.v2 {
+	if r.V2 {
 		out["expires_in"], out["ext_expires_in"] = stated, 0
 	} else {
 		out["expires_in"], out["ext_expires_in"] = strconv.FormatInt(stated, 10), "0"
 		out["expires_on"] = strconv.FormatInt(p.Expires, 10)
 	}
-	if r.form.Get("client_info") == "1" {
+	if r.Values.Get("client_info") == "1" {
 		out["client_info"] = clientInfo(u)
 	}
-	if strings.EqualFold(r.form.Get("tgt"), "true") {
+	if strings.EqualFold(r.Values.Get("tgt"), "true") {
 		// No tenant here has a Kerberos realm: key type 0 is "none".
 		out["tgt_ad"] = `{"keyType":0,"error":"on-premises TGT not configured"}`
 		out["tgt_cloud"] = `{"keyType":0,"error":"cloud TGT not configured"}`

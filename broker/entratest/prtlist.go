@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -46,7 +48,7 @@ func (s *Server) PRTs() []PRTStatus {
 func (s *Server) prtStatus(t *trackedPRT) PRTStatus {
 	ss := &t.Session
 	p := PRTStatus{
-		ID: ss.SID, UserID: ss.User, DeviceID: ss.Device, BornOf: t.bornOf(), AMR: ss.amr(false),
+		ID: ss.SID, UserID: ss.User, DeviceID: ss.Device, BornOf: t.bornOf(), AMR: ss.AMR(false),
 		Born: time.Unix(t.Born, 0).UTC(), First: time.Unix(t.First, 0).UTC(), Issued: time.Unix(t.Issued, 0).UTC(),
 		Expires: time.Unix(t.Expires, 0).UTC(), Renewals: t.Renewals,
 	}
@@ -58,8 +60,8 @@ func (s *Server) prtStatus(t *trackedPRT) PRTStatus {
 		p.Username = u.UPN
 	}
 	if err := s.prtError(t); err != nil {
-		e := asSTSError(err)
-		p.ErrorCode, p.Error = e.code, e.text
+		e := web.AsSTSError(err)
+		p.ErrorCode, p.Error = e.Code, e.Text
 	}
 	return p
 }
@@ -70,22 +72,22 @@ func (s *Server) prtError(t *trackedPRT) error {
 	if err := b.expired(s.Now()); err != nil {
 		return err
 	}
-	if _, err := s.userOf(&t.Session); err != nil {
+	if _, err := s.keeper.UserOf(&t.Session); err != nil {
 		return err
 	}
-	_, err := s.deviceOf(&t.Session)
+	_, err := s.keeper.DeviceOf(&t.Session)
 	return err
 }
 
 // trackedPRT is an issued PRT without its session key.
 type trackedPRT struct {
-	Session  session `json:"s"`
-	Client   string  `json:"c"`
-	Born     int64   `json:"b"`
-	First    int64   `json:"f"`
-	Issued   int64   `json:"i"`
-	Expires  int64   `json:"e"`
-	Renewals int     `json:"r,omitempty"`
+	Session  session.Session `json:"s"`
+	Client   string          `json:"c"`
+	Born     int64           `json:"b"`
+	First    int64           `json:"f"`
+	Issued   int64           `json:"i"`
+	Expires  int64           `json:"e"`
+	Renewals int             `json:"r,omitempty"`
 }
 
 func (t *trackedPRT) bornOf() string {

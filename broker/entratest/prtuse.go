@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -20,7 +22,7 @@ type boundToken struct {
 	kdf     int
 }
 
-func (b *boundToken) session() *session {
+func (b *boundToken) session() *session.Session {
 	if b.prt != nil {
 		return &b.prt.Session
 	}
@@ -30,15 +32,15 @@ func (b *boundToken) session() *session {
 // openBound opens the refresh_token of a session-key-signed request.
 func (s *Server) openBound(token string) (*boundToken, error) {
 	var p prtRecord
-	if s.box.Open(kindPRT, token, &p) == nil {
+	if s.keeper.Box.Open(session.KindPRT, token, &p) == nil {
 		return &boundToken{prt: &p, key: p.Key, kdf: p.KDF}, nil
 	}
 	var rec refreshRecord
-	if s.box.Open(kindRefresh, token, &rec) == nil && rec.Key != nil {
+	if s.keeper.Box.Open(session.KindRefresh, token, &rec) == nil && rec.Key != nil {
 		return &boundToken{refresh: &rec, key: rec.Key, kdf: rec.KDF}, nil
 	}
-	return nil, invalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
-		because("claim refresh_token is neither a PRT nor a refresh token minted from one")
+	return nil, web.InvalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
+		Because("claim refresh_token is neither a PRT nor a refresh token minted from one")
 }
 
 // proveSession checks nonce and signature of a JWS that presents a PRT, then
@@ -48,25 +50,25 @@ func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *di
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := s.checkNonce(c.Nonce); err != nil {
+	if err := s.keeper.CheckNonce(c.Nonce); err != nil {
 		return nil, nil, nil, err
 	}
 	switch err := j.VerifySession(b.key, b.kdf); {
 	case errors.Is(err, verify.ErrSignature):
-		return nil, nil, nil, invalidGrant(140001, "The session key is not valid.").because("the HS256 signature does not verify under the session key of this PRT")
+		return nil, nil, nil, web.InvalidGrant(140001, "The session key is not valid.").Because("the HS256 signature does not verify under the session key of this PRT")
 	case errors.Is(err, verify.ErrDowngrade):
-		return nil, nil, nil, invalidGrant(50027, "JWT token is invalid or malformed.").because("%v: the request lacks kdf_ver 2", err)
+		return nil, nil, nil, web.InvalidGrant(50027, "JWT token is invalid or malformed.").Because("%v: the request lacks kdf_ver 2", err)
 	case err != nil:
 		return nil, nil, nil, badJWT(err)
 	}
 	if err := b.expired(s.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	u, err := s.userOf(b.session())
+	u, err := s.keeper.UserOf(b.session())
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	dev, err := s.deviceOf(b.session())
+	dev, err := s.keeper.DeviceOf(b.session())
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -83,20 +85,20 @@ func (b *boundToken) expired(now time.Time) error {
 	if now.Unix() < expires {
 		return nil
 	}
-	return invalidGrant(700082, "The refresh token has expired due to inactivity. The token was issued on %s and was inactive for %s.",
-		time.Unix(issued, 0).UTC().Format(time.RFC3339), now.Sub(time.Unix(issued, 0)).Truncate(time.Second)).sub("bad_token")
+	return web.InvalidGrant(700082, "The refresh token has expired due to inactivity. The token was issued on %s and was inactive for %s.",
+		time.Unix(issued, 0).UTC().Format(time.RFC3339), now.Sub(time.Unix(issued, 0)).Truncate(time.Second)).Sub("bad_token")
 }
 
 // sessionSigned handles a request signed under a session key: the renewal of a
 // PRT, or its exchange for the tokens of an app.
-func (s *Server) sessionSigned(r *request, j *verify.JWS, c *verify.Claims) (any, error) {
-	r.entry.Grant = "prt_exchange"
+func (s *Server) sessionSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (any, error) {
+	r.Entry.Grant = "prt_exchange"
 	if c.HasScope(wire.ScopeAZA) && c.Resource == "" {
-		r.entry.Grant = "prt_renewal"
+		r.Entry.Grant = "prt_renewal"
 	}
 	b, u, dev, err := s.proveSession(j, c)
 	if b != nil {
-		noteUser(r.entry, u, b.session())
+		session.LogUser(r.Entry, u, b.session())
 	}
 	if err != nil {
 		return nil, err
@@ -108,9 +110,9 @@ func (s *Server) sessionSigned(r *request, j *verify.JWS, c *verify.Claims) (any
 		return s.userCert(r, b, u, c)
 	}
 	if c.GrantType != wire.GrantRefreshToken && c.GrantType != wire.GrantJWTBearer {
-		return nil, fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", clip(c.GrantType)).because("claim grant_type is %q", clip(c.GrantType))
+		return nil, web.Fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", web.Clip(c.GrantType)).Because("claim grant_type is %q", web.Clip(c.GrantType))
 	}
-	if r.entry.Grant == "prt_renewal" {
+	if r.Entry.Grant == "prt_renewal" {
 		return s.renew(r, b, u, dev, c)
 	}
 	return s.exchange(r, b, u, c)
@@ -118,10 +120,10 @@ func (s *Server) sessionSigned(r *request, j *verify.JWS, c *verify.Claims) (any
 
 // renew answers with a new PRT. Its expiry moves; the times of authentication
 // and MFA move only when the request carries the user's credential too.
-func (s *Server) renew(r *request, b *boundToken, u *directory.User, dev *directory.Device, c *verify.Claims) (any, error) {
+func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *directory.Device, c *verify.Claims) (any, error) {
 	if b.prt == nil {
-		return nil, invalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
-			because("an app's refresh token cannot be renewed into a PRT")
+		return nil, web.InvalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
+			Because("an app's refresh token cannot be renewed into a PRT")
 	}
 	next := *b.prt
 	if err := s.unlock(r, &next, u, dev, c); err != nil {
@@ -137,7 +139,7 @@ func (s *Server) renew(r *request, b *boundToken, u *directory.User, dev *direct
 			return nil, err
 		}
 	}
-	noteUser(r.entry, u, &next.Session)
+	session.LogUser(r.Entry, u, &next.Session)
 	out := s.prtReply(r, &next, u, c)
 	if wrapped != "" {
 		out["session_key_jwe"] = wrapped
@@ -151,8 +153,8 @@ func (s *Server) renew(r *request, b *boundToken, u *directory.User, dev *direct
 // of one is not that of another (Microsoft Learn, "Understanding Primary Refresh
 // Token (PRT)"). The credential that a PRT was born of moves its times; another
 // takes its place, as in a new PRT.
-func (s *Server) unlock(r *request, p *prtRecord, u *directory.User, dev *directory.Device, c *verify.Claims) error {
-	var fresh session
+func (s *Server) unlock(r *web.Request, p *prtRecord, u *directory.User, dev *directory.Device, c *verify.Claims) error {
+	var fresh session.Session
 	switch {
 	case c.Assertion != "":
 		hu, ss, err := s.assertionCredential(c.Assertion)
@@ -160,18 +162,18 @@ func (s *Server) unlock(r *request, p *prtRecord, u *directory.User, dev *direct
 			return err
 		}
 		if hu.ID != u.ID {
-			return invalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
+			return web.InvalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
 		}
 		fresh = *ss
 	case c.Password != "":
-		pu, err := s.checkPassword(r.tenant, c.Username, c.Password)
+		pu, err := s.keeper.CheckPassword(r.Tenant, c.Username, c.Password)
 		if err != nil {
 			return err
 		}
 		if pu.ID != u.ID {
-			return invalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
+			return web.InvalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
 		}
-		fresh = s.newSession(u, claims.Password)
+		fresh = s.keeper.NewSession(u, claims.Password)
 		fresh.Password = true
 	default:
 		return nil
@@ -180,19 +182,19 @@ func (s *Server) unlock(r *request, p *prtRecord, u *directory.User, dev *direct
 		return nil
 	}
 	p.Born = fresh.Auth
-	p.Session.unlockedBy(&fresh)
+	p.Session.UnlockedBy(&fresh)
 	return nil
 }
 
 // gcmFor reports whether a request speaks a protocol version whose replies are
 // AES-GCM.
-func (s *Server) gcmFor(r *request) *bool {
-	gcm := r.v2 || r.form.Get("prt_protocol_version") != ""
+func (s *Server) gcmFor(r *web.Request) *bool {
+	gcm := r.V2 || r.Values.Get("prt_protocol_version") != ""
 	return &gcm
 }
 
 // exchange answers with tokens for an app.
-func (s *Server) exchange(r *request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
+func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
 	client, err := s.clientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
@@ -214,21 +216,21 @@ func (s *Server) exchange(r *request, b *boundToken, u *directory.User, c *verif
 	if err != nil {
 		return nil, err
 	}
-	want, err := parseClaims(r.form.Get("claims"))
+	want, err := parseClaims(r.Values.Get("claims"))
 	if err != nil {
 		return nil, err
 	}
 	pop := ""
-	if strings.EqualFold(r.form.Get("token_type"), "pop") {
-		if pop, err = popKey(r.form.Get("req_cnf")); err != nil {
+	if strings.EqualFold(r.Values.Get("token_type"), "pop") {
+		if pop, err = popKey(r.Values.Get("req_cnf")); err != nil {
 			return nil, err
 		}
 	}
 	rolls := c.HasScope(wire.ScopeAZA) && b.prt != nil
 	out, err := s.issue(issuance{
-		req: r, client: client, user: u, session: b.session(), target: tg, want: want, v2: r.v2, cnf: pop, prt: true,
+		req: r, client: client, user: u, session: b.session(), target: tg, want: want, v2: r.V2, cnf: pop, prt: true,
 		refresh: !rolls, key: b.key, kdf: b.kdf,
-		info: r.form.Get("client_info") == "1", fresh: want.wantsFresh(),
+		info: r.Values.Get("client_info") == "1", fresh: want.wantsFresh(),
 	})
 	if err != nil {
 		return nil, err
@@ -241,15 +243,15 @@ func (s *Server) exchange(r *request, b *boundToken, u *directory.User, c *verif
 	return s.encryptReply(b.key, s.gcmFor(r), out), nil
 }
 
-func (s *Server) exchangeTarget(r *request, u *directory.User, client *directory.App, c *verify.Claims) (*target, error) {
+func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*target, error) {
 	scope := strings.Join(c.Scope, " ")
-	if !r.v2 {
+	if !r.V2 {
 		return s.resolveV1(u.Tenant, client, u, c.Resource, scope)
 	}
 	if c.Resource != "" {
-		return nil, invalidRequest(901002, "The 'resource' request parameter is not supported.")
+		return nil, web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
 	}
-	if form := r.form.Get("scope"); form != "" && scope == "" {
+	if form := r.Values.Get("scope"); form != "" && scope == "" {
 		scope = form
 	}
 	return s.resolveV2(u.Tenant, client, u, scope)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -14,8 +16,8 @@ const (
 	cloudAudience = "urn:federation:MicrosoftOnline"
 )
 
-func (s *Server) userRealm(w http.ResponseWriter, r *request) {
-	upn := r.path["upn"]
+func (s *Server) userRealm(w http.ResponseWriter, r *web.Request) {
+	upn := r.Vars["upn"]
 	if r.URL.Query().Get("api-version") == "2.0" {
 		s.userRealmV2(w, r, upn)
 		return
@@ -36,10 +38,10 @@ func (s *Server) userRealm(w http.ResponseWriter, r *request) {
 	default:
 		out["account_type"], out["domain_name"] = "Managed", domain
 	}
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) userRealmV2(w http.ResponseWriter, _ *request, upn string) {
+func (s *Server) userRealmV2(w http.ResponseWriter, _ *web.Request, upn string) {
 	_, domain, _ := strings.Cut(upn, "@")
 	t := s.dir.TenantOf(upn)
 	out := map[string]any{"NameSpaceType": "Unknown", "Login": upn, "DomainName": domain, "cloud_instance_name": cloudName}
@@ -50,16 +52,16 @@ func (s *Server) userRealmV2(w http.ResponseWriter, _ *request, upn string) {
 			out["AuthURL"] = "https://" + directory.FederationHost(strings.ToLower(domain)) + "/adfs/ls/"
 		}
 	}
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
 // userRealmSRF is the older form of the same question.
-func (s *Server) userRealmSRF(w http.ResponseWriter, r *request) {
+func (s *Server) userRealmSRF(w http.ResponseWriter, r *web.Request) {
 	s.userRealmV2(w, r, r.URL.Query().Get("login"))
 }
 
 // credentialType tells the sign-in page which credentials a user has.
-func (s *Server) credentialType(w http.ResponseWriter, r *request) {
+func (s *Server) credentialType(w http.ResponseWriter, r *web.Request) {
 	var in struct {
 		Username        string `json:"username"`
 		AccessPass      *bool  `json:"isAccessPassSupported"`
@@ -68,20 +70,20 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 		OriginalRequest string `json:"originalRequest"`
 		FlowToken       string `json:"flowToken"`
 	}
-	if err := json.Unmarshal(r.body, &in); err != nil || in.Username == "" {
-		s.mistake(r, "GetCredentialType needs a JSON object with a username")
-		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": "6000", "message": "Invalid request"}})
+	if err := json.Unmarshal(r.Data, &in); err != nil || in.Username == "" {
+		s.web.Mistake(r, "GetCredentialType needs a JSON object with a username")
+		web.WriteJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": "6000", "message": "Invalid request"}})
 		return
 	}
 	if in.AccessPass != nil && *in.AccessPass && in.OriginalRequest == "" {
-		s.mistake(r, "isAccessPassSupported is taken only with originalRequest")
-		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": "6000", "message": "Invalid request"}})
+		s.web.Mistake(r, "isAccessPassSupported is taken only with originalRequest")
+		web.WriteJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": "6000", "message": "Invalid request"}})
 		return
 	}
 	u, t := s.dir.User(in.Username), s.dir.TenantOf(in.Username)
 	creds := map[string]any{
 		"PrefCredential": 1, "HasPassword": u == nil || u.Password != "", "RemoteNgcParams": nil, "FidoParams": nil,
-		"HasCertAuth": true, "CertAuthParams": certAuthParams(&flow{}),
+		"HasCertAuth": true, "CertAuthParams": certAuthParams(&session.Flow{}),
 		"SasParams": nil, "HasAccessPass": u != nil && u.HasAccessPass(),
 		"HasFido": u != nil && len(u.Passkeys) > 0, "HasRemoteNGC": u != nil && u.PhoneSignIn,
 	}
@@ -98,21 +100,21 @@ func (s *Server) credentialType(w http.ResponseWriter, r *request) {
 	if u != nil {
 		exists = 0
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"Username": in.Username, "Display": in.Username, "IfExistsResult": exists, "ThrottleStatus": 0,
 		"Credentials":    creds,
 		"EstsProperties": map[string]any{"DomainType": domainType, "UserTenantBranding": nil},
-		"FlowToken":      in.FlowToken, "apiCanary": s.box.Seal(kindFlow, wire.PathGetCredential),
+		"FlowToken":      in.FlowToken, "apiCanary": s.keeper.Box.Seal(session.KindFlow, wire.PathGetCredential),
 	})
 }
 
 // flowOf is the sealed flow that a page was shown for, with the user that it now
 // knows; "" when the page names none.
 func (s *Server) flowOf(context, username string) string {
-	fl, err := s.openFlow(context)
+	fl, err := s.keeper.OpenFlow(context)
 	if err != nil {
 		return ""
 	}
 	fl.Username = username
-	return s.sealFlow(fl)
+	return s.keeper.SealFlow(fl)
 }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
@@ -54,25 +56,25 @@ type bearerClaims struct {
 func (c *bearerClaims) epoch() int { return c.Mark["rev"] }
 
 // bearer checks the access token of a request for one of the audiences.
-func (s *Server) bearer(r *request, audiences ...string) (*bearerClaims, *directory.User, *drsError) {
-	e := drsFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.")
+func (s *Server) bearer(r *web.Request, audiences ...string) (*bearerClaims, *directory.User, *web.DRSError) {
+	e := web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.")
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, nil, e.because("header Authorization is not a bearer token")
+		return nil, nil, e.Because("header Authorization is not a bearer token")
 	}
 	var c bearerClaims
 	if err := s.keys.verifyOwn(strings.TrimSpace(token), &c); err != nil {
-		return nil, nil, e.because("access token: %v", err)
+		return nil, nil, e.Because("access token: %v", err)
 	}
 	if s.Now().Unix() >= c.Expires {
-		return nil, nil, e.because("the access token has expired")
+		return nil, nil, e.Because("the access token has expired")
 	}
 	if !slices.ContainsFunc(audiences, func(a string) bool { return directory.ResourceKey(a) == directory.ResourceKey(c.Audience) }) {
-		return nil, nil, e.because("the access token is for %q", c.Audience)
+		return nil, nil, e.Because("the access token is for %q", c.Audience)
 	}
 	u := s.dir.UserByID(c.User)
 	if u == nil || u.Disabled {
-		return nil, nil, e.because("the user of the access token is deleted or disabled")
+		return nil, nil, e.Because("the user of the access token is deleted or disabled")
 	}
 	return &c, u, nil
 }
@@ -82,31 +84,31 @@ func (c *bearerClaims) has(methods ...string) bool {
 }
 
 // join registers a device.
-func (s *Server) join(w http.ResponseWriter, r *request) {
+func (s *Server) join(w http.ResponseWriter, r *web.Request) {
 	out, err := s.doJoin(r)
 	if err != nil {
-		s.refuseDRS(w, r, err)
+		s.web.RefuseDRS(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) doJoin(r *request) (map[string]any, error) {
+func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 	switch v := r.URL.Query().Get("api-version"); v {
 	case "1.0", "2.0":
 	default:
-		return nil, drsFail(http.StatusBadRequest, "InvalidRequest", "The api-version '%s' is not supported.", clip(v))
+		return nil, web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The api-version '%s' is not supported.", web.Clip(v))
 	}
 	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if derr != nil {
 		return nil, derr
 	}
 	if c.DeviceID != "" {
-		return nil, drsFail(http.StatusForbidden, "AuthorizationError", "The token was issued to another device.").
-			because("an access token with a deviceid claim may not register devices")
+		return nil, web.DRSFail(http.StatusForbidden, "AuthorizationError", "The token was issued to another device.").
+			Because("an access token with a deviceid claim may not register devices")
 	}
 	if s.opts.RequireMFAToJoin && !c.has("mfa", "ngcmfa") {
-		return nil, drsFail(http.StatusForbidden, "AuthorizationError", "Multi-factor authentication is required to register a device.")
+		return nil, web.DRSFail(http.StatusForbidden, "AuthorizationError", "Multi-factor authentication is required to register a device.")
 	}
 	if err := s.mayRegister(r, c, u); err != nil {
 		return nil, err
@@ -116,7 +118,7 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 		return nil, err
 	}
 	if *in.JoinType == wire.JoinTypeHybrid {
-		return nil, drsFail(http.StatusBadRequest, "InvalidRequest", "A hybrid device joins by PUT on its object.")
+		return nil, web.DRSFail(http.StatusBadRequest, "InvalidRequest", "A hybrid device joins by PUT on its object.")
 	}
 	dev := s.newDevice(u.Tenant, in, pub, transport)
 	dev.Owner = u.ID
@@ -136,15 +138,15 @@ func (s *Server) doJoin(r *request) (map[string]any, error) {
 
 // mayRegister asks Conditional Access about the user action "register or join
 // devices".
-func (s *Server) mayRegister(r *request, c *bearerClaims, u *directory.User) error {
-	ss := session{Methods: claims.Password, Auth: c.IssuedAt}
+func (s *Server) mayRegister(r *web.Request, c *bearerClaims, u *directory.User) error {
+	ss := session.Session{Methods: claims.Password, Auth: c.IssuedAt}
 	if c.has("mfa", "ngcmfa") {
 		ss.Methods |= claims.MarkMFA
 		ss.MFA = c.IssuedAt
 	}
 	q := accessQuestion{user: u, session: &ss, action: policy.RegisterDevice}
 	if err := s.refusal(s.evaluate(r, q), q, false); err != nil {
-		return drsFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").because("%v", err)
+		return web.DRSFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").Because("%v", err)
 	}
 	return nil
 }
@@ -163,15 +165,15 @@ func (s *Server) reuse(dev *directory.Device, attributes map[string]json.RawMess
 
 // parseJoin checks a join request and returns the device key and the transport
 // key.
-func parseJoin(r *request) (*joinRequest, *rsa.PublicKey, *rsa.PublicKey, error) {
+func parseJoin(r *web.Request) (*joinRequest, *rsa.PublicKey, *rsa.PublicKey, error) {
 	bad := func(format string, args ...any) error {
-		return drsFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").because(format, args...)
+		return web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").Because(format, args...)
 	}
 	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		return nil, nil, nil, bad("Content-Type is %q instead of application/json", r.Header.Get("Content-Type"))
 	}
 	var in joinRequest
-	if err := json.Unmarshal(r.body, &in); err != nil {
+	if err := json.Unmarshal(r.Data, &in); err != nil {
 		return nil, nil, nil, bad("body: %v", err)
 	}
 	fields := []struct{ name, value string }{
@@ -190,7 +192,7 @@ func parseJoin(r *request) (*joinRequest, *rsa.PublicKey, *rsa.PublicKey, error)
 		}
 	}
 	if !strings.EqualFold(in.CertificateRequest.Type, "pkcs10") {
-		return nil, nil, nil, bad("CertificateRequest.Type is %q instead of pkcs10", clip(in.CertificateRequest.Type))
+		return nil, nil, nil, bad("CertificateRequest.Type is %q instead of pkcs10", web.Clip(in.CertificateRequest.Type))
 	}
 	if in.JoinType == nil {
 		return nil, nil, nil, bad("JoinType is missing")
@@ -262,21 +264,21 @@ func attribute(attributes map[string]json.RawMessage, name string) bool {
 }
 
 // deviceOfCertificate finds the device of a certificate that proved its key.
-func (s *Server) deviceOfCertificate(cert *x509.Certificate) (*directory.Device, *stsError) {
+func (s *Server) deviceOfCertificate(cert *x509.Certificate) (*directory.Device, *web.STSError) {
 	if err := s.keys.device.verify(cert, s.Now()); err != nil {
 		return nil, err
 	}
-	e := invalidGrant(50155, "Device authentication failed.").sub("device_authentication_failed")
+	e := web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed")
 	dev := s.dir.Device(cert.Subject.CommonName)
 	switch {
 	case dev == nil:
-		return nil, e.because("device %s was deleted", cert.Subject.CommonName)
+		return nil, e.Because("device %s was deleted", cert.Subject.CommonName)
 	case dev.CertSHA256 != sha256.Sum256(cert.Raw):
-		return nil, e.because("device %s has another certificate now", dev.ID)
+		return nil, e.Because("device %s has another certificate now", dev.ID)
 	case !dev.Enabled:
-		return nil, e.because("device %s is disabled", dev.ID)
+		return nil, e.Because("device %s is disabled", dev.ID)
 	case !s.dir.Replicated(dev.ID, s.Now()):
-		return nil, e.because("device %s joined a moment ago and is not replicated yet", dev.ID)
+		return nil, e.Because("device %s joined a moment ago and is not replicated yet", dev.ID)
 	}
 	return dev, nil
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -29,62 +31,62 @@ type sasRequest struct {
 }
 
 // beginAuth starts a second factor.
-func (s *Server) beginAuth(w http.ResponseWriter, r *request) {
+func (s *Server) beginAuth(w http.ResponseWriter, r *web.Request) {
 	in, fl, u, ok := s.openSAS(w, r)
 	if !ok {
 		return
 	}
 	out := sasReply{AuthMethodID: in.AuthMethodID, SessionID: in.SessionID}
-	f, ok := secondFactor(u, fl, in.AuthMethodID)
-	if !ok || f.id == methodKey {
+	f, ok := session.SecondFactor(u, fl, in.AuthMethodID)
+	if !ok || f.ID == session.MethodKey {
 		out.ErrCode, out.ResultValue, out.Message = 500121, "MethodNotSupported", "The user has no such method."
-		s.mistake(r, "BeginAuth: %s may not use the method %q here", u.UPN, clip(in.AuthMethodID))
+		s.web.Mistake(r, "BeginAuth: %s may not use the method %q here", u.UPN, web.Clip(in.AuthMethodID))
 	} else {
 		out.Success, out.ResultValue = true, "Success"
-		if kind, sends := f.kindOf(); sends {
-			out.Entropy = s.promptFor(fl, u, kind).number
+		if kind, sends := f.KindOf(); sends {
+			out.Entropy = s.keeper.PromptFor(fl, u, kind).Number
 		}
 	}
-	out.Ctx = s.sealFlow(fl)
+	out.Ctx = s.keeper.SealFlow(fl)
 	out.FlowToken = out.Ctx
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
 // endAuth takes a code, or polls for the answer of an authenticator app.
-func (s *Server) endAuth(w http.ResponseWriter, r *request) {
+func (s *Server) endAuth(w http.ResponseWriter, r *web.Request) {
 	in, fl, u, ok := s.openSAS(w, r)
 	if !ok {
 		return
 	}
 	out := sasReply{AuthMethodID: in.AuthMethodID, SessionID: in.SessionID}
-	err := s.takeFactor(fl, u, in.AuthMethodID, in.AdditionalAuthData)
+	err := s.keeper.TakeFactor(fl, u, in.AuthMethodID, in.AdditionalAuthData)
 	if err == nil {
 		fl.Proved = true
 		out.Success, out.ResultValue = true, "Success"
 	} else {
-		out.ErrCode, out.Message, out.ResultValue = 500121, asSTSError(err).text, "AuthenticationFailed"
-		out.Retry = err == errPromptWaits || err == errCallWaits
+		out.ErrCode, out.Message, out.ResultValue = 500121, web.AsSTSError(err).Text, "AuthenticationFailed"
+		out.Retry = err == session.ErrPromptWaits || err == session.ErrCallWaits
 		if out.Retry {
 			out.ErrCode, out.ResultValue = 0, "AuthenticationPending"
 		}
 	}
-	out.Ctx = s.sealFlow(fl)
+	out.Ctx = s.keeper.SealFlow(fl)
 	out.FlowToken = out.Ctx
-	writeJSON(w, http.StatusOK, out)
+	web.WriteJSON(w, http.StatusOK, out)
 }
 
 // openSAS reads a request: JSON in a POST, headers in a poll.
-func (s *Server) openSAS(w http.ResponseWriter, r *request) (in sasRequest, fl *flow, u *directory.User, ok bool) {
+func (s *Server) openSAS(w http.ResponseWriter, r *web.Request) (in sasRequest, fl *session.Flow, u *directory.User, ok bool) {
 	if r.Method == http.MethodGet {
 		in = sasRequest{AuthMethodID: r.URL.Query().Get("authMethodId"), Ctx: r.Header.Get("x-ms-ctx"),
 			FlowToken: r.Header.Get("x-ms-flowToken"), SessionID: r.Header.Get("x-ms-sessionId")}
-	} else if err := json.Unmarshal(r.body, &in); err != nil {
-		s.refuse(w, r, invalidRequest(90023, "The request is not valid.").because("body is not JSON: %v", err))
+	} else if err := json.Unmarshal(r.Data, &in); err != nil {
+		s.web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid.").Because("body is not JSON: %v", err))
 		return in, nil, nil, false
 	}
 	fl, u, err := s.openFactorFlow(in.Ctx)
 	if err != nil {
-		s.refuse(w, r, err)
+		s.web.Refuse(w, r, err)
 		return in, nil, nil, false
 	}
 	return in, fl, u, true
@@ -92,87 +94,87 @@ func (s *Server) openSAS(w http.ResponseWriter, r *request) (in sasRequest, fl *
 
 // oneTimeCode starts a passwordless phone sign-in: a number prompt as the first
 // factor.
-func (s *Server) oneTimeCode(w http.ResponseWriter, r *request) {
+func (s *Server) oneTimeCode(w http.ResponseWriter, r *web.Request) {
 	var in struct {
 		Username        string `json:"username"`
 		OriginalRequest string `json:"originalRequest"`
 		FlowToken       string `json:"flowToken"`
 	}
-	if err := json.Unmarshal(r.body, &in); err != nil {
-		s.refuse(w, r, invalidRequest(90023, "The request is not valid."))
+	if err := json.Unmarshal(r.Data, &in); err != nil {
+		s.web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid."))
 		return
 	}
 	u := s.dir.User(in.Username)
 	if u == nil || !u.PhoneSignIn || u.Disabled {
-		writeJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": 6001, "message": "No authenticator app is registered."}})
+		web.WriteJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": 6001, "message": "No authenticator app is registered."}})
 		return
 	}
 	app := ""
-	if fl, err := s.openFlow(in.OriginalRequest); err == nil {
+	if fl, err := s.keeper.OpenFlow(in.OriginalRequest); err == nil {
 		app = s.AppName(fl.Request.Client)
 	}
-	p := s.newPrompt(u, promptSignIn, app)
-	writeJSON(w, http.StatusOK, map[string]any{"State": 201, "RemoteNgcParams": map[string]any{
-		"SessionIdentifier": s.phoneSession(p), "Entropy": p.number}})
+	p := s.keeper.NewPrompt(u, session.PromptSignIn, app)
+	web.WriteJSON(w, http.StatusOK, map[string]any{"State": 201, "RemoteNgcParams": map[string]any{
+		"SessionIdentifier": s.phoneSession(p), "Entropy": p.Number}})
 }
 
 // phoneSession names the prompt of a passwordless phone sign-in.
-func (s *Server) phoneSession(p *prompt) string {
-	return s.box.Seal(kindFlow, map[string]string{"prompt": p.id, "user": p.user})
+func (s *Server) phoneSession(p *session.Prompt) string {
+	return s.keeper.Box.Seal(session.KindFlow, map[string]string{"prompt": p.ID, "user": p.User})
 }
 
 // openPhoneSession finds the prompt and its user.
-func (s *Server) openPhoneSession(code string) (*prompt, *directory.User) {
+func (s *Server) openPhoneSession(code string) (*session.Prompt, *directory.User) {
 	ref := map[string]string{}
-	if s.box.Open(kindFlow, code, &ref) != nil {
+	if s.keeper.Box.Open(session.KindFlow, code, &ref) != nil {
 		return nil, nil
 	}
-	p, u := s.flow.prompt(ref["prompt"]), s.dir.UserByID(ref["user"])
-	if p == nil || u == nil || p.kind != promptSignIn {
+	p, u := s.keeper.Pending.Prompt(ref["prompt"]), s.dir.UserByID(ref["user"])
+	if p == nil || u == nil || p.Kind != session.PromptSignIn {
 		return nil, nil
 	}
 	return p, u
 }
 
 // deviceCodeStatus polls a passwordless phone sign-in.
-func (s *Server) deviceCodeStatus(w http.ResponseWriter, r *request) {
+func (s *Server) deviceCodeStatus(w http.ResponseWriter, r *web.Request) {
 	var in struct{ DeviceCode string }
-	if err := json.Unmarshal(r.body, &in); err != nil {
-		s.refuse(w, r, invalidRequest(90023, "The request is not valid."))
+	if err := json.Unmarshal(r.Data, &in); err != nil {
+		s.web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid."))
 		return
 	}
 	p, _ := s.openPhoneSession(in.DeviceCode)
 	if p == nil {
-		s.refuse(w, r, invalidRequest(90023, "The request is not valid.").because("DeviceCode names no phone sign-in"))
+		s.web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid.").Because("DeviceCode names no phone sign-in"))
 		return
 	}
 	state := 1 // denied, or not answered in time
 	switch {
-	case p.waits(s.Now()):
+	case p.Waits(s.Now()):
 		state = 0
-	case p.state == loginApproved:
+	case p.State == session.LoginApproved:
 		state = 2
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"SessionLookupKey": in.DeviceCode, "AuthorizationState": state})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"SessionLookupKey": in.DeviceCode, "AuthorizationState": state})
 }
 
 // showPhone asks the authenticator app of a user for a sign-in without a
 // password. A nil prompt is a new one.
-func (s *Server) showPhone(w http.ResponseWriter, r *request, fl *flow, waiting *prompt, err error) {
+func (s *Server) showPhone(w http.ResponseWriter, r *web.Request, fl *session.Flow, waiting *session.Prompt, err error) {
 	u := s.dir.User(fl.Username)
 	if u == nil || !u.PhoneSignIn || u.Disabled {
-		err := invalidGrant(130500, "Phone sign in was blocked due to User Credential Policy.").because("%s has no authenticator app that signs in", clip(fl.Username))
-		r.entry = s.flowEntry(r, fl)
-		s.mistake(r, "sign-in page: %v", err.why)
-		s.record(r, err)
+		err := web.InvalidGrant(130500, "Phone sign in was blocked due to User Credential Policy.").Because("%s has no authenticator app that signs in", web.Clip(fl.Username))
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Mistake(r, "sign-in page: %v", err.Why)
+		s.web.Record(r, err)
 		s.showSignIn(w, r, fl, err)
 		return
 	}
 	if waiting == nil {
-		waiting = s.newPrompt(u, promptSignIn, s.AppName(fl.Request.Client))
+		waiting = s.keeper.NewPrompt(u, session.PromptSignIn, s.AppName(fl.Request.Client))
 	}
 	p := s.page(r, fl, "number", "Check your authenticator app")
-	p.Action, p.Number, p.OtherWay = pathOf(fl, "login"), waiting.number, true
+	p.Action, p.Number, p.OtherWay = pathOf(fl, "login"), waiting.Number, true
 	code := s.phoneSession(waiting)
 	p.Hidden = append(p.Hidden, pages.Field{Name: "login", Value: fl.Username}, pages.Field{Name: "code", Value: code}, pages.Field{Name: "psRNGCSLK", Value: code})
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
@@ -181,24 +183,24 @@ func (s *Server) showPhone(w http.ResponseWriter, r *request, fl *flow, waiting 
 }
 
 // loginPhone finishes a passwordless phone sign-in.
-func (s *Server) loginPhone(w http.ResponseWriter, r *request, fl *flow, code string) {
+func (s *Server) loginPhone(w http.ResponseWriter, r *web.Request, fl *session.Flow, code string) {
 	p, u := s.openPhoneSession(code)
-	err := error(invalidGrant(500121, "Authentication failed during strong authentication request."))
+	err := error(web.InvalidGrant(500121, "Authentication failed during strong authentication request."))
 	if p != nil && u.PhoneSignIn && !u.Disabled {
-		switch s.flow.usePrompt(p.id, s.Now()) {
-		case loginApproved:
-			ss := s.newSession(u, claims.DeviceBasedPush)
-			ss.mfa(claims.DeviceBasedPush, s.Now())
+		switch s.keeper.Pending.UsePrompt(p.ID, s.Now()) {
+		case session.LoginApproved:
+			ss := s.keeper.NewSession(u, claims.DeviceBasedPush)
+			ss.ProveMFA(claims.DeviceBasedPush, s.Now())
 			s.signedIn(w, r, fl, ss)
 			return
-		case loginPending:
-			s.showPhone(w, r, fl, p, errPromptWaits)
+		case session.LoginPending:
+			s.showPhone(w, r, fl, p, session.ErrPromptWaits)
 			return
-		case loginExpired:
-			err = invalidGrant(500121, "Authentication failed during strong authentication request: it was not answered in time. Please try again.")
+		case session.LoginExpired:
+			err = web.InvalidGrant(500121, "Authentication failed during strong authentication request: it was not answered in time. Please try again.")
 		}
 	}
-	r.entry = s.flowEntry(r, fl)
-	s.record(r, err)
+	r.Entry = s.flowEntry(r, fl)
+	s.web.Record(r, err)
 	s.showSignIn(w, r, fl, err)
 }

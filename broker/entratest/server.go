@@ -16,6 +16,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // Server is an Entra ID: sign-in service, device registration service, a small
@@ -25,15 +27,13 @@ type Server struct {
 	opts   Options
 	clock  *Clock
 	rand   *ids.Source
-	box    *seal.Box // seals tokens, codes and nonces
+	keeper *session.Keeper
 	keys   serverKeys
-	faults *faultList
+	web    *web.Router
 	log    *directory.SignInLog
 	prts   *prtList
-	routes []route
 
-	dir  *directory.Directory
-	flow *flowTable // device codes, and authorization codes already redeemed
+	dir *directory.Directory
 
 	tlsCA    *tlsAuthority
 	listener net.Listener
@@ -114,24 +114,30 @@ func newServer(o Options) (*Server, error) {
 	}
 	o = o.withDefaults()
 	r := ids.NewSource(o.Seed)
+	box := seal.New(r.Bytes(32), r)
 	s := &Server{
-		opts:   o,
-		clock:  o.Clock,
-		rand:   r,
-		box:    seal.New(r.Bytes(32), r),
-		keys:   fixedKeys(),
-		faults: newFaultList(o.Faults),
-		log:    directory.NewSignInLog(o.SignInLog),
-		prts:   newPRTList(),
-		flow:   newFlowTable(),
-		done:   make(chan struct{}),
+		opts:  o,
+		clock: o.Clock,
+		rand:  r,
+		keys:  fixedKeys(),
+		log:   directory.NewSignInLog(o.SignInLog),
+		prts:  newPRTList(),
+		done:  make(chan struct{}),
 	}
 	dir, err := directory.New(o.tenants(), o.DeviceQuota, r)
 	if err != nil {
 		return nil, err
 	}
 	s.dir = dir
-	s.routes = s.newRoutes()
+	s.keeper = &session.Keeper{
+		Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, TTL: session.TTL(o.TTL), Box: box, Pending: session.NewPending(),
+		RefuseTOTPReuse: o.RefuseTOTPReuse,
+	}
+	s.web = web.New(web.Config{Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, Log: s.log, Done: s.done})
+	for _, f := range o.Faults {
+		s.web.AddFault(f.fault())
+	}
+	s.newRoutes()
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())
 	} else if err = s.restore(st); err == nil {

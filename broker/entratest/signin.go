@@ -11,22 +11,24 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
 // page returns what all pages of a flow share.
-func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
-	ctx := s.sealFlow(fl)
-	canary := s.box.Seal(kindFlow, "canary") // nothing checks it: see the package documentation
+func (s *Server) page(r *web.Request, fl *session.Flow, name, title string) pages.Page {
+	ctx := s.keeper.SealFlow(fl)
+	canary := s.keeper.Box.Seal(session.KindFlow, "canary") // nothing checks it: see the package documentation
 	p := pages.Page{
 		Name: name, Title: title, Username: fl.Username, Nonce: s.pageNonce(),
 		Hidden: []pages.Field{{Name: "ctx", Value: ctx}, {Name: "flowToken", Value: ctx}, {Name: "canary", Value: canary},
-			{Name: "client-request-id", Value: correlationID(r.Request)}},
+			{Name: "client-request-id", Value: web.CorrelationID(r.Request)}},
 		FormAct: s.formTargets(fl),
 		Config: map[string]any{
 			"sFTName": "flowToken", "sCanaryTokenName": "canary",
 			"sFT": ctx, "sCtx": ctx, "canary": canary, "sCrossDomainCanary": canary, "apiCanary": canary,
-			"sessionId": s.rand.GUID(), "correlationId": correlationID(r.Request),
+			"sessionId": s.rand.GUID(), "correlationId": web.CorrelationID(r.Request),
 			"urlGetCredentialType": pathOf(fl, "GetCredentialType"),
 			"urlBeginAuth":         "/common/SAS/BeginAuth", "urlEndAuth": "/common/SAS/EndAuth",
 			"urlGetOneTimeCode": pathOf(fl, "GetOneTimeCode"), "urlSessionState": pathOf(fl, "DeviceCodeStatus"),
@@ -41,7 +43,7 @@ func (s *Server) page(r *request, fl *flow, name, title string) pages.Page {
 
 func (s *Server) pageNonce() string { return ids.Hex(s.rand.Bytes(16)) }
 
-func pathOf(fl *flow, name string) string {
+func pathOf(fl *session.Flow, name string) string {
 	t := fl.Request.Tenant
 	if t == "" {
 		t = "common"
@@ -52,8 +54,8 @@ func pathOf(fl *flow, name string) string {
 // formTargets are where the forms of a sign-in may lead. Browsers hold
 // redirects against them too: to the app, to the host of passkeys and back, and
 // to federation servers.
-func (s *Server) formTargets(fl *flow) string {
-	targets := []string{formTarget(fl.Request.Redirect), fidoOrigin, strings.TrimSuffix(loginURL, "/")}
+func (s *Server) formTargets(fl *session.Flow) string {
+	targets := []string{formTarget(fl.Request.Redirect), fidoOrigin, strings.TrimSuffix(web.LoginURL, "/")}
 	for _, t := range s.dir.Tenants() {
 		for _, domain := range slices.Sorted(maps.Keys(t.Federated)) {
 			targets = append(targets, "https://"+directory.FederationHost(domain))
@@ -79,13 +81,13 @@ func explain(p *pages.Page, err error) {
 	if err == nil {
 		return
 	}
-	e := asSTSError(err)
-	p.Error, p.Code = e.text, e.code
-	p.Config["sErrorCode"], p.Config["iErrorCode"], p.Config["sErrTxt"] = e.code, e.code, e.text
+	e := web.AsSTSError(err)
+	p.Error, p.Code = e.Text, e.Code
+	p.Config["sErrorCode"], p.Config["iErrorCode"], p.Config["sErrTxt"] = e.Code, e.Code, e.Text
 	p.Config["strServiceExceptionMessage"] = e.Error()
 }
 
-func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err error) {
+func (s *Server) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	s.challengePasskey(fl)
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
@@ -96,7 +98,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *request, fl *flow, err err
 	p.Write(w, http.StatusOK)
 }
 
-func (s *Server) showAccessPass(w http.ResponseWriter, r *request, fl *flow, err error) {
+func (s *Server) showAccessPass(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	p := s.page(r, fl, "accesspass", "Enter your temporary access pass")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
@@ -105,61 +107,61 @@ func (s *Server) showAccessPass(w http.ResponseWriter, r *request, fl *flow, err
 }
 
 // login takes what the sign-in pages send.
-func (s *Server) login(w http.ResponseWriter, r *request) {
+func (s *Server) login(w http.ResponseWriter, r *web.Request) {
 	if s.answerDevice(w, r) {
 		return
 	}
-	fl, err := s.openFlow(flowField(r))
+	fl, err := s.keeper.OpenFlow(flowField(r))
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	if name := strings.TrimSpace(r.form.Get("login")); name != "" {
+	if name := strings.TrimSpace(r.Values.Get("login")); name != "" {
 		fl.Username = name
 	}
 	switch {
-	case r.form.Get("credential") == "accesspass":
+	case r.Values.Get("credential") == "accesspass":
 		s.showAccessPass(w, r, fl, nil)
-	case r.form.Get("credential") == "passkey":
+	case r.Values.Get("credential") == "passkey":
 		s.showPasskey(w, r, fl, nil)
-	case r.form.Get("credential") == "phone":
+	case r.Values.Get("credential") == "phone":
 		s.showPhone(w, r, fl, nil, nil)
-	case r.form.Get("credential") == "password":
+	case r.Values.Get("credential") == "password":
 		s.showSignIn(w, r, fl, nil)
-	case r.form.Get("accesspass") != "":
+	case r.Values.Get("accesspass") != "":
 		s.loginAccessPass(w, r, fl)
-	case r.form.Get("assertion") != "":
+	case r.Values.Get("assertion") != "":
 		s.loginPasskey(w, r, fl)
-	case r.form.Get("certificatetoken") != "":
+	case r.Values.Get("certificatetoken") != "":
 		s.loginCertificate(w, r, fl)
-	case r.form.Get("psRNGCSLK") != "":
-		s.loginPhone(w, r, fl, r.form.Get("psRNGCSLK"))
+	case r.Values.Get("psRNGCSLK") != "":
+		s.loginPhone(w, r, fl, r.Values.Get("psRNGCSLK"))
 	default:
 		s.loginPassword(w, r, fl)
 	}
 }
 
 // flowField finds the sealed flow under the names that programs send it by.
-func flowField(r *request) string {
+func flowField(r *web.Request) string {
 	for _, name := range []string{"ctx", "request", "flowToken", "flowtoken"} {
-		if v := r.form.Get(name); v != "" {
+		if v := r.Values.Get(name); v != "" {
 			return v
 		}
 	}
 	return ""
 }
 
-func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
+func (s *Server) loginPassword(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	if t := s.dir.TenantOf(fl.Username); t != nil && t.IsFederated(fl.Username) {
 		s.toFederation(w, r, fl)
 		return
 	}
-	u, err := s.checkPassword(s.flowTenant(fl), fl.Username, r.form.Get("passwd"))
+	u, err := s.keeper.CheckPassword(s.keeper.FlowTenant(fl), fl.Username, r.Values.Get("passwd"))
 	if err != nil {
-		r.entry = s.flowEntry(r, fl)
-		s.mistake(r, "sign-in page: %v", err)
-		s.record(r, err)
-		if err == errPasswordExpired {
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Mistake(r, "sign-in page: %v", err)
+		s.web.Record(r, err)
+		if err == session.ErrPasswordExpired {
 			fl.Expired = true
 			s.showChangePassword(w, r, fl, nil)
 			return
@@ -170,68 +172,60 @@ func (s *Server) loginPassword(w http.ResponseWriter, r *request, fl *flow) {
 	s.signedInByPassword(w, r, fl, u)
 }
 
-func (s *Server) signedInByPassword(w http.ResponseWriter, r *request, fl *flow, u *directory.User) {
-	ss := s.newSession(u, claims.Password)
+func (s *Server) signedInByPassword(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) {
+	ss := s.keeper.NewSession(u, claims.Password)
 	ss.Password = true
 	s.signedIn(w, r, fl, ss)
 }
 
-// flowTenant is the tenant that the request names; nil: whichever the user has.
-func (s *Server) flowTenant(fl *flow) *directory.Tenant {
-	if multiTenant(fl.Request.Tenant) || fl.Request.Tenant == "" {
-		return nil
-	}
-	return s.dir.Tenant(fl.Request.Tenant)
-}
-
 // signedIn goes on after a first factor.
-func (s *Server) signedIn(w http.ResponseWriter, r *request, fl *flow, ss session) {
-	fl.signOut()
+func (s *Server) signedIn(w http.ResponseWriter, r *web.Request, fl *session.Flow, ss session.Session) {
+	fl.SignOut()
 	fl.Session = &ss
 	s.proceed(w, r, fl)
 }
 
-func (s *Server) errorPage(w http.ResponseWriter, r *request, err error) {
-	e := asSTSError(err)
-	s.mistake(r, "error page AADSTS%d: %s", e.code, strings.TrimSpace(e.text+" "+e.why))
-	p := pages.Page{Name: "message", Title: "Sign-in failed", Nonce: s.pageNonce(), Error: e.Error(), Code: e.code,
-		Config: map[string]any{"pgid": "ConvergedError", "sErrorCode": e.code, "iErrorCode": e.code, "sErrTxt": e.text,
-			"strServiceExceptionMessage": e.Error(), "correlationId": correlationID(r.Request)}}
+func (s *Server) errorPage(w http.ResponseWriter, r *web.Request, err error) {
+	e := web.AsSTSError(err)
+	s.web.Mistake(r, "error page AADSTS%d: %s", e.Code, strings.TrimSpace(e.Text+" "+e.Why))
+	p := pages.Page{Name: "message", Title: "Sign-in failed", Nonce: s.pageNonce(), Error: e.Error(), Code: e.Code,
+		Config: map[string]any{"pgid": "ConvergedError", "sErrorCode": e.Code, "iErrorCode": e.Code, "sErrTxt": e.Text,
+			"strServiceExceptionMessage": e.Error(), "correlationId": web.CorrelationID(r.Request)}}
 	p.Write(w, http.StatusBadRequest)
 }
 
-func (s *Server) showMessage(w http.ResponseWriter, _ *request, title, text string) {
+func (s *Server) showMessage(w http.ResponseWriter, _ *web.Request, title, text string) {
 	p := pages.Page{Name: "message", Title: title, Text: text, Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedMessage"}}
 	p.Write(w, http.StatusOK)
 }
 
 // nativeClient is the page behind the redirect URI of desktop programs, which
 // take the code from the address of their web view.
-func (s *Server) nativeClient(w http.ResponseWriter, r *request) {
+func (s *Server) nativeClient(w http.ResponseWriter, r *web.Request) {
 	if code := r.URL.Query().Get("error"); code != "" {
-		s.showMessage(w, r, "Sign-in failed", "The program that asked for the sign-in was told: "+clip(code)+".")
+		s.showMessage(w, r, "Sign-in failed", "The program that asked for the sign-in was told: "+web.Clip(code)+".")
 		return
 	}
 	s.showMessage(w, r, "Back to the program", "The program takes over from here. You may close this window.")
 }
 
-func (s *Server) showUserCode(w http.ResponseWriter, _ *request, code string, wrong int) {
+func (s *Server) showUserCode(w http.ResponseWriter, _ *web.Request, code string, wrong int) {
 	p := pages.Page{Name: "usercode", Title: "Enter code", Username: code, Action: "/common/oauth2/deviceauth",
 		Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedRemoteConnect"}}
 	switch wrong {
 	case 90119:
-		explain(&p, invalidRequest(90119, "Enter the code."))
+		explain(&p, web.InvalidRequest(90119, "Enter the code."))
 	case 70018:
-		explain(&p, invalidRequest(70018, "That code didn't work. Check the code and try again."))
+		explain(&p, web.InvalidRequest(70018, "That code didn't work. Check the code and try again."))
 	case 70019:
-		explain(&p, invalidRequest(70019, "That code has expired."))
+		explain(&p, web.InvalidRequest(70019, "That code has expired."))
 	case 90120:
-		explain(&p, invalidRequest(90120, "That code was used already."))
+		explain(&p, web.InvalidRequest(90120, "That code was used already."))
 	}
 	p.Write(w, http.StatusOK)
 }
 
-func (s *Server) showFormPost(w http.ResponseWriter, _ *request, to string, values url.Values) {
+func (s *Server) showFormPost(w http.ResponseWriter, _ *web.Request, to string, values url.Values) {
 	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to), FormAct: formTarget(to), Nonce: s.pageNonce(), Config: map[string]any{}}
 	for _, name := range sortedKeys(values) {
 		p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: values.Get(name)})
@@ -241,7 +235,7 @@ func (s *Server) showFormPost(w http.ResponseWriter, _ *request, to string, valu
 
 // showConfirm asks the user of a device code which app is to be signed in:
 // somebody else may have sent the code.
-func (s *Server) showConfirm(w http.ResponseWriter, r *request, fl *flow, client *directory.App) {
+func (s *Server) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.Flow, client *directory.App) {
 	p := s.page(r, fl, "confirm", "Are you trying to sign in to "+client.Name+"?")
 	p.Action = "/appverify"
 	p.Config["pgid"], p.Config["urlPost"] = "CmsiInterrupt", p.Action
@@ -249,17 +243,17 @@ func (s *Server) showConfirm(w http.ResponseWriter, r *request, fl *flow, client
 }
 
 // appVerify takes the answer of the page that names the app.
-func (s *Server) appVerify(w http.ResponseWriter, r *request) {
+func (s *Server) appVerify(w http.ResponseWriter, r *web.Request) {
 	fl, _, err := s.openFactorFlow(flowField(r))
 	if err == nil && fl.DeviceCode == "" {
-		err = invalidRequest(90023, "The request is not valid.").because("no device waits for the answer")
+		err = web.InvalidRequest(90023, "The request is not valid.").Because("no device waits for the answer")
 	}
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	if r.form.Get("confirm") != "continue" {
-		s.flow.settle(fl.DeviceCode, loginPending, loginDeclined, session{})
+	if r.Values.Get("confirm") != "continue" {
+		s.keeper.Pending.Settle(fl.DeviceCode, session.LoginPending, session.LoginDeclined, session.Session{})
 		s.showMessage(w, r, "You have not signed in", "The app or device will not be signed in. You may close this window.")
 		return
 	}
@@ -267,7 +261,7 @@ func (s *Server) appVerify(w http.ResponseWriter, r *request) {
 	s.proceed(w, r, fl)
 }
 
-func (s *Server) showKMSI(w http.ResponseWriter, r *request, fl *flow) {
+func (s *Server) showKMSI(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	p := s.page(r, fl, "kmsi", "Stay signed in?")
 	p.Action = "/kmsi"
 	p.Config["pgid"], p.Config["urlPost"] = "KmsiInterrupt", p.Action
@@ -275,8 +269,8 @@ func (s *Server) showKMSI(w http.ResponseWriter, r *request, fl *flow) {
 }
 
 // kmsi takes the answer of the page that asks to stay signed in.
-func (s *Server) kmsi(w http.ResponseWriter, r *request) {
-	fl, err := s.openFlow(flowField(r))
+func (s *Server) kmsi(w http.ResponseWriter, r *web.Request) {
+	fl, err := s.keeper.OpenFlow(flowField(r))
 	if err != nil {
 		s.errorPage(w, r, err)
 		return

@@ -49,7 +49,7 @@ func (s *Server) State() ([]byte, error) {
 	st := savedState{
 		Format: stateFormat, Seed: s.rand.Seed, Random: random, Ahead: s.clock.ahead(), CA: s.tlsCA.der, CAKey: key,
 		Saved:    dir,
-		Redeemed: s.flow.redeemedCodes(), PRTs: s.prts.all(), SignIns: s.log.All(),
+		Redeemed: s.keeper.Pending.RedeemedCodes(), PRTs: s.prts.all(), SignIns: s.log.All(),
 	}
 	return json.Marshal(st)
 }
@@ -100,7 +100,7 @@ func (s *Server) restore(st *savedState) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	s.clock.setAhead(st.Ahead)
-	s.flow.restoreRedeemed(st.Redeemed)
+	s.keeper.Pending.RestoreRedeemed(st.Redeemed)
 	s.prts.restore(st.PRTs)
 	s.log.Restore(st.SignIns)
 	return nil

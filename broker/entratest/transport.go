@@ -1,17 +1,15 @@
 package entratest
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // Transport carries requests to the server in memory, without sockets or TLS.
@@ -58,14 +56,14 @@ func (t *Transport) Do(req *http.Request) (*http.Response, error) {
 		in.TLS = t.state
 	}
 	type result struct {
-		reply *recorder
+		reply *web.Recorder
 		err   error
 	}
 	ch := make(chan result, 1)
 	go func() {
 		defer cancel()
-		w := newRecorder()
-		err := w.serve(t.server.Handler(), in)
+		w := web.NewRecorder()
+		err := w.Serve(t.server.Handler(), in)
 		_ = in.Body.Close()
 		ch <- result{w, err}
 	}()
@@ -75,86 +73,16 @@ func (t *Transport) Do(req *http.Request) (*http.Response, error) {
 			return nil, req.Context().Err()
 		}
 		r := <-ch // the handler's own end cancelled the context
-		return r.reply.response(req, r.err)
+		return r.reply.Response(req, r.err)
 	case r := <-ch:
-		return r.reply.response(req, r.err)
+		return r.reply.Response(req, r.err)
 	}
 }
-
-// recorder keeps a reply in memory.
-type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func newRecorder() *recorder { return &recorder{header: http.Header{}} }
-
-func (w *recorder) Header() http.Header { return w.header }
-
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-}
-
-func (w *recorder) Write(p []byte) (int, error) {
-	w.WriteHeader(http.StatusOK)
-	return w.body.Write(p)
-}
-
-// serve runs the handler; an aborted reply is io.ErrUnexpectedEOF, as a broken
-// connection is.
-func (w *recorder) serve(h http.Handler, r *http.Request) (err error) {
-	defer func() {
-		switch v := recover(); v {
-		case nil:
-		case http.ErrAbortHandler:
-			err = io.ErrUnexpectedEOF
-		default:
-			panic(v)
-		}
-	}()
-	h.ServeHTTP(w, r)
-	return nil
-}
-
-func (w *recorder) response(req *http.Request, err error) (*http.Response, error) {
-	if err != nil && w.status == 0 {
-		return nil, err
-	}
-	var body io.Reader = bytes.NewReader(w.body.Bytes())
-	if err != nil {
-		body = io.MultiReader(body, brokenReader{err})
-	}
-	w.WriteHeader(http.StatusOK)
-	length := int64(w.body.Len())
-	if text := w.header.Get("Content-Length"); text != "" {
-		if n, perr := strconv.ParseInt(text, 10, 64); perr == nil {
-			length = n
-		}
-	}
-	return &http.Response{
-		Status:        strconv.Itoa(w.status) + " " + http.StatusText(w.status),
-		StatusCode:    w.status,
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        w.header,
-		Body:          io.NopCloser(body),
-		ContentLength: length,
-		Request:       req,
-	}, nil
-}
-
-type brokenReader struct{ err error }
-
-func (b brokenReader) Read([]byte) (int, error) { return 0, b.err }
 
 // hosts returns the names that the server plays.
 func (s *Server) hosts() []string {
-	hosts := append([]string{}, loginHosts...)
-	hosts = append(hosts, otherHosts...)
+	hosts := append([]string{}, web.LoginHosts...)
+	hosts = append(hosts, web.OtherHosts...)
 	for _, t := range s.dir.Tenants() {
 		for domain := range t.Federated {
 			hosts = append(hosts, directory.FederationHost(domain))
@@ -165,10 +93,10 @@ func (s *Server) hosts() []string {
 
 func (s *Server) serves(host string) bool {
 	host = strings.ToLower(host)
-	if isLoginHost(host) {
+	if web.IsLoginHost(host) {
 		return true
 	}
-	for _, h := range otherHosts {
+	for _, h := range web.OtherHosts {
 		if h == host {
 			return true
 		}

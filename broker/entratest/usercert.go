@@ -20,8 +20,10 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -122,37 +124,37 @@ func (s *Server) checkUserCertificate(cert *x509.Certificate) (*directory.User, 
 	now := s.Now()
 	c, err := verify.ParseUserCertificate(cert, s.keys.users().cert)
 	if err != nil {
-		return nil, nil, invalidGrant(50017, "Validation of given certificate for certificate based authentication failed.").because("%v", err)
+		return nil, nil, web.InvalidGrant(50017, "Validation of given certificate for certificate based authentication failed.").Because("%v", err)
 	}
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return nil, nil, invalidGrant(500172, "Certificate '%s' issued by '%s' is not valid. Current time: '%s'. Certificate NotBefore: '%s'. Certificate NotAfter: '%s'.",
-			clip(cert.Subject.String()), clip(cert.Issuer.String()), now.UTC().Format(time.RFC3339), cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
+		return nil, nil, web.InvalidGrant(500172, "Certificate '%s' issued by '%s' is not valid. Current time: '%s'. Certificate NotBefore: '%s'. Certificate NotAfter: '%s'.",
+			web.Clip(cert.Subject.String()), web.Clip(cert.Issuer.String()), now.UTC().Format(time.RFC3339), cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
 	}
 	if s.dir.CertificateRevoked(cert.SerialNumber) {
-		return nil, nil, invalidGrant(500183, "Certificate has been revoked. Please contact your administrator.")
+		return nil, nil, web.InvalidGrant(500183, "Certificate has been revoked. Please contact your administrator.")
 	}
 	if c.PrincipalName == "" {
-		return nil, nil, errCertificateBinding.because("the certificate has no principal name in its subject alternative name")
+		return nil, nil, errCertificateBinding.Because("the certificate has no principal name in its subject alternative name")
 	}
 	u := s.dir.User(c.PrincipalName)
 	if u == nil {
-		return nil, nil, s.unknownUser(s.dir.TenantOf(c.PrincipalName), c.PrincipalName)
+		return nil, nil, s.keeper.UnknownUser(s.dir.TenantOf(c.PrincipalName), c.PrincipalName)
 	}
 	if u.Disabled {
-		return nil, nil, invalidGrant(50057, "The user account is disabled.")
+		return nil, nil, web.InvalidGrant(50057, "The user account is disabled.")
 	}
 	return u, c, nil
 }
 
-var errCertificateBinding = invalidGrant(1001003, "Unable to acquire value specified in binding from certificate.")
+var errCertificateBinding = web.InvalidGrant(1001003, "Unable to acquire value specified in binding from certificate.")
 
 // certificateSession is a session born of a certificate.
-func (s *Server) certificateSession(u *directory.User, c *verify.UserCertificate) session {
+func (s *Server) certificateSession(u *directory.User, c *verify.UserCertificate) session.Session {
 	method := claims.CertificateSingleFactor
 	if slices.Contains(c.Policies, multiFactorPolicy) {
 		method = claims.CertificateMultiFactor | claims.MarkMFA
 	}
-	ss := s.newSession(u, method)
+	ss := s.keeper.NewSession(u, method)
 	if method&claims.MarkMFA != 0 {
 		ss.MFA = ss.Auth
 	}
@@ -162,15 +164,15 @@ func (s *Server) certificateSession(u *directory.User, c *verify.UserCertificate
 
 // certificateHelps reports whether a certificate of the user would complete what
 // the flow has to satisfy: beside a password, not beside another certificate.
-func certificateHelps(u *directory.User, fl *flow) bool {
+func certificateHelps(u *directory.User, fl *session.Flow) bool {
 	const both = claims.CertificateSingleFactor | claims.CertificateMultiFactor
-	return u.Certified && fl.Session.Methods&both == 0 && (allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
-		allows(fl.Accept, claims.CertificateMultiFactor, fl.Session.Methods))
+	return u.Certified && fl.Session.Methods&both == 0 && (session.Allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
+		session.Allows(fl.Accept, claims.CertificateMultiFactor, fl.Session.Methods))
 }
 
 // showCertificate is the page for somebody whose only other factor is a
 // certificate.
-func (s *Server) showCertificate(w http.ResponseWriter, r *request, fl *flow) {
+func (s *Server) showCertificate(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	p := s.page(r, fl, "certificate", "Verify your identity")
 	p.Config["pgid"] = "ConvergedTFA"
 	s.offerCertificate(&p, r, fl)
@@ -179,66 +181,70 @@ func (s *Server) showCertificate(w http.ResponseWriter, r *request, fl *flow) {
 
 // offerCertificate adds the button that asks for a certificate, where a browser
 // finds the host that does: not from loopback.
-func (s *Server) offerCertificate(p *pages.Page, r *request, fl *flow) {
-	if !isLoginHost(strings.ToLower(r.Host)) {
+func (s *Server) offerCertificate(p *pages.Page, r *web.Request, fl *session.Flow) {
+	if !web.IsLoginHost(strings.ToLower(r.Host)) {
 		return
 	}
 	p.CertAuth = certAuthURL(fl)
-	p.FormAct += " https://" + certAuthHost
+	p.FormAct += " https://" + web.CertAuthHost
 	p.Config["oGetCredTypeResult"] = map[string]any{"Credentials": map[string]any{"HasCertAuth": true, "CertAuthParams": certAuthParams(fl)}}
 }
 
-func certAuthURL(fl *flow) string { return "https://" + certAuthHost + pathOf(fl, "certauth") }
+func certAuthURL(fl *session.Flow) string {
+	return "https://" + web.CertAuthHost + pathOf(fl, "certauth")
+}
 
-func certAuthParams(fl *flow) map[string]any { return map[string]any{"CertAuthUrl": certAuthURL(fl)} }
+func certAuthParams(fl *session.Flow) map[string]any {
+	return map[string]any{"CertAuthUrl": certAuthURL(fl)}
+}
 
 // certificateToken carries what a certificate proved from one host to another.
 type certificateToken struct {
-	ID      string  `json:"i"`
-	Session session `json:"s"`
-	Flow    []byte  `json:"f"` // SHA-256 of the context it is for
-	Expires int64   `json:"x"`
+	ID      string          `json:"i"`
+	Session session.Session `json:"s"`
+	Flow    []byte          `json:"f"` // SHA-256 of the context it is for
+	Expires int64           `json:"x"`
 }
 
 // certAuth asks for a certificate in the TLS handshake and sends the browser
 // back with what it proved.
-func (s *Server) certAuth(w http.ResponseWriter, r *request) {
+func (s *Server) certAuth(w http.ResponseWriter, r *web.Request) {
 	ctx := flowField(r)
-	fl, err := s.openFlow(ctx)
+	fl, err := s.keeper.OpenFlow(ctx)
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
 	ss, err := s.handshakeSession(r, fl)
 	if err != nil {
-		s.mistake(r, "user certificate: %v", asSTSError(err).why)
-		r.entry = s.flowEntry(r, fl)
-		s.record(r, err)
+		s.web.Mistake(r, "user certificate: %v", web.AsSTSError(err).Why)
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Record(r, err)
 		s.errorPage(w, r, err)
 		return
 	}
 	sum := sha256.Sum256([]byte(ctx))
-	token := s.box.Seal(kindFlow, certificateToken{ID: ids.Hex(s.rand.Bytes(12)), Session: *ss, Flow: sum[:], Expires: fl.Expires})
-	to := strings.TrimSuffix(loginURL, "/")
+	token := s.keeper.Box.Seal(session.KindFlow, certificateToken{ID: ids.Hex(s.rand.Bytes(12)), Session: *ss, Flow: sum[:], Expires: fl.Expires})
+	to := strings.TrimSuffix(web.LoginURL, "/")
 	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to + "/common/login"), Nonce: s.pageNonce(), Config: map[string]any{}, FormAct: s.formTargets(fl),
 		Hidden: []pages.Field{{Name: "certificatetoken", Value: token}, {Name: "ctx", Value: ctx}, {Name: "flowtoken", Value: ctx}}}
 	p.Write(w, http.StatusOK)
 }
 
 // handshakeSession checks the certificate that the browser showed.
-func (s *Server) handshakeSession(r *request, fl *flow) (*session, error) {
+func (s *Server) handshakeSession(r *web.Request, fl *session.Flow) (*session.Session, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return nil, invalidRequest(50192, "Invalid request. Certificate based authentication attempt without any certificate.")
+		return nil, web.InvalidRequest(50192, "Invalid request. Certificate based authentication attempt without any certificate.")
 	}
 	u, c, err := s.checkUserCertificate(r.TLS.PeerCertificates[0])
 	if err != nil {
 		return nil, err
 	}
 	if fl.Username != "" && !strings.EqualFold(u.UPN, fl.Username) {
-		return nil, errCertificateBinding.because("the certificate is of %s", u.UPN)
+		return nil, errCertificateBinding.Because("the certificate is of %s", u.UPN)
 	}
-	if t := s.flowTenant(fl); t != nil && t != u.Tenant {
-		return nil, s.unknownUser(t, u.UPN)
+	if t := s.keeper.FlowTenant(fl); t != nil && t != u.Tenant {
+		return nil, s.keeper.UnknownUser(t, u.UPN)
 	}
 	ss := s.certificateSession(u, c)
 	return &ss, nil
@@ -246,12 +252,12 @@ func (s *Server) handshakeSession(r *request, fl *flow) (*session, error) {
 
 // loginCertificate takes what a certificate proved, once: a first factor, or a
 // second beside what the session has.
-func (s *Server) loginCertificate(w http.ResponseWriter, r *request, fl *flow) {
+func (s *Server) loginCertificate(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	var token certificateToken
-	err := s.box.Open(kindFlow, r.form.Get("certificatetoken"), &token)
+	err := s.keeper.Box.Open(session.KindFlow, r.Values.Get("certificatetoken"), &token)
 	sum := sha256.Sum256([]byte(flowField(r)))
-	if err != nil || string(token.Flow) != string(sum[:]) || !s.flow.redeem("certificate "+token.ID, token.Expires, s.Now()) {
-		s.errorPage(w, r, invalidRequest(90014, "The required field 'certificatetoken' is missing from the credential.").because("the token is not of this sign-in, or was used"))
+	if err != nil || string(token.Flow) != string(sum[:]) || !s.keeper.Pending.Redeem("certificate "+token.ID, token.Expires, s.Now()) {
+		s.errorPage(w, r, web.InvalidRequest(90014, "The required field 'certificatetoken' is missing from the credential.").Because("the token is not of this sign-in, or was used"))
 		return
 	}
 	method := token.Session.Methods.Modes()
@@ -259,26 +265,26 @@ func (s *Server) loginCertificate(w http.ResponseWriter, r *request, fl *flow) {
 	if ss == nil {
 		// Here the user was asked, other than by the assertion of a PRT request.
 		if token.Session.MFA != 0 {
-			token.Session.mfa(method, s.Now())
+			token.Session.ProveMFA(method, s.Now())
 		}
 		s.signedIn(w, r, fl, token.Session)
 		return
 	}
-	if ss.User != token.Session.User || !allows(fl.Accept, method, ss.Methods) {
-		err := invalidGrant(500121, "Authentication failed during strong authentication request.").because("the certificate is no second factor here")
-		r.entry = s.flowEntry(r, fl)
-		s.record(r, err)
+	if ss.User != token.Session.User || !session.Allows(fl.Accept, method, ss.Methods) {
+		err := web.InvalidGrant(500121, "Authentication failed during strong authentication request.").Because("the certificate is no second factor here")
+		r.Entry = s.flowEntry(r, fl)
+		s.web.Record(r, err)
 		s.errorPage(w, r, err)
 		return
 	}
-	ss.mfa(method, s.Now())
+	ss.ProveMFA(method, s.Now())
 	ss.Issuer, ss.Policies = token.Session.Issuer, token.Session.Policies
 	s.proceed(w, r, fl)
 }
 
 // certificateCredential checks an assertion that the key of a user certificate
 // signed (MS-OAPXBC 3.2.5.1.2.1.4).
-func (s *Server) certificateCredential(j *verify.JWS) (*directory.User, *session, error) {
+func (s *Server) certificateCredential(j *verify.JWS) (*directory.User, *session.Session, error) {
 	a, err := verify.ParseUserAssertion(j)
 	if err != nil {
 		return nil, nil, badJWT(err)
@@ -289,20 +295,20 @@ func (s *Server) certificateCredential(j *verify.JWS) (*directory.User, *session
 	}
 	switch err := a.Verify(s.Now(), helloSkew); {
 	case errors.Is(err, verify.ErrSignature):
-		return nil, nil, invalidGrant(50012, "Authentication failed: the signature of the assertion is not that of its certificate.")
+		return nil, nil, web.InvalidGrant(50012, "Authentication failed: the signature of the assertion is not that of its certificate.")
 	case errors.Is(err, verify.ErrAssertionExpired):
-		return nil, nil, invalidGrant(500133, "Assertion is not within its valid time range.")
+		return nil, nil, web.InvalidGrant(500133, "Assertion is not within its valid time range.")
 	case err != nil:
 		return nil, nil, badJWT(err)
 	}
 	if a.Nonce != "" { // the request around it has one that was checked
-		if err := s.checkNonce(a.Nonce); err != nil {
+		if err := s.keeper.CheckNonce(a.Nonce); err != nil {
 			return nil, nil, err
 		}
 	}
 	if !strings.EqualFold(a.Issuer, u.UPN) {
-		return nil, nil, invalidGrant(50013, "Assertion failed: the issuer is not the user of the certificate.").
-			because("iss is %q, the certificate is of %s", clip(a.Issuer), u.UPN)
+		return nil, nil, web.InvalidGrant(50013, "Assertion failed: the issuer is not the user of the certificate.").
+			Because("iss is %q, the certificate is of %s", web.Clip(a.Issuer), u.UPN)
 	}
 	ss := s.certificateSession(u, c)
 	return u, &ss, nil

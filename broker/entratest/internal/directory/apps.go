@@ -88,3 +88,14 @@ func (d *Directory) Clients(t *Tenant) []*App {
 	defer d.mu.RUnlock()
 	return slices.Collect(maps.Values(t.apps))
 }
+
+// AppName is the name of an application, found by its client id in any tenant;
+// an unknown one is its id.
+func (d *Directory) AppName(id string) string {
+	for _, t := range d.tenants {
+		if a := d.App(t, id); a != nil {
+			return a.Name
+		}
+	}
+	return id
+}

@@ -1,4 +1,4 @@
-package entratest
+package web
 
 import (
 	"net/http"
@@ -8,16 +8,16 @@ import (
 )
 
 type installedFault struct {
-	Fault
+	fault Fault
 	calls int // matching calls so far
 }
 
 func (f *installedFault) hits(e Endpoint, r *http.Request) bool {
-	if f.Endpoint != "" && f.Endpoint != e || f.Match != nil && !f.Match(r) {
+	if f.fault.Endpoint != "" && f.fault.Endpoint != e || f.fault.Match != nil && !f.fault.Match(r) {
 		return false
 	}
 	f.calls++
-	first, times := max(f.Nth, 1), f.Times
+	first, times := max(f.fault.Nth, 1), f.fault.Times
 	if times == 0 {
 		times = 1
 	}
@@ -29,18 +29,10 @@ type faultList struct {
 	list []*installedFault
 }
 
-func newFaultList(faults []Fault) *faultList {
-	l := &faultList{}
-	for _, f := range faults {
-		l.add(f)
-	}
-	return l
-}
-
 func (l *faultList) add(f Fault) (remove func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	in := &installedFault{Fault: f}
+	in := &installedFault{fault: f}
 	l.list = append(l.list, in)
 	return func() {
 		l.mu.Lock()
@@ -68,14 +60,14 @@ func (l *faultList) next(e Endpoint, r *http.Request) *Fault {
 	var hit *Fault
 	for _, f := range l.list {
 		if f.hits(e, r) && hit == nil {
-			hit = &f.Fault
+			hit = &f.fault
 		}
 	}
 	return hit
 }
 
 // apply runs handle, or what a fault makes of it.
-func (l *faultList) apply(s *Server, w http.ResponseWriter, r *http.Request, e Endpoint, handle func(http.ResponseWriter)) {
+func (l *faultList) apply(s *Router, w http.ResponseWriter, r *http.Request, e Endpoint, handle func(http.ResponseWriter)) {
 	f := l.next(e, r)
 	if f == nil {
 		handle(w)
@@ -85,7 +77,7 @@ func (l *faultList) apply(s *Server, w http.ResponseWriter, r *http.Request, e E
 	case DropBefore:
 		panic(http.ErrAbortHandler)
 	case DropAfter:
-		handle(newRecorder())
+		handle(NewRecorder())
 		panic(http.ErrAbortHandler)
 	case Delay:
 		s.hold(r, f.Delay)
@@ -95,12 +87,12 @@ func (l *faultList) apply(s *Server, w http.ResponseWriter, r *http.Request, e E
 		if retry == 0 {
 			retry = time.Second
 		}
-		s.writeSTSError(w, r, &stsError{status: http.StatusTooManyRequests, oauth: "temporarily_unavailable",
-			code: 90055, text: "The tenant has been throttled.", retryAfter: retry})
+		s.writeSTSError(w, r, &STSError{status: http.StatusTooManyRequests, OAuth: "temporarily_unavailable",
+			Code: 90055, Text: "The tenant has been throttled.", retryAfter: retry})
 	case Status:
 		serverBusy(w, f)
 	case Truncate:
-		rec := newRecorder()
+		rec := NewRecorder()
 		handle(rec)
 		truncate(w, rec)
 	case Garbage:
@@ -111,13 +103,13 @@ func (l *faultList) apply(s *Server, w http.ResponseWriter, r *http.Request, e E
 		if oauth == "" {
 			oauth = "invalid_grant"
 		}
-		s.writeSTSError(w, r, &stsError{status: f.Status, oauth: oauth, code: f.Code,
-			text: "This error was asked for by a fault.", suberror: f.Suberror, retryAfter: f.RetryAfter})
+		s.writeSTSError(w, r, &STSError{status: f.Status, OAuth: oauth, Code: f.Code,
+			Text: "This error was asked for by a fault.", Suberror: f.Suberror, retryAfter: f.RetryAfter})
 	}
 }
 
 // hold waits d of the real time, or while the client waits when d is negative.
-func (s *Server) hold(r *http.Request, d time.Duration) {
+func (s *Router) hold(r *http.Request, d time.Duration) {
 	var timer <-chan time.Time
 	if d >= 0 {
 		t := time.NewTimer(d)
@@ -128,7 +120,7 @@ func (s *Server) hold(r *http.Request, d time.Duration) {
 	case <-timer:
 	case <-r.Context().Done():
 		panic(http.ErrAbortHandler)
-	case <-s.done:
+	case <-s.Done:
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -139,21 +131,21 @@ func serverBusy(w http.ResponseWriter, f *Fault) {
 		status = http.StatusServiceUnavailable
 	}
 	if f.RetryAfter > 0 {
-		w.Header().Set("Retry-After", seconds(f.RetryAfter))
+		w.Header().Set("Retry-After", Seconds(f.RetryAfter))
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte("<!DOCTYPE html><title>Service unavailable</title><h1>Our services aren't available right now</h1>"))
 }
 
-func truncate(w http.ResponseWriter, rec *recorder) {
-	for k, v := range rec.header {
+func truncate(w http.ResponseWriter, rec *Recorder) {
+	for k, v := range rec.Header() {
 		w.Header()[k] = v
 	}
-	body := rec.body.Bytes()
+	body := rec.Body.Bytes()
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	rec.WriteHeader(http.StatusOK)
-	w.WriteHeader(rec.status)
+	w.WriteHeader(rec.Status)
 	_, _ = w.Write(body[:len(body)/2])
 	if f, ok := w.(http.Flusher); ok {
 		f.Flush()

@@ -1,0 +1,141 @@
+package session
+
+import (
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+	"github.com/prtbroker/prtbroker/claims"
+)
+
+// Session is what the service knows of a sign-in. It travels inside every
+// token born of it.
+type Session struct {
+	Tenant     string         `json:"t"`
+	User       string         `json:"u"` // object id
+	Device     string         `json:"d,omitempty"`
+	Methods    claims.Methods `json:"m"`
+	Auth       int64          `json:"a"`           // last proof of the first factor
+	MFA        int64          `json:"f,omitempty"` // last proof of MFA, by any means
+	Fresh      int64          `json:"n,omitempty"` // last second factor the user was asked for: what ngcmfa means
+	Password   bool           `json:"b,omitempty"` // born of a password: dies with it
+	Gen        int            `json:"p"`           // of the password
+	Epoch      int            `json:"e"`           // of revocations
+	DeviceCode bool           `json:"x,omitempty"` // began with a device code; the mark stays
+	Ends       int64          `json:"z,omitempty"` // of a temporary access pass: it gives no token after that
+	SID        string         `json:"s"`
+	AAGUID     string         `json:"g,omitempty"` // model of the passkey
+	Issuer     string         `json:"i,omitempty"` // subject key identifier, hex, of the user certificate's authority
+	Policies   []string       `json:"o,omitempty"` // policy OIDs of the user certificate
+	Contexts   []string       `json:"q,omitempty"` // authentication contexts satisfied
+}
+
+// NewSession begins the session of a user who proved who they are by the methods.
+func (k *Keeper) NewSession(u *directory.User, m claims.Methods) Session {
+	return Session{
+		Tenant: u.Tenant.ID, User: u.ID, Methods: m, Auth: k.Now().Unix(),
+		Gen: u.PasswordGen, Epoch: u.Epoch, SID: k.Rand.GUID(),
+	}
+}
+
+// UnlockedBy takes the evidence of a credential that was given again.
+func (ss *Session) UnlockedBy(fresh *Session) {
+	if !ss.Methods.Has(fresh.Methods.Modes()) { // another credential
+		fresh.Methods |= claims.MarkRSA
+		fresh.Device, fresh.DeviceCode, fresh.SID = ss.Device, ss.DeviceCode, ss.SID
+		*ss = *fresh
+		return
+	}
+	ss.Auth = fresh.Auth
+	if fresh.MFA != 0 {
+		ss.MFA = fresh.MFA
+	}
+	if fresh.Issuer != "" {
+		ss.Issuer, ss.Policies = fresh.Issuer, fresh.Policies
+	}
+}
+
+// ProveMFA records a second factor that the user was asked for just now.
+func (ss *Session) ProveMFA(m claims.Methods, now time.Time) {
+	ss.Methods |= m | claims.MarkMFA
+	ss.MFA, ss.Fresh = now.Unix(), now.Unix()
+}
+
+// AuthTime is when the first factor was proved last.
+func (ss *Session) AuthTime() time.Time { return time.Unix(ss.Auth, 0) }
+
+// MFATime is when MFA was proved last; zero: never.
+func (ss *Session) MFATime() time.Time {
+	if ss.MFA == 0 {
+		return time.Time{}
+	}
+	return time.Unix(ss.MFA, 0)
+}
+
+// FreshMFA reports whether the user was asked for a second factor recently.
+func (ss *Session) FreshMFA(now time.Time, within time.Duration) bool {
+	return ss.Fresh != 0 && now.Sub(time.Unix(ss.Fresh, 0)) <= within
+}
+
+// AMR lists the methods as a v1 token does. The value ngcmfa appears only when
+// it is asked for and the MFA is fresh.
+func (ss *Session) AMR(ngcmfa bool) []string {
+	var out []string
+	add := func(on bool, v string) {
+		if on {
+			out = append(out, v)
+		}
+	}
+	m := ss.Methods
+	add(m&claims.Password != 0, "pwd")
+	add(m&(claims.FederatedSingleFactor|claims.FederatedMultiFactor) != 0, "fed")
+	add(m&claims.FIDO2 != 0, "fido")
+	add(m&(claims.MarkRSA|claims.WindowsHello|claims.FIDO2|claims.DeviceBasedPush|claims.CertificateSingleFactor|claims.CertificateMultiFactor) != 0, "rsa")
+	add(m&(claims.TemporaryAccessPassOneTime|claims.TemporaryAccessPassMultiUse) != 0, "otp")
+	add(ss.MFA != 0, "mfa")
+	add(ngcmfa, "ngcmfa")
+	return out
+}
+
+// UserOf finds the user of a session and checks that both still live.
+func (k *Keeper) UserOf(ss *Session) (*directory.User, error) {
+	u := k.Directory.UserByID(ss.User)
+	if u == nil || u.Tenant.ID != ss.Tenant {
+		return nil, web.InvalidGrant(50034, "The user account does not exist in the directory.").Sub("user_account_deleted")
+	}
+	if u.Disabled {
+		return nil, web.InvalidGrant(50057, "The user account is disabled.")
+	}
+	if ss.Epoch != u.Epoch {
+		return nil, revoked(ss, u.RevokedAt).Because("sessions of %s were revoked", u.UPN)
+	}
+	if ss.Password && ss.Gen != u.PasswordGen {
+		return nil, revoked(ss, u.PasswordChangedAt).Because("the password of %s was changed", u.UPN)
+	}
+	if ss.Ends != 0 && k.Now().Unix() >= ss.Ends {
+		return nil, errPassExpired.Because("the session was born of it")
+	}
+	return u, nil
+}
+
+func revoked(ss *Session, since time.Time) *web.STSError {
+	const layout = "2006-01-02T15:04:05.0000000Z"
+	return web.InvalidGrant(50173, "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password. The grant was issued on '%s' and the TokensValidFrom date (before which tokens are not valid) for this user is '%s'.",
+		ss.AuthTime().UTC().Format(layout), since.UTC().Format(layout)).Sub("bad_token")
+}
+
+// DeviceOf finds the device of a session. A session without one gives nil.
+func (k *Keeper) DeviceOf(ss *Session) (*directory.Device, error) {
+	if ss.Device == "" {
+		return nil, nil
+	}
+	dev := k.Directory.Device(ss.Device)
+	if dev == nil {
+		return nil, web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed").
+			Because("device %s was deleted", ss.Device)
+	}
+	if !dev.Enabled {
+		return nil, web.InvalidGrant(135011, "The device used during the authentication is disabled.").Sub("device_authentication_failed")
+	}
+	return dev, nil
+}

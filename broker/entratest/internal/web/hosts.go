@@ -1,0 +1,73 @@
+package web
+
+import (
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+const LoginURL = "https://" + wire.LoginHost + "/"
+
+// autologonHost is where desktop SSO signs in.
+const autologonHost = "autologon.microsoftazuread-sso.com"
+
+// LoginHosts are the names of the sign-in service.
+var LoginHosts = []string{
+	wire.LoginHost, "login.windows.net", "login.microsoft.com", wire.STSHost,
+}
+
+const deviceLoginHost = "microsoft.com" // of https://microsoft.com/devicelogin
+
+// CertAuthHost asks for the certificate of a user in the TLS handshake.
+const CertAuthHost = "certauth.login.microsoftonline.com"
+
+// OtherHosts are the names the server plays beside the sign-in hosts.
+var OtherHosts = []string{
+	wire.RegistrationHost, wire.GraphHost, deviceLoginHost, "www.microsoft.com",
+	CertAuthHost, autologonHost,
+}
+
+// IsLoginHost reports whether a host, in lower case, is of the sign-in service.
+func IsLoginHost(host string) bool { return slices.Contains(LoginHosts, host) }
+
+// HostKind groups hosts that serve the same paths.
+type HostKind int
+
+const (
+	OnLogin HostKind = iota
+	OnRegistration
+	OnGraph
+	OnFederation
+	OnAutologon
+	OnDeviceLogin
+	OnCertAuth
+	nowhere
+)
+
+// HostKind tells which hosts' paths a request is for.
+func (s *Router) HostKind(r *http.Request) HostKind {
+	host := strings.ToLower(r.Host)
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	switch {
+	case IsLoginHost(host), host == "localhost", net.ParseIP(host).IsLoopback():
+		return OnLogin
+	case host == wire.RegistrationHost:
+		return OnRegistration
+	case host == wire.GraphHost:
+		return OnGraph
+	case host == deviceLoginHost, host == "www.microsoft.com":
+		return OnDeviceLogin
+	case host == autologonHost:
+		return OnAutologon
+	case host == CertAuthHost:
+		return OnCertAuth
+	case s.Directory.FederationTenant(host) != nil:
+		return OnFederation
+	}
+	return nowhere
+}
