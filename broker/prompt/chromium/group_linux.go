@@ -1,0 +1,13 @@
+package chromium
+
+import "syscall"
+
+// needsDisplay says that a window needs a display server that the environment
+// names.
+const needsDisplay = true
+
+// group makes the browser a process group of its own, which ends with this
+// process however that ends.
+func group() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
