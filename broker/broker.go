@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
-	"github.com/prtbroker/prtbroker/broker/internal/nonce"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/broker/store"
 )
@@ -21,14 +21,12 @@ import (
 // A Broker works for the accounts of one tenant on one device. It is safe for
 // concurrent use. Make one with [New].
 type Broker struct {
-	cfg    Config
-	client client
-	place  atomic.Pointer[place]
-	sleep  func(context.Context, time.Duration) error
+	cfg   Config
+	sts   *sts.Client
+	sleep func(context.Context, time.Duration) error
 
 	onlineWait time.Duration // of Unlock, before it goes offline
 
-	nonces  nonce.Cache
 	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
 
@@ -67,25 +65,28 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 		return nil, err
 	}
 	anywhere := cfg.Cloud.LoginHost == "" && cfg.Cloud.RegistrationHost == ""
-	cfg.Cloud = cfg.Cloud.withDefaults()
-	if err := cfg.Cloud.check(); err != nil {
-		return nil, err
+	cloud := sts.Cloud(cfg.Cloud).WithDefaults()
+	if err := cloud.Check(); err != nil {
+		return nil, fmt.Errorf("broker: Config.Cloud: %w", err)
 	}
+	cfg.Cloud = Cloud(cloud)
 	cfg.fill()
 	b := &Broker{
 		cfg:        cfg,
 		sleep:      sleep,
 		onlineWait: onlineWait,
-		client: client{
-			transport: cfg.Transport,
-			userAgent: cfg.UserAgent,
-			now:       cfg.Now,
-			rand:      cfg.Rand,
-			tracer:    cfg.Tracer,
-		},
+		sts: sts.New(sts.Config{
+			Transport: cfg.Transport,
+			UserAgent: cfg.UserAgent,
+			Cloud:     cloud,
+			Movable:   anywhere,
+			Logger:    cfg.Logger,
+			Now:       cfg.Now,
+			Rand:      cfg.Rand,
+			Span:      cfg.span,
+		}),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	b.place.Store(&place{Cloud: cfg.Cloud, movable: anywhere, known: cfg.Cloud.known()})
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
 	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Gone: b.dropTokens})
 	d, err := b.loadDevice(ctx)
@@ -94,7 +95,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 		return nil, opError("open", err)
 	}
 	if d != nil {
-		b.returnTo(d.record.Endpoints.Token)
+		b.sts.Return(d.record.Endpoints.Token)
 	}
 	_, unreadable, err := b.book.All(ctx)
 	if err != nil {
@@ -113,15 +114,15 @@ func (c *Config) fill() {
 		c.Store = &store.Memory{}
 	}
 	if c.Transport == nil {
-		c.Transport = newTransport(nil)
+		c.Transport = sts.NewTransport()
 	}
 	if h, ok := c.Transport.(*http.Client); ok && h.CheckRedirect == nil {
 		stay := *h
-		stay.CheckRedirect = noRedirect
+		stay.CheckRedirect = sts.NoRedirect
 		c.Transport = &stay
 	}
 	if c.UserAgent == "" {
-		c.UserAgent = defaultUserAgent()
+		c.UserAgent = sts.DefaultUserAgent()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -151,7 +152,7 @@ func (b *Broker) Close() error {
 	b.cancel()
 	b.calls.Wait()
 	b.flights.group.Close()
-	b.nonces.Close()
+	b.sts.Close()
 	b.background.Wait()
 	accounts := b.book.Close()
 	b.flush(accounts)

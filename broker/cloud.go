@@ -1,13 +1,6 @@
 package broker
 
-import (
-	"fmt"
-	"net/url"
-	"slices"
-	"strings"
-
-	"github.com/prtbroker/prtbroker/internal/wire"
-)
+import "github.com/prtbroker/prtbroker/broker/internal/sts"
 
 // A Cloud is a national cloud: where its services are. The zero value is the
 // public cloud.
@@ -35,62 +28,19 @@ type Cloud struct {
 // The national clouds. Their hosts are documented by Microsoft ("National
 // clouds", Microsoft Graph and identity platform documentation).
 var (
-	// Public is the worldwide cloud.
-	Public = Cloud{
-		LoginHost:        wire.LoginHost,
-		RegistrationHost: wire.RegistrationHost,
-		GraphHost:        wire.GraphHost,
-		Environment:      "login.windows.net",
-		Aliases:          []string{"login.windows.net", "login.microsoft.com", wire.STSHost},
-	}
-	// USGovernment is the cloud of the US government.
-	USGovernment = Cloud{
-		LoginHost:        "login.microsoftonline.us",
-		RegistrationHost: "enterpriseregistration.microsoftonline.us",
-		GraphHost:        "graph.microsoft.us",
-		Environment:      "login.microsoftonline.us",
-		Aliases:          []string{"login.usgovcloudapi.net"},
-	}
-	// China is the cloud that 21Vianet operates. The host of its registration
-	// service is not in a public document of Microsoft.
-	China = Cloud{
-		LoginHost:        "login.partner.microsoftonline.cn",
-		RegistrationHost: "enterpriseregistration.partner.microsoftonline.cn",
-		GraphHost:        "microsoftgraph.chinacloudapi.cn",
-		Environment:      "login.partner.microsoftonline.cn",
-		Aliases:          []string{"login.chinacloudapi.cn"},
-	}
+	// Public is the worldwide cloud: login.microsoftonline.com.
+	Public = Cloud(sts.Public)
+	// USGovernment is the cloud of the US government:
+	// login.microsoftonline.us.
+	USGovernment = Cloud(sts.USGovernment)
+	// China is the cloud that 21Vianet operates:
+	// login.partner.microsoftonline.cn. The host of its registration service is
+	// not in a public document of Microsoft.
+	China = Cloud(sts.China)
 )
 
-func (c Cloud) withDefaults() Cloud {
-	if c.LoginHost == "" && c.RegistrationHost == "" {
-		return Public
-	}
-	if c.GraphHost == "" {
-		c.GraphHost = wire.GraphHost
-	}
-	if c.Environment == "" {
-		c.Environment = c.LoginHost
-	}
-	c.Aliases = slices.Clone(c.Aliases)
-	return c
-}
-
-func (c Cloud) check() error {
-	for _, h := range append([]string{c.LoginHost, c.RegistrationHost, c.GraphHost, c.Environment}, c.Aliases...) {
-		u, err := url.Parse("https://" + h)
-		if err != nil || u.Host != h || h == "" || strings.ContainsAny(h, "/?#@ ") {
-			return fmt.Errorf("broker: Config.Cloud: %q is no host", h)
-		}
-	}
-	return nil
-}
-
-func (c Cloud) login(tenant, path string) string {
-	return "https://" + c.LoginHost + "/" + url.PathEscape(tenant) + path
-}
-
 // graph is the resource of scopes that name none.
-func (c Cloud) graph() string { return "https://" + c.GraphHost }
+func (c Cloud) graph() string { return sts.Cloud(c).Graph() }
 
-func (c Cloud) registration(path string) string { return "https://" + c.RegistrationHost + path }
+// cloud is where the services are, as it is known by now.
+func (b *Broker) cloud() sts.Cloud { return b.sts.Cloud() }

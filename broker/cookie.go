@@ -54,8 +54,8 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 }
 
 func (b *Broker) signCookie(ctx context.Context, op, address string, c call, t *prt.Token, s prt.Session) (prt.Cookie, error) {
-	if err := b.verifyCloud(ctx); err != nil {
-		return prt.Cookie{}, err // whoever gets the cookie is signed in by it
+	if err := b.sts.Verify(ctx); err != nil {
+		return prt.Cookie{}, opError(op, err) // whoever gets the cookie is signed in by it
 	}
 	req := prt.CookieRequest{
 		PRT:             t.PRT,
@@ -72,9 +72,9 @@ func (b *Broker) signCookie(ctx context.Context, op, address string, c call, t *
 	}
 	// Either the address is not one that a cookie may go to, which a nonce
 	// does not change, or it lacks a nonce.
-	nonce, nerr := b.nonce(ctx)
+	nonce, nerr := b.sts.Nonce(ctx)
 	if nerr != nil {
-		return prt.Cookie{}, nerr
+		return prt.Cookie{}, opError(op, nerr)
 	}
 	req.Nonce = nonce
 	cookie, err = req.Sign(ctx, s)

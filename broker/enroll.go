@@ -2,13 +2,12 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -176,9 +175,9 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 
 // prepare returns the record of an interrupted registration, or a new one.
 func (b *Broker) prepare(ctx context.Context, req RegisterRequest) (*storedDevice, error) {
-	tenantID, err := b.tenantID(ctx)
+	tenantID, err := b.sts.TenantID(ctx, b.cfg.Tenant)
 	if err != nil {
-		return nil, err
+		return nil, opError("find tenant", err)
 	}
 	owner := deviceOwner(tenantID)
 	stored, err := b.readDevice(ctx, owner)
@@ -201,7 +200,7 @@ func (b *Broker) prepare(ctx context.Context, req RegisterRequest) (*storedDevic
 	}
 	r.JoinType = req.JoinType
 	r.DisplayName = b.cfg.Device.DisplayName
-	r.Endpoints = b.discoverRegistration(ctx, tenantID)
+	r.Endpoints = b.sts.Discover(ctx, tenantID)
 	return stored, nil
 }
 
@@ -272,60 +271,32 @@ func (b *Broker) requestCertificate(ctx context.Context, op string, req *Registe
 	if err != nil {
 		return nil, err
 	}
-	rep, err := b.client.do(ctx, request{
-		method:      http.MethodPost,
-		once:        true,
-		url:         withVersion(r.Endpoints.Join, r.Endpoints.JoinVersion),
-		contentType: "application/json",
-		body:        body,
-		bearer:      token.AccessToken,
+	rep, err := b.sts.Do(ctx, sts.Request{
+		Method:      http.MethodPost,
+		Once:        true,
+		URL:         sts.WithVersion(r.Endpoints.Join, r.Endpoints.JoinVersion),
+		ContentType: "application/json",
+		Body:        body,
+		Bearer:      token.AccessToken,
 	})
 	if err != nil {
-		return nil, err
+		return nil, opError(op, err)
 	}
-	return b.readCertificate(op, rep, key)
+	return readCertificate(op, rep, key)
 }
 
-func (b *Broker) readCertificate(op string, rep *reply, key tpm.Signer) (*prt.DeviceCertificate, error) {
-	if !rep.ok() {
-		return nil, b.registrationError(op, rep)
+func readCertificate(op string, rep *sts.Reply, key tpm.Signer) (*prt.DeviceCertificate, error) {
+	if !rep.OK() {
+		return nil, opError(op, sts.RegistrationError(rep))
 	}
-	joined, err := prt.ParseJoin(rep.body)
+	joined, err := prt.ParseJoin(rep.Body)
 	if err != nil {
-		return nil, malformed(op, rep, err)
+		return nil, opError(op, sts.Malformed(rep, err))
 	}
 	if !joined.Certificate.Matches(key.Public()) {
-		return nil, &Error{Op: op, detail: "the certificate is not for the device key of this machine", CorrelationID: rep.correlationID}
+		return nil, &Error{Op: op, detail: "the certificate is not for the device key of this machine", CorrelationID: rep.CorrelationID}
 	}
 	return joined.Certificate, nil
-}
-
-// registrationError reads an error of the registration service, whose codes
-// are words. What they mean is documented for dsregcmd only in parts.
-func (b *Broker) registrationError(op string, rep *reply) error {
-	er := prt.ParseError(rep.status, rep.body)
-	e := serviceError(op, er, rep, grantDevice, b.cfg.Now())
-	if e.Code != 0 {
-		return e
-	}
-	text := strings.ToLower(er.Code + " " + er.Description)
-	switch {
-	case strings.Contains(text, "devicecapreached"), strings.Contains(text, "quota"):
-		e.kind, e.detail = ErrBlocked, "the user has as many devices as the tenant allows"
-	case strings.Contains(text, "mfa"), strings.Contains(text, "multi-factor"), strings.Contains(text, "strong auth"):
-		e.kind, e.detail = ErrInteractionRequired, "the tenant asks for MFA to register a device"
-	case len(rep.body) > 0 && !json.Valid(rep.body): // not the service's word: a proxy's, or a page on the way
-		e.kind, e.detail = ErrTransient, "the registration service did not answer, but something on the way"
-	case rep.status == http.StatusForbidden, strings.EqualFold(er.Code, "AuthorizationError"):
-		e.kind, e.detail = ErrBlocked, "the user may not register devices"
-	case rep.status == http.StatusUnauthorized, strings.EqualFold(er.Code, "AuthenticationError"):
-		e.kind, e.detail = ErrInteractionRequired, "the registration service did not take the token"
-	case strings.EqualFold(er.Code, "DirectoryError"):
-		e.kind, e.detail = ErrTransient, "the directory does not have what the request names, or not yet"
-	case rep.status < 500 && rep.status != http.StatusTooManyRequests:
-		e.kind, e.detail = nil, "the registration service refused the request"
-	}
-	return e
 }
 
 // brokerToken gets the broker client's token for a resource by a credential.
@@ -339,7 +310,7 @@ func (b *Broker) brokerToken(ctx context.Context, op string, cred Credential, re
 	case RefreshToken:
 		return b.refreshBroker(ctx, op, prt.NewSecret(c.Token), resource)
 	case Password:
-		return b.grant(ctx, op, b.cfg.Tenant, wire.PathToken, url.Values{
+		t, err := b.sts.Grant(ctx, b.cfg.Tenant, wire.PathToken, url.Values{
 			"grant_type": {wire.GrantPassword},
 			"client_id":  {wire.ClientBroker},
 			"resource":   {resource},
@@ -347,6 +318,7 @@ func (b *Broker) brokerToken(ctx context.Context, op string, cred Credential, re
 			"password":   {c.Password},
 			"scope":      {wire.ScopeOpen},
 		})
+		return t, opError(op, err)
 	case nil:
 		return nil, &Error{Op: op, detail: "a credential is required"}
 	}

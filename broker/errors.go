@@ -192,16 +192,16 @@ func (e *Error) Error() string {
 		at = append(at, "AADSTS"+strconv.Itoa(e.Code))
 	}
 	if e.OAuth != "" {
-		at = append(at, clean(e.OAuth))
+		at = append(at, aadsts.Clean(e.OAuth))
 	}
 	if e.SubError != "" {
-		at = append(at, clean(e.SubError))
+		at = append(at, aadsts.Clean(e.SubError))
 	}
 	if e.Code == 0 && e.OAuth == "" && e.StatusCode != 0 {
 		at = append(at, fmt.Sprintf("HTTP %d", e.StatusCode))
 	}
 	if e.CorrelationID != "" {
-		at = append(at, "correlation id "+clean(e.CorrelationID))
+		at = append(at, "correlation id "+aadsts.Clean(e.CorrelationID))
 	}
 	if len(at) > 0 {
 		s.WriteString(" (" + strings.Join(at, ", ") + ")")
@@ -222,21 +222,4 @@ func (e *Error) Unwrap() []error {
 		errs = append(errs, e.cause)
 	}
 	return errs
-}
-
-// maxWord bounds what a reply puts into the text of an error.
-const maxWord = 64
-
-// clean keeps a word of a reply printable and short: it may be anything.
-func clean(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > maxWord {
-		s = s[:maxWord] + "…"
-	}
-	return s
 }

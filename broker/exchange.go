@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
@@ -41,12 +42,12 @@ func (b *Broker) request(ctx context.Context, op string, a *account.Account, q t
 }
 
 // exchange sends the PRT for a token.
-func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Session, q tokenRequest) (tokens *prt.Reply, rep *reply, err error) {
+func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Session, q tokenRequest) (tokens *prt.Reply, rep *sts.Reply, err error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
 		return nil, nil, err
 	}
-	err = b.withNonce(ctx, func(nonce string) error {
+	err = b.sts.WithNonce(ctx, func(nonce string) error {
 		x := prt.ExchangeRequest{
 			PRT:         t.PRT,
 			Nonce:       nonce,
@@ -64,20 +65,21 @@ func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Se
 		if err != nil {
 			return signError(op, err)
 		}
-		if rep, err = b.post(ctx, op, q.tenant, f, grantPRT, q.correlationID); err != nil {
+		if rep, err = b.sts.Post(ctx, q.tenant, f, sts.ByPRT, q.correlationID); err != nil {
 			return err
 		}
-		if tokens, err = prt.ParseReply(ctx, rep.body, s); err != nil {
-			return b.readError(op, rep, err, grantPRT)
+		if tokens, err = prt.ParseReply(ctx, rep.Body, s); err != nil {
+			return sts.Unreadable(rep, err, sts.ByPRT)
 		}
 		if tokens.AccessToken.IsZero() || tokens.Expiry(b.cfg.Now()).IsZero() {
-			return malformed(op, rep, prt.ErrReply)
+			return sts.Malformed(rep, prt.ErrReply)
 		}
 		if q.pop != nil && !strings.EqualFold(tokens.TokenType, popType) {
-			return &Error{Op: op, detail: "the service gave a token that is not bound to the key", CorrelationID: rep.correlationID}
+			return &Error{Op: op, detail: "the service gave a token that is not bound to the key", CorrelationID: rep.CorrelationID}
 		}
 		return nil
 	})
+	err = opError(op, err)
 	if isOver(err) && !b.isHome(q.account, q.tenant) {
 		err = abroad(err)
 	}
@@ -133,7 +135,7 @@ func (c *call) claimsRequest() (string, error) {
 
 // result makes what the caller gets. A refresh token that came with the token
 // is dropped: the PRT replaces it.
-func (b *Broker) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *reply) AuthResult {
+func (b *Broker) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *sts.Reply) AuthResult {
 	r.RefreshToken.Clear()
 	// The caller gets the wall clock alone: by the other one the times would be
 	// wrong after a suspend.
@@ -148,7 +150,7 @@ func (b *Broker) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *reply) 
 		Metadata: ResultMetadata{
 			Source:        SourcePRT,
 			DeviceID:      t.DeviceID,
-			CorrelationID: rep.correlationID,
+			CorrelationID: rep.CorrelationID,
 			MFA:           t.Evidence,
 		},
 	}
@@ -177,7 +179,7 @@ func (q *tokenRequest) checkGranted(op, graph string, res *AuthResult) error {
 		OAuth:    "consent_required",
 		SubError: "consent_required",
 		kind:     ErrInteractionRequired,
-		detail:   "the app has no consent for " + clean(strings.Join(missing, " ")),
+		detail:   "the app has no consent for " + aadsts.Clean(strings.Join(missing, " ")),
 	}
 }
 

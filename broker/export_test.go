@@ -9,7 +9,7 @@ import (
 )
 
 // SetSleep replaces how b waits between tries.
-func SetSleep(b *Broker, f func(context.Context, time.Duration) error) { b.sleep, b.client.wait = f, f }
+func SetSleep(b *Broker, f func(context.Context, time.Duration) error) { b.sleep, b.sts.Wait = f, f }
 
 // WaitBackground waits for the work in the background that b has begun.
 func WaitBackground(b *Broker) { b.background.Wait() }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
@@ -154,22 +155,22 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account.Accoun
 		return err
 	}
 	e := d.record.Endpoints
-	rep, err := b.client.do(ctx, request{
-		method:      http.MethodPost,
-		url:         withVersion(e.Key, e.KeyVersion),
-		contentType: "application/json",
-		body:        body,
-		bearer:      token,
+	rep, err := b.sts.Do(ctx, sts.Request{
+		Method:      http.MethodPost,
+		URL:         sts.WithVersion(e.Key, e.KeyVersion),
+		ContentType: "application/json",
+		Body:        body,
+		Bearer:      token,
 	})
 	if err != nil {
-		return err
+		return opError(op, err)
 	}
-	if !rep.ok() {
-		return b.registrationError(op, rep)
+	if !rep.OK() {
+		return opError(op, sts.RegistrationError(rep))
 	}
-	reg, err := prt.ParseHelloRegistration(rep.body)
+	reg, err := prt.ParseHelloRegistration(rep.Body)
 	if err != nil {
-		return malformed(op, rep, err)
+		return opError(op, sts.Malformed(rep, err))
 	}
 	done := *h
 	done.ID = reg.ID

@@ -1,12 +1,11 @@
 package broker
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 )
 
@@ -51,35 +50,18 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	if rec.NextHello == nil { // else which of the two the service has is not known
 		address += rec.Hello.ID
 	}
-	rep, err := b.client.do(ctx, request{method: http.MethodDelete, url: withVersion(address, d.record.Endpoints.KeyVersion), bearer: token})
+	rep, err := b.sts.Do(ctx, sts.Request{Method: http.MethodDelete, URL: sts.WithVersion(address, d.record.Endpoints.KeyVersion), Bearer: token})
 	if err != nil {
-		return err
+		return opError(op, err)
 	}
-	if err := b.checkDeleted(op, rep); err != nil {
-		return err
+	if err := sts.Deleted(rep); err != nil {
+		return opError(op, err)
 	}
 	done := keep()
 	return b.finish(ctx, func(ctx context.Context) error {
 		defer done()
 		return b.forgetHello(ctx, a, rec)
 	})
-}
-
-// checkDeleted reports whether the key service says that the key is gone. A
-// page of somebody on the way says nothing.
-func (b *Broker) checkDeleted(op string, rep *reply) error {
-	if bytes.HasPrefix(bytes.TrimSpace(rep.body), []byte("<")) {
-		return &Error{Op: op, kind: ErrTransient, StatusCode: rep.status, detail: "a page came in place of an answer"}
-	}
-	if rep.ok() {
-		return nil
-	}
-	err := b.registrationError(op, rep)
-	var e *Error
-	if rep.status == http.StatusNotFound && errors.As(err, &e) && e.OAuth != "" {
-		return nil
-	}
-	return err
 }
 
 // forgetHello erases the Hello key of rec here, with what only its PIN opens

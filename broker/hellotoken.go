@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -56,38 +57,28 @@ func (b *Broker) freshByPRT(ctx context.Context, op string, a *account.Account) 
 // user is needed; prompt=none asks that none is shown, since some push a
 // prompt to the user's telephone.
 func (b *Broker) visitByPRT(ctx context.Context, op string, t *prt.Token, s prt.Session) (prt.Secret, error) {
-	verifier, err := b.random()
+	visit := sts.Visit{
+		Tenant:    b.cfg.Tenant,
+		Path:      wire.PathAuthorize,
+		TokenPath: wire.PathToken,
+		ClientID:  wire.ClientDeviceRegistration,
+		Redirect:  wire.RedirectPluginPrefix + wire.ClientDeviceRegistration,
+		Resource:  b.registrationResource(),
+		Scope:     wire.ScopeOpen,
+		MFA:       true,
+		Silent:    true,
+	}
+	page, err := b.sts.Visit(ctx, visit)
+	if err != nil {
+		return prt.Secret{}, opError(op, err)
+	}
+	redirected, err := b.follow(ctx, op, page.URL, visit.Redirect, t, s)
 	if err != nil {
 		return prt.Secret{}, err
 	}
-	state, err := b.random()
+	r, err := page.Redeem(ctx, redirected)
 	if err != nil {
-		return prt.Secret{}, err
-	}
-	visit := authorization{
-		op:        op,
-		tenant:    b.cfg.Tenant,
-		path:      wire.PathAuthorize,
-		tokenPath: wire.PathToken,
-		clientID:  wire.ClientDeviceRegistration,
-		redirect:  wire.RedirectPluginPrefix + wire.ClientDeviceRegistration,
-		resource:  b.registrationResource(),
-		scope:     wire.ScopeOpen,
-		mfa:       true,
-		silent:    true,
-	}
-	page := b.place.Load().login(visit.tenant, visit.path) + "?" + visit.query(verifier, state).Encode()
-	redirected, err := b.follow(ctx, op, page, visit.redirect, t, s)
-	if err != nil {
-		return prt.Secret{}, err
-	}
-	code, err := b.authorizeReply(op, redirected, visit.redirect, state)
-	if err != nil {
-		return prt.Secret{}, err
-	}
-	r, err := b.grant(ctx, op, visit.tenant, visit.tokenPath, visit.redemption(code, verifier))
-	if err != nil {
-		return prt.Secret{}, err
+		return prt.Secret{}, opError(op, err)
 	}
 	return r.AccessToken, checkFresh(op, r)
 }
@@ -120,22 +111,22 @@ func (b *Broker) follow(ctx context.Context, op, page, prefix string, t *prt.Tok
 		if err != nil {
 			return "", err
 		}
-		rep, err := b.client.do(ctx, request{method: http.MethodGet, url: page, credential: cookie})
+		rep, err := b.sts.Do(ctx, sts.Request{Method: http.MethodGet, URL: page, Credential: cookie})
 		if err != nil {
-			return "", err
+			return "", opError(op, err)
 		}
-		to := rep.header.Get("Location")
+		to := rep.Header.Get("Location")
 		switch {
-		case rep.status/100 == 3 && hasPrefixFold(to, prefix):
+		case rep.Status/100 == 3 && len(to) >= len(prefix) && strings.EqualFold(to[:len(prefix)], prefix):
 			return to, nil
-		case rep.status/100 == 3:
+		case rep.Status/100 == 3:
 			if page, err = nextPage(page, to); err != nil {
-				return "", &Error{Op: op, detail: "the sign-in page redirects to another host", CorrelationID: rep.correlationID, cause: err}
+				return "", &Error{Op: op, detail: "the sign-in page redirects to another host", CorrelationID: rep.CorrelationID, cause: err}
 			}
-		case rep.ok():
-			return "", &Error{Op: op, kind: ErrInteractionRequired, StatusCode: rep.status, CorrelationID: rep.correlationID, detail: "the sign-in page wants the user"}
+		case rep.OK():
+			return "", &Error{Op: op, kind: ErrInteractionRequired, StatusCode: rep.Status, CorrelationID: rep.CorrelationID, detail: "the sign-in page wants the user"}
 		default:
-			return "", serviceError(op, prt.ParseError(rep.status, rep.body), rep, grantPRT, b.cfg.Now())
+			return "", opError(op, sts.Refusal(rep, sts.ByPRT))
 		}
 	}
 	return "", &Error{Op: op, kind: ErrInteractionRequired, detail: "the sign-in page redirects again and again"}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -40,6 +41,8 @@ const (
 )
 
 var sidPattern = regexp.MustCompile(`^S-1-5-21(-[0-9]{1,10}){4}$`)
+
+var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // OnPremisesCertificate returns the certificate, DER, that the caller writes
 // into the userCertificate attribute of the computer, from where it is synced
@@ -225,20 +228,20 @@ func (b *Broker) hybridOnce(ctx context.Context, op string, req *RegisterRequest
 	if err != nil {
 		return nil, err
 	}
-	rep, err := b.client.do(ctx, request{
-		method:      http.MethodPut,
-		url:         withVersion(strings.TrimSuffix(r.Endpoints.Join, "/")+"/"+req.OnPremises.ObjectID, wire.DRSVersionDevice),
-		contentType: "application/json",
-		body:        raw,
+	rep, err := b.sts.Do(ctx, sts.Request{
+		Method:      http.MethodPut,
+		URL:         sts.WithVersion(strings.TrimSuffix(r.Endpoints.Join, "/")+"/"+req.OnPremises.ObjectID, wire.DRSVersionDevice),
+		ContentType: "application/json",
+		Body:        raw,
 	})
 	if err != nil {
-		return nil, err
+		return nil, opError(op, err)
 	}
 	key, ok := join.DeviceKey.(tpm.Signer)
 	if !ok {
 		return nil, errors.New("broker: the device key is not one of the key store")
 	}
-	return b.readCertificate(op, rep, key)
+	return readCertificate(op, rep, key)
 }
 
 func (b *Broker) identity(ctx context.Context, key tpm.Signer, sid string) (hybridIdentity, error) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -54,15 +55,15 @@ func (b *Broker) prepareOffline(ctx context.Context, a *account.Account, pin PIN
 }
 
 func (b *Broker) makeOffline(a *account.Account) (*account.Offline, error) {
-	id, err := b.random()
-	if err != nil {
-		return nil, err
+	var id [32]byte
+	if _, err := io.ReadFull(b.cfg.Rand, id[:]); err != nil {
+		return nil, fmt.Errorf("broker: reading randomness: %w", err)
 	}
 	key := make([]byte, vault.KeySize)
 	if _, err := io.ReadFull(b.cfg.Rand, key); err != nil {
 		return nil, fmt.Errorf("broker: reading randomness: %w", err)
 	}
-	return a.NewOffline(key, id), nil
+	return a.NewOffline(key, base64.RawURLEncoding.EncodeToString(id[:])), nil
 }
 
 func (b *Broker) sealOffline(ctx context.Context, a *account.Account, s tpm.PINSealer, o *account.Offline, pin PIN, used []byte) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
@@ -104,7 +105,7 @@ func successor(a *account.Account, op string, t *prt.Token) (*prt.Token, error) 
 var errReplaced = errors.New("broker: the PRT was replaced meanwhile")
 
 func (b *Broker) requestRenewal(ctx context.Context, op string, t *prt.Token, s prt.Session) (renewed *prt.Token, err error) {
-	err = b.withNonce(ctx, func(nonce string) error {
+	err = b.sts.WithNonce(ctx, func(nonce string) error {
 		f, err := prt.RenewRequest{
 			PRT:       t.PRT,
 			Nonce:     nonce,
@@ -115,20 +116,20 @@ func (b *Broker) requestRenewal(ctx context.Context, op string, t *prt.Token, s 
 		if err != nil {
 			return signError(op, err)
 		}
-		rep, err := b.post(ctx, op, b.cfg.Tenant, f, grantPRT, "")
+		rep, err := b.sts.Post(ctx, b.cfg.Tenant, f, sts.ByPRT, "")
 		if err != nil {
 			return err
 		}
-		r, err := prt.ParseReply(ctx, rep.body, s)
+		r, err := prt.ParseReply(ctx, rep.Body, s)
 		if err != nil {
-			return b.readError(op, rep, err, grantPRT)
+			return sts.Unreadable(rep, err, sts.ByPRT)
 		}
 		if renewed, err = t.Renewed(r, b.cfg.Now()); err != nil {
-			return malformed(op, rep, err)
+			return sts.Malformed(rep, err)
 		}
 		return b.rolled(ctx, renewed, r.WrappedSessionKey)
 	})
-	return renewed, err
+	return renewed, opError(op, err)
 }
 
 // rolled takes the new session key of a renewal, if it has one.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -71,7 +72,9 @@ func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint 
 	case SAMLAssertion:
 		grant = samlGrant(c.Assertion)
 	case Federated:
-		grant, err = b.federatedGrant(ctx, op, c)
+		var assertion []byte
+		assertion, err = b.sts.Assertion(ctx, c.Username, c.Password)
+		grant, err = samlGrant(assertion), opError(op, err)
 	case nil:
 		err = &Error{Op: op, detail: "a credential is required"}
 	default:
@@ -110,7 +113,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 	from.complete(t)
 	acct := b.accountOf(t)
 	if acct.HomeAccountID == "" {
-		return AuthResult{}, &Error{Op: op, detail: "the reply does not say whose PRT it is", CorrelationID: rep.correlationID}
+		return AuthResult{}, &Error{Op: op, detail: "the reply does not say whose PRT it is", CorrelationID: rep.CorrelationID}
 	}
 	if !want.IsZero() && want.Key() != acct.Key() {
 		return AuthResult{}, &Error{Op: op, kind: ErrInteractionRequired, Account: want, detail: "another user signed in than the one who was asked for"}
@@ -125,11 +128,11 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 		return AuthResult{}, err
 	}
 	b.heard(ctx, a, b.cfg.Tenant, t.Credential, nil)
-	b.cfg.Logger.InfoContext(ctx, "signed in", "account", acct.HomeAccountID, "credential", string(t.Credential), "mfa", t.Evidence.MFA.String(), "correlation_id", rep.correlationID)
+	b.cfg.Logger.InfoContext(ctx, "signed in", "account", acct.HomeAccountID, "credential", string(t.Credential), "mfa", t.Evidence.MFA.String(), "correlation_id", rep.CorrelationID)
 	return AuthResult{
 		Account:   acct,
 		ExpiresOn: t.ExpiresAt,
-		Metadata:  ResultMetadata{Source: SourceInteractive, DeviceID: t.DeviceID, CorrelationID: rep.correlationID, MFA: t.Evidence},
+		Metadata:  ResultMetadata{Source: SourceInteractive, DeviceID: t.DeviceID, CorrelationID: rep.CorrelationID, MFA: t.Evidence},
 	}, nil
 }
 
@@ -191,7 +194,7 @@ const (
 
 // requestPRT asks for a PRT. While the device is young, its refusal is tried
 // again for about a minute.
-func (b *Broker) requestPRT(ctx context.Context, op string, d *device, grant prt.Grant) (*prt.Issuance, *reply, error) {
+func (b *Broker) requestPRT(ctx context.Context, op string, d *device, grant prt.Grant) (*prt.Issuance, *sts.Reply, error) {
 	wait := firstBackOff
 	for try := 0; ; try++ {
 		issued, rep, err := b.requestPRTOnce(ctx, op, d, grant)
@@ -208,24 +211,24 @@ func (b *Broker) requestPRT(ctx context.Context, op string, d *device, grant prt
 	}
 }
 
-func (b *Broker) requestPRTOnce(ctx context.Context, op string, d *device, grant prt.Grant) (issued *prt.Issuance, rep *reply, err error) {
-	err = b.withNonce(ctx, func(nonce string) error {
+func (b *Broker) requestPRTOnce(ctx context.Context, op string, d *device, grant prt.Grant) (issued *prt.Issuance, rep *sts.Reply, err error) {
+	err = b.sts.WithNonce(ctx, func(nonce string) error {
 		req := prt.PRTRequest{Grant: grant, Nonce: nonce, OSVersion: b.cfg.Device.OSVersion}
 		f, err := req.Sign(ctx, d.proof())
 		if err != nil {
 			return signError(op, err)
 		}
-		rep, err = b.post(ctx, op, b.cfg.Tenant, f, grantUser, "")
+		rep, err = b.sts.Post(ctx, b.cfg.Tenant, f, sts.ByUser, "")
 		if err != nil {
 			return err
 		}
-		issued, err = prt.ParseIssuance(rep.body, req, b.cfg.Now())
+		issued, err = prt.ParseIssuance(rep.Body, req, b.cfg.Now())
 		if err != nil {
-			return b.readError(op, rep, err, grantUser)
+			return sts.Unreadable(rep, err, sts.ByUser)
 		}
 		return nil
 	})
-	return issued, rep, err
+	return issued, rep, opError(op, err)
 }
 
 // signError is an error of building a signed request: of the key store, or of

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -39,7 +40,7 @@ const (
 )
 
 // observation is what the service did with a token request.
-func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *reply, err error) account.Observation {
+func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *sts.Reply, err error) account.Observation {
 	d := account.Observation{
 		Time:       b.cfg.Now(),
 		ClientID:   q.app.ClientID,
@@ -50,7 +51,7 @@ func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *reply, err error
 		MFAOn:      t.Evidence.At,
 	}
 	if rep != nil {
-		d.CorrelationID = rep.correlationID
+		d.CorrelationID = rep.CorrelationID
 	}
 	var e *Error
 	switch {

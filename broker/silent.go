@@ -213,7 +213,7 @@ func (b *Broker) scopeSet(scopes []string) (tokencache.Set, string, error) {
 			return set, r, nil
 		}
 	}
-	return set, b.cloud().graph(), nil
+	return set, b.cloud().Graph(), nil
 }
 
 // resource returns the one resource that the scopes belong to.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 )
 
@@ -22,7 +23,7 @@ type deviceRecord struct {
 	DisplayName  string    `json:"display_name,omitempty"`
 	Registered   time.Time `json:"registered,omitzero"`
 	// Endpoints are what discovery said, for Status, which makes no request.
-	Endpoints endpoints `json:"endpoints"`
+	Endpoints sts.Endpoints `json:"endpoints"`
 }
 
 // A phase is how far a registration has come.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
 
 // statusText builds the layout of `dsregcmd /status`, which the Entra
@@ -105,7 +107,7 @@ func (s Status) protection() string {
 	if !i.Hardware {
 		return "software keys (" + i.Backend + "): whoever reads the files has the keys"
 	}
-	parts := []string{"TPM", clean(i.Manufacturer), clean(i.Model), clean(i.Firmware)}
+	parts := []string{"TPM", aadsts.Clean(i.Manufacturer), aadsts.Clean(i.Model), aadsts.Clean(i.Firmware)}
 	return strings.Join(strings.Fields(strings.Join(parts, " ")), " ")
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -204,7 +205,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes [
 	if err != nil {
 		return AuthResult{}, err
 	}
-	r, err := b.authorize(ctx, b.appAuthorization(op, q, q.account.PreferredUsername, wanted))
+	r, err := b.visit(ctx, op, b.appVisit(q, q.account.PreferredUsername, wanted))
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -219,7 +220,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes [
 		c.forceRefresh = true
 		return interactive(b.acquire(ctx, c, scopes))
 	}
-	res := b.result(q, &prt.Token{}, r, &reply{})
+	res := b.result(q, &prt.Token{}, r, &sts.Reply{})
 	res.Metadata.Source = SourceInteractive
 	if err := b.keepToken(op, a, q, res); err != nil {
 		return AuthResult{}, err

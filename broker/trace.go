@@ -4,12 +4,8 @@ import "context"
 
 // span reports an operation to the tracer, if there is one.
 func (c *Config) span(ctx context.Context, operation string) (context.Context, func(error)) {
-	return startSpan(ctx, c.Tracer, operation)
-}
-
-func startSpan(ctx context.Context, t Tracer, operation string) (context.Context, func(error)) {
-	if t == nil {
+	if c.Tracer == nil {
 		return ctx, func(error) {}
 	}
-	return t.Start(ctx, operation)
+	return c.Tracer.Start(ctx, operation)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -39,7 +40,8 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 		}
 		v.Set("grant_type", wire.GrantRefreshToken)
 		v.Set("refresh_token", e.Token)
-		r, err := b.grant(ctx, op, q.tenant, wire.PathTokenV2, v)
+		r, err := b.sts.Grant(ctx, q.tenant, wire.PathTokenV2, v)
+		err = opError(op, err)
 		if err == nil {
 			return b.unbound(ctx, op, a, q, r, SourceRefreshToken)
 		}
@@ -103,7 +105,7 @@ func (b *Broker) unbound(ctx context.Context, op string, a *account.Account, q t
 	if err := b.keepRefresh(ctx, a, q.app.ClientID, r); err != nil {
 		return AuthResult{}, err
 	}
-	res := b.result(q, &prt.Token{}, r, &reply{})
+	res := b.result(q, &prt.Token{}, r, &sts.Reply{})
 	res.Metadata.Source = source
 	return res, nil
 }
@@ -135,7 +137,7 @@ func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, 
 // signInApp signs in for Config.App without asking for a token of a resource
 // but Graph, which every app may ask for the user's own name.
 func (b *Broker) signInApp(ctx context.Context, op string, cred Credential, c call) (AuthResult, error) {
-	q, err := b.resolveApp(ctx, c, []string{b.cloud().graph() + "/User.Read"})
+	q, err := b.resolveApp(ctx, c, []string{b.cloud().Graph() + "/User.Read"})
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -166,16 +168,17 @@ func (b *Broker) unboundGrant(ctx context.Context, op string, cred Credential, q
 		if c.LoginHint == "" {
 			c.LoginHint = q.loginHint
 		}
-		return b.authorize(ctx, b.appAuthorization(op, q, c.LoginHint, v.Get("claims")))
+		return b.visit(ctx, op, b.appVisit(q, c.LoginHint, v.Get("claims")))
 	case DeviceCodeFlow:
-		f, err := b.startDeviceCode(ctx, op, q.tenant, wire.PathDeviceCodeV2, v)
+		f, err := b.sts.DeviceCode(ctx, q.tenant, wire.PathDeviceCodeV2, v)
 		if err != nil {
+			return nil, opError(op, err)
+		}
+		if err := b.showDeviceCode(ctx, op, shown(f)); err != nil {
 			return nil, err
 		}
-		if err := b.showDeviceCode(ctx, op, f.show); err != nil {
-			return nil, err
-		}
-		return f.poll(ctx)
+		t, err := f.Tokens(ctx)
+		return t, opError(op, err)
 	case RefreshToken:
 		v.Set("grant_type", wire.GrantRefreshToken)
 		v.Set("refresh_token", c.Token)
@@ -188,21 +191,21 @@ func (b *Broker) unboundGrant(ctx context.Context, op string, cred Credential, q
 	default:
 		return nil, &Error{Op: op, kind: ErrDeviceNotRegistered, detail: "this credential needs a registered device"}
 	}
-	return b.grant(ctx, op, q.tenant, wire.PathTokenV2, v)
+	t, err := b.sts.Grant(ctx, q.tenant, wire.PathTokenV2, v)
+	return t, opError(op, err)
 }
 
-// appAuthorization is a visit to the authorize page for the app's own client.
-func (b *Broker) appAuthorization(op string, q tokenRequest, hint, wanted string) authorization {
-	return authorization{
-		op:        op,
-		tenant:    q.tenant,
-		path:      wire.PathAuthorizeV2,
-		tokenPath: wire.PathTokenV2,
-		clientID:  q.app.ClientID,
-		redirect:  b.redirectURI(q.app),
-		scope:     appScope(q.scopes),
-		loginHint: hint,
-		claims:    wanted,
+// appVisit is a visit to the authorize page for the app's own client.
+func (b *Broker) appVisit(q tokenRequest, hint, wanted string) sts.Visit {
+	return sts.Visit{
+		Tenant:    q.tenant,
+		Path:      wire.PathAuthorizeV2,
+		TokenPath: wire.PathTokenV2,
+		ClientID:  q.app.ClientID,
+		Redirect:  b.redirectURI(q.app),
+		Scope:     appScope(q.scopes),
+		LoginHint: hint,
+		Claims:    wanted,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -101,18 +102,18 @@ func (b *Broker) deleteDevice(ctx context.Context, op string, d *device) error {
 	}
 	join := d.record.Endpoints.Join
 	if join == "" {
-		join = b.cloud().registration(wire.PathDevice)
+		join = b.cloud().Registration(wire.PathDevice)
 	}
-	rep, err := b.client.do(ctx, request{
-		method:    http.MethodDelete,
-		url:       withVersion(strings.TrimSuffix(join, "/")+"/"+d.cert.DeviceID, "1.0"),
-		transport: t,
+	rep, err := b.sts.Do(ctx, sts.Request{
+		Method:    http.MethodDelete,
+		URL:       sts.WithVersion(strings.TrimSuffix(join, "/")+"/"+d.cert.DeviceID, "1.0"),
+		Transport: t,
 	})
 	if err != nil {
-		return err
+		return opError(op, err)
 	}
-	if !rep.ok() {
-		return b.registrationError(op, rep)
+	if !rep.OK() {
+		return opError(op, sts.RegistrationError(rep))
 	}
 	return nil
 }
@@ -135,7 +136,7 @@ func (b *Broker) mutualTLS(ctx context.Context, d *device) (Transport, error) {
 	var t *http.Transport
 	switch rt := c.Transport.(type) {
 	case nil:
-		t = newTransport(nil).Transport.(*http.Transport)
+		t = sts.NewTransport().Transport.(*http.Transport)
 	case *http.Transport:
 		t = rt.Clone()
 	default:
@@ -149,7 +150,7 @@ func (b *Broker) mutualTLS(ctx context.Context, d *device) (Transport, error) {
 	t.TLSClientConfig.Certificates = []tls.Certificate{cert}
 	t.ForceAttemptHTTP2 = false
 	t.TLSClientConfig.NextProtos = []string{"http/1.1"}
-	return &http.Client{Transport: t, Timeout: c.Timeout, CheckRedirect: noRedirect}, nil
+	return &http.Client{Transport: t, Timeout: c.Timeout, CheckRedirect: sts.NoRedirect}, nil
 }
 
 // forget deletes the registration's record and what depends on it.

@@ -3,11 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
-	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -39,56 +38,36 @@ var sentinels = map[aadsts.Verdict]error{
 	aadsts.Declined:            ErrUserCanceled,
 }
 
-// A grantKind says what was presented, which decides what its end means.
-type grantKind uint8
-
-const (
-	grantUser   grantKind = iota // a credential, a code or a plain refresh token
-	grantPRT                     // a PRT: its revocation is one of its own
-	grantDevice                  // a request of the registration service
-)
-
-// serviceError makes an Error of an error reply.
-func serviceError(op string, e *prt.ErrorReply, r *reply, g grantKind, now time.Time) *Error {
-	entry := aadsts.Classify(e.Codes, e.Code, e.Suberror)
+// serviceError is the broker's error of one of package sts.
+func serviceError(op string, e *sts.Error) *Error {
 	out := &Error{
 		Op:            op,
-		Code:          entry.Code,
+		Code:          e.Code,
 		Codes:         e.Codes,
-		OAuth:         e.Code,
-		SubError:      e.Suberror,
+		OAuth:         e.OAuth,
+		SubError:      e.SubError,
 		Claims:        e.Claims,
 		CorrelationID: e.CorrelationID,
 		TraceID:       e.TraceID,
-		StatusCode:    r.status,
-		RetryAfter:    r.retryAfter(now),
-		action:        entry.Verdict,
-		detail:        entry.Meaning,
-		kind:          sentinels[entry.Verdict],
+		StatusCode:    e.StatusCode,
+		RetryAfter:    e.RetryAfter,
+		detail:        e.Detail,
+		kind:          sentinels[e.Verdict],
+		cause:         e.Cause,
 	}
-	if out.Code == 0 && len(e.Codes) > 0 {
-		out.Code = e.Codes[0]
-	}
-	if out.CorrelationID == "" {
-		out.CorrelationID = r.correlationID
-	}
-	switch {
-	case r.status == 429:
-		out.action, out.kind = aadsts.Throttled, ErrThrottled
-	case entry.Verdict == aadsts.None, r.status >= 500 && entry.Code == 0:
-		out.action, out.detail, out.kind = byStatus(r.status)
-	}
-	if g == grantPRT {
-		switch out.action {
+	if e.By == sts.ByPRT {
+		switch e.Verdict {
 		case aadsts.SignInAgain:
-			if !doubtful[out.Code] {
+			if !doubtful[e.Code] {
 				out.kind = ErrPRTRevoked
 			}
 		case aadsts.Expired:
 			out.kind = ErrPRTExpired
 		}
 	}
-	out.Verdict = Verdict(out.action.String())
+	if e.Said {
+		out.action, out.Verdict = e.Verdict, Verdict(e.Verdict.String())
+	}
 	return out
 }
 
@@ -96,17 +75,6 @@ func serviceError(op string, e *prt.ErrorReply, r *reply, g grantKind, now time.
 // not take: the PRT may be over, and a clock that is wrong here looks the same
 // (50013: "check the clock"). They end no PRT.
 var doubtful = map[int]bool{50006: true, 50013: true, 900384: true}
-
-// byStatus judges a reply that says nothing but its status, such as a proxy's.
-func byStatus(status int) (aadsts.Verdict, string, error) {
-	switch {
-	case status >= 500 || status == 408:
-		return aadsts.Retry, "the service has trouble", ErrTransient
-	case status >= 300 && status < 400:
-		return aadsts.Fail, "the service redirects, which it must not", nil
-	}
-	return aadsts.Fail, "the service refused the request", nil
-}
 
 // action returns what the table says about err; None when err is not the
 // service's.
@@ -182,12 +150,16 @@ func ended(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// opError names the operation on an error that has none yet.
+// opError makes the broker's error of one of package sts, and names the
+// operation on an error that has none yet.
 func opError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = verdict(err)
+	if said := new(sts.Error); errors.As(err, &said) {
+		return serviceError(op, said)
+	}
+	err = verdict(closedError(err))
 	var e *Error
 	if !errors.As(err, &e) {
 		return &Error{Op: op, cause: err, detail: "failed"}

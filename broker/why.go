@@ -9,6 +9,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -230,7 +231,7 @@ func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
 	if err != nil {
 		return false, keyError("why", err)
 	}
-	w.fact("Does a TPM hold its keys?", answer(info.Hardware), strings.TrimSpace(info.Backend+" "+clean(info.Manufacturer)))
+	w.fact("Does a TPM hold its keys?", answer(info.Hardware), strings.TrimSpace(info.Backend+" "+aadsts.Clean(info.Manufacturer)))
 	return false, nil
 }
 

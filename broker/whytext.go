@@ -3,6 +3,8 @@ package broker
 import (
 	"fmt"
 	"strings"
+
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
 
 // String returns the explanation as text: the answer, the chain of facts and
@@ -53,7 +55,7 @@ func (e Explanation) String() string {
 			fmt.Fprintf(&s, ", AADSTS%d", d.Code)
 		}
 		if d.CorrelationID != "" {
-			s.WriteString(", correlation id " + clean(d.CorrelationID))
+			s.WriteString(", correlation id " + aadsts.Clean(d.CorrelationID))
 		}
 		s.WriteString(".\n")
 	}

@@ -3,6 +3,7 @@ package aadsts
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // An Entry is a row of the table.
@@ -123,4 +124,21 @@ func (v Verdict) meaning() string {
 		return "the service refused the request"
 	}
 	return "the service reported an error"
+}
+
+// maxWord bounds what a reply puts into a text, in bytes.
+const maxWord = 64
+
+// Clean keeps a word of a reply printable and short: it may be anything.
+func Clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > maxWord {
+		s = s[:maxWord] + "…"
+	}
+	return s
 }

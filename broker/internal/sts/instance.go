@@ -1,4 +1,4 @@
-package broker
+package sts
 
 import (
 	"context"
@@ -9,17 +9,17 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/internal/wire"
-	"github.com/prtbroker/prtbroker/prt"
 )
 
-// place is the cloud that a broker works in, as it is known by now.
+// place is the cloud that a client works in, as it is known by now.
 type place struct {
 	Cloud
 	movable bool // the configuration named none: the tenant's own is found
 	known   bool // its login host is one of Microsoft's
 }
 
-func (b *Broker) cloud() Cloud { return b.place.Load().Cloud }
+// Cloud is the cloud as it is known by now.
+func (c *Client) Cloud() Cloud { return c.place.Load().Cloud }
 
 // clouds are those that a tenant can be found in, by the names that the
 // service gives them.
@@ -51,77 +51,77 @@ var quotedName = regexp.MustCompile(`'([A-Za-z0-9.-]{1,64})'`)
 // configuration named none and it is another one of the clouds that this
 // package knows: a reply cannot send credentials anywhere else. It reports
 // whether the request is to be sent again.
-func (b *Broker) moveTo(from *place, description string) bool {
+func (c *Client) moveTo(from *place, description string) bool {
 	if !from.movable {
 		return false
 	}
 	for _, m := range quotedName.FindAllStringSubmatch(description, -1) {
-		c, ok := clouds[strings.TrimPrefix(strings.ToLower(m[1]), "login.")]
-		if ok && c.LoginHost != from.LoginHost {
-			b.settle(c)
+		to, ok := clouds[strings.TrimPrefix(strings.ToLower(m[1]), "login.")]
+		if ok && to.LoginHost != from.LoginHost {
+			c.settle(to)
 			return true
 		}
 	}
 	return false
 }
 
-// settle makes c the cloud, for good: a reply there does not move it again.
-func (b *Broker) settle(c *Cloud) {
-	b.cfg.Logger.Info("the tenant is in another cloud", "login_host", c.LoginHost)
-	b.place.Store(&place{Cloud: *c, known: true})
+// settle makes to the cloud, for good: a reply there does not move it again.
+func (c *Client) settle(to *Cloud) {
+	c.cfg.Logger.Info("the tenant is in another cloud", "login_host", to.LoginHost)
+	c.place.Store(&place{Cloud: *to, known: true})
 }
 
-// returnTo goes to the cloud where the device was registered, by the token
+// Return goes to the cloud where the device was registered, by the token
 // endpoint in its record.
-func (b *Broker) returnTo(endpoint string) {
+func (c *Client) Return(endpoint string) {
 	u, err := url.Parse(endpoint)
-	if err != nil || !b.place.Load().movable {
+	if err != nil || !c.place.Load().movable {
 		return
 	}
-	for _, c := range clouds {
-		if u.Host == c.LoginHost && c.LoginHost != b.cloud().LoginHost {
-			b.settle(c)
+	for _, to := range clouds {
+		if u.Host == to.LoginHost && to.LoginHost != c.Cloud().LoginHost {
+			c.settle(to)
 			return
 		}
 	}
 }
 
-// verifyCloud asks the public cloud, once, whether the configured login host
+// Verify asks the public cloud, once, whether the configured login host
 // is one of Microsoft's, before a credential is sent there or made for it, a
 // user is led there, or it is believed about where a password goes. An answer
-// is kept as long as the broker; for failures the circuit of the endpoint sees
+// is kept as long as the client; for failures the circuit of the endpoint sees
 // to it that it is not asked too often.
-func (b *Broker) verifyCloud(ctx context.Context) error {
-	if b.place.Load().known {
+func (c *Client) Verify(ctx context.Context) error {
+	if c.place.Load().known {
 		return nil
 	}
-	_, err := do(ctx, &b.flights, "instance", func(ctx context.Context) (struct{}, error) {
-		at := b.place.Load()
+	_, _, err := c.instances.Do(ctx, "instance", func(ctx context.Context) (struct{}, error) {
+		at := c.place.Load()
 		if at.known {
 			return struct{}{}, nil
 		}
-		if err := b.instance(ctx, at.LoginHost); err != nil {
+		if err := c.instance(ctx, at.LoginHost); err != nil {
 			return struct{}{}, err
 		}
 		verified := *at
 		verified.known = true
-		b.place.Store(&verified)
+		c.place.Store(&verified)
 		return struct{}{}, nil
 	})
 	return err
 }
 
-func (b *Broker) instance(ctx context.Context, host string) error {
+func (c *Client) instance(ctx context.Context, host string) error {
 	q := url.Values{
 		"api-version":            {"1.1"},
 		"authorization_endpoint": {"https://" + host + "/common" + wire.PathAuthorizeV2},
 	}
-	r, err := b.client.do(ctx, request{method: http.MethodGet, url: "https://" + wire.LoginHost + wire.PathInstance + "?" + q.Encode()})
+	r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: "https://" + wire.LoginHost + wire.PathInstance + "?" + q.Encode()})
 	if err != nil {
 		return err
 	}
-	if !r.ok() {
-		return serviceError("", prt.ParseError(r.status, r.body), r, grantUser, b.cfg.Now())
+	if !r.OK() {
+		return Refusal(r, ByUser)
 	}
 	return nil
 }

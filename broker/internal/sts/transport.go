@@ -1,4 +1,4 @@
-package broker
+package sts
 
 import (
 	"bytes"
@@ -15,7 +15,8 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker/internal/retry"
+	"github.com/prtbroker/prtbroker/broker/internal/sts/internal/retry"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -24,21 +25,9 @@ const (
 	requestTimeout = 60 * time.Second
 )
 
-// client sends requests and reads replies within limits.
-type client struct {
-	transport Transport
-	userAgent string
-	now       func() time.Time
-	rand      io.Reader
-	wait      func(context.Context, time.Duration) error // nil: retry.Wait
-	policy    retry.Policy
-	circuits  retry.Breaker
-	tracer    Tracer // nil: none
-}
-
-// newTransport returns the default transport. Certificates of the server are
+// NewTransport returns the default transport. Certificates of the server are
 // verified by the system's roots; the proxy is that of the environment.
-func newTransport(cert *tls.Certificate) *http.Client {
+func NewTransport() *http.Client {
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -51,15 +40,12 @@ func newTransport(cert *tls.Certificate) *http.Client {
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	if cert != nil {
-		t.TLSClientConfig.Certificates = []tls.Certificate{*cert}
-	}
-	return &http.Client{Transport: t, Timeout: requestTimeout, CheckRedirect: noRedirect}
+	return &http.Client{Transport: t, Timeout: requestTimeout, CheckRedirect: NoRedirect}
 }
 
-// noRedirect hands a redirect to the caller: the endpoints of the protocol
+// NoRedirect hands a redirect to the caller: the endpoints of the protocol
 // have no reason to send one, and a POST with a credential must not follow.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+func NoRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // platforms are what Conditional Access looks for in a User-Agent.
 var platforms = map[string]string{
@@ -70,7 +56,8 @@ var platforms = map[string]string{
 	"ios":     "iPhone; CPU iPhone OS 17_0 like Mac OS X",
 }
 
-func defaultUserAgent() string {
+// DefaultUserAgent names this library and the operating system.
+func DefaultUserAgent() string {
 	p, ok := platforms[runtime.GOOS]
 	if !ok {
 		p = runtime.GOOS
@@ -78,102 +65,105 @@ func defaultUserAgent() string {
 	return "prtbroker/1.0 (" + p + ")"
 }
 
-// A reply is what came back, whole.
-type reply struct {
-	status        int
-	header        http.Header
-	body          []byte
-	correlationID string
+// A Reply is what came back, whole.
+type Reply struct {
+	Status        int
+	Header        http.Header
+	Body          []byte
+	CorrelationID string        // of the request
+	RetryAfter    time.Duration // 0: the service did not say
 }
 
-func (r *reply) ok() bool { return r.status >= 200 && r.status < 300 }
+// OK reports whether the status is one of success.
+func (r *Reply) OK() bool { return r.Status >= 200 && r.Status < 300 }
 
-// A call to a service: JSON or form out, anything in.
-type request struct {
-	method        string
-	url           string
-	contentType   string
-	body          []byte
-	bearer        prt.Secret
-	credential    prt.Cookie // sent as a header, to a sign-in page; zero: none
-	transport     Transport  // nil: the client's
-	correlationID string     // empty: a new one
-	once          bool       // it must not be handled twice
+// A Request goes to a service: JSON or a form out, anything in.
+type Request struct {
+	Method        string
+	URL           string
+	ContentType   string
+	Body          []byte
+	Bearer        prt.Secret
+	Credential    prt.Cookie // sent as a header, to a sign-in page; zero: none
+	Transport     Transport  // nil: the client's
+	CorrelationID string     // empty: a new one
+	Once          bool       // it must not be handled twice
 
 	// answered reports whether a reply is the service's last word, whatever
 	// its status. Nil: the status and the error code say.
-	answered func(*reply) bool
+	answered func(*Reply) bool
 }
 
-func form(address string, values url.Values) request {
-	return request{
-		method:      http.MethodPost,
-		url:         address,
-		contentType: "application/x-www-form-urlencoded",
-		body:        []byte(values.Encode()),
+func form(address string, values url.Values) Request {
+	return Request{
+		Method:      http.MethodPost,
+		URL:         address,
+		ContentType: "application/x-www-form-urlencoded",
+		Body:        []byte(values.Encode()),
 	}
 }
 
 // attempt sends a request once and returns within ctx, whatever the transport
 // does. sent says that the service may have seen something of it.
-func (c *client) attempt(ctx context.Context, q request) (rep *reply, sent bool, err error) {
+func (c *Client) attempt(ctx context.Context, q Request) (rep *Reply, sent bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
 	defer cancel()
 	var seen traffic
-	r, err := c.request(httptrace.WithClientTrace(ctx, seen.trace()), q)
+	r, err := c.build(httptrace.WithClientTrace(ctx, seen.trace()), q)
 	if err != nil {
 		return nil, false, err
 	}
-	t := q.transport
+	t := q.Transport
 	if t == nil {
-		t = c.transport
+		t = c.cfg.Transport
 	}
 	type result struct {
-		reply *reply
+		reply *Reply
 		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
-		rep, err := exchange(t, r)
+		rep, err := send(t, r)
 		done <- result{rep, err}
 	}()
 	select {
 	case res := <-done:
 		if res.err != nil {
-			return nil, seen.sent(res.err), networkError(ctx, res.err, q.correlationID)
+			return nil, seen.sent(res.err), networkError(ctx, res.err, q.CorrelationID)
 		}
-		res.reply.correlationID = q.correlationID
+		res.reply.CorrelationID = q.CorrelationID
+		res.reply.RetryAfter = retry.After(res.reply.Header, c.cfg.Now())
 		return res.reply, true, nil
 	case <-ctx.Done():
-		return nil, true, networkError(ctx, ctx.Err(), q.correlationID)
+		return nil, true, networkError(ctx, ctx.Err(), q.CorrelationID)
 	}
 }
 
-func (c *client) request(ctx context.Context, q request) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, q.method, q.url, bytes.NewReader(q.body))
+func (c *Client) build(ctx context.Context, q Request) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, q.Method, q.URL, bytes.NewReader(q.Body))
 	if err != nil {
-		return nil, errors.New("broker: the address of a service is malformed")
+		return nil, errors.New("the address of a service is malformed")
 	}
-	if q.contentType != "" {
-		r.Header.Set("Content-Type", q.contentType)
+	if q.ContentType != "" {
+		r.Header.Set("Content-Type", q.ContentType)
 	}
-	if !q.bearer.IsZero() {
-		r.Header.Set("Authorization", "Bearer "+q.bearer.Reveal())
+	if !q.Bearer.IsZero() {
+		r.Header.Set("Authorization", "Bearer "+q.Bearer.Reveal())
 	}
-	if q.credential.Name != "" {
-		r.Header.Set(q.credential.Name, q.credential.Value.Reveal())
+	if q.Credential.Name != "" {
+		r.Header.Set(q.Credential.Name, q.Credential.Value.Reveal())
 	}
 	r.Header.Set("Accept", "application/json")
-	r.Header.Set("User-Agent", c.userAgent)
-	r.Header.Set("client-request-id", q.correlationID)
+	r.Header.Set("User-Agent", c.cfg.UserAgent)
+	r.Header.Set("client-request-id", q.CorrelationID)
 	r.Header.Set("return-client-request-id", "true")
 	return r, nil
 }
 
-func exchange(t Transport, r *http.Request) (*reply, error) {
+func send(t Transport, r *http.Request) (*Reply, error) {
 	res, err := t.Do(r)
 	if to := appRedirect(err); to != "" {
-		return &reply{status: http.StatusFound, header: http.Header{"Location": {to}}}, nil
+		return &Reply{Status: http.StatusFound, Header: http.Header{"Location": {to}}}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -186,7 +176,7 @@ func exchange(t Transport, r *http.Request) (*reply, error) {
 	if len(body) > prt.MaxReplySize {
 		return nil, errReplySize
 	}
-	return &reply{status: res.StatusCode, header: res.Header, body: body}, nil
+	return &Reply{Status: res.StatusCode, Header: res.Header, Body: body}, nil
 }
 
 // appRedirect returns the address of an app (ms-appx-web:, msauth:) at which a
@@ -216,26 +206,23 @@ func networkError(ctx context.Context, err error, correlationID string) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	e := &Error{detail: "no answer from the service", kind: ErrTransient, cause: err, CorrelationID: correlationID}
+	e := &Error{Detail: "no answer from the service", Verdict: aadsts.Retry, Cause: err, CorrelationID: correlationID}
 	if ctx.Err() == nil {
 		return e
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errRequestTimeout) {
-		e.cause = cause
+		e.Cause = cause
 		return e
 	}
-	e.kind, e.cause, e.detail = nil, ctx.Err(), "given up"
+	e.Verdict, e.Cause, e.Detail = aadsts.None, ctx.Err(), "given up"
 	return e
 }
-
-// retryAfter reads the header, in seconds or as a date.
-func (r *reply) retryAfter(now time.Time) time.Duration { return retry.After(r.header, now) }
 
 // newGUID returns a random GUID (RFC 9562, version 4).
 func newGUID(random io.Reader) (string, error) {
 	var b [16]byte
 	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return "", fmt.Errorf("broker: reading randomness: %w", err)
+		return "", fmt.Errorf("reading randomness: %w", err)
 	}
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	h := hex.EncodeToString(b[:])

@@ -1,4 +1,4 @@
-package broker
+package sts
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// endpoints are where the services of a tenant are. Status shows them.
-type endpoints struct {
+// Endpoints are where the services of a tenant are.
+type Endpoints struct {
 	TenantID        string `json:"tenant_id,omitempty"`
 	TenantName      string `json:"tenant_name,omitempty"`
 	AuthCode        string `json:"auth_code,omitempty"`
@@ -34,16 +34,16 @@ type endpoints struct {
 }
 
 // fallback are the endpoints without discovery.
-func (c Cloud) fallback(tenantID string) endpoints {
+func (c Cloud) fallback(tenantID string) Endpoints {
 	resource := "urn:ms-drs:" + c.RegistrationHost
-	return endpoints{
+	return Endpoints{
 		TenantID:     tenantID,
-		AuthCode:     c.login(tenantID, wire.PathAuthorize),
-		Token:        c.login(tenantID, wire.PathToken),
-		Join:         c.registration(wire.PathDevice),
+		AuthCode:     c.Login(tenantID, wire.PathAuthorize),
+		Token:        c.Login(tenantID, wire.PathToken),
+		Join:         c.Registration(wire.PathDevice),
 		JoinVersion:  wire.DRSVersionDevice,
 		JoinResource: resource,
-		Key:          c.registration(wire.PathKey),
+		Key:          c.Registration(wire.PathKey),
 		KeyVersion:   wire.DRSVersionKey,
 		KeyResource:  resource,
 	}
@@ -51,20 +51,18 @@ func (c Cloud) fallback(tenantID string) endpoints {
 
 var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// tenantID resolves the configured tenant by its OpenID configuration, which
+// TenantID resolves a tenant by its OpenID configuration, which
 // also proves that the tenant is there.
-func (b *Broker) tenantID(ctx context.Context) (string, error) {
-	const op = "find tenant"
-	at := b.place.Load()
-	r, err := b.client.do(ctx, request{method: http.MethodGet, url: at.login(b.cfg.Tenant, wire.PathDiscovery)})
+func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
+	at := c.place.Load()
+	r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: at.Login(tenant, wire.PathDiscovery)})
 	if err != nil {
-		return "", opError(op, err)
+		return "", err
 	}
-	if !r.ok() {
-		reply := prt.ParseError(r.status, r.body)
-		e := serviceError(op, reply, r, grantUser, b.cfg.Now())
-		if e.action == aadsts.SwitchCloud && b.moveTo(at, reply.Description) {
-			return b.tenantID(ctx)
+	if !r.OK() {
+		e := Refusal(r, ByUser)
+		if e.Verdict == aadsts.SwitchCloud && c.moveTo(at, e.description) {
+			return c.TenantID(ctx, tenant)
 		}
 		return "", e
 	}
@@ -72,45 +70,45 @@ func (b *Broker) tenantID(ctx context.Context) (string, error) {
 		Issuer string `json:"issuer"`
 		Cloud  string `json:"cloud_instance_name"`
 	}
-	if err := json.Unmarshal(r.body, &meta); err != nil {
-		return "", malformed(op, r, prt.ErrReply)
+	if err := json.Unmarshal(r.Body, &meta); err != nil {
+		return "", Malformed(r, prt.ErrReply)
 	}
-	b.moveTo(at, "'"+meta.Cloud+"'") // the public cloud knows the tenants of the others
+	c.moveTo(at, "'"+meta.Cloud+"'") // the public cloud knows the tenants of the others
 	u, err := url.Parse(meta.Issuer)
 	if err != nil {
-		return "", malformed(op, r, prt.ErrReply)
+		return "", Malformed(r, prt.ErrReply)
 	}
 	id, _, _ := strings.Cut(strings.Trim(strings.ToLower(u.Path), "/"), "/")
 	if !guidPattern.MatchString(id) {
-		return "", &Error{Op: op, kind: ErrAppConfig, detail: "the tenant has no id: name a tenant, not common", CorrelationID: r.correlationID}
+		return "", &Error{Verdict: aadsts.AppConfig, Detail: "the tenant has no id: name a tenant, not common", CorrelationID: r.CorrelationID}
 	}
 	return id, nil
 }
 
-// discoverRegistration asks where the registration services are. Without an
+// Discover asks where the registration services are. Without an
 // answer the well-known places are used: they have not moved in years. An
 // address that is not https on the cloud's registration host is not taken, for
 // a token for the service goes there.
-func (b *Broker) discoverRegistration(ctx context.Context, tenantID string) endpoints {
-	e := b.cloud().fallback(tenantID)
-	r, err := b.client.do(ctx, request{
-		method: http.MethodGet,
-		url:    b.cloud().registration("/" + tenantID + wire.PathDRSDiscover + "?api-version=" + wire.DRSVersionDiscover),
+func (c *Client) Discover(ctx context.Context, tenantID string) Endpoints {
+	e := c.Cloud().fallback(tenantID)
+	r, err := c.Do(ctx, Request{
+		Method: http.MethodGet,
+		URL:    c.Cloud().Registration("/" + tenantID + wire.PathDRSDiscover + "?api-version=" + wire.DRSVersionDiscover),
 	})
-	if err != nil || !r.ok() {
-		b.cfg.Logger.InfoContext(ctx, "registration discovery failed, well-known endpoints are used", "tenant", tenantID)
+	if err != nil || !r.OK() {
+		c.cfg.Logger.InfoContext(ctx, "registration discovery failed, well-known endpoints are used", "tenant", tenantID)
 		return e
 	}
 	var d drsDiscovery
-	if json.Unmarshal(r.body, &d) != nil {
+	if json.Unmarshal(r.Body, &d) != nil {
 		return e
 	}
 	join, key, auth, manage := d.DeviceJoinService, d.KeyProvisioningService, d.WebAuthNService, d.DeviceManagementService
-	b.take(&e.Join, &e.JoinVersion, &e.JoinResource, join.JoinEndpoint, join.ServiceVersion, join.JoinResourceID)
-	b.take(&e.Key, &e.KeyVersion, &e.KeyResource, key.KeyProvisionEndpoint, key.ServiceVersion, key.KeyProvisionResourceID)
-	b.take(&e.WebAuthN, &e.WebAuthNVersion, &e.WebAuthNID, auth.WebAuthNEndpoint, auth.ServiceVersion, auth.WebAuthNResourceID)
-	b.take(&e.Manage, &e.ManageVersion, &e.ManageID, manage.DeviceManagementEndpoint, manage.ServiceVersion, manage.DeviceManagementResourceID)
-	e.TenantName = clean(d.TenantInfo.TenantName)
+	c.take(&e.Join, &e.JoinVersion, &e.JoinResource, join.JoinEndpoint, join.ServiceVersion, join.JoinResourceID)
+	c.take(&e.Key, &e.KeyVersion, &e.KeyResource, key.KeyProvisionEndpoint, key.ServiceVersion, key.KeyProvisionResourceID)
+	c.take(&e.WebAuthN, &e.WebAuthNVersion, &e.WebAuthNID, auth.WebAuthNEndpoint, auth.ServiceVersion, auth.WebAuthNResourceID)
+	c.take(&e.Manage, &e.ManageVersion, &e.ManageID, manage.DeviceManagementEndpoint, manage.ServiceVersion, manage.DeviceManagementResourceID)
+	e.TenantName = aadsts.Clean(d.TenantInfo.TenantName)
 	return e
 }
 
@@ -141,15 +139,15 @@ type drsDiscovery struct {
 	}
 }
 
-var versionPattern = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}$`)
-
-// maxResource bounds the resource that discovery names, in bytes.
+// maxResource bounds the name of a resource, in bytes.
 const maxResource = 128
 
+var versionPattern = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}$`)
+
 // take replaces an endpoint by a discovered one that is fit to be used.
-func (b *Broker) take(address, version, resource *string, newAddress, newVersion, newResource string) {
+func (c *Client) take(address, version, resource *string, newAddress, newVersion, newResource string) {
 	u, err := url.Parse(newAddress)
-	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(u.Host, b.cloud().RegistrationHost) ||
+	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(u.Host, c.Cloud().RegistrationHost) ||
 		u.RawQuery != "" || !versionPattern.MatchString(newVersion) {
 		return
 	}
@@ -159,5 +157,5 @@ func (b *Broker) take(address, version, resource *string, newAddress, newVersion
 	}
 }
 
-// withVersion adds the version of the service to its address.
-func withVersion(address, version string) string { return address + "?api-version=" + version }
+// WithVersion adds the version of the service to its address.
+func WithVersion(address, version string) string { return address + "?api-version=" + version }

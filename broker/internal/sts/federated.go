@@ -1,4 +1,4 @@
-package broker
+package sts
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -31,51 +32,47 @@ const defaultAudience = "urn:federation:MicrosoftOnline"
 // userRealm finds out who authenticates a user: Entra or a federation server.
 // The answer decides where a password goes, so only the host of a cloud is
 // believed.
-func (b *Broker) userRealm(ctx context.Context, op, username string) (*realm, error) {
-	if err := b.verifyCloud(ctx); err != nil {
-		return nil, opError(op, err)
+func (c *Client) userRealm(ctx context.Context, username string) (*realm, error) {
+	if err := c.Verify(ctx); err != nil {
+		return nil, err
 	}
-	rep, err := b.client.do(ctx, request{
-		method: http.MethodGet,
-		url:    "https://" + b.cloud().LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
+	rep, err := c.Do(ctx, Request{
+		Method: http.MethodGet,
+		URL:    "https://" + c.Cloud().LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !rep.ok() {
-		return nil, serviceError(op, prt.ParseError(rep.status, rep.body), rep, grantUser, b.cfg.Now())
+	if !rep.OK() {
+		return nil, Refusal(rep, ByUser)
 	}
 	r := new(realm)
-	if err := json.Unmarshal(rep.body, r); err != nil {
-		return nil, malformed(op, rep, prt.ErrReply)
+	if err := json.Unmarshal(rep.Body, r); err != nil {
+		return nil, Malformed(rep, prt.ErrReply)
 	}
 	return r, nil
 }
 
-// federatedGrant gets an assertion from the organization's federation server
-// by WS-Trust, with user name and password.
-func (b *Broker) federatedGrant(ctx context.Context, op string, c Federated) (prt.Grant, error) {
-	r, err := b.userRealm(ctx, op, c.Username)
+// Assertion gets an assertion from the organization's federation server
+// by WS-Trust, with user name and password. The password is sent once.
+func (c *Client) Assertion(ctx context.Context, username, password string) ([]byte, error) {
+	r, err := c.userRealm(ctx, username)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case strings.EqualFold(r.AccountType, "Managed"):
-		return nil, &Error{Op: op, kind: ErrAppConfig, detail: "the user's domain is not federated: sign in with Password"}
+		return nil, &Error{Verdict: aadsts.AppConfig, Detail: "the user's domain is not federated: sign in with Password"}
 	case !strings.EqualFold(r.AccountType, "Federated"):
-		return nil, &Error{Op: op, kind: ErrUserNotFound, detail: "the service does not know the user's domain"}
+		return nil, &Error{Verdict: aadsts.UserNotFound, Detail: "the service does not know the user's domain"}
 	case r.Protocol != "" && r.Protocol != "WSTrust" && r.Protocol != "WSFed":
-		return nil, &Error{Op: op, kind: ErrInteractionRequired, detail: "the federation server has no WS-Trust: sign in with AuthCode"}
+		return nil, &Error{Verdict: aadsts.Interact, Detail: "the federation server has no WS-Trust: sign in with AuthCode"}
 	}
-	endpoint, version, err := b.trustEndpoint(ctx, op, r)
+	endpoint, version, err := c.trustEndpoint(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	assertion, err := b.requestAssertion(ctx, op, endpoint, version, r.Audience, c)
-	if err != nil {
-		return nil, err
-	}
-	return samlGrant(assertion), nil
+	return c.requestAssertion(ctx, endpoint, version, r.Audience, username, password)
 }
 
 // wsTrust is a version of WS-Trust.
@@ -104,12 +101,12 @@ var wsTrustVersions = []wsTrust{
 
 // trustEndpoint finds the endpoint that takes a user name and a password, in
 // the server's metadata or as the realm names it.
-func (b *Broker) trustEndpoint(ctx context.Context, op string, r *realm) (string, wsTrust, error) {
+func (c *Client) trustEndpoint(ctx context.Context, r *realm) (string, wsTrust, error) {
 	var found []string
 	if isHTTPS(r.Metadata) {
-		rep, err := b.client.do(ctx, request{method: http.MethodGet, url: r.Metadata})
-		if err == nil && rep.ok() {
-			found = addresses(rep.body)
+		rep, err := c.Do(ctx, Request{Method: http.MethodGet, URL: r.Metadata})
+		if err == nil && rep.OK() {
+			found = addresses(rep.Body)
 		}
 	}
 	found = append(found, r.Active)
@@ -120,7 +117,7 @@ func (b *Broker) trustEndpoint(ctx context.Context, op string, r *realm) (string
 			}
 		}
 	}
-	return "", wsTrust{}, &Error{Op: op, kind: ErrInteractionRequired, detail: "the federation server has no endpoint for a user name and a password: sign in with AuthCode"}
+	return "", wsTrust{}, &Error{Verdict: aadsts.Interact, Detail: "the federation server has no endpoint for a user name and a password: sign in with AuthCode"}
 }
 
 func isHTTPS(address string) bool {
@@ -160,15 +157,15 @@ func addresses(doc []byte) (out []string) {
 // tokenLife is how long the request asks to be taken for.
 const tokenLife = 10 * time.Minute
 
-func (b *Broker) requestAssertion(ctx context.Context, op, endpoint string, v wsTrust, audience string, c Federated) ([]byte, error) {
+func (c *Client) requestAssertion(ctx context.Context, endpoint string, v wsTrust, audience, username, password string) ([]byte, error) {
 	if audience == "" {
 		audience = defaultAudience
 	}
-	id, err := newGUID(b.cfg.Rand)
+	id, err := newGUID(c.cfg.Rand)
 	if err != nil {
 		return nil, err
 	}
-	now := b.cfg.Now().UTC()
+	now := c.cfg.Now().UTC()
 	const stamp = "2006-01-02T15:04:05.000Z"
 	var s strings.Builder
 	write := func(parts ...string) {
@@ -187,34 +184,34 @@ func (b *Broker) requestAssertion(ctx context.Context, op, endpoint string, v ws
 		`<a:To s:mustUnderstand="1">`, endpoint, `</a:To>`+
 		`<o:Security s:mustUnderstand="1" xmlns:o="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd">`+
 		`<u:Timestamp u:Id="_0"><u:Created>`, now.Format(stamp), `</u:Created><u:Expires>`, now.Add(tokenLife).Format(stamp), `</u:Expires></u:Timestamp>`+
-		`<o:UsernameToken><o:Username>`, c.Username, `</o:Username><o:Password>`, c.Password, `</o:Password></o:UsernameToken>`+
+		`<o:UsernameToken><o:Username>`, username, `</o:Username><o:Password>`, password, `</o:Password></o:UsernameToken>`+
 		`</o:Security></s:Header><s:Body><t:RequestSecurityToken xmlns:t="`, v.namespace, `">`+
 		`<p:AppliesTo xmlns:p="http://schemas.xmlsoap.org/ws/2004/09/policy"><a:EndpointReference><a:Address>`, audience, `</a:Address></a:EndpointReference></p:AppliesTo>`+
 		`<t:KeyType>`, v.keyType, `</t:KeyType><t:RequestType>`, v.request, `</t:RequestType>`+
 		`</t:RequestSecurityToken></s:Body></s:Envelope>`)
-	rep, err := b.client.do(ctx, request{
-		method:      http.MethodPost,
-		url:         endpoint,
-		contentType: "application/soap+xml; charset=utf-8",
-		body:        []byte(s.String()),
-		once:        true,
+	rep, err := c.Do(ctx, Request{
+		Method:      http.MethodPost,
+		URL:         endpoint,
+		ContentType: "application/soap+xml; charset=utf-8",
+		Body:        []byte(s.String()),
+		Once:        true,
 		answered:    isSOAPFault,
 	})
 	if err != nil {
 		return nil, err
 	}
-	assertion, err := findAssertion(rep.body)
+	assertion, err := findAssertion(rep.Body)
 	if err == nil {
 		return assertion, nil
 	}
-	e := &Error{Op: op, StatusCode: rep.status, CorrelationID: rep.correlationID}
+	e := &Error{StatusCode: rep.Status, CorrelationID: rep.CorrelationID}
 	switch {
-	case bytes.Contains(rep.body, []byte("FailedAuthentication")):
-		e.kind, e.detail = ErrBadCredential, "the federation server says that user name or password is wrong"
-	case rep.status >= 500 && !isSOAPFault(rep):
-		e.kind, e.detail = ErrTransient, "the federation server has trouble"
+	case bytes.Contains(rep.Body, []byte("FailedAuthentication")):
+		e.Verdict, e.Detail = aadsts.BadCredential, "the federation server says that user name or password is wrong"
+	case rep.Status >= 500 && !isSOAPFault(rep):
+		e.Verdict, e.Detail = aadsts.Retry, "the federation server has trouble"
 	default:
-		e.detail = "the federation server issued no assertion"
+		e.Detail = "the federation server issued no assertion"
 	}
 	return nil, e
 }
@@ -224,7 +221,7 @@ var soapFault = regexp.MustCompile(`<(?:[\w.-]+:)?Fault[\s>]`)
 // isSOAPFault reports whether a reply is a verdict of the server. AD FS sends
 // that with HTTP 500, also for a wrong password (SOAP 1.2 Part 2, 7.5.2.2, has
 // 500 for all faults but the sender's; SOAP 1.1, 6.2, for all).
-func isSOAPFault(r *reply) bool { return soapFault.Match(r.body) }
+func isSOAPFault(r *Reply) bool { return soapFault.Match(r.Body) }
 
 var errNoAssertion = errors.New("no assertion")
 

@@ -1,4 +1,4 @@
-package broker
+package sts
 
 import (
 	"context"
@@ -9,63 +9,63 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker/internal/retry"
+	"github.com/prtbroker/prtbroker/broker/internal/sts/internal/retry"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// do sends a request, again where the policy allows it, and keeps away from an
+// Do sends a request, again where the policy allows it, and keeps away from an
 // endpoint that asked for it or that keeps failing. It returns within ctx.
-func (c *client) do(ctx context.Context, q request) (*reply, error) {
-	if q.correlationID == "" {
-		id, err := newGUID(c.rand)
+func (c *Client) Do(ctx context.Context, q Request) (*Reply, error) {
+	if q.CorrelationID == "" {
+		id, err := newGUID(c.cfg.Rand)
 		if err != nil {
 			return nil, err
 		}
-		q.correlationID = id
+		q.CorrelationID = id
 	}
-	report, err := c.circuits.Enter(endpointOf(q.url), c.now())
+	report, err := c.circuits.Enter(endpointOf(q.URL), c.cfg.Now())
 	if err != nil {
 		return nil, circuitError(err)
 	}
 	for n := 1; ; n++ {
-		span, end := startSpan(ctx, c.tracer, "request")
+		span, end := c.cfg.Span(ctx, "request")
 		rep, sent, err := c.attempt(span, q)
 		end(err)
 		r := c.judge(ctx, q, rep, sent, err)
-		report(r, c.now())
-		wait, again := c.policy.Next(n, r, q.once)
+		report(r, c.cfg.Now())
+		wait, again := c.policy.Next(n, r, q.Once)
 		if !again {
 			return rep, err
 		}
 		if c.pause(ctx, wait) != nil {
 			if ctx.Err() != nil {
-				return nil, networkError(ctx, ctx.Err(), q.correlationID)
+				return nil, networkError(ctx, ctx.Err(), q.CorrelationID)
 			}
 			return rep, err // the wait would outlast the caller
 		}
 	}
 }
 
-func (c *client) pause(ctx context.Context, d time.Duration) error {
-	if c.wait != nil {
-		return c.wait(ctx, d)
+func (c *Client) pause(ctx context.Context, d time.Duration) error {
+	if c.Wait != nil {
+		return c.Wait(ctx, d)
 	}
 	return retry.Wait(ctx, d)
 }
 
 // judge says what an attempt means for the next one.
-func (c *client) judge(ctx context.Context, q request, rep *reply, sent bool, err error) retry.Result {
+func (c *Client) judge(ctx context.Context, q Request, rep *Reply, sent bool, err error) retry.Result {
 	switch {
 	case err != nil:
 		return retry.Result{Err: err, Sent: sent, Stopped: ctx.Err() != nil}
 	case q.answered != nil && q.answered(rep):
-		return retry.Result{Status: rep.status, Verdict: aadsts.Fail}
+		return retry.Result{Status: rep.Status, Verdict: aadsts.Fail}
 	}
-	r := retry.Result{Status: rep.status, RetryAfter: rep.retryAfter(c.now())}
-	if !rep.ok() {
-		e := prt.ParseError(rep.status, rep.body)
+	r := retry.Result{Status: rep.Status, RetryAfter: rep.RetryAfter}
+	if !rep.OK() {
+		e := prt.ParseError(rep.Status, rep.Body)
 		r.Verdict = aadsts.Classify(e.Codes, e.Code, e.Suberror).Verdict
 	}
 	return r
@@ -88,12 +88,12 @@ func endpointOf(address string) string {
 
 // circuitError is a request that was not sent.
 func circuitError(err error) error {
-	e := &Error{kind: ErrTransient, cause: err, detail: "the service is not asked now"}
+	e := &Error{Verdict: aadsts.Retry, Cause: err, Detail: "the service is not asked now"}
 	var open *retry.OpenError
 	if errors.As(err, &open) {
 		e.RetryAfter = open.Wait
 		if open.Throttled {
-			e.kind = ErrThrottled
+			e.Verdict = aadsts.Throttled
 		}
 	}
 	return e

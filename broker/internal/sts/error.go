@@ -1,0 +1,167 @@
+package sts
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// By is what a request presented, which decides what its refusal means.
+type By uint8
+
+// What a request presents.
+const (
+	ByUser   By = iota // a credential, a code or a plain refresh token
+	ByPRT              // a PRT: its revocation is one of its own
+	ByDevice           // a request of the registration service
+)
+
+// An Error is a request that did not give what it was sent for.
+type Error struct {
+	// Said reports whether the service itself said so. What this side concludes,
+	// such as from a broken connection or an unknown domain, is not said.
+	Said bool
+	// Verdict is what to do about it.
+	Verdict aadsts.Verdict
+	// By is what the request presented.
+	By By
+	// Code is the AADSTS code that decided, and Codes are all of them.
+	Code  int
+	Codes []int
+	// OAuth and SubError are the fields error and suberror; of the registration
+	// service OAuth is the ErrorType.
+	OAuth, SubError string
+	// Claims is the claims request to answer with.
+	Claims string
+	// CorrelationID and TraceID find the request in the service's log.
+	CorrelationID, TraceID string
+	// StatusCode is the HTTP status; 0 without a reply.
+	StatusCode int
+	// RetryAfter is how long the service wants to be left alone; 0 if it did
+	// not say.
+	RetryAfter time.Duration
+	// Detail is a sentence about it.
+	Detail string
+	// Cause is an error of the network or of reading the reply; or nil.
+	Cause error
+
+	description string // the service's sentence, which may name the user
+}
+
+// Error returns the sentence and the cause.
+func (e *Error) Error() string {
+	s := e.Detail
+	if s == "" {
+		s = "failed"
+	}
+	if e.Code != 0 {
+		s += fmt.Sprintf(" (AADSTS%d)", e.Code)
+	}
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// transient reports whether the same request may succeed later.
+func (e *Error) transient() bool {
+	return e.Verdict == aadsts.Retry || e.Verdict == aadsts.Throttled || e.Verdict == aadsts.NewNonce
+}
+
+// said returns what the service said about a request; None when err is not its
+// word.
+func said(err error) aadsts.Verdict {
+	var e *Error
+	if errors.As(err, &e) && e.Said {
+		return e.Verdict
+	}
+	return aadsts.None
+}
+
+// Refusal is the error of a reply whose status is not one of success.
+func Refusal(r *Reply, by By) *Error { return refusal(prt.ParseError(r.Status, r.Body), r, by) }
+
+func refusal(e *prt.ErrorReply, r *Reply, by By) *Error {
+	entry := aadsts.Classify(e.Codes, e.Code, e.Suberror)
+	out := &Error{
+		Said:          true,
+		Verdict:       entry.Verdict,
+		By:            by,
+		Code:          entry.Code,
+		Codes:         e.Codes,
+		OAuth:         e.Code,
+		SubError:      e.Suberror,
+		Claims:        e.Claims,
+		CorrelationID: e.CorrelationID,
+		TraceID:       e.TraceID,
+		StatusCode:    r.Status,
+		RetryAfter:    r.RetryAfter,
+		Detail:        entry.Meaning,
+		description:   e.Description,
+	}
+	if out.Code == 0 && len(e.Codes) > 0 {
+		out.Code = e.Codes[0]
+	}
+	if out.CorrelationID == "" {
+		out.CorrelationID = r.CorrelationID
+	}
+	switch {
+	case r.Status == 429:
+		out.Verdict = aadsts.Throttled
+	case entry.Verdict == aadsts.None, r.Status >= 500 && entry.Code == 0:
+		out.Verdict, out.Detail = byStatus(r.Status)
+	}
+	return out
+}
+
+// byStatus judges a reply that says nothing but its status, such as a proxy's.
+func byStatus(status int) (aadsts.Verdict, string) {
+	switch {
+	case status >= 500 || status == 408:
+		return aadsts.Retry, "the service has trouble"
+	case status >= 300 && status < 400:
+		return aadsts.Fail, "the service redirects, which it must not"
+	}
+	return aadsts.Fail, "the service refused the request"
+}
+
+// Unreadable is the error of a reply of success that could not be read, or
+// that holds an error.
+func Unreadable(r *Reply, err error, by By) error {
+	var e *prt.ErrorReply
+	if errors.As(err, &e) {
+		return refusal(e, r, by)
+	}
+	return Malformed(r, err)
+}
+
+// Malformed is a reply that is not what the protocol says, such as a captive
+// portal's page.
+func Malformed(r *Reply, err error) error {
+	e := &Error{StatusCode: r.Status, CorrelationID: r.CorrelationID, Cause: err}
+	if errors.Is(err, prt.ErrReply) {
+		e.Detail = "the reply is not one of the sign-in service"
+		if isPage(r.Body) {
+			e.Detail, e.Verdict = "the reply is a web page: a proxy or a portal is in the way", aadsts.Retry
+		}
+		return e
+	}
+	e.Detail = "the reply could not be read"
+	return e
+}
+
+func isPage(body []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) }
+
+// hasPrefixFold compares as browsers may rewrite: scheme and host in lower
+// case.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
