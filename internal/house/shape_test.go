@@ -1,0 +1,276 @@
+package house
+
+import (
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// maxFiles is how many files, tests aside, a package has at most.
+const maxFiles = 40
+
+// ceilings bound how many unexported functions hang on the type that a face is
+// built around, or take it: what hangs on it may call everything else that does.
+// They only fall. A function that a room can do without the face belongs there.
+var ceilings = []struct {
+	pkg, typ string
+	most     int
+}{
+	{"broker", "Broker", 175},
+	{"broker/entratest", "Server", 266},
+}
+
+// crowded lists packages over maxFiles, with how many files they have. Lower
+// them as the numbers fall.
+var crowded = map[string]int{"broker": 60, "broker/entratest": 70}
+
+// leaks lists what exported signatures and fields show of internal packages,
+// which nobody outside can name or read about. It only shrinks.
+var leaks = map[string]bool{
+	"prt.Cookie.Value":              true,
+	"prt.CookieRequest.PRT":         true,
+	"prt.ExchangeRequest.PRT":       true,
+	"prt.NewSecret":                 true,
+	"prt.PasswordGrant.Password":    true,
+	"prt.RefreshTokenGrant.Token":   true,
+	"prt.RenewRequest.PRT":          true,
+	"prt.Reply.AccessToken":         true,
+	"prt.Reply.IDToken":             true,
+	"prt.Reply.RefreshToken":        true,
+	"prt.SAMLGrant.Assertion":       true,
+	"prt.Secret":                    true,
+	"prt.SignedRequest.AccessToken": true,
+	"prt.SignedRequest.Sign":        true,
+	"prt.TGT.ClientKey":             true,
+	"prt.Ticket.Key":                true,
+	"prt.Token.PRT":                 true,
+}
+
+func TestFacesStaySmall(t *testing.T) {
+	t.Parallel()
+	for _, c := range ceilings {
+		p := load(t)[module+"/"+c.pkg]
+		require.NotNil(t, p, c.pkg)
+		got := hangingOn(p, c.typ)
+		t.Logf("%d unexported functions hang on or take %s.%s; at most %d may", len(got), c.pkg, c.typ, c.most)
+		if len(got) > c.most {
+			t.Errorf("%d unexported functions hang on or take %s.%s; at most %d may:\n\t%s", len(got), c.pkg, c.typ, c.most, strings.Join(got, "\n\t"))
+		}
+	}
+}
+
+// hangingOn names the unexported functions and methods of a package whose
+// receiver or parameter is a type of it.
+func hangingOn(p *types.Package, name string) (names []string) {
+	typ := p.Scope().Lookup(name).Type()
+	is := func(v *types.Var) bool {
+		if v == nil {
+			return false
+		}
+		t := v.Type()
+		if ptr, ok := t.(*types.Pointer); ok {
+			t = ptr.Elem()
+		}
+		return types.Identical(t, typ)
+	}
+	look := func(f *types.Func) {
+		s := f.Signature()
+		hit := is(s.Recv())
+		for v := range s.Params().Variables() {
+			hit = hit || is(v)
+		}
+		if hit && !f.Exported() {
+			names = append(names, f.Name())
+		}
+	}
+	for _, n := range p.Scope().Names() {
+		switch o := p.Scope().Lookup(n).(type) {
+		case *types.Func:
+			look(o)
+		case *types.TypeName:
+			if t, ok := o.Type().(*types.Named); ok && !o.IsAlias() {
+				for m := range t.Methods() {
+					look(m)
+				}
+			}
+		}
+	}
+	return names
+}
+
+func TestPackagesStaySmall(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, module+"/...") {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		most := max(maxFiles, crowded[name])
+		if n := len(p.GoFiles); n > most {
+			t.Errorf("package %s has %d files; at most %d: it wants another room", name, n, most)
+		}
+	}
+}
+
+// What a package exports is named and documented where its users can see it.
+func TestNoInternalTypeIsShown(t *testing.T) {
+	t.Parallel()
+	shown := map[string]bool{}
+	for path, p := range load(t) {
+		if strings.Contains(path+"/", "/internal/") || p.Name() == "main" {
+			continue
+		}
+		for _, n := range p.Scope().Names() {
+			if o := p.Scope().Lookup(n); o.Exported() {
+				for _, where := range shows(o) {
+					shown[strings.TrimPrefix(path, module+"/")+"."+where] = true
+				}
+			}
+		}
+	}
+	for s := range shown {
+		if !leaks[s] {
+			t.Errorf("%s shows a type of an internal package", s)
+		}
+	}
+	for s := range leaks {
+		if !shown[s] {
+			t.Errorf("%s shows no internal type any more: strike it from the list", s)
+		}
+	}
+}
+
+// shows returns what an exported object shows of internal packages, each as the
+// object or its member.
+func shows(o types.Object) (where []string) {
+	if isInternal(o.Type(), nil) {
+		if _, ok := o.(*types.TypeName); !ok || o.(*types.TypeName).IsAlias() {
+			where = append(where, o.Name())
+		}
+	}
+	tn, ok := o.(*types.TypeName)
+	if !ok || tn.IsAlias() {
+		return where
+	}
+	named, ok := tn.Type().(*types.Named)
+	if !ok {
+		return where
+	}
+	for m := range named.Methods() {
+		if m.Exported() && isInternal(m.Type(), nil) {
+			where = append(where, o.Name()+"."+m.Name())
+		}
+	}
+	switch u := named.Underlying().(type) {
+	case *types.Struct:
+		for f := range u.Fields() {
+			if f.Exported() && isInternal(f.Type(), nil) {
+				where = append(where, o.Name()+"."+f.Name())
+			}
+		}
+	case *types.Interface:
+		for m := range u.Methods() {
+			if m.Exported() && isInternal(m.Type(), nil) {
+				where = append(where, o.Name()+"."+m.Name())
+			}
+		}
+	default:
+		if isInternal(u, nil) {
+			where = append(where, o.Name())
+		}
+	}
+	return where
+}
+
+// isInternal reports whether a type names one of an internal package of ours.
+func isInternal(t types.Type, seen []types.Type) bool {
+	for _, s := range seen {
+		if s == t {
+			return false
+		}
+	}
+	seen = append(seen, t)
+	switch t := t.(type) {
+	case *types.Alias:
+		return ofInternal(t.Obj()) || isInternal(t.Rhs(), seen)
+	case *types.Named:
+		for a := range t.TypeArgs().Types() {
+			if isInternal(a, seen) {
+				return true
+			}
+		}
+		return ofInternal(t.Obj())
+	case *types.Pointer:
+		return isInternal(t.Elem(), seen)
+	case *types.Slice:
+		return isInternal(t.Elem(), seen)
+	case *types.Array:
+		return isInternal(t.Elem(), seen)
+	case *types.Chan:
+		return isInternal(t.Elem(), seen)
+	case *types.Map:
+		return isInternal(t.Key(), seen) || isInternal(t.Elem(), seen)
+	case *types.Signature:
+		for v := range t.Params().Variables() {
+			if isInternal(v.Type(), seen) {
+				return true
+			}
+		}
+		for v := range t.Results().Variables() {
+			if isInternal(v.Type(), seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func ofInternal(o *types.TypeName) bool {
+	return o.Pkg() != nil && strings.HasPrefix(o.Pkg().Path(), module) && strings.Contains(o.Pkg().Path()+"/", "/internal/")
+}
+
+// load type-checks the packages of this module from their sources, without
+// tests, over the export data of what they import.
+var load = func() func(*testing.T) map[string]*types.Package {
+	var once sync.Once
+	var all map[string]*types.Package
+	return func(t *testing.T) map[string]*types.Package {
+		t.Helper()
+		once.Do(func() { all = check(t) })
+		return all
+	}
+}()
+
+func check(t *testing.T) map[string]*types.Package {
+	t.Helper()
+	exports, ours := map[string]string{}, []pkg{}
+	for _, p := range list(t, "-export", "-deps", module+"/...") {
+		exports[p.ImportPath] = p.Export
+		if strings.HasPrefix(p.ImportPath, module) && len(p.GoFiles) > 0 {
+			ours = append(ours, p)
+		}
+	}
+	fset := token.NewFileSet()
+	from := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	all := map[string]*types.Package{}
+	for _, p := range ours {
+		var files []*ast.File
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			require.NoError(t, err)
+			files = append(files, f)
+		}
+		conf := types.Config{Importer: from}
+		checked, err := conf.Check(p.ImportPath, fset, files, nil)
+		require.NoError(t, err)
+		all[p.ImportPath] = checked
+	}
+	return all
+}
