@@ -198,9 +198,10 @@ func (t *TPM) ActivateCredential(ctx context.Context, c *Credential) ([]byte, er
 	params := append2B(append2B(nil, c.IDObject), c.Secret)
 	secret, err := do(ctx, t.keys, func() ([]byte, error) {
 		sp := t.keys
-		if err := t.underParent(sp, t.parent, func(object) error { return nil }); err != nil {
+		if err := t.underParent(sp, t.defaultParent(), func(object) error { return nil }); err != nil {
 			return nil, err
 		}
+		sp.dropPrimary() // EK and AK need the slots
 		template, _, err := findEK(sp)
 		if err != nil {
 			return nil, err
@@ -227,7 +228,7 @@ func (t *TPM) ActivateCredential(ctx context.Context, c *Credential) ([]byte, er
 		switch {
 		case errors.Is(err, tpm2.TPMRCIntegrity), errors.Is(err, tpm2.TPMRCValue), errors.Is(err, tpm2.TPMRCSize),
 			errors.Is(err, tpm2.TPMRCECCPoint), errors.Is(err, tpm2.TPMRCFailure) && healthy(sp):
-			return nil, fmt.Errorf("%w: the credential is for another TPM or attestation key", ErrKeyUnusable)
+			return nil, fmt.Errorf("%w: the credential is for another TPM or attestation key, or damaged", ErrAttestation)
 		case err != nil:
 			return nil, err
 		}
@@ -289,6 +290,7 @@ func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, er
 		if err != nil {
 			return nil, err
 		}
+		sp.dropPrimary() // the AK needs the slot
 		ak, _, err := createEndorsement(sp, akTemplate)
 		if err != nil {
 			return nil, err

@@ -324,7 +324,7 @@ func TestCredentialForAnother(t *testing.T) {
 		c, err := tpm.MakeCredential(&tpm.Identity{AK: foreignAK, EK: id.EK}, secret)
 		require.NoError(t, err)
 		_, err = s.ActivateCredential(t.Context(), c)
-		require.ErrorIs(t, err, tpm.ErrKeyUnusable, "another AK")
+		require.ErrorIs(t, err, tpm.ErrAttestation, "another AK")
 
 		c, err = tpm.MakeCredential(id, secret)
 		require.NoError(t, err)

@@ -13,6 +13,16 @@ import (
 // endorsement hierarchy. So a TPM that was cleared has another storage root
 // key and the attestation key it always had.
 
+// learnAttestationName takes the name from a blob that the TPM has just opened:
+// its auth value covers the name. That saves making the key.
+func (t *TPM) learnAttestationName(ak []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.akName == nil && len(ak) > 0 {
+		t.akName = ak
+	}
+}
+
 // attestationName returns the name of the attestation key, asked for once;
 // none where the endorsement hierarchy refuses. What else a TPM says, such as
 // that it cannot write just now, is no answer for the next blob.
@@ -72,7 +82,7 @@ func (t *TPM) storageGone(sp *space, b *keyBlob) (bool, error) {
 	if b.parent != tpm2.TPMRHOwner {
 		k, err := t.readPersistent(sp, b.parent)
 		if isNoHandle(err) {
-			return true, nil
+			return errors.Is(t.missing(sp, b.parent, err), ErrKeyUnusable), nil
 		}
 		return err == nil && !bytes.Equal(k.name, b.parentName), err
 	}

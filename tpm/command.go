@@ -161,13 +161,15 @@ func (a auth) attributes() byte {
 
 func (c *command) unmarshal(raw []byte) (*response, error) {
 	r := &reader{b: raw}
-	r.uint16()
-	size, rc := r.uint32(), tpm2.TPMRC(r.uint32())
+	tag, size, rc := tpm2.TPMST(r.uint16()), r.uint32(), tpm2.TPMRC(r.uint32())
 	if r.failed || int(size) != len(raw) {
 		return nil, errShort
 	}
 	if rc != tpm2.TPMRCSuccess {
 		return nil, rc
+	}
+	if tag != tpm2.TPMSTSessions {
+		return nil, errShort
 	}
 	rsp := &response{raw: raw}
 	if c.makesObj {
@@ -187,7 +189,10 @@ func (c *command) unmarshal(raw []byte) (*response, error) {
 		if r.failed {
 			return nil, errShort
 		}
-		if a.session == nil {
+		if a.session == nil { // a password, or a policy session that asks for no HMAC
+			if len(mac) > 0 || a.policy == 0 && len(nonce) > 0 {
+				return nil, errShort
+			}
 			continue
 		}
 		if (attributes^a.attributes())&attrContinue != 0 ||

@@ -26,14 +26,19 @@
 // for [Config.Idle] after use:
 //
 //	Derive                          1 command
-//	two derivations from cold       3 to 6: session, load, two HMACs
-//	Sign, Unseal                    3, or 5 without a persistent storage root key
-//	Seal                            1, or 3; the first 2 more
-//	UnwrapSession                   6, or 8
-//	ChangePIN                       3, or 5
-//	SealPIN                         7, or 9; without a limit 1, or 3; the first 2 more
-//	UnsealPIN                       7 and one for each bound, or 9; without a limit 6, or 8
-//	ChangeSealPIN                   4, or 6; without a limit 3, or 5
+//	two derivations from cold       4: session, load, two HMACs
+//	Sign, Unseal                    3
+//	Seal                            1
+//	UnwrapSession                   4, and 2 when the session key is used first
+//	ChangePIN                       3
+//	SealPIN                         2; without a limit 1; 7 on a TPM without TPM2_GetTime
+//	UnsealPIN                       6 and one for each bound; without a limit 6
+//	ChangeSealPIN                   4; without a limit 3
+//
+// To these comes, once in [Config.Idle], one for the session, and one for the
+// storage root key where that is a transient primary, which stays loaded as
+// well. The first Seal or SealPIN of a store that has unsealed nothing makes the
+// attestation key, two more.
 //
 // Behind Linux's /dev/tpmrm0 every command also swaps what its descriptor has
 // loaded in and out, so that the session key has a descriptor to itself.
@@ -41,7 +46,7 @@
 // # What it protects from
 //
 // Every command with a secret runs in an HMAC session salted to the storage
-// root key, whose name is pinned in every blob and by [Config.Pin], with the
+// root key, whose name is pinned in every blob and by [Config.SRKName], with the
 // secret encrypted. So who taps or alters the bus learns nothing, and another
 // TPM in the place of this one cannot take part: [ErrTPMChanged]. The session
 // key is in this process once, between two commands, in buffers that are

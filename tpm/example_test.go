@@ -234,12 +234,16 @@ func ExamplePINSealer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	got, left, err := sealer.UnsealPIN(ctx, sealed, record, []byte("161803"))
+	got, err := sealer.UnsealPIN(ctx, sealed, record, []byte("161803"))
 	if err != nil {
 		log.Fatal(err) // ErrExpired, ErrWrongPIN with the tries left, …
 	}
+	left, err := sealer.Left(ctx, sealed, record)
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println("offline unlock:", string(got) == string(secret) && left.Time <= limit.Time)
-	_, _, err = sealer.UnsealPIN(ctx, sealed, []byte("account 2"), []byte("161803"))
+	_, err = sealer.UnsealPIN(ctx, sealed, []byte("account 2"), []byte("161803"))
 	fmt.Println("another record's:", errors.Is(err, tpm.ErrInvalidBlob))
 	// Output:
 	// offline unlock: true

@@ -15,7 +15,7 @@ import (
 func SRKTemplate() tpm2.TPMTPublic { return srkTemplate }
 
 // Parent returns the handle of the default parent.
-func (t *TPM) Parent() tpm2.TPMHandle { return t.parent.handle }
+func (t *TPM) Parent() tpm2.TPMHandle { return t.defaultParent().handle }
 
 var (
 	AuthValue   = authValue
@@ -155,6 +155,15 @@ func PINSealedArea(sealed []byte) *tpm2.TPMTPublic {
 		panic(err)
 	}
 	return public
+}
+
+// BoundsOf returns the clock, resetCount and restartCount that bound a blob.
+func BoundsOf(sealed []byte) (clock uint64, resets, restarts uint32) {
+	s, err := unmarshalPINSealed(sealed)
+	if err != nil {
+		panic(err)
+	}
+	return s.bounds.clock, s.bounds.resets, s.bounds.restarts
 }
 
 // ParsePINSealed parses a blob and checks it against an aad. It returns what

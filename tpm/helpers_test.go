@@ -179,3 +179,10 @@ func (m *material) all(t testing.TB) {
 		require.NoError(t, op.run(t, t.Context()), op.name)
 	}
 }
+
+func srkName(t testing.TB, s *tpm.TPM) []byte {
+	t.Helper()
+	name, err := s.SRKName(t.Context())
+	require.NoError(t, err)
+	return name
+}

@@ -38,9 +38,12 @@ func (sp *space) loadIn(parent object, b *keyBlob, auths ...auth) (object, error
 		makesObj: true,
 	}
 	rsp, err := cmd.run(sp)
-	if errors.Is(err, tpm2.TPMRCIntegrity) && len(b.parentName) > 0 {
+	switch {
+	case errors.Is(err, tpm2.TPMRCIntegrity) && len(b.parentName) > 0:
 		// The parent is the right one, by its name.
 		return object{}, fmt.Errorf("%w: private area: %w", ErrInvalidBlob, err)
+	case errors.Is(err, tpm2.TPMRCIntegrity):
+		return object{}, fmt.Errorf("%w: a key of another parent, or damaged: %w", ErrKeyUnusable, err)
 	}
 	if err != nil {
 		return object{}, parentError(err)
@@ -52,12 +55,12 @@ func (sp *space) loadIn(parent object, b *keyBlob, auths ...auth) (object, error
 	return object{rsp.handle, b.name}, nil
 }
 
-// parentError explains a refusal at the parent: its auth value is empty, so a
-// wrong HMAC means that the session key differs, and that this TPM could not
-// decrypt the salt.
+// parentError explains a refusal at the parent.
 func parentError(err error) error {
 	switch {
-	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, errForged):
+	case isRefusal(err):
+		return &parentRefusal{err}
+	case errors.Is(err, errForged):
 		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
 	case errors.Is(err, tpm2.TPMRCSize), errors.Is(err, tpm2.TPMRCType), errors.Is(err, tpm2.TPMRCAttributes),
 		errors.Is(err, tpm2.TPMRCInsufficient), errors.Is(err, tpm2.TPMRCHash), errors.Is(err, tpm2.TPMRCKey),
@@ -87,14 +90,15 @@ func (t *TPM) changeAuth(sp *space, b *keyBlob, parent, loaded object, value, ne
 // create makes an object under the default parent. sensitive is encrypted in
 // place.
 func (t *TPM) create(sp *space, sensitive []byte, template tpm2.TPMTPublic) (b *keyBlob, err error) {
-	err = t.underParent(sp, t.parent, func(parent object) error {
+	k := t.defaultParent()
+	err = t.underParent(sp, k, func(parent object) error {
 		b, err = sp.create(parent, sensitive, template)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return b.under(t.parent), nil
+	return b.under(k), nil
 }
 
 // under says which key is the parent of a new blob.
@@ -115,7 +119,7 @@ func (sp *space) create(parent object, sensitive []byte, template tpm2.TPMTPubli
 	}
 	rsp, err := cmd.run(sp)
 	if err != nil {
-		if isForeign(err) {
+		if isForeign(err) || isRefusal(err) {
 			return nil, parentError(err)
 		}
 		return nil, err

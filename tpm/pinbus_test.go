@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
@@ -16,12 +17,76 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
+// withoutGetTime is a TPM that lacks TPM2_GetTime, which is optional: the clock
+// is then read, and confirmed by a policy session.
+func withoutGetTime(o tpm.Opener) tpm.Opener {
+	f := tpmtest.NewFaulty(o)
+	f.Inject(tpmtest.Fault{On: getTime, RC: tpm2.TPMRCCommandCode, Times: -1})
+	return f.Opener()
+}
+
+// The TPM tells its time under the session: no bit of that can be changed, and
+// none of a former answer passes for it.
+func TestPINSealForgedTime(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		require.NoError(t, e.Reset(), "so that there may be fewer resets")
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		opens(t, s, sealPIN(t, s, threeDays))
+		var last []byte
+		f.Inject(tpmtest.Fault{On: getTime, Tamper: func(rsp []byte) []byte { last = bytes.Clone(rsp); return rsp }})
+		before, err := tpm2.ReadClock{}.Execute(e)
+		require.NoError(t, err)
+		sealed := sealPIN(t, s, tpm.Limit{Time: day, Resets: 1, Restarts: 1})
+		after, err := tpm2.ReadClock{}.Execute(e)
+		require.NoError(t, err)
+		clock, resets, restarts := tpm.BoundsOf(sealed)
+		require.GreaterOrEqual(t, clock, before.CurrentTime.ClockInfo.Clock+uint64(day.Milliseconds()))
+		require.LessOrEqual(t, clock, after.CurrentTime.ClockInfo.Clock+uint64(day.Milliseconds()))
+		require.Equal(t, before.CurrentTime.ClockInfo.ResetCount+1, resets)
+		require.Equal(t, before.CurrentTime.ClockInfo.RestartCount+1, restarts)
+
+		refused := func(name string, tamper func([]byte) []byte) {
+			t.Helper()
+			f.Inject(tpmtest.Fault{On: getTime, Tamper: tamper, Times: 2})
+			sealed, err := s.SealPIN(t.Context(), plaintext, aad, rightPIN, threeDays)
+			f.Clear()
+			require.Error(t, err, name)
+			require.Empty(t, sealed)
+			require.NotErrorIs(t, err, tpm.ErrWrongPIN)
+		}
+		require.Greater(t, len(last), 100)
+		changed := 0
+		for n := range last {
+			for _, bit := range []byte{0x01, 0x80} {
+				if n >= 6 && n < 10 {
+					continue // another code: no answer, and the clock is proved the other way
+				}
+				if n == len(last)-3 {
+					continue // the attributes of the second authorisation, an empty password
+				}
+				refused(fmt.Sprintf("byte %d", n), func(rsp []byte) []byte {
+					if len(rsp) == len(last) { // else it refuses the session that was spoiled before
+						rsp[n] ^= bit
+						changed++
+					}
+					return rsp
+				})
+			}
+			refused(fmt.Sprintf("%d bytes", n), func(rsp []byte) []byte { return rsp[:min(n, len(rsp))] })
+		}
+		require.GreaterOrEqual(t, changed, 2*(len(last)-5))
+		refused("an answer of before", func([]byte) []byte { return bytes.Clone(last) })
+		opens(t, s, sealPIN(t, s, threeDays))
+	})
+}
+
 // A clock or a count that is not the TPM's is noticed at the sealing, where it
 // would prolong the limit.
 func TestPINSealForgedClock(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		require.NoError(t, e.Reset(), "so that there may be fewer")
-		f := tpmtest.NewFaulty(e.Opener())
+		f := tpmtest.NewFaulty(withoutGetTime(e.Opener()))
 		s := open(t, f.Opener(), tpm.Config{})
 		opens(t, s, sealPIN(t, s, threeDays))
 		now, err := tpm2.ReadClock{}.Execute(e)
@@ -71,7 +136,7 @@ func TestPINSealForgedSession(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 				m := &mitm{swaps: tt.swaps, blanks: tt.blanks}
-				s := open(t, m.opener(e.Opener()), tpm.Config{})
+				s := open(t, m.opener(withoutGetTime(e.Opener())), tpm.Config{})
 				for range 2 {
 					m.on, m.trials = true, 0
 					sealed, err := s.SealPIN(t.Context(), plaintext, aad, rightPIN, threeDays)
@@ -101,7 +166,9 @@ func TestRightPINIsNotAWrongOne(t *testing.T) {
 		require.Equal(t, 5, f.Injected())
 		alter.Times = -1
 		f.Inject(alter)
-		require.ErrorIs(t, refuses(t, s, sealed, aad, rightPIN), tpm.ErrTPMChanged)
+		err := refuses(t, s, sealed, aad, rightPIN)
+		require.ErrorIs(t, err, tpm.ErrNoTPM, "the storage root key is there, so that it is no other TPM")
+		require.NotErrorIs(t, err, tpm.ErrKeyUnusable)
 		f.Clear()
 		require.Zero(t, tries(t, e))
 		opens(t, s, sealed)

@@ -20,15 +20,17 @@ type PINSealer interface {
 	// needed to unseal them, and l must not be over.
 	SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error)
 
-	// UnsealPIN returns what SealPIN protected, and what is left of its limit.
-	// A wrong PIN is [ErrWrongPIN], and counts. It is tried once: where the
+	// UnsealPIN returns what SealPIN protected. A wrong PIN is [ErrWrongPIN], and counts. It is tried once: where the
 	// connection is lost over that, the error is [ErrNoTPM]. What is known
 	// without the PIN costs no try: another aad or a damaged blob is
 	// [ErrInvalidBlob], a limit that is over [ErrExpired], a TPM that was
 	// cleared [ErrCleared], another TPM [ErrTPMChanged].
-	//
-	// What is left is for showing: a TPM says what time it is without proof.
-	UnsealPIN(ctx context.Context, sealed, aad, pin []byte) (plaintext []byte, left Limit, err error)
+	UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, error)
+
+	// Left returns what is left of the limit, or [ErrExpired]. It is for
+	// showing, and for sealing anew in time: a TPM says what time it is without
+	// proof.
+	Left(ctx context.Context, sealed, aad []byte) (Limit, error)
 
 	// ChangeSealPIN returns the same secret under another PIN, with the limit
 	// it had. Nothing withdraws the old blob: until the limit it opens with the
@@ -119,8 +121,9 @@ func openPINSealed(sealed, aad []byte) (*pinSealed, error) {
 }
 
 // SealPIN makes plaintext an object of the TPM whose policy has the limit. It
-// is seven commands where the session stands and the storage root key is
-// persistent, one without a limit; the first of a store makes the attestation
+// is two commands where the session stands, seven on a TPM without TPM2_GetTime
+// or whose endorsement hierarchy has an auth value, one without a limit; the
+// first of a store, unless it unsealed something before, makes the attestation
 // key as well, two more.
 func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error) {
 	switch err := l.check(); {
@@ -141,11 +144,11 @@ func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) 
 		if err != nil {
 			return nil, err
 		}
-		s := &pinSealed{ak: ak}
+		s, k := &pinSealed{ak: ak}, t.defaultParent()
 		s.salt = salt
-		s.under(t.parent)
-		return s, t.underParent(t.keys, t.parent, func(parent object) error {
-			return t.keys.sealPIN(parent, s, sensitiveCreate(value, plaintext), aad, l)
+		s.under(k)
+		return s, t.underParent(t.keys, k, func(parent object) error {
+			return t.sealPIN(t.keys, parent, s, sensitiveCreate(value, plaintext), aad, l)
 		})
 	}, plaintext, value)
 	if err != nil {
@@ -154,10 +157,10 @@ func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) 
 	return s.marshal(), nil
 }
 
-func (sp *space) sealPIN(parent object, s *pinSealed, sensitive, aad []byte, l Limit) error {
+func (t *TPM) sealPIN(sp *space, parent object, s *pinSealed, sensitive, aad []byte, l Limit) error {
 	s.bounds = l.from(tpm2.TPMSClockInfo{})
 	if !s.bounds.none() {
-		now, err := sp.provenClock(parent)
+		now, err := t.provenClock(sp, parent)
 		if err != nil {
 			return err
 		}
@@ -171,26 +174,22 @@ func (sp *space) sealPIN(parent object, s *pinSealed, sensitive, aad []byte, l L
 	return nil
 }
 
-// UnsealPIN is, with all three bounds and a persistent storage root key, ten
-// commands: a policy session, which Load proves, ReadClock, five demands,
-// Unseal, which ends it, and Flush. The demands come before the PIN.
-func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, Limit, error) {
+// UnsealPIN is, with all three bounds, nine commands: a policy session, which
+// Load proves, five demands, Unseal, which ends it, and Flush. The demands come
+// before the PIN.
+func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, error) {
 	s, err := openPINSealed(sealed, aad)
 	if err == nil && len(pin) == 0 {
 		err = fmt.Errorf("%w: none was given", ErrWrongPIN)
 	}
 	if err != nil {
-		return nil, Limit{}, failed("unsealing with a PIN", err)
-	}
-	type unsealed struct {
-		plaintext []byte
-		left      Limit
+		return nil, failed("unsealing with a PIN", err)
 	}
 	value, demands := t.pinSealAuth(pin, s.salt, aad), s.demands(aad)
-	u, err := do(ctx, t.keys, func() (u unsealed, err error) {
+	plaintext, err := do(ctx, t.keys, func() ([]byte, error) {
 		var o object
 		var p *session
-		err = t.underParentOf(t.keys, &s.keyBlob, func(k *storageKey, parent object) error {
+		err := t.underParentOf(t.keys, &s.keyBlob, func(k *storageKey, parent object) (err error) {
 			if p, err = t.startPolicy(t.keys, k, parent); err != nil {
 				return err
 			}
@@ -198,18 +197,27 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, L
 			return err
 		})
 		if err != nil {
-			return u, err
+			return nil, err
 		}
-		if u.left, err = t.keys.left(s.bounds); err != nil {
-			return u, err
-		}
-		u.plaintext, err = t.unsealPIN(t.keys, s, o, p, demands, value)
-		return u, err
+		return t.unsealPIN(t.keys, s, o, p, demands, value)
 	}, value)
 	if err != nil {
-		return nil, Limit{}, failed("unsealing with a PIN", t.orCleared(ctx, &s.keyBlob, s.ak, err))
+		return nil, failed("unsealing with a PIN", t.orCleared(ctx, &s.keyBlob, s.ak, err))
 	}
-	return u.plaintext, u.left, nil
+	return plaintext, nil
+}
+
+// Left is one command, or none without a limit.
+func (t *TPM) Left(ctx context.Context, sealed, aad []byte) (Limit, error) {
+	s, err := openPINSealed(sealed, aad)
+	if err != nil {
+		return Limit{}, failed("reading a limit", err)
+	}
+	left, err := do(ctx, t.keys, func() (Limit, error) { return t.keys.left(s.bounds) })
+	if err != nil {
+		return Limit{}, failed("reading a limit", err)
+	}
+	return left, nil
 }
 
 // startPolicy starts the policy session that proves a PIN. Nothing
@@ -223,8 +231,7 @@ func (t *TPM) startPolicy(sp *space, k *storageKey, parent object) (*session, er
 	return p, err
 }
 
-// left returns what is left of bounds. It takes the bus's word for the clock:
-// it saves asking, and the demands have the TPM's.
+// left returns what is left of bounds. It takes the bus's word for the clock.
 func (sp *space) left(b bounds) (Limit, error) {
 	if b.none() {
 		return b.left(tpm2.TPMSClockInfo{})
@@ -239,9 +246,9 @@ func (sp *space) left(b bounds) (Limit, error) {
 // satisfy has the policy session p satisfy all but the PIN, which comes with
 // its use.
 func (sp *space) satisfy(p *session, demands []comparison) error {
-	for _, c := range demands {
+	for i, c := range demands {
 		err := sp.demand(p, c)
-		if errors.Is(err, tpm2.TPMRCPolicy) {
+		if errors.Is(err, tpm2.TPMRCPolicy) && i > 0 { // the commitment cannot fail
 			return fmt.Errorf("%w, says the TPM", ErrExpired)
 		}
 		if err != nil {

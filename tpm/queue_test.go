@@ -116,7 +116,9 @@ func TestIdle(t *testing.T) {
 					count := tpmtest.NewCounting(e.Opener())
 					s, err := tpm.Open(t.Context(), count.Opener(), tpm.Config{Idle: tt.idle})
 					require.NoError(t, err)
+					defer s.Close() // a store that stays open holds up the bubble
 					m := newMaterial(t, s)
+					require.NoError(t, m.derive(t, t.Context(), m.session))
 					count.Take()
 					time.Sleep(tt.rest) // of the bubble's clock
 					synctest.Wait()
@@ -143,7 +145,9 @@ func TestUsePutsIdleOff(t *testing.T) {
 			count := tpmtest.NewCounting(e.Opener())
 			s, err := tpm.Open(t.Context(), count.Opener(), tpm.Config{})
 			require.NoError(t, err)
+			defer s.Close()
 			m := newMaterial(t, s)
+			require.NoError(t, m.derive(t, t.Context(), m.session))
 			count.Take()
 			for range 5 {
 				time.Sleep(minute - time.Second) // of the bubble's clock

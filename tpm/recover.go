@@ -30,7 +30,7 @@ func isAny(err error, codes []tpm2.TPMRC) bool {
 
 func isStale(err error) bool {
 	var conn *connError
-	return errors.As(err, &conn) || isAny(err, lost) ||
+	return errors.As(err, &conn) || errors.Is(err, errShort) || isAny(err, lost) ||
 		errors.Is(err, tpm2.TPMRCValue) || errors.Is(err, tpm2.TPMRCInitialize)
 }
 
@@ -49,10 +49,12 @@ func isFull(err error) bool {
 // sentinels are the errors that need no translation any more.
 var sentinels = []error{
 	ErrNoTPM, ErrKeyUnusable, ErrExpired, ErrWrongPIN, ErrLockedOut, ErrAuth, ErrBusy, ErrWrongStore,
-	ErrInvalidBlob, ErrDecrypt, ErrPurpose, ErrClosed, context.Canceled, context.DeadlineExceeded,
+	ErrInvalidBlob, ErrDecrypt, ErrPurpose, ErrAttestation, ErrClosed, context.Canceled, context.DeadlineExceeded,
 }
 
-// translate gives an error that survived recovery its meaning.
+// translate gives an error that survived recovery its meaning. What a TPM
+// answers says nothing about a key but where the specification has a meaning
+// for it; the rest is trouble, which passes or not, and leaves keys alone.
 func translate(err error) error {
 	var conn *connError
 	switch {
@@ -62,20 +64,35 @@ func translate(err error) error {
 		return err
 	case errors.Is(err, errForged):
 		return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
-	case errors.As(err, &conn):
+	case errors.As(err, &conn), errors.Is(err, errShort):
 		return fmt.Errorf("%w: %w", ErrNoTPM, err)
-	case errors.Is(err, tpm2.TPMRCIntegrity), isAny(err, lost):
-		return fmt.Errorf("%w: %w", ErrKeyUnusable, err)
-	case isFull(err):
-		return fmt.Errorf("%w: no slot is free: %w", ErrBusy, err)
 	case errors.Is(err, tpm2.TPMRCLockout):
 		return &LockedOutError{}
-	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, tpm2.TPMRCAuthFail):
+	case isRefusal(err):
 		return fmt.Errorf("%w: %w", ErrAuth, err)
-	case errors.Is(err, tpm2.TPMRCFailure), errors.Is(err, tpm2.TPMRCInitialize):
-		return fmt.Errorf("%w that works: %w", ErrNoTPM, err)
+	case isCode(err):
+		return troubleError(err)
 	}
 	return fmt.Errorf("tpm: %w", err)
+}
+
+// troubleError is for a code that says nothing about the keys.
+func troubleError(err error) error {
+	var rc tpm2.TPMRC
+	switch {
+	case !errors.As(err, &rc), errors.Is(err, ErrNoTPM), errors.Is(err, ErrBusy):
+		return err
+	case isFull(err):
+		return fmt.Errorf("%w: no slot is free: %w", ErrBusy, err)
+	case isAny(err, lost):
+		return fmt.Errorf("%w that keeps what it loads: %w", ErrNoTPM, err)
+	case rc.IsWarning():
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case errors.Is(err, tpm2.TPMRCFailure), errors.Is(err, tpm2.TPMRCInitialize), errors.Is(err, tpm2.TPMRCNeedsTest),
+		errors.Is(err, tpm2.TPMRCReboot):
+		return fmt.Errorf("%w that works: %w", ErrNoTPM, err)
+	}
+	return fmt.Errorf("%w that does what is needed: %w", ErrNoTPM, err)
 }
 
 // noTPM explains why the TPM could not be opened.

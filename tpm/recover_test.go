@@ -159,12 +159,12 @@ func TestRecoveryIsTriedOnce(t *testing.T) {
 			want  error
 			times int
 		}{
-			{"handle", tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCReferenceH0}, tpm.ErrKeyUnusable, 2},
+			{"handle", tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCReferenceH0}, tpm.ErrNoTPM, 2},
 			{"connection", tpmtest.Fault{On: hmacCommand, Err: syscall.EIO}, tpm.ErrNoTPM, 2},
 			{"object slots", tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCObjectMemory}, tpm.ErrBusy, 2},
 			{"session slots", tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCSessionMemory}, tpm.ErrBusy, 2},
 			{"failure mode", tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCFailure}, tpm.ErrNoTPM, 1},
-			{"integrity", tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCIntegrity}, tpm.ErrKeyUnusable, 1},
+			{"integrity", tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCIntegrity}, tpm.ErrNoTPM, 1},
 		}
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
@@ -246,7 +246,8 @@ func TestReplaced(t *testing.T) {
 				s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 				require.NoError(t, err)
 				m := newMaterial(t, s)
-				pin := s.Pin()
+				pin, err := s.SRKName(t.Context())
+				require.NoError(t, err)
 				require.NoError(t, e.Wipe())
 				for _, op := range m.operations() {
 					err := op.run(t, t.Context())
@@ -259,7 +260,7 @@ func TestReplaced(t *testing.T) {
 				if persistent {
 					provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
 				}
-				_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{Pin: pin})
+				_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{SRKName: pin})
 				require.ErrorIs(t, err, tpm.ErrTPMChanged, "the pin")
 
 				other := open(t, e.Opener(), tpm.Config{})

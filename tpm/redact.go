@@ -38,7 +38,7 @@ func (o OpenOption) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(o))
 
 // Format prints the configuration without KeyAuth.
 func (c Config) Format(f fmt.State, _ rune) {
-	printRedacted(f, fmt.Sprintf("Config{Pin:%x Idle:%v} KeyAuth", c.Pin, c.Idle), c.KeyAuth)
+	printRedacted(f, fmt.Sprintf("Config{SRKName:%x Idle:%v} KeyAuth", c.SRKName, c.Idle), c.KeyAuth)
 }
 
 // LogValue logs the configuration without KeyAuth.

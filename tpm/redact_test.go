@@ -76,7 +76,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		check(t, s)
 		sealed, err := s.SealPIN(t.Context(), plaintext, aad, pin, tpm.Limit{})
 		require.NoError(t, err)
-		_, _, err = s.UnsealPIN(t.Context(), sealed, aad, []byte("canary-wrong-5c20"))
+		_, err = s.UnsealPIN(t.Context(), sealed, aad, []byte("canary-wrong-5c20"))
 		require.ErrorIs(t, err, tpm.ErrWrongPIN)
 		requireNotPrinted(t, []byte("canary-wrong-5c20"), err)
 	})

@@ -52,8 +52,8 @@ func unmarshalSealed(data []byte) (*sealed, error) {
 }
 
 // Seal makes plaintext, 1 to [MaxSeal] bytes, an object of the TPM. It is one
-// command where the session stands and the storage root key is persistent; the
-// first of a store makes the attestation key as well, two more.
+// command where the session stands; the first of a store, unless it unsealed
+// something before, makes the attestation key as well, two more.
 func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 	if len(plaintext) == 0 || len(plaintext) > MaxSeal {
 		return nil, fmt.Errorf("tpm: sealing: %d bytes; it takes 1 to %d", len(plaintext), MaxSeal)
@@ -104,6 +104,7 @@ func (t *TPM) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
 			return nil, err
 		}
 		defer rsp.clear()
+		t.learnAttestationName(s.ak)
 		return bytes.Clone(first(rsp.params)), nil
 	})
 	if err != nil {

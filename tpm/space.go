@@ -34,6 +34,7 @@ type space struct {
 	session *session
 	fresh   bool // session was started by the running operation
 	held    heldKey
+	primary heldPrimary
 	loaded  []tpm2.TPMHandle // to be flushed when the operation ends
 	idle    *time.Timer
 	sent    int // commands since the sibling was relieved
@@ -46,6 +47,32 @@ type space struct {
 type heldKey struct {
 	owner *sessionKey // nil: none
 	object
+}
+
+// A heldPrimary is the transient primary that stays loaded between operations.
+type heldPrimary struct {
+	key    *storageKey // nil: none
+	handle tpm2.TPMHandle
+}
+
+// holdPrimary takes the loaded primary over the end of the operation.
+func (sp *space) holdPrimary(h tpm2.TPMHandle, k *storageKey) {
+	sp.gone(h)
+	sp.primary = heldPrimary{k, h}
+}
+
+func (sp *space) dropPrimary() {
+	if sp.primary.key != nil {
+		sp.flush(sp.primary.handle)
+		sp.primary = heldPrimary{}
+	}
+}
+
+// drop flushes what is held.
+func (sp *space) drop() {
+	sp.dropHeld()
+	sp.dropPrimary()
+	sp.dropSession()
 }
 
 func newSpace(o Opener, idle time.Duration, done <-chan struct{}) *space {
@@ -128,7 +155,7 @@ func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, er
 	sp.stopIdle()
 	defer sp.startIdle()
 	sp.ctx = ctx
-	for reopened, freed := false, false; ; {
+	for reopened, freed, moved := false, false, false; ; {
 		v, err := once(sp, op)
 		switch {
 		case err == nil:
@@ -146,7 +173,12 @@ func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, er
 			sp.sibling.release()
 			sp.makeRoom()
 		default:
-			return none, err
+			verdict := sp.judge(err)
+			if errors.Is(verdict, errParentMoved) && !moved {
+				moved = true
+				continue
+			}
+			return none, verdict
 		}
 	}
 }
@@ -199,7 +231,12 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 			sp.broken = true
 			return nil, &connError{err}
 		}
-		if !tryAgain(rsp) {
+		rc, ok := responseCode(rsp)
+		if !ok {
+			sp.broken = true
+			return nil, &connError{fmt.Errorf("response of %d bytes without a header", len(rsp))}
+		}
+		if !tryAgain(rc) {
 			return rsp, nil
 		}
 		if waited >= giveUp {
@@ -219,14 +256,22 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 	}
 }
 
-// tryAgain reports whether a response is a warning of Part 2, 6.6.3, that the
-// same command may be sent again. TPM_RC_NV_RATE spares the memory that the
-// clock is kept in, and so comes from TPM2_PolicyCounterTimer too.
-func tryAgain(rsp []byte) bool {
-	if len(rsp) < 10 {
-		return false
+// responseCode returns the code in a response, and writes it there as a TPM
+// does: a resource manager answers with the same codes, and says in the upper
+// half that they are its own (Linux's tpm2-space.c: 11 << 16).
+func responseCode(rsp []byte) (tpm2.TPMRC, bool) {
+	if len(rsp) < 10 || int(binary.BigEndian.Uint32(rsp[2:])) != len(rsp) {
+		return 0, false
 	}
-	switch tpm2.TPMRC(binary.BigEndian.Uint32(rsp[6:])) {
+	rsp[6], rsp[7] = 0, 0
+	return tpm2.TPMRC(binary.BigEndian.Uint32(rsp[6:])), true
+}
+
+// tryAgain reports whether a code is a warning of Part 2, 6.6.3, that the same
+// command may be sent again. TPM_RC_NV_RATE spares the memory that the clock is
+// kept in, and so comes from TPM2_PolicyCounterTimer too.
+func tryAgain(rc tpm2.TPMRC) bool {
+	switch rc {
 	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
 		return true
 	}
@@ -263,8 +308,7 @@ func (sp *space) dropSession() {
 
 // forget drops everything, the connection too.
 func (sp *space) forget() {
-	sp.dropHeld()
-	sp.dropSession()
+	sp.drop()
 	for len(sp.loaded) > 0 {
 		sp.flush(sp.loaded[0])
 	}
@@ -293,8 +337,7 @@ func (sp *space) setLive(c io.Closer) {
 // makeRoom flushes what is ours. On a connection nobody shares, that includes
 // what a process that died left behind.
 func (sp *space) makeRoom() {
-	sp.dropHeld()
-	sp.dropSession()
+	sp.drop()
 	if !sp.exclusive {
 		return
 	}
@@ -328,10 +371,10 @@ func (sp *space) stopIdle() {
 	}
 }
 
-// startIdle lets go of handle and session when nothing happens for a while:
+// startIdle lets go of what is held when nothing happens for a while:
 // slots are scarce where no resource manager swaps them.
 func (sp *space) startIdle() {
-	if sp.held.owner == nil && sp.session == nil || sp.idleAfter <= 0 {
+	if sp.held.owner == nil && sp.primary.key == nil && sp.session == nil || sp.idleAfter <= 0 {
 		return
 	}
 	if sp.idle != nil {
@@ -348,8 +391,7 @@ func (sp *space) release() {
 	}
 	select {
 	case <-sp.queue:
-		sp.dropHeld()
-		sp.dropSession()
+		sp.drop()
 		sp.queue <- struct{}{}
 	default:
 	}
@@ -385,8 +427,7 @@ func (sp *space) shut(grace time.Duration) error {
 		return fmt.Errorf("%w: the TPM did not answer within %v of closing", ErrBusy, grace)
 	}
 	sp.stopIdle()
-	sp.dropHeld()
-	sp.dropSession()
+	sp.drop()
 	var err error
 	if sp.conn != nil {
 		err = sp.conn.Close()
@@ -395,7 +436,7 @@ func (sp *space) shut(grace time.Duration) error {
 	return err
 }
 
-// gone notes that the TPM flushed h itself.
+// gone notes that h need not be flushed when the operation ends.
 func (sp *space) gone(h tpm2.TPMHandle) {
 	sp.loaded = slices.DeleteFunc(sp.loaded, func(l tpm2.TPMHandle) bool { return l == h })
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -36,14 +37,19 @@ type storageKey struct {
 	handle tpm2.TPMHandle // persistent, or TPM_RH_OWNER for the transient primary
 	public tpm2.TPMTPublic
 	name   []byte
+
 	// salt is the key that sessions are salted to; nil means this one. Some
 	// firmware fails on salts to an RSA SRK made by Windows (systemd#28655).
-	salt *storageKey
+	salt atomic.Pointer[storageKey]
+	// salted says that a session was salted to this key itself, so that the
+	// firmware can, and proved that the TPM used it as a parent, so that its
+	// auth value is empty.
+	salted, proved atomic.Bool
 }
 
 func (k *storageKey) anchor() *storageKey {
-	if k.salt != nil {
-		return k.salt
+	if salt := k.salt.Load(); salt != nil {
+		return salt
 	}
 	return k
 }
@@ -51,22 +57,22 @@ func (k *storageKey) anchor() *storageKey {
 func (k *storageKey) transient() bool { return k.handle == tpm2.TPMRHOwner }
 
 // chooseParent finds the SRK that new keys get: a persistent one when it is
-// sound and usable, else the transient primary.
+// sound, else the transient primary. Whether the persistent one wants an auth
+// value shows when it is used first: see [TPM.judge].
 func (t *TPM) chooseParent(sp *space) (*storageKey, error) {
 	k, err := t.readPersistent(sp, persistentSRK)
-	if err != nil && !isNoHandle(err) {
+	switch {
+	case err != nil && !isNoHandle(err):
 		return nil, err
+	case err != nil || !soundStorageKey(&k.public) || !t.isPinned(k):
+		return t.learnPrimary(sp)
 	}
-	if err == nil && soundStorageKey(&k.public) {
-		ok, err := t.tryParent(sp, k)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			return t.remember(k), nil
-		}
-	}
-	return t.learnPrimary(sp)
+	return t.remember(k), nil
+}
+
+// isPinned reports whether k may be the parent of new keys.
+func (t *TPM) isPinned(k *storageKey) bool {
+	return t.cfg.SRKName == nil || bytes.Equal(t.cfg.SRKName, k.name)
 }
 
 // isNoHandle reports whether err says that nothing is at a persistent handle.
@@ -79,15 +85,12 @@ func (t *TPM) readPersistent(sp *space, h tpm2.TPMHandle) (*storageKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	public, err := rsp.OutPublic.Contents()
+	public, err := parsePublic(rsp.OutPublic.Bytes())
 	if err != nil {
-		return nil, fmt.Errorf("tpm: SRK: %w", err)
+		// A key that this package does not know is none for it.
+		return &storageKey{handle: h, name: nameOf(rsp.OutPublic.Bytes())}, nil
 	}
-	name, err := tpm2.ObjectName(public)
-	if err != nil {
-		return nil, fmt.Errorf("tpm: SRK: %w", err)
-	}
-	return &storageKey{handle: h, public: *public, name: name.Buffer}, nil
+	return &storageKey{handle: h, public: *public, name: nameOf(rsp.OutPublic.Bytes())}, nil
 }
 
 // soundStorageKey accepts an RSA-2048 or P-256 storage key that cannot leave
@@ -109,34 +112,29 @@ func soundStorageKey(p *tpm2.TPMTPublic) bool {
 	return false
 }
 
-// tryParent starts the session and asks for a Load that must fail on its empty
-// parameters: a TPM checks the authorisation first, so any other error than
-// one about it says that the parent's auth value is empty.
-func (t *TPM) tryParent(sp *space, k *storageKey) (bool, error) {
-	if err := t.ensureSession(sp, k, k.handle); err != nil {
-		if !isCode(err) || k.public.Type != tpm2.TPMAlgRSA {
-			return false, err
-		}
-		primary, perr := t.learnPrimary(sp)
-		if perr != nil {
-			return false, err
-		}
-		k.salt = primary
-		if err := t.ensureSession(sp, k, k.handle); err != nil {
-			return false, err
-		}
+// tryParent asks for a Load that must fail on its empty parameters: a TPM
+// checks the authorisation first, so any other error than one about it says
+// that the parent's auth value is empty.
+func (t *TPM) tryParent(sp *space, k *storageKey) error {
+	if k.proved.Load() {
+		return nil
 	}
-	load := command{
-		code:    tpm2.TPMCCLoad,
-		handles: []object{{k.handle, k.name}},
-		auths:   []auth{{session: sp.session}},
-		params:  make([]byte, 4),
-	}
-	_, err := load.run(sp)
-	if !isCode(err) {
-		return false, err
-	}
-	return !errors.Is(err, tpm2.TPMRCBadAuth) && !errors.Is(err, tpm2.TPMRCAuthFail), nil
+	return t.underParent(sp, k, func(parent object) error {
+		load := command{
+			code:    tpm2.TPMCCLoad,
+			handles: []object{parent},
+			auths:   []auth{{session: sp.session}},
+			params:  make([]byte, 4),
+		}
+		_, err := load.run(sp)
+		switch {
+		case isRefusal(err):
+			return &parentRefusal{err}
+		case isAny(err, []tpm2.TPMRC{tpm2.TPMRCSize, tpm2.TPMRCInsufficient, tpm2.TPMRCType}):
+			return nil
+		}
+		return err
+	})
 }
 
 func isCode(err error) bool {
@@ -153,8 +151,21 @@ func (t *TPM) learnPrimary(sp *space) (*storageKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	k = t.remember(k)
+	t.settle(sp, h, k)
+	return k, nil
+}
+
+// settle keeps the primary for the next operation where it is what keys are
+// made under: to make it again takes a TPM as long as a key. It has one of
+// three slots then, and the session key another. Behind a resource manager the
+// session key's space holds nothing else, since each command would swap it.
+func (t *TPM) settle(sp *space, h tpm2.TPMHandle, k *storageKey) {
+	if parent := t.defaultParent(); sp == t.keys && (parent == nil || parent == k) {
+		sp.holdPrimary(h, k)
+		return
+	}
 	sp.flush(h)
-	return t.remember(k), nil
 }
 
 func (t *TPM) createPrimary(sp *space) (tpm2.TPMHandle, *storageKey, error) {
@@ -237,10 +248,14 @@ func (t *TPM) storageOf(sp *space, b *keyBlob) (*storageKey, error) {
 	case b.parent == tpm2.TPMRHOwner:
 		k, err = t.learnPrimary(sp)
 	default:
-		if k, err = t.readPersistent(sp, b.parent); err == nil && !soundStorageKey(&k.public) {
+		k, err = t.readPersistent(sp, b.parent)
+		switch {
+		case isNoHandle(err):
+			err = t.missing(sp, b.parent, err)
+		case err == nil && len(b.parentName) > 0 && !bytes.Equal(b.parentName, k.name):
+		case err == nil && !soundStorageKey(&k.public):
 			err = fmt.Errorf("%w: its parent %#x is not a storage key", ErrInvalidBlob, b.parent)
-		}
-		if err == nil {
+		case err == nil:
 			k = t.remember(k)
 		}
 	}
@@ -248,7 +263,7 @@ func (t *TPM) storageOf(sp *space, b *keyBlob) (*storageKey, error) {
 		return nil, err
 	}
 	if len(b.parentName) > 0 && !bytes.Equal(b.parentName, k.name) {
-		return nil, fmt.Errorf("%w: the blob has another storage root key", ErrTPMChanged)
+		return nil, errOtherSRK
 	}
 	return k, nil
 }
@@ -270,22 +285,33 @@ func (t *TPM) underParent(sp *space, k *storageKey, fn func(parent object) error
 		if h, err = t.loadPrimary(sp, k); err != nil {
 			return err
 		}
-		defer sp.flush(h)
+		defer t.settle(sp, h, k)
 	}
 	if err := t.ensureSession(sp, k, h); err != nil {
 		return err
 	}
-	return fn(object{h, k.name})
+	err := fn(object{h, k.name})
+	var refused *parentRefusal
+	switch {
+	case err == nil:
+		k.proved.Store(true)
+	case errors.As(err, &refused):
+		return &suspectError{t, k, err}
+	}
+	return err
 }
 
 func (t *TPM) loadPrimary(sp *space, k *storageKey) (tpm2.TPMHandle, error) {
+	if sp.primary.key == k {
+		return sp.primary.handle, nil
+	}
 	h, made, err := t.createPrimary(sp)
 	if err != nil {
 		return 0, err
 	}
 	if !bytes.Equal(made.name, k.name) {
 		sp.flush(h)
-		return 0, fmt.Errorf("%w: it has another storage root key", ErrTPMChanged)
+		return 0, errOtherSRK
 	}
 	return h, nil
 }
@@ -293,8 +319,7 @@ func (t *TPM) loadPrimary(sp *space, k *storageKey) (tpm2.TPMHandle, error) {
 // ensureSession starts the session salted to k, which is loaded at h, unless
 // it is there.
 func (t *TPM) ensureSession(sp *space, k *storageKey, h tpm2.TPMHandle) error {
-	anchor := k.anchor()
-	if sp.session != nil && sp.session.anchor == string(anchor.name) {
+	if sp.session != nil && sp.session.anchor == string(k.anchor().name) {
 		return nil
 	}
 	sp.dropSession()
@@ -308,31 +333,45 @@ func (t *TPM) ensureSession(sp *space, k *storageKey, h tpm2.TPMHandle) error {
 
 // startSalted starts a session salted to k, which is loaded at h.
 func (t *TPM) startSalted(sp *space, kind tpm2.TPMSE, k *storageKey, h tpm2.TPMHandle) (*session, error) {
-	anchor := k.anchor()
-	if k.salt != nil {
-		var err error
-		if h, err = t.loadPrimary(sp, anchor); err != nil {
-			return nil, err
-		}
-		defer sp.flush(h)
+	if k.salt.Load() != nil {
+		return t.startElsewhere(sp, kind, k)
 	}
-	s, err := startSession(sp, kind, h, anchor)
-	if err != nil {
-		return nil, saltError(sp, err)
+	s, err := startSession(sp, kind, h, k)
+	switch {
+	case err == nil:
+		k.salted.Store(true)
+		return s, nil
+	case !isCode(err) || isFull(err):
+		return nil, err
+	case k.public.Type != tpm2.TPMAlgRSA || k.salted.Load() || isStale(err) && !errors.Is(err, tpm2.TPMRCValue):
+		return nil, &suspectError{t, k, err}
 	}
-	return s, nil
+	// The firmware may be one that cannot; another TPM cannot either.
+	if other := t.another(sp, k); other != nil {
+		return nil, other
+	}
+	primary, perr := t.learnPrimary(sp)
+	if perr != nil {
+		return nil, &suspectError{t, k, err}
+	}
+	k.salt.Store(primary)
+	return t.startElsewhere(sp, kind, k)
 }
 
-// saltError explains why a session did not start: a TPM without the pinned key
-// cannot decrypt the salt. libtpms 0.9 says TPM_RC_FAILURE then, in good health.
-func saltError(sp *space, err error) error {
-	switch {
-	case !isCode(err), isFull(err), errors.Is(err, tpm2.TPMRCHandle):
-		return err
-	case errors.Is(err, tpm2.TPMRCFailure) && !healthy(sp):
-		return err
+// startElsewhere starts a session salted to the transient primary in the place
+// of k.
+func (t *TPM) startElsewhere(sp *space, kind tpm2.TPMSE, k *storageKey) (*session, error) {
+	primary := k.anchor()
+	h, err := t.loadPrimary(sp, primary)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("%w (%w)", ErrTPMChanged, err)
+	defer t.settle(sp, h, primary)
+	s, err := startSession(sp, kind, h, primary)
+	if err != nil && isCode(err) && !isFull(err) {
+		return nil, &suspectError{t, primary, err}
+	}
+	return s, err
 }
 
 // healthy tells a TPM in failure mode from one that answers TPM_RC_FAILURE to

@@ -44,8 +44,20 @@ func TestStorageRootKey(t *testing.T) {
 				if tt.used {
 					want = srkHandle
 				}
+				name, err := s.SRKName(t.Context())
+				require.NoError(t, err)
 				require.Equal(t, want, s.Parent())
 				newMaterial(t, s).all(t)
+				require.NoError(t, s.Close())
+
+				s, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+				require.NoError(t, err)
+				newMaterial(t, s).all(t)
+				require.Equal(t, want, s.Parent(), "it shows at the first use, too")
+				require.NoError(t, s.Close())
+				s = open(t, e.Opener(), tpm.Config{SRKName: name})
+				newMaterial(t, s).all(t)
+				require.Equal(t, want, s.Parent())
 			})
 		})
 	}
@@ -64,7 +76,9 @@ func TestPrimaryTemplate(t *testing.T) {
 				require.NoError(t, err)
 			}
 		})
-		require.Equal(t, names[0], open(t, e.Opener(), tpm.Config{}).Pin())
+		name, err := open(t, e.Opener(), tpm.Config{}).SRKName(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, names[0], name)
 		require.NotEqual(t, names[0], names[1])
 	})
 }
@@ -146,9 +160,11 @@ func TestSaltFallback(t *testing.T) {
 		f.Inject(tpmtest.Fault{On: startSession, RC: tpm2.TPMRCValue})
 		count := tpmtest.NewCounting(f.Opener())
 		s := open(t, count.Opener(), tpm.Config{})
-		require.Equal(t, srkHandle, s.Parent())
-		require.Contains(t, count.Take(), createPrimary)
+		count.Take()
 		m := newMaterial(t, s)
+		require.Contains(t, count.Take(), createPrimary)
+		require.Equal(t, srkHandle, s.Parent())
+		require.Equal(t, 1, f.Injected())
 		m.all(t)
 		count.Take()
 		require.NoError(t, m.derive(t, t.Context(), m.session))
@@ -158,19 +174,20 @@ func TestSaltFallback(t *testing.T) {
 	})
 }
 
-func TestPin(t *testing.T) {
+func TestSRKName(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 		require.NoError(t, err)
-		pin := s.Pin()
+		pin, err := s.SRKName(t.Context())
+		require.NoError(t, err)
 		require.Len(t, pin, 34)
 		require.NoError(t, s.Close())
 		require.NoError(t, e.Reset())
-		s, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{Pin: pin})
+		s, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{SRKName: pin})
 		require.NoError(t, err)
 		require.NoError(t, s.Close())
 		pin[33] ^= 1
-		_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{Pin: pin})
+		_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{SRKName: pin})
 		require.ErrorIs(t, err, tpm.ErrTPMChanged)
 	})
 }

@@ -35,11 +35,11 @@ type Opener struct {
 
 // A Config changes how a TPM is used. The zero value is right for most.
 type Config struct {
-	// Pin, if not nil, is the name of the storage root key, from an earlier
-	// [TPM.Pin]: another TPM is refused at Open. Nil trusts the TPM that
-	// answers first; blobs carry the name too, so that another TPM is refused
-	// when the first of them is opened.
-	Pin []byte
+	// SRKName, if not nil, is the name of the storage root key, from an
+	// earlier [TPM.SRKName]: another TPM is refused at Open. Nil trusts the TPM
+	// that answers first; blobs carry the name too, so that another TPM is
+	// refused when the first of them is opened.
+	SRKName []byte
 	// KeyAuth, if not nil, is a secret of the app that every use of its keys
 	// needs. Without one, root or the group tss together with the files can
 	// use, though never copy, the keys.
@@ -65,21 +65,24 @@ type TPM struct {
 	appAuth  secret.Value // zero: none
 	sessions *space       // holds the session key
 	keys     *space       // everything else; the same where the opener has one space
-	parent   *storageKey
 	done     chan struct{}
 	closing  sync.Once
 	closeErr error
-	noHMAC   atomic.Bool // the TPM lacks TPM2_HMAC
+
+	noHMAC    atomic.Bool // the TPM lacks TPM2_HMAC
+	noGetTime atomic.Bool // the TPM lacks TPM2_GetTime, or refuses it
 
 	mu      sync.Mutex                     // guards what follows; never held over a command
+	parent  *storageKey                    // of what is made from now on
 	storage map[tpm2.TPMHandle]*storageKey // pinned
 	info    *Info
 	akName  []byte // nil: not asked for; empty: the TPM gives none
 }
 
 // Open connects to a TPM and finds its storage root key: a persistent one at
-// 0x81000001 that needs no auth value, else a transient P-256 primary, which
-// costs nothing on the TPM's side. It sends two or three commands.
+// 0x81000001, else a transient P-256 primary, which costs nothing on the TPM's
+// side. It sends one command or two. A persistent key that needs an auth value
+// is passed over for the primary when it is used first.
 func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	if o.Open == nil {
 		return nil, errors.New("tpm: Opener without Open")
@@ -95,22 +98,58 @@ func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 		t.sessions = newSpace(o, cfg.Idle, t.done)
 		t.sessions.sibling, t.keys.sibling = t.keys, t.sessions
 	}
-	k, err := do(ctx, t.keys, func() (*storageKey, error) { return t.chooseParent(t.keys) })
-	if err == nil && cfg.Pin != nil && !bytes.Equal(cfg.Pin, k.name) {
-		err = fmt.Errorf("%w: it has another storage root key", ErrTPMChanged)
-	}
+	k, err := do(ctx, t.keys, func() (*storageKey, error) { return t.findParent(t.keys) })
 	if err != nil {
 		go t.Close() // a TPM that hangs does not hold up its error
 		return nil, failed("opening", err)
 	}
-	t.parent = k
+	t.setParent(k)
 	return t, nil
+}
+
+// findParent is chooseParent with what [Config.SRKName] asks for.
+func (t *TPM) findParent(sp *space) (*storageKey, error) {
+	k, err := t.chooseParent(sp)
+	if err != nil || t.isPinned(k) {
+		return k, err
+	}
+	// The pinned one may be persistent and not answer just now.
+	if _, err := t.readPersistent(sp, persistentSRK); isNoHandle(err) {
+		if err := t.missing(sp, persistentSRK, err); !errors.Is(err, ErrKeyUnusable) {
+			return nil, err
+		}
+	}
+	return nil, errOtherSRK
+}
+
+func (t *TPM) defaultParent() *storageKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.parent
+}
+
+func (t *TPM) setParent(k *storageKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.parent = k
 }
 
 var _ KeyStore = (*TPM)(nil)
 
-// Pin returns the name of the storage root key, 34 bytes, for [Config.Pin].
-func (t *TPM) Pin() []byte { return bytes.Clone(t.parent.name) }
+// SRKName returns the name of the storage root key under which new keys are
+// made, 34 bytes, for [Config.SRKName]. Where nothing was made or used under it
+// yet, it first asks the TPM whether the key can be used without an auth value:
+// one command, or two with the session.
+func (t *TPM) SRKName(ctx context.Context) ([]byte, error) {
+	name, err := do(ctx, t.keys, func() ([]byte, error) {
+		k := t.defaultParent()
+		return k.name, t.tryParent(t.keys, k)
+	})
+	if err != nil {
+		return nil, failed("reading the storage root key", err)
+	}
+	return bytes.Clone(name), nil
+}
 
 // Close waits for the operation under way, flushes what is loaded and closes
 // the connections.

@@ -33,7 +33,7 @@ func TestCommandsSent(t *testing.T) {
 		readPublic, createPrimary, startSession, create, load, flush, hmacCommand, rsaDecrypt, sign, unseal,
 		tpm2.TPMCCTestParms, tpm2.TPMCCGetCapability, tpm2.TPMCCCertify, tpm2.TPMCCActivateCredential,
 		tpm2.TPMCCPolicySecret, tpm2.TPMCCNVReadPublic, tpm2.TPMCCNVRead,
-		readClock, counterTimer, authValue, changeAuth,
+		readClock, getTime, counterTimer, authValue, changeAuth,
 	}
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		count := tpmtest.NewCounting(e.Opener())

@@ -36,7 +36,7 @@ func TestTSS2Form(t *testing.T) {
 		s := open(t, e.Opener(), tpm.Config{})
 		m := newMaterial(t, s)
 		for _, blob := range [][]byte{m.device.Blob(), m.transport.Blob()} {
-			require.True(t, bytes.HasPrefix(blob, fmt.Appendf(nil, "Parent-Name: %x\n", s.Pin())))
+			require.True(t, bytes.HasPrefix(blob, fmt.Appendf(nil, "Parent-Name: %x\n", srkName(t, s))))
 			block, rest := pem.Decode(blob)
 			require.NotNil(t, block)
 			require.Empty(t, rest)

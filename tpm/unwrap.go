@@ -54,10 +54,11 @@ var sessionKeyTemplate = tpm2.TPMTPublic{
 }
 
 // UnwrapSession decrypts wrapped with the transport key and makes the session
-// key an object of the TPM: Load, RSA_Decrypt, Flush, Create, Load. The TPM
-// cannot import it in one step, because TPM2_Import wants another OAEP label;
-// so the 32 bytes exist here between two commands, in one buffer that is
-// encrypted in place by the second.
+// key an object of the TPM: Load, RSA_Decrypt, Flush, Create. The TPM cannot
+// import it in one step, because TPM2_Import wants another OAEP label; so the 32
+// bytes exist here between two commands, in one buffer that is encrypted in
+// place by the second. The session key is loaded when it is used first, in place
+// of the one that is loaded.
 func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) (SessionKey, error) {
 	k, ok := transport.(*key)
 	if !ok || k.t != t {
@@ -69,17 +70,13 @@ func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) 
 	}
 	wrapped = bytes.Clone(wrapped)
 	s, err := do(ctx, t.keys, func() (*sessionKey, error) { return t.unwrap(t.keys, k, b, value, wrapped) })
-	if err == nil && t.sessions != t.keys {
-		err = s.load(ctx)
-	}
 	if err != nil {
 		return nil, failed("unwrapping", err)
 	}
 	return s, nil
 }
 
-// unwrap does all of it under a parent that is loaded once, which takes a TPM
-// long. Where there is one space, the session key stays loaded.
+// unwrap does all of it under a parent that is loaded once.
 func (t *TPM) unwrap(sp *space, k *key, b *keyBlob, value, wrapped []byte) (*sessionKey, error) {
 	storage, err := t.storageOf(sp, b)
 	if err != nil {
@@ -102,15 +99,6 @@ func (t *TPM) unwrap(sp *space, k *key, b *keyBlob, value, wrapped []byte) (*ses
 		}
 		s.b.under(storage)
 		s.blob = s.b.marshal(envelope.Session)
-		if t.sessions != t.keys {
-			return nil
-		}
-		sp.dropHeld()
-		loaded, err := sp.load(parent, s.b)
-		if err != nil {
-			return err
-		}
-		sp.keep(loaded, s)
 		return nil
 	})
 	if err != nil {

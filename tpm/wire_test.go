@@ -54,7 +54,7 @@ func TestWireShowsNoSecret(t *testing.T) {
 			secrets["auth value of the next PIN"] = tpm.PINAuth(s, hello, next)
 			sealed, err := s.SealPIN(t.Context(), plaintext, aad, pin, tpm.Limit{Time: time.Hour})
 			require.NoError(t, err)
-			_, _, err = s.UnsealPIN(t.Context(), sealed, aad, pin)
+			_, err = s.UnsealPIN(t.Context(), sealed, aad, pin)
 			require.NoError(t, err)
 			_, err = s.ChangeSealPIN(t.Context(), sealed, aad, pin, next)
 			require.NoError(t, err)

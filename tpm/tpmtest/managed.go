@@ -105,7 +105,7 @@ var handleCount = map[tpm2.TPMCC]int{
 	tpm2.TPMCCStartAuthSession: 2, tpm2.TPMCCPolicySecret: 2,
 	tpm2.TPMCCCertify: 2, tpm2.TPMCCActivateCredential: 2,
 	tpm2.TPMCCNVRead: 2, tpm2.TPMCCNVReadPublic: 1,
-	tpm2.TPMCCObjectChangeAuth:   2,
+	tpm2.TPMCCObjectChangeAuth: 2, tpm2.TPMCCGetTime: 2,
 	tpm2.TPMCCPolicyCounterTimer: 1, tpm2.TPMCCPolicyAuthValue: 1,
 	tpm2.TPMCCFlushContext: 1, // a parameter, and mapped all the same
 }
