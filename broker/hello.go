@@ -214,7 +214,7 @@ func (b *Broker) openHello(ctx context.Context, rec *account.Record, pin PIN) (t
 	if rec.Hello == nil {
 		return nil, &Error{kind: ErrNoHello, Account: Account(rec.Account)}
 	}
-	if err := pin.wellFormed(); err != nil {
+	if err := pin.possible(); err != nil {
 		return nil, err
 	}
 	key, err := b.cfg.Keys.OpenKey(ctx, rec.Hello.Key, tpm.WithPIN(pin))

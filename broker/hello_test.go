@@ -213,7 +213,7 @@ func TestWrongPINsAreCounted(t *testing.T) {
 		return err
 	}
 	for _, pin := range []broker.PIN{nil, broker.PIN("12"), broker.PIN("２７１８２８"), broker.PIN(strings.Repeat("1", 128))} {
-		require.ErrorIs(t, try(pin), broker.ErrPINRules)
+		require.ErrorIs(t, try(pin), broker.ErrWrongPIN)
 	}
 	s, err := w.b.HelloStatus(t.Context(), acct)
 	require.NoError(t, err)

@@ -52,12 +52,12 @@ func (k *steppedKeys) SealPIN(ctx context.Context, plain, aad, pin []byte, l tpm
 	return sealed, errors.Join(err, k.step(&k.onSeal))
 }
 
-func (k *steppedKeys) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, tpm.Limit, error) {
+func (k *steppedKeys) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, error) {
 	if err := k.step(&k.onUnseal); err != nil {
-		return nil, tpm.Limit{}, err
+		return nil, err
 	}
-	plain, left, err := k.TPM.UnsealPIN(ctx, sealed, aad, pin)
-	return plain, left, errors.Join(err, k.step(&k.onUnsealed))
+	plain, err := k.TPM.UnsealPIN(ctx, sealed, aad, pin)
+	return plain, errors.Join(err, k.step(&k.onUnsealed))
 }
 
 // newSteppedLaptop has PRTs of three credentials.

@@ -95,37 +95,51 @@ func (b *Broker) sealOffline(ctx context.Context, a *account.Account, s tpm.PINS
 var errNotPrepared = errors.New("broker: no offline unlock was prepared")
 
 // openOffline opens the offline key by the PIN and brings back what it seals.
-func (b *Broker) openOffline(ctx context.Context, a *account.Account, pin PIN) (left tpm.Limit, err error) {
+func (b *Broker) openOffline(ctx context.Context, a *account.Account, pin PIN) error {
 	rec := a.Record()
 	s, ok := b.cfg.Keys.(tpm.PINSealer)
 	if !ok || rec == nil || rec.Hello == nil || rec.Hello.Offline == nil {
-		return left, errNotPrepared
+		return errNotPrepared
 	}
 	sealed := rec.Hello.Offline
 	var key []byte
-	err = b.tryPIN(ctx, a, func() (err error) {
-		key, left, err = s.UnsealPIN(ctx, sealed.Sealed, a.OfflineAAD(sealed.ID), pin)
+	err := b.tryPIN(ctx, a, func() (err error) {
+		key, err = s.UnsealPIN(ctx, sealed.Sealed, a.OfflineAAD(sealed.ID), pin)
 		return err
 	})
 	if err != nil {
-		return left, err
+		return err
 	}
 	o := a.NewOffline(key, sealed.ID)
 	if len(key) != vault.KeySize {
 		o.Forget()
-		return left, fmt.Errorf("%w: offline key of %s has %d bytes", ErrStateDamaged, a.Name(), len(key))
+		return fmt.Errorf("%w: offline key of %s has %d bytes", ErrStateDamaged, a.Name(), len(key))
 	}
 	if err := b.bringBack(ctx, a, o); err != nil {
 		o.Forget()
-		return left, err
+		return err
 	}
 	if o = a.HoldOffline(o); o == nil {
-		return left, ErrClosed
+		return ErrClosed
 	}
 	if err := b.bringBackTokens(ctx, a, o); err != nil {
 		b.cfg.Logger.InfoContext(ctx, "the tokens for an offline unlock are not readable", "error", err)
 	}
-	return left, nil
+	return nil
+}
+
+// offlineLeft is what is left of Config.Offline, for showing.
+func (b *Broker) offlineLeft(ctx context.Context, a *account.Account) tpm.Limit {
+	rec := a.Record()
+	s, ok := b.cfg.Keys.(tpm.PINSealer)
+	if !ok || rec == nil || rec.Hello == nil || rec.Hello.Offline == nil {
+		return tpm.Limit{}
+	}
+	left, err := s.Left(ctx, rec.Hello.Offline.Sealed, a.OfflineAAD(rec.Hello.Offline.ID))
+	if err != nil {
+		b.cfg.Logger.InfoContext(ctx, "what is left of the offline time could not be read", "error", err)
+	}
+	return left
 }
 
 // errMeanwhile: another process did something to the account between two
@@ -164,7 +178,7 @@ func (b *Broker) reopen(ctx context.Context, a *account.Account, pin PIN, used [
 			return err
 		}
 	case !held && rec.Hello.Offline != nil:
-		_, err := b.openOffline(ctx, a, pin)
+		err := b.openOffline(ctx, a, pin)
 		if errors.Is(err, ErrOfflineExpired) {
 			b.cfg.Logger.InfoContext(ctx, "what was put away stays shut", "error", err)
 			err = b.giveUp(ctx, a, rec.Hello.Offline)

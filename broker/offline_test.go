@@ -151,7 +151,7 @@ func TestOfflineRefusals(t *testing.T) {
 		not     []error
 	}{
 		{name: "wrong PIN", pin: wrongPIN, want: []error{broker.ErrWrongPIN, broker.ErrBadCredential, tpm.ErrWrongPIN}, not: []error{broker.ErrKeyUnusable, broker.ErrTransient}},
-		{name: "no PIN at all", pin: nil, want: []error{broker.ErrPINRules}},
+		{name: "no PIN at all", pin: nil, want: []error{broker.ErrWrongPIN}},
 		{name: "the time is over", pin: rightPIN, happens: func(l *laptop) error { return l.tpm.AdvanceClock(aWeek.Time) },
 			want: []error{broker.ErrOfflineExpired, broker.ErrTransient, tpm.ErrExpired}, not: []error{broker.ErrWrongPIN}},
 		{name: "the time is over, with a wrong PIN", pin: wrongPIN, happens: func(l *laptop) error { return l.tpm.AdvanceClock(aWeek.Time) },

@@ -71,6 +71,15 @@ func (p PIN) wellFormed() error {
 	return nil
 }
 
+// possible refuses a PIN that cannot have been set: it is wrong, costs no try
+// and does not get to the key store.
+func (p PIN) possible() error {
+	if err := p.wellFormed(); err != nil {
+		return &Error{kind: ErrWrongPIN, detail: err.(*Error).detail}
+	}
+	return nil
+}
+
 func (p PIN) count() (digits, letters int) {
 	for _, c := range p {
 		switch {

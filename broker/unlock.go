@@ -56,7 +56,7 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 	if rec.Hello == nil {
 		return Unlocked{}, &Error{kind: ErrNoHello, Account: Account(rec.Account)}
 	}
-	if err := pin.wellFormed(); err != nil {
+	if err := pin.possible(); err != nil {
 		return Unlocked{}, err
 	}
 	var wait time.Duration
@@ -101,14 +101,14 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Accoun
 	if n := rec.Hello.Refused; n != nil {
 		return Unlocked{}, refusal(n, op)
 	}
-	left, err := b.openOffline(ctx, a, pin)
+	err := b.openOffline(ctx, a, pin)
 	if errors.Is(err, errNotPrepared) {
 		return Unlocked{}, why // nothing can be opened here: what is wrong is the network
 	}
 	if err != nil {
 		return Unlocked{}, err
 	}
-	u := Unlocked{Account: Account(rec.Account), Offline: true, Left: left}
+	u := Unlocked{Account: Account(rec.Account), Offline: true, Left: b.offlineLeft(ctx, a)}
 	switch rec = a.Record(); {
 	case rec == nil:
 		return Unlocked{}, ErrClosed

@@ -13,8 +13,16 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// Swtpm opens a software TPM that listens on a Unix socket, as
-// "swtpm socket --tpm2 --server type=unixio,path=…" does. It serves one
+// Swtpm opens a software TPM that listens on a Unix socket. This starts one,
+// whose keys stay in a directory:
+//
+//	mkdir -p $HOME/swtpm
+//	swtpm socket --tpm2 --tpmstate dir=$HOME/swtpm \
+//	    --server type=unixio,path=$HOME/swtpm/socket \
+//	    --flags not-need-init,startup-clear
+//
+// The flags start the TPM as firmware does; without them it answers
+// TPM_RC_INITIALIZE. The directory should be an absolute path. It serves one
 // client at a time and has no resource manager.
 func Swtpm(path string) Opener { return Stream("unix", path) }
 

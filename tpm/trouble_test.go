@@ -214,7 +214,7 @@ func TestTroubleIsNotAnotherTPM(t *testing.T) {
 					sent := count.Take()
 					for n, at := range sent {
 						for i, rc := range troubles {
-							if testing.Short() && (i+n)%8 != 0 {
+							if testing.Short() && (i+n)%16 != 0 {
 								continue
 							}
 							faults := []tpmtest.Fault{{Skip: n, RC: rc}, {Skip: n, RC: rc, Times: -1}}
