@@ -250,8 +250,10 @@ func commandNames(codes []tpm2.TPMCC) string {
 
 // traced is a world on a software TPM whose operations are written down.
 func traced(t *testing.T, out *strings.Builder, changes ...change) (*world, *trace) {
+	// The TPM makes its keys itself: from the pool, what is sent depends on the
+	// tests that ran before.
 	keys, chip := softwareTPM(t)
-	w := newWorld(t, append([]change{withKeys(keys), withFederation(), func(w *world, _ *entratestOptions) {
+	w := newWorld(t, append([]change{withKeys(keys.TPM), withFederation(), func(w *world, _ *entratestOptions) {
 		w.store = fileStore(t, filepath.Join(t.TempDir(), "state"))
 	}}, changes...)...)
 	require.NoError(t, w.b.Close())
