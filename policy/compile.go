@@ -187,11 +187,22 @@ func (c *compiler) compile() (*Set, error) {
 	return c.Set, nil
 }
 
-func (c *compiler) report(path string, p problem, name string) {
+func (c *compiler) report(at Source, p problem, name string) {
 	c.diags = append(c.diags, Diagnostic{
-		Path: path, Policy: name, Severity: p.severity, Code: p.code, Message: p.message,
+		File: at.File, Path: at.Path, Policy: name, Severity: p.severity, Code: p.code, Message: p.message,
 	})
 }
+
+// or is the place of something in the bundle when it was not loaded.
+func (s Source) or(list string, i int) Source {
+	if s.Path == "" {
+		s.Path = fmt.Sprintf("$.%s[%d]", list, i)
+	}
+	return s
+}
+
+// at is a place within a place.
+func (s Source) at(path string) Source { return Source{s.File, s.Path + "." + path} }
 
 func (p *Policy) name() string {
 	if p.DisplayName != "" {
@@ -212,7 +223,7 @@ func (c *compiler) problems(i int) {
 		c.policyIDs[lower(p.ID)] = true
 	}
 	for _, f := range found {
-		c.report(fmt.Sprintf("$.policies[%d].%s", i, f.path), f, p.name())
+		c.report(p.Source.or("policies", i).at(f.path), f, p.name())
 		if f.severity == Error {
 			c.masks[i/blockSize].unknown.set(i % blockSize)
 			if f.dim != dimNone {
@@ -306,5 +317,6 @@ func (s *Set) Policy(i int) *Policy { return &s.policies[i] }
 func (s *Set) Evaluable(i int) bool { return !s.masks[i/blockSize].unknown.has(i % blockSize) }
 
 // Diagnostics lists what is wrong with the policies and with what they refer
-// to. Paths begin at the bundle: $.policies[3].conditions.times.
+// to: in the file and at the path where Load found them, and for what a program
+// wrote at a path that begins at the Bundle, $.policies[3].conditions.times.
 func (s *Set) Diagnostics() []Diagnostic { return slices.Clone(s.diags) }

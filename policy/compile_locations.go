@@ -38,15 +38,15 @@ func (c *compiler) collectLocations() {
 	t.bySymbol = map[uint32]int{}
 	for i := range c.bundle.Locations {
 		l := &c.bundle.Locations[i]
-		path := fmt.Sprintf("$.locations[%d]", i)
+		at := l.Source.or("locations", i)
 		sym := c.ids.intern(l.key())
 		if _, dup := t.bySymbol[sym]; dup {
-			c.report(path, problem{severity: Warning, code: CodeDuplicate, message: "a location of this id was there before: the first one counts"}, "")
+			c.report(at, problem{severity: Warning, code: CodeDuplicate, message: "a location of this id was there before: the first one counts"}, "")
 			continue
 		}
 		p := newPlace(l)
 		if p.bad != "" {
-			c.report(path, problem{severity: Error, code: CodeBadLocation, message: p.bad}, "")
+			c.report(at, problem{severity: Error, code: CodeBadLocation, message: p.bad}, "")
 		}
 		if sym != 0 { // a location without a name is only good for AllTrusted
 			t.bySymbol[sym] = len(t.places)

@@ -131,6 +131,7 @@ func (l *loader) location(path string, n *node) {
 	if p := newPlace(&loc); p.bad != "" {
 		l.report(path, Error, CodeBadLocation, "", "location %q: %s", loc.DisplayName, p.bad)
 	}
+	loc.Source.Path = path
 	l.bundle.Locations = append(l.bundle.Locations, loc)
 }
 

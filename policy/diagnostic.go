@@ -41,7 +41,7 @@ const (
 // Diagnostic is a remark on an export: nothing that cannot be modelled is
 // dropped without one.
 type Diagnostic struct {
-	File     string // name of the file; "" from Load and Compile
+	File     string // name of the file; "" from Load, and for what a program wrote
 	Path     string // JSON path, such as $.value[3].conditions.times
 	Policy   string // display name of the policy, else its id; "" for anything else
 	Severity Severity

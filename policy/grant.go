@@ -125,7 +125,7 @@ func (c *compiler) collectControls() error {
 	for i := range c.bundle.Strengths {
 		s := &c.bundle.Strengths[i]
 		if _, dup := c.strengthIDs[lower(s.ID)]; dup {
-			c.report(fmt.Sprintf("$.strengths[%d]", i), problem{severity: Warning, code: CodeDuplicate, message: "a strength of this id was there before: the first one counts"}, "")
+			c.report(s.Source.or("strengths", i), problem{severity: Warning, code: CodeDuplicate, message: "a strength of this id was there before: the first one counts"}, "")
 			continue
 		}
 		c.strengthIDs[lower(s.ID)] = s

@@ -100,6 +100,7 @@ func LoadFS(fsys fs.FS) (*Bundle, []Diagnostic, error) {
 		for i := range found {
 			found[i].File = name
 		}
+		b.foundIn(name)
 		all.Merge(b)
 		diags = append(diags, found...)
 		return nil
@@ -108,6 +109,19 @@ func LoadFS(fsys fs.FS) (*Bundle, []Diagnostic, error) {
 		errs = append(errs, fmt.Errorf("policy: %w", err))
 	}
 	return all, diags, errors.Join(errs...)
+}
+
+// foundIn notes the file that a bundle was loaded from.
+func (b *Bundle) foundIn(file string) {
+	for i := range b.Policies {
+		b.Policies[i].Source.File = file
+	}
+	for i := range b.Locations {
+		b.Locations[i].Source.File = file
+	}
+	for i := range b.Strengths {
+		b.Strengths[i].Source.File = file
+	}
 }
 
 func loadFile(fsys fs.FS, name string) (*Bundle, []Diagnostic, error) {
@@ -196,6 +210,7 @@ func (l *loader) policy(path string, n, named *node) {
 	if p.State == "" {
 		l.report(path, Note, CodeTemplate, p.name(), "no state: taken for enabled")
 	}
+	p.Source.Path = path
 	l.bundle.Policies = append(l.bundle.Policies, p)
 }
 
@@ -208,5 +223,6 @@ func (l *loader) strength(path string, n *node) *Strength {
 	for _, p := range d.unmodeled {
 		l.report(path+p, Error, CodeUnmodeled, "", "is not understood")
 	}
+	s.Source.Path = path
 	return s
 }

@@ -337,3 +337,24 @@ func TestRemarks(t *testing.T) {
 	}
 	require.Equal(t, 1, dup)
 }
+
+// What compiling finds is told at the place where loading found the policy.
+func TestDiagnosticsNameTheFile(t *testing.T) {
+	fsys := fstest.MapFS{
+		"a/first.json":  {Data: []byte(`{"value":[{"id":"1","conditions":{},"grantControls":{"builtInControls":["block"]}},{"id":"2","conditions":{"locations":{"includeLocations":["gone"]}},"grantControls":{"builtInControls":["block"]}}]}`)},
+		"b/place.json":  {Data: []byte(`{"id":"p","displayName":"P","ipRanges":[{"cidrAddress":"nowhere"}]}`)},
+		"c/second.json": {Data: []byte(`{"id":"3","conditions":{},"grantControls":{"builtInControls":["approvedApplication"]}}`)},
+	}
+	b, _, err := policy.LoadFS(fsys)
+	require.NoError(t, err)
+	require.Equal(t, policy.Source{File: "a/first.json", Path: "$.value[1]"}, b.Policies[1].Source)
+	var got []string
+	for _, d := range compile(t, b).Diagnostics() {
+		got = append(got, d.File+" "+d.Path+" "+string(d.Code))
+	}
+	require.ElementsMatch(t, []string{
+		"a/first.json $.value[1].conditions.locations.includeLocations[0] no-location",
+		"b/place.json $ bad-location",
+		"c/second.json $.grantControls.builtInControls retired",
+	}, got)
+}

@@ -25,6 +25,14 @@ type Policy struct {
 	// Unmodeled lists the JSON paths of what the export says and this package
 	// cannot evaluate. A policy with any is unevaluable: see Set.Evaluate.
 	Unmodeled []string `json:"-"`
+	// Source is where Load found the policy; zero for one that a program wrote.
+	Source Source `json:"-"`
+}
+
+// Source is a place in an export.
+type Source struct {
+	File string // as LoadFS names it; "" from Load
+	Path string // JSON path, such as $.value[3]
 }
 
 // State says whether a policy is enforced.
@@ -196,6 +204,7 @@ type Strength struct {
 	RequirementsSatisfied string              `json:"requirementsSatisfied,omitempty"` // none, mfa
 	AllowedCombinations   []string            `json:"allowedCombinations,omitempty"`   // "fido2", "password,sms"
 	Configurations        []CombinationConfig `json:"combinationConfigurations,omitempty"`
+	Source                Source              `json:"-"` // where Load found it
 }
 
 // CombinationConfig narrows combinations of a Strength to FIDO2 authenticators
@@ -275,6 +284,7 @@ type NamedLocation struct {
 	IncludeUnknown bool         `json:"includeUnknownCountriesAndRegions,omitempty"` // also match an address without a country
 	LookupMethod   string       `json:"countryLookupMethod,omitempty"`               // clientIpAddress (also ""), authenticatorAppGps
 	ServiceTags    []string     `json:"serviceTags,omitempty"`
+	Source         Source       `json:"-"` // where Load found it
 }
 
 // LocationKind is the OData type of a NamedLocation.
