@@ -24,7 +24,7 @@ func (n *naive) unmet(p *policy.Policy, broken map[string]bool) policy.AnalysisR
 		}
 		return [...]policy.AnalysisReasons{policy.ReasonUsers, policy.ReasonWorkloadIdentities, policy.ReasonAgentIdentities, policy.ReasonAgentIdentities}[n.user.Kind]
 	}
-	if !broken["applications"] && !n.targets(c.Applications) {
+	if n.exempt() || !broken["applications"] && !n.targets(c.Applications) {
 		switch {
 		case in.Action != policy.NoAction:
 			return policy.ReasonUserActions
@@ -207,6 +207,12 @@ func (n *naive) app() string {
 	return "00000002-0000-0000-c000-000000000000"
 }
 
+// exempt says whether an agent exchanges tokens on the way to another one, to
+// which no policy applies.
+func (n *naive) exempt() bool {
+	return n.user.Kind == policy.Agent && n.forApp() && strings.EqualFold(n.app(), "fb60f99c-7a34-4190-8149-302f77469936")
+}
+
 // baseline says whether nothing but baseline scopes are asked for; a
 // confidential client that signs a user in is a resource itself.
 func (n *naive) baseline() bool {
@@ -225,8 +231,6 @@ func (n *naive) targets(a *policy.ApplicationCondition) bool {
 		return a != nil && listed(a.UserActions, "urn:user:registerdevice")
 	case in.AuthContext != 0:
 		return a != nil && listed(a.AuthContexts, "c"+strconv.Itoa(in.AuthContext))
-	case n.user.Kind == policy.Agent && strings.EqualFold(n.app(), "fb60f99c-7a34-4190-8149-302f77469936"):
-		return false
 	case a == nil:
 		return true
 	}
