@@ -42,7 +42,9 @@ func (c *compiler) userIDs(i int, ids []string, exclude bool) {
 				g.base.put(i, exclude)
 			}
 		case equalASCII(id, allAgentUsers):
-			c.agentUsers.base.put(i, exclude)
+			if !c.relaxed[dimAgentUsers].has(i) { // else all of them may be selected
+				c.agentUsers.base.put(i, exclude)
+			}
 		default:
 			c.people.mention(c.ids.intern(id), i, exclude)
 		}
