@@ -27,7 +27,7 @@ func setDevice(in *policy.SignIn, a attempt) error {
 		}
 		i := slices.IndexFunc(deviceWords, func(w deviceWord) bool { return strings.EqualFold(w.word, fact) })
 		if i < 0 {
-			return fmt.Errorf("%q says nothing about a device: it is registered, joined, hybrid, managed, compliant, noncompliant, company, personal or property=value", fact)
+			return fmt.Errorf("%q says nothing about a device; use registered, joined, hybrid, managed, compliant, noncompliant, company, personal or property=value", fact)
 		}
 		deviceWords[i].set(d)
 	}
@@ -55,7 +55,7 @@ func setProperty(d *policy.Device, name, value string) error {
 	if n, ok := strings.CutPrefix(strings.ToLower(name), "extensionattribute"); ok {
 		i, err := strconv.Atoi(n)
 		if err != nil || i < 1 || i > len(d.ExtensionAttributes) {
-			return fmt.Errorf("%q is no property of a device", name)
+			return fmt.Errorf("%q is not a property of a device", name)
 		}
 		d.ExtensionAttributes[i-1] = value
 		return nil
@@ -80,7 +80,7 @@ func setProperty(d *policy.Device, name, value string) error {
 	case "systemlabels":
 		d.SystemLabels = append(d.SystemLabels, value)
 	default:
-		return fmt.Errorf("%q is no property of a device", name)
+		return fmt.Errorf("%q is not a property of a device", name)
 	}
 	return nil
 }

@@ -6,35 +6,58 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
 func parseFlags(args []string, stderr io.Writer) (config, error) {
 	var c config
-	f := flag.NewFlagSet("whatif", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	f := newFlags()
 	f.StringVar(&c.policies, "policies", "", "the `folder` of exported policies, named locations and authentication strengths (JSON)")
 	f.StringVar(&c.matrix, "matrix", "", "judge the personas and sign-ins of this `file` in place of one sign-in")
-	f.StringVar(&c.html, "html", "", "with -matrix: write the report to this `file`")
+	f.BoolVar(&c.permute, "permute", false, "judge every combination of what the policies name in place of one sign-in")
+	f.StringVar(&c.html, "html", "", "with -matrix or -permute: write the report to this `file`")
 	f.BoolVar(&c.json, "json", false, "print the answer as Graph's conditionalAccess/evaluate gives it")
-	f.BoolVar(&c.failClosed, "fail-closed", false, "block when a policy that may apply cannot be evaluated")
-	f.Func("trusted-ip", "a `prefix` of the MFA trusted IPs (repeatable)", func(s string) error {
-		p, err := netip.ParsePrefix(s)
-		c.trustedIPs = append(c.trustedIPs, p)
-		return err
-	})
+	readingFlags(f, &c.reading)
 	personaFlags(f, &c.persona)
 	attemptFlags(f, &c.attempt)
+	return c, parse(f, args, stderr, usage, func() error { return c.check(f) })
+}
 
+const usage = `usage: whatif -policies DIR -user ID -app APP [flags]
+       whatif -policies DIR -matrix personas.json [-html report.html]
+       whatif -policies DIR -permute [-html report.html]
+       whatif diff OLD NEW [flags]
+`
+
+func newFlags() *flag.FlagSet {
+	f := flag.NewFlagSet("whatif", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	return f
+}
+
+func parse(f *flag.FlagSet, args []string, stderr io.Writer, usage string, check func() error) error {
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			f.SetOutput(stderr)
-			fmt.Fprintln(stderr, "usage: whatif -policies DIR -user ID -app APP [flags]\n       whatif -policies DIR -matrix personas.json [-html report.html]\n\nflags:")
+			fmt.Fprint(stderr, usage, "\nflags:\n")
 			f.PrintDefaults()
 		}
-		return c, err
+		return err
 	}
-	return c, c.check(f)
+	return check()
+}
+
+// readingFlags say how an export is read.
+func readingFlags(f *flag.FlagSet, r *reading) {
+	f.BoolVar(&r.failClosed, "fail-closed", false, "block when a policy that may apply cannot be evaluated")
+	f.Func("trusted-ip", "a `prefix` of the MFA trusted IPs (repeatable)", func(s string) error {
+		p, err := netip.ParsePrefix(s)
+		r.trustedIPs = append(r.trustedIPs, p)
+		return err
+	})
+	f.Var(stateFlag{&r.states.asEnabled}, "as-enabled", "judge disabled and report-only policies as enabled; -as-enabled=report-only or =disabled only those")
+	f.StringVar(&r.states.file, "state-of", "", "take the states of policies from this `file`: names or ids and states, or another export")
 }
 
 func (c *config) check(f *flag.FlagSet) error {
@@ -44,21 +67,30 @@ func (c *config) check(f *flag.FlagSet) error {
 	if c.policies == "" {
 		return errors.New("say which export to judge by: -policies DIR")
 	}
-	if c.matrix == "" {
-		if c.html != "" {
-			return errors.New("-html needs -matrix: the report shows many sign-ins")
-		}
+	source := ""
+	switch {
+	case c.matrix != "" && c.permute:
+		return errors.New("-matrix and -permute are two ways to find sign-ins: use one")
+	case c.matrix != "":
+		source = "with -matrix the sign-ins come from " + c.matrix
+	case c.permute:
+		source = "with -permute the sign-ins come from the policies"
+	case c.html != "":
+		return errors.New("-html needs -matrix or -permute: the report shows many sign-ins")
+	default:
 		return nil
 	}
-	var stray error
+	return strayFlag(f, source, "policies", "matrix", "permute", "html", "fail-closed", "trusted-ip", "as-enabled", "state-of")
+}
+
+// strayFlag finds a flag that describes one sign-in where many are judged.
+func strayFlag(f *flag.FlagSet, source string, allowed ...string) (err error) {
 	f.Visit(func(fl *flag.Flag) {
-		switch fl.Name {
-		case "policies", "matrix", "html", "fail-closed", "trusted-ip":
-		default:
-			stray = fmt.Errorf("-%s describes one sign-in; with -matrix the sign-ins come from %s", fl.Name, c.matrix)
+		if !slices.Contains(allowed, fl.Name) {
+			err = fmt.Errorf("-%s describes one sign-in; %s", fl.Name, source)
 		}
 	})
-	return stray
+	return err
 }
 
 func personaFlags(f *flag.FlagSet, p *persona) {

@@ -13,8 +13,19 @@
 // judges every persona's every sign-in and writes one self-contained page:
 // the gaps first, then policies × sign-ins with an explanation in each cell.
 //
-// The exit status is 0 for an answer, 1 when a sign-in of the matrix did not
-// end as it expects, 2 for bad input.
+//	whatif -policies DIR -permute
+//
+// judges every combination of the values that the policies themselves name and
+// merges it to the distinct outcomes, the gaps first.
+//
+//	whatif diff OLD NEW
+//
+// says which sign-ins gain or lose which control when one export takes the
+// place of another, as text, JSON, JUnit or SARIF; see "whatif diff -h".
+//
+// The exit status is 0 for an answer, 1 when a sign-in did not end as expected
+// or, with diff, changed; 2 for bad input; and 3 for an answer without the files
+// of the export that could not be read.
 package main
 
 import (
@@ -26,6 +37,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +49,7 @@ const (
 	statusAnswer     = 0
 	statusUnexpected = 1
 	statusBadInput   = 2
+	statusIncomplete = 3
 )
 
 func main() {
@@ -45,18 +58,29 @@ func main() {
 
 // config is the command line.
 type config struct {
-	policies   string
-	matrix     string
-	html       string
-	json       bool
+	reading
+	policies string
+	matrix   string
+	permute  bool
+	html     string
+	json     bool
+	persona  persona
+	attempt  attempt
+}
+
+// reading is how an export is read.
+type reading struct {
+	states     states
 	failClosed bool
 	trustedIPs []netip.Prefix
-	persona    persona
-	attempt    attempt
 }
 
 func run(args []string, stdout, stderr io.Writer, now func() time.Time) int {
-	status, err := answer(args, stdout, stderr, now)
+	command := answer
+	if len(args) > 0 && args[0] == "diff" {
+		command, args = compare, args[1:]
+	}
+	status, err := command(args, stdout, stderr, now)
 	if errors.Is(err, flag.ErrHelp) {
 		return statusAnswer
 	}
@@ -72,14 +96,25 @@ func answer(args []string, stdout, stderr io.Writer, now func() time.Time) (int,
 	if err != nil {
 		return 0, err
 	}
-	t, err := openTenant(cfg)
+	t, err := openTenant(cfg.policies, cfg.reading)
 	if err != nil {
 		return 0, err
 	}
-	if cfg.matrix != "" {
-		return answerMatrix(cfg, t, stdout, now())
+	status, err := answerFrom(cfg, t, stdout, stderr, now())
+	if err == nil && len(t.broken) > 0 {
+		status = statusIncomplete
 	}
-	in, err := t.signIn(cfg.persona, cfg.attempt, now())
+	return status, err
+}
+
+func answerFrom(cfg config, t *tenant, stdout, stderr io.Writer, now time.Time) (int, error) {
+	switch {
+	case cfg.matrix != "":
+		return answerMatrix(cfg, t, stdout, now)
+	case cfg.permute:
+		return answerPermuted(cfg, t, stdout, stderr, now)
+	}
+	in, err := t.signIn(cfg.persona, cfg.attempt, now)
 	if err != nil {
 		return 0, err
 	}
@@ -88,6 +123,7 @@ func answer(args []string, stdout, stderr io.Writer, now func() time.Time) (int,
 		return 0, fmt.Errorf("this sign-in cannot be judged: %s", invalidText(ex.Decision.Reason))
 	}
 	if cfg.json {
+		t.writeBroken(stderr)
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
 		return statusAnswer, enc.Encode(ex)
@@ -104,15 +140,10 @@ func answerMatrix(cfg config, t *tenant, stdout io.Writer, now time.Time) (int, 
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", cfg.matrix, err)
 	}
-	if cfg.html != "" {
-		page, err := rep.page()
-		if err != nil {
-			return 0, err
-		}
-		if err := os.WriteFile(cfg.html, page, 0o644); err != nil {
-			return 0, plain(err)
-		}
+	if err := rep.save(cfg.html); err != nil {
+		return 0, err
 	}
+	t.writeBroken(stdout)
 	if err := rep.writeSummary(stdout); err != nil {
 		return 0, err
 	}
@@ -125,57 +156,75 @@ func answerMatrix(cfg config, t *tenant, stdout io.Writer, now time.Time) (int, 
 // tenant is an export, compiled, with what its loader had to say.
 type tenant struct {
 	folder      string
+	bundle      *policy.Bundle
+	options     []policy.Option
 	set         *policy.Set
 	diagnostics []policy.Diagnostic
+	broken      []string // files that could not be read, and why
+	assumed     string   // what was said of the states of policies; "": nothing
 	names       names
 }
 
-func openTenant(cfg config) (*tenant, error) {
-	info, err := os.Stat(cfg.policies)
+func openTenant(folder string, r reading) (*tenant, error) {
+	info, err := os.Stat(folder)
 	if err != nil {
 		return nil, plain(err)
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a folder", cfg.policies)
+		return nil, fmt.Errorf("%s is not a folder", folder)
 	}
-	bundle, diags, err := policy.LoadFS(os.DirFS(cfg.policies))
-	if err != nil {
-		return nil, fmt.Errorf("the export cannot be read: %s", trimPackage(err))
-	}
+	bundle, diags, err := policy.LoadFS(os.DirFS(folder))
 	if len(bundle.Policies) == 0 {
-		return nil, fmt.Errorf("no Conditional Access policy was found below %s", cfg.policies)
+		if err != nil {
+			return nil, fmt.Errorf("the export cannot be read: %s", trimPackage(err))
+		}
+		return nil, fmt.Errorf("no Conditional Access policy was found below %s", folder)
 	}
-	var opts []policy.Option
-	if cfg.failClosed {
-		opts = append(opts, policy.FailClosed())
+	t := &tenant{folder: folder, bundle: bundle, broken: brokenFiles(err)}
+	if t.assumed, err = r.states.apply(bundle); err != nil {
+		return nil, err
 	}
-	if len(cfg.trustedIPs) > 0 {
-		opts = append(opts, policy.WithTrustedIPs(cfg.trustedIPs...))
+	if r.failClosed {
+		t.options = append(t.options, policy.FailClosed())
 	}
-	set, err := policy.Compile(bundle, opts...)
-	if err != nil {
+	if len(r.trustedIPs) > 0 {
+		t.options = append(t.options, policy.WithTrustedIPs(r.trustedIPs...))
+	}
+	if t.set, err = policy.Compile(bundle, t.options...); err != nil {
 		return nil, fmt.Errorf("the export cannot be compiled: %s", trimPackage(err))
 	}
-	return &tenant{
-		folder:      cfg.policies,
-		set:         set,
-		diagnostics: merge(diags, set.Diagnostics()),
-		names:       namesOf(bundle),
-	}, nil
+	t.diagnostics = merge(diags, t.set.Diagnostics())
+	t.names = namesOf(bundle)
+	return t, nil
 }
 
-// merge adds what compiling found and loading, which knows the file, did not.
+// brokenFiles takes the error of LoadFS apart.
+func brokenFiles(err error) (list []string) {
+	if err == nil {
+		return nil
+	}
+	for line := range strings.Lines(err.Error()) {
+		list = append(list, strings.TrimPrefix(strings.TrimSpace(line), "policy: "))
+	}
+	return list
+}
+
+// writeBroken says first which files are missing from an answer.
+func (t *tenant) writeBroken(w io.Writer) {
+	if len(t.broken) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "%s could not be read and %s left out:\n", count(len(t.broken), "file", "files"), map[bool]string{true: "is", false: "are"}[len(t.broken) == 1])
+	for _, b := range t.broken {
+		fmt.Fprintf(w, "  %s\n", b)
+	}
+	fmt.Fprintln(w)
+}
+
+// merge adds what compiling found and loading did not.
 func merge(loaded, compiled []policy.Diagnostic) []policy.Diagnostic {
-	type remark struct {
-		policy, message string
-		code            policy.Code
-	}
-	seen := map[remark]bool{}
-	for _, d := range loaded {
-		seen[remark{d.Policy, d.Message, d.Code}] = true
-	}
 	for _, d := range compiled {
-		if !seen[remark{d.Policy, d.Message, d.Code}] {
+		if !slices.Contains(loaded, d) {
 			loaded = append(loaded, d)
 		}
 	}

@@ -87,10 +87,16 @@ func (m *matrix) check() error {
 // report is a judged matrix.
 type report struct {
 	Folder      string
+	Broken      []string // files that could not be read
+	Assumed     string   // of the states of policies
+	Sampled     string   // how many of the combinations were judged; "": all, or a matrix
 	Generated   time.Time
 	Personas    []heading
 	Columns     []*column
 	Rows        []row
+	Old         string    // of a diff: the export that Folder is compared with
+	Changed     []*column // of a diff
+	Summary     string    // of a diff: how much changed
 	Gaps        []*column // that no policy guards; those nobody expected first
 	Unexpected  []*column
 	Diagnostics []policy.Diagnostic
@@ -100,6 +106,7 @@ type report struct {
 type heading struct {
 	Name    string
 	Columns int
+	Same    bool // of a diff: none of its columns changed
 }
 
 // column is one persona's one sign-in.
@@ -113,10 +120,25 @@ type column struct {
 	Remarks  []string
 	Gap      string // why nothing guards it; "": something does
 	Expect   string
+	Open     int    // policies that may apply and cannot be evaluated
+	Change   string // of a diff: loosened, changed, tightened; "": none
+	Was      string // of a diff: how it ended before
+	Same     bool   // of a diff: nothing changed
 }
 
-// Met reports whether the sign-in ended as its author expects.
-func (c *column) Met() bool { return c.Expect == "" || strings.EqualFold(c.Expect, c.Outcome) }
+// Met reports whether the sign-in ended as its author expects. A policy that
+// cannot be evaluated might block, which undoes every expectation but that.
+func (c *column) Met() bool {
+	return c.Expect == "" || strings.EqualFold(c.Expect, c.Outcome) && (c.Open == 0 || c.Outcome == "block")
+}
+
+// Unmet says why the sign-in did not end as expected.
+func (c *column) Unmet() string {
+	if strings.EqualFold(c.Expect, c.Outcome) {
+		return fmt.Sprintf("expected %s, but %s", c.Expect, count(c.Open, "policy that may apply cannot be evaluated", "policies that may apply cannot be evaluated"))
+	}
+	return "expected " + c.Expect
+}
 
 type fact struct{ Name, Value string }
 
@@ -126,22 +148,42 @@ type row struct {
 	Policy string
 	State  string
 	Cells  []cell
-	Ever   bool // applies to some sign-in
+	Ever   bool   // applies to some sign-in
+	Change string // of a diff: added, removed, changed; "": none
+	Same   bool   // of a diff: it stands everywhere as it did
 }
 
 type cell struct {
 	standing
 	Column *column
+	Was    string // of a diff: how the policy stood before, when otherwise
 }
 
-// judge evaluates every sign-in of every persona it belongs to.
-func (t *tenant) judge(m *matrix, now time.Time) (*report, error) {
-	rep := &report{Folder: t.folder, Generated: now, Diagnostics: t.diagnostics}
+func (t *tenant) newReport(now time.Time) *report {
+	rep := &report{Folder: t.folder, Broken: t.broken, Assumed: t.assumed, Generated: now, Diagnostics: slices.Clone(t.diagnostics)}
 	slices.SortStableFunc(rep.Diagnostics, func(a, b policy.Diagnostic) int { return int(b.Severity) - int(a.Severity) })
 	for i := range t.set.Len() {
 		p := t.set.Policy(i)
 		rep.Rows = append(rep.Rows, row{ID: i, Policy: policyName(p), State: stateText(p.State)})
 	}
+	return rep
+}
+
+// save writes the page, unless no file is named.
+func (rep *report) save(file string) error {
+	if file == "" {
+		return nil
+	}
+	page, err := rep.page()
+	if err != nil {
+		return err
+	}
+	return plain(os.WriteFile(file, page, 0o644))
+}
+
+// judge evaluates every sign-in of every persona it belongs to.
+func (t *tenant) judge(m *matrix, now time.Time) (*report, error) {
+	rep := t.newReport(now)
 	for _, p := range m.Personas {
 		before := len(rep.Columns)
 		for _, a := range m.SignIns {
@@ -153,7 +195,7 @@ func (t *tenant) judge(m *matrix, now time.Time) (*report, error) {
 			}
 		}
 		if n := len(rep.Columns) - before; n > 0 {
-			rep.Personas = append(rep.Personas, heading{p.Name, n})
+			rep.Personas = append(rep.Personas, heading{Name: p.Name, Columns: n})
 		}
 	}
 	rep.sort()
@@ -165,23 +207,27 @@ func (t *tenant) judgeOne(rep *report, p persona, a attempt, now time.Time) erro
 	if err != nil {
 		return err
 	}
+	c := &column{Persona: p.Name, SignIn: a.Name, Expect: a.Expect, Facts: t.facts(p, a)}
+	return t.addColumn(rep, c, in)
+}
+
+// addColumn judges a sign-in and adds how every policy stands in it.
+func (t *tenant) addColumn(rep *report, c *column, in *policy.SignIn) error {
 	ex := t.set.Explain(in)
 	if ex.Decision.Outcome == policy.Invalid {
 		return fmt.Errorf("it cannot be judged: %s", invalidText(ex.Decision.Reason))
 	}
-	c := &column{
-		ID: len(rep.Columns), Persona: p.Name, SignIn: a.Name, Expect: a.Expect,
-		Facts: t.facts(p, a), Outcome: outcomeName(ex.Decision.Outcome),
-		Decision: t.decision(&ex.Decision), Remarks: t.remarks(&ex.Decision),
-	}
+	c.ID, c.Outcome, c.Open = len(rep.Columns), outcomeName(ex.Decision.Outcome), ex.Decision.Unevaluable
+	c.Decision, c.Remarks = t.decision(&ex.Decision), t.remarks(&ex.Decision)
 	if r := t.reportOnly(in, &ex); r != "" {
 		c.Remarks = append(c.Remarks, r)
 	}
+	c.Remarks = append(c.Remarks, t.dependencies(in)...)
 	guarded := false
 	for i := range ex.Policies {
 		s := t.standing(in, &ex.Policies[i])
 		applies := s.Status == satisfied || s.Status == asks || s.Status == blocks
-		rep.Rows[i].Cells = append(rep.Rows[i].Cells, cell{s, c})
+		rep.Rows[i].Cells = append(rep.Rows[i].Cells, cell{standing: s, Column: c})
 		rep.Rows[i].Ever = rep.Rows[i].Ever || applies || s.Status == unevaluable
 		guarded = guarded || applies && !s.ReportOnly && len(ex.Policies[i].Grants) > 0
 	}
@@ -266,13 +312,35 @@ func (rep *report) writeSummary(w io.Writer) error {
 			mark = "  GAP"
 		}
 		if !c.Met() {
-			mark += "  expected " + c.Expect
+			mark += "  " + c.Unmet()
 		}
 		fmt.Fprintf(b, "%-9s  %s: %s%s\n", c.Outcome, c.Persona, c.SignIn, mark)
 	}
-	fmt.Fprintf(b, "\n%s, %s, %s; %s as expected.\n",
+	fmt.Fprintf(b, "\n%s, %s, %s; %s.\n",
 		count(len(rep.Columns), "sign-in", "sign-ins"), count(len(rep.Rows), "policy", "policies"),
-		count(len(rep.Gaps), "gap", "gaps"), map[bool]string{true: "all", false: "not all"}[len(rep.Unexpected) == 0])
+		count(len(rep.Gaps), "gap", "gaps"), rep.expected())
+	if rep.Assumed != "" {
+		fmt.Fprintf(b, "Assumed: %s.\n", rep.Assumed)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// expected says how the sign-ins compare with what their authors expect.
+func (rep *report) expected() string {
+	n := 0
+	for _, c := range rep.Columns {
+		if c.Expect != "" {
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		return "nothing was expected"
+	case len(rep.Unexpected) == 0 && n == len(rep.Columns):
+		return "all as expected"
+	case len(rep.Unexpected) == 0:
+		return fmt.Sprintf("%s, all met", count(n, "expectation", "expectations"))
+	}
+	return fmt.Sprintf("%d of %s not met", len(rep.Unexpected), count(n, "expectation", "expectations"))
 }

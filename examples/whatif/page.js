@@ -36,4 +36,18 @@
     if (!cell) return;
     rows.flat().forEach(b => { b.tabIndex = b === cell ? 0 : -1; });
   });
+  // Hidden columns make the personas above them narrower.
+  const changed = document.getElementById("changed");
+  if (!changed) return;
+  const groups = [...table.querySelectorAll("th[scope=colgroup]")].map(th => [th, th.colSpan]);
+  const columns = [...table.querySelectorAll("th.signin")];
+  changed.addEventListener("change", () => {
+    let at = 0;
+    for (const [th, all] of groups) {
+      const own = columns.slice(at, at + all);
+      at += all;
+      const shown = changed.checked ? own.filter(c => !c.classList.contains("same")).length : all;
+      th.colSpan = Math.max(1, shown);
+    }
+  });
 })();

@@ -149,7 +149,7 @@ func attributes(given []string) (out []policy.Attribute, err error) {
 	for _, s := range given {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || !strings.Contains(name, "_") {
-			return nil, fmt.Errorf("%q is no custom security attribute: Set_Name=value", s)
+			return nil, fmt.Errorf("%q is not a custom security attribute: write it as Set_Name=value", s)
 		}
 		i := slices.IndexFunc(out, func(a policy.Attribute) bool { return strings.EqualFold(a.Name, name) })
 		if i < 0 {
@@ -185,7 +185,7 @@ func (t *tenant) setTarget(in *policy.SignIn, a attempt) (err error) {
 	}
 	n, err := strconv.Atoi(strings.TrimPrefix(a.AuthContext, "c"))
 	if err != nil || n < 1 || n > 99 {
-		return fmt.Errorf("%q is no authentication context: c1 to c99", a.AuthContext)
+		return fmt.Errorf("%q is not an authentication context: those are c1 to c99", a.AuthContext)
 	}
 	in.AuthContext = n
 	return nil
@@ -221,7 +221,7 @@ func country(s string) (string, error) {
 	}
 	c := strings.ToUpper(s)
 	if len(c) != 2 || c[0] < 'A' || c[0] > 'Z' || c[1] < 'A' || c[1] > 'Z' {
-		return "", fmt.Errorf("%q is no two-letter country code", s)
+		return "", fmt.Errorf("%q is not a two-letter country code", s)
 	}
 	return c, nil
 }
@@ -276,7 +276,7 @@ func since(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is no age: write it as 90m or 36h", s)
+		return 0, fmt.Errorf("%q is not an age: write it as 90m or 36h", s)
 	}
 	return d, nil
 }
@@ -293,12 +293,28 @@ func methods(s string) (m claims.Methods, err error) {
 		name = strings.TrimSpace(name)
 		bit, ok := claims.ParseMode(name)
 		if !ok {
-			bit, err = choose("authentication method", name, methodAliases)
+			bit, ok = alias(name)
 		}
-		if err != nil {
-			return 0, err
+		if !ok {
+			return 0, fmt.Errorf("%q is not a known authentication method; use none, or some of %s", name, strings.Join(append(aliasNames(), modeNames()...), ", "))
 		}
 		m |= bit
 	}
 	return m, nil
+}
+
+func alias(name string) (claims.Methods, bool) {
+	for _, w := range methodAliases {
+		if strings.EqualFold(w.name, name) {
+			return w.value, true
+		}
+	}
+	return 0, false
+}
+
+func aliasNames() (names []string) {
+	for _, w := range methodAliases {
+		names = append(names, w.name)
+	}
+	return names
 }

@@ -13,6 +13,7 @@ import (
 // next, then the decision.
 func (t *tenant) writeTable(w io.Writer, in *policy.SignIn, ex *policy.Explanation) error {
 	b := new(strings.Builder)
+	t.writeBroken(b)
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "POLICY\tSTATE\tAPPLIES\tWHY")
 	for _, applies := range []string{"yes", "unknown", "no"} {
@@ -26,11 +27,17 @@ func (t *tenant) writeTable(w io.Writer, in *policy.SignIn, ex *policy.Explanati
 		}
 	}
 	tw.Flush()
+	if t.assumed != "" {
+		fmt.Fprintf(b, "\nAssumed: %s.\n", t.assumed)
+	}
 	fmt.Fprintf(b, "\n%s\n", t.decision(&ex.Decision))
 	for _, r := range t.remarks(&ex.Decision) {
 		fmt.Fprintln(b, r)
 	}
 	if r := t.reportOnly(in, ex); r != "" {
+		fmt.Fprintln(b, r)
+	}
+	for _, r := range t.dependencies(in) {
 		fmt.Fprintln(b, r)
 	}
 	if n := t.worst(); n > 0 {

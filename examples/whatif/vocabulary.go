@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/claims"
@@ -13,6 +14,18 @@ import (
 type word[T any] struct {
 	name  string
 	value T
+}
+
+// modeNames are the names of authenticationMethodModes that a person may mean.
+func modeNames() (names []string) {
+	for bit := claims.Methods(1); bit <= claims.QRCodePIN; bit <<= 1 {
+		if name := bit.String(); !strings.Contains(name, ",") {
+			if _, ok := claims.ParseMode(name); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 func choose[T any](what, s string, words []word[T]) (T, error) {
@@ -27,7 +40,7 @@ func choose[T any](what, s string, words []word[T]) (T, error) {
 		names[i] = w.name
 	}
 	var none T
-	return none, fmt.Errorf("%q is no %s: it is one of %s", s, what, strings.Join(names, ", "))
+	return none, fmt.Errorf("%q is not a known %s; use one of %s", s, what, strings.Join(slices.DeleteFunc(names, func(n string) bool { return n == "" }), ", "))
 }
 
 var (
@@ -51,6 +64,14 @@ var (
 		{"registerOrJoinDevices", policy.RegisterDevice},
 		{"urn:user:registersecurityinfo", policy.RegisterSecurityInfo},
 		{"urn:user:registerdevice", policy.RegisterDevice},
+	}
+	policyStates = []word[policy.State]{
+		{"enabled", policy.Enabled},
+		{"disabled", policy.Disabled},
+		{"enabledForReportingButNotEnforced", policy.ReportOnly},
+		{"report-only", policy.ReportOnly},
+		{"on", policy.Enabled},
+		{"off", policy.Disabled},
 	}
 	clientApps = []word[policy.ClientApp]{
 		{"browser", policy.Browser},

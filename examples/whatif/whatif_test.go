@@ -236,7 +236,7 @@ func TestFlagsAndKeys(t *testing.T) {
 
 // What is said of a sign-in reaches the policies.
 func TestSignIn(t *testing.T) {
-	tn, err := openTenant(config{policies: clinic})
+	tn, err := openTenant(clinic, reading{})
 	require.NoError(t, err)
 	in, err := tn.signIn(
 		persona{ID: "u", Groups: []string{"g"}, Roles: []string{"Global Administrator"}, Attributes: []string{"A_b=1", "A_b=2"}},

@@ -40,6 +40,8 @@ func (t *tenant) standing(in *policy.SignIn, p *policy.PolicyExplanation) standi
 	switch {
 	case p.Result == policy.ResultNotEnabled:
 		s.Status, s.Text = off, "the policy is disabled"
+	case p.Result == policy.ResultUnknown && p.Reasons == policy.ReasonNotEnoughInformation:
+		s.Status, s.Text = unevaluable, "cannot be evaluated: its device filter compares an extension attribute that this device does not have"
 	case p.Result == policy.ResultUnknown:
 		s.Status, s.Text = unevaluable, "cannot be evaluated: "+t.whyUnevaluable(p.Policy)
 	case !p.Applies:
@@ -53,7 +55,7 @@ func (t *tenant) standing(in *policy.SignIn, p *policy.PolicyExplanation) standi
 // whyUnevaluable repeats the first error about a policy.
 func (t *tenant) whyUnevaluable(p *policy.Policy) string {
 	for _, d := range t.diagnostics {
-		if d.Severity == policy.Error && d.Policy != "" && (d.Policy == p.DisplayName || d.Policy == p.ID) {
+		if d.Severity == policy.Error && d.File == p.Source.File && strings.HasPrefix(d.Path, p.Source.Path+".") {
 			return strings.TrimPrefix(d.Path[strings.LastIndex(d.Path, ".")+1:]+" "+d.Message, " ")
 		}
 	}
