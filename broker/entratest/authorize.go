@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
@@ -65,7 +66,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *web.Request) {
 // redirect URI.
 func (s *Server) parseAuthorize(r *web.Request, q url.Values) (session.AuthRequest, error) {
 	t := s.tenantOrHome(r, q.Get("login_hint"))
-	client, err := s.clientApp(t, q.Get("client_id"))
+	client, err := s.access.ClientApp(t, q.Get("client_id"))
 	if err != nil {
 		return session.AuthRequest{}, err
 	}
@@ -76,7 +77,7 @@ func (s *Server) parseAuthorize(r *web.Request, q url.Values) (session.AuthReque
 	if redirect == "" {
 		return session.AuthRequest{}, web.InvalidRequest(900144, "The request must contain the following parameter: 'redirect_uri'.")
 	}
-	if err := checkRedirect(client, redirect); err != nil {
+	if err := access.CheckRedirect(client, redirect); err != nil {
 		return session.AuthRequest{}, err
 	}
 	mode := q.Get("response_mode")
@@ -90,7 +91,7 @@ func (s *Server) parseAuthorize(r *web.Request, q url.Values) (session.AuthReque
 		return session.AuthRequest{}, web.InvalidRequest(70007, "'%s' is not a supported value of 'response_mode' when requesting a token.", web.Clip(mode))
 	}
 	amr := strings.Fields(strings.ReplaceAll(q.Get("amr_values"), ",", " "))
-	want, err := parseClaims(q.Get("claims"))
+	want, err := access.ParseClaims(q.Get("claims"))
 	if err != nil {
 		return session.AuthRequest{}, err
 	}
@@ -103,8 +104,8 @@ func (s *Server) parseAuthorize(r *web.Request, q url.Values) (session.AuthReque
 		IDToken: strings.Contains(q.Get("response_type"), "id_token"), NoCode: q.Get("response_type") == "id_token",
 		State: q.Get("state"), Nonce: q.Get("nonce"), Resource: q.Get("resource"), Scope: q.Get("scope"),
 		Challenge: q.Get("code_challenge"), Method: q.Get("code_challenge_method"),
-		Fresh:  slices.Contains(amr, "ngcmfa") || want.wantsFresh(),
-		MFA:    slices.Contains(amr, "mfa") || want.wantsMFA(),
+		Fresh:  slices.Contains(amr, "ngcmfa") || want.WantsFresh(),
+		MFA:    slices.Contains(amr, "mfa") || want.WantsMFA(),
 		Claims: q.Get("claims"), Prompt: q.Get("prompt"), Hint: q.Get("login_hint"),
 		Info: q.Get("client_info") == "1", Instance: q.Get("instance_aware") == "true", MaxAge: maxAge,
 	}, nil
@@ -161,20 +162,12 @@ func (s *Server) authorizeTarget(r *web.Request, fl *session.Flow) error {
 		return web.InvalidRequest(900144, "The request must contain the following parameter: 'scope'.")
 	}
 	t := s.tenantOrHome(r, a.Hint)
-	client, err := s.clientApp(t, a.Client)
+	client, err := s.access.ClientApp(t, a.Client)
 	if err != nil {
 		return err
 	}
-	_, err = s.flowTarget(fl, client, &directory.User{Tenant: t})
+	_, err = s.access.FlowTarget(fl, client, &directory.User{Tenant: t})
 	return err
-}
-
-// flowTarget resolves what a sign-in is for.
-func (s *Server) flowTarget(fl *session.Flow, client *directory.App, u *directory.User) (*target, error) {
-	if fl.Request.V2 {
-		return s.resolveV2(u.Tenant, client, u, fl.Request.Scope)
-	}
-	return s.resolveV1(u.Tenant, client, u, fl.Request.Resource, fl.Request.Scope)
 }
 
 // singleSignOn signs in by the credentials the browser shows. It reports

@@ -122,11 +122,11 @@ func (s *Server) openBulk(b *bulkRecord) (*refreshRecord, *directory.User, error
 // plain token for the device management.
 func (s *Server) bulkToken(r *web.Request, u *directory.User, ss session.Session, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "bulk"
-	client, err := s.clientApp(u.Tenant, c.ClientID)
+	client, err := s.access.ClientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
-	tg, err := s.resolveV1(u.Tenant, client, u, c.Resource, strings.Join(c.Scope, " "))
+	tg, err := s.access.ResolveV1(u.Tenant, client, u, c.Resource, strings.Join(c.Scope, " "))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -23,12 +24,12 @@ func sortedKeys(v url.Values) []string {
 
 // consentPage asks the user to let a third-party client have the scopes it
 // lacks. It reports whether it answered the request.
-func (s *Server) consentPage(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *target) bool {
-	if len(tg.missing) == 0 && fl.Request.Prompt != "consent" || fl.Consented {
+func (s *Server) consentPage(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *access.Target) bool {
+	if len(tg.Missing) == 0 && fl.Request.Prompt != "consent" || fl.Consented {
 		return false
 	}
 	if client.FirstParty {
-		err := consent(client, tg)
+		err := access.Consent(client, tg)
 		if err == nil {
 			return false
 		}
@@ -36,13 +37,13 @@ func (s *Server) consentPage(w http.ResponseWriter, r *web.Request, fl *session.
 		return true
 	}
 	if fl.Request.Prompt == "none" {
-		s.endFlow(w, r, fl, consent(client, tg))
+		s.endFlow(w, r, fl, access.Consent(client, tg))
 		return true
 	}
 	p := s.page(r, fl, "consent", "Permissions requested")
 	p.Action, p.App = "/common/Consent/Set", client.Name
-	for _, sc := range append(slices.Clone(tg.scopes), tg.missing...) {
-		p.Scopes = append(p.Scopes, strings.TrimRight(tg.audience, "/")+"/"+sc)
+	for _, sc := range append(slices.Clone(tg.Scopes), tg.Missing...) {
+		p.Scopes = append(p.Scopes, strings.TrimRight(tg.Audience, "/")+"/"+sc)
 	}
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedConsent", p.Action
 	p.Write(w, http.StatusOK)
@@ -63,19 +64,19 @@ func (s *Server) consentSet(w http.ResponseWriter, r *web.Request) {
 		s.redirectError(w, r, fl, err)
 		return
 	}
-	client, err := s.clientApp(u.Tenant, fl.Request.Client)
+	client, err := s.access.ClientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	tg, err := s.flowTarget(fl, client, u)
+	tg, err := s.access.FlowTarget(fl, client, u)
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
 	var scopes []string
-	for _, sc := range tg.missing {
-		scopes = append(scopes, tg.resource.ID+"/"+sc)
+	for _, sc := range tg.Missing {
+		scopes = append(scopes, tg.Resource.ID+"/"+sc)
 	}
 	if err := s.dir.GrantConsent(u, client.ID, scopes); err != nil {
 		s.errorPage(w, r, err)

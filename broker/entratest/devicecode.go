@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -43,7 +44,7 @@ func (s *Server) startDeviceCode(r *web.Request) (map[string]any, error) {
 	if t == nil {
 		t = s.dir.Home()
 	}
-	client, err := s.clientApp(t, get("client_id"))
+	client, err := s.access.ClientApp(t, get("client_id"))
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func (s *Server) startDeviceCode(r *web.Request) (map[string]any, error) {
 	if r.V2 && get("resource") != "" {
 		return nil, web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
 	}
-	want, err := parseClaims(get("claims"))
+	want, err := access.ParseClaims(get("claims"))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func (s *Server) startDeviceCode(r *web.Request) (map[string]any, error) {
 	d := &session.DeviceLogin{
 		DeviceCode: "FAQABIQEAAAA" + ids.Hex(s.rand.Bytes(24)), UserCode: s.userCode(),
 		Client: client.ID, Resource: get("resource"), Scope: get("scope"), V2: r.V2,
-		Fresh: slices.Contains(amr, "ngcmfa") || want.wantsFresh(), MFA: slices.Contains(amr, "mfa") || want.wantsMFA(),
+		Fresh: slices.Contains(amr, "ngcmfa") || want.WantsFresh(), MFA: slices.Contains(amr, "mfa") || want.WantsMFA(),
 		Expires: now.Add(s.opts.TTL.DeviceCode).Unix(),
 	}
 	s.keeper.Pending.AddDeviceLogin(d, now)
@@ -123,7 +124,7 @@ func (s *Server) deviceCodeGrant(r *web.Request) (any, error) {
 		return nil, err
 	}
 	session.LogUser(r.Entry, u, &d.Session)
-	if err := sameTenant(r, u); err != nil {
+	if err := access.SameTenant(r, u); err != nil {
 		return nil, err
 	}
 	client, err := s.plainClient(r, u.Tenant)
@@ -135,9 +136,9 @@ func (s *Server) deviceCodeGrant(r *web.Request) (any, error) {
 	}
 	in := issuance{fresh: d.Fresh && d.Session.FreshMFA(s.Now(), s.opts.TTL.FreshMFA)}
 	if d.V2 && r.Values.Get("scope") == "" {
-		in.target, err = s.resolveV2(u.Tenant, client, u, d.Scope)
+		in.target, err = s.access.ResolveV2(u.Tenant, client, u, d.Scope)
 	} else if !d.V2 && r.Values.Get("resource") == "" && !r.V2 {
-		in.target, err = s.resolveV1(u.Tenant, client, u, d.Resource, d.Scope)
+		in.target, err = s.access.ResolveV1(u.Tenant, client, u, d.Resource, d.Scope)
 	}
 	if err != nil {
 		return nil, err

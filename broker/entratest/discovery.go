@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,9 +16,9 @@ func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
 	if r.Tenant != nil {
 		path, id, region = r.Tenant.ID, r.Tenant.ID, r.Tenant.Region
 	}
-	base, issuer, keys, v := web.LoginURL+path+"/oauth2/", issuerV1(id), web.LoginURL+"common/discovery/keys", ""
+	base, issuer, keys, v := web.LoginURL+path+"/oauth2/", directory.IssuerV1(id), web.LoginURL+"common/discovery/keys", ""
 	if r.V2 {
-		v, issuer, keys = "v2.0/", issuerV2(id), web.LoginURL+path+"/discovery/v2.0/keys"
+		v, issuer, keys = "v2.0/", directory.IssuerV2(id), web.LoginURL+path+"/discovery/v2.0/keys"
 	}
 	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer,
@@ -51,7 +52,7 @@ func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
 func (s *Server) jwks(w http.ResponseWriter, r *web.Request) {
 	issuer := "https://login.microsoftonline.com/{tenantid}/v2.0"
 	if r.Tenant != nil {
-		issuer = issuerV2(r.Tenant.ID)
+		issuer = directory.IssuerV2(r.Tenant.ID)
 	}
 	web.WriteJSON(w, http.StatusOK, s.keys.jwks(issuer))
 }

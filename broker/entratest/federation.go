@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
@@ -229,7 +230,7 @@ func (s *Server) samlGrant(r *web.Request, grant string) (any, error) {
 		return nil, err
 	}
 	session.LogUser(r.Entry, u, ss)
-	if err := sameTenant(r, u); err != nil {
+	if err := access.SameTenant(r, u); err != nil {
 		return nil, err
 	}
 	client, err := s.plainClient(r, u.Tenant)

@@ -3,9 +3,9 @@ package entratest
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
@@ -29,7 +29,7 @@ func (s *Server) proceed(w http.ResponseWriter, r *web.Request, fl *session.Flow
 	}
 	// Whatever signed in, a page or what the browser showed.
 	if t := s.keeper.FlowTenant(fl); t != nil && t != u.Tenant {
-		s.endFlow(w, r, fl, notInTenant(u, t))
+		s.endFlow(w, r, fl, access.NotInTenant(u, t))
 		return
 	}
 	fl.Username = u.UPN
@@ -40,12 +40,12 @@ func (s *Server) proceed(w http.ResponseWriter, r *web.Request, fl *session.Flow
 		// The device that shows the pages is not the one that gets the tokens.
 		fl.Session.Device, fl.Session.DeviceCode = "", true
 	}
-	client, err := s.clientApp(u.Tenant, fl.Request.Client)
+	client, err := s.access.ClientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
 		return
 	}
-	tg, err := s.flowTarget(fl, client, u)
+	tg, err := s.access.FlowTarget(fl, client, u)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
 		return
@@ -60,9 +60,9 @@ func (s *Server) proceed(w http.ResponseWriter, r *web.Request, fl *session.Flow
 
 // challenge asks for what the request or Conditional Access wants. It reports
 // whether it answered the request.
-func (s *Server) challenge(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *target) bool {
-	for _, a := range []*directory.App{client, tg.resource} {
-		if err := s.assigned(a, u); err != nil {
+func (s *Server) challenge(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *access.Target) bool {
+	for _, a := range []*directory.App{client, tg.Resource} {
+		if err := s.access.Assigned(a, u); err != nil {
 			s.endFlow(w, r, fl, err)
 			return true
 		}
@@ -76,19 +76,19 @@ func (s *Server) challenge(w http.ResponseWriter, r *web.Request, fl *session.Fl
 	if fl.Request.MFA && fl.Session.MFA == 0 || fl.Request.Fresh && !fresh {
 		return s.askSecondFactor(w, r, fl, u, nil)
 	}
-	q := toResource(client, tg)
-	q.user, q.session, q.device = u, fl.Session, dev
+	q := access.ToResource(client, tg)
+	q.User, q.Session, q.Device = u, fl.Session, dev
 	if done := s.enforce(w, r, fl, u, q); done {
 		return true
 	}
-	want, err := parseClaims(fl.Request.Claims)
+	want, err := access.ParseClaims(fl.Request.Claims)
 	if err != nil {
 		s.endFlow(w, r, fl, err)
 		return true
 	}
-	for _, c := range want.contexts {
+	for _, c := range want.Contexts {
 		q := q
-		q.resource, q.scopes, q.context = nil, policy.AnyScopes, contextNumber(c)
+		q.Resource, q.Scopes, q.Context = nil, policy.AnyScopes, access.ContextNumber(c)
 		if done := s.enforce(w, r, fl, u, q); done {
 			return true
 		}
@@ -97,15 +97,15 @@ func (s *Server) challenge(w http.ResponseWriter, r *web.Request, fl *session.Fl
 }
 
 // enforce asks Conditional Access and shows the page that it calls for.
-func (s *Server) enforce(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, q accessQuestion) bool {
+func (s *Server) enforce(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, q access.Question) bool {
 	r.Entry = s.flowEntry(r, fl)
-	a := s.evaluate(r, q)
+	a := s.access.Evaluate(r, q)
 	results := r.Entry.Policies
 	r.Entry = nil
-	if a.outcome == policy.Interrupt && len(a.prompt) > 0 {
-		switch c := a.prompt[0]; c.Kind {
+	if a.Outcome == policy.Interrupt && len(a.Prompt) > 0 {
+		switch c := a.Prompt[0]; c.Kind {
 		case policy.MFA, policy.ReauthenticateMFA, policy.AuthenticationStrength:
-			return s.askSecondFactor(w, r, fl, u, s.strengthMethods(q, c))
+			return s.askSecondFactor(w, r, fl, u, s.access.StrengthMethods(q, c))
 		case policy.Reauthenticate:
 			fl.SignOut()
 			s.showSignIn(w, r, fl, nil)
@@ -115,7 +115,7 @@ func (s *Server) enforce(w http.ResponseWriter, r *web.Request, fl *session.Flow
 			return true
 		}
 	}
-	if err := s.refusal(a, q, false); err != nil {
+	if err := s.access.Refusal(a, q, false); err != nil {
 		s.endFlowWith(w, r, fl, err, results)
 		return true
 	}
@@ -130,14 +130,14 @@ func (s *Server) flowEntry(r *web.Request, fl *session.Flow) *directory.LogEntry
 	e := &directory.LogEntry{
 		Time: s.Now(), CorrelationID: web.CorrelationID(r.Request), Endpoint: string(web.EndpointAuthorize), Grant: grant,
 		Interactive: !fl.SSO || fl.Prompts > 0, ClientID: fl.Request.Client,
-		Platform: platformNames[platformOf(r.UserAgent())], MFAPrompts: fl.Prompts, Username: fl.Username,
+		Platform: access.PlatformNames[access.PlatformOf(r.UserAgent())], MFAPrompts: fl.Prompts, Username: fl.Username,
 	}
 	if fl.Session != nil {
 		if u := s.dir.UserByID(fl.Session.User); u != nil {
 			session.LogUser(e, u, fl.Session)
 			if client := s.dir.App(u.Tenant, fl.Request.Client); client != nil {
-				if tg, err := s.flowTarget(fl, client, u); err == nil {
-					e.Resource = tg.id()
+				if tg, err := s.access.FlowTarget(fl, client, u); err == nil {
+					e.Resource = tg.ID()
 				}
 			}
 		}
@@ -172,7 +172,7 @@ func (s *Server) finish(w http.ResponseWriter, r *web.Request, fl *session.Flow,
 		return
 	}
 	if fl.DeviceCode != "" && !fl.Confirmed {
-		if client, err := s.clientApp(u.Tenant, fl.Request.Client); err == nil {
+		if client, err := s.access.ClientApp(u.Tenant, fl.Request.Client); err == nil {
 			s.showConfirm(w, r, fl, client)
 			return
 		}
@@ -223,22 +223,22 @@ func (s *Server) finish(w http.ResponseWriter, r *web.Request, fl *session.Flow,
 
 // logPolicies fills the results of Conditional Access into the open entry.
 func (s *Server) logPolicies(r *web.Request, fl *session.Flow, u *directory.User) {
-	client, err := s.clientApp(u.Tenant, fl.Request.Client)
+	client, err := s.access.ClientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		return
 	}
-	tg, err := s.flowTarget(fl, client, u)
+	tg, err := s.access.FlowTarget(fl, client, u)
 	if err != nil {
 		return
 	}
 	dev, _ := s.keeper.DeviceOf(fl.Session) // it was checked before
-	q := toResource(client, tg)
-	q.user, q.session, q.device = u, fl.Session, dev
-	s.evaluate(r, q)
+	q := access.ToResource(client, tg)
+	q.User, q.Session, q.Device = u, fl.Session, dev
+	s.access.Evaluate(r, q)
 }
 
 func (s *Server) frontIDToken(r *web.Request, fl *session.Flow, u *directory.User, code string) string {
-	client, err := s.clientApp(u.Tenant, fl.Request.Client)
+	client, err := s.access.ClientApp(u.Tenant, fl.Request.Client)
 	if err != nil {
 		return ""
 	}
@@ -283,25 +283,4 @@ func (s *Server) redirectError(w http.ResponseWriter, r *web.Request, fl *sessio
 		out.Set("claims", e.Claims)
 	}
 	s.redirect(w, r, fl, out)
-}
-
-// strengthMethods returns the accepted combinations of a strength, which the
-// export has on its own or inside a policy; nil: any second factor will do.
-func (s *Server) strengthMethods(q accessQuestion, c policy.Control) []string {
-	if c.Kind != policy.AuthenticationStrength {
-		return nil
-	}
-	bundle := s.dir.AccessRules(q.user.Tenant).Bundle
-	known := slices.Clone(bundle.Strengths)
-	for _, p := range bundle.Policies {
-		if p.GrantControls != nil && p.GrantControls.AuthenticationStrength != nil {
-			known = append(known, *p.GrantControls.AuthenticationStrength)
-		}
-	}
-	for _, st := range append(known, policy.BuiltInStrengths()...) {
-		if strings.EqualFold(st.ID, c.ID) && st.AllowedCombinations != nil {
-			return st.AllowedCombinations
-		}
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
@@ -57,7 +58,7 @@ func (s *Server) refreshGrant(r *web.Request) (any, error) {
 		return nil, err
 	}
 	session.LogUser(r.Entry, u, &rec.Session)
-	if err := sameTenant(r, u); err != nil {
+	if err := access.SameTenant(r, u); err != nil {
 		return nil, err
 	}
 	client, err := s.plainClient(r, u.Tenant)
@@ -75,7 +76,7 @@ func (s *Server) refreshGrant(r *web.Request) (any, error) {
 		in.spaEnd = rec.Expires
 	}
 	if r.V2 && r.Values.Get("scope") == "" && rec.Scope != "" { // the same again (RFC 6749, 6)
-		if in.target, err = s.resolveV2(u.Tenant, client, u, rec.Scope); err != nil {
+		if in.target, err = s.access.ResolveV2(u.Tenant, client, u, rec.Scope); err != nil {
 			return nil, err
 		}
 	}
@@ -174,10 +175,10 @@ func (s *Server) codeGrant(r *web.Request) (any, error) {
 // authorization request.
 func (s *Server) codeTarget(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, in *issuance) (err error) {
 	if r.V2 && r.Values.Get("scope") == "" {
-		in.target, err = s.resolveV2(u.Tenant, client, u, rec.Scope)
+		in.target, err = s.access.ResolveV2(u.Tenant, client, u, rec.Scope)
 	}
 	if !r.V2 && r.Values.Get("resource") == "" {
-		in.target, err = s.resolveV1(u.Tenant, client, u, rec.Resource, rec.Scope)
+		in.target, err = s.access.ResolveV1(u.Tenant, client, u, rec.Resource, rec.Scope)
 	}
 	return err
 }

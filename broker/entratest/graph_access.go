@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf16"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
@@ -163,7 +164,7 @@ func (s *Server) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, er
 	case "other":
 		q.ClientApp = policy.OtherClients
 	}
-	for p, name := range platformNames {
+	for p, name := range access.PlatformNames {
 		if strings.EqualFold(name, in.Conditions.Platform) {
 			q.Platform = p
 		}
@@ -186,7 +187,7 @@ func (s *Server) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, er
 	case in.Context.Action == "registerOrJoinDevices":
 		q.Action = policy.RegisterDevice
 	case in.Context.AuthContext != "":
-		q.AuthContext = contextNumber(in.Context.AuthContext)
+		q.AuthContext = access.ContextNumber(in.Context.AuthContext)
 	case len(in.Context.Apps) > 0:
 		q.AppID = in.Context.Apps[0]
 	}

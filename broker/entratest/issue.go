@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
@@ -36,8 +37,8 @@ type issuance struct {
 	client  *directory.App
 	user    *directory.User
 	session *session.Session
-	target  *target
-	want    claimsRequest
+	target  *access.Target
+	want    access.ClaimsRequest
 	v2      bool
 	nonce   string    // for the id_token
 	code    string    // whose hash the id_token beside it carries; "": none
@@ -59,13 +60,13 @@ type issuance struct {
 func (s *Server) issue(in issuance) (map[string]any, error) {
 	in.now = s.Now()
 	if e := in.req.Entry; e != nil {
-		e.Resource, e.AMR = in.target.id(), in.session.AMR(false)
+		e.Resource, e.AMR = in.target.ID(), in.session.AMR(false)
 	}
-	if err := consent(in.client, in.target); err != nil {
+	if err := access.Consent(in.client, in.target); err != nil {
 		return nil, err
 	}
-	for _, a := range []*directory.App{in.client, in.target.resource} {
-		if err := s.assigned(a, in.user); err != nil {
+	for _, a := range []*directory.App{in.client, in.target.Resource} {
+		if err := s.access.Assigned(a, in.user); err != nil {
 			return nil, err
 		}
 	}
@@ -82,42 +83,30 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 // checkAccess asks Conditional Access about the resource, then about each
 // authentication context of the claims request.
 func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
-	q := toResource(in.client, in.target)
-	q.user, q.session, q.device, q.bound = in.user, in.session, dev, in.prt
-	if err := s.refusal(s.evaluate(in.req, q), q, in.prt); err != nil {
+	q := access.ToResource(in.client, in.target)
+	q.User, q.Session, q.Device, q.Bound = in.user, in.session, dev, in.prt
+	if err := s.access.Refusal(s.access.Evaluate(in.req, q), q, in.prt); err != nil {
 		return err
 	}
-	for _, c := range in.want.contexts {
+	for _, c := range in.want.Contexts {
 		q := q
-		q.resource, q.scopes, q.context = nil, policy.AnyScopes, contextNumber(c)
+		q.Resource, q.Scopes, q.Context = nil, policy.AnyScopes, access.ContextNumber(c)
 		entry := in.req.Entry
 		in.req.Entry = nil // the log shows the policies of the resource
-		a := s.evaluate(in.req, q)
+		a := s.access.Evaluate(in.req, q)
 		in.req.Entry = entry
-		if err := s.refusal(a, q, in.prt); err != nil {
+		if err := s.access.Refusal(a, q, in.prt); err != nil {
 			return err
 		}
 	}
-	if in.want.wantsMFA() && in.session.MFA == 0 || in.want.wantsFresh() && !in.session.FreshMFA(in.now, s.opts.TTL.FreshMFA) {
+	if in.want.WantsMFA() && in.session.MFA == 0 || in.want.WantsFresh() && !in.session.FreshMFA(in.now, s.opts.TTL.FreshMFA) {
 		return web.Fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.").
-			Sub("basic_action").Because("the claims request asks for amr %v", in.want.methods)
+			Sub("basic_action").Because("the claims request asks for amr %v", in.want.Methods)
 	}
-	if in.want.deviceID && dev == nil {
+	if in.want.DeviceID && dev == nil {
 		return web.Fail("interaction_required", 50097, "Device authentication is required.").Sub("additional_action")
 	}
 	return nil
-}
-
-// scopeKind is what a target asks for, as Conditional Access sees it: baseline
-// scopes are those of the directory and of Graph.
-func (t *target) scopeKind() policy.ScopeKind {
-	switch {
-	case t.resource == nil:
-		return policy.OpenIDScopes
-	case t.resource.ID != wire.ResourceGraphApp && t.resource.ID != wire.ResourceAADGraph, t.isDefault:
-		return policy.AnyScopes
-	}
-	return policy.ScopesOf(append(slices.Clone(t.oidc), t.scopes...))
 }
 
 // refreshInFrom is the life from which on a reply says when the token is to be
@@ -127,16 +116,16 @@ const refreshInFrom = 2 * time.Hour
 func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 	out := map[string]any{"token_type": "Bearer"}
 	life := s.opts.TTL.AccessToken
-	if in.want.cae {
+	if in.want.CAE {
 		life = max(life, 24*time.Hour)
 	}
 	expires := in.now.Add(life)
 	if life >= refreshInFrom {
 		out["refresh_in"] = int64(life / 2 / time.Second)
 	}
-	if in.target.resource != nil {
+	if in.target.Resource != nil {
 		out["access_token"] = s.accessToken(in, dev, expires)
-		out["scope"] = in.target.scopeString(in.v2)
+		out["scope"] = in.target.ScopeString(in.v2)
 		if in.cnf != "" {
 			out["token_type"] = "pop"
 		}
@@ -146,8 +135,8 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 	} else {
 		out["expires_in"], out["ext_expires_in"] = web.Seconds(life), web.Seconds(life)
 		out["expires_on"], out["not_before"] = strconv.FormatInt(expires.Unix(), 10), strconv.FormatInt(in.now.Unix(), 10)
-		if in.target.resource != nil {
-			out["resource"] = in.target.audience
+		if in.target.Resource != nil {
+			out["resource"] = in.target.Audience
 		}
 	}
 	if in.refresh {
@@ -160,7 +149,7 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 			out["foci"] = "1"
 		}
 	}
-	if in.target.openid() || !in.v2 {
+	if in.target.OpenID() || !in.v2 {
 		out["id_token"] = s.idToken(in, dev)
 	}
 	if in.info {
@@ -184,7 +173,7 @@ func (s *Server) refreshToken(in *issuance) (token string, left int64) {
 	}
 	return s.keeper.Box.Seal(session.KindRefresh, refreshRecord{
 		Session: *in.session, Client: in.client.ID, Family: in.client.FOCI,
-		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.asked,
+		Issued: in.now.Unix(), Expires: end, SPA: in.client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.Asked,
 	}), end - in.now.Unix()
 }
 
@@ -198,22 +187,22 @@ func (in *issuance) amrOf(version int, a *directory.App) []string {
 }
 
 func (s *Server) accessToken(in *issuance, dev *directory.Device, expires time.Time) string {
-	u, res := in.user, in.target.resource
+	u, res := in.user, in.target.Resource
 	c := map[string]any{
 		"iat": in.now.Unix(), "nbf": in.now.Unix(), "exp": expires.Unix(),
 		"oid": u.ID, "tid": u.Tenant.ID, "sub": pairwise(u.ID, res.ID), "name": u.Name,
-		"scp": strings.Join(in.target.scopes, " "), "sid": in.session.SID,
+		"scp": strings.Join(in.target.Scopes, " "), "sid": in.session.SID,
 		"uti": base64.RawURLEncoding.EncodeToString(s.rand.Bytes(16)),
 		"rh":  "1." + base64.RawURLEncoding.EncodeToString(s.rand.Bytes(12)) + ".",
 		"aio": base64.StdEncoding.EncodeToString(s.rand.Bytes(24)),
 	}
 	if res.TokenVersion == 2 {
-		c["aud"], c["iss"], c["ver"] = res.ID, issuerV2(u.Tenant.ID), "2.0"
+		c["aud"], c["iss"], c["ver"] = res.ID, directory.IssuerV2(u.Tenant.ID), "2.0"
 		c["azp"], c["azpacr"] = in.client.ID, appidacr(in.client)
 		c["preferred_username"] = u.UPN
 	} else {
 		s.v1Claims(c, in, dev)
-		c["aud"], c["appid"], c["appidacr"] = in.target.audience, in.client.ID, appidacr(in.client)
+		c["aud"], c["appid"], c["appidacr"] = in.target.Audience, in.client.ID, appidacr(in.client)
 		c["acr"] = "1"
 	}
 	if amr := in.amrOf(res.TokenVersion, res); amr != nil {
@@ -224,11 +213,11 @@ func (s *Server) accessToken(in *issuance, dev *directory.Device, expires time.T
 	if len(u.Roles) > 0 {
 		c["wids"] = u.Roles
 	}
-	if in.want.cae {
+	if in.want.CAE {
 		c["xms_cc"] = []string{"CP1"}
 	}
-	if len(in.want.contexts) > 0 {
-		c["acrs"] = in.want.contexts
+	if len(in.want.Contexts) > 0 {
+		c["acrs"] = in.want.Contexts
 	}
 	if in.cnf != "" {
 		c["cnf"] = map[string]string{"kid": in.cnf}
@@ -247,11 +236,11 @@ func appidacr(a *directory.App) string {
 func (s *Server) v1Claims(c map[string]any, in *issuance, dev *directory.Device) {
 	u := in.user
 	given, familyName, _ := strings.Cut(u.Name, " ")
-	c["iss"], c["ver"] = issuerV1(u.Tenant.ID), "1.0"
+	c["iss"], c["ver"] = directory.IssuerV1(u.Tenant.ID), "1.0"
 	c["upn"], c["unique_name"], c["given_name"], c["family_name"] = u.UPN, u.UPN, given, familyName
 	c["puid"] = puid(u.ID)
 	c["tenant_region_scope"] = u.Tenant.Region
-	if ip, _ := s.clientAddress(in.req.Request); ip.IsValid() {
+	if ip, _ := s.access.ClientAddress(in.req.Request); ip.IsValid() {
 		c["ipaddr"] = ip.String()
 	}
 	if u.SID != "" {
@@ -289,7 +278,7 @@ func (s *Server) optionalClaims(c map[string]any, in *issuance, a *directory.App
 		case "acct":
 			c["acct"] = boolInt(in.user.Guest)
 		case "ipaddr":
-			if ip, _ := s.clientAddress(in.req.Request); ip.IsValid() {
+			if ip, _ := s.access.ClientAddress(in.req.Request); ip.IsValid() {
 				c["ipaddr"] = ip.String()
 			}
 		case "deviceid":
@@ -324,7 +313,7 @@ func (s *Server) idToken(in *issuance, dev *directory.Device) string {
 	version := 1
 	if in.v2 {
 		version = 2
-		c["iss"], c["ver"], c["preferred_username"] = issuerV2(u.Tenant.ID), "2.0", u.UPN
+		c["iss"], c["ver"], c["preferred_username"] = directory.IssuerV2(u.Tenant.ID), "2.0", u.UPN
 		c["uti"] = base64.RawURLEncoding.EncodeToString(s.rand.Bytes(16))
 	} else {
 		s.v1Claims(c, in, dev)

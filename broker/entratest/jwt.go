@@ -115,6 +115,3 @@ func pairwise(user, client string) string {
 	sum := sha256.Sum256([]byte(user + "\x00" + client))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
-
-func issuerV1(tid string) string { return "https://sts.windows.net/" + tid + "/" }
-func issuerV2(tid string) string { return "https://login.microsoftonline.com/" + tid + "/v2.0" }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
@@ -40,5 +41,5 @@ func (s *Server) logout(w http.ResponseWriter, r *web.Request) {
 // registeredRedirect reports whether some client of the tenant redirects to uri.
 func (s *Server) registeredRedirect(r *web.Request, uri string) bool {
 	t := s.tenantOrHome(r, "")
-	return slices.ContainsFunc(s.dir.Clients(t), func(a *directory.App) bool { return checkRedirect(a, uri) == nil })
+	return slices.ContainsFunc(s.dir.Clients(t), func(a *directory.App) bool { return access.CheckRedirect(a, uri) == nil })
 }

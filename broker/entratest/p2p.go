@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
@@ -32,12 +33,12 @@ const (
 // deviceToken answers with a token of the device alone, in plain JSON.
 func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "device_token"
-	client, err := s.clientApp(dev.Tenant, c.ClientID)
+	client, err := s.access.ClientApp(dev.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
 	if c.RedirectURI != "" {
-		if err := checkRedirect(client, c.RedirectURI); err != nil {
+		if err := access.CheckRedirect(client, c.RedirectURI); err != nil {
 			return nil, err
 		}
 	}
@@ -46,7 +47,7 @@ func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Cl
 	}
 	res := s.dir.Resource(dev.Tenant, c.Resource)
 	if res == nil {
-		return nil, unknownResource(c.Resource, dev.Tenant)
+		return nil, access.UnknownResource(c.Resource, dev.Tenant)
 	}
 	if !res.NoDevice && !res.DeviceTokens {
 		return nil, web.InvalidGrant(221000, "Device-only tokens are not supported by this resource.")
@@ -57,7 +58,7 @@ func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Cl
 	return map[string]any{
 		"token_type": "Bearer", "expires_in": web.Seconds(life), "ext_expires_in": web.Seconds(life), "resource": c.Resource,
 		"access_token": s.keys.sign(map[string]any{
-			"aud": c.Resource, "iss": issuerV1(dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
+			"aud": c.Resource, "iss": directory.IssuerV1(dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
 			"tid": dev.Tenant.ID, "appid": client.ID, "appidacr": appidacr(client), "deviceid": dev.ID, "oid": dev.ObjectID,
 			"sub": dev.ObjectID, "idtyp": "device", "amr": []string{"rsa"}, "ver": "1.0",
 		}),

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
@@ -105,7 +106,7 @@ func (s *Server) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c 
 	if err != nil {
 		return nil, err
 	}
-	if err := sameTenant(r, u); err != nil {
+	if err := access.SameTenant(r, u); err != nil {
 		return nil, err
 	}
 	if u.Tenant != dev.Tenant {
@@ -144,7 +145,7 @@ func (s *Server) prtClient(t *directory.Tenant, c *verify.Claims) error {
 	if !c.HasScope(wire.ScopeAZA) {
 		return nil // no PRT is asked for
 	}
-	client, err := s.clientApp(t, c.ClientID)
+	client, err := s.access.ClientApp(t, c.ClientID)
 	if err != nil {
 		return err
 	}

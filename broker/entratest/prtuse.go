@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
@@ -103,7 +104,7 @@ func (s *Server) sessionSigned(r *web.Request, j *verify.JWS, c *verify.Claims) 
 	if err != nil {
 		return nil, err
 	}
-	if err := sameTenant(r, u); err != nil {
+	if err := access.SameTenant(r, u); err != nil {
 		return nil, err
 	}
 	if c.CertUse != "" {
@@ -195,11 +196,11 @@ func (s *Server) gcmFor(r *web.Request) *bool {
 
 // exchange answers with tokens for an app.
 func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
-	client, err := s.clientApp(u.Tenant, c.ClientID)
+	client, err := s.access.ClientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
-	if err := authenticateClient(client, "", false); err != nil {
+	if err := access.AuthenticateClient(client, "", false); err != nil {
 		return nil, err
 	}
 	if b.refresh != nil {
@@ -208,7 +209,7 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 		}
 	}
 	if c.RedirectURI != "" {
-		if err := checkRedirect(client, c.RedirectURI); err != nil {
+		if err := access.CheckRedirect(client, c.RedirectURI); err != nil {
 			return nil, err
 		}
 	}
@@ -216,7 +217,7 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 	if err != nil {
 		return nil, err
 	}
-	want, err := parseClaims(r.Values.Get("claims"))
+	want, err := access.ParseClaims(r.Values.Get("claims"))
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +231,7 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 	out, err := s.issue(issuance{
 		req: r, client: client, user: u, session: b.session(), target: tg, want: want, v2: r.V2, cnf: pop, prt: true,
 		refresh: !rolls, key: b.key, kdf: b.kdf,
-		info: r.Values.Get("client_info") == "1", fresh: want.wantsFresh(),
+		info: r.Values.Get("client_info") == "1", fresh: want.WantsFresh(),
 	})
 	if err != nil {
 		return nil, err
@@ -243,10 +244,10 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 	return s.encryptReply(b.key, s.gcmFor(r), out), nil
 }
 
-func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*target, error) {
+func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*access.Target, error) {
 	scope := strings.Join(c.Scope, " ")
 	if !r.V2 {
-		return s.resolveV1(u.Tenant, client, u, c.Resource, scope)
+		return s.access.ResolveV1(u.Tenant, client, u, c.Resource, scope)
 	}
 	if c.Resource != "" {
 		return nil, web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
@@ -254,5 +255,5 @@ func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *direc
 	if form := r.Values.Get("scope"); form != "" && scope == "" {
 		scope = form
 	}
-	return s.resolveV2(u.Tenant, client, u, scope)
+	return s.access.ResolveV2(u.Tenant, client, u, scope)
 }

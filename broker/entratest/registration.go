@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
@@ -144,8 +145,8 @@ func (s *Server) mayRegister(r *web.Request, c *bearerClaims, u *directory.User)
 		ss.Methods |= claims.MarkMFA
 		ss.MFA = c.IssuedAt
 	}
-	q := accessQuestion{user: u, session: &ss, action: policy.RegisterDevice}
-	if err := s.refusal(s.evaluate(r, q), q, false); err != nil {
+	q := access.Question{User: u, Session: &ss, Action: policy.RegisterDevice}
+	if err := s.access.Refusal(s.access.Evaluate(r, q), q, false); err != nil {
 		return web.DRSFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").Because("%v", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
@@ -184,8 +185,8 @@ func (s *Server) mayEnroll(w http.ResponseWriter, r *web.Request, fl *session.Fl
 		s.endFlow(w, r, fl, err)
 		return
 	}
-	a := s.evaluate(r, accessQuestion{user: u, session: fl.Session, device: dev, action: policy.RegisterSecurityInfo, browser: true})
-	if a.outcome == policy.Block || a.outcome == policy.Interrupt && a.named && asksForMFA(a.prompt) {
+	a := s.access.Evaluate(r, access.Question{User: u, Session: fl.Session, Device: dev, Action: policy.RegisterSecurityInfo, Browser: true})
+	if a.Outcome == policy.Block || a.Outcome == policy.Interrupt && a.Named && asksForMFA(a.Prompt) {
 		s.endFlow(w, r, fl, web.Fail("access_denied", 53010, "Can't configure multi-factor authentication methods because the organization requires this information to be set from specific locations or devices."))
 		return
 	}

@@ -13,11 +13,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // Server is an Entra ID: sign-in service, device registration service, a small
@@ -28,6 +30,7 @@ type Server struct {
 	clock  *Clock
 	rand   *ids.Source
 	keeper *session.Keeper
+	access *access.Engine
 	keys   serverKeys
 	web    *web.Router
 	log    *directory.SignInLog
@@ -132,6 +135,10 @@ func newServer(o Options) (*Server, error) {
 	s.keeper = &session.Keeper{
 		Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, TTL: session.TTL(o.TTL), Box: box, Pending: session.NewPending(),
 		RefuseTOTPReuse: o.RefuseTOTPReuse,
+	}
+	s.access = &access.Engine{Keeper: s.keeper, Address: o.ClientAddress}
+	if o.Judge != nil {
+		s.access.Judge = func(b *policy.Bundle, in *policy.SignIn) access.Judgement { return access.Judgement(o.Judge(b, in)) }
 	}
 	s.web = web.New(web.Config{Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, Log: s.log, Done: s.done})
 	for _, f := range o.Faults {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -66,7 +67,7 @@ func (s *Server) grant(r *web.Request, grant string) (any, error) {
 func (s *Server) begin(r *web.Request, grant string) *directory.LogEntry {
 	r.Entry = &directory.LogEntry{
 		Time: s.Now(), CorrelationID: web.CorrelationID(r.Request), Endpoint: string(web.EndpointToken), Grant: grant,
-		ClientID: strings.ToLower(r.Values.Get("client_id")), Platform: platformNames[platformOf(r.UserAgent())],
+		ClientID: strings.ToLower(r.Values.Get("client_id")), Platform: access.PlatformNames[access.PlatformOf(r.UserAgent())],
 	}
 	return r.Entry
 }
@@ -77,22 +78,22 @@ func (s *Server) plainClient(r *web.Request, t *directory.Tenant) (*directory.Ap
 	if user, pass, ok := r.BasicAuth(); ok && id == "" {
 		id, secret = user, pass
 	}
-	a, err := s.clientApp(t, id)
+	a, err := s.access.ClientApp(t, id)
 	if err != nil {
 		return nil, err
 	}
-	return a, authenticateClient(a, secret, r.Values.Get("client_assertion") != "")
+	return a, access.AuthenticateClient(a, secret, r.Values.Get("client_assertion") != "")
 }
 
 // target resolves what a grant in the form asks for.
-func (s *Server) formTarget(r *web.Request, t *directory.Tenant, client *directory.App, u *directory.User) (*target, error) {
+func (s *Server) formTarget(r *web.Request, t *directory.Tenant, client *directory.App, u *directory.User) (*access.Target, error) {
 	if r.V2 {
 		if r.Values.Get("resource") != "" {
 			return nil, web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
 		}
-		return s.resolveV2(t, client, u, r.Values.Get("scope"))
+		return s.access.ResolveV2(t, client, u, r.Values.Get("scope"))
 	}
-	return s.resolveV1(t, client, u, r.Values.Get("resource"), r.Values.Get("scope"))
+	return s.access.ResolveV1(t, client, u, r.Values.Get("resource"), r.Values.Get("scope"))
 }
 
 // crossOrigin checks that what was issued to a single-page app is redeemed by a
@@ -108,18 +109,6 @@ func crossOrigin(r *web.Request, spa bool) error {
 	return nil
 }
 
-// sameTenant refuses a token used under the path of another tenant.
-func sameTenant(r *web.Request, u *directory.User) error {
-	if r.Tenant != nil && r.Tenant != u.Tenant {
-		return notInTenant(u, r.Tenant)
-	}
-	return nil
-}
-
-func notInTenant(u *directory.User, t *directory.Tenant) error {
-	return web.InvalidGrant(50020, "User account '%s' from identity provider '%s' does not exist in tenant '%s'.", u.UPN, issuerV1(u.Tenant.ID), t.Name)
-}
-
 // issueForm finishes a grant in the form.
 func (s *Server) issueForm(r *web.Request, client *directory.App, u *directory.User, ss *session.Session, in issuance) (any, error) {
 	tg := in.target
@@ -129,7 +118,7 @@ func (s *Server) issueForm(r *web.Request, client *directory.App, u *directory.U
 			return nil, err
 		}
 	}
-	want, err := parseClaims(r.Values.Get("claims"))
+	want, err := access.ParseClaims(r.Values.Get("claims"))
 	if err != nil {
 		return nil, err
 	}
@@ -140,9 +129,9 @@ func (s *Server) issueForm(r *web.Request, client *directory.App, u *directory.U
 		}
 	}
 	in.req, in.client, in.user, in.session, in.target, in.want, in.v2 = r, client, u, ss, tg, want, r.V2
-	in.refresh = !r.V2 || tg.offline()
+	in.refresh = !r.V2 || tg.Offline()
 	in.info = r.Values.Get("client_info") == "1"
-	in.fresh = in.fresh || want.wantsFresh()
+	in.fresh = in.fresh || want.WantsFresh()
 	session.LogUser(r.Entry, u, ss)
 	return s.issue(in)
 }

@@ -1,4 +1,4 @@
-package entratest
+package access
 
 import (
 	"encoding/json"
@@ -9,12 +9,12 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// claimsRequest is what the claims parameter of a request asks for.
-type claimsRequest struct {
-	methods  []string // amr values: mfa, ngcmfa
-	contexts []string // acrs: c1 … c99
-	cae      bool     // the client announces cp1
-	deviceID bool     // deviceid is essential
+// ClaimsRequest is what the claims parameter of a request asks for.
+type ClaimsRequest struct {
+	Methods  []string // amr values: mfa, ngcmfa
+	Contexts []string // acrs: c1 … c99
+	CAE      bool     // the client announces cp1
+	DeviceID bool     // deviceid is essential
 }
 
 type claimValue struct {
@@ -33,9 +33,9 @@ func (v *claimValue) all() []string {
 	return v.Values
 }
 
-// parseClaims reads the claims parameter (OpenID Connect Core, 5.5).
-func parseClaims(text string) (claimsRequest, error) {
-	var out claimsRequest
+// ParseClaims reads the claims parameter (OpenID Connect Core, 5.5).
+func ParseClaims(text string) (ClaimsRequest, error) {
+	var out ClaimsRequest
 	if text == "" {
 		return out, nil
 	}
@@ -56,23 +56,23 @@ func parseClaims(text string) (claimsRequest, error) {
 		if sec == nil {
 			continue
 		}
-		out.methods = append(out.methods, sec.AMR.all()...)
-		out.contexts = append(out.contexts, sec.ACRS.all()...)
+		out.Methods = append(out.Methods, sec.AMR.all()...)
+		out.Contexts = append(out.Contexts, sec.ACRS.all()...)
 		for _, c := range sec.Caps.all() {
-			out.cae = out.cae || strings.EqualFold(c, "cp1")
+			out.CAE = out.CAE || strings.EqualFold(c, "cp1")
 		}
-		out.deviceID = out.deviceID || sec.DeviceID != nil && sec.DeviceID.Essential
+		out.DeviceID = out.DeviceID || sec.DeviceID != nil && sec.DeviceID.Essential
 	}
-	for _, c := range out.contexts {
-		if n := contextNumber(c); n == 0 {
+	for _, c := range out.Contexts {
+		if n := ContextNumber(c); n == 0 {
 			return out, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("authentication context %q is not c1 … c99", web.Clip(c))
 		}
 	}
 	return out, nil
 }
 
-// contextNumber returns n of "cn", or zero.
-func contextNumber(c string) int {
+// ContextNumber returns n of "cn", or zero.
+func ContextNumber(c string) int {
 	n, err := strconv.Atoi(strings.TrimPrefix(c, "c"))
 	if err != nil || !strings.HasPrefix(c, "c") || n < 1 || n > 99 {
 		return 0
@@ -80,8 +80,10 @@ func contextNumber(c string) int {
 	return n
 }
 
-func (c *claimsRequest) wantsMFA() bool {
-	return slices.Contains(c.methods, "mfa") || slices.Contains(c.methods, "ngcmfa")
+// WantsMFA reports whether a sign-in with MFA is asked for.
+func (c *ClaimsRequest) WantsMFA() bool {
+	return slices.Contains(c.Methods, "mfa") || slices.Contains(c.Methods, "ngcmfa")
 }
 
-func (c *claimsRequest) wantsFresh() bool { return slices.Contains(c.methods, "ngcmfa") }
+// WantsFresh reports whether MFA of a moment ago is asked for.
+func (c *ClaimsRequest) WantsFresh() bool { return slices.Contains(c.Methods, "ngcmfa") }

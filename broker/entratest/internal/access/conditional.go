@@ -1,0 +1,200 @@
+package access
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// Question is what Conditional Access is asked.
+type Question struct {
+	User     *directory.User
+	Session  *session.Session
+	Device   *directory.Device // nil: none was proved
+	Resource *directory.App    // nil: the user's own directory entry
+	client   *directory.App    // nil: the user action of a page
+	Scopes   policy.ScopeKind
+	Context  int  // authentication context 1–99; 0: none
+	Browser  bool // the client is a web or single-page app
+	Bound    bool // the request is signed with the session key of a PRT
+	Action   policy.UserAction
+}
+
+// ToResource is the question about a token for a target.
+func ToResource(client *directory.App, tg *Target) Question {
+	return Question{Resource: tg.Resource, client: client, Scopes: tg.scopeKind(), Browser: client.SPA || !client.Public}
+}
+
+// Answer is what Conditional Access said.
+type Answer struct {
+	Outcome  policy.Outcome
+	reason   policy.Reason
+	Prompt   []policy.Control // of Interrupt: what to ask; of Block: what cannot be fulfilled
+	deciding []directory.PolicyResult
+	results  []directory.PolicyResult
+	Named    bool // a deciding policy names the user action, and does not meet it as one for all apps
+}
+
+// Evaluate asks Conditional Access and writes the results to the log entry.
+func (e *Engine) Evaluate(r *web.Request, q Question) Answer {
+	rules := e.Keeper.Directory.AccessRules(q.User.Tenant)
+	if rules == nil {
+		return Answer{Outcome: policy.Grant}
+	}
+	set, bundle := rules.Full, rules.Bundle
+	if q.Resource != nil && q.Resource.NoDevice {
+		set, bundle = rules.Exempt, rules.ExemptBundle
+	}
+	j := e.judge(set, bundle, e.signIn(r.Request, q))
+	a := Answer{Outcome: j.Outcome, reason: j.Reason, Prompt: j.Controls}
+	for i, v := range j.Results {
+		p := &bundle.Policies[i]
+		a.results = append(a.results, directory.PolicyResult{ID: p.ID, Name: p.DisplayName, Result: resultNames[v]})
+	}
+	for _, i := range j.Deciding {
+		p := &bundle.Policies[i]
+		a.deciding = append(a.deciding, directory.PolicyResult{ID: p.ID, Name: p.DisplayName})
+		if apps := p.Conditions.Applications; q.Action != policy.NoAction && apps != nil && len(apps.UserActions) > 0 {
+			a.Named = true
+		}
+	}
+	if r.Entry != nil {
+		r.Entry.Policies = a.results
+	}
+	return a
+}
+
+// judge asks the engine, or whoever sits in its place.
+func (e *Engine) judge(set *policy.Set, b *policy.Bundle, in *policy.SignIn) Judgement {
+	if e.Judge != nil {
+		return e.Judge(b, in)
+	}
+	var res policy.Results
+	d := set.EvaluateInto(in, &res)
+	out := Judgement{Outcome: d.Outcome, Reason: d.Reason, Controls: res.Controls, Results: res.Policies}
+	for p := range d.Policies() {
+		for i := range b.Policies {
+			if set.Policy(i) == p {
+				out.Deciding = append(out.Deciding, i)
+			}
+		}
+	}
+	return out
+}
+
+var resultNames = map[policy.Result]string{
+	policy.ResultSuccess: "success", policy.ResultFailure: "failure", policy.ResultNotApplied: "notApplied",
+	policy.ResultNotEnabled: "notEnabled", policy.ResultUnknown: "unknown",
+	policy.ResultReportOnlySuccess: "reportOnlySuccess", policy.ResultReportOnlyFailure: "reportOnlyFailure",
+	policy.ResultReportOnlyNotApplied: "reportOnlyNotApplied", policy.ResultReportOnlyInterrupted: "reportOnlyInterrupted",
+}
+
+func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
+	in := &policy.SignIn{
+		User:           &policy.User{ID: q.User.ID, Groups: e.Keeper.Directory.GroupsOf(q.User), Roles: q.User.Roles},
+		Scopes:         q.Scopes,
+		Confidential:   q.client != nil && !q.client.Public,
+		Bound:          q.Bound,
+		ClientApp:      policy.MobileOrDesktop,
+		Platform:       PlatformOf(r.UserAgent()),
+		Device:         policyDevice(q.Device),
+		Methods:        q.Session.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
+		AAGUID:         q.Session.AAGUID,
+		CertIssuerSKI:  q.Session.Issuer,
+		CertPolicyOIDs: q.Session.Policies,
+		AcceptedTerms:  q.User.Terms,
+		Now:            e.Keeper.Now(),
+		AuthTime:       q.Session.AuthTime(),
+		MFATime:        q.Session.MFATime(),
+	}
+	if q.User.Guest {
+		in.User.Guest = policy.InternalGuest
+	}
+	if q.Browser {
+		in.ClientApp = policy.Browser
+	}
+	if q.Session.DeviceCode {
+		in.Flow = policy.DeviceCodeFlow
+	}
+	in.IP, in.Country = e.ClientAddress(r)
+	in.UserRisk, _ = directory.RiskLevel(q.User.UserRisk) // checked when it was set
+	in.SignInRisk, _ = directory.RiskLevel(q.User.SignInRisk)
+	switch {
+	case q.Action != policy.NoAction:
+		in.Action = q.Action
+	case q.Context != 0:
+		in.AuthContext = q.Context
+	case in.Confidential && q.Scopes == policy.OpenIDScopes:
+		in.AppID = q.client.PolicyID // a confidential client that signs a user in is the resource itself
+	case q.Resource == nil:
+		in.AppID = wire.ResourceAADGraph
+	default:
+		in.AppID = q.Resource.PolicyID
+	}
+	return in
+}
+
+// ClientAddress is where a request comes from as Conditional Access sees it, with
+// the country if that is known.
+func (e *Engine) ClientAddress(r *http.Request) (netip.Addr, string) {
+	if e.Address != nil {
+		return e.Address(r)
+	}
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, ""
+	}
+	return ap.Addr().Unmap(), ""
+}
+
+func policyDevice(dev *directory.Device) *policy.Device {
+	if dev == nil {
+		return nil
+	}
+	out := &policy.Device{
+		ID: dev.ID, DisplayName: dev.Name, OperatingSystem: dev.Kind, OperatingSystemVersion: dev.OSVersion,
+		TrustType: policy.Joined, Compliant: policy.Unknown,
+	}
+	switch dev.JoinType {
+	case wire.JoinTypeRegister:
+		out.TrustType = policy.Registered
+	case wire.JoinTypeHybrid:
+		out.TrustType = policy.Hybrid
+	}
+	if dev.Managed {
+		out.Managed, out.Compliant = true, policy.No
+	}
+	if dev.Compliant {
+		out.Compliant = policy.Yes
+	}
+	return out
+}
+
+// StrengthMethods returns the accepted combinations of a strength, which the
+// export has on its own or inside a policy; nil: any second factor will do.
+func (e *Engine) StrengthMethods(q Question, c policy.Control) []string {
+	if c.Kind != policy.AuthenticationStrength {
+		return nil
+	}
+	bundle := e.Keeper.Directory.AccessRules(q.User.Tenant).Bundle
+	known := slices.Clone(bundle.Strengths)
+	for _, p := range bundle.Policies {
+		if p.GrantControls != nil && p.GrantControls.AuthenticationStrength != nil {
+			known = append(known, *p.GrantControls.AuthenticationStrength)
+		}
+	}
+	for _, st := range append(known, policy.BuiltInStrengths()...) {
+		if strings.EqualFold(st.ID, c.ID) && st.AllowedCombinations != nil {
+			return st.AllowedCombinations
+		}
+	}
+	return nil
+}

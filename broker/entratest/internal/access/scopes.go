@@ -1,0 +1,220 @@
+package access
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/policy"
+)
+
+// Target is what a token request asks for.
+type Target struct {
+	Resource  *directory.App // nil: no access token is asked for (v1 without resource)
+	Audience  string         // as the client named the resource
+	Scopes    []string       // of the resource, granted; without the OIDC ones
+	Missing   []string       // asked for and not granted
+	oidc      []string       // openid, profile, email, offline_access
+	isDefault bool           // .default, or v1
+	bare      bool           // scopes of Graph were asked for without its URI
+	Asked     string         // the scope parameter of the v2.0 endpoint
+}
+
+// OpenID reports whether an id_token is asked for.
+func (t *Target) OpenID() bool { return slices.Contains(t.oidc, "openid") }
+
+// Offline reports whether a refresh token is asked for.
+func (t *Target) Offline() bool { return slices.Contains(t.oidc, "offline_access") }
+
+// ID returns the app id of the resource, or "".
+func (t *Target) ID() string {
+	if t.Resource == nil {
+		return ""
+	}
+	return t.Resource.ID
+}
+
+// ScopeString is the scope of the reply. The v2.0 endpoint names scopes as they
+// were asked for, which clients compare: MSAL counts a missing one as declined.
+func (t *Target) ScopeString(v2 bool) string {
+	if !v2 {
+		return strings.Join(t.Scopes, " ")
+	}
+	out := slices.Clone(t.oidc)
+	for _, sc := range t.Scopes {
+		if t.bare {
+			out = append(out, sc)
+			continue
+		}
+		out = append(out, strings.TrimRight(t.Audience, "/")+"/"+sc)
+	}
+	if t.isDefault && t.Resource != nil && !t.bare {
+		out = append(out, strings.TrimRight(t.Audience, "/")+"/.default")
+	}
+	return strings.Join(out, " ")
+}
+
+var oidcScopes = []string{"openid", "profile", "email", "offline_access"}
+
+// ResolveV1 resolves the resource parameter of the v1 endpoint. Scopes of the
+// protocol itself (aza, ugs) are ignored here.
+func (e *Engine) ResolveV1(t *directory.Tenant, client *directory.App, u *directory.User, resource, scope string) (*Target, error) {
+	out := &Target{isDefault: true}
+	for _, sc := range strings.Fields(scope) {
+		if slices.Contains(oidcScopes, sc) {
+			out.oidc = append(out.oidc, sc)
+		}
+	}
+	if resource == "" {
+		return out, nil
+	}
+	out.Audience = resource
+	if out.Resource = e.Keeper.Directory.Resource(t, resource); out.Resource == nil {
+		return nil, UnknownResource(resource, t)
+	}
+	return out, e.grantScopes(t, client, u, out, nil)
+}
+
+// UnknownResource refuses a resource that the tenant does not have.
+func UnknownResource(resource string, t *directory.Tenant) error {
+	return web.Fail("invalid_resource", 500011, "The resource principal named %s was not found in the tenant named %s.", web.Clip(resource), t.Name)
+}
+
+// ResolveV2 resolves the scope parameter of the v2 endpoint.
+func (e *Engine) ResolveV2(t *directory.Tenant, client *directory.App, u *directory.User, scope string) (*Target, error) {
+	out := &Target{Asked: scope}
+	var asked []string
+	for _, sc := range strings.Fields(scope) {
+		if slices.Contains(oidcScopes, sc) {
+			out.oidc = append(out.oidc, sc)
+			continue
+		}
+		if sc == wire.ScopeAZA || sc == "ugs" {
+			continue
+		}
+		uri, name := wire.ResourceGraph, sc
+		if i := strings.LastIndex(sc, "/"); i >= 0 {
+			uri, name = sc[:i], sc[i+1:]
+		} else {
+			out.bare = true
+		}
+		res := e.Keeper.Directory.Resource(t, uri)
+		if res == nil {
+			return nil, UnknownResource(uri, t)
+		}
+		if out.Resource != nil && out.Resource != res {
+			return nil, web.Fail("invalid_scope", 28000, "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope %s is not valid.", web.Clip(scope))
+		}
+		if name == "" {
+			return nil, web.Fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. The scope '%s' is empty.", web.Clip(sc))
+		}
+		out.Resource, out.Audience = res, uri
+		if name == ".default" {
+			out.isDefault = true
+			continue
+		}
+		asked = append(asked, name)
+	}
+	if out.Resource == nil {
+		if len(out.oidc) == 0 {
+			return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
+		}
+		// Sign-in scopes alone bring a token for the user's own profile.
+		out.Audience, out.bare = wire.ResourceGraph, true
+		out.Resource = e.Keeper.Directory.Resource(t, wire.ResourceGraph)
+		return out, nil
+	}
+	if out.isDefault && len(asked) > 0 {
+		return nil, web.Fail("invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid. .default scope can't be combined with resource-specific scopes.")
+	}
+	return out, e.grantScopes(t, client, u, out, asked)
+}
+
+// grantScopes fills in what the client has of the resource; asked nil means
+// all of it.
+func (e *Engine) grantScopes(t *directory.Tenant, client *directory.App, u *directory.User, out *Target, asked []string) error {
+	has, all := e.granted(client, u, out.Resource)
+	if asked == nil {
+		out.Scopes = has
+		if all {
+			out.Scopes = out.Resource.Exposes
+		}
+		if len(out.Scopes) == 0 {
+			out.Missing = []string{".default"}
+		}
+		return nil
+	}
+	for _, sc := range asked {
+		if !out.Resource.AnyScope && !slices.Contains(out.Resource.Exposes, sc) {
+			return web.Fail("invalid_scope", 70011, "The provided request must include a 'scope' input parameter. The scope '%s' does not exist on %s.", web.Clip(sc), out.Resource.Name)
+		}
+		if all || slices.Contains(has, sc) {
+			out.Scopes = append(out.Scopes, sc)
+			continue
+		}
+		out.Missing = append(out.Missing, sc)
+	}
+	return nil
+}
+
+// granted returns the scopes of resource that the client has for the user.
+func (e *Engine) granted(client *directory.App, u *directory.User, resource *directory.App) (scopes []string, all bool) {
+	if client == resource || client.AdminConsent {
+		return nil, true
+	}
+	for uri, list := range client.Preauthorised {
+		if e.Keeper.Directory.Resource(u.Tenant, uri) != resource {
+			continue
+		}
+		if slices.Contains(list, "*") {
+			return nil, true
+		}
+		scopes = append(scopes, list...)
+	}
+	for _, sc := range u.Consents[client.ID] {
+		if name, ok := strings.CutPrefix(sc, resource.ID+"/"); ok {
+			if name == ".default" {
+				return nil, true
+			}
+			scopes = append(scopes, name)
+		}
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes), false
+}
+
+// Consent refuses a target of which the client lacks scopes.
+func Consent(client *directory.App, tg *Target) error {
+	if len(tg.Missing) == 0 {
+		return nil
+	}
+	if client.FirstParty {
+		return web.InvalidRequest(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization.", client.ID, tg.Resource.ID).
+			Because("client %s is not preauthorised for %v of %s", client.ID, tg.Missing, tg.Resource.Name)
+	}
+	return web.InvalidGrant(65001, "The user or administrator has not consented to use the application with ID '%s' named '%s'. Send an interactive authorization request for this user and resource.", client.ID, client.Name).
+		Sub("consent_required").Because("client %s lacks consent for %v of %s", client.ID, tg.Missing, tg.Resource.Name)
+}
+
+// FlowTarget resolves what a sign-in is for.
+func (e *Engine) FlowTarget(fl *session.Flow, client *directory.App, u *directory.User) (*Target, error) {
+	if fl.Request.V2 {
+		return e.ResolveV2(u.Tenant, client, u, fl.Request.Scope)
+	}
+	return e.ResolveV1(u.Tenant, client, u, fl.Request.Resource, fl.Request.Scope)
+}
+
+// scopeKind is what a target asks for, as Conditional Access sees it: baseline
+// scopes are those of the directory and of Graph.
+func (t *Target) scopeKind() policy.ScopeKind {
+	switch {
+	case t.Resource == nil:
+		return policy.OpenIDScopes
+	case t.Resource.ID != wire.ResourceGraphApp && t.Resource.ID != wire.ResourceAADGraph, t.isDefault:
+		return policy.AnyScopes
+	}
+	return policy.ScopesOf(append(slices.Clone(t.oidc), t.Scopes...))
+}
