@@ -80,6 +80,16 @@ type Config struct {
 	// another process prepared with limits of its own stays. It needs a TPM.
 	Offline tpm.Limit
 
+	// KeepTokens keeps access tokens with the account's state, sealed under its
+	// data key, so that the next process of this user gets them without a
+	// request: for command lines, which would exchange the PRT at every run.
+	// They are kept for as long as they live at most, and erased when the
+	// account is locked or removed, and when the service says that the user, the
+	// device or the PRT is not accepted any more. A claims challenge drops those
+	// of its resource. Bound (PoP) tokens and those of AllowUnbound are not kept.
+	// False: tokens live in memory alone.
+	KeepTokens bool
+
 	// InsecureSoftwareHello allows Hello keys without a TPM. Nothing counts
 	// wrong PINs there but this process: who has the files and the key of the
 	// store can try all PINs. The service takes such a key for MFA all the

@@ -253,7 +253,7 @@ func (b *Broker) putAway(ctx context.Context, a *account.Account) error {
 	b.tokens.DropAccount(rec.Account.HomeAccountID, rec.Account.Environment)
 	a.HoldOffline(nil)
 	a.ReleaseUnused()
-	return nil
+	return a.EraseTokens(ctx)
 }
 
 // errDone ends an update that another process has done already.

@@ -38,11 +38,8 @@ func (b *Broker) offlineTokens(acct Account) (out []account.KeptToken) {
 		if k.Key.Scheme != tokencache.Bearer || clock.Left(k.Entry.ExpiresOn, b.cfg.Now()) <= 0 {
 			continue
 		}
-		out = append(out, account.KeptToken{
-			Tenant: k.Key.Tenant, Client: k.Key.Client, CAE: k.Key.CAE, Scopes: k.Set,
-			AccessToken: r.AccessToken, IDToken: r.IDToken, ExpiresOn: r.ExpiresOn, RefreshOn: r.Metadata.RefreshOn, Granted: r.GrantedScopes,
-			DeviceID: r.Metadata.DeviceID, CorrelationID: r.Metadata.CorrelationID, MFA: r.Metadata.MFA,
-		})
+		q := tokenRequest{key: k.Key, set: k.Set}
+		out = append(out, q.kept(*r))
 	}
 	slices.SortFunc(out, func(x, y account.KeptToken) int { return y.ExpiresOn.Compare(x.ExpiresOn) })
 	return out[:min(len(out), account.MaxKept)]

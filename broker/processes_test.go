@@ -96,7 +96,8 @@ const renewerEnv = "PRTBROKER_TEST_RENEWER"
 type renewJob struct {
 	Master, State, Addr, CA string
 	Now                     time.Time
-	Count                   int
+	Count                   int  // of renewals
+	Tokens                  bool // get a token by Config.KeepTokens instead
 }
 
 // renewer is the other process: it renews and prints the hash of each PRT that
@@ -140,12 +141,19 @@ func renew() error {
 	ctx := context.Background()
 	b, err := broker.New(ctx, broker.Config{
 		Tenant: "contoso.example", Keys: keys, Store: st, Transport: wire,
-		Now: func() time.Time { return job.Now },
+		Now: func() time.Time { return job.Now }, App: broker.App{ClientID: appID}, KeepTokens: job.Tokens,
 	})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	if job.Tokens {
+		res, err := b.AcquireTokenSilent(ctx, graph)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("token %x\n", sha256.Sum256([]byte(res.AccessToken)))
+	}
 	for range job.Count {
 		if err := b.RenewPRT(ctx, broker.Account{}); err != nil {
 			return err

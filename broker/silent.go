@@ -290,7 +290,8 @@ func (q *tokenRequest) flight(a *account.Account) string {
 	return strings.Join([]string{flags, a.Name(), q.tenant, q.app.ClientID, q.app.RedirectURI, q.key.PoPKey, strings.Join(q.set, " "), q.claims}, "\x00")
 }
 
-// obtain gets a token from the service and keeps it in memory.
+// obtain gets a token that memory does not have: one that another process kept,
+// or a new one.
 func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	if q.claims == "" && !q.forceRefresh {
 		// A flight that landed just before this one took off.
@@ -298,6 +299,32 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 			return e.Value.result, nil
 		}
 	}
+	if !b.keeps(&q) {
+		return b.ask(ctx, op, a, q)
+	}
+	if q.claims != "" {
+		b.dropChallenged(ctx, a, &q)
+	}
+	if q.claims == "" && !q.forceRefresh {
+		if res, ok := b.fromStore(ctx, a, &q); ok {
+			return res, nil
+		}
+		defer b.alone(ctx, a, &q)()
+		if res, ok := b.fromStore(ctx, a, &q); ok {
+			return res, nil // another process was faster
+		}
+	}
+	res, err := b.ask(ctx, op, a, q)
+	if err != nil {
+		b.dropRefused(ctx, a, err)
+		return AuthResult{}, err
+	}
+	b.keepInStore(ctx, a, &q, res)
+	return res, nil
+}
+
+// ask gets a token from the service and keeps it in memory.
+func (b *Broker) ask(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	res, err := b.request(ctx, op, a, q)
 	if err != nil {
 		return AuthResult{}, err

@@ -1,10 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
+
+	"github.com/prtbroker/prtbroker/broker"
 )
 
 // aksServer is the application id of AKS clusters with Microsoft Entra
@@ -49,7 +57,7 @@ expects of a plugin (client.authentication.k8s.io/v1):
 			if err != nil {
 				return err
 			}
-			r, err := a.silent(c.Context(), server+"/.default", force)
+			r, err := a.kubectlToken(c.Context(), server+"/.default", force)
 			if err != nil {
 				return err
 			}
@@ -63,6 +71,49 @@ expects of a plugin (client.authentication.k8s.io/v1):
 	c.Flags().StringVar(&server, "server-id", aksServer, "application `id` of the API server")
 	c.Flags().BoolVar(&force, "force", false, "get a new token, also when one is kept")
 	return c
+}
+
+// given is the token that the last run gave, and to whom.
+type given struct {
+	Parent int    `json:"parent"`
+	Token  []byte `json:"sha256"`
+}
+
+// kubectlToken gets a token. One kubectl process asks its plugin a second time
+// when the token has ended or when the server answered 401, and does not say
+// which: the same parent is never given the same token twice.
+func (a *app) kubectlToken(ctx context.Context, scope string, force bool) (broker.AuthResult, error) {
+	dir, err := a.stateDir()
+	if err != nil {
+		return broker.AuthResult{}, err
+	}
+	file := filepath.Join(dir, "kubectl.json")
+	var last given
+	if b, err := os.ReadFile(file); err == nil {
+		_ = json.Unmarshal(b, &last) // without it a refused token is given again
+	}
+	r, err := a.silent(ctx, scope, force)
+	if err == nil && !force && last.same(r) {
+		r, err = a.silent(ctx, scope, true)
+	}
+	if err != nil {
+		return r, err
+	}
+	b, err := json.Marshal(newGiven(r))
+	if err != nil {
+		return r, err
+	}
+	return r, renameio.WriteFile(file, b, 0o600)
+}
+
+func newGiven(r broker.AuthResult) given {
+	sum := sha256.Sum256([]byte(r.AccessToken))
+	return given{os.Getppid(), sum[:]}
+}
+
+func (g given) same(r broker.AuthResult) bool {
+	now := newGiven(r)
+	return g.Parent == now.Parent && bytes.Equal(g.Token, now.Token)
 }
 
 // execVersion returns the version that kubectl asks for; v1 when it says none.

@@ -174,7 +174,9 @@ func (a *app) openAs(ctx context.Context, dir string, s settled) (_ *machine, er
 		Prompter: a.terminal(),
 		Logger:   a.logger(),
 		Offline:  offline,
-		Policies: func() *policy.Set { return m.policies },
+
+		KeepTokens: true, // every command is a process
+		Policies:   func() *policy.Set { return m.policies },
 
 		InsecureSoftwareHello: s.Keys == keysSoftware,
 	}

@@ -33,6 +33,7 @@ type KeptToken struct {
 	Scopes        []string        `json:"scopes"`
 	AccessToken   string          `json:"access_token"`
 	IDToken       string          `json:"id_token,omitempty"`
+	At            time.Time       `json:"at,omitzero"` // when the service issued it
 	ExpiresOn     time.Time       `json:"expires_on"`
 	RefreshOn     time.Time       `json:"refresh_on,omitzero"`
 	Granted       []string        `json:"granted,omitempty"`

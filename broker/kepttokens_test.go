@@ -1,0 +1,262 @@
+package broker_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+)
+
+// keeping is a machine whose processes share tokens.
+func keeping(t *testing.T, changes ...change) *world {
+	w := newWorld(t, append([]change{func(w *world, _ *entratestOptions) {
+		if w.store == nil {
+			w.store = fileStore(t, filepath.Join(t.TempDir(), "state"))
+		}
+	}}, changes...)...)
+	w.cfg.KeepTokens = true
+	w.b = w.open()
+	w.join()
+	w.signIn()
+	return w
+}
+
+// exchanges are the token requests since the last call.
+func (w *world) exchanges() (n int) {
+	for _, p := range w.wire.take() {
+		if p == "token" {
+			n++
+		}
+	}
+	return n
+}
+
+// Twenty processes one after the other make one exchange, and saving a token is
+// no command of the TPM.
+func TestKeptTokensOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	keys, counting := softwareTPM(t)
+	w := keeping(t, withKeys(keys))
+	w.silent(open) // an account's data key is open now, and a session key loaded
+	w.wire.take()
+	counting.Take()
+	first := w.silent(graph)
+	require.Equal(t, 1, w.exchanges())
+	require.Len(t, counting.Take(), 2, "one derivation for the request, one for the reply, none to save")
+	for range 19 {
+		b := w.open()
+		res, err := b.AcquireTokenSilent(t.Context(), graph)
+		require.NoError(t, err)
+		require.Equal(t, first.AccessToken, res.AccessToken)
+		require.Equal(t, broker.SourceCache, res.Metadata.Source)
+		require.NoError(t, b.Close())
+	}
+	require.Empty(t, w.wire.take())
+
+	w.cfg.KeepTokens = false
+	res, err := w.open().AcquireTokenSilent(t.Context(), graph)
+	require.NoError(t, err)
+	require.NotEqual(t, first.AccessToken, res.AccessToken, "a process that keeps none takes none")
+}
+
+// Twenty at once make one exchange too, since a file store lends leases.
+func TestKeptTokensAtOnce(t *testing.T) {
+	t.Parallel()
+	w := keeping(t)
+	w.wire.take()
+	var brokers []*broker.Broker
+	for range 20 {
+		brokers = append(brokers, w.open())
+	}
+	var all sync.WaitGroup
+	tokens := make([]string, len(brokers))
+	for i, b := range brokers {
+		all.Go(func() {
+			res, err := b.AcquireTokenSilent(t.Context(), graph)
+			if err == nil {
+				tokens[i] = res.AccessToken
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, 1, w.exchanges())
+	for _, k := range tokens {
+		require.NotEmpty(t, k)
+		require.Equal(t, tokens[0], k)
+	}
+}
+
+// Twenty real processes at once: one exchange, and all have its token.
+func TestKeptTokensOfProcesses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	master := filepath.Join(dir, "master")
+	keys, err := softkeys.Open(softkeys.File(master), softkeys.InsecureFastPINs())
+	require.NoError(t, err)
+	defer keys.Close()
+	w := keeping(t, withKeys(keys), func(w *world, _ *entratestOptions) { w.store = fileStore(t, filepath.Join(dir, "state")) })
+	job, err := json.Marshal(renewJob{
+		Master: master, State: filepath.Join(dir, "state"), Addr: w.srv.Addr(), CA: string(w.srv.CA()), Now: w.clock.Now(), Tokens: true,
+	})
+	require.NoError(t, err)
+	before := len(w.srv.SignIns())
+	outputs := make([][]byte, 20)
+	var all sync.WaitGroup
+	for i := range outputs {
+		all.Go(func() {
+			cmd := exec.CommandContext(t.Context(), os.Args[0])
+			cmd.Env = append(os.Environ(), renewerEnv+"="+string(job))
+			cmd.Stderr = os.Stderr
+			outputs[i], _ = cmd.Output()
+		})
+	}
+	all.Wait()
+	for _, out := range outputs {
+		require.Contains(t, string(out), "token ")
+		require.Equal(t, string(outputs[0]), string(out))
+	}
+	require.Len(t, w.srv.SignIns()[before:], 1, "the service saw one request")
+}
+
+// A newer token of another process is seen at the next miss.
+func TestKeptTokensNewer(t *testing.T) {
+	t.Parallel()
+	w := keeping(t)
+	old := w.silent(graph)
+	other := w.open()
+	w.clock.Advance(old.ExpiresOn.Sub(w.clock.Now()) + time.Second)
+	newer, err := other.AcquireTokenSilent(t.Context(), graph)
+	require.NoError(t, err)
+	require.NotEqual(t, old.AccessToken, newer.AccessToken)
+	w.wire.take()
+	require.Equal(t, newer.AccessToken, w.silent(graph).AccessToken)
+	require.Empty(t, w.wire.take())
+}
+
+// What ends the tokens that are kept.
+func TestKeptTokensEnd(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(t *testing.T, w *world, acct broker.Account)
+	}{
+		{"the account is removed", func(t *testing.T, w *world, acct broker.Account) {
+			require.NoError(t, w.b.RemoveAccount(t.Context(), acct))
+		}},
+		{"the PRT is revoked", func(t *testing.T, w *world, _ broker.Account) {
+			require.NoError(t, w.srv.Revoke(alice))
+			_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithForceRefresh())
+			require.ErrorIs(t, err, broker.ErrPRTRevoked)
+		}},
+		{"the user is disabled", func(t *testing.T, w *world, _ broker.Account) {
+			require.NoError(t, w.srv.DisableUser(alice))
+			_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithForceRefresh())
+			require.ErrorIs(t, err, broker.ErrUserDisabled)
+		}},
+		{"a claims challenge", func(t *testing.T, w *world, _ broker.Account) {
+			w.wire.mu.Lock()
+			w.wire.hook = func(*http.Request) error { return errors.New("network is unreachable") }
+			w.wire.mu.Unlock()
+			_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithClaims(`{"access_token":{"nbf":{"essential":true,"value":"1"}}}`))
+			require.ErrorIs(t, err, broker.ErrTransient)
+			w.wire.mu.Lock()
+			w.wire.hook = nil
+			w.wire.mu.Unlock()
+		}},
+		{"they expire", func(_ *testing.T, w *world, _ broker.Account) { w.clock.Advance(3 * time.Hour) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := keeping(t)
+			res := w.silent(graph)
+			w.silent(open)
+			tc.end(t, w, res.Account)
+			w.wire.take()
+			again, err := w.open().AcquireTokenSilent(t.Context(), graph)
+			require.NotEqual(t, res.AccessToken, again.AccessToken)
+			if err == nil {
+				require.Equal(t, 1, w.exchanges())
+			}
+		})
+	}
+}
+
+// Lock erases them; only the PIN brings tokens back, those under its own key.
+func TestKeptTokensAndLock(t *testing.T) {
+	t.Parallel()
+	keys, _ := softwareTPM(t)
+	w := newWorld(t, withKeys(keys), func(w *world, _ *entratestOptions) {
+		w.store = fileStore(t, filepath.Join(t.TempDir(), "state"))
+	})
+	w.cfg.KeepTokens, w.cfg.Offline = true, tpm.Limit{Time: 24 * time.Hour, Resets: 5, Restarts: -1}
+	w.b = w.open()
+	w.join()
+	acct := w.hello()
+	_, err := w.b.Unlock(t.Context(), acct, rightPIN)
+	require.NoError(t, err)
+	res := w.silent(graph)
+	require.NoError(t, w.b.Lock(t.Context(), acct))
+	files, err := filepath.Glob(filepath.Join(w.store.(*store.File).Dir(), "*.tokens*.rec"))
+	require.NoError(t, err)
+	require.Empty(t, files)
+	_, err = w.open().AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrLocked)
+	_, err = w.b.Unlock(t.Context(), acct, rightPIN)
+	require.NoError(t, err)
+	require.NotEmpty(t, res.AccessToken)
+}
+
+// On disk no token is in the clear.
+func TestKeptTokensAreSealed(t *testing.T) {
+	t.Parallel()
+	w := keeping(t)
+	res := w.silent(graph)
+	dir := w.store.(*store.File).Dir()
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	found := false
+	for _, f := range files {
+		found = found || strings.Contains(f.Name(), ".tokens.")
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		require.NoError(t, err)
+		require.False(t, bytes.Contains(b, []byte(res.AccessToken)), f.Name())
+		require.False(t, bytes.Contains(b, []byte("access_token")), f.Name())
+	}
+	require.True(t, found, "nothing was kept")
+}
+
+// A store that does not answer withholds no token: see also TestBlackHole.
+func TestKeptTokensStoreFails(t *testing.T) {
+	t.Parallel()
+	w := keeping(t)
+	w.cfg.Store = tokenless{w.store}
+	b := w.open()
+	res, err := b.AcquireTokenSilent(t.Context(), graph)
+	require.NoError(t, err)
+	require.NotEmpty(t, res.AccessToken)
+	require.NoError(t, b.Close())
+}
+
+// tokenless is a store that fails for the tokens.
+type tokenless struct{ store.Store }
+
+func (s tokenless) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
+	if strings.HasSuffix(name, ".tokens") {
+		return nil, 0, errors.New("input/output error")
+	}
+	return s.Store.Get(ctx, name)
+}
