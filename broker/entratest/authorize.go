@@ -297,9 +297,8 @@ func (s *Server) challengeSSO(w http.ResponseWriter, r *web.Request, q url.Value
 		q.Set("sso_reload", "True")
 	}
 	q.Set("sso_nonce", s.keeper.NewNonce())
-	w.Header().Set("Location", r.URL.Path+"?"+q.Encode())
 	web.NoStore(w)
-	w.WriteHeader(http.StatusFound)
+	writeRedirect(w, r.URL.Path+"?"+q.Encode())
 }
 
 // The cookies of a browser session: one that ends with the browser, and one for

@@ -1,7 +1,8 @@
 package entratest
 
 import (
-	"errors"
+	"cmp"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ func (s *Server) showChangePassword(w http.ResponseWriter, r *web.Request, fl *s
 	p := s.page(r, fl, "changepassword", "Update your password")
 	p.Action = "/common/ChangePassword"
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedChangePassword", p.Action
+	p.Config["urlAsyncSsprBegin"], p.Config["urlAsyncSsprPoll"] = absolute(r, ssprBeginPath), absolute(r, ssprPollPath)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -32,27 +34,28 @@ func (s *Server) showChangePassword(w http.ResponseWriter, r *web.Request, fl *s
 // changePassword takes the new password of the page, and goes on with the
 // sign-in.
 func (s *Server) changePassword(w http.ResponseWriter, r *web.Request) {
-	fl, err := s.keeper.OpenFlow(flowField(r))
-	if err == nil && !fl.Expired {
+	var done struct{ Ctx string } // programs say in JSON that their job is done
+	_ = json.Unmarshal(r.Data, &done)
+	fl, err := s.keeper.OpenFlow(cmp.Or(flowField(r), done.Ctx))
+	if err == nil && !fl.Expired && !fl.Changed {
 		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("nobody was asked for a new password")
 	}
 	if err != nil {
 		s.errorPage(w, r, err)
 		return
 	}
-	old, next := r.Values.Get("oldpasswd"), r.Values.Get("newpasswd")
-	u, err := s.keeper.KnowsPassword(s.keeper.FlowTenant(fl), fl.Username, old)
-	if err != nil && web.AsSTSError(err).Code == 50126 {
-		err = errCurrentPassword
+	if fl.Changed && done.Ctx != "" { // no form, and so nobody who would follow a redirect
+		s.showMessage(w, r, "Your password was changed", "Sign in with the new one.")
+		return
 	}
-	if err == nil {
-		err = acceptPassword(u, old, next, r.Values.Get("confirmnewpasswd"))
-	}
-	if err == nil {
-		if u, err = s.dir.ReplacePassword(u.UPN, old, next, s.Now()); errors.Is(err, directory.ErrPassword) {
-			err = errCurrentPassword
+	if fl.Changed {
+		fl.Changed = false
+		if u := s.dir.User(fl.Username); u != nil {
+			s.signedInByPassword(w, r, fl, u)
+			return
 		}
 	}
+	u, err := s.renewPassword(fl, r.Values.Get("oldpasswd"), r.Values.Get("newpasswd"), r.Values.Get("confirmnewpasswd"))
 	if err != nil {
 		s.web.Mistake(r, "change of the password: %v", err)
 		r.Entry = s.flowEntry(r, fl)

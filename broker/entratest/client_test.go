@@ -394,3 +394,11 @@ func jsonObject(t testing.TB, text string) map[string]any {
 	require.NoError(t, json.Unmarshal([]byte(text), &out), text)
 	return out
 }
+
+// onLogin is where a URL of $Config leads, which names the host or leaves it out.
+func onLogin(u any) string {
+	if s := u.(string); !strings.HasPrefix(s, "/") {
+		return s
+	}
+	return login + u.(string)
+}

@@ -28,7 +28,7 @@ func (s *Server) consentPage(w http.ResponseWriter, r *web.Request, fl *session.
 	if len(tg.Missing) == 0 && fl.Request.Prompt != "consent" || fl.Consented {
 		return false
 	}
-	if client.FirstParty {
+	if client.FirstParty && (tg.Resource == nil || tg.Resource.FirstParty) {
 		err := access.Consent(client, tg)
 		if err == nil {
 			return false

@@ -123,7 +123,7 @@ func TestSecondFactors(t *testing.T) {
 func (c *tc) signInPage(user string, kv ...string) map[string]any {
 	c.t.Helper()
 	cfg := config(c.t, c.authorizeQuery(kv...))
-	return config(c.t, c.form(login+cfg["urlPost"].(string), "login", user+"@contoso.example", "passwd", password, "ctx", cfg["sCtx"].(string), "flowToken", cfg["sFT"].(string)))
+	return config(c.t, c.form(onLogin(cfg["urlPost"]), "login", user+"@contoso.example", "passwd", password, "ctx", cfg["sCtx"].(string), "flowToken", cfg["sFT"].(string)))
 }
 
 // config reads $Config of a page.

@@ -27,6 +27,7 @@ const (
 	EndpointDRSNonce       Endpoint = "drsnonce"
 	EndpointGraph          Endpoint = "graph"
 	EndpointFederation     Endpoint = "federation"
+	EndpointARM            Endpoint = "arm" // Azure Resource Manager
 )
 
 // FaultKind says what goes wrong.

@@ -301,8 +301,7 @@ func decodeLoose(text string) ([]byte, error) {
 // toFederation sends a browser to the federation server (WS-Federation).
 func (s *Server) toFederation(w http.ResponseWriter, _ *web.Request, fl *session.Flow) {
 	web.NoStore(w)
-	w.Header().Set("Location", federationURL(fl.Username, s.keeper.SealFlow(fl)))
-	w.WriteHeader(http.StatusFound)
+	writeRedirect(w, federationURL(fl.Username, s.keeper.SealFlow(fl)))
 }
 
 // federationURL is where a user of a federated domain signs in; context comes

@@ -32,8 +32,7 @@ func (s *Server) askFederation(w http.ResponseWriter, r *web.Request, fl *sessio
 	fl.Federated = true
 	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {cloudAudience}, "wauth": {multipleAuthn}, "username": {u.UPN}, "wctx": {s.keeper.SealFlow(fl)}}
 	web.NoStore(w)
-	w.Header().Set("Location", "https://"+directory.FederationHost(domainOf(u.UPN))+"/adfs/ls/?"+q.Encode())
-	w.WriteHeader(http.StatusFound)
+	writeRedirect(w, "https://"+directory.FederationHost(domainOf(u.UPN))+"/adfs/ls/?"+q.Encode())
 }
 
 // passiveFactor asks for a code at the federation server, of a user who has one

@@ -1,6 +1,8 @@
 package entratest
 
 import (
+	"html"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -69,7 +71,7 @@ func (s *Server) challenge(w http.ResponseWriter, r *web.Request, fl *session.Fl
 	}
 	dev, err := s.keeper.DeviceOf(fl.Session)
 	if err != nil {
-		s.endFlow(w, r, fl, err)
+		s.endFlow(w, r, fl, deletedDevicePage(err, u.Tenant.Name))
 		return true
 	}
 	fresh := fl.Session.FreshMFA(s.Now(), s.opts.TTL.FreshMFA)
@@ -267,8 +269,17 @@ func (s *Server) redirect(w http.ResponseWriter, r *web.Request, fl *session.Flo
 		}
 		to += sep + out.Encode()
 	}
+	writeRedirect(w, to)
+}
+
+// writeRedirect sends a browser elsewhere, with the short hypertext note that RFC
+// 9110, 15.4 asks for: programs that do not follow redirects read the link in it.
+func writeRedirect(w http.ResponseWriter, to string) {
 	w.Header().Set("Location", to)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(http.StatusFound)
+	_, _ = io.WriteString(w, "<html><head><title>Object moved</title></head><body>\r\n"+
+		`<h2>Object moved to <a href="`+html.EscapeString(to)+`">here</a>.</h2>`+"\r\n</body></html>\r\n")
 }
 
 func (s *Server) redirectError(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
@@ -283,4 +294,14 @@ func (s *Server) redirectError(w http.ResponseWriter, r *web.Request, fl *sessio
 		out.Set("claims", e.Claims)
 	}
 	s.redirect(w, r, fl, out)
+}
+
+// deletedDevicePage is what the pages say of a deleted device, where the token
+// endpoint says AADSTS50155 (Microsoft, "Error AADSTS700003 - Your organization
+// has deleted this device").
+func deletedDevicePage(err error, tenant string) error {
+	if web.AsSTSError(err).Code != 50155 {
+		return err
+	}
+	return web.InvalidGrant(700003, "Device object was not found in the tenant '%s' directory.", tenant).Sub("device_authentication_failed")
 }

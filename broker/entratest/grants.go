@@ -37,7 +37,27 @@ func (s *Server) passwordGrant(r *web.Request) (any, error) {
 	}
 	ss := s.keeper.NewSession(u, claims.Password)
 	ss.Password = true
-	return s.issueForm(r, client, u, &ss, issuance{})
+	out, err := s.issueForm(r, client, u, &ss, issuance{})
+	if err != nil && r.V2 {
+		err = refusedPassword(err)
+	}
+	return out, err
+}
+
+// refusedPassword is a refusal of Conditional Access as the v2.0 endpoint words it
+// to a password: invalid_grant, of which only a block may carry the claims
+// challenge (replies captured in public issues).
+func refusedPassword(err error) error {
+	e := *web.AsSTSError(err)
+	switch e.Code {
+	case 50076, 50079:
+		e.OAuth, e.Claims = "invalid_grant", ""
+	case 53003:
+		e.OAuth = "invalid_grant"
+	default:
+		return err
+	}
+	return &e
 }
 
 // refreshGrant redeems a refresh token. A PRT is not one: without a signature
@@ -114,7 +134,7 @@ func (rec *refreshRecord) redeemableBy(client *directory.App) error {
 	if rec.Client == client.ID || rec.Family && client.FOCI {
 		return nil
 	}
-	return web.InvalidGrant(70000, "Provided grant is invalid or malformed.").Sub("client_mismatch").
+	return web.InvalidGrant(700007, "The grant was issued for a different client id.").Sub("client_mismatch").
 		Because("a refresh token of client %s presented by %s", rec.Client, client.ID)
 }
 

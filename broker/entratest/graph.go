@@ -22,11 +22,15 @@ func (s *Server) graphRoutes() {
 		for _, who := range []string{"/me", "/users/{user}"} {
 			const hello = "/authentication/windowsHelloForBusinessMethods"
 			on("GET", who, s.about(readUser(), s.graphMe))
+			on("GET", who+"/memberOf", s.about(readGroups(), s.graphDirectMemberOf))
 			on("GET", who+"/transitiveMemberOf", s.about(readGroups(), s.graphMemberOf))
+			on("GET", who+"/photo/$value", s.about(readUser(), s.graphPhoto))
 			on("POST", who+"/revokeSignInSessions", s.about(revokeSessions(), s.graphRevoke))
 			on("GET", who+hello, s.about(readMethods(), s.graphHello))
 			on("DELETE", who+hello+"/{key}", s.about(writeMethods(), s.graphHelloDelete))
 		}
+		on("GET", "/groups", s.graphGroups)
+		on("GET", "/servicePrincipals/{rest}", s.graphServicePrincipal)
 		on("GET", "/devices", s.graphDevices)
 		on("GET", "/{device}", s.graphDevice) // devices(deviceId='…')
 		on("DELETE", "/{device}", s.graphDevice)
@@ -94,8 +98,16 @@ func (s *Server) graphMe(w http.ResponseWriter, _ *web.Request, u *directory.Use
 }
 
 func (s *Server) graphMemberOf(w http.ResponseWriter, _ *web.Request, u *directory.User) {
+	s.writeMemberships(w, u, s.dir.Memberships(u))
+}
+
+func (s *Server) graphDirectMemberOf(w http.ResponseWriter, _ *web.Request, u *directory.User) {
+	s.writeMemberships(w, u, s.dir.DirectMemberships(u))
+}
+
+func (s *Server) writeMemberships(w http.ResponseWriter, u *directory.User, groups []directory.Group) {
 	list := []map[string]any{}
-	for _, g := range s.dir.Memberships(u) {
+	for _, g := range groups {
 		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": g.ID, "displayName": g.Name, "securityEnabled": true})
 	}
 	for _, role := range u.Roles {

@@ -65,6 +65,9 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 	if err := access.Consent(in.client, in.target); err != nil {
 		return nil, err
 	}
+	if in.target.Guessed {
+		s.web.Mistake(in.req, "not known whether %s may use %s: granted", in.client.Name, in.target.Resource.Name)
+	}
 	for _, a := range []*directory.App{in.client, in.target.Resource} {
 		if err := s.access.Assigned(a, in.user); err != nil {
 			return nil, err
@@ -100,7 +103,7 @@ func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
 		}
 	}
 	if in.want.WantsMFA() && in.session.MFA == 0 || in.want.WantsFresh() && !in.session.FreshMFA(in.now, s.opts.TTL.FreshMFA) {
-		return web.Fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.").
+		return web.Fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access %s.", in.target.Quoted()).
 			Sub("basic_action").Because("the claims request asks for amr %v", in.want.Methods)
 	}
 	if in.want.DeviceID && dev == nil {

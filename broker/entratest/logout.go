@@ -34,8 +34,7 @@ func (s *Server) logout(w http.ResponseWriter, r *web.Request) {
 			to = u.String()
 		}
 	}
-	w.Header().Set("Location", to)
-	w.WriteHeader(http.StatusFound)
+	writeRedirect(w, to)
 }
 
 // registeredRedirect reports whether some client of the tenant redirects to uri.

@@ -50,6 +50,11 @@ type Options struct {
 	// new device with AADSTS50155, as the real one does. Zero: one minute;
 	// negative: no lag.
 	ReplicationLag time.Duration
+
+	// DisabledDevice50155 tells a disabled device that asks for a PRT
+	// AADSTS50155, as Microsoft's page "Troubleshoot primary refresh token
+	// issues" says (2026-02), and not AADSTS135011, which clients report.
+	DisabledDevice50155 bool
 	// ReplicationTries ends the lag early after so many refused requests of
 	// the device, for clients whose clock stands still while they back off.
 	// Zero: two; negative: only the clock ends the lag.
@@ -188,8 +193,14 @@ type App struct {
 
 	// Preauthorised are the scopes, by resource URI or id, that the client
 	// has without asking; "*" stands for all. Others need consent
-	// (AADSTS65001), or are refused outright when FirstParty (AADSTS65002).
+	// (AADSTS65001), or are refused outright when both client and resource are
+	// FirstParty (AADSTS65002).
 	Preauthorised map[string][]string
+	// PreauthorisedClients are the scopes of this resource, by client id, that
+	// clients have without asking; "*" stands for all. It is what a tenant
+	// configures to let a client of Microsoft, such as the Azure CLI, use an
+	// API of its own ("Authorized client applications").
+	PreauthorisedClients map[string][]string
 	// AdminConsent grants the client every scope of every resource.
 	AdminConsent bool
 	FirstParty   bool

@@ -99,8 +99,7 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.
 			fl.Failed = &session.Failure{Code: e.Code, Text: e.Text}
 		}
 		web.NoStore(w)
-		w.Header().Set("Location", fidoOrigin+pathOf(fl, "fido/get")+"?"+url.Values{"ctx": {s.keeper.SealFlow(fl)}}.Encode())
-		w.WriteHeader(http.StatusFound)
+		writeRedirect(w, fidoOrigin+pathOf(fl, "fido/get")+"?"+url.Values{"ctx": {s.keeper.SealFlow(fl)}}.Encode())
 		return
 	}
 	s.challengePasskey(fl)

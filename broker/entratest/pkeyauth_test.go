@@ -64,7 +64,7 @@ func TestPKeyAuth(t *testing.T) {
 	require.Contains(t, string(answer(func(map[string]any) {}).body), `data-aadsts="50099"`, "another key")
 	c.device = pool()[0]
 	require.NoError(t, c.s.DisableDevice(c.deviceID))
-	require.Contains(t, string(answer(func(map[string]any) {}).body), `data-aadsts="50155"`)
+	require.Contains(t, string(answer(func(map[string]any) {}).body), `data-aadsts="135011"`)
 	c.agent = strings.TrimSuffix(c.agent, " PKeyAuth/1.0")
 	_, err := c.tryAuthorize(c.alice())
 	require.Equal(t, 50097, pageCode(t, err))

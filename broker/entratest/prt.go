@@ -314,9 +314,10 @@ func (s *Server) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *ve
 		out["client_info"] = clientInfo(u)
 	}
 	if strings.EqualFold(r.Values.Get("tgt"), "true") {
-		// No tenant here has a Kerberos realm: key type 0 is "none".
-		out["tgt_ad"] = `{"keyType":0,"error":"on-premises TGT not configured"}`
-		out["tgt_cloud"] = `{"keyType":0,"error":"cloud TGT not configured"}`
+		// No tenant here has a Kerberos realm: key type 0 is "none". The types are
+		// there all the same: clients read them as numbers (libhimmelblau).
+		out["tgt_ad"] = `{"keyType":0,"error":"on-premises TGT not configured","sessionKeyType":0,"accountType":0}`
+		out["tgt_cloud"] = `{"keyType":0,"error":"cloud TGT not configured","sessionKeyType":0,"accountType":0}`
 		out["kerberos_top_level_names"] = ".windows.net,.windows.net:1433,.windows.net:3342,.azure.net,.azure.net:1433,.azure.net:3342"
 	}
 	return out

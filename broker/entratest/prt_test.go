@@ -110,7 +110,7 @@ var issuanceRefusals = []refusal{
 		c.must(c.s.DeleteDevice(c.deviceID))
 		return c.passwordPRT("alice")
 	}},
-	{"device disabled", 50155, "", "device_authentication_failed", func(c *tc, _ *entratest.Clock) *reply {
+	{"device disabled", 135011, "", "device_authentication_failed", func(c *tc, _ *entratest.Clock) *reply {
 		c.join("alice", 0)
 		c.must(c.s.DisableDevice(c.deviceID))
 		return c.passwordPRT("alice")

@@ -96,6 +96,11 @@ func (s *Server) credentialType(w http.ResponseWriter, r *web.Request) {
 	if in.Fido && u != nil && len(u.Passkeys) > 0 {
 		creds["FidoParams"] = map[string]any{"AllowList": u.PasskeyIDs(), "HasCrossDeviceCapablePasskey": false}
 	}
+	if in.RemoteNGC && u != nil && u.PhoneSignIn && !u.Disabled {
+		p := s.keeper.NewPrompt(u, session.PromptSignIn, s.appOf(in.OriginalRequest))
+		creds["PrefCredential"], creds["RemoteNgcParams"] = 2, map[string]any{
+			"SessionIdentifier": s.phoneSession(p), "Entropy": p.Number, "DefaultType": 2, "ProofUpRedirectUrl": nil}
+	}
 	exists := 1
 	if u != nil {
 		exists = 0

@@ -197,7 +197,7 @@ var refreshRefusals = []refusal{
 		rt[len(rt)/2] ^= 1
 		return c.refresh(payrollID, string(rt))
 	}},
-	{"other client", 70000, "", "client_mismatch", func(c *tc, _ *entratest.Clock) *reply {
+	{"other client", 700007, "", "client_mismatch", func(c *tc, _ *entratest.Clock) *reply {
 		return c.refresh(financeID, c.refreshToken())
 	}},
 	{"a PRT", 7000016, "", "", func(c *tc, _ *entratest.Clock) *reply { return c.joined().refresh(brokerClient, c.prt) }},

@@ -277,7 +277,10 @@ func (s *Server) deviceOfCertificate(cert *x509.Certificate) (*directory.Device,
 	case dev.CertSHA256 != sha256.Sum256(cert.Raw):
 		return nil, e.Because("device %s has another certificate now", dev.ID)
 	case !dev.Enabled:
-		return nil, e.Because("device %s is disabled", dev.ID)
+		if s.opts.DisabledDevice50155 {
+			return nil, e.Because("device %s is disabled", dev.ID)
+		}
+		return nil, session.ErrDeviceDisabled.Because("device %s is disabled", dev.ID)
 	case !s.dir.Replicated(dev.ID, s.Now()):
 		return nil, e.Because("device %s joined a moment ago and is not replicated yet", dev.ID)
 	}

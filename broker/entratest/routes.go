@@ -9,6 +9,8 @@ func (s *Server) newRoutes() {
 	s.graphRoutes()
 	s.federationRoutes()
 	s.desktopSSORoutes()
+	s.officeRoutes()
+	s.armRoutes()
 }
 
 func (s *Server) loginRoutes() {
@@ -42,6 +44,8 @@ func (s *Server) loginRoutes() {
 	on("POST", "/common/Terms/Set", web.EndpointLogin, s.termsSet)
 	on("POST", "/appverify", web.EndpointLogin, s.appVerify)
 	on("POST", "/common/ChangePassword", web.EndpointLogin, s.changePassword)
+	on("POST", ssprBeginPath, web.EndpointLogin, s.ssprBegin)
+	on("POST", ssprPollPath, web.EndpointLogin, s.ssprPoll)
 	on("POST", "/kmsi", web.EndpointLogin, s.kmsi)
 	on("GET", "/common/oauth2/nativeclient", web.EndpointLogin, s.nativeClient)
 	on("POST", "/{tenant}/kmsi", web.EndpointLogin, s.kmsi)

@@ -99,23 +99,32 @@ func (s *Server) oneTimeCode(w http.ResponseWriter, r *web.Request) {
 		Username        string `json:"username"`
 		OriginalRequest string `json:"originalRequest"`
 		FlowToken       string `json:"flowToken"`
+		OldDeviceCode   string // the session that the one-time code replaces
 	}
 	if err := json.Unmarshal(r.Data, &in); err != nil {
 		s.web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid."))
 		return
 	}
 	u := s.dir.User(in.Username)
+	if _, old := s.openPhoneSession(in.OldDeviceCode); u == nil {
+		u = old // the one that GetCredentialType asked
+	}
 	if u == nil || !u.PhoneSignIn || u.Disabled {
 		web.WriteJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": 6001, "message": "No authenticator app is registered."}})
 		return
 	}
-	app := ""
-	if fl, err := s.keeper.OpenFlow(in.OriginalRequest); err == nil {
-		app = s.AppName(fl.Request.Client)
-	}
-	p := s.keeper.NewPrompt(u, session.PromptSignIn, app)
+	p := s.keeper.NewPrompt(u, session.PromptSignIn, s.appOf(in.OriginalRequest))
 	web.WriteJSON(w, http.StatusOK, map[string]any{"State": 201, "RemoteNgcParams": map[string]any{
 		"SessionIdentifier": s.phoneSession(p), "Entropy": p.Number}})
+}
+
+// appOf is the name of the app that a page was shown for; "": not known.
+func (s *Server) appOf(context string) string {
+	fl, err := s.keeper.OpenFlow(context)
+	if err != nil {
+		return ""
+	}
+	return s.AppName(fl.Request.Client)
 }
 
 // phoneSession names the prompt of a passwordless phone sign-in.

@@ -22,15 +22,15 @@ func TestSAS(t *testing.T) {
 	signIn := func(user string) map[string]any {
 		cfg := config(c.authorizeQuery("amr_values", "mfa"))
 		require.Equal(t, "ConvergedSignIn", cfg["pgid"])
-		cfg = config(c.form(login+cfg["urlPost"].(string), "login", user+"@contoso.example", "passwd", password, "ctx", cfg["sCtx"].(string), "flowToken", cfg["sFT"].(string)))
+		cfg = config(c.form(onLogin(cfg["urlPost"]), "login", user+"@contoso.example", "passwd", password, "ctx", cfg["sCtx"].(string), "flowToken", cfg["sFT"].(string)))
 		require.Equal(t, "ConvergedTFA", cfg["pgid"])
 		return cfg
 	}
 	begin := func(cfg map[string]any, method string) map[string]any {
-		return c.json("POST", login+cfg["urlBeginAuth"].(string), "", map[string]any{"AuthMethodId": method, "Method": "BeginAuth", "ctx": cfg["sCtx"], "flowToken": cfg["sFT"]}).v
+		return c.json("POST", onLogin(cfg["urlBeginAuth"]), "", map[string]any{"AuthMethodId": method, "Method": "BeginAuth", "ctx": cfg["sCtx"], "flowToken": cfg["sFT"]}).v
 	}
 	finish := func(cfg, r map[string]any) *reply {
-		return c.form(login+cfg["urlPost"].(string), "request", r["Ctx"].(string), "mfaAuthMethod", "PhoneAppOTP", "flowToken", r["FlowToken"].(string))
+		return c.form(onLogin(cfg["urlPost"]), "request", r["Ctx"].(string), "mfaAuthMethod", "PhoneAppOTP", "flowToken", r["FlowToken"].(string))
 	}
 	cfg := signIn("alice")
 	require.Equal(t, "PhoneAppOTP", cfg["arrUserProofs"].([]any)[0].(map[string]any)["authMethodId"])
@@ -38,7 +38,7 @@ func TestSAS(t *testing.T) {
 	b := begin(cfg, "PhoneAppOTP")
 	require.Equal(t, true, b["Success"])
 	end := func(b map[string]any, code string) map[string]any {
-		return c.json("POST", login+cfg["urlEndAuth"].(string), "", map[string]any{"AuthMethodId": "PhoneAppOTP", "Method": "EndAuth", "Ctx": b["Ctx"], "FlowToken": b["FlowToken"], "AdditionalAuthData": code}).v
+		return c.json("POST", onLogin(cfg["urlEndAuth"]), "", map[string]any{"AuthMethodId": "PhoneAppOTP", "Method": "EndAuth", "Ctx": b["Ctx"], "FlowToken": b["FlowToken"], "AdditionalAuthData": code}).v
 	}
 	require.Equal(t, false, end(b, "000000")["Success"])
 	code, err := entratest.TOTP(totpSecret, c.s.Now())
@@ -52,7 +52,7 @@ func TestSAS(t *testing.T) {
 	n := int(b["Entropy"].(float64))
 	require.GreaterOrEqual(t, n, 10)
 	poll := func() map[string]any {
-		return c.do("GET", login+cfg["urlEndAuth"].(string)+"?authMethodId=PhoneAppNotification&pollCount=1", http.Header{"X-Ms-Ctx": {b["Ctx"].(string)}}, "").v
+		return c.do("GET", onLogin(cfg["urlEndAuth"])+"?authMethodId=PhoneAppNotification&pollCount=1", http.Header{"X-Ms-Ctx": {b["Ctx"].(string)}}, "").v
 	}
 	require.Equal(t, true, poll()["Retry"])
 	require.True(t, c.s.AnswerNumberMatch("carol", n))
@@ -62,17 +62,17 @@ func TestSAS(t *testing.T) {
 
 	// Passwordless: the number prompt is the first factor.
 	cfg = config(c.authorizeQuery())
-	otc := c.json("POST", login+cfg["urlGetOneTimeCode"].(string), "", map[string]any{"username": "carol@contoso.example"})
+	otc := c.json("POST", onLogin(cfg["urlGetOneTimeCode"]), "", map[string]any{"username": "carol@contoso.example"})
 	params := otc.v["RemoteNgcParams"].(map[string]any)
 	id := params["SessionIdentifier"].(string)
 	status := func() any {
-		return c.json("POST", login+cfg["urlSessionState"].(string)+"?code="+id, "", map[string]any{"DeviceCode": id}).v["AuthorizationState"]
+		return c.json("POST", onLogin(cfg["urlSessionState"])+"?code="+id, "", map[string]any{"DeviceCode": id}).v["AuthorizationState"]
 	}
 	require.EqualValues(t, 0, status())
 	require.True(t, c.s.AnswerNumberMatch("carol", int(params["Entropy"].(float64))))
 	require.EqualValues(t, 2, status())
-	r := c.form(login+cfg["urlPost"].(string), "code", id, "psRNGCSLK", id, "login", "carol@contoso.example", "ctx", cfg["sCtx"].(string))
+	r := c.form(onLogin(cfg["urlPost"]), "code", id, "psRNGCSLK", id, "login", "carol@contoso.example", "ctx", cfg["sCtx"].(string))
 	got := c.redeemCode(query(t, r.header.Get("Location")).Get("code"))
 	require.Equal(t, []any{"rsa", "mfa"}, jwtClaims(t, got.str("access_token"))["amr"])
-	require.Contains(t, c.json("POST", login+cfg["urlGetOneTimeCode"].(string), "", map[string]any{"username": "alice@contoso.example"}).v, "error")
+	require.Contains(t, c.json("POST", onLogin(cfg["urlGetOneTimeCode"]), "", map[string]any{"username": "alice@contoso.example"}).v, "error")
 }

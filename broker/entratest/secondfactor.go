@@ -104,7 +104,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Action = "/common/SAS/ProcessAuth"
 	p.Method, p.Label, p.Number, p.Phone, p.Again = f.ID, codeLabels[f.ID], number, phone, again
 	s.otherMethods(&p, r, fl, f.ID)
-	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", p.Action
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", absolute(r, p.Action)
 	p.Config["arrUserProofs"] = proofsOf(u, fl)
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
@@ -208,7 +208,6 @@ func (s *Server) showEnroll(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Action = "/common/SAS/ProofUp"
 	p.Secret = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(fl.Enroll)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedProofUpRedirect", p.Action
-	p.Config["iRemainingDaysToSkipMfaRegistration"] = 0
 	explain(&p, err)
 	p.Write(w, http.StatusOK)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
@@ -29,9 +30,9 @@ func (s *Server) page(r *web.Request, fl *session.Flow, name, title string) page
 			"sFTName": "flowToken", "sCanaryTokenName": "canary",
 			"sFT": ctx, "sCtx": ctx, "canary": canary, "sCrossDomainCanary": canary, "apiCanary": canary,
 			"sessionId": s.rand.GUID(), "correlationId": web.CorrelationID(r.Request),
-			"urlGetCredentialType": pathOf(fl, "GetCredentialType"),
-			"urlBeginAuth":         "/common/SAS/BeginAuth", "urlEndAuth": "/common/SAS/EndAuth",
-			"urlGetOneTimeCode": pathOf(fl, "GetOneTimeCode"), "urlSessionState": pathOf(fl, "DeviceCodeStatus"),
+			"urlGetCredentialType": absolute(r, pathOf(fl, "GetCredentialType")),
+			"urlBeginAuth":         absolute(r, "/common/SAS/BeginAuth"), "urlEndAuth": absolute(r, "/common/SAS/EndAuth"),
+			"urlGetOneTimeCode": absolute(r, pathOf(fl, "GetOneTimeCode")), "urlSessionState": absolute(r, pathOf(fl, "DeviceCodeStatus")),
 			"fIsPasskeySupportEnabled": true, "iMaxPollAttempts": 60, "iPollingInterval": 1000,
 		},
 	}
@@ -40,6 +41,12 @@ func (s *Server) page(r *web.Request, fl *session.Flow, name, title string) page
 	}
 	return p
 }
+
+// absolute is where a path is on the host that the page came from. In $Config the
+// real pages name the endpoints that scripts call in full, and those that forms
+// are sent to by their path, but for that of the second factor (pages captured by
+// the authors of saml2aws).
+func absolute(r *web.Request, path string) string { return "https://" + r.Host + path }
 
 func (s *Server) pageNonce() string { return ids.Hex(s.rand.Bytes(16)) }
 
@@ -83,7 +90,7 @@ func explain(p *pages.Page, err error) {
 	}
 	e := web.AsSTSError(err)
 	p.Error, p.Code = e.Text, e.Code
-	p.Config["sErrorCode"], p.Config["iErrorCode"], p.Config["sErrTxt"] = e.Code, e.Code, e.Text
+	p.Config["sErrorCode"], p.Config["iErrorCode"], p.Config["sErrTxt"] = strconv.Itoa(e.Code), e.Code, e.Text
 	p.Config["strServiceExceptionMessage"] = e.Error()
 }
 
@@ -189,9 +196,14 @@ func (s *Server) errorPage(w http.ResponseWriter, r *web.Request, err error) {
 	e := web.AsSTSError(err)
 	s.web.Mistake(r, "error page AADSTS%d: %s", e.Code, strings.TrimSpace(e.Text+" "+e.Why))
 	p := pages.Page{Name: "message", Title: "Sign-in failed", Nonce: s.pageNonce(), Error: e.Error(), Code: e.Code,
-		Config: map[string]any{"pgid": "ConvergedError", "sErrorCode": e.Code, "iErrorCode": e.Code, "sErrTxt": e.Text,
-			"strServiceExceptionMessage": e.Error(), "correlationId": web.CorrelationID(r.Request)}}
-	p.Write(w, http.StatusBadRequest)
+		Config: map[string]any{"pgid": "ConvergedError", "sErrorCode": strconv.Itoa(e.Code), "iErrorCode": e.Code, "sErrTxt": e.Text,
+			"strServiceExceptionMessage": e.Error(), "correlationId": web.CorrelationID(r.Request),
+			"sessionId": s.rand.GUID(), "canary": s.keeper.Box.Seal(session.KindFlow, "canary")}}
+	status := http.StatusOK // of a page for a person, whatever it says
+	if e.OAuth == "server_error" {
+		status = http.StatusInternalServerError
+	}
+	p.Write(w, status)
 }
 
 func (s *Server) showMessage(w http.ResponseWriter, _ *web.Request, title, text string) {

@@ -73,13 +73,21 @@ func TestTokensVerify(t *testing.T) {
 	require.Equal(t, "1", jwtClaims(t, web.str("access_token"))["appidacr"])
 }
 
+// The Azure CLI and Azure PowerShell left the family in January 2026
+// (CompassSecurity/EntraFalcon issue 6 with the refusal;
+// AzureAD/microsoft-authentication-library-for-dotnet pull request 5677).
 func TestFamily(t *testing.T) {
 	c, _ := start(t)
-	const cli, powershell = "04b07795-8ddb-461a-bbee-02f9e1bf7b46", "1950a258-227b-4e31-a9cf-717495945fc2"
-	r := c.ropc("alice", cli, "https://management.azure.com/")
+	const graph = "https://graph.microsoft.com"
+	r := c.ropc("alice", teamsClient, graph)
 	require.Equal(t, "1", r.str("foci"))
-	require.Equal(t, 200, c.refresh(powershell, r.str("refresh_token"), "resource", "https://graph.microsoft.com").status)
-	require.Equal(t, "client_mismatch", c.refresh(brokerClient, r.str("refresh_token")).str("suberror"))
+	require.Equal(t, 200, c.refresh(officeClient, r.str("refresh_token"), "resource", graph).status)
+	for _, outside := range []string{brokerClient, azureCLI, azurePowerShell} {
+		refused := c.refresh(outside, r.str("refresh_token"))
+		require.Equal(t, 700007, refused.code())
+		require.Equal(t, "client_mismatch", refused.str("suberror"))
+	}
+	require.Empty(t, c.ropc("alice", azureCLI, graph).str("foci"))
 }
 
 // A DeviceFilter in a policy sees the device that the PRT is bound to.

@@ -45,7 +45,7 @@ func runMain(m *testing.M) int {
 }
 
 // clients in the order of the table.
-var clients = []string{"MSAL Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "Chromium"}
+var clients = []string{"MSAL Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "Chromium", himmelblauClient}
 
 // results collects what ran.
 var results resultList
@@ -56,8 +56,19 @@ type result struct {
 }
 
 type resultList struct {
-	mu   sync.Mutex // guards list
-	list []result
+	mu      sync.Mutex // guards what follows
+	list    []result
+	skipped map[string]string // client to reason
+}
+
+// notRun says why a client has no rows in this run.
+func (r *resultList) notRun(client, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.skipped == nil {
+		r.skipped = map[string]string{}
+	}
+	r.skipped[client] = why
 }
 
 // flow runs one flow of a client and enters it into the table with what the

@@ -67,7 +67,7 @@ func TestRoadtxTokens(t *testing.T) {
 	flow(t, client, "refreshtokento, outside the family", func(t *testing.T) string {
 		out, err := d.roadtx(t, "refreshtokento", "-c", appID, "-r", "msgraph")
 		require.Error(t, err)
-		return sawError(t, out, "AADSTS70000")
+		return sawError(t, out, "AADSTS700007")
 	})
 	flow(t, client, "gettokens --refresh-token", func(t *testing.T) string {
 		d.must(t, "gettokens", "--refresh-token", "file", "-c", "azcli", "-r", "azrm")

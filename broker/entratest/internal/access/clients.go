@@ -2,6 +2,7 @@ package access
 
 import (
 	"crypto/subtle"
+	"fmt"
 	"net/url"
 	"strings"
 
@@ -50,12 +51,33 @@ func CheckRedirect(a *directory.App, uri string) error {
 		return web.InvalidRequest(500119, "The redirect URI '%s' is not supported: urn: redirects are retired.", web.Clip(uri))
 	}
 	for _, r := range a.Redirects {
-		if r == uri || loopback(r) && sameButPort(r, uri) {
+		if r == uri || loopback(r) && sameButPort(r, uri) || foldAuthority(r) == foldAuthority(uri) {
 			return nil
 		}
 	}
 	return web.InvalidRequest(50011, "The redirect URI '%s' specified in the request does not match the redirect URIs configured for the application '%s'.", web.Clip(uri), a.ID).
-		Because("client %s may redirect to %q, not to %q", a.ID, a.Redirects, web.Clip(uri))
+		Because("client %s may redirect to %s, not to %q", a.ID, someOf(a.Redirects), web.Clip(uri))
+}
+
+// someOf quotes the first of a list: clients of Microsoft have up to hundreds of
+// redirects.
+func someOf(list []string) string {
+	const most = 8
+	if len(list) <= most {
+		return fmt.Sprintf("%q", list)
+	}
+	return fmt.Sprintf("%q and %d others", list[:most], len(list)-most)
+}
+
+// foldAuthority writes scheme and host in lower case, in which they are equal in
+// any case (RFC 3986, 6.2.2.1).
+func foldAuthority(uri string) string {
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok {
+		return uri
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	return strings.ToLower(scheme+"://"+host) + "/" + path
 }
 
 func loopback(uri string) bool {

@@ -28,8 +28,10 @@ func (e *Engine) Refusal(a Answer, q Question, prt bool) error {
 }
 
 func blocked(a Answer) *web.STSError {
-	return web.Fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").
+	e := web.Fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").
 		Sub("message_only").Because("blocked by %s", names(a.deciding))
+	e.Claims = policyChallenge(a.deciding)
+	return e
 }
 
 func names(list []directory.PolicyResult) string {
@@ -71,9 +73,9 @@ func promptError(c policy.Control, q Question, prt bool) *web.STSError {
 	switch c.Kind {
 	case policy.MFA, policy.AuthenticationStrength:
 		if !session.HasSecondFactor(q.User) {
-			return ask(50079, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must enroll in multi-factor authentication to access the resource.")
+			return ask(50079, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must enroll in multi-factor authentication to access "+(&Target{Resource: q.Resource}).Quoted()+".")
 		}
-		return ask(50076, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access the resource.")
+		return ask(50076, "basic_action", "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access "+(&Target{Resource: q.Resource}).Quoted()+".")
 	case policy.ReauthenticateMFA:
 		return ask(50078, "basic_action", "Presented multi-factor authentication has expired due to policies configured by your administrator, you must refresh your multi-factor authentication to access the resource.")
 	case policy.Reauthenticate:

@@ -21,6 +21,7 @@ type Target struct {
 	isDefault bool           // .default, or v1
 	bare      bool           // scopes of Graph were asked for without its URI
 	Asked     string         // the scope parameter of the v2.0 endpoint
+	Guessed   bool           // nothing is known about this client and resource of Microsoft
 }
 
 // OpenID reports whether an id_token is asked for.
@@ -37,6 +38,15 @@ func (t *Target) ID() string {
 	return t.Resource.ID
 }
 
+// Quoted names the resource in an error: without one it is the user's own
+// directory entry.
+func (t *Target) Quoted() string {
+	if t == nil || t.Resource == nil {
+		return "'" + wire.ResourceAADGraph + "'"
+	}
+	return "'" + t.Resource.ID + "'"
+}
+
 // ScopeString is the scope of the reply. The v2.0 endpoint names scopes as they
 // were asked for, which clients compare: MSAL counts a missing one as declined.
 func (t *Target) ScopeString(v2 bool) string {
@@ -45,8 +55,10 @@ func (t *Target) ScopeString(v2 bool) string {
 	}
 	out := slices.Clone(t.oidc)
 	for _, sc := range t.Scopes {
-		if t.bare {
-			out = append(out, sc)
+		if t.bare || slices.Contains(oidcScopes, sc) {
+			if !slices.Contains(out, sc) {
+				out = append(out, sc)
+			}
 			continue
 		}
 		out = append(out, strings.TrimRight(t.Audience, "/")+"/"+sc)
@@ -137,6 +149,11 @@ func (e *Engine) ResolveV2(t *directory.Tenant, client *directory.App, u *direct
 // all of it.
 func (e *Engine) grantScopes(t *directory.Tenant, client *directory.App, u *directory.User, out *Target, asked []string) error {
 	has, all := e.granted(client, u, out.Resource)
+	if listed, known := client.ListedScopes(out.Resource); !known || client.Unlisted() && out.Resource.FirstParty {
+		out.Guessed, all = true, true
+	} else {
+		has = slices.Compact(slices.Sorted(slices.Values(append(has, listed...))))
+	}
 	if asked == nil {
 		out.Scopes = has
 		if all {
@@ -165,6 +182,13 @@ func (e *Engine) granted(client *directory.App, u *directory.User, resource *dir
 	if client == resource || client.AdminConsent {
 		return nil, true
 	}
+	for _, id := range []string{client.ID, client.ClientID} {
+		list := resource.PreauthorisedClients[id]
+		if slices.Contains(list, "*") {
+			return nil, true
+		}
+		scopes = append(scopes, list...)
+	}
 	for uri, list := range client.Preauthorised {
 		if e.Keeper.Directory.Resource(u.Tenant, uri) != resource {
 			continue
@@ -191,7 +215,7 @@ func Consent(client *directory.App, tg *Target) error {
 	if len(tg.Missing) == 0 {
 		return nil
 	}
-	if client.FirstParty {
+	if client.FirstParty && tg.Resource.FirstParty {
 		return web.InvalidRequest(65002, "Consent between first party application '%s' and first party resource '%s' must be configured via preauthorization.", client.ID, tg.Resource.ID).
 			Because("client %s is not preauthorised for %v of %s", client.ID, tg.Missing, tg.Resource.Name)
 	}

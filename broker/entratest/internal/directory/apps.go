@@ -7,17 +7,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/firstparty"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 )
 
 // App is a registered application: a client, a resource, or both.
 type App struct {
 	AppSpec
-	ID       string // lower-case client id
-	own      bool   // of the tenant, not built in
-	PolicyID string // what Conditional Access knows it as
-	AnyScope bool   // a resource that knows scopes beyond Exposes
-	NoDevice bool   // exempt from device grants: what a device needs before it is one
+	ID       string             // lower-case client id
+	own      bool               // of the tenant, not built in
+	PolicyID string             // what Conditional Access knows it as
+	AnyScope bool               // a resource that knows scopes beyond Exposes
+	NoDevice bool               // exempt from device grants: what a device needs before it is one
+	listed   *firstparty.Client // what is published about it; nil: nothing
 }
 
 // builtin is an application of Microsoft, with what an appSpec cannot say.
@@ -26,6 +28,7 @@ type builtin struct {
 	policyID string
 	anyScope bool
 	noDevice bool
+	listed   *firstparty.Client
 }
 
 func (t *Tenant) addApp(r *ids.Source, o any) error {
@@ -34,7 +37,10 @@ func (t *Tenant) addApp(r *ids.Source, o any) error {
 	case AppSpec:
 		a.AppSpec, a.own = o, true
 	case builtin:
-		a.AppSpec, a.PolicyID, a.AnyScope, a.NoDevice = o.AppSpec, o.policyID, o.anyScope, o.noDevice
+		if o.listed == nil {
+			o = o.withList(firstparty.Lookup(o.ClientID))
+		}
+		a.AppSpec, a.PolicyID, a.AnyScope, a.NoDevice, a.listed = o.AppSpec, o.policyID, o.anyScope, o.noDevice, o.listed
 	}
 	a.ID = strings.ToLower(a.ClientID)
 	if a.ID == "" {
@@ -71,15 +77,27 @@ func ResourceKey(uri string) string { return strings.ToLower(strings.TrimRight(u
 // App finds an application by its client id; nil: the tenant has none.
 func (d *Directory) App(t *Tenant, id string) *App {
 	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return t.apps[strings.ToLower(id)]
+	a := t.apps[strings.ToLower(id)]
+	d.mu.RUnlock()
+	if a != nil {
+		return a
+	}
+	return d.addListed(t, id)
 }
 
 // Resource finds a resource by any of its identifiers; nil: the tenant has none.
 func (d *Directory) Resource(t *Tenant, uri string) *App {
 	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return t.resources[ResourceKey(uri)]
+	a := t.resources[ResourceKey(uri)]
+	d.mu.RUnlock()
+	if a != nil {
+		return a
+	}
+	id, ok := firstparty.Resource(strings.TrimPrefix(uri, "api://"))
+	if !ok {
+		return nil
+	}
+	return d.App(t, id)
 }
 
 // Clients returns the applications of a tenant.

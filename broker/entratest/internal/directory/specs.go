@@ -62,10 +62,11 @@ type AppSpec struct {
 	TokenVersion   int
 	OptionalClaims []string
 
-	Preauthorised map[string][]string
-	AdminConsent  bool
-	FirstParty    bool
-	FOCI          bool
+	Preauthorised        map[string][]string
+	PreauthorisedClients map[string][]string
+	AdminConsent         bool
+	FirstParty           bool
+	FOCI                 bool
 
 	DeviceTokens bool
 

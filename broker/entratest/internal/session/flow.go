@@ -57,6 +57,7 @@ type Flow struct {
 	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
 	Until      int64       `json:"j,omitempty"` // end of Challenge, which a page sealed anew does not move: its answer is remembered as long
 	Expired    bool        `json:"b,omitempty"` // the password was right and has to be changed
+	Changed    bool        `json:"p,omitempty"` // it was, by the JSON endpoints
 	Federated  bool        `json:"w,omitempty"` // the federation server was asked for MFA
 	Failed     *Failure    `json:"f,omitempty"` // what the next page has to say
 	Reauth     bool        `json:"a,omitempty"` // the first factor was given again

@@ -124,6 +124,13 @@ func revoked(ss *Session, since time.Time) *web.STSError {
 		ss.AuthTime().UTC().Format(layout), since.UTC().Format(layout)).Sub("bad_token")
 }
 
+// ErrDeviceDisabled is what broker clients are told in the field, whether they ask
+// for a PRT or use one: GitHub issues 2651 of vscode-tools-for-ai and 494 of
+// GitHub-Copilot-for-Azure. For the request for a PRT that is inferred: Microsoft's
+// page "Troubleshoot primary refresh token issues" names AADSTS50155 for deleted
+// and disabled devices alike.
+var ErrDeviceDisabled = web.InvalidGrant(135011, "The device used during the authentication is disabled.").Sub("device_authentication_failed")
+
 // DeviceOf finds the device of a session. A session without one gives nil.
 func (k *Keeper) DeviceOf(ss *Session) (*directory.Device, error) {
 	if ss.Device == "" {
@@ -135,7 +142,7 @@ func (k *Keeper) DeviceOf(ss *Session) (*directory.Device, error) {
 			Because("device %s was deleted", ss.Device)
 	}
 	if !dev.Enabled {
-		return nil, web.InvalidGrant(135011, "The device used during the authentication is disabled.").Sub("device_authentication_failed")
+		return nil, ErrDeviceDisabled
 	}
 	return dev, nil
 }

@@ -9,7 +9,12 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/beevik/etree"
+	dsig "github.com/russellhaering/goxmldsig"
+	"github.com/russellhaering/goxmldsig/etreeutils"
 )
 
 // ErrSAML is returned for an assertion that does not hold.
@@ -23,59 +28,104 @@ type SAML struct {
 	MultipleAuthn                          bool
 }
 
-// The signature in an assertion, up to its value. The emulator's federation
-// server writes canonical XML (Exclusive XML Canonicalization 1.0), so that
-// what is signed is found by cutting the signature out, byte for byte, and
-// re-serialised assertions are refused.
+// Parts of the signature that [XMLSignature] writes.
 const (
 	signatureNS    = `xmlns:ds="http://www.w3.org/2000/09/xmldsig#"`
-	signatureOpen  = `<ds:Signature`
-	signatureBegin = signatureOpen + ` ` + signatureNS + `>`
+	signatureBegin = `<ds:Signature ` + signatureNS + `>`
 	signatureEnd   = `</ds:Signature>`
 	infoBegin      = `<ds:SignedInfo>`
 	valueBegin     = `<ds:SignatureValue>`
 	valueEnd       = `</ds:SignatureValue>`
 )
 
-// ParseSAML checks the signature of an assertion and reads it.
+// ParseSAML checks the signature of an assertion and reads it. A client may have
+// written the assertion anew meanwhile: what counts is its canonical form
+// (Exclusive XML Canonicalization 1.0).
 func ParseSAML(text []byte, pub *rsa.PublicKey) (*SAML, error) {
-	before, rest, ok := bytes.Cut(text, []byte(signatureBegin))
-	sig, after, closed := bytes.Cut(rest, []byte(signatureEnd))
-	if len(text) > MaxJWS || !ok || !closed {
-		return nil, fmt.Errorf("%w: no signature", ErrSAML)
+	if len(text) > MaxJWS {
+		return nil, fmt.Errorf("%w: longer than %d octets", ErrSAML, MaxJWS)
 	}
-	signed := append(bytes.Clone(before), after...)
-	if bytes.Contains(signed, []byte(signatureOpen)) {
-		return nil, fmt.Errorf("%w: more than one signature", ErrSAML)
+	signed, info, value, err := splitSAML(text)
+	if err != nil {
+		return nil, err
 	}
 	out, err := readSAML(signed)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkXMLSignature(sig, out.ID, signed, pub); err != nil {
-		return nil, err
+	// Nothing of what is signed is taken from the signature but its value:
+	// SignedInfo is made anew from the assertion. Reading the digest there would
+	// let a second SignedInfo state another than the one that was signed, as in
+	// signature wrapping (McIntosh and Austel, "XML signature element wrapping
+	// attacks and countermeasures").
+	if !bytes.Equal(info, canonicalSignedInfo(out.ID, signed)) {
+		return nil, fmt.Errorf("%w: SignedInfo is not that of the assertion, which was changed", ErrSAML)
+	}
+	sum := SignedInfoSum(out.ID, signed)
+	if rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], value) != nil {
+		return nil, fmt.Errorf("%w: signature does not verify", ErrSAML)
 	}
 	return out, nil
 }
 
-// checkXMLSignature takes nothing of what is signed from the signature but its
-// value: SignedInfo is made anew from the assertion. Reading the digest there
-// would let a second SignedInfo state another than the one that was signed, as
-// in signature wrapping (McIntosh and Austel, "XML signature element wrapping
-// attacks and countermeasures").
-func checkXMLSignature(sig []byte, id string, signed []byte, pub *rsa.PublicKey) error {
-	info := signedInfo(id, signed)
-	rest, same := bytes.CutPrefix(sig, []byte(infoBegin+info+valueBegin))
-	if !same {
-		return fmt.Errorf("%w: SignedInfo is not that of the assertion, which was changed", ErrSAML)
+// splitSAML takes an assertion apart: its canonical form without the signature,
+// the canonical SignedInfo and the value of the signature. The signature is a
+// child of the assertion, and the only one anywhere in it.
+func splitSAML(text []byte) (signed, info, value []byte, err error) {
+	doc := etree.NewDocument()
+	if err := doc.ReadFromBytes(text); err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: %v", ErrSAML, err)
 	}
-	text, _, _ := bytes.Cut(rest, []byte(valueEnd))
-	value, err := base64.StdEncoding.DecodeString(string(text))
-	sum := SignedInfoSum(id, signed)
-	if err != nil || rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], value) != nil {
-		return fmt.Errorf("%w: signature does not verify", ErrSAML)
+	root := doc.Root()
+	if root == nil {
+		return nil, nil, nil, fmt.Errorf("%w: no element", ErrSAML)
 	}
-	return nil
+	switch all := root.FindElements(".//[local-name()='Signature']"); {
+	case len(all) == 0:
+		return nil, nil, nil, fmt.Errorf("%w: no signature", ErrSAML)
+	case len(all) > 1:
+		return nil, nil, nil, fmt.Errorf("%w: more than one signature", ErrSAML)
+	case all[0].Parent() != root || all[0].NamespaceURI() != dsig.Namespace:
+		return nil, nil, nil, fmt.Errorf("%w: the signature is not that of the assertion", ErrSAML)
+	default:
+		return splitSignature(root, all[0])
+	}
+}
+
+func splitSignature(root, sig *etree.Element) (signed, info, value []byte, err error) {
+	infos, values := children(sig, "SignedInfo"), children(sig, "SignatureValue")
+	if len(infos) != 1 || len(values) != 1 {
+		return nil, nil, nil, fmt.Errorf("%w: a signature has one SignedInfo and one value", ErrSAML)
+	}
+	if value, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(values[0].Text()), "")); err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: the value of the signature is not base64", ErrSAML)
+	}
+	form := dsig.MakeC14N10ExclusiveCanonicalizerWithPrefixList("")
+	names, err := etreeutils.NSBuildParentContext(infos[0])
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: %v", ErrSAML, err)
+	}
+	detached, err := etreeutils.NSDetatch(names, infos[0])
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: %v", ErrSAML, err)
+	}
+	if info, err = form.Canonicalize(detached); err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: %v", ErrSAML, err)
+	}
+	root.RemoveChild(sig)
+	if signed, err = form.Canonicalize(root); err != nil {
+		return nil, nil, nil, fmt.Errorf("%w: %v", ErrSAML, err)
+	}
+	return signed, info, value, nil
+}
+
+func children(parent *etree.Element, name string) (out []*etree.Element) {
+	for _, e := range parent.ChildElements() {
+		if e.Tag == name && e.NamespaceURI() == dsig.Namespace {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // signedInfo is what follows the start tag of SignedInfo in the enveloped
@@ -91,7 +141,11 @@ func signedInfo(id string, signed []byte) string {
 // which its signature signs. Canonicalised alone, SignedInfo declares the prefix
 // that its parent declares here (Exclusive XML Canonicalization 1.0, 3).
 func SignedInfoSum(id string, signed []byte) [sha256.Size]byte {
-	return sha256.Sum256([]byte(`<ds:SignedInfo ` + signatureNS + `>` + signedInfo(id, signed)))
+	return sha256.Sum256(canonicalSignedInfo(id, signed))
+}
+
+func canonicalSignedInfo(id string, signed []byte) []byte {
+	return []byte(`<ds:SignedInfo ` + signatureNS + `>` + signedInfo(id, signed))
 }
 
 // XMLSignature is the signature element of an assertion: value is what was

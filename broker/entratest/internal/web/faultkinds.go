@@ -27,6 +27,7 @@ const (
 	EndpointDRSNonce       Endpoint = "drsnonce"
 	EndpointGraph          Endpoint = "graph"
 	EndpointFederation     Endpoint = "federation"
+	EndpointARM            Endpoint = "arm"
 )
 
 // FaultKind says what goes wrong.

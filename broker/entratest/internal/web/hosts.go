@@ -14,6 +14,13 @@ const LoginURL = "https://" + wire.LoginHost + "/"
 // autologonHost is where desktop SSO signs in.
 const autologonHost = "autologon.microsoftazuread-sso.com"
 
+// officeHost tells which cloud and tenant a domain belongs to, to programs that
+// know nothing else (libhimmelblau asks it first).
+const officeHost = "odc.officeapps.live.com"
+
+// armHost is Azure Resource Manager.
+const armHost = "management.azure.com"
+
 // LoginHosts are the names of the sign-in service.
 var LoginHosts = []string{
 	wire.LoginHost, "login.windows.net", "login.microsoft.com", wire.STSHost,
@@ -27,7 +34,7 @@ const CertAuthHost = "certauth.login.microsoftonline.com"
 // OtherHosts are the names the server plays beside the sign-in hosts.
 var OtherHosts = []string{
 	wire.RegistrationHost, wire.GraphHost, deviceLoginHost, "www.microsoft.com",
-	CertAuthHost, autologonHost,
+	CertAuthHost, autologonHost, officeHost, armHost,
 }
 
 // IsLoginHost reports whether a host, in lower case, is of the sign-in service.
@@ -44,6 +51,8 @@ const (
 	OnAutologon
 	OnDeviceLogin
 	OnCertAuth
+	OnOffice
+	OnARM
 	nowhere
 )
 
@@ -66,6 +75,10 @@ func (s *Router) HostKind(r *http.Request) HostKind {
 		return OnAutologon
 	case host == CertAuthHost:
 		return OnCertAuth
+	case host == officeHost:
+		return OnOffice
+	case host == armHost:
+		return OnARM
 	case s.Directory.FederationTenant(host) != nil:
 		return OnFederation
 	}

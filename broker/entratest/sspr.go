@@ -1,0 +1,99 @@
+package entratest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+)
+
+// Endpoints by which programs change an expired password without the page for it:
+// a job is begun, polled, and then the page is told that it is done.
+const (
+	ssprBeginPath = "/common/SSPR/Begin"
+	ssprPollPath  = "/common/SSPR/Poll"
+)
+
+// ssprReply is the answer of both endpoints. A job is never done at once, so that
+// clients learn to wait.
+type ssprReply struct {
+	IsJobPending      bool
+	Ctx               string
+	FlowToken         string
+	CoupledDataCenter string
+	CoupledScaleUnit  string
+	ErrorMessage      *string
+}
+
+func (s *Server) ssprBegin(w http.ResponseWriter, r *web.Request) {
+	var in struct{ Ctx, FlowToken, OldPassword, NewPassword string }
+	fl, err := s.openSSPR(r, &in, func() string { return in.Ctx })
+	if err == nil && !fl.Expired {
+		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("nobody was asked for a new password")
+	}
+	if err != nil {
+		s.web.Refuse(w, r, err)
+		return
+	}
+	switch u, err := s.renewPassword(fl, in.OldPassword, in.NewPassword, in.NewPassword); {
+	case err != nil:
+		s.web.Mistake(r, "change of the password: %v", err)
+		e := web.AsSTSError(err)
+		fl.Failed = &session.Failure{Code: e.Code, Text: e.Text}
+	default:
+		fl.Username, fl.Expired, fl.Changed = u.UPN, false, true
+	}
+	s.writeSSPR(w, fl, true)
+}
+
+func (s *Server) ssprPoll(w http.ResponseWriter, r *web.Request) {
+	var in struct{ Ctx, FlowToken string }
+	fl, err := s.openSSPR(r, &in, func() string { return in.Ctx })
+	if err == nil && fl.Failed == nil && !fl.Changed {
+		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("no change of a password was begun")
+	}
+	if err != nil {
+		s.web.Refuse(w, r, err)
+		return
+	}
+	s.writeSSPR(w, fl, false)
+}
+
+func (s *Server) openSSPR(r *web.Request, in any, ctx func() string) (*session.Flow, error) {
+	if err := json.Unmarshal(r.Data, in); err != nil {
+		return nil, web.InvalidRequest(90023, "The request is not valid.").Because("body is not JSON: %v", err)
+	}
+	return s.keeper.OpenFlow(ctx())
+}
+
+func (s *Server) writeSSPR(w http.ResponseWriter, fl *session.Flow, pending bool) {
+	out := ssprReply{IsJobPending: pending, CoupledDataCenter: "WEU", CoupledScaleUnit: "a"}
+	if !pending && fl.Failed != nil {
+		out.ErrorMessage = &fl.Failed.Text
+	}
+	out.Ctx = s.keeper.SealFlow(fl)
+	out.FlowToken = out.Ctx
+	web.WriteJSON(w, http.StatusOK, out)
+}
+
+// renewPassword replaces the password of the user of a flow.
+func (s *Server) renewPassword(fl *session.Flow, old, next, again string) (*directory.User, error) {
+	u, err := s.keeper.KnowsPassword(s.keeper.FlowTenant(fl), fl.Username, old)
+	if err != nil && web.AsSTSError(err).Code == 50126 {
+		err = errCurrentPassword
+	}
+	if err == nil {
+		err = acceptPassword(u, old, next, again)
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err = s.dir.ReplacePassword(u.UPN, old, next, s.Now())
+	if errors.Is(err, directory.ErrPassword) {
+		err = errCurrentPassword
+	}
+	return u, err
+}

@@ -1,0 +1,49 @@
+package interop
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const minute = time.Minute
+
+const himmelblauClient = "libhimmelblau"
+
+// cacheDir keeps what setup installs, from one run to the next.
+var cacheDir = func() string {
+	if dir := os.Getenv("INTEROP_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ".tools"
+	}
+	return filepath.Join(dir, "prtbroker-interop")
+}()
+
+// heavy skips the test of a client that takes long to install, and says why in
+// the table: setup writes a file for each client that it installed.
+func heavy(t *testing.T, client string) {
+	t.Helper()
+	if os.Getenv("INTEROP") != "all" {
+		results.notRun(client, "INTEROP=all runs it")
+		t.Skip(client + ": INTEROP=all runs it")
+	}
+	if _, err := os.Stat(filepath.Join(cacheDir, "installed", strings.ReplaceAll(client, " ", "-"))); err != nil {
+		results.notRun(client, "could not be installed")
+		t.Skip(client + ": could not be installed")
+	}
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err)
+	return n
+}
