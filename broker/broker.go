@@ -32,16 +32,12 @@ type Broker struct {
 
 	book *account.Book
 
-	device atomic.Pointer[device] // nil until it was loaded and found
-	// registration is device.from of the one that was used last, also when it
-	// is in memory no longer: ForgetDevice means no other. Zero: none was.
-	registration atomic.Uint64
+	devices *keeper
 
 	pop atomic.Pointer[popKey] // nil until it was asked for
 
-	mu      sync.Mutex // guards all below; not held over I/O
-	closed  bool
-	retired []*device // that are not the registration any more
+	mu     sync.Mutex // guards all below; not held over I/O
+	closed bool
 
 	calls      sync.WaitGroup  // Add under mu, before closed
 	background sync.WaitGroup  // Add by calls and flights, or under mu before closed
@@ -89,8 +85,9 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
 	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Gone: b.dropTokens})
-	d, err := b.loadDevice(ctx)
-	if err != nil && !errors.Is(err, ErrDeviceNotRegistered) {
+	b.devices = newKeeper(keeperConfig{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Tenant: cfg.Tenant, Gone: b.tokens.Clear})
+	d, err := b.devices.load(ctx)
+	if err != nil && !errors.Is(err, errNone) {
 		b.cancel()
 		return nil, opError("open", err)
 	}
@@ -152,6 +149,7 @@ func (b *Broker) Close() error {
 	b.cancel()
 	b.calls.Wait()
 	b.flights.group.Close()
+	b.devices.stop()
 	b.sts.Close()
 	b.background.Wait()
 	accounts := b.book.Close()
@@ -160,11 +158,7 @@ func (b *Broker) Close() error {
 	for _, a := range accounts {
 		errs = append(errs, a.Close())
 	}
-	for _, d := range append(b.takeRetired(), b.device.Swap(nil)) {
-		if d != nil {
-			errs = append(errs, d.close())
-		}
-	}
+	errs = append(errs, b.devices.close())
 	if k := b.pop.Swap(nil); k != nil {
 		errs = append(errs, k.signer.Close())
 	}
@@ -173,14 +167,6 @@ func (b *Broker) Close() error {
 		return fmt.Errorf("broker: close: %w", err)
 	}
 	return nil
-}
-
-func (b *Broker) takeRetired() []*device {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all := b.retired
-	b.retired = nil
-	return all
 }
 
 // enter begins a call: its context ends at Close too, and Close waits for

@@ -18,7 +18,7 @@ import (
 // in Scope System another user of the machine may have made the new one.
 func (b *Broker) candidates(rec *account.Record) []account.PRT {
 	all := rec.Ranked(b.cfg.Now())
-	d := b.device.Load()
+	d := b.devices.inMemory()
 	if d == nil {
 		return all
 	}

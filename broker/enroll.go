@@ -87,17 +87,17 @@ func (b *Broker) registrationResource() string { return wire.ResourceRegistratio
 
 // registered returns the device if it is registered, nil if it is not.
 func (b *Broker) registered(ctx context.Context, want JoinType) (*Device, error) {
-	d, err := b.currentDevice(ctx)
-	if errors.Is(err, ErrDeviceNotRegistered) {
+	d, err := b.devices.current(ctx)
+	if errors.Is(err, errNone) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if d.record.JoinType != want {
-		return nil, &Error{detail: "the device is " + d.record.JoinType.String() + " already; unregister it before it is " + want.String()}
+	if JoinType(d.record.JoinType) != want {
+		return nil, &Error{detail: "the device is " + JoinType(d.record.JoinType).String() + " already; unregister it before it is " + want.String()}
 	}
-	out := d.public()
+	out := deviceOf(d)
 	out.Existing = true
 	return out, nil
 }
@@ -128,7 +128,7 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 	if err != nil {
 		return nil, err
 	}
-	b.registration.Store(uint64(stored.vault.KeyVersion())) // ForgetDevice ends an interrupted one, too
+	b.devices.registration.Store(uint64(stored.vault.KeyVersion())) // ForgetDevice ends an interrupted one, too
 	saving := false
 	defer func() {
 		if !saving {
@@ -166,9 +166,9 @@ func (b *Broker) register(ctx context.Context, op string, req RegisterRequest, t
 		return nil, err
 	}
 	done = true
-	d := b.keepDevice(stored.with(cert, key, transport))
+	d := b.devices.keep(stored.with(cert, key, transport))
 	b.cfg.Logger.InfoContext(ctx, "device registered", "device", cert.DeviceID, "tenant", stored.record.TenantID, "type", req.JoinType.String())
-	out := d.public()
+	out := deviceOf(d)
 	out.Existing = existing
 	return out, nil
 }
@@ -180,7 +180,7 @@ func (b *Broker) prepare(ctx context.Context, req RegisterRequest) (*storedDevic
 		return nil, opError("find tenant", err)
 	}
 	owner := deviceOwner(tenantID)
-	stored, err := b.readDevice(ctx, owner)
+	stored, err := b.devices.read(ctx, owner)
 	if errors.Is(err, store.ErrNotFound) {
 		v := vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
 		if err := v.Create(ctx); err != nil {
@@ -198,7 +198,7 @@ func (b *Broker) prepare(ctx context.Context, req RegisterRequest) (*storedDevic
 		// Registered under another name of the same tenant.
 		return stored, nil
 	}
-	r.JoinType = req.JoinType
+	r.JoinType = prt.JoinType(req.JoinType)
 	r.DisplayName = b.cfg.Device.DisplayName
 	r.Endpoints = b.sts.Discover(ctx, tenantID)
 	return stored, nil
@@ -209,7 +209,7 @@ func (b *Broker) prepare(ctx context.Context, req RegisterRequest) (*storedDevic
 func (b *Broker) registrationKeys(ctx context.Context, req *RegisterRequest, stored *storedDevice) (tpm.Signer, tpm.Key, error) {
 	r := stored.record
 	if r.DeviceKey != nil && r.TransportKey != nil {
-		return b.openKeys(ctx, r)
+		return b.devices.openKeys(ctx, r)
 	}
 	req.step(StepDeviceKey)
 	k, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})

@@ -16,8 +16,8 @@ import (
 // request gets a token from the service: by the PRT, or by a plain refresh
 // token on a machine that has no device registration.
 func (b *Broker) request(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
-	_, err := b.currentDevice(ctx)
-	if b.cfg.AllowUnbound && errors.Is(err, ErrDeviceNotRegistered) {
+	_, err := b.devices.current(ctx)
+	if b.cfg.AllowUnbound && errors.Is(err, errNone) {
 		return b.redeem(ctx, op, a, q)
 	}
 	if err != nil {

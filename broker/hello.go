@@ -67,7 +67,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err != nil {
 		return err
 	}
-	d, err := b.currentDevice(ctx)
+	d, err := b.devices.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 	if err != nil {
 		return AuthResult{}, err
 	}
-	d, err := b.loadDevice(ctx)
+	d, err := b.devices.load(ctx)
 	if err != nil {
 		return AuthResult{}, err
 	}

@@ -29,7 +29,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 		return err
 	}
 	defer leave(&err)
-	d, err := b.currentDevice(ctx)
+	d, err := b.devices.current(ctx)
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (b *Broker) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error
 	if wrapped == nil {
 		return nil
 	}
-	d, err := b.loadDevice(ctx)
+	d, err := b.devices.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -240,7 +240,7 @@ func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 		return err
 	}
 	defer leave(&err)
-	if _, err := b.loadDevice(ctx); err != nil {
+	if _, err := b.devices.load(ctx); err != nil {
 		return opError(op, err)
 	}
 	a, rec, err := b.find(ctx, acct)

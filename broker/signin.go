@@ -37,7 +37,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		res, err := b.signInApp(ctx, op, cred, c)
 		return res, opError(op, err)
 	}
-	if _, err := b.currentDevice(ctx); err != nil { // before the user is asked
+	if _, err := b.devices.current(ctx); err != nil { // before the user is asked
 		return AuthResult{}, opError(op, err)
 	}
 	if h, ok := cred.(HelloPIN); ok {
@@ -99,7 +99,7 @@ func samlGrant(assertion []byte) prt.Grant {
 func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (res AuthResult, err error) {
 	ctx, end := b.cfg.span(ctx, "sign in")
 	defer func() { end(err) }()
-	d, err := b.currentDevice(ctx) // what another process erased gets no PRT
+	d, err := b.devices.current(ctx) // what another process erased gets no PRT
 	if err != nil {
 		return AuthResult{}, err
 	}

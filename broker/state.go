@@ -7,21 +7,22 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // deviceRecord is a registration, finished or under way.
 type deviceRecord struct {
-	Version      int       `json:"v"`
-	Phase        phase     `json:"phase"`
-	TenantID     string    `json:"tenant_id"`
-	TenantNames  []string  `json:"tenant_names,omitempty"` // domains that were configured for it
-	JoinType     JoinType  `json:"join_type"`
-	DeviceKey    []byte    `json:"device_key"`              // blob
-	TransportKey []byte    `json:"transport_key"`           // blob
-	DirectoryKey []byte    `json:"directory_key,omitempty"` // blob; hybrid only
-	Certificate  []byte    `json:"certificate,omitempty"`
-	DisplayName  string    `json:"display_name,omitempty"`
-	Registered   time.Time `json:"registered,omitzero"`
+	Version      int          `json:"v"`
+	Phase        phase        `json:"phase"`
+	TenantID     string       `json:"tenant_id"`
+	TenantNames  []string     `json:"tenant_names,omitempty"` // domains that were configured for it
+	JoinType     prt.JoinType `json:"join_type"`
+	DeviceKey    []byte       `json:"device_key"`              // blob
+	TransportKey []byte       `json:"transport_key"`           // blob
+	DirectoryKey []byte       `json:"directory_key,omitempty"` // blob; hybrid only
+	Certificate  []byte       `json:"certificate,omitempty"`
+	DisplayName  string       `json:"display_name,omitempty"`
+	Registered   time.Time    `json:"registered,omitzero"`
 	// Endpoints are what discovery said, for Status, which makes no request.
 	Endpoints sts.Endpoints `json:"endpoints"`
 }

@@ -65,13 +65,13 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 		return s, opError("status", keyError("status", err))
 	}
 	s.Protection = info
-	d, err := b.currentDevice(ctx)
+	d, err := b.devices.current(ctx)
 	switch {
 	case err == nil:
-		s.Registered, s.Device, s.Tenant = true, *d.public(), b.tenant(d.record)
+		s.Registered, s.Device, s.Tenant = true, *deviceOf(d), b.tenant(d.record)
 	case ctx.Err() != nil:
 		return s, ctx.Err()
-	case !errors.Is(err, ErrDeviceNotRegistered):
+	case !errors.Is(err, errNone):
 		s.Problem = err.Error()
 	}
 	all, unreadable, err := b.book.All(ctx)

@@ -116,8 +116,8 @@ func (b *Broker) unregistered(ctx context.Context) bool {
 	if !b.cfg.AllowUnbound {
 		return false
 	}
-	_, err := b.currentDevice(ctx)
-	return errors.Is(err, ErrDeviceNotRegistered)
+	_, err := b.devices.current(ctx)
+	return errors.Is(err, errNone)
 }
 
 // signInUnbound signs a user in for the app and keeps the refresh token. The

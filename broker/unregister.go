@@ -36,7 +36,7 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 	}
 	release, keep := vault.Shared(release)
 	defer release()
-	d, err := b.currentDevice(ctx)
+	d, err := b.devices.current(ctx)
 	if err != nil {
 		return opError(op, err)
 	}
@@ -155,25 +155,25 @@ func (b *Broker) mutualTLS(ctx context.Context, d *device) (Transport, error) {
 
 // forget deletes the registration's record and what depends on it.
 func (b *Broker) forget(ctx context.Context) error {
-	if err := b.noticeDevice(ctx); err != nil {
+	if err := b.devices.notice(ctx); err != nil {
 		return err
 	}
-	stored, err := b.findDevice(ctx)
+	stored, err := b.devices.find(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		return &Error{kind: ErrDeviceNotRegistered}
+		return errNone
 	}
 	if err != nil {
 		return err
 	}
-	if used := store.Version(b.registration.Load()); used != 0 && used != stored.vault.KeyVersion() {
+	if used := store.Version(b.devices.registration.Load()); used != 0 && used != stored.vault.KeyVersion() {
 		stored.vault.Close()
 		return nil // the one that was used is gone, and this came after it
 	}
 	if err := stored.vault.Destroy(ctx); err != nil {
 		return err
 	}
-	if d := b.device.Load(); d != nil {
-		b.letGo(d)
+	if d := b.devices.inMemory(); d != nil {
+		b.devices.letGo(d)
 	}
 	return b.dropPRTs(ctx)
 }

@@ -107,6 +107,8 @@ var roomErrors = []struct {
 	{account.ErrNobody, ErrNoAccount, "nobody is signed in"},
 	{account.ErrSeveral, nil, "several accounts are signed in: say which by WithAccount"},
 	{account.ErrUnknown, ErrNoAccount, ""},
+	{errIncomplete, ErrDeviceNotRegistered, "the registration of the device was not completed: register again, with the same keys"},
+	{errNone, ErrDeviceNotRegistered, ""},
 }
 
 // keyKind is what the key store says; nil when it says something else.

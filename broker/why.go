@@ -212,8 +212,8 @@ func (w *whyChain) run(ctx context.Context) error {
 // device asks whether there is a registration with a valid certificate and
 // usable keys.
 func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
-	d, err := w.b.loadDevice(ctx)
-	if errors.Is(err, ErrDeviceNotRegistered) {
+	d, err := w.b.devices.load(ctx)
+	if errors.Is(err, errNone) {
 		w.fact("Is the device registered?", claims.No, "")
 		if w.unbound = w.b.cfg.AllowUnbound; w.unbound {
 			return false, nil
@@ -224,7 +224,7 @@ func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.fact("Is the device registered?", claims.Yes, d.cert.DeviceID+", "+d.record.JoinType.String())
+	w.fact("Is the device registered?", claims.Yes, d.cert.DeviceID+", "+JoinType(d.record.JoinType).String())
 	valid := !w.now.Before(d.cert.NotBefore) && w.now.Before(d.cert.NotAfter)
 	w.fact("Is its certificate valid?", answer(valid), "until "+d.cert.NotAfter.UTC().Format(time.DateOnly))
 	info, err := w.b.cfg.Keys.Info(ctx)

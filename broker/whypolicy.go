@@ -148,7 +148,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 }
 
 func (w *whyChain) policyDevice() *policy.Device {
-	d := w.b.device.Load()
+	d := w.b.devices.inMemory()
 	if d == nil {
 		return w.in.Facts.Device
 	}
@@ -158,7 +158,7 @@ func (w *whyChain) policyDevice() *policy.Device {
 		OperatingSystem: w.b.cfg.Device.Type, OperatingSystemVersion: w.b.cfg.Device.OSVersion,
 		TrustType: policy.Joined,
 	}
-	switch d.record.JoinType {
+	switch JoinType(d.record.JoinType) {
 	case Register:
 		out.TrustType = policy.Registered
 	case Hybrid:

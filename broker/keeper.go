@@ -1,0 +1,300 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/flight"
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// What a keeper says of a registration that it does not have.
+var (
+	errNone       = errors.New("the device is not registered")
+	errIncomplete = fmt.Errorf("%w: its registration was not completed", errNone)
+)
+
+// A keeperConfig says what registration a keeper has and what it works with. No
+// field is optional.
+type keeperConfig struct {
+	Keys   tpm.KeyStore
+	Store  store.Store
+	Rand   io.Reader
+	Logger *slog.Logger
+	Now    func() time.Time
+	Tenant string // an id or a verified domain, in lower case
+	// Gone is told that the registration in memory is erased.
+	Gone func()
+}
+
+// A keeper keeps this machine's registration: in the store, and open in memory.
+type keeper struct {
+	cfg   keeperConfig
+	loads flight.Group[struct{}, *device]
+
+	device atomic.Pointer[device] // nil until it was loaded and found
+	// registration is device.from of the one that was used last, also when it
+	// is in memory no longer: forget means no other. Zero: none was.
+	registration atomic.Uint64
+
+	mu      sync.Mutex // guards all below; not held over I/O
+	retired []*device  // that are not the registration any more
+}
+
+// newKeeper returns a keeper. It reads nothing yet.
+func newKeeper(cfg keeperConfig) *keeper { return &keeper{cfg: cfg} }
+
+// stop ends the loads that calls share.
+func (k *keeper) stop() { k.loads.Close() }
+
+// close closes the keys.
+func (k *keeper) close() error {
+	k.mu.Lock()
+	all := k.retired
+	k.retired = nil
+	k.mu.Unlock()
+	var errs []error
+	for _, d := range append(all, k.device.Swap(nil)) {
+		if d != nil {
+			errs = append(errs, d.close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// inMemory returns the registration that is open; nil when none is.
+func (k *keeper) inMemory() *device { return k.device.Load() }
+
+// device is a complete registration with its keys open.
+type device struct {
+	owner     string
+	from      store.Version // of the record of its data key: the same as long as it is the same registration
+	record    *deviceRecord
+	cert      *prt.DeviceCertificate
+	key       tpm.Signer
+	transport tpm.Key
+}
+
+func (d *device) close() error { return errors.Join(d.key.Close(), d.transport.Close()) }
+
+func (d *device) proof() prt.Device { return prt.Device{Key: d.key, Certificate: d.cert.DER} }
+
+// storedDevice is a registration's record as it lies in the store.
+type storedDevice struct {
+	vault  *vault.Vault
+	record *deviceRecord
+	sealed vault.Record
+}
+
+// find returns the record of the configured tenant, finished or not, or
+// ErrNotFound.
+func (k *keeper) find(ctx context.Context) (*storedDevice, error) {
+	names, err := k.cfg.Store.List(ctx, devicePrefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		owner, ok := strings.CutSuffix(n, vault.KeySuffix)
+		if !ok {
+			continue
+		}
+		d, err := k.read(ctx, owner)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if d.record.matches(k.cfg.Tenant) {
+			return d, nil
+		}
+		d.vault.Close()
+	}
+	return nil, store.ErrNotFound
+}
+
+func (k *keeper) read(ctx context.Context, owner string) (*storedDevice, error) {
+	v := vault.New(k.cfg.Keys, k.cfg.Store, k.cfg.Rand, owner)
+	if err := v.Open(ctx); err != nil {
+		return nil, err
+	}
+	r, err := v.Read(ctx, vault.StateSuffix)
+	if err != nil {
+		return nil, err
+	}
+	d := &storedDevice{vault: v, record: new(deviceRecord), sealed: r}
+	if err := vault.Decode(owner, r.Plain, d.record); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *storedDevice) save(ctx context.Context) error {
+	plain, err := vault.Encode(d.record)
+	if err != nil {
+		return err
+	}
+	d.sealed, err = d.vault.Write(ctx, vault.StateSuffix, plain, d.sealed)
+	return err
+}
+
+// load returns the registration with its keys open. It is
+// errNone when there is none, or none that is complete. What is
+// in memory answers; current also asks the store.
+func (k *keeper) load(ctx context.Context) (*device, error) {
+	if d := k.device.Load(); d != nil {
+		return d, nil
+	}
+	d, _, err := k.loads.Do(ctx, struct{}{}, func(ctx context.Context) (*device, error) {
+		if d := k.device.Load(); d != nil {
+			return d, nil
+		}
+		for {
+			d, err := k.openRegistered(ctx)
+			if err != nil {
+				return nil, err
+			}
+			k.keep(d)
+			// It may have been erased before it was kept, and who erased it
+			// found nothing to let go.
+			if err := k.notice(ctx); err != nil {
+				return nil, err
+			}
+			if d := k.device.Load(); d != nil {
+				return d, nil
+			}
+		}
+	})
+	return d, err
+}
+
+// openRegistered reads the registration and opens its keys.
+func (k *keeper) openRegistered(ctx context.Context) (*device, error) {
+	stored, err := k.find(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errNone
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer stored.vault.Close()
+	if stored.record.Phase != phaseComplete {
+		return nil, errIncomplete
+	}
+	return k.open(ctx, stored)
+}
+
+func (k *keeper) open(ctx context.Context, stored *storedDevice) (*device, error) {
+	r := stored.record
+	cert, err := prt.ParseDeviceCertificate(r.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("%w: device certificate", store.ErrDamaged)
+	}
+	key, transport, err := k.openKeys(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return stored.with(cert, key, transport), nil
+}
+
+// with is the registration once it is complete and its keys are open.
+func (d *storedDevice) with(cert *prt.DeviceCertificate, key tpm.Signer, transport tpm.Key) *device {
+	return &device{owner: d.vault.Owner(), from: d.vault.KeyVersion(), record: d.record, cert: cert, key: key, transport: transport}
+}
+
+// keep makes d the registration in memory, unless it is there already,
+// and returns the one that is.
+func (k *keeper) keep(d *device) *device {
+	for {
+		old := k.device.Load()
+		if old != nil && old.from == d.from {
+			_ = d.close()
+			return old
+		}
+		if k.device.CompareAndSwap(old, d) {
+			k.registration.Store(uint64(d.from))
+			k.retire(old)
+			return d
+		}
+	}
+}
+
+// current is load for calls that ask what the store has, or that
+// ask the service for something that only the registration of today gets.
+func (k *keeper) current(ctx context.Context) (*device, error) {
+	if err := k.notice(ctx); err != nil {
+		return nil, err
+	}
+	return k.load(ctx)
+}
+
+// notice forgets the registration in memory if another process erased it
+// from the store, also when it has registered the device anew since. That the
+// store cannot say whether changes nothing.
+func (k *keeper) notice(ctx context.Context) error {
+	d := k.device.Load()
+	if d == nil {
+		return nil
+	}
+	_, v, err := k.cfg.Store.Get(ctx, d.owner+vault.KeySuffix)
+	switch {
+	case err == nil && v == d.from:
+		return nil
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	if k.letGo(d) {
+		k.cfg.Logger.InfoContext(ctx, "another process has unregistered the device", "device", d.cert.DeviceID)
+	}
+	return nil
+}
+
+// letGo forgets a registration that is erased, and the tokens that were got on
+// it, in memory alone. It reports whether d was the registration in memory.
+func (k *keeper) letGo(d *device) bool {
+	if !k.device.CompareAndSwap(d, nil) {
+		return false
+	}
+	k.cfg.Gone()
+	k.retire(d)
+	return true
+}
+
+// retire leaves the keys of d open until Close: a call may be using them, which
+// is to end by what the service says.
+func (k *keeper) retire(d *device) {
+	if d == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.retired = append(k.retired, d)
+}
+
+func (k *keeper) openKeys(ctx context.Context, r *deviceRecord) (tpm.Signer, tpm.Key, error) {
+	opened, err := k.cfg.Keys.OpenKey(ctx, r.DeviceKey)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the device key: %w", err)
+	}
+	key, ok := opened.(tpm.Signer)
+	if !ok {
+		_ = opened.Close()
+		return nil, nil, fmt.Errorf("%w: the device key does not sign", store.ErrDamaged)
+	}
+	transport, err := k.cfg.Keys.OpenKey(ctx, r.TransportKey)
+	if err != nil {
+		_ = key.Close()
+		return nil, nil, fmt.Errorf("opening the transport key: %w", err)
+	}
+	return key, transport, nil
+}
