@@ -84,7 +84,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
-	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Gone: b.dropTokens})
+	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.dropTokens})
 	b.devices = newKeeper(keeperConfig{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Tenant: cfg.Tenant, Gone: b.tokens.Clear})
 	d, err := b.devices.load(ctx)
 	if err != nil && !errors.Is(err, errNone) {

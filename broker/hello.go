@@ -182,7 +182,7 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account.Accoun
 		defer leave()
 		_, err := a.Update(ctx, func(r *account.Record) error {
 			if r.NextHello == nil || !bytes.Equal(r.NextHello.Key, done.Key) {
-				return errReplaced
+				return account.ErrReplaced
 			}
 			r.Hello, r.NextHello, r.Away = &done, nil, nil
 			return nil
@@ -193,7 +193,6 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account.Accoun
 
 // helloSigner signs by the Hello key and keeps count of the PINs.
 type helloSigner struct {
-	b   *Broker
 	a   *account.Account
 	key tpm.Signer
 }
@@ -201,7 +200,7 @@ type helloSigner struct {
 func (s helloSigner) Public() crypto.PublicKey { return s.key.Public() }
 
 func (s helloSigner) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) (sig []byte, err error) {
-	err = s.b.tryPIN(ctx, s.a, func() error {
+	err = s.a.TryPIN(ctx, func() error {
 		sig, err = s.key.SignContext(ctx, digest, opts)
 		return err
 	})
@@ -251,7 +250,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 	}
 	defer cancel()
 	res, err := b.issue(online, op, prt.HelloGrant{
-		Key:      helloSigner{b, a, key},
+		Key:      helloSigner{a, key},
 		Username: rec.Hello.Username,
 		Audience: d.record.TenantID,
 		Now:      b.cfg.Now(),
@@ -292,7 +291,7 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err
 	defer release()
 	for range vault.MaxConflicts {
 		err = b.changePINOf(ctx, a, rec, old, pin)
-		if !errors.Is(err, errReplaced) { // a sign-in came between, which begins the limits anew
+		if !errors.Is(err, account.ErrReplaced) { // a sign-in came between, which begins the limits anew
 			return err
 		}
 		if rec, err = a.Load(ctx); err != nil {
@@ -315,11 +314,11 @@ func (b *Broker) changePINOf(ctx context.Context, a *account.Account, rec *accou
 		return &Error{cause: errors.ErrUnsupported, detail: "the key store changes no PINs: ResetPIN makes a new key"}
 	}
 	next := *rec.Hello
-	err = b.tryPIN(ctx, a, func() (err error) {
+	err = a.TryPIN(ctx, func() (err error) {
 		if next.Key, err = changer.ChangePIN(ctx, pin); err != nil {
 			return err
 		}
-		next.Offline, err = b.changedOffline(ctx, a, rec.Hello.Offline, old, pin)
+		next.Offline, err = a.ChangedOffline(ctx, rec.Hello.Offline, old, pin)
 		return err
 	})
 	if err != nil {
@@ -327,7 +326,7 @@ func (b *Broker) changePINOf(ctx context.Context, a *account.Account, rec *accou
 	}
 	_, err = a.Update(ctx, func(r *account.Record) error {
 		if r.Hello == nil || !bytes.Equal(r.Hello.Key, rec.Hello.Key) || !r.Hello.Offline.Equal(rec.Hello.Offline) {
-			return errReplaced
+			return account.ErrReplaced
 		}
 		h := *r.Hello
 		h.Key, h.Offline = next.Key, next.Offline

@@ -69,7 +69,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 func (b *Broker) forgetHello(ctx context.Context, a *account.Account, rec *account.Record) error {
 	_, err := a.Update(ctx, func(r *account.Record) error {
 		if r.Hello != nil && rec.Hello != nil && r.Hello.ID != rec.Hello.ID {
-			return errReplaced // a new one meanwhile, in a store that lends no leases
+			return account.ErrReplaced // a new one meanwhile, in a store that lends no leases
 		}
 		r.DropHello()
 		return nil

@@ -47,7 +47,11 @@ func (b *Broker) offlineTokens(acct Account) (out []account.KeptToken) {
 
 // bringBackTokens puts the tokens that still live into memory. None is no
 // error, and neither are those of another offline key.
-func (b *Broker) bringBackTokens(ctx context.Context, a *account.Account, o *account.Offline) error {
+func (b *Broker) bringBackTokens(ctx context.Context, a *account.Account) error {
+	o := a.Offline()
+	if o == nil {
+		return nil
+	}
 	tokens, err := o.Kept(ctx)
 	if err != nil {
 		return err

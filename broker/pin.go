@@ -1,12 +1,7 @@
 package broker
 
 import (
-	"context"
 	"errors"
-	"time"
-
-	"github.com/prtbroker/prtbroker/broker/internal/account"
-	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // PINRules say which PINs a new Hello key takes. They are checked where a PIN
@@ -103,85 +98,4 @@ func (p PIN) pattern() bool {
 		}
 	}
 	return true
-}
-
-// tryPIN runs try, which gives the PIN to the key store. The try is counted
-// before, so that killing the process does not give it back; a right PIN
-// forgives all, and one that was not judged does not count.
-func (b *Broker) tryPIN(ctx context.Context, a *account.Account, try func() error) error {
-	this, err := b.countPIN(ctx, a)
-	if err != nil {
-		return err
-	}
-	err = try()
-	if errors.Is(err, tpm.ErrWrongPIN) {
-		return pinError(err)
-	}
-	right := err == nil
-	// Neither a right PIN nor a TPM's lock-out may count because the caller
-	// went away.
-	cerr := b.finish(ctx, func(ctx context.Context) error {
-		_, err := a.Update(ctx, func(r *account.Record) error {
-			if r.Hello != nil {
-				h := *r.Hello
-				h.Settle(this, right)
-				r.Hello = &h
-			}
-			return nil
-		})
-		return err
-	})
-	if cerr != nil && ctx.Err() == nil {
-		b.cfg.Logger.InfoContext(ctx, "writing the count of PINs failed", "error", cerr)
-	}
-	if err != nil {
-		return pinError(err)
-	}
-	return nil
-}
-
-// countPIN counts a try in advance, or refuses it because it comes too soon.
-func (b *Broker) countPIN(ctx context.Context, a *account.Account) (this account.Try, err error) {
-	var tooSoon error
-	_, err = a.Update(ctx, func(r *account.Record) error {
-		if r.Hello == nil {
-			return &Error{kind: ErrNoHello}
-		}
-		h := *r.Hello
-		var left time.Duration
-		if this, left = h.Count(b.cfg.Now()); left > 0 {
-			tooSoon = &Error{kind: ErrPINLocked, RetryAfter: left, detail: itoa(h.Wrong) + " wrong PINs in a row: wait " + left.Round(time.Second).String()}
-		} else {
-			tooSoon = nil
-		}
-		r.Hello = &h
-		return nil
-	})
-	if err == nil {
-		err = tooSoon
-	}
-	return this, err
-}
-
-// pinError is an error of a key that has a PIN.
-func pinError(err error) error {
-	var wrong *tpm.WrongPINError
-	var locked *tpm.LockedOutError
-	switch {
-	case errors.As(err, &wrong):
-		e := &Error{kind: ErrWrongPIN, cause: tpm.ErrWrongPIN}
-		if wrong.TriesLeft >= 0 {
-			e.cause = wrong
-		}
-		return e
-	case errors.Is(err, tpm.ErrWrongPIN):
-		return &Error{kind: ErrWrongPIN, cause: tpm.ErrWrongPIN}
-	case errors.As(err, &locked):
-		return &Error{kind: ErrPINLocked, RetryAfter: locked.RetryAfter, cause: locked}
-	case errors.Is(err, tpm.ErrExpired):
-		return &Error{kind: ErrOfflineExpired, cause: tpm.ErrExpired}
-	case errors.Is(err, tpm.ErrLockedOut):
-		return &Error{kind: ErrPINLocked, cause: tpm.ErrLockedOut}
-	}
-	return keyError("using the Hello key", err)
 }

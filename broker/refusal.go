@@ -84,7 +84,7 @@ func (b *Broker) noteRefusal(ctx context.Context, a *account.Account, note *acco
 	err := b.finish(ctx, func(ctx context.Context) error {
 		_, err := a.Update(ctx, func(r *account.Record) error {
 			if stays(r) || note != nil && r.Hello.Refused != nil && weight(r.Hello.Refused.Verdict) > weight(note.Verdict) {
-				return errDone
+				return account.ErrDone
 			}
 			h := *r.Hello
 			h.Refused = note
@@ -93,7 +93,7 @@ func (b *Broker) noteRefusal(ctx context.Context, a *account.Account, note *acco
 		})
 		return err
 	})
-	if err != nil && !errors.Is(err, errDone) && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, account.ErrDone) && ctx.Err() == nil {
 		b.cfg.Logger.InfoContext(ctx, "noting what the service said failed", "error", err)
 	}
 }

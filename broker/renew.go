@@ -69,14 +69,14 @@ func (b *Broker) renewLeased(ctx context.Context, op string, a *account.Account,
 		_, err := a.Update(ctx, func(r *account.Record) error {
 			e := r.PRT(t.Credential)
 			if e == nil || !e.Token.PRT.Equal(t.PRT) {
-				return errReplaced
+				return account.ErrReplaced
 			}
 			r.Set(account.PRT{Token: renewed, Previous: t, Origin: e.Origin})
 			return nil
 		})
 		return err
 	})
-	if errors.Is(err, errReplaced) {
+	if errors.Is(err, account.ErrReplaced) {
 		return successor(a, op, t)
 	}
 	if err != nil {
@@ -101,8 +101,6 @@ func successor(a *account.Account, op string, t *prt.Token) (*prt.Token, error) 
 	}
 	return e.Token, nil
 }
-
-var errReplaced = errors.New("broker: the PRT was replaced meanwhile")
 
 func (b *Broker) requestRenewal(ctx context.Context, op string, t *prt.Token, s prt.Session) (renewed *prt.Token, err error) {
 	err = b.sts.WithNonce(ctx, func(nonce string) error {

@@ -234,9 +234,8 @@ func (b *Broker) requestPRTOnce(ctx context.Context, op string, d *device, grant
 // signError is an error of building a signed request: of the key store, or of
 // what the caller gave.
 func signError(op string, err error) error {
-	var own *Error
-	if errors.As(err, &own) { // of a PIN
-		return own
+	if e := pinError(err); e != nil {
+		return e
 	}
 	if errors.Is(err, prt.ErrRequest) {
 		return &Error{Op: op, detail: "the request is incomplete", cause: err}

@@ -102,7 +102,7 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Accoun
 		return Unlocked{}, refusal(n, op)
 	}
 	err := b.openOffline(ctx, a, pin)
-	if errors.Is(err, errNotPrepared) {
+	if errors.Is(err, account.ErrNotPrepared) {
 		return Unlocked{}, why // nothing can be opened here: what is wrong is the network
 	}
 	if err != nil {
@@ -148,9 +148,13 @@ func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 		return opError(op, err)
 	}
 	defer release()
-	if err := b.putAway(ctx, a); err != nil {
+	if err := b.saveOffline(ctx, a); err != nil {
 		return opError(op, err)
 	}
+	if err := a.PutAway(ctx); err != nil {
+		return withAccount(opError(op, err), Account(rec.Account))
+	}
+	b.dropTokens(rec.Account)
 	b.cfg.Logger.InfoContext(ctx, "locked", "account", rec.Account.HomeAccountID)
 	return nil
 }

@@ -107,6 +107,9 @@ var roomErrors = []struct {
 	{account.ErrNobody, ErrNoAccount, "nobody is signed in"},
 	{account.ErrSeveral, nil, "several accounts are signed in: say which by WithAccount"},
 	{account.ErrUnknown, ErrNoAccount, ""},
+	{account.ErrNoHello, ErrNoHello, ""},
+	{account.ErrMeanwhile, ErrTransient, "the PIN or the Hello key was changed meanwhile: try again"},
+	{account.ErrNotUnlocked, errors.ErrUnsupported, "Lock needs a Hello key, Config.Offline and a sign-in by the PIN in this process"},
 	{errIncomplete, ErrDeviceNotRegistered, "the registration of the device was not completed: register again, with the same keys"},
 	{errNone, ErrDeviceNotRegistered, ""},
 }
@@ -133,10 +136,36 @@ func verdict(err error) error {
 			return &Error{kind: r.kind, detail: r.detail}
 		}
 	}
+	if e := pinError(err); e != nil {
+		return e
+	}
 	if kind := keyKind(err); kind != nil {
 		return &Error{kind: kind, cause: err}
 	}
 	return err
+}
+
+// pinError is what the key store, or the count of wrong PINs, says about a PIN;
+// nil when it says something else.
+func pinError(err error) error {
+	var wrong *tpm.WrongPINError
+	var locked *tpm.LockedOutError
+	var soon *account.TooSoon
+	switch {
+	case errors.As(err, &soon):
+		return &Error{kind: ErrPINLocked, RetryAfter: soon.Wait, detail: soon.Error()}
+	case errors.As(err, &wrong) && wrong.TriesLeft >= 0:
+		return &Error{kind: ErrWrongPIN, cause: wrong}
+	case errors.Is(err, tpm.ErrWrongPIN):
+		return &Error{kind: ErrWrongPIN, cause: tpm.ErrWrongPIN}
+	case errors.As(err, &locked):
+		return &Error{kind: ErrPINLocked, RetryAfter: locked.RetryAfter, cause: locked}
+	case errors.Is(err, tpm.ErrLockedOut):
+		return &Error{kind: ErrPINLocked, cause: tpm.ErrLockedOut}
+	case errors.Is(err, tpm.ErrExpired):
+		return &Error{kind: ErrOfflineExpired, cause: tpm.ErrExpired}
+	}
+	return nil
 }
 
 // keyError is an error of the key store in doing something.

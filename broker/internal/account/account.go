@@ -4,21 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
-	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // Account is a signed-in account: its record, and the session keys that are
 // open for it.
 type Account struct {
+	cfg   *Config
 	owner string
 	vault *vault.Vault
-	keys  tpm.KeyStore
-	rand  io.Reader
 	log   signInLog
 
 	mu       sync.Mutex // guards all below; not held over I/O
@@ -32,8 +29,7 @@ type Account struct {
 func (b *Book) newAccount(owner string) *Account {
 	return &Account{
 		owner:    owner,
-		keys:     b.cfg.Keys,
-		rand:     b.cfg.Rand,
+		cfg:      &b.cfg,
 		vault:    vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
 		sessions: map[string]*heldSession{},
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -33,6 +34,10 @@ type Config struct {
 	Rand   io.Reader
 	Logger *slog.Logger
 	UserID string // the user of the machine whose accounts these are; empty: the only one
+	Now    func() time.Time
+	// Finish runs what must be written although the caller's context ends, and
+	// returns within it.
+	Finish func(ctx context.Context, work func(context.Context) error) error
 	// Gone is told of an account that was removed, here or by another process.
 	Gone func(Identity)
 }

@@ -41,7 +41,9 @@ func openBook(t testing.TB, keys tpm.KeyStore, s store.Store, user string) *proc
 	p := &process{}
 	p.Book = NewBook(Config{
 		Keys: keys, Store: s, Rand: rand.Reader, UserID: user, Logger: slog.New(slog.DiscardHandler),
-		Gone: func(id Identity) { p.gone = append(p.gone, id) },
+		Now:    func() time.Time { return noon },
+		Finish: func(ctx context.Context, work func(context.Context) error) error { return work(ctx) },
+		Gone:   func(id Identity) { p.gone = append(p.gone, id) },
 	})
 	t.Cleanup(func() {
 		for _, a := range p.Close() {
@@ -242,20 +244,20 @@ func TestRecordRoundTrip(t *testing.T) {
 func TestPINs(t *testing.T) {
 	t.Parallel()
 	h := &Hello{}
-	var last Try
+	var last pinTry
 	for range 5 {
 		var wait time.Duration
-		last, wait = h.Count(noon)
+		last, wait = h.count(noon)
 		require.Zero(t, wait)
 	}
-	_, wait := h.Count(noon)
+	_, wait := h.count(noon)
 	require.Equal(t, time.Minute, wait)
 	require.Equal(t, 5, h.Wrong)
-	_, wait = h.Count(noon.Add(-time.Hour))
+	_, wait = h.count(noon.Add(-time.Hour))
 	require.Equal(t, time.Minute, wait, "a clock that was set back opens nothing")
-	h.Settle(last, false)
+	h.settle(last, false)
 	require.Equal(t, 4, h.Wrong)
-	h.Settle(last, true)
+	h.settle(last, true)
 	require.Zero(t, h.Wrong)
 	require.Zero(t, h.Wait(noon))
 	h.Wrong, h.WrongAt = 50, noon
@@ -316,7 +318,7 @@ func TestOffline(t *testing.T) {
 	a, err := openBook(t, testKeys(t), &store.Memory{}, "").Put(ctx, person("alice"), with(bornOf(prt.ByPassword)))
 	require.NoError(t, err)
 	key := make([]byte, vault.KeySize)
-	o := a.HoldOffline(a.NewOffline(key, "one"))
+	o := a.HoldOffline(a.newOffline(key, "one"))
 	require.Same(t, o, a.Offline())
 	r := &Record{PRTs: []PRT{bornOf(prt.ByPassword)}, Hello: &Hello{Offline: &SealedOffline{ID: "one"}}}
 	require.True(t, r.SealedUnder(o))
@@ -338,7 +340,7 @@ func TestOffline(t *testing.T) {
 	require.Equal(t, "newer", kept[0].AccessToken)
 	require.NotContains(t, kept[0].String(), "newer")
 
-	other := a.NewOffline(append([]byte{1}, key[1:]...), "two")
+	other := a.newOffline(append([]byte{1}, key[1:]...), "two")
 	_, err = other.OpenPRTs(r.Away)
 	require.ErrorIs(t, err, store.ErrDamaged)
 	kept, err = other.Kept(ctx)
@@ -346,7 +348,7 @@ func TestOffline(t *testing.T) {
 	require.Empty(t, kept)
 	require.NoError(t, a.EraseOffline(ctx))
 	require.Nil(t, a.Offline())
-	kept, err = a.NewOffline(make([]byte, vault.KeySize), "one").Kept(ctx)
+	kept, err = a.newOffline(make([]byte, vault.KeySize), "one").Kept(ctx)
 	require.NoError(t, err)
 	require.Empty(t, kept)
 }
@@ -408,4 +410,90 @@ func TestSessions(t *testing.T) {
 	require.Zero(t, keys.open["next"])
 	_, _, err = a.Session(ctx, n.Token)
 	require.ErrorIs(t, err, vault.ErrClosed)
+}
+
+// sealer seals under a PIN as a TPM does, for the tests of what is sealed.
+type sealer struct {
+	tpm.KeyStore
+	pin     string
+	expired bool
+}
+
+func (s *sealer) SealPIN(_ context.Context, secret, aad, pin []byte, _ tpm.Limit) ([]byte, error) {
+	s.pin = string(pin)
+	return append(append([]byte{}, aad...), secret...), nil
+}
+
+func (s *sealer) UnsealPIN(_ context.Context, sealed, aad, pin []byte) ([]byte, error) {
+	switch {
+	case s.expired:
+		return nil, tpm.ErrExpired
+	case string(pin) != s.pin:
+		return nil, tpm.ErrWrongPIN
+	}
+	return append([]byte{}, sealed[len(aad):]...), nil
+}
+
+func (s *sealer) Left(context.Context, []byte, []byte) (tpm.Limit, error) {
+	return tpm.Limit{Time: time.Hour}, nil
+}
+
+func (s *sealer) ChangeSealPIN(_ context.Context, sealed, _, old, pin []byte) ([]byte, error) {
+	if string(old) != s.pin {
+		return nil, tpm.ErrWrongPIN
+	}
+	s.pin = string(pin)
+	return sealed, nil
+}
+
+// The PIN opens in another process what Lock put away, and a wrong one is
+// counted there.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := &sealer{KeyStore: testKeys(t)}, &store.Memory{}, t.Context()
+	limit := tpm.Limit{Time: time.Hour}
+	a, err := openBook(t, keys, s, "").Put(ctx, person("alice"), with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	require.ErrorIs(t, a.PutAway(ctx), ErrNotUnlocked)
+	err = a.OpenOffline(ctx, []byte("123456"))
+	require.ErrorIs(t, err, ErrNotPrepared)
+	require.ErrorIs(t, a.TryPIN(ctx, func() error { return nil }), ErrNoHello)
+
+	_, err = a.Update(ctx, func(r *Record) error { r.Hello = &Hello{Key: []byte("key")}; return nil })
+	require.NoError(t, err)
+	require.ErrorIs(t, a.PrepareOffline(ctx, []byte("123456"), []byte("another key"), limit), ErrReplaced)
+	require.NoError(t, a.PrepareOffline(ctx, []byte("123456"), []byte("key"), limit))
+	require.NoError(t, a.PutAway(ctx))
+	require.True(t, a.Record().Locked())
+	require.NoError(t, a.PutAway(ctx), "it is put away")
+
+	b, _, err := openBook(t, keys, s, "").Find(ctx, Identity{})
+	require.NoError(t, err)
+	for range 5 {
+		err = b.OpenOffline(ctx, []byte("654321"))
+		require.ErrorIs(t, err, tpm.ErrWrongPIN)
+	}
+	var soon *TooSoon
+	err = b.OpenOffline(ctx, []byte("123456"))
+	require.ErrorAs(t, err, &soon)
+	require.Equal(t, TooSoon{Wrong: 5, Wait: time.Minute}, *soon)
+	_, err = b.Update(ctx, func(r *Record) error { h := *r.Hello; h.Wrong = 0; r.Hello = &h; return nil })
+	require.NoError(t, err)
+	changed, err := b.ChangedOffline(ctx, b.Record().Hello.Offline, []byte("123456"), []byte("999999"))
+	require.NoError(t, err)
+	require.True(t, changed.Equal(b.Record().Hello.Offline))
+	require.NoError(t, b.OpenOffline(ctx, []byte("999999")))
+	left, err := b.OfflineLeft(ctx)
+	require.NoError(t, err)
+	require.Equal(t, limit, left)
+	require.False(t, b.Record().Locked())
+	require.Equal(t, "prt of password", b.Record().PRT(prt.ByPassword).Token.PRT.Reveal())
+
+	keys.expired = true
+	err = b.OpenOffline(ctx, []byte("999999"))
+	require.ErrorIs(t, err, tpm.ErrExpired)
+	require.Zero(t, b.Record().Hello.Wrong, "what was not judged does not count")
+	require.ErrorIs(t, b.GiveUpOffline(ctx, &SealedOffline{ID: "another"}), ErrReplaced)
+	require.NoError(t, b.GiveUpOffline(ctx, b.Record().Hello.Offline))
+	require.Nil(t, b.Record().Hello.Offline)
 }

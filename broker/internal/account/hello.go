@@ -1,8 +1,27 @@
 package account
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	"github.com/prtbroker/prtbroker/tpm"
 )
+
+// ErrNoHello: the account has no Hello key.
+var ErrNoHello = errors.New("broker: there is no Hello key")
+
+// A TooSoon is a PIN that was not tried, because too many before it were wrong.
+type TooSoon struct {
+	Wrong int           // how many, in a row
+	Wait  time.Duration // until one is tried again
+}
+
+// Error returns how many and how long.
+func (e *TooSoon) Error() string {
+	return fmt.Sprintf("%d wrong PINs in a row: wait %s", e.Wrong, e.Wait.Round(time.Second))
+}
 
 // Hello is the account's Hello key. Updates replace it, never change it.
 type Hello struct {
@@ -43,13 +62,13 @@ func pinWait(wrong int) time.Duration {
 	return min(wait, maxPINWait)
 }
 
-// Try is a try that was counted: when, and when the one before it was.
-type Try struct{ at, before time.Time }
+// A pinTry is a try that was counted: when, and when the one before it was.
+type pinTry struct{ at, before time.Time }
 
-// Count counts a try in advance. While wait is not zero none is taken, and
+// count counts a try in advance. While wait is not zero none is taken, and
 // nothing is counted.
-func (h *Hello) Count(now time.Time) (this Try, wait time.Duration) {
-	this = Try{at: now, before: h.WrongAt}
+func (h *Hello) count(now time.Time) (this pinTry, wait time.Duration) {
+	this = pinTry{at: now, before: h.WrongAt}
 	if h.WrongAt.After(now) {
 		h.WrongAt = now // the clock was set back; the wait begins anew
 	}
@@ -59,9 +78,9 @@ func (h *Hello) Count(now time.Time) (this Try, wait time.Duration) {
 	return this, wait
 }
 
-// Settle takes a try off the count: all of them when the PIN was right, and
+// settle takes a try off the count: all of them when the PIN was right, and
 // this one when it was not judged.
-func (h *Hello) Settle(this Try, right bool) {
+func (h *Hello) settle(this pinTry, right bool) {
 	if right {
 		h.Wrong = 0
 		return
@@ -76,4 +95,59 @@ func (h *Hello) Settle(this Try, right bool) {
 func (h *Hello) Wait(now time.Time) time.Duration {
 	wait := pinWait(h.Wrong)
 	return min(wait, max(0, h.WrongAt.Add(wait).Sub(now)))
+}
+
+// TryPIN runs try, which gives the PIN to the key store. The try is counted
+// before, so that killing the process does not give it back; a right PIN
+// forgives all, and one that was not judged does not count.
+func (a *Account) TryPIN(ctx context.Context, try func() error) error {
+	this, err := a.countPIN(ctx)
+	if err != nil {
+		return err
+	}
+	err = try()
+	if errors.Is(err, tpm.ErrWrongPIN) {
+		return err
+	}
+	right := err == nil
+	// Neither a right PIN nor a TPM's lock-out may count because the caller
+	// went away.
+	cerr := a.cfg.Finish(ctx, func(ctx context.Context) error {
+		_, err := a.Update(ctx, func(r *Record) error {
+			if r.Hello != nil {
+				h := *r.Hello
+				h.settle(this, right)
+				r.Hello = &h
+			}
+			return nil
+		})
+		return err
+	})
+	if cerr != nil && ctx.Err() == nil {
+		a.cfg.Logger.InfoContext(ctx, "writing the count of PINs failed", "error", cerr)
+	}
+	return err
+}
+
+// countPIN counts a try in advance, or refuses it because it comes too soon.
+func (a *Account) countPIN(ctx context.Context) (this pinTry, err error) {
+	var tooSoon error
+	_, err = a.Update(ctx, func(r *Record) error {
+		if r.Hello == nil {
+			return ErrNoHello
+		}
+		h := *r.Hello
+		var left time.Duration
+		if this, left = h.count(a.cfg.Now()); left > 0 {
+			tooSoon = &TooSoon{Wrong: h.Wrong, Wait: left}
+		} else {
+			tooSoon = nil
+		}
+		r.Hello = &h
+		return nil
+	})
+	if err == nil {
+		err = tooSoon
+	}
+	return this, err
 }

@@ -63,13 +63,13 @@ func (a *Account) HoldOffline(o *Offline) *Offline {
 	return now
 }
 
-// NewOffline is an offline key, new or just opened, and its id.
-func (a *Account) NewOffline(key []byte, id string) *Offline {
+// newOffline is an offline key, new or just opened, and its id.
+func (a *Account) newOffline(key []byte, id string) *Offline {
 	return &Offline{vault: a.vault.Beside(key), ID: id}
 }
 
-// OfflineAAD binds a sealed offline key to the account and to its id.
-func (a *Account) OfflineAAD(id string) []byte { return []byte(offlinePurpose + a.owner + " " + id) }
+// offlineAAD binds a sealed offline key to the account and to its id.
+func (a *Account) offlineAAD(id string) []byte { return []byte(offlinePurpose + a.owner + " " + id) }
 
 // OpenPRTs returns the PRTs that were put away.
 func (o *Offline) OpenPRTs(away []byte) ([]PRT, error) {

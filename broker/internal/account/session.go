@@ -24,7 +24,7 @@ func (a *Account) Session(ctx context.Context, t *prt.Token) (s prt.Session, rel
 	blob := string(t.SessionKey)
 	h := a.useSession(blob, nil)
 	if h == nil {
-		opened, err := a.keys.OpenSession(ctx, t.SessionKey)
+		opened, err := a.cfg.Keys.OpenSession(ctx, t.SessionKey)
 		if err != nil {
 			return prt.Session{}, nil, fmt.Errorf("opening the session key: %w", err)
 		}
@@ -34,7 +34,7 @@ func (a *Account) Session(ctx context.Context, t *prt.Token) (s prt.Session, rel
 		return prt.Session{}, nil, vault.ErrClosed
 	}
 	s = t.Session(h.key)
-	s.Rand = a.rand
+	s.Rand = a.cfg.Rand
 	return s, func() { a.doneWith(h) }, nil
 }
 
