@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -32,7 +33,7 @@ type Broker struct {
 
 	book *account.Book
 
-	devices *keeper
+	devices *device.Keeper
 
 	pop atomic.Pointer[popKey] // nil until it was asked for
 
@@ -85,14 +86,17 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
 	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.dropTokens})
-	b.devices = newKeeper(keeperConfig{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Tenant: cfg.Tenant, Gone: b.tokens.Clear})
-	d, err := b.devices.load(ctx)
-	if err != nil && !errors.Is(err, errNone) {
+	b.devices = device.New(device.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
+		Services: b.sts, Tenant: cfg.Tenant, Type: cfg.Device.Type, DisplayName: cfg.Device.DisplayName, OSVersion: cfg.Device.OSVersion,
+		Finish: b.finish, Gone: b.tokens.Clear,
+	})
+	d, err := b.devices.Load(ctx)
+	if err != nil && !errors.Is(err, device.ErrNone) {
 		b.cancel()
 		return nil, opError("open", err)
 	}
 	if d != nil {
-		b.sts.Return(d.record.Endpoints.Token)
+		b.sts.Return(d.Record.Endpoints.Token)
 	}
 	_, unreadable, err := b.book.All(ctx)
 	if err != nil {
@@ -149,7 +153,7 @@ func (b *Broker) Close() error {
 	b.cancel()
 	b.calls.Wait()
 	b.flights.group.Close()
-	b.devices.stop()
+	b.devices.Stop()
 	b.sts.Close()
 	b.background.Wait()
 	accounts := b.book.Close()
@@ -158,7 +162,7 @@ func (b *Broker) Close() error {
 	for _, a := range accounts {
 		errs = append(errs, a.Close())
 	}
-	errs = append(errs, b.devices.close())
+	errs = append(errs, b.devices.Close())
 	if k := b.pop.Swap(nil); k != nil {
 		errs = append(errs, k.signer.Close())
 	}
@@ -211,6 +215,9 @@ func (b *Broker) finish(ctx context.Context, work func(context.Context) error) e
 		return ctx.Err()
 	}
 }
+
+// rest waits, as tests may have it.
+func (b *Broker) rest(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

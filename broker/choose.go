@@ -18,12 +18,12 @@ import (
 // in Scope System another user of the machine may have made the new one.
 func (b *Broker) candidates(rec *account.Record) []account.PRT {
 	all := rec.Ranked(b.cfg.Now())
-	d := b.devices.inMemory()
+	d := b.devices.Open()
 	if d == nil {
 		return all
 	}
 	return slices.DeleteFunc(all, func(e account.PRT) bool {
-		return e.Token.DeviceID != "" && !strings.EqualFold(e.Token.DeviceID, d.cert.DeviceID)
+		return e.Token.DeviceID != "" && !strings.EqualFold(e.Token.DeviceID, d.Cert.DeviceID)
 	})
 }
 

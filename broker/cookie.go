@@ -28,7 +28,7 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 	if err != nil {
 		return nil, err
 	}
-	if _, err := b.devices.load(ctx); err != nil {
+	if _, err := b.devices.Load(ctx); err != nil {
 		return nil, opError(op, err)
 	}
 	a, rec, err := b.find(ctx, c.account)

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 )
 
 // A JoinType is how a device belongs to a tenant.
@@ -59,8 +61,8 @@ type Device struct {
 }
 
 // deviceOf is the registration as callers see it.
-func deviceOf(d *device) *Device {
-	r, c := d.record, d.cert
+func deviceOf(d *device.Device) *Device {
+	r, c := d.Record, d.Cert
 	out := &Device{
 		ID:          c.DeviceID,
 		TenantID:    r.TenantID,

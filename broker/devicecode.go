@@ -61,7 +61,7 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 		dc, err := b.unboundCode(ctx, op, q)
 		return dc, opError(op, err)
 	}
-	if _, err := b.devices.load(ctx); err != nil {
+	if _, err := b.devices.Load(ctx); err != nil {
 		return DeviceCode{}, opError(op, err)
 	}
 	mfa := c.claims != ""

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
@@ -16,8 +17,8 @@ import (
 // request gets a token from the service: by the PRT, or by a plain refresh
 // token on a machine that has no device registration.
 func (b *Broker) request(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
-	_, err := b.devices.current(ctx)
-	if b.cfg.AllowUnbound && errors.Is(err, errNone) {
+	_, err := b.devices.Current(ctx)
+	if b.cfg.AllowUnbound && errors.Is(err, device.ErrNone) {
 		return b.redeem(ctx, op, a, q)
 	}
 	if err != nil {

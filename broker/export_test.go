@@ -37,7 +37,7 @@ func SetOnlineWait(b *Broker, d time.Duration) { b.onlineWait = d }
 
 // NoticeDevice looks for what other processes did to the registration, as Run
 // does.
-func NoticeDevice(ctx context.Context, b *Broker) { _ = b.devices.notice(ctx) }
+func NoticeDevice(ctx context.Context, b *Broker) { _ = b.devices.Notice(ctx) }
 
 // HeldAccounts is how many accounts b holds.
 func HeldAccounts(b *Broker) int { return b.book.Len() }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -67,7 +68,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err != nil {
 		return err
 	}
-	d, err := b.devices.current(ctx)
+	d, err := b.devices.Current(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	}
 	pin = bytes.Clone(pin) // the caller may wipe its own while the key is made
 	defer clear(pin)
-	h := &account.Hello{Username: rec.Account.PreferredUsername, DeviceID: d.cert.DeviceID, Created: b.cfg.Now(), Software: software}
+	h := &account.Hello{Username: rec.Account.PreferredUsername, DeviceID: d.Cert.DeviceID, Created: b.cfg.Now(), Software: software}
 	if err := b.registerHello(ctx, op, a, d, h, pin, token, keep); err != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (b *Broker) softwareHello(ctx context.Context) (bool, error) {
 
 // registerHello makes the key and registers it. The key is saved before the
 // service learns of it: the state has every key that the service may know.
-func (b *Broker) registerHello(ctx context.Context, op string, a *account.Account, d *device, h *account.Hello, pin PIN, token prt.Secret, keep func() func()) error {
+func (b *Broker) registerHello(ctx context.Context, op string, a *account.Account, d *device.Device, h *account.Hello, pin PIN, token prt.Secret, keep func() func()) error {
 	key, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign, PIN: pin})
 	if err != nil {
 		return keyError("making the Hello key", err)
@@ -154,7 +155,7 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account.Accoun
 	if err != nil {
 		return err
 	}
-	e := d.record.Endpoints
+	e := d.Record.Endpoints
 	rep, err := b.sts.Do(ctx, sts.Request{
 		Method:      http.MethodPost,
 		URL:         sts.WithVersion(e.Key, e.KeyVersion),
@@ -235,7 +236,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 	if err != nil {
 		return AuthResult{}, err
 	}
-	d, err := b.devices.load(ctx)
+	d, err := b.devices.Load(ctx)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -252,7 +253,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 	res, err := b.issue(online, op, prt.HelloGrant{
 		Key:      helloSigner{a, key},
 		Username: rec.Hello.Username,
-		Audience: d.record.TenantID,
+		Audience: d.Record.TenantID,
 		Now:      b.cfg.Now(),
 	}, provenance{origin: account.Direct}, Account(rec.Account))
 	if err != nil {

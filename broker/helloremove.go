@@ -29,7 +29,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 		return err
 	}
 	defer leave(&err)
-	d, err := b.devices.current(ctx)
+	d, err := b.devices.Current(ctx)
 	if err != nil {
 		return err
 	}
@@ -46,11 +46,11 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	if err != nil {
 		return err
 	}
-	address := d.record.Endpoints.Key
+	address := d.Record.Endpoints.Key
 	if rec.NextHello == nil { // else which of the two the service has is not known
 		address += rec.Hello.ID
 	}
-	rep, err := b.sts.Do(ctx, sts.Request{Method: http.MethodDelete, URL: sts.WithVersion(address, d.record.Endpoints.KeyVersion), Bearer: token})
+	rep, err := b.sts.Do(ctx, sts.Request{Method: http.MethodDelete, URL: sts.WithVersion(address, d.Record.Endpoints.KeyVersion), Bearer: token})
 	if err != nil {
 		return opError(op, err)
 	}

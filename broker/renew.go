@@ -135,11 +135,11 @@ func (b *Broker) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error
 	if wrapped == nil {
 		return nil
 	}
-	d, err := b.devices.load(ctx)
+	d, err := b.devices.Load(ctx)
 	if err != nil {
 		return err
 	}
-	key, err := b.cfg.Keys.UnwrapSession(ctx, d.transport, wrapped)
+	key, err := b.cfg.Keys.UnwrapSession(ctx, d.Transport, wrapped)
 	if err != nil {
 		return keyError("unwrapping the session key", err)
 	}
@@ -238,7 +238,7 @@ func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 		return err
 	}
 	defer leave(&err)
-	if _, err := b.devices.load(ctx); err != nil {
+	if _, err := b.devices.Load(ctx); err != nil {
 		return opError(op, err)
 	}
 	a, rec, err := b.find(ctx, acct)

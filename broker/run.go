@@ -65,7 +65,7 @@ func (b *Broker) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		// What goes wrong here shows, and is said, where the store is needed.
-		_ = b.devices.notice(ctx)
+		_ = b.devices.Notice(ctx)
 		_, _, _ = b.book.All(ctx)
 	}
 }
@@ -82,7 +82,7 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 		b.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
 		return runRetry + b.jitter(runJitter), ctx.Err()
 	}
-	if _, err := b.devices.load(ctx); err != nil {
+	if _, err := b.devices.Load(ctx); err != nil {
 		return next + b.jitter(runJitter), ctx.Err()
 	}
 	for _, a := range all {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -37,7 +38,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		res, err := b.signInApp(ctx, op, cred, c)
 		return res, opError(op, err)
 	}
-	if _, err := b.devices.current(ctx); err != nil { // before the user is asked
+	if _, err := b.devices.Current(ctx); err != nil { // before the user is asked
 		return AuthResult{}, opError(op, err)
 	}
 	if h, ok := cred.(HelloPIN); ok {
@@ -99,7 +100,7 @@ func samlGrant(assertion []byte) prt.Grant {
 func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from provenance, want Account) (res AuthResult, err error) {
 	ctx, end := b.cfg.span(ctx, "sign in")
 	defer func() { end(err) }()
-	d, err := b.devices.current(ctx) // what another process erased gets no PRT
+	d, err := b.devices.Current(ctx) // what another process erased gets no PRT
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -109,7 +110,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 		return AuthResult{}, err
 	}
 	t := issued.Token
-	t.DeviceID = d.cert.DeviceID
+	t.DeviceID = d.Cert.DeviceID
 	from.complete(t)
 	acct := b.accountOf(t)
 	if acct.HomeAccountID == "" {
@@ -118,7 +119,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from pro
 	if !want.IsZero() && want.Key() != acct.Key() {
 		return AuthResult{}, &Error{Op: op, kind: ErrInteractionRequired, Account: want, detail: "another user signed in than the one who was asked for"}
 	}
-	key, err := b.cfg.Keys.UnwrapSession(ctx, d.transport, issued.WrappedSessionKey)
+	key, err := b.cfg.Keys.UnwrapSession(ctx, d.Transport, issued.WrappedSessionKey)
 	if err != nil {
 		return AuthResult{}, keyError("unwrapping the session key", err)
 	}
@@ -194,13 +195,13 @@ const (
 
 // requestPRT asks for a PRT. While the device is young, its refusal is tried
 // again for about a minute.
-func (b *Broker) requestPRT(ctx context.Context, op string, d *device, grant prt.Grant) (*prt.Issuance, *sts.Reply, error) {
+func (b *Broker) requestPRT(ctx context.Context, op string, d *device.Device, grant prt.Grant) (*prt.Issuance, *sts.Reply, error) {
 	wait := firstBackOff
 	for try := 0; ; try++ {
 		issued, rep, err := b.requestPRTOnce(ctx, op, d, grant)
 		v := action(err)
 		refused := v == aadsts.DeviceAuth || v == aadsts.DeviceGone
-		if !refused || try == maxYoungTries || b.cfg.Now().Sub(d.record.Registered) > youngDevice {
+		if !refused || try == maxYoungTries || b.cfg.Now().Sub(d.Record.Registered) > youngDevice {
 			return issued, rep, err
 		}
 		b.cfg.Logger.InfoContext(ctx, "the service does not know the new device yet", "wait", wait)
@@ -211,10 +212,10 @@ func (b *Broker) requestPRT(ctx context.Context, op string, d *device, grant prt
 	}
 }
 
-func (b *Broker) requestPRTOnce(ctx context.Context, op string, d *device, grant prt.Grant) (issued *prt.Issuance, rep *sts.Reply, err error) {
+func (b *Broker) requestPRTOnce(ctx context.Context, op string, d *device.Device, grant prt.Grant) (issued *prt.Issuance, rep *sts.Reply, err error) {
 	err = b.sts.WithNonce(ctx, func(nonce string) error {
 		req := prt.PRTRequest{Grant: grant, Nonce: nonce, OSVersion: b.cfg.Device.OSVersion}
-		f, err := req.Sign(ctx, d.proof())
+		f, err := req.Sign(ctx, d.Proof())
 		if err != nil {
 			return signError(op, err)
 		}

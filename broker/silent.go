@@ -235,7 +235,7 @@ func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res Auth
 	a, q, err := b.resolve(ctx, c, scopes)
 	if errors.Is(err, ErrNoAccount) && !b.cfg.AllowUnbound {
 		// On a machine without a registration that is what is missing first.
-		if _, derr := b.devices.load(ctx); derr != nil {
+		if _, derr := b.devices.Load(ctx); derr != nil {
 			err = derr
 		}
 	}

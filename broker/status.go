@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -65,13 +66,13 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 		return s, opError("status", keyError("status", err))
 	}
 	s.Protection = info
-	d, err := b.devices.current(ctx)
+	d, err := b.devices.Current(ctx)
 	switch {
 	case err == nil:
-		s.Registered, s.Device, s.Tenant = true, *deviceOf(d), b.tenant(d.record)
+		s.Registered, s.Device, s.Tenant = true, *deviceOf(d), b.tenant(d.Record)
 	case ctx.Err() != nil:
 		return s, ctx.Err()
-	case !errors.Is(err, errNone):
+	case !errors.Is(err, device.ErrNone):
 		s.Problem = err.Error()
 	}
 	all, unreadable, err := b.book.All(ctx)
@@ -93,7 +94,7 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 	return s, nil
 }
 
-func (b *Broker) tenant(r *deviceRecord) Tenant {
+func (b *Broker) tenant(r *device.Record) Tenant {
 	e := r.Endpoints
 	t := Tenant{
 		ID:           r.TenantID,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -116,8 +117,8 @@ func (b *Broker) unregistered(ctx context.Context) bool {
 	if !b.cfg.AllowUnbound {
 		return false
 	}
-	_, err := b.devices.current(ctx)
-	return errors.Is(err, errNone)
+	_, err := b.devices.Current(ctx)
+	return errors.Is(err, device.ErrNone)
 }
 
 // signInUnbound signs a user in for the app and keeps the refresh token. The

@@ -5,13 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
-	"github.com/prtbroker/prtbroker/broker/store"
-	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
 // UnregisterDevice deletes the device object in the directory, which the
@@ -30,21 +28,21 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 		return err
 	}
 	defer leave(&err)
-	release, err := vault.Lease(ctx, b.cfg.Store, "register")
+	release, err := b.devices.Lease(ctx)
 	if err != nil {
 		return opError(op, err)
 	}
 	release, keep := vault.Shared(release)
 	defer release()
-	d, err := b.devices.current(ctx)
+	d, err := b.devices.Current(ctx)
 	if err != nil {
 		return opError(op, err)
 	}
 	b.removeHelloKeys(ctx, op)
-	if err := b.deleteDevice(ctx, op, d); err != nil {
+	if err := b.deleteDevice(ctx, d); err != nil {
 		return opError(op, err)
 	}
-	b.cfg.Logger.InfoContext(ctx, "device unregistered", "device", d.cert.DeviceID)
+	b.cfg.Logger.InfoContext(ctx, "device unregistered", "device", d.Cert.DeviceID)
 	done := keep()
 	return opError(op, b.finish(ctx, func(ctx context.Context) error {
 		defer done()
@@ -66,7 +64,7 @@ func (b *Broker) ForgetDevice(ctx context.Context) (err error) {
 		return err
 	}
 	defer leave(&err)
-	release, err := vault.Lease(ctx, b.cfg.Store, "register")
+	release, err := b.devices.Lease(ctx)
 	if err != nil {
 		return opError(op, err)
 	}
@@ -92,7 +90,7 @@ func (b *Broker) removeHelloKeys(ctx context.Context, op string) {
 	}
 }
 
-func (b *Broker) deleteDevice(ctx context.Context, op string, d *device) error {
+func (b *Broker) deleteDevice(ctx context.Context, d *device.Device) error {
 	t, err := b.mutualTLS(ctx, d)
 	if err != nil {
 		return err
@@ -100,32 +98,12 @@ func (b *Broker) deleteDevice(ctx context.Context, op string, d *device) error {
 	if c, ok := t.(interface{ CloseIdleConnections() }); ok {
 		defer c.CloseIdleConnections()
 	}
-	join := d.record.Endpoints.Join
-	if join == "" {
-		join = b.cloud().Registration(wire.PathDevice)
-	}
-	rep, err := b.sts.Do(ctx, sts.Request{
-		Method:    http.MethodDelete,
-		URL:       sts.WithVersion(strings.TrimSuffix(join, "/")+"/"+d.cert.DeviceID, "1.0"),
-		Transport: t,
-	})
-	if err != nil {
-		return opError(op, err)
-	}
-	if !rep.OK() {
-		return opError(op, sts.RegistrationError(rep))
-	}
-	return nil
+	return b.devices.Delete(ctx, d, t)
 }
 
-// mutualTLS returns a transport that shows the device certificate. The device
-// key signs RSASSA-PKCS1-v1_5, as TLS 1.2 has it and TLS 1.3 no longer.
-func (b *Broker) mutualTLS(ctx context.Context, d *device) (Transport, error) {
-	cert := tls.Certificate{
-		Certificate:                  [][]byte{d.cert.DER},
-		PrivateKey:                   boundSigner{ctx, d.key},
-		SupportedSignatureAlgorithms: []tls.SignatureScheme{tls.PKCS1WithSHA256},
-	}
+// mutualTLS returns a transport that shows the device certificate.
+func (b *Broker) mutualTLS(ctx context.Context, d *device.Device) (Transport, error) {
+	cert := d.TLSCertificate(ctx)
 	if b.cfg.MutualTLS != nil {
 		return b.cfg.MutualTLS(cert), nil
 	}
@@ -155,25 +133,9 @@ func (b *Broker) mutualTLS(ctx context.Context, d *device) (Transport, error) {
 
 // forget deletes the registration's record and what depends on it.
 func (b *Broker) forget(ctx context.Context) error {
-	if err := b.devices.notice(ctx); err != nil {
+	gone, err := b.devices.Forget(ctx)
+	if err != nil || !gone {
 		return err
-	}
-	stored, err := b.devices.find(ctx)
-	if errors.Is(err, store.ErrNotFound) {
-		return errNone
-	}
-	if err != nil {
-		return err
-	}
-	if used := store.Version(b.devices.registration.Load()); used != 0 && used != stored.vault.KeyVersion() {
-		stored.vault.Close()
-		return nil // the one that was used is gone, and this came after it
-	}
-	if err := stored.vault.Destroy(ctx); err != nil {
-		return err
-	}
-	if d := b.devices.inMemory(); d != nil {
-		b.devices.letGo(d)
 	}
 	return b.dropPRTs(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -110,8 +111,10 @@ var roomErrors = []struct {
 	{account.ErrNoHello, ErrNoHello, ""},
 	{account.ErrMeanwhile, ErrTransient, "the PIN or the Hello key was changed meanwhile: try again"},
 	{account.ErrNotUnlocked, errors.ErrUnsupported, "Lock needs a Hello key, Config.Offline and a sign-in by the PIN in this process"},
-	{errIncomplete, ErrDeviceNotRegistered, "the registration of the device was not completed: register again, with the same keys"},
-	{errNone, ErrDeviceNotRegistered, ""},
+	{device.ErrIncomplete, ErrDeviceNotRegistered, "the registration of the device was not completed: register again, with the same keys"},
+	{device.ErrNone, ErrDeviceNotRegistered, ""},
+	{device.ErrComputer, nil, "OnPremises needs the objectGUID and the SID of the computer"},
+	{device.ErrNoComputer, nil, "a hybrid registration needs OnPremises, and OnPremisesCertificate before it"},
 }
 
 // keyKind is what the key store says; nil when it says something else.
@@ -128,8 +131,17 @@ func keyKind(err error) error {
 // errors as they are: so the end of a context stays what it is.
 func verdict(err error) error {
 	var e *Error
-	if err == nil || errors.As(err, &e) || ended(err) {
+	if err == nil || errors.As(err, &e) {
 		return err
+	}
+	if said := new(sts.Error); errors.As(err, &said) {
+		return serviceError("", said)
+	}
+	if ended(err) {
+		return err
+	}
+	if other := new(device.OtherTypeError); errors.As(err, &other) {
+		return &Error{detail: "the device is " + JoinType(other.Is).String() + " already; unregister it before it is " + JoinType(other.Want).String()}
 	}
 	for _, r := range roomErrors {
 		if errors.Is(err, r.is) {
@@ -181,14 +193,11 @@ func ended(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// opError makes the broker's error of one of package sts, and names the
+// opError makes an Error of what a room or the key store says, and names the
 // operation on an error that has none yet.
 func opError(op string, err error) error {
 	if err == nil {
 		return nil
-	}
-	if said := new(sts.Error); errors.As(err, &said) {
-		return serviceError(op, said)
 	}
 	err = verdict(closedError(err))
 	var e *Error

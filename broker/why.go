@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -212,8 +213,8 @@ func (w *whyChain) run(ctx context.Context) error {
 // device asks whether there is a registration with a valid certificate and
 // usable keys.
 func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
-	d, err := w.b.devices.load(ctx)
-	if errors.Is(err, errNone) {
+	d, err := w.b.devices.Load(ctx)
+	if errors.Is(err, device.ErrNone) {
 		w.fact("Is the device registered?", claims.No, "")
 		if w.unbound = w.b.cfg.AllowUnbound; w.unbound {
 			return false, nil
@@ -224,9 +225,9 @@ func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.fact("Is the device registered?", claims.Yes, d.cert.DeviceID+", "+JoinType(d.record.JoinType).String())
-	valid := !w.now.Before(d.cert.NotBefore) && w.now.Before(d.cert.NotAfter)
-	w.fact("Is its certificate valid?", answer(valid), "until "+d.cert.NotAfter.UTC().Format(time.DateOnly))
+	w.fact("Is the device registered?", claims.Yes, d.Cert.DeviceID+", "+JoinType(d.Record.JoinType).String())
+	valid := !w.now.Before(d.Cert.NotBefore) && w.now.Before(d.Cert.NotAfter)
+	w.fact("Is its certificate valid?", answer(valid), "until "+d.Cert.NotAfter.UTC().Format(time.DateOnly))
 	info, err := w.b.cfg.Keys.Info(ctx)
 	if err != nil {
 		return false, keyError("why", err)

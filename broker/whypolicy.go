@@ -148,17 +148,17 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 }
 
 func (w *whyChain) policyDevice() *policy.Device {
-	d := w.b.devices.inMemory()
+	d := w.b.devices.Open()
 	if d == nil {
 		return w.in.Facts.Device
 	}
 	out := policy.Device{
-		ID:              d.cert.DeviceID,
-		DisplayName:     d.record.DisplayName,
+		ID:              d.Cert.DeviceID,
+		DisplayName:     d.Record.DisplayName,
 		OperatingSystem: w.b.cfg.Device.Type, OperatingSystemVersion: w.b.cfg.Device.OSVersion,
 		TrustType: policy.Joined,
 	}
-	switch JoinType(d.record.JoinType) {
+	switch JoinType(d.Record.JoinType) {
 	case Register:
 		out.TrustType = policy.Registered
 	case Hybrid:

@@ -138,7 +138,7 @@ func nextPoll(e *Error, interval time.Duration) (time.Duration, bool) {
 			interval += slowDown
 		}
 		return interval, true
-	case e.transient():
+	case e.Transient():
 		if interval < maxInterval {
 			interval += slowDown
 		}

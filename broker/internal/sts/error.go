@@ -71,8 +71,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// transient reports whether the same request may succeed later.
-func (e *Error) transient() bool {
+// Transient reports whether the same request may succeed later.
+func (e *Error) Transient() bool {
 	return e.Verdict == aadsts.Retry || e.Verdict == aadsts.Throttled || e.Verdict == aadsts.NewNonce
 }
 

@@ -11,7 +11,7 @@ import (
 
 func transient(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.transient()
+	return errors.As(err, &e) && e.Transient()
 }
 
 func TestNetworkError(t *testing.T) {

@@ -1,4 +1,4 @@
-package broker
+package device
 
 import (
 	"slices"
@@ -10,8 +10,8 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// deviceRecord is a registration, finished or under way.
-type deviceRecord struct {
+// Record is a registration, finished or under way.
+type Record struct {
 	Version      int          `json:"v"`
 	Phase        phase        `json:"phase"`
 	TenantID     string       `json:"tenant_id"`
@@ -37,14 +37,12 @@ const (
 )
 
 // matches reports whether tenant, an id or a domain, means this registration.
-func (d *deviceRecord) matches(tenant string) bool {
+func (d *Record) matches(tenant string) bool {
 	tenant = strings.ToLower(tenant)
 	return d.TenantID == tenant || slices.Contains(d.TenantNames, tenant)
 }
 
-// Prefixes of the names of owners.
-const (
-	devicePrefix = "device-"
-)
+const devicePrefix = "device-"
 
+// deviceOwner names the records of a registration.
 func deviceOwner(tenantID string) string { return devicePrefix + vault.HashedID("tenant", tenantID) }

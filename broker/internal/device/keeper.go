@@ -1,4 +1,6 @@
-package broker
+// Package device keeps this machine's registration in a tenant: it makes the
+// keys, asks for the certificate, finds the registration again, and forgets it.
+package device
 
 import (
 	"context"
@@ -12,53 +14,64 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/flight"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// What a keeper says of a registration that it does not have.
+// What a keeper says of a registration that it does not have. ErrIncomplete is
+// also an ErrNone.
 var (
-	errNone       = errors.New("the device is not registered")
-	errIncomplete = fmt.Errorf("%w: its registration was not completed", errNone)
+	ErrNone       = errors.New("the device is not registered")
+	ErrIncomplete = fmt.Errorf("%w: its registration was not completed", ErrNone)
 )
 
-// A keeperConfig says what registration a keeper has and what it works with. No
+// A Config says what registration a keeper has and what it works with. No
 // field is optional.
-type keeperConfig struct {
+type Config struct {
 	Keys   tpm.KeyStore
 	Store  store.Store
 	Rand   io.Reader
 	Logger *slog.Logger
 	Now    func() time.Time
-	Tenant string // an id or a verified domain, in lower case
+	Sleep  func(context.Context, time.Duration) error
+
+	Services *sts.Client
+	Tenant   string // an id or a verified domain, in lower case
+	// What a registration says of this machine.
+	Type, DisplayName, OSVersion string
+
+	// Finish runs what must be written although the caller's context ends, and
+	// returns within it.
+	Finish func(ctx context.Context, work func(context.Context) error) error
 	// Gone is told that the registration in memory is erased.
 	Gone func()
 }
 
-// A keeper keeps this machine's registration: in the store, and open in memory.
-type keeper struct {
-	cfg   keeperConfig
-	loads flight.Group[struct{}, *device]
+// A Keeper keeps this machine's registration: in the store, and open in memory.
+type Keeper struct {
+	cfg   Config
+	loads flight.Group[struct{}, *Device]
 
-	device atomic.Pointer[device] // nil until it was loaded and found
+	device atomic.Pointer[Device] // nil until it was loaded and found
 	// registration is device.from of the one that was used last, also when it
 	// is in memory no longer: forget means no other. Zero: none was.
 	registration atomic.Uint64
 
 	mu      sync.Mutex // guards all below; not held over I/O
-	retired []*device  // that are not the registration any more
+	retired []*Device  // that are not the registration any more
 }
 
-// newKeeper returns a keeper. It reads nothing yet.
-func newKeeper(cfg keeperConfig) *keeper { return &keeper{cfg: cfg} }
+// New returns a keeper. It reads nothing yet.
+func New(cfg Config) *Keeper { return &Keeper{cfg: cfg} }
 
-// stop ends the loads that calls share.
-func (k *keeper) stop() { k.loads.Close() }
+// Stop ends the loads that calls share.
+func (k *Keeper) Stop() { k.loads.Close() }
 
-// close closes the keys.
-func (k *keeper) close() error {
+// Close closes the keys.
+func (k *Keeper) Close() error {
 	k.mu.Lock()
 	all := k.retired
 	k.retired = nil
@@ -72,33 +85,34 @@ func (k *keeper) close() error {
 	return errors.Join(errs...)
 }
 
-// inMemory returns the registration that is open; nil when none is.
-func (k *keeper) inMemory() *device { return k.device.Load() }
+// Open returns the registration that is open; nil when none is.
+func (k *Keeper) Open() *Device { return k.device.Load() }
 
-// device is a complete registration with its keys open.
-type device struct {
+// Device is a complete registration with its keys open.
+type Device struct {
 	owner     string
 	from      store.Version // of the record of its data key: the same as long as it is the same registration
-	record    *deviceRecord
-	cert      *prt.DeviceCertificate
-	key       tpm.Signer
-	transport tpm.Key
+	Record    *Record
+	Cert      *prt.DeviceCertificate
+	Key       tpm.Signer
+	Transport tpm.Key
 }
 
-func (d *device) close() error { return errors.Join(d.key.Close(), d.transport.Close()) }
+func (d *Device) close() error { return errors.Join(d.Key.Close(), d.Transport.Close()) }
 
-func (d *device) proof() prt.Device { return prt.Device{Key: d.key, Certificate: d.cert.DER} }
+// Proof is what signs a request as this device.
+func (d *Device) Proof() prt.Device { return prt.Device{Key: d.Key, Certificate: d.Cert.DER} }
 
-// storedDevice is a registration's record as it lies in the store.
-type storedDevice struct {
+// Stored is a registration's record as it lies in the store.
+type Stored struct {
 	vault  *vault.Vault
-	record *deviceRecord
+	record *Record
 	sealed vault.Record
 }
 
 // find returns the record of the configured tenant, finished or not, or
 // ErrNotFound.
-func (k *keeper) find(ctx context.Context) (*storedDevice, error) {
+func (k *Keeper) find(ctx context.Context) (*Stored, error) {
 	names, err := k.cfg.Store.List(ctx, devicePrefix)
 	if err != nil {
 		return nil, err
@@ -123,7 +137,7 @@ func (k *keeper) find(ctx context.Context) (*storedDevice, error) {
 	return nil, store.ErrNotFound
 }
 
-func (k *keeper) read(ctx context.Context, owner string) (*storedDevice, error) {
+func (k *Keeper) read(ctx context.Context, owner string) (*Stored, error) {
 	v := vault.New(k.cfg.Keys, k.cfg.Store, k.cfg.Rand, owner)
 	if err := v.Open(ctx); err != nil {
 		return nil, err
@@ -132,14 +146,14 @@ func (k *keeper) read(ctx context.Context, owner string) (*storedDevice, error) 
 	if err != nil {
 		return nil, err
 	}
-	d := &storedDevice{vault: v, record: new(deviceRecord), sealed: r}
+	d := &Stored{vault: v, record: new(Record), sealed: r}
 	if err := vault.Decode(owner, r.Plain, d.record); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *storedDevice) save(ctx context.Context) error {
+func (d *Stored) save(ctx context.Context) error {
 	plain, err := vault.Encode(d.record)
 	if err != nil {
 		return err
@@ -148,14 +162,14 @@ func (d *storedDevice) save(ctx context.Context) error {
 	return err
 }
 
-// load returns the registration with its keys open. It is
+// Load returns the registration with its keys open. It is
 // errNone when there is none, or none that is complete. What is
-// in memory answers; current also asks the store.
-func (k *keeper) load(ctx context.Context) (*device, error) {
+// in memory answers; Current also asks the store.
+func (k *Keeper) Load(ctx context.Context) (*Device, error) {
 	if d := k.device.Load(); d != nil {
 		return d, nil
 	}
-	d, _, err := k.loads.Do(ctx, struct{}{}, func(ctx context.Context) (*device, error) {
+	d, _, err := k.loads.Do(ctx, struct{}{}, func(ctx context.Context) (*Device, error) {
 		if d := k.device.Load(); d != nil {
 			return d, nil
 		}
@@ -167,7 +181,7 @@ func (k *keeper) load(ctx context.Context) (*device, error) {
 			k.keep(d)
 			// It may have been erased before it was kept, and who erased it
 			// found nothing to let go.
-			if err := k.notice(ctx); err != nil {
+			if err := k.Notice(ctx); err != nil {
 				return nil, err
 			}
 			if d := k.device.Load(); d != nil {
@@ -179,22 +193,22 @@ func (k *keeper) load(ctx context.Context) (*device, error) {
 }
 
 // openRegistered reads the registration and opens its keys.
-func (k *keeper) openRegistered(ctx context.Context) (*device, error) {
+func (k *Keeper) openRegistered(ctx context.Context) (*Device, error) {
 	stored, err := k.find(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, errNone
+		return nil, ErrNone
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer stored.vault.Close()
 	if stored.record.Phase != phaseComplete {
-		return nil, errIncomplete
+		return nil, ErrIncomplete
 	}
 	return k.open(ctx, stored)
 }
 
-func (k *keeper) open(ctx context.Context, stored *storedDevice) (*device, error) {
+func (k *Keeper) open(ctx context.Context, stored *Stored) (*Device, error) {
 	r := stored.record
 	cert, err := prt.ParseDeviceCertificate(r.Certificate)
 	if err != nil {
@@ -208,13 +222,13 @@ func (k *keeper) open(ctx context.Context, stored *storedDevice) (*device, error
 }
 
 // with is the registration once it is complete and its keys are open.
-func (d *storedDevice) with(cert *prt.DeviceCertificate, key tpm.Signer, transport tpm.Key) *device {
-	return &device{owner: d.vault.Owner(), from: d.vault.KeyVersion(), record: d.record, cert: cert, key: key, transport: transport}
+func (d *Stored) with(cert *prt.DeviceCertificate, key tpm.Signer, transport tpm.Key) *Device {
+	return &Device{owner: d.vault.Owner(), from: d.vault.KeyVersion(), Record: d.record, Cert: cert, Key: key, Transport: transport}
 }
 
 // keep makes d the registration in memory, unless it is there already,
 // and returns the one that is.
-func (k *keeper) keep(d *device) *device {
+func (k *Keeper) keep(d *Device) *Device {
 	for {
 		old := k.device.Load()
 		if old != nil && old.from == d.from {
@@ -229,19 +243,19 @@ func (k *keeper) keep(d *device) *device {
 	}
 }
 
-// current is load for calls that ask what the store has, or that
+// Current is load for calls that ask what the store has, or that
 // ask the service for something that only the registration of today gets.
-func (k *keeper) current(ctx context.Context) (*device, error) {
-	if err := k.notice(ctx); err != nil {
+func (k *Keeper) Current(ctx context.Context) (*Device, error) {
+	if err := k.Notice(ctx); err != nil {
 		return nil, err
 	}
-	return k.load(ctx)
+	return k.Load(ctx)
 }
 
-// notice forgets the registration in memory if another process erased it
+// Notice forgets the registration in memory if another process erased it
 // from the store, also when it has registered the device anew since. That the
 // store cannot say whether changes nothing.
-func (k *keeper) notice(ctx context.Context) error {
+func (k *Keeper) Notice(ctx context.Context) error {
 	d := k.device.Load()
 	if d == nil {
 		return nil
@@ -254,14 +268,14 @@ func (k *keeper) notice(ctx context.Context) error {
 		return err
 	}
 	if k.letGo(d) {
-		k.cfg.Logger.InfoContext(ctx, "another process has unregistered the device", "device", d.cert.DeviceID)
+		k.cfg.Logger.InfoContext(ctx, "another process has unregistered the device", "device", d.Cert.DeviceID)
 	}
 	return nil
 }
 
 // letGo forgets a registration that is erased, and the tokens that were got on
 // it, in memory alone. It reports whether d was the registration in memory.
-func (k *keeper) letGo(d *device) bool {
+func (k *Keeper) letGo(d *Device) bool {
 	if !k.device.CompareAndSwap(d, nil) {
 		return false
 	}
@@ -272,7 +286,7 @@ func (k *keeper) letGo(d *device) bool {
 
 // retire leaves the keys of d open until Close: a call may be using them, which
 // is to end by what the service says.
-func (k *keeper) retire(d *device) {
+func (k *Keeper) retire(d *Device) {
 	if d == nil {
 		return
 	}
@@ -281,7 +295,7 @@ func (k *keeper) retire(d *device) {
 	k.retired = append(k.retired, d)
 }
 
-func (k *keeper) openKeys(ctx context.Context, r *deviceRecord) (tpm.Signer, tpm.Key, error) {
+func (k *Keeper) openKeys(ctx context.Context, r *Record) (tpm.Signer, tpm.Key, error) {
 	opened, err := k.cfg.Keys.OpenKey(ctx, r.DeviceKey)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the device key: %w", err)

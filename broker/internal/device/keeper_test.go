@@ -1,0 +1,265 @@
+package device_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+)
+
+const alice, password = "alice@contoso.example", "Wonderland-2026"
+
+// machine is one computer and the tenant that it may join.
+type machine struct {
+	t     *testing.T
+	clock *entratest.Clock
+	srv   *entratest.Server
+	keys  tpm.KeyStore
+	store store.Store
+	wire  func(*http.Request) // looks at each request
+	sleep func()
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	m := &machine{t: t, clock: entratest.NewClock(time.Time{}), store: &store.Memory{}, sleep: func() {}}
+	m.srv = entratest.NewTB(t, entratest.Options{Clock: m.clock, Seed: 1, ReplicationLag: -1, Users: []entratest.User{{Username: "alice", Password: password}}})
+	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, keys.Close()) })
+	m.keys = keys
+	return m
+}
+
+type transport struct {
+	client *http.Client
+	m      *machine
+}
+
+func (t transport) Do(r *http.Request) (*http.Response, error) {
+	if t.m.wire != nil {
+		t.m.wire(r)
+	}
+	return t.client.Do(r)
+}
+
+// process is a keeper as a process of its own has it.
+type process struct {
+	*device.Keeper
+	services *sts.Client
+	gone     int
+}
+
+func (m *machine) start() *process {
+	m.t.Helper()
+	client := *m.srv.Client()
+	client.CheckRedirect = sts.NoRedirect
+	p := &process{services: sts.New(sts.Config{
+		Transport: transport{&client, m}, UserAgent: "test (X11; Linux x86_64)", Cloud: sts.Cloud{}.WithDefaults(), Movable: true,
+		Logger: slog.New(slog.DiscardHandler), Now: m.clock.Now, Rand: rand.Reader,
+		Span: func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} },
+	})}
+	p.Keeper = device.New(device.Config{
+		Keys: m.keys, Store: m.store, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler), Now: m.clock.Now,
+		Sleep:    func(ctx context.Context, d time.Duration) error { m.clock.Advance(d); m.sleep(); return ctx.Err() },
+		Services: p.services, Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12",
+		Finish: func(ctx context.Context, work func(context.Context) error) error { return work(ctx) },
+		Gone:   func() { p.gone++ },
+	})
+	m.t.Cleanup(func() {
+		p.Stop()
+		require.NoError(m.t, p.Close())
+		p.services.Close()
+	})
+	return p
+}
+
+// token is one of the user's for the registration service.
+func (p *process) token(t *testing.T) prt.Secret {
+	t.Helper()
+	r, err := p.services.Grant(t.Context(), "contoso.example", wire.PathToken, url.Values{
+		"grant_type": {wire.GrantPassword}, "client_id": {wire.ClientBroker}, "resource": {wire.ResourceRegistrationApp},
+		"username": {alice}, "password": {password}, "scope": {wire.ScopeOpen},
+	})
+	require.NoError(t, err)
+	return r.AccessToken
+}
+
+// A registration is made step by step, found by another process, and is the
+// same as long as nobody forgets it.
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p := m.start()
+	_, err := p.Load(ctx)
+	require.ErrorIs(t, err, device.ErrNone)
+	d, err := p.Registered(ctx, prt.Join)
+	require.NoError(t, err)
+	require.Nil(t, d)
+
+	var steps []string
+	d, existing, err := p.Register(ctx, device.Request{Token: p.token(t), Step: func(s string) { steps = append(steps, s) }})
+	require.NoError(t, err)
+	require.False(t, existing)
+	require.Equal(t, []string{"discover", "device key", "transport key", "save keys", "request certificate", "save certificate"}, steps)
+	require.Equal(t, m.srv.TenantID(), d.Record.TenantID)
+	require.Equal(t, []string{"contoso.example"}, d.Record.TenantNames)
+	require.Equal(t, m.srv.Devices()[0].ID, d.Cert.DeviceID)
+	require.Same(t, d, p.Open())
+	require.Equal(t, d.Cert.DER, d.Proof().Certificate)
+	require.Equal(t, [][]byte{d.Cert.DER}, d.TLSCertificate(ctx).Certificate)
+	require.Equal(t, d.Key.Public(), d.TLSCertificate(ctx).PrivateKey.(crypto.Signer).Public())
+
+	again, existing, err := p.Register(ctx, device.Request{})
+	require.NoError(t, err)
+	require.True(t, existing)
+	require.Same(t, d, again)
+	var other *device.OtherTypeError
+	_, err = p.Registered(ctx, prt.Register)
+	require.ErrorAs(t, err, &other)
+	require.Equal(t, device.OtherTypeError{Is: prt.Join, Want: prt.Register}, *other)
+	require.ErrorContains(t, err, "registered as of type")
+
+	q := m.start()
+	same, err := q.Load(ctx)
+	require.NoError(t, err)
+	require.Equal(t, d.Cert.DeviceID, same.Cert.DeviceID)
+	require.Equal(t, d.Key.Public(), same.Key.Public())
+}
+
+// A registration that was cut off is taken up with the same keys, and the
+// service is asked for the same device object.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	m, p := newMachine(t), (*process)(nil)
+	p = m.start()
+	token := p.token(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	m.wire = func(r *http.Request) {
+		if r.Method == http.MethodPost && r.URL.Host == wire.RegistrationHost {
+			cancel()
+		}
+	}
+	_, _, err := p.Register(ctx, device.Request{Token: token})
+	require.ErrorIs(t, err, context.Canceled)
+	m.wire = nil
+	p = m.start()
+	_, err = p.Load(t.Context())
+	require.ErrorIs(t, err, device.ErrIncomplete)
+	require.ErrorIs(t, err, device.ErrNone)
+	var steps []string
+	_, _, err = p.Register(t.Context(), device.Request{Token: token, Step: func(s string) { steps = append(steps, s) }})
+	require.NoError(t, err)
+	require.Equal(t, []string{"discover", "request certificate", "save certificate"}, steps)
+	require.Len(t, m.srv.Devices(), 1)
+}
+
+// What another process forgets is forgotten here, with its tokens; what it
+// registers anew stays when this one then forgets the old.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p, q := m.start(), m.start()
+	_, err := p.Forget(ctx)
+	require.ErrorIs(t, err, device.ErrNone)
+	first, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
+	require.NoError(t, err)
+	_, err = q.Current(ctx)
+	require.NoError(t, err)
+
+	gone, err := p.Forget(ctx)
+	require.NoError(t, err)
+	require.True(t, gone)
+	require.Equal(t, 1, p.gone)
+	second, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
+	require.NoError(t, err)
+	require.NotEqual(t, first.Cert.DeviceID, second.Cert.DeviceID)
+
+	gone, err = q.Forget(ctx)
+	require.NoError(t, err)
+	require.False(t, gone, "the one that it used is gone, and the new one is not its")
+	require.Equal(t, 1, q.gone)
+	now, err := q.Current(ctx)
+	require.NoError(t, err)
+	require.Equal(t, second.Cert.DeviceID, now.Cert.DeviceID)
+}
+
+// The device object is deleted by the certificate, and not without it.
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p := m.start()
+	d, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
+	require.NoError(t, err)
+	var said *sts.Error
+	require.ErrorAs(t, p.Delete(ctx, d, nil), &said)
+	require.True(t, said.Said)
+	require.Len(t, m.srv.Devices(), 1)
+}
+
+// A registration that is not readable is none that is not there.
+func TestDamaged(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p := m.start()
+	_, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
+	require.NoError(t, err)
+	names, err := m.store.List(ctx, "device-")
+	require.NoError(t, err)
+	for _, n := range names {
+		_, v, err := m.store.Get(ctx, n)
+		require.NoError(t, err)
+		_, err = m.store.Put(ctx, n, []byte("nonsense"), v)
+		require.NoError(t, err)
+	}
+	_, err = m.start().Load(ctx)
+	require.ErrorIs(t, err, tpm.ErrInvalidBlob)
+	require.NotErrorIs(t, err, device.ErrNone)
+}
+
+// A computer of an on-premises directory proves itself by a key of its own, and
+// waits until its certificate is synced.
+func TestHybrid(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p := m.start()
+	c := device.Computer{ObjectID: "5B0B6A3E-7C1D-4C0E-9B53-0D6A4C1F2E01", SID: "S-1-5-21-1004336348-1177238915-682003330-1105"}
+	_, err := p.ComputerCertificate(ctx, device.Computer{ObjectID: c.ObjectID})
+	require.ErrorIs(t, err, device.ErrComputer)
+	_, _, err = p.Register(ctx, device.Request{JoinType: prt.Hybrid, Computer: &c})
+	require.ErrorIs(t, err, device.ErrNoComputer, "it has no certificate")
+	der, err := p.ComputerCertificate(ctx, c)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+
+	waits := 0
+	m.sleep = func() {
+		if waits++; waits == 2 {
+			require.NoError(t, m.srv.SyncComputer(entratest.Computer{
+				ID: "5b0b6a3e-7c1d-4c0e-9b53-0d6a4c1f2e01", SID: c.SID, Name: "PC-1", PublicKey: cert.PublicKey.(*rsa.PublicKey),
+			}))
+		}
+	}
+	d, _, err := p.Register(ctx, device.Request{JoinType: prt.Hybrid, Computer: &c})
+	require.NoError(t, err)
+	require.Equal(t, 2, waits)
+	require.Equal(t, "5b0b6a3e-7c1d-4c0e-9b53-0d6a4c1f2e01", d.Cert.DeviceID)
+}
