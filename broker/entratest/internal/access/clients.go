@@ -76,8 +76,8 @@ func foldAuthority(uri string) string {
 	if !ok {
 		return uri
 	}
-	host, path, _ := strings.Cut(rest, "/")
-	return strings.ToLower(scheme+"://"+host) + "/" + path
+	end := strings.IndexByte(rest+"/", '/')
+	return strings.ToLower(scheme+"://"+rest[:end]) + rest[end:]
 }
 
 func loopback(uri string) bool {
