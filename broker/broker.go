@@ -117,7 +117,7 @@ func (c *Config) fill() {
 	if c.Transport == nil {
 		c.Transport = sts.NewTransport()
 	}
-	if h, ok := c.Transport.(*http.Client); ok && h.CheckRedirect == nil {
+	if h, ok := c.Transport.(*http.Client); ok {
 		stay := *h
 		stay.CheckRedirect = sts.NoRedirect
 		c.Transport = &stay

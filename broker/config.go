@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/store"
-	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -122,18 +121,14 @@ type Config struct {
 	Rand io.Reader
 }
 
-// NativeClientRedirect is the redirect that apps on Linux register under "mobile
-// and desktop applications", and that an [App] without a RedirectURI uses. In a
-// national cloud it is the same path on that cloud's sign-in host.
-const NativeClientRedirect = wire.RedirectNativeClient
-
 // An App is a public client of the tenant: the program that wants tokens.
 type App struct {
 	// ClientID is the app's id in the tenant.
 	ClientID string
 
 	// RedirectURI is one that the app has registered under "mobile and desktop
-	// applications". Empty: [NativeClientRedirect].
+	// applications". Empty: the native client redirect, which is what apps on
+	// Linux register.
 	RedirectURI string
 }
 
@@ -151,9 +146,8 @@ const (
 )
 
 // A Transport sends one request, like [http.Client]. It must not follow
-// redirects, since requests carry credentials: an *http.Client whose
-// CheckRedirect is nil is used without following any. The caller's context
-// bounds it.
+// redirects, since requests carry credentials: an *http.Client is used without
+// its CheckRedirect. The caller's context bounds it.
 type Transport interface {
 	Do(*http.Request) (*http.Response, error)
 }

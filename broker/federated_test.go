@@ -71,7 +71,7 @@ func TestFederatedPasswordIsSentOnce(t *testing.T) {
 		"a wrong password":      {nil, broker.ErrBadCredential, false},
 		"another fault":         {answer(500, fault), nil, false},
 		"a fault with 503":      {answer(503, fault), nil, false},
-		"a fault of SOAP 1.1":   {answer(500, `<Fault ><faultcode>Client</faultcode></Fault>`), nil, false},
+		"a fault of SOAP 1.1":   {answer(500, `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><Fault ><faultcode>Client</faultcode></Fault></Body></Envelope>`), nil, false},
 		"an error of the proxy": {answer(502, "<html>Default page</html>"), broker.ErrTransient, true},
 		"the connection breaks": {func() (*http.Response, error) {
 			return nil, &url.Error{Err: &net.OpError{Op: "read", Err: errors.New("connection reset")}}

@@ -156,18 +156,9 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account.Accoun
 		return err
 	}
 	e := d.Record.Endpoints
-	rep, err := b.sts.Do(ctx, sts.Request{
-		Method:      http.MethodPost,
-		URL:         sts.WithVersion(e.Key, e.KeyVersion),
-		ContentType: "application/json",
-		Body:        body,
-		Bearer:      token,
-	})
+	rep, err := b.sts.Register(ctx, http.MethodPost, sts.WithVersion(e.Key, e.KeyVersion), body, token)
 	if err != nil {
 		return opError(op, err)
-	}
-	if !rep.OK() {
-		return opError(op, sts.RegistrationError(rep))
 	}
 	reg, err := prt.ParseHelloRegistration(rep.Body)
 	if err != nil {

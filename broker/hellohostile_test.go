@@ -70,9 +70,11 @@ func TestHostileProvisioning(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{"a page", visit(func(*http.Request) *http.Response { return reply(200, "<html>") }), broker.ErrInteractionRequired, "wants the user"},
-		{"another host", visit(func(*http.Request) *http.Response { return redirect("https://login.example/authorize") }), nil, "another host"},
-		{"without TLS", visit(func(r *http.Request) *http.Response { return redirect("http://" + r.URL.Host + r.URL.Path) }), nil, "another host"},
+		{"a page", visit(func(*http.Request) *http.Response { return reply(200, "<html><script>$Config={};</script>") }), broker.ErrInteractionRequired, "wants the user"},
+		{"a portal's page for a page", visit(func(*http.Request) *http.Response { return reply(200, "<html>") }), broker.ErrTransient, "in its place"},
+		{"another host of the service", visit(func(*http.Request) *http.Response { return redirect("https://login.microsoft.com/authorize") }), nil, "another host"},
+		{"another host", visit(func(*http.Request) *http.Response { return redirect("https://login.example/authorize") }), broker.ErrTransient, "login.example"},
+		{"without TLS", visit(func(r *http.Request) *http.Response { return redirect("http://" + r.URL.Host + r.URL.Path) }), broker.ErrTransient, "in its place"},
 		{"round and round", visit(func(r *http.Request) *http.Response { return redirect(r.URL.String()) }), broker.ErrInteractionRequired, "again and again"},
 		{"no code", visit(func(r *http.Request) *http.Response {
 			return redirect(app + "?state=" + url.QueryEscape(r.URL.Query().Get("state")))
@@ -85,8 +87,8 @@ func TestHostileProvisioning(t *testing.T) {
 		{"the key is refused", register(401, `{"ErrorType":"AuthenticationError","Message":"no"}`), broker.ErrInteractionRequired, "did not take the token"},
 		{"keys are forbidden", register(403, `{"ErrorType":"AuthorizationError","Message":"no"}`), broker.ErrBlocked, ""},
 		{"the key service has trouble", register(500, ``), broker.ErrTransient, ""},
-		{"no id of the key", register(200, `{"upn":"alice@contoso.example"}`), nil, "not one of the sign-in service"},
-		{"a portal's page", register(200, `<html>`), broker.ErrTransient, "web page"},
+		{"no id of the key", register(200, `{"upn":"alice@contoso.example"}`), broker.ErrTransient, "in its place"},
+		{"a portal's page", register(200, `<html>`), broker.ErrTransient, "in its place"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)

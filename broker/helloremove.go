@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
@@ -50,11 +49,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	if rec.NextHello == nil { // else which of the two the service has is not known
 		address += rec.Hello.ID
 	}
-	rep, err := b.sts.Do(ctx, sts.Request{Method: http.MethodDelete, URL: sts.WithVersion(address, d.Record.Endpoints.KeyVersion), Bearer: token})
-	if err != nil {
-		return opError(op, err)
-	}
-	if err := sts.Deleted(rep); err != nil {
+	if err := b.sts.DeleteKey(ctx, sts.WithVersion(address, d.Record.Endpoints.KeyVersion), token); err != nil {
 		return opError(op, err)
 	}
 	done := keep()

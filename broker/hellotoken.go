@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -111,7 +110,7 @@ func (b *Broker) follow(ctx context.Context, op, page, prefix string, t *prt.Tok
 		if err != nil {
 			return "", err
 		}
-		rep, err := b.sts.Do(ctx, sts.Request{Method: http.MethodGet, URL: page, Credential: cookie})
+		rep, err := b.sts.Open(ctx, page, prefix, cookie)
 		if err != nil {
 			return "", opError(op, err)
 		}

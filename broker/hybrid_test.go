@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
+	"net/http"
 	"testing"
 	"time"
 
@@ -71,4 +72,29 @@ func TestHybridNeedsTheComputer(t *testing.T) {
 	}
 	_, err := w.b.Enroll(t.Context(), broker.AuthCode{}, broker.EnrollRequest{JoinType: broker.Hybrid})
 	require.Error(t, err)
+}
+
+// A hybrid join that somebody on the way answered may have been handled: it is
+// not sent again. That the directory has not synced is the service's own word.
+func TestHybridJoinIsSentOnce(t *testing.T) {
+	t.Parallel()
+	for name, answer := range strangers {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withMemory)
+			computer := broker.OnPremises{ObjectID: computerID, SID: computerSID}
+			_, err := w.b.OnPremisesCertificate(t.Context(), computer)
+			require.NoError(t, err)
+			sent, inner := 0, w.wire.inner
+			w.wire.inner = apiDo(func(r *http.Request) (*http.Response, error) {
+				if r.Method != http.MethodPut {
+					return inner.Do(r)
+				}
+				sent++
+				return answer(), nil
+			})
+			_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.Hybrid, OnPremises: &computer})
+			require.ErrorIs(t, err, broker.ErrTransient)
+			require.Equal(t, 1, sent)
+		})
+	}
 }

@@ -283,7 +283,12 @@ func TestGoldenTrace(t *testing.T) {
 	}
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
-	require.Equal(t, string(want), out.String(), "go test ./broker -run TestGoldenTrace -update, and look at the difference")
+	lines := strings.Split(string(want), "\n")
+	for i, got := range strings.Split(out.String(), "\n") {
+		if i >= len(lines) || got != lines[i] {
+			t.Fatalf("line %d of %s is now\n%s\ngo test ./broker -run TestGoldenTrace -update, and look at the difference", i+1, golden, got)
+		}
+	}
 }
 
 // traceDevice is the life of a machine and its user.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -62,8 +61,8 @@ func (s *Server) doRegisterKey(r *web.Request) (map[string]string, error) {
 
 // keyToken checks the token of a key request: from a device, for a user who
 // was asked for a second factor moments ago.
-func (s *Server) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
-	c, u, derr := s.bearerOf(r)
+func (s *Server) keyToken(r *web.Request) (*bearerClaims, *directory.User, error) {
+	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if derr != nil {
 		return nil, nil, derr
 	}
@@ -74,7 +73,7 @@ func (s *Server) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, 
 	if dev := s.dir.Device(c.DeviceID); dev == nil || !dev.Enabled {
 		return nil, nil, unauthorized.Because("the device of the access token is deleted or disabled")
 	}
-	if !c.Has("ngcmfa") {
+	if !c.has("ngcmfa") {
 		return nil, nil, unauthorized.Because("amr %v lacks ngcmfa: provisioning a key needs a fresh second factor", c.AMR)
 	}
 	return c, u, nil
@@ -83,7 +82,7 @@ func (s *Server) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, 
 // deleteKey removes a Hello key of the token's user: the one that the path
 // names, or that of the token's device.
 func (s *Server) deleteKey(w http.ResponseWriter, r *web.Request) {
-	c, u, derr := s.bearerOf(r)
+	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if derr != nil {
 		s.web.RefuseDRS(w, r, derr)
 		return

@@ -79,9 +79,9 @@ func (s *Server) pkeyAuthDevice(r *web.Request, token string) (string, error) {
 	if err != nil {
 		return "", bad.Because("%v", err)
 	}
-	dev, derr := s.mint.DeviceOfCertificate(cert)
+	dev, derr := s.deviceOfCertificate(cert)
 	if derr != nil {
-		return "", session.DeviceRefused(derr)
+		return "", derr
 	}
 	if err := j.VerifyRSA(dev.Key); err != nil {
 		if errors.Is(err, verify.ErrSignature) {

@@ -2,13 +2,11 @@ package entratest
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -138,7 +136,7 @@ func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *di
 	if dev != nil && (s.opts.RollSessionKey || aged) {
 		next.Key, next.KeyIssued = s.rand.Bytes(wire.SessionKeySize), now.Unix()
 		var err error
-		if wrapped, err = s.mint.WrapSessionKey(dev.Transport, next.Key); err != nil {
+		if wrapped, err = s.wrapSessionKey(dev.Transport, next.Key); err != nil {
 			return nil, err
 		}
 	}
@@ -147,7 +145,7 @@ func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *di
 	if wrapped != "" {
 		out["session_key_jwe"] = wrapped
 	}
-	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
+	return s.encryptReply(b.key, s.gcmFor(r), out), nil
 }
 
 // unlock takes the credential of a renewal made with one: an assertion or the
@@ -231,10 +229,9 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 	}
 	rolls := c.HasScope(wire.ScopeAZA) && b.prt != nil
 	out, err := s.issue(issuance{
-		Issuance: mint.Issuance{Client: client, User: u, Session: b.session(), V2: r.V2, CNF: pop, Fresh: want.WantsFresh()},
-		req:      r, target: tg, want: want, prt: true,
+		req: r, client: client, user: u, session: b.session(), target: tg, want: want, v2: r.V2, cnf: pop, prt: true,
 		refresh: !rolls, key: b.key, kdf: b.kdf,
-		info: r.Values.Get("client_info") == "1",
+		info: r.Values.Get("client_info") == "1", fresh: want.WantsFresh(),
 	})
 	if err != nil {
 		return nil, err
@@ -244,22 +241,11 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 		token, left := s.sealPRT(&next)
 		out["refresh_token"], out["refresh_token_expires_in"] = token, max(left-1, 0)
 	}
-	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
-}
-
-// isDeviceService reports whether a resource or scope is one of remote desktops,
-// for which the service takes no PRT but a refresh token of the app, as FreeRDP
-// with sso-mib and himmelblau found.
-func isDeviceService(s string) bool {
-	return strings.HasPrefix(strings.ToLower(s), "ms-device-service://")
+	return s.encryptReply(b.key, s.gcmFor(r), out), nil
 }
 
 func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*access.Target, error) {
 	scope := strings.Join(c.Scope, " ")
-	if isDeviceService(c.Resource) || slices.ContainsFunc(c.Scope, isDeviceService) {
-		return nil, web.InvalidGrant(50132, "The session is not valid due to the following reasons: password expiration or recent password change, SSO Artifact is invalid or expired, session is not fresh enough for application, or a silent sign-in request was sent but the user's session with Azure AD is invalid or has expired.").
-			Because("a PRT brings no token for %s: a refresh token of the app does", web.Clip(c.Resource))
-	}
 	if !r.V2 {
 		return s.access.ResolveV1(u.Tenant, client, u, c.Resource, scope)
 	}

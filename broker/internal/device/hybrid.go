@@ -198,7 +198,7 @@ func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join p
 	wait := hybridFirstWait
 	for try := 1; ; try++ {
 		cert, err := k.hybridOnce(ctx, req, r, join, directory)
-		if err == nil || try == hybridTries || !passing(err) {
+		if err == nil || try == hybridTries || !unsynced(err) {
 			return cert, err
 		}
 		k.cfg.Logger.InfoContext(ctx, "the directory has not synced the computer yet", "wait", wait, "error", err)
@@ -209,10 +209,12 @@ func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join p
 	}
 }
 
-// passing reports whether the same request may succeed later.
-func passing(err error) bool {
+// unsynced reports whether the service said that the directory does not have the
+// computer yet, or nothing was sent. Anything else leaves open whether the
+// request was handled, and a registration is sent once.
+func unsynced(err error) bool {
 	var e *sts.Error
-	return errors.As(err, &e) && e.Transient() || errors.Is(err, tpm.ErrBusy)
+	return errors.As(err, &e) && e.Said && e.OAuth == "DirectoryError" || errors.Is(err, tpm.ErrBusy)
 }
 
 func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join prt.JoinRequest, directory tpm.Signer) (*prt.DeviceCertificate, error) {
@@ -241,12 +243,8 @@ func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join p
 	if err != nil {
 		return nil, err
 	}
-	rep, err := k.cfg.Services.Do(ctx, sts.Request{
-		Method:      http.MethodPut,
-		URL:         sts.WithVersion(strings.TrimSuffix(r.Endpoints.Join, "/")+"/"+req.Computer.ObjectID, wire.DRSVersionDevice),
-		ContentType: "application/json",
-		Body:        raw,
-	})
+	address := sts.WithVersion(strings.TrimSuffix(r.Endpoints.Join, "/")+"/"+req.Computer.ObjectID, wire.DRSVersionDevice)
+	rep, err := k.cfg.Services.Register(ctx, http.MethodPut, address, raw, prt.Secret{})
 	if err != nil {
 		return nil, err
 	}

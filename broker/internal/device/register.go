@@ -224,14 +224,7 @@ func (k *Keeper) requestCertificate(ctx context.Context, req *Request, stored *S
 	if err != nil {
 		return nil, err
 	}
-	rep, err := k.cfg.Services.Do(ctx, sts.Request{
-		Method:      http.MethodPost,
-		Once:        true,
-		URL:         sts.WithVersion(r.Endpoints.Join, r.Endpoints.JoinVersion),
-		ContentType: "application/json",
-		Body:        body,
-		Bearer:      req.Token,
-	})
+	rep, err := k.cfg.Services.Register(ctx, http.MethodPost, sts.WithVersion(r.Endpoints.Join, r.Endpoints.JoinVersion), body, req.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -239,9 +232,6 @@ func (k *Keeper) requestCertificate(ctx context.Context, req *Request, stored *S
 }
 
 func readCertificate(rep *sts.Reply, key tpm.Signer) (*prt.DeviceCertificate, error) {
-	if !rep.OK() {
-		return nil, sts.RegistrationError(rep)
-	}
 	joined, err := prt.ParseJoin(rep.Body)
 	if err != nil {
 		return nil, sts.Malformed(rep, err)
@@ -259,18 +249,7 @@ func (k *Keeper) Delete(ctx context.Context, d *Device, t sts.Transport) error {
 	if join == "" {
 		join = k.cfg.Services.Cloud().Registration(wire.PathDevice)
 	}
-	rep, err := k.cfg.Services.Do(ctx, sts.Request{
-		Method:    http.MethodDelete,
-		URL:       sts.WithVersion(strings.TrimSuffix(join, "/")+"/"+d.Cert.DeviceID, "1.0"),
-		Transport: t,
-	})
-	if err != nil {
-		return err
-	}
-	if !rep.OK() {
-		return sts.RegistrationError(rep)
-	}
-	return nil
+	return k.cfg.Services.DeleteDevice(ctx, sts.WithVersion(strings.TrimSuffix(join, "/")+"/"+d.Cert.DeviceID, "1.0"), t)
 }
 
 // Forget deletes the record of the registration that was used last, and reports

@@ -32,8 +32,11 @@ func (c *Client) Do(ctx context.Context, q Request) (*Reply, error) {
 	for n := 1; ; n++ {
 		span, end := c.cfg.Span(ctx, "request")
 		rep, sent, err := c.attempt(span, q)
-		end(err)
 		r := c.judge(ctx, q, rep, sent, err)
+		if r.Stranger {
+			rep, err = nil, stranger(q, rep)
+		}
+		end(err)
 		report(r, c.cfg.Now())
 		wait, again := c.policy.Next(n, r, q.Once)
 		if !again {
@@ -60,7 +63,9 @@ func (c *Client) judge(ctx context.Context, q Request, rep *Reply, sent bool, er
 	switch {
 	case err != nil:
 		return retry.Result{Err: err, Sent: sent, Stopped: ctx.Err() != nil}
-	case q.answered != nil && q.answered(rep):
+	case !c.isServices(q, rep):
+		return retry.Result{Status: rep.Status, RetryAfter: rep.RetryAfter, Stranger: true}
+	case q.Endpoint == FederationServer: // a fault comes with 500, whatever it says (SOAP 1.2 Part 2, 7.5.2.2)
 		return retry.Result{Status: rep.Status, Verdict: aadsts.Fail}
 	}
 	r := retry.Result{Status: rep.Status, RetryAfter: rep.RetryAfter}

@@ -55,7 +55,7 @@ var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 // also proves that the tenant is there.
 func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
 	at := c.place.Load()
-	r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: at.Login(tenant, wire.PathDiscovery)})
+	r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: at.Login(tenant, wire.PathDiscovery), Endpoint: OpenIDConfiguration})
 	if err != nil {
 		return "", err
 	}
@@ -92,15 +92,19 @@ func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
 func (c *Client) Discover(ctx context.Context, tenantID string) Endpoints {
 	e := c.Cloud().fallback(tenantID)
 	r, err := c.Do(ctx, Request{
-		Method: http.MethodGet,
-		URL:    c.Cloud().Registration("/" + tenantID + wire.PathDRSDiscover + "?api-version=" + wire.DRSVersionDiscover),
+		Method:   http.MethodGet,
+		URL:      c.Cloud().Registration("/" + tenantID + wire.PathDRSDiscover + "?api-version=" + wire.DRSVersionDiscover),
+		Endpoint: RegistrationDiscovery,
 	})
-	if err != nil || !r.OK() {
-		c.cfg.Logger.InfoContext(ctx, "registration discovery failed, well-known endpoints are used", "tenant", tenantID)
-		return e
+	if err == nil && !r.OK() {
+		err = RegistrationError(r)
 	}
 	var d drsDiscovery
-	if json.Unmarshal(r.Body, &d) != nil {
+	if err == nil {
+		err = json.Unmarshal(r.Body, &d)
+	}
+	if err != nil {
+		c.cfg.Logger.InfoContext(ctx, "registration discovery failed, well-known endpoints are used", "tenant", tenantID, "error", err)
 		return e
 	}
 	join, key, auth, manage := d.DeviceJoinService, d.KeyProvisioningService, d.WebAuthNService, d.DeviceManagementService

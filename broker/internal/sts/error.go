@@ -122,7 +122,7 @@ func refusal(e *prt.ErrorReply, r *Reply, by By) *Error {
 	return out
 }
 
-// byStatus judges a reply that says nothing but its status, such as a proxy's.
+// byStatus judges a reply whose error is not known by its status.
 func byStatus(status int) (aadsts.Verdict, string) {
 	switch {
 	case status >= 500 || status == 408:
@@ -143,15 +143,11 @@ func Unreadable(r *Reply, err error, by By) error {
 	return Malformed(r, err)
 }
 
-// Malformed is a reply that is not what the protocol says, such as a captive
-// portal's page.
+// Malformed is a reply of the service that is not what the protocol says.
 func Malformed(r *Reply, err error) error {
 	e := &Error{StatusCode: r.Status, CorrelationID: r.CorrelationID, Cause: err}
 	if errors.Is(err, prt.ErrReply) {
-		e.Detail = "the reply is not one of the sign-in service"
-		if isPage(r.Body) {
-			e.Detail, e.Verdict = "the reply is a web page: a proxy or a portal is in the way", aadsts.Retry
-		}
+		e.Detail = "the reply is not what the protocol says"
 		return e
 	}
 	e.Detail = "the reply could not be read"

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -37,8 +36,9 @@ func (c *Client) userRealm(ctx context.Context, username string) (*realm, error)
 		return nil, err
 	}
 	rep, err := c.Do(ctx, Request{
-		Method: http.MethodGet,
-		URL:    "https://" + c.Cloud().LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
+		Method:   http.MethodGet,
+		URL:      "https://" + c.Cloud().LoginHost + wire.PathUserRealm + url.PathEscape(username) + "?api-version=1.0",
+		Endpoint: Realm,
 	})
 	if err != nil {
 		return nil, err
@@ -103,9 +103,10 @@ var wsTrustVersions = []wsTrust{
 // the server's metadata or as the realm names it.
 func (c *Client) trustEndpoint(ctx context.Context, r *realm) (string, wsTrust, error) {
 	var found []string
+	var unread error
 	if isHTTPS(r.Metadata) {
-		rep, err := c.Do(ctx, Request{Method: http.MethodGet, URL: r.Metadata})
-		if err == nil && rep.OK() {
+		rep, err := c.Do(ctx, Request{Method: http.MethodGet, URL: r.Metadata, Endpoint: FederationMetadata})
+		if unread = err; err == nil {
 			found = addresses(rep.Body)
 		}
 	}
@@ -116,6 +117,9 @@ func (c *Client) trustEndpoint(ctx context.Context, r *realm) (string, wsTrust, 
 				return a, v, nil
 			}
 		}
+	}
+	if unread != nil {
+		return "", wsTrust{}, unread
 	}
 	return "", wsTrust{}, &Error{Verdict: aadsts.Interact, Detail: "the federation server has no endpoint for a user name and a password: sign in with AuthCode"}
 }
@@ -195,7 +199,7 @@ func (c *Client) requestAssertion(ctx context.Context, endpoint string, v wsTrus
 		ContentType: "application/soap+xml; charset=utf-8",
 		Body:        []byte(s.String()),
 		Once:        true,
-		answered:    isSOAPFault,
+		Endpoint:    FederationServer,
 	})
 	if err != nil {
 		return nil, err
@@ -205,23 +209,12 @@ func (c *Client) requestAssertion(ctx context.Context, endpoint string, v wsTrus
 		return assertion, nil
 	}
 	e := &Error{StatusCode: rep.Status, CorrelationID: rep.CorrelationID}
-	switch {
-	case bytes.Contains(rep.Body, []byte("FailedAuthentication")):
+	e.Detail = "the federation server issued no assertion"
+	if bytes.Contains(rep.Body, []byte("FailedAuthentication")) {
 		e.Verdict, e.Detail = aadsts.BadCredential, "the federation server says that user name or password is wrong"
-	case rep.Status >= 500 && !isSOAPFault(rep):
-		e.Verdict, e.Detail = aadsts.Retry, "the federation server has trouble"
-	default:
-		e.Detail = "the federation server issued no assertion"
 	}
 	return nil, e
 }
-
-var soapFault = regexp.MustCompile(`<(?:[\w.-]+:)?Fault[\s>]`)
-
-// isSOAPFault reports whether a reply is a verdict of the server. AD FS sends
-// that with HTTP 500, also for a wrong password (SOAP 1.2 Part 2, 7.5.2.2, has
-// 500 for all faults but the sender's; SOAP 1.1, 6.2, for all).
-func isSOAPFault(r *Reply) bool { return soapFault.Match(r.Body) }
 
 var errNoAssertion = errors.New("no assertion")
 

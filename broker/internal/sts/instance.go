@@ -116,7 +116,7 @@ func (c *Client) instance(ctx context.Context, host string) error {
 		"api-version":            {"1.1"},
 		"authorization_endpoint": {"https://" + host + "/common" + wire.PathAuthorizeV2},
 	}
-	r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: "https://" + wire.LoginHost + wire.PathInstance + "?" + q.Encode()})
+	r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: "https://" + wire.LoginHost + wire.PathInstance + "?" + q.Encode(), Endpoint: InstanceDiscovery})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 package sts
 
 import (
-	"encoding/json"
+	"context"
 	"net/http"
 	"strings"
 
@@ -23,8 +23,6 @@ func RegistrationError(r *Reply) *Error {
 		e.Verdict, e.Detail = aadsts.Blocked, "the user has as many devices as the tenant allows"
 	case strings.Contains(text, "mfa"), strings.Contains(text, "multi-factor"), strings.Contains(text, "strong auth"):
 		e.Verdict, e.Detail = aadsts.Interact, "the tenant asks for MFA to register a device"
-	case len(r.Body) > 0 && !json.Valid(r.Body): // not the service's word: a proxy's, or a page on the way
-		e.Said, e.Verdict, e.Detail = false, aadsts.Retry, "the registration service did not answer, but something on the way"
 	case r.Status == http.StatusForbidden, strings.EqualFold(reply.Code, "AuthorizationError"):
 		e.Verdict, e.Detail = aadsts.Blocked, "the user may not register devices"
 	case r.Status == http.StatusUnauthorized, strings.EqualFold(reply.Code, "AuthenticationError"):
@@ -37,18 +35,41 @@ func RegistrationError(r *Reply) *Error {
 	return e
 }
 
-// Deleted reports whether the key service says that a key is gone. A page of
-// somebody on the way says nothing.
-func Deleted(r *Reply) error {
-	if isPage(r.Body) {
-		return &Error{Verdict: aadsts.Retry, StatusCode: r.Status, Detail: "a page came in place of an answer"}
+// Register sends what makes a device or a key, once, and returns the reply of
+// success.
+func (c *Client) Register(ctx context.Context, method, address string, body []byte, token prt.Secret) (*Reply, error) {
+	r, err := c.Do(ctx, Request{
+		Method:      method,
+		URL:         address,
+		ContentType: "application/json",
+		Body:        body,
+		Bearer:      token,
+		Once:        true,
+		Endpoint:    Registration,
+	})
+	if err != nil {
+		return nil, err
 	}
-	if r.OK() {
-		return nil
+	if !r.OK() {
+		return nil, RegistrationError(r)
 	}
-	e := RegistrationError(r)
-	if r.Status == http.StatusNotFound && e.OAuth != "" {
-		return nil
+	return r, nil
+}
+
+// DeleteDevice removes the device whose certificate the transport shows.
+func (c *Client) DeleteDevice(ctx context.Context, address string, t Transport) error {
+	r, err := c.Do(ctx, Request{Method: http.MethodDelete, URL: address, Transport: t, Once: true, Endpoint: Removal})
+	if err == nil && !r.OK() {
+		return RegistrationError(r)
 	}
-	return e
+	return err
+}
+
+// DeleteKey removes a Hello key. That the service does not have it is no error.
+func (c *Client) DeleteKey(ctx context.Context, address string, token prt.Secret) error {
+	r, err := c.Do(ctx, Request{Method: http.MethodDelete, URL: address, Bearer: token, Once: true, Endpoint: Removal})
+	if err == nil && !r.OK() && r.Status != http.StatusNotFound {
+		return RegistrationError(r)
+	}
+	return err
 }

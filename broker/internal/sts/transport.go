@@ -71,7 +71,9 @@ type Reply struct {
 	Header        http.Header
 	Body          []byte
 	CorrelationID string        // of the request
-	RetryAfter    time.Duration // 0: the service did not say
+	RetryAfter    time.Duration // how long to wait, an hour at most; 0: it does not say
+
+	from string // the host that it came from, when the transport followed a redirect
 }
 
 // OK reports whether the status is one of success.
@@ -88,10 +90,9 @@ type Request struct {
 	Transport     Transport  // nil: the client's
 	CorrelationID string     // empty: a new one
 	Once          bool       // it must not be handled twice
+	Endpoint      Endpoint   // zero: TokenEndpoint
 
-	// answered reports whether a reply is the service's last word, whatever
-	// its status. Nil: the status and the error code say.
-	answered func(*Reply) bool
+	redirect string // with SignInPage: where the visit ends
 }
 
 func form(address string, values url.Values) Request {
@@ -176,7 +177,11 @@ func send(t Transport, r *http.Request) (*Reply, error) {
 	if len(body) > prt.MaxReplySize {
 		return nil, errReplySize
 	}
-	return &Reply{Status: res.StatusCode, Header: res.Header, Body: body}, nil
+	rep := &Reply{Status: res.StatusCode, Header: res.Header, Body: body}
+	if at := res.Request; at != nil && at.Response != nil && at.URL != nil {
+		rep.from = at.URL.Host
+	}
+	return rep, nil
 }
 
 // appRedirect returns the address of an app (ms-appx-web:, msauth:) at which a

@@ -81,7 +81,7 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 		c.trying = false
 	}
 	switch class {
-	case Stopped: // says nothing about the endpoint
+	case Stopped, Elsewhere: // says nothing about the endpoint
 		return
 	case Done:
 		if c != nil && (!c.throttled || clock.Left(c.until, now) <= 0) {

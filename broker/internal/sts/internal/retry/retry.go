@@ -2,10 +2,11 @@
 // requests away from an endpoint that fails.
 //
 // A request is repeated only when the service asked for it or cannot have
-// seen it: 429, 5xx, the AADSTS codes that say "passing trouble", and
-// connections that broke before anything was sent. A request that must not
-// run twice (a code, a password, a registration) is repeated only when the
-// service says that it did not handle it.
+// seen it: 429, 5xx, the AADSTS codes of temporary failures, and connections
+// that broke before anything was sent. A request that must not run twice (a
+// code, a password, a registration) is repeated only when nothing of it was
+// sent: a gateway's 503 does not say whether the service ran it, and a password
+// that is tried three times locks an account.
 package retry
 
 import (
@@ -28,6 +29,7 @@ type Result struct {
 	Status     int   // of the reply
 	Verdict    aadsts.Verdict
 	RetryAfter time.Duration // of the reply; 0: it did not say
+	Stranger   bool          // the reply is not the service's
 }
 
 // A Class is what a result means for the next attempt.
@@ -46,6 +48,9 @@ const (
 	Lost
 	// Stopped: the caller's context ended.
 	Stopped
+	// Elsewhere: somebody on the way answered, which says nothing about the
+	// service.
+	Elsewhere
 )
 
 // Class judges a result.
@@ -57,6 +62,10 @@ func (r Result) Class() Class {
 		return Unsent
 	case r.Err != nil:
 		return Lost
+	case r.Stranger && (r.Status >= 500 || r.Status == http.StatusTooManyRequests || r.Status == http.StatusRequestTimeout):
+		return Failed
+	case r.Stranger:
+		return Elsewhere
 	case r.Verdict == aadsts.Throttled, r.Status == http.StatusTooManyRequests:
 		return Refused
 	case r.Verdict != aadsts.Retry && r.Verdict != aadsts.None:
@@ -108,16 +117,16 @@ func (p Policy) Next(n int, r Result, once bool) (time.Duration, bool) {
 	if n >= p.Attempts {
 		return 0, false
 	}
-	switch r.Class() {
-	case Unsent:
+	class := r.Class()
+	if once && class != Unsent {
+		return 0, false
+	}
+	switch class {
+	case Unsent, Failed:
 	case Refused:
 		// A loop or a used-up allowance, which some codes report, does not end
 		// within the seconds that a caller waits.
 		if r.Verdict == aadsts.Throttled && r.Status != http.StatusTooManyRequests && r.RetryAfter == 0 {
-			return 0, false
-		}
-	case Failed:
-		if once {
 			return 0, false
 		}
 	default:
@@ -139,10 +148,11 @@ func (p Policy) wait(n int, asked time.Duration) time.Duration {
 }
 
 // maxRetryAfter bounds what a reply can ask for.
-const maxRetryAfter = 24 * time.Hour
+const maxRetryAfter = time.Hour
 
-// After reads a Retry-After header (RFC 9110 10.2.3): seconds or a date. 0
-// when it says nothing, or a time that has passed.
+// After reads a Retry-After header (RFC 9110 10.2.3): seconds, or a date, which
+// counts from the Date of the reply, if it has one, since clocks differ. 0 when
+// it says nothing, or a time that has passed; an hour at most.
 func After(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseInt(v, 10, 64); err == nil {
@@ -151,6 +161,9 @@ func After(h http.Header, now time.Time) time.Duration {
 	t, err := http.ParseTime(v)
 	if err != nil {
 		return 0
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
 	}
 	return min(max(t.Sub(now), 0), maxRetryAfter)
 }
