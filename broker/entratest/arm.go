@@ -20,9 +20,9 @@ func (s *Server) armRoutes() {
 // asARMUser serves a request whose token is for Azure Resource Manager.
 func (s *Server) asARMUser(serve func(w http.ResponseWriter, u *directory.User)) web.Handler {
 	return func(w http.ResponseWriter, r *web.Request) {
-		_, u, err := s.bearer(r, "https://management.azure.com", "https://management.core.windows.net", appARM)
+		_, u, err := s.mint.Bearer(r.Header.Get("Authorization"), "https://management.azure.com", "https://management.core.windows.net", appARM)
 		if err != nil {
-			s.web.Mistake(r, "Azure Resource Manager: %s", err.Why)
+			s.web.Mistake(r, "Azure Resource Manager: %v", err)
 			w.Header().Set("WWW-Authenticate", `Bearer authorization_uri="https://login.microsoftonline.com/`+s.TenantID()+`", error="invalid_token", error_description="The access token is missing or invalid."`)
 			armError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "The access token is missing, has expired or is for another resource.")
 			return

@@ -275,7 +275,7 @@ func (s *Server) deviceCookie(r *web.Request, fl *session.Flow, text string) {
 		ignore(e)
 		return
 	}
-	dev, e := s.deviceOfCertificate(cert)
+	dev, e := s.mint.DeviceOfCertificate(cert)
 	if e != nil {
 		ignore(e)
 		return

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -30,7 +31,7 @@ const bulkMax = 180 * 24 * time.Hour
 
 // bulkBegin starts the issue of a bulk token.
 func (s *Server) bulkBegin(w http.ResponseWriter, r *web.Request) {
-	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
+	c, u, derr := s.bearerOf(r)
 	if derr != nil {
 		s.web.RefuseDRS(w, r, derr)
 		return
@@ -66,10 +67,11 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *web.Request) {
 		return
 	}
 	token := s.keeper.Box.Seal(session.KindBulk, bulkRecord{Tenant: u.Tenant.ID, Package: pkg.ID, Issued: now.Unix(), Expires: end.Unix()})
-	in2 := &issuance{req: r, client: s.dir.App(u.Tenant, wire.ClientBulkJoin), user: pkg, now: now,
-		session: &session.Session{Tenant: u.Tenant.ID, User: pkg.ID, Auth: now.Unix(), SID: s.rand.GUID()}}
+	address, _ := s.access.ClientAddress(r.Request)
+	in2 := &mint.Issuance{Address: address, Client: s.dir.App(u.Tenant, wire.ClientBulkJoin), User: pkg, Now: now,
+		Session: &session.Session{Tenant: u.Tenant.ID, User: pkg.ID, Auth: now.Unix(), SID: s.rand.GUID()}}
 	result, _ := json.Marshal(map[string]any{
-		"token_type": "Bearer", "refresh_token": token, "id_token": s.idToken(in2, nil),
+		"token_type": "Bearer", "refresh_token": token, "id_token": s.mint.IDToken(in2, nil),
 		"expires_in": web.Seconds(end.Sub(now)), "resource": wire.ResourceRegistration,
 	})
 	web.WriteJSON(w, http.StatusOK, map[string]any{"state": "Started", "resultData": "",
@@ -130,5 +132,5 @@ func (s *Server) bulkToken(r *web.Request, u *directory.User, ss session.Session
 	if err != nil {
 		return nil, err
 	}
-	return s.issue(issuance{req: r, client: client, user: u, session: &ss, target: tg})
+	return s.issue(issuance{Issuance: mint.Issuance{Client: client, User: u, Session: &ss}, req: r, target: tg})
 }

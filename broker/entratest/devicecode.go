@@ -9,6 +9,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
@@ -134,7 +135,7 @@ func (s *Server) deviceCodeGrant(r *web.Request) (any, error) {
 	if !s.keeper.Pending.Settle(code, session.LoginApproved, session.LoginUsed, session.Session{}) {
 		return nil, web.InvalidGrant(54005, "OAuth2 device code was already redeemed.")
 	}
-	in := issuance{fresh: d.Fresh && d.Session.FreshMFA(s.Now(), s.opts.TTL.FreshMFA)}
+	in := issuance{Issuance: mint.Issuance{Fresh: d.Fresh && d.Session.FreshMFA(s.Now(), s.opts.TTL.FreshMFA)}}
 	if d.V2 && r.Values.Get("scope") == "" {
 		in.target, err = s.access.ResolveV2(u.Tenant, client, u, d.Scope)
 	} else if !d.V2 && r.Values.Get("resource") == "" && !r.V2 {

@@ -1,11 +1,11 @@
 package entratest
 
 import (
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -54,7 +54,7 @@ func (s *Server) jwks(w http.ResponseWriter, r *web.Request) {
 	if r.Tenant != nil {
 		issuer = directory.IssuerV2(r.Tenant.ID)
 	}
-	web.WriteJSON(w, http.StatusOK, s.keys.jwks(issuer))
+	web.WriteJSON(w, http.StatusOK, s.mint.Keys.JWKS(issuer))
 }
 
 // instance answers the instance discovery by which clients learn the aliases

@@ -2,8 +2,6 @@ package entratest
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/rsa"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/xml"
@@ -214,12 +212,7 @@ func methodsReference(multiple bool, name string) string {
 
 // xmlSignature signs canonical XML.
 func (s *Server) xmlSignature(id, signed string) string {
-	info := verify.SignedInfoSum(id, []byte(signed))
-	sig, err := rsa.SignPKCS1v15(nil, s.keys.token, crypto.SHA256, info[:])
-	if err != nil {
-		panic("entratest: " + err.Error()) // a 2048-bit key and a SHA-256 digest
-	}
-	return verify.XMLSignature(id, []byte(signed), sig, s.keys.tokenCert)
+	return s.mint.Keys.SignXML(id, signed)
 }
 
 // samlGrant redeems an assertion of the federation server.
@@ -257,7 +250,7 @@ func (s *Server) samlCredential(assertion, grant string) (*directory.User, *sess
 	if (grant == wire.GrantSAML11) != bytes.Contains(raw, []byte(saml11)) {
 		return nil, nil, bad.Because("the assertion is of another version than the grant %s", grant)
 	}
-	a, err := verify.ParseSAML(raw, &s.keys.token.PublicKey)
+	a, err := verify.ParseSAML(raw, s.mint.Keys.Public())
 	if err != nil {
 		return nil, nil, bad.Because("%v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/policy"
@@ -212,7 +213,7 @@ func (s *Server) finish(w http.ResponseWriter, r *web.Request, fl *session.Flow,
 		out.Set("id_token", s.frontIDToken(r, fl, u, code))
 	}
 	if fl.Request.Info {
-		out.Set("client_info", clientInfo(u))
+		out.Set("client_info", mint.ClientInfo(u))
 	}
 	if fl.Request.Instance {
 		out.Set("cloud_instance_name", cloudName)
@@ -245,8 +246,9 @@ func (s *Server) frontIDToken(r *web.Request, fl *session.Flow, u *directory.Use
 		return ""
 	}
 	dev, _ := s.keeper.DeviceOf(fl.Session)
-	return s.idToken(&issuance{req: r, client: client, user: u, session: fl.Session, v2: fl.Request.V2,
-		nonce: fl.Request.Nonce, code: code, aged: fl.Request.MaxAge != nil, now: s.Now()}, dev)
+	address, _ := s.access.ClientAddress(r.Request)
+	return s.mint.IDToken(&mint.Issuance{Address: address, Client: client, User: u, Session: fl.Session, V2: fl.Request.V2,
+		Nonce: fl.Request.Nonce, Code: code, Aged: fl.Request.MaxAge != nil, Now: s.Now()}, dev)
 }
 
 // redirect sends parameters to the redirect URI in the wanted mode.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -180,7 +181,7 @@ func (s *Server) codeGrant(r *web.Request) (any, error) {
 	if !s.keeper.Pending.Redeem(rec.ID, rec.Expires, now) {
 		return nil, web.InvalidGrant(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.")
 	}
-	in := issuance{nonce: rec.Nonce, aged: rec.Aged, fresh: rec.Fresh && rec.Session.FreshMFA(now, s.opts.TTL.FreshMFA)}
+	in := issuance{Issuance: mint.Issuance{Nonce: rec.Nonce, Aged: rec.Aged, Fresh: rec.Fresh && rec.Session.FreshMFA(now, s.opts.TTL.FreshMFA)}}
 	if err := s.codeTarget(r, &rec, client, u, &in); err != nil {
 		return nil, err
 	}
@@ -210,7 +211,7 @@ func (s *Server) codeReply(r *web.Request, rec *session.CodeRecord, client *dire
 		return s.devicelessPRT(r, rec, client, u, jwkText, out)
 	}
 	if rec.Key != nil && strings.HasPrefix(r.Values.Get("windows_api_version"), "2.") {
-		return s.encryptReply(rec.Key, nil, out), nil
+		return s.mint.EncryptReply(rec.Key, nil, out), nil
 	}
 	return out, nil
 }

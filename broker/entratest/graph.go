@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -48,15 +49,15 @@ func graphError(w http.ResponseWriter, status int, code, message string) {
 // graphToken checks the access token. One whose session was revoked gets a
 // claims challenge when its client announced that it handles them (cp1); others
 // are good until they expire (Entra, "Continuous access evaluation").
-func (s *Server) graphToken(w http.ResponseWriter, r *web.Request, scopes ...string) (*bearerClaims, *directory.User, bool) {
-	c, u, err := s.bearer(r, wire.ResourceGraph, wire.ResourceGraphApp)
+func (s *Server) graphToken(w http.ResponseWriter, r *web.Request, scopes ...string) (*mint.BearerClaims, *directory.User, bool) {
+	c, u, err := s.mint.Bearer(r.Header.Get("Authorization"), wire.ResourceGraph, wire.ResourceGraphApp)
 	if err != nil {
-		s.web.Mistake(r, "Graph: %s", err.Why)
+		s.web.Mistake(r, "Graph: %v", err)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`"`)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Access token is missing, empty, expired or for another audience.")
 		return nil, nil, false
 	}
-	if slices.Contains(c.Capabilities, "CP1") && !u.RevokedAt.IsZero() && c.epoch() != u.Epoch {
+	if slices.Contains(c.Capabilities, "CP1") && !u.RevokedAt.IsZero() && c.Epoch() != u.Epoch {
 		challenge := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, u.RevokedAt.Unix()))
 		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`", error="insufficient_claims", claims="`+challenge+`"`)
 		graphError(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
@@ -225,6 +226,6 @@ func (s *Server) userInfo(w http.ResponseWriter, r *web.Request) {
 		return
 	}
 	given, familyName, _ := strings.Cut(u.Name, " ")
-	web.WriteJSON(w, http.StatusOK, map[string]any{"sub": pairwise(u.ID, c.AppID), "name": u.Name,
+	web.WriteJSON(w, http.StatusOK, map[string]any{"sub": mint.Pairwise(u.ID, c.AppID), "name": u.Name,
 		"given_name": given, "family_name": familyName, "email": u.UPN})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
@@ -97,7 +98,7 @@ func (s *Server) about(p permission, serve func(http.ResponseWriter, *web.Reques
 }
 
 // graphScopes checks that the token has one of the scopes.
-func (s *Server) graphScopes(w http.ResponseWriter, r *web.Request, c *bearerClaims, scopes []string) bool {
+func (s *Server) graphScopes(w http.ResponseWriter, r *web.Request, c *mint.BearerClaims, scopes []string) bool {
 	has := strings.Fields(c.Scopes)
 	if slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(has, sc) }) {
 		return true

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -61,8 +62,8 @@ func (s *Server) doRegisterKey(r *web.Request) (map[string]string, error) {
 
 // keyToken checks the token of a key request: from a device, for a user who
 // was asked for a second factor moments ago.
-func (s *Server) keyToken(r *web.Request) (*bearerClaims, *directory.User, error) {
-	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
+func (s *Server) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
+	c, u, derr := s.bearerOf(r)
 	if derr != nil {
 		return nil, nil, derr
 	}
@@ -73,7 +74,7 @@ func (s *Server) keyToken(r *web.Request) (*bearerClaims, *directory.User, error
 	if dev := s.dir.Device(c.DeviceID); dev == nil || !dev.Enabled {
 		return nil, nil, unauthorized.Because("the device of the access token is deleted or disabled")
 	}
-	if !c.has("ngcmfa") {
+	if !c.Has("ngcmfa") {
 		return nil, nil, unauthorized.Because("amr %v lacks ngcmfa: provisioning a key needs a fresh second factor", c.AMR)
 	}
 	return c, u, nil
@@ -82,7 +83,7 @@ func (s *Server) keyToken(r *web.Request) (*bearerClaims, *directory.User, error
 // deleteKey removes a Hello key of the token's user: the one that the path
 // names, or that of the token's device.
 func (s *Server) deleteKey(w http.ResponseWriter, r *web.Request) {
-	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
+	c, u, derr := s.bearerOf(r)
 	if derr != nil {
 		s.web.RefuseDRS(w, r, derr)
 		return

@@ -1,7 +1,6 @@
 package entratest
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -14,6 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -57,9 +57,9 @@ func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Cl
 	life := s.opts.TTL.AccessToken
 	return map[string]any{
 		"token_type": "Bearer", "expires_in": web.Seconds(life), "ext_expires_in": web.Seconds(life), "resource": c.Resource,
-		"access_token": s.keys.sign(map[string]any{
+		"access_token": s.mint.Keys.Sign(map[string]any{
 			"aud": c.Resource, "iss": directory.IssuerV1(dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
-			"tid": dev.Tenant.ID, "appid": client.ID, "appidacr": appidacr(client), "deviceid": dev.ID, "oid": dev.ObjectID,
+			"tid": dev.Tenant.ID, "appid": client.ID, "appidacr": mint.ClientACR(client), "deviceid": dev.ID, "oid": dev.ObjectID,
 			"sub": dev.ObjectID, "idtyp": "device", "amr": []string{"rsa"}, "ver": "1.0",
 		}),
 	}, nil
@@ -91,12 +91,12 @@ func (s *Server) userCert(r *web.Request, b *boundToken, u *directory.User, c *v
 	if err != nil || r.Values.Get("windows_api_version") == "1.0" { // the version without encryption
 		return out, err
 	}
-	return s.encryptReply(b.key, s.gcmFor(r), out), nil
+	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
 }
 
 // p2pName is the subject of a peer-to-peer certificate.
 func p2pName(tenant string, names ...string) pkix.Name {
-	n := pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{{Type: oidDomainComponent, Value: ia5(tenant)}}}
+	n := pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{{Type: mint.OIDDomainComponent, Value: mint.Ia5(tenant)}}}
 	for i := len(names) - 1; i >= 0; i-- {
 		n.ExtraNames = append(n.ExtraNames, pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: names[i]})
 	}
@@ -120,12 +120,12 @@ func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (m
 	template.NotBefore = s.Now().Add(-5 * time.Minute)
 	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
-	der, err := x509.CreateCertificate(rand.Reader, template, s.keys.device.p2p, pub, s.keys.device.key)
+	der, authority, err := s.mint.Keys.Device.PeerToPeer(template, pub)
 	if err != nil {
 		return nil, bad.Because("%v", err)
 	}
 	b64 := base64.StdEncoding
-	return map[string]any{"token_type": "x509", "x5c": b64.EncodeToString(der), "x5c_ca": b64.EncodeToString(s.keys.device.p2p.Raw)}, nil
+	return map[string]any{"token_type": "x509", "x5c": b64.EncodeToString(der), "x5c_ca": b64.EncodeToString(authority)}, nil
 }
 
 // devicelessPRT adds a PRT without a device to the redemption of a code: the
@@ -144,7 +144,7 @@ func (s *Server) devicelessPRT(r *web.Request, rec *session.CodeRecord, client *
 		KDF: 1, Born: rec.Session.Auth, Client: client.ID}
 	p.Session.Device = ""
 	p.Session.Methods &^= claims.MarkRSA
-	wrapped, err := s.wrapSessionKey(pub, p.Key)
+	wrapped, err := s.mint.WrapSessionKey(pub, p.Key)
 	if err != nil {
 		return nil, err
 	}

@@ -79,9 +79,9 @@ func (s *Server) pkeyAuthDevice(r *web.Request, token string) (string, error) {
 	if err != nil {
 		return "", bad.Because("%v", err)
 	}
-	dev, derr := s.deviceOfCertificate(cert)
+	dev, derr := s.mint.DeviceOfCertificate(cert)
 	if derr != nil {
-		return "", derr
+		return "", session.DeviceRefused(derr)
 	}
 	if err := j.VerifyRSA(dev.Key); err != nil {
 		if errors.Is(err, verify.ErrSignature) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -74,9 +75,9 @@ func (s *Server) deviceSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (
 	if err := s.keeper.CheckNonce(c.Nonce); err != nil {
 		return nil, err
 	}
-	dev, derr := s.deviceOfCertificate(cert)
+	dev, derr := s.mint.DeviceOfCertificate(cert)
 	if derr != nil {
-		return nil, derr
+		return nil, session.DeviceRefused(derr)
 	}
 	r.Entry.DeviceID = dev.ID
 	if err := j.VerifyRSA(dev.Key); err != nil {
@@ -129,7 +130,7 @@ func (s *Server) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c 
 	now := s.Now().Unix()
 	p := &prtRecord{Session: ss.Session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: now,
 		KDF: max(j.Header.KDFVer, 1), Born: ss.Auth, Client: strings.ToLower(c.ClientID)}
-	wrapped, err := s.wrapSessionKey(dev.Transport, p.Key)
+	wrapped, err := s.mint.WrapSessionKey(dev.Transport, p.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -298,11 +299,12 @@ func (s *Server) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *ve
 	token, left := s.sealPRT(p)
 	stated := max(left-1, 0) // as Entra states it: 1209599 for 14 days
 	client := &directory.App{AppSpec: directory.AppSpec{ClientID: p.Client, Public: true}, ID: strings.ToLower(c.ClientID)}
-	in := &issuance{req: r, client: client, user: u, session: &p.Session, now: s.Now(), idNone: true, sid: c.HasScope("ugs")}
+	address, _ := s.access.ClientAddress(r.Request)
+	in := &mint.Issuance{Address: address, Client: client, User: u, Session: &p.Session, Now: s.Now(), IDNone: true, SID: c.HasScope("ugs")}
 	dev := s.dir.Device(p.Session.Device)
 	out := map[string]any{
 		"token_type": "Bearer", "refresh_token": token, "refresh_token_expires_in": stated,
-		"id_token": s.idToken(in, dev), "device_tenant_id": u.Tenant.ID,
+		"id_token": s.mint.IDToken(in, dev), "device_tenant_id": u.Tenant.ID,
 	}
 	if r.V2 {
 		out["expires_in"], out["ext_expires_in"] = stated, 0
@@ -311,7 +313,7 @@ func (s *Server) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *ve
 		out["expires_on"] = strconv.FormatInt(p.Expires, 10)
 	}
 	if r.Values.Get("client_info") == "1" {
-		out["client_info"] = clientInfo(u)
+		out["client_info"] = mint.ClientInfo(u)
 	}
 	if strings.EqualFold(r.Values.Get("tgt"), "true") {
 		// No tenant here has a Kerberos realm: key type 0 is "none". The types are

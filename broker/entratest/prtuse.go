@@ -7,6 +7,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -136,7 +137,7 @@ func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *di
 	if dev != nil && (s.opts.RollSessionKey || aged) {
 		next.Key, next.KeyIssued = s.rand.Bytes(wire.SessionKeySize), now.Unix()
 		var err error
-		if wrapped, err = s.wrapSessionKey(dev.Transport, next.Key); err != nil {
+		if wrapped, err = s.mint.WrapSessionKey(dev.Transport, next.Key); err != nil {
 			return nil, err
 		}
 	}
@@ -145,7 +146,7 @@ func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *di
 	if wrapped != "" {
 		out["session_key_jwe"] = wrapped
 	}
-	return s.encryptReply(b.key, s.gcmFor(r), out), nil
+	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
 }
 
 // unlock takes the credential of a renewal made with one: an assertion or the
@@ -229,9 +230,10 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 	}
 	rolls := c.HasScope(wire.ScopeAZA) && b.prt != nil
 	out, err := s.issue(issuance{
-		req: r, client: client, user: u, session: b.session(), target: tg, want: want, v2: r.V2, cnf: pop, prt: true,
+		Issuance: mint.Issuance{Client: client, User: u, Session: b.session(), V2: r.V2, CNF: pop, Fresh: want.WantsFresh()},
+		req:      r, target: tg, want: want, prt: true,
 		refresh: !rolls, key: b.key, kdf: b.kdf,
-		info: r.Values.Get("client_info") == "1", fresh: want.WantsFresh(),
+		info: r.Values.Get("client_info") == "1",
 	})
 	if err != nil {
 		return nil, err
@@ -241,7 +243,7 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 		token, left := s.sealPRT(&next)
 		out["refresh_token"], out["refresh_token_expires_in"] = token, max(left-1, 0)
 	}
-	return s.encryptReply(b.key, s.gcmFor(r), out), nil
+	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
 }
 
 func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*access.Target, error) {

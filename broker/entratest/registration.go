@@ -3,16 +3,15 @@ package entratest
 import (
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -36,52 +35,13 @@ type joinRequest struct {
 	ServerAdJoinData   *serverADJoinData
 }
 
-// bearerClaims are the claims of an access token that the services read.
-type bearerClaims struct {
-	Audience string   `json:"aud"`
-	Expires  int64    `json:"exp"`
-	Tenant   string   `json:"tid"`
-	User     string   `json:"oid"`
-	DeviceID string   `json:"deviceid"`
-	AMR      []string `json:"amr"`
-	AppID    string   `json:"appid"`
-	Scopes   string   `json:"scp"`
-	IssuedAt int64    `json:"iat"`
-	// Capabilities is xms_cc: CP1 when the client handles claims challenges.
-	Capabilities []string `json:"xms_cc"`
-	// Mark is xms_st: opaque to clients, and here the count of revocations that
-	// the token was issued under.
-	Mark map[string]int `json:"xms_st"`
-}
-
-func (c *bearerClaims) epoch() int { return c.Mark["rev"] }
-
-// bearer checks the access token of a request for one of the audiences.
-func (s *Server) bearer(r *web.Request, audiences ...string) (*bearerClaims, *directory.User, *web.DRSError) {
-	e := web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.")
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, nil, e.Because("header Authorization is not a bearer token")
+// bearerOf is bearer for the registration service, with the refusal of that.
+func (s *Server) bearerOf(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
+	c, u, err := s.mint.Bearer(r.Header.Get("Authorization"), wire.ResourceRegistration, wire.ResourceRegistrationApp)
+	if err != nil {
+		return nil, nil, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.").Because("%v", err)
 	}
-	var c bearerClaims
-	if err := s.keys.verifyOwn(strings.TrimSpace(token), &c); err != nil {
-		return nil, nil, e.Because("access token: %v", err)
-	}
-	if s.Now().Unix() >= c.Expires {
-		return nil, nil, e.Because("the access token has expired")
-	}
-	if !slices.ContainsFunc(audiences, func(a string) bool { return directory.ResourceKey(a) == directory.ResourceKey(c.Audience) }) {
-		return nil, nil, e.Because("the access token is for %q", c.Audience)
-	}
-	u := s.dir.UserByID(c.User)
-	if u == nil || u.Disabled {
-		return nil, nil, e.Because("the user of the access token is deleted or disabled")
-	}
-	return &c, u, nil
-}
-
-func (c *bearerClaims) has(methods ...string) bool {
-	return slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(c.AMR, m) })
+	return c, u, nil
 }
 
 // join registers a device.
@@ -100,7 +60,7 @@ func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 	default:
 		return nil, web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The api-version '%s' is not supported.", web.Clip(v))
 	}
-	c, u, derr := s.bearer(r, wire.ResourceRegistration, wire.ResourceRegistrationApp)
+	c, u, derr := s.bearerOf(r)
 	if derr != nil {
 		return nil, derr
 	}
@@ -108,7 +68,7 @@ func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 		return nil, web.DRSFail(http.StatusForbidden, "AuthorizationError", "The token was issued to another device.").
 			Because("an access token with a deviceid claim may not register devices")
 	}
-	if s.opts.RequireMFAToJoin && !c.has("mfa", "ngcmfa") {
+	if s.opts.RequireMFAToJoin && !c.Has("mfa", "ngcmfa") {
 		return nil, web.DRSFail(http.StatusForbidden, "AuthorizationError", "Multi-factor authentication is required to register a device.")
 	}
 	if err := s.mayRegister(r, c, u); err != nil {
@@ -124,7 +84,7 @@ func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 	dev := s.newDevice(u.Tenant, in, pub, transport)
 	dev.Owner = u.ID
 	s.reuse(dev, in.Attributes)
-	if c.has("mfa") {
+	if c.Has("mfa") {
 		dev.Methods, dev.MFATime = claims.MarkMFA, s.Now()
 	}
 	der, err := s.certify(dev, u.ID)
@@ -139,9 +99,9 @@ func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 
 // mayRegister asks Conditional Access about the user action "register or join
 // devices".
-func (s *Server) mayRegister(r *web.Request, c *bearerClaims, u *directory.User) error {
+func (s *Server) mayRegister(r *web.Request, c *mint.BearerClaims, u *directory.User) error {
 	ss := session.Session{Methods: claims.Password, Auth: c.IssuedAt}
-	if c.has("mfa", "ngcmfa") {
+	if c.Has("mfa", "ngcmfa") {
 		ss.Methods |= claims.MarkMFA
 		ss.MFA = c.IssuedAt
 	}
@@ -228,14 +188,14 @@ func (s *Server) newDevice(t *directory.Tenant, in *joinRequest, pub, transport 
 
 // certify issues the device's certificate and remembers its hashes.
 func (s *Server) certify(dev *directory.Device, userID string) ([]byte, error) {
-	der, err := s.keys.device.issue(dev.Key, deviceCertificate{
-		device: dev.ID, user: userID, tenant: dev.Tenant.ID, region: dev.Tenant.Region,
-		joined: dev.JoinType != wire.JoinTypeRegister, serial: s.rand.Bytes(16), now: s.Now(),
+	der, err := s.mint.Keys.Device.Issue(dev.Key, mint.DeviceCertificate{
+		Device: dev.ID, User: userID, Tenant: dev.Tenant.ID, Region: dev.Tenant.Region,
+		Joined: dev.JoinType != wire.JoinTypeRegister, Serial: s.rand.Bytes(16), Now: s.Now(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	dev.CertSHA1, dev.CertSHA256 = sha1Hex(der), sha256.Sum256(der)
+	dev.CertSHA1, dev.CertSHA256 = mint.Thumbprint(der), sha256.Sum256(der)
 	return der, nil
 }
 
@@ -262,27 +222,4 @@ func joinReply(dev *directory.Device, der []byte, u *directory.User, attributes 
 // text "true" in any case, or a boolean.
 func attribute(attributes map[string]json.RawMessage, name string) bool {
 	return strings.EqualFold(strings.Trim(string(attributes[name]), `"`), "true")
-}
-
-// deviceOfCertificate finds the device of a certificate that proved its key.
-func (s *Server) deviceOfCertificate(cert *x509.Certificate) (*directory.Device, *web.STSError) {
-	if err := s.keys.device.verify(cert, s.Now()); err != nil {
-		return nil, err
-	}
-	e := web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed")
-	dev := s.dir.Device(cert.Subject.CommonName)
-	switch {
-	case dev == nil:
-		return nil, e.Because("device %s was deleted", cert.Subject.CommonName)
-	case dev.CertSHA256 != sha256.Sum256(cert.Raw):
-		return nil, e.Because("device %s has another certificate now", dev.ID)
-	case !dev.Enabled:
-		if s.opts.DisabledDevice50155 {
-			return nil, e.Because("device %s is disabled", dev.ID)
-		}
-		return nil, session.ErrDeviceDisabled.Because("device %s is disabled", dev.ID)
-	case !s.dir.Replicated(dev.ID, s.Now()):
-		return nil, e.Because("device %s joined a moment ago and is not replicated yet", dev.ID)
-	}
-	return dev, nil
 }

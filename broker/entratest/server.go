@@ -16,6 +16,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -31,7 +32,7 @@ type Server struct {
 	rand   *ids.Source
 	keeper *session.Keeper
 	access *access.Engine
-	keys   serverKeys
+	mint   *mint.Mint
 	web    *web.Router
 	log    *directory.SignInLog
 	prts   *prtList
@@ -122,7 +123,6 @@ func newServer(o Options) (*Server, error) {
 		opts:  o,
 		clock: o.Clock,
 		rand:  r,
-		keys:  fixedKeys(),
 		log:   directory.NewSignInLog(o.SignInLog),
 		prts:  newPRTList(),
 		done:  make(chan struct{}),
@@ -140,6 +140,7 @@ func newServer(o Options) (*Server, error) {
 	if o.Judge != nil {
 		s.access.Judge = func(b *policy.Bundle, in *policy.SignIn) access.Judgement { return access.Judgement(o.Judge(b, in)) }
 	}
+	s.mint = &mint.Mint{Keys: mint.NewKeys(), Keeper: s.keeper, GCMReplies: o.GCMReplies, PlainReplies: o.PlainReplies, DisabledDevice50155: o.DisabledDevice50155}
 	s.web = web.New(web.Config{Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, Log: s.log, Done: s.done})
 	for _, f := range o.Faults {
 		s.web.AddFault(f.fault())

@@ -122,16 +122,16 @@ func (s *Server) issueForm(r *web.Request, client *directory.App, u *directory.U
 	if err != nil {
 		return nil, err
 	}
-	in.cnf = ""
+	in.CNF = ""
 	if strings.EqualFold(r.Values.Get("token_type"), "pop") {
-		if in.cnf, err = popKey(r.Values.Get("req_cnf")); err != nil {
+		if in.CNF, err = popKey(r.Values.Get("req_cnf")); err != nil {
 			return nil, err
 		}
 	}
-	in.req, in.client, in.user, in.session, in.target, in.want, in.v2 = r, client, u, ss, tg, want, r.V2
+	in.req, in.Client, in.User, in.Session, in.target, in.want, in.V2 = r, client, u, ss, tg, want, r.V2
 	in.refresh = !r.V2 || tg.Offline()
 	in.info = r.Values.Get("client_info") == "1"
-	in.fresh = in.fresh || want.WantsFresh()
+	in.Fresh = in.Fresh || want.WantsFresh()
 	session.LogUser(r.Entry, u, ss)
 	return s.issue(in)
 }

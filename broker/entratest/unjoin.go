@@ -45,8 +45,8 @@ func (s *Server) mutualTLS(r *web.Request) (*directory.Device, error) {
 		return nil, e.Because("the client showed no certificate in the TLS handshake")
 	}
 	cert := r.TLS.PeerCertificates[0]
-	if err := s.keys.device.verify(cert, s.Now()); err != nil {
-		return nil, e.Because("%s", err.Why)
+	if err := s.mint.Keys.Device.Verify(cert, s.Now()); err != nil {
+		return nil, e.Because("%v", err)
 	}
 	id := strings.ToLower(r.Vars["device"])
 	if cert.Subject.CommonName != id {

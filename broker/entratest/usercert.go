@@ -1,17 +1,11 @@
 package entratest
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"errors"
-	"fmt"
 	"html/template"
-	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,45 +13,13 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 )
-
-// A tenant binds certificates to users and to a strength by its
-// authentication method policy (Entra, "Microsoft Entra certificate-based
-// authentication technical deep dive"). Here all tenants have the same: one
-// authority, the user by the principal name in the subject alternative name,
-// single-factor unless a rule for a policy OID says multifactor.
-var (
-	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidSmartCardLogon = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 2}
-)
-
-// multiFactorPolicy is the policy OID of that rule, under the arc for examples
-// (ITU-T X.660, 2.999).
-const multiFactorPolicy = "2.999.2"
-
-// Validity of a user certificate around the time of its issue.
-const (
-	userCertBackdate = 5 * time.Minute
-	userCertYears    = 1
-)
-
-// userAuthority issues user certificates.
-type userAuthority struct {
-	key  *rsa.PrivateKey
-	cert *x509.Certificate
-}
-
-func newUserAuthority() *userAuthority {
-	key := testkeys.UserAuthority()
-	a := &deviceAuthority{key: key}
-	return &userAuthority{key: key, cert: a.selfSigned(pkix.Name{CommonName: "entratest user certificates"})}
-}
 
 // IssueUserCertificate makes a certificate, with its key, by which the user
 // signs in to the pages (see [Person].Certificate) or proves who asks for a
@@ -65,54 +27,14 @@ func newUserAuthority() *userAuthority {
 // OID 2.999.2, which multiFactor adds, is MFA by itself; others are a first
 // factor.
 func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Certificate, error) {
-	u := s.dir.User(s.dir.Qualify(username))
-	if u == nil {
-		return tls.Certificate{}, fmt.Errorf("%w: %s", directory.ErrNoUser, username)
-	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
-	}
-	san, err := verify.PrincipalName(u.UPN)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
-	}
-	now := s.Now()
-	cert := &x509.Certificate{
-		SerialNumber:       new(big.Int).SetBytes(s.rand.Bytes(16)),
-		Subject:            pkix.Name{CommonName: u.Name},
-		NotBefore:          now.Add(-userCertBackdate),
-		NotAfter:           now.AddDate(userCertYears, 0, 0),
-		KeyUsage:           x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:        []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		UnknownExtKeyUsage: []asn1.ObjectIdentifier{oidSmartCardLogon},
-		ExtraExtensions:    []pkix.Extension{{Id: oidSubjectAltName, Value: san}},
-	}
-	if multiFactor {
-		oid, err := x509.ParseOID(multiFactorPolicy)
-		if err != nil {
-			return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
-		}
-		cert.Policies = []x509.OID{oid}
-	}
-	ca := s.keys.users()
-	der, err := x509.CreateCertificate(rand.Reader, cert, ca.cert, key.Public(), ca.key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("entratest: %w", err)
-	}
-	out := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-	return out, s.dir.ChangeUser(u.UPN, func(u *directory.User) error { u.Certified = true; return nil })
+	return s.mint.IssueUserCertificate(username, multiFactor)
 }
 
 // RevokeUserCertificate puts a user certificate on the revocation list
 // (AADSTS500183). What was born of it before lives on, as in Entra, until
 // [Server.Revoke].
 func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
-	if cert == nil || cert.CheckSignatureFrom(s.keys.users().cert) != nil {
+	if cert == nil || cert.CheckSignatureFrom(s.mint.UserAuthority()) != nil {
 		return errors.New("entratest: not a user certificate of this server")
 	}
 	s.dir.RevokeCertificate(cert.SerialNumber)
@@ -122,7 +44,7 @@ func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
 // checkUserCertificate finds the user of a certificate.
 func (s *Server) checkUserCertificate(cert *x509.Certificate) (*directory.User, *verify.UserCertificate, error) {
 	now := s.Now()
-	c, err := verify.ParseUserCertificate(cert, s.keys.users().cert)
+	c, err := verify.ParseUserCertificate(cert, s.mint.UserAuthority())
 	if err != nil {
 		return nil, nil, web.InvalidGrant(50017, "Validation of given certificate for certificate based authentication failed.").Because("%v", err)
 	}
@@ -151,7 +73,7 @@ var errCertificateBinding = web.InvalidGrant(1001003, "Unable to acquire value s
 // certificateSession is a session born of a certificate.
 func (s *Server) certificateSession(u *directory.User, c *verify.UserCertificate) session.Session {
 	method := claims.CertificateSingleFactor
-	if slices.Contains(c.Policies, multiFactorPolicy) {
+	if slices.Contains(c.Policies, mint.MultiFactorPolicy) {
 		method = claims.CertificateMultiFactor | claims.MarkMFA
 	}
 	ss := s.keeper.NewSession(u, method)

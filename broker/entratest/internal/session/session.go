@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
@@ -145,4 +146,14 @@ func (k *Keeper) DeviceOf(ss *Session) (*directory.Device, error) {
 		return nil, ErrDeviceDisabled
 	}
 	return dev, nil
+}
+
+// DeviceRefused is the refusal of a device that could not be told: the one in why,
+// or the general one with why for the test log.
+func DeviceRefused(why error) *web.STSError {
+	var e *web.STSError
+	if errors.As(why, &e) {
+		return e
+	}
+	return web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed").Because("%v", why)
 }

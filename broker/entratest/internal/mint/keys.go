@@ -1,6 +1,7 @@
-package entratest
+package mint
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -17,22 +18,26 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jws"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 )
 
-// serverKeys are the keys with which the service signs. They are the same for
+// Keys are the keys with which the service signs. They are the same for
 // every server, so a process makes them once: nobody changes them.
-type serverKeys struct {
+type Keys struct {
 	token     *rsa.PrivateKey
 	tokenCert []byte // DER, self-signed
 	kid       string // also x5t: base64url of the SHA-1 of tokenCert
-	device    *deviceAuthority
+	Device    *deviceAuthority
 	users     func() *userAuthority // made when it is first needed
 }
 
-var fixedKeys = sync.OnceValue(newServerKeys)
+var fixedKeys = sync.OnceValue(makeKeys)
 
-func newServerKeys() serverKeys {
-	k := serverKeys{token: testkeys.TokenSigning(), users: sync.OnceValue(newUserAuthority)}
+// NewKeys returns the keys.
+func NewKeys() Keys { return fixedKeys() }
+
+func makeKeys() Keys {
+	k := Keys{token: testkeys.TokenSigning(), users: sync.OnceValue(newUserAuthority)}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "accounts.accesscontrol.windows.net"},
@@ -45,12 +50,12 @@ func newServerKeys() serverKeys {
 	}
 	sum := sha1.Sum(der) // x5t is SHA-1 by definition (RFC 7515, 4.1.7)
 	k.tokenCert, k.kid = der, base64.RawURLEncoding.EncodeToString(sum[:])
-	k.device = newDeviceAuthority()
+	k.Device = newDeviceAuthority()
 	return k
 }
 
-// sign returns an RS256 JWT of the claims.
-func (k *serverKeys) sign(claims map[string]any) string {
+// Sign returns an RS256 JWT of the claims.
+func (k *Keys) Sign(claims map[string]any) string {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		panic("entratest: " + err.Error()) // claims are plain values
@@ -91,7 +96,8 @@ type jwk struct {
 	Issuer string   `json:"issuer"`
 }
 
-func (k *serverKeys) jwks(issuer string) map[string][]jwk {
+// JWKS is the key set that the service publishes.
+func (k *Keys) JWKS(issuer string) map[string][]jwk {
 	return map[string][]jwk{"keys": {{
 		KTY: "RSA", Use: "sig", Alg: "RS256", Kid: k.kid, X5T: k.kid,
 		N:      base64.RawURLEncoding.EncodeToString(k.token.N.Bytes()),
@@ -102,7 +108,7 @@ func (k *serverKeys) jwks(issuer string) map[string][]jwk {
 }
 
 // verifyOwn checks a JWT that this server signed and decodes its claims.
-func (k *serverKeys) verifyOwn(token string, claims any) error {
+func (k *Keys) verifyOwn(token string, claims any) error {
 	payload, err := jws.Verify([]byte(token), jws.WithKey(jwa.RS256, k.token.Public()))
 	if err != nil {
 		return err
@@ -110,8 +116,21 @@ func (k *serverKeys) verifyOwn(token string, claims any) error {
 	return json.Unmarshal(payload, claims)
 }
 
-// pairwise is the sub of a user for a client.
-func pairwise(user, client string) string {
+// Pairwise is the sub of a user for a client.
+func Pairwise(user, client string) string {
 	sum := sha256.Sum256([]byte(user + "\x00" + client))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
+
+// SignXML makes the signature of canonical XML.
+func (k *Keys) SignXML(id, signed string) string {
+	info := verify.SignedInfoSum(id, []byte(signed))
+	sig, err := rsa.SignPKCS1v15(nil, k.token, crypto.SHA256, info[:])
+	if err != nil {
+		panic("entratest: " + err.Error()) // a 2048-bit key and a SHA-256 digest
+	}
+	return verify.XMLSignature(id, []byte(signed), sig, k.tokenCert)
+}
+
+// Public is the key that checks what the service signed.
+func (k *Keys) Public() *rsa.PublicKey { return &k.token.PublicKey }

@@ -1,4 +1,4 @@
-package entratest
+package mint
 
 import (
 	"bytes"
@@ -16,29 +16,29 @@ import (
 // contextSize is the length of the random ctx of a reply, in bytes.
 const contextSize = 24
 
-// wrapSessionKey makes session_key_jwe: the session key is the content
+// WrapSessionKey makes session_key_jwe: the session key is the content
 // encryption key, wrapped with RSA-OAEP under SHA-1. The body is a dummy, a
 // single space, and deviates from RFC 7516 as Entra's does: its additional
 // authenticated data is empty.
-func (s *Server) wrapSessionKey(transport *rsa.PublicKey, key []byte) (string, error) {
+func (m *Mint) WrapSessionKey(transport *rsa.PublicKey, key []byte) (string, error) {
 	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, transport, key, nil)
 	if err != nil {
 		return "", err
 	}
 	gcm := mustGCM(key)
-	iv := s.rand.Bytes(gcm.NonceSize())
+	iv := m.Keeper.Rand.Bytes(gcm.NonceSize())
 	sealed := gcm.Seal(nil, iv, []byte(" "), nil)
 	return compactJWE([]byte(`{"enc":"A256GCM","alg":"RSA-OAEP"}`), wrapped, iv, sealed[:1], sealed[1:]), nil
 }
 
-// encryptReply encrypts a reply under a key derived from the session key, by
+// EncryptReply encrypts a reply under a key derived from the session key, by
 // version 1 of the derivation whatever the request used. The header always
 // says A256GCM; a 16-byte IV and an empty tag tell that it is AES-256-CBC.
-func (s *Server) encryptReply(sessionKey []byte, gcmAsked *bool, v any) any {
-	if s.opts.PlainReplies {
+func (m *Mint) EncryptReply(sessionKey []byte, gcmAsked *bool, v any) any {
+	if m.PlainReplies {
 		return v
 	}
-	useGCM := s.opts.GCMReplies
+	useGCM := m.GCMReplies
 	if gcmAsked != nil && *gcmAsked {
 		useGCM = true
 	}
@@ -46,7 +46,7 @@ func (s *Server) encryptReply(sessionKey []byte, gcmAsked *bool, v any) any {
 	if err != nil {
 		panic("entratest: " + err.Error()) // replies are plain maps
 	}
-	ctx := s.rand.Bytes(contextSize)
+	ctx := m.Keeper.Rand.Bytes(contextSize)
 	key := kdf.Derive(sessionKey, []byte(kdf.Label), ctx)
 	header, err := json.Marshal(struct {
 		Alg string `json:"alg"`
@@ -58,13 +58,13 @@ func (s *Server) encryptReply(sessionKey []byte, gcmAsked *bool, v any) any {
 	}
 	if useGCM {
 		gcm := mustGCM(key[:])
-		iv := s.rand.Bytes(gcm.NonceSize())
+		iv := m.Keeper.Rand.Bytes(gcm.NonceSize())
 		aad := base64.RawURLEncoding.EncodeToString(header)
 		sealed := gcm.Seal(nil, iv, plain, []byte(aad))
 		tag := len(sealed) - gcm.Overhead()
 		return compactJWE(header, nil, iv, sealed[:tag], sealed[tag:])
 	}
-	iv := s.rand.Bytes(aes.BlockSize)
+	iv := m.Keeper.Rand.Bytes(aes.BlockSize)
 	return compactJWE(header, nil, iv, cbc(key[:], iv, plain), nil)
 }
 

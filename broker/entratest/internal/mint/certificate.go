@@ -1,4 +1,4 @@
-package entratest
+package mint
 
 import (
 	"crypto/rand"
@@ -7,13 +7,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
 	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // Extensions of a device certificate (MS-DVRJ 3.1.5.1.1.3 and what Entra adds).
@@ -26,7 +26,7 @@ var (
 	oidTenant           = asn1.ObjectIdentifier{1, 2, 840, 113556, 1, 5, 284, 5}
 	oidJoinType         = asn1.ObjectIdentifier{1, 2, 840, 113556, 1, 5, 284, 7}
 	oidRegion           = asn1.ObjectIdentifier{1, 2, 840, 113556, 1, 5, 284, 8}
-	oidDomainComponent  = asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 25}
+	OIDDomainComponent  = asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 25}
 )
 
 // Validity of a device certificate around the time of its issue.
@@ -45,8 +45,8 @@ type deviceAuthority struct {
 func newDeviceAuthority() *deviceAuthority {
 	a := &deviceAuthority{key: testkeys.DeviceAuthority()}
 	a.cert = a.selfSigned(pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{
-		{Type: oidDomainComponent, Value: ia5("net")},
-		{Type: oidDomainComponent, Value: ia5("windows")},
+		{Type: OIDDomainComponent, Value: Ia5("net")},
+		{Type: OIDDomainComponent, Value: Ia5("windows")},
 		{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "MS-Organization-Access"},
 		{Type: asn1.ObjectIdentifier{2, 5, 4, 11}, Value: "82dbaca4-3e81-46ca-9c73-0950c1eaca97"},
 	}})
@@ -54,8 +54,8 @@ func newDeviceAuthority() *deviceAuthority {
 	return a
 }
 
-// ia5 is a domain component, which RFC 4519 (2.4) wants as an IA5String.
-func ia5(s string) asn1.RawValue {
+// Ia5 is a domain component, which RFC 4519 (2.4) wants as an IA5String.
+func Ia5(s string) asn1.RawValue {
 	return asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagIA5String, Bytes: []byte(s)}
 }
 
@@ -80,43 +80,43 @@ func (a *deviceAuthority) selfSigned(name pkix.Name) *x509.Certificate {
 	return cert
 }
 
-// deviceCertificate says what the certificate of a device holds.
-type deviceCertificate struct {
-	device, user, tenant string // GUIDs; user may be ""
-	region               string // two letters
-	joined               bool   // joined, not merely registered
-	serial               []byte
-	now                  time.Time
+// DeviceCertificate says what the certificate of a device holds.
+type DeviceCertificate struct {
+	Device, User, Tenant string // GUIDs; user may be ""
+	Region               string // two letters
+	Joined               bool   // joined, not merely registered
+	Serial               []byte
+	Now                  time.Time
 }
 
-// issue signs the certificate of a device.
-func (a *deviceAuthority) issue(pub *rsa.PublicKey, c deviceCertificate) ([]byte, error) {
+// Issue signs the certificate of a device.
+func (a *deviceAuthority) Issue(pub *rsa.PublicKey, c DeviceCertificate) ([]byte, error) {
 	eku, err := asn1.Marshal([]asn1.ObjectIdentifier{oidClientAuth})
 	if err != nil {
 		return nil, err
 	}
 	kind := "0"
-	if c.joined {
+	if c.Joined {
 		kind = "1"
 	}
-	user := c.user
+	user := c.User
 	if user == "" {
 		user = "00000000-0000-0000-0000-000000000000"
 	}
 	ext := []pkix.Extension{
 		{Id: oidBasicConstraints, Critical: true, Value: []byte{0x30, 0x00}},
 		{Id: oidExtKeyUsage, Critical: true, Value: eku},
-		{Id: oidDevice, Value: longOctets(guidText(c.device))},
+		{Id: oidDevice, Value: longOctets(guidText(c.Device))},
 		{Id: oidUser, Value: longOctets(guidText(user))},
-		{Id: oidTenant, Value: longOctets(guidText(c.tenant))},
-		{Id: oidRegion, Value: longOctets([]byte(c.region))},
+		{Id: oidTenant, Value: longOctets(guidText(c.Tenant))},
+		{Id: oidRegion, Value: longOctets([]byte(c.Region))},
 		{Id: oidJoinType, Value: longOctets([]byte(kind))},
 	}
 	template := &x509.Certificate{
-		SerialNumber:       new(big.Int).SetBytes(c.serial),
-		Subject:            pkix.Name{CommonName: c.device},
-		NotBefore:          c.now.Add(-certBackdate),
-		NotAfter:           c.now.AddDate(certYears, 0, 0),
+		SerialNumber:       new(big.Int).SetBytes(c.Serial),
+		Subject:            pkix.Name{CommonName: c.Device},
+		NotBefore:          c.Now.Add(-certBackdate),
+		NotAfter:           c.Now.AddDate(certYears, 0, 0),
 		SignatureAlgorithm: x509.SHA256WithRSA,
 		ExtraExtensions:    ext,
 	}
@@ -136,21 +136,27 @@ func guidText(s string) []byte {
 	return b[:]
 }
 
-// verify checks that this authority issued the certificate and that it is
+// Verify checks that this authority issued the certificate and that it is
 // valid now.
-func (a *deviceAuthority) verify(cert *x509.Certificate, now time.Time) *web.STSError {
-	e := web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed")
+func (a *deviceAuthority) Verify(cert *x509.Certificate, now time.Time) error {
 	if err := cert.CheckSignatureFrom(a.cert); err != nil {
-		return e.Because("the certificate in x5c was not issued by this server: %v", err)
+		return fmt.Errorf("the certificate in x5c was not issued by this server: %w", err)
 	}
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return e.Because("the device certificate is valid from %s to %s", cert.NotBefore, cert.NotAfter)
+		return fmt.Errorf("the device certificate is valid from %s to %s", cert.NotBefore, cert.NotAfter)
 	}
 	return nil
 }
 
-// sha1Hex is the thumbprint of a certificate as Windows shows it.
-func sha1Hex(der []byte) string {
+// Thumbprint is the thumbprint of a certificate as Windows shows it.
+func Thumbprint(der []byte) string {
 	sum := sha1.Sum(der)
 	return strings.ToUpper(ids.Hex(sum[:]))
+}
+
+// PeerToPeer signs a certificate for peer-to-peer use. It returns that of its
+// authority too.
+func (a *deviceAuthority) PeerToPeer(template *x509.Certificate, pub *rsa.PublicKey) (cert, authority []byte, err error) {
+	cert, err = x509.CreateCertificate(rand.Reader, template, a.p2p, pub, a.key)
+	return cert, a.p2p.Raw, err
 }

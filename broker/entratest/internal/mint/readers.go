@@ -1,0 +1,84 @@
+package mint
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+)
+
+// BearerClaims are the claims of an access token that the services read.
+type BearerClaims struct {
+	Audience string   `json:"aud"`
+	Expires  int64    `json:"exp"`
+	Tenant   string   `json:"tid"`
+	User     string   `json:"oid"`
+	DeviceID string   `json:"deviceid"`
+	AMR      []string `json:"amr"`
+	AppID    string   `json:"appid"`
+	Scopes   string   `json:"scp"`
+	IssuedAt int64    `json:"iat"`
+	// Capabilities is xms_cc: CP1 when the client handles claims challenges.
+	Capabilities []string `json:"xms_cc"`
+	// Mark is xms_st: opaque to clients, and here the count of revocations that
+	// the token was issued under.
+	Mark map[string]int `json:"xms_st"`
+}
+
+// Epoch is the count of revocations that the token was issued under.
+func (c *BearerClaims) Epoch() int { return c.Mark["rev"] }
+
+// Bearer checks an Authorization header with an access token for one of the
+// audiences.
+func (m *Mint) Bearer(header string, audiences ...string) (*BearerClaims, *directory.User, error) {
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return nil, nil, errors.New("header Authorization is not a bearer token")
+	}
+	var c BearerClaims
+	if err := m.Keys.verifyOwn(strings.TrimSpace(token), &c); err != nil {
+		return nil, nil, fmt.Errorf("access token: %w", err)
+	}
+	if m.Keeper.Now().Unix() >= c.Expires {
+		return nil, nil, errors.New("the access token has expired")
+	}
+	if !slices.ContainsFunc(audiences, func(a string) bool { return directory.ResourceKey(a) == directory.ResourceKey(c.Audience) }) {
+		return nil, nil, fmt.Errorf("the access token is for %q", c.Audience)
+	}
+	u := m.Keeper.Directory.UserByID(c.User)
+	if u == nil || u.Disabled {
+		return nil, nil, errors.New("the user of the access token is deleted or disabled")
+	}
+	return &c, u, nil
+}
+
+// Has reports whether the token states one of the methods.
+func (c *BearerClaims) Has(methods ...string) bool {
+	return slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(c.AMR, m) })
+}
+
+// DeviceOfCertificate finds the device of a certificate that proved its key.
+func (m *Mint) DeviceOfCertificate(cert *x509.Certificate) (*directory.Device, error) {
+	if err := m.Keys.Device.Verify(cert, m.Keeper.Now()); err != nil {
+		return nil, err
+	}
+	dev := m.Keeper.Directory.Device(cert.Subject.CommonName)
+	switch {
+	case dev == nil:
+		return nil, fmt.Errorf("device %s was deleted", cert.Subject.CommonName)
+	case dev.CertSHA256 != sha256.Sum256(cert.Raw):
+		return nil, fmt.Errorf("device %s has another certificate now", dev.ID)
+	case !dev.Enabled && !m.DisabledDevice50155:
+		return nil, session.ErrDeviceDisabled.Because("device %s is disabled", dev.ID)
+	case !dev.Enabled:
+		return nil, fmt.Errorf("device %s is disabled", dev.ID)
+	case !m.Keeper.Directory.Replicated(dev.ID, m.Keeper.Now()):
+		return nil, fmt.Errorf("device %s joined a moment ago and is not replicated yet", dev.ID)
+	}
+	return dev, nil
+}

@@ -1,0 +1,196 @@
+package mint
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// ClientInfo is the member client_info of a reply, which names the user and the
+// tenant.
+func ClientInfo(u *directory.User) string {
+	data, _ := json.Marshal(map[string]string{"uid": u.ID, "utid": u.Tenant.ID})
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// amrOf decides whether a token shows how the user signed in: v1 tokens do, v2
+// tokens only when the app asked for it as an optional claim.
+func (in *Issuance) amrOf(version int, a *directory.App) []string {
+	if version == 2 && !slices.Contains(a.OptionalClaims, "amr") {
+		return nil
+	}
+	return in.Session.AMR(in.Fresh)
+}
+
+// AccessToken makes an access token.
+func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Time) string {
+	u, res := in.User, in.Resource
+	c := map[string]any{
+		"iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": expires.Unix(),
+		"oid": u.ID, "tid": u.Tenant.ID, "sub": Pairwise(u.ID, res.ID), "name": u.Name,
+		"scp": strings.Join(in.Scopes, " "), "sid": in.Session.SID,
+		"uti": base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16)),
+		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
+		"aio": base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24)),
+	}
+	if res.TokenVersion == 2 {
+		c["aud"], c["iss"], c["ver"] = res.ID, directory.IssuerV2(u.Tenant.ID), "2.0"
+		c["azp"], c["azpacr"] = in.Client.ID, ClientACR(in.Client)
+		c["preferred_username"] = u.UPN
+	} else {
+		m.v1Claims(c, in, dev)
+		c["aud"], c["appid"], c["appidacr"] = in.Audience, in.Client.ID, ClientACR(in.Client)
+		c["acr"] = "1"
+	}
+	if amr := in.amrOf(res.TokenVersion, res); amr != nil {
+		c["amr"] = amr
+	}
+	m.optionalClaims(c, in, res)
+	c["xms_st"] = map[string]int{"rev": in.Session.Epoch}
+	if len(u.Roles) > 0 {
+		c["wids"] = u.Roles
+	}
+	if in.CAE {
+		c["xms_cc"] = []string{"CP1"}
+	}
+	if len(in.Contexts) > 0 {
+		c["acrs"] = in.Contexts
+	}
+	if in.CNF != "" {
+		c["cnf"] = map[string]string{"kid": in.CNF}
+	}
+	return m.Keys.Sign(c)
+}
+
+// ClientACR is the claim appidacr: how the client proved itself.
+func ClientACR(a *directory.App) string {
+	if a.Public {
+		return "0"
+	}
+	return "1"
+}
+
+// v1Claims adds what tokens of version 1.0 say of the user and the device.
+func (m *Mint) v1Claims(c map[string]any, in *Issuance, dev *directory.Device) {
+	u := in.User
+	given, familyName, _ := strings.Cut(u.Name, " ")
+	c["iss"], c["ver"] = directory.IssuerV1(u.Tenant.ID), "1.0"
+	c["upn"], c["unique_name"], c["given_name"], c["family_name"] = u.UPN, u.UPN, given, familyName
+	c["puid"] = puid(u.ID)
+	c["tenant_region_scope"] = u.Tenant.Region
+	if in.Address.IsValid() {
+		c["ipaddr"] = in.Address.String()
+	}
+	if u.SID != "" {
+		c["onprem_sid"] = u.SID
+	}
+	if dev == nil {
+		return
+	}
+	c["deviceid"] = dev.ID
+	var state []string
+	if dev.Managed {
+		state = append(state, "dvc_mngd")
+	}
+	if dev.Compliant {
+		state = append(state, "dvc_cmp")
+	}
+	if dev.JoinType == wire.JoinTypeHybrid {
+		state = append(state, "dvc_dmjd")
+	}
+	if state != nil {
+		c["signin_state"] = state
+	}
+}
+
+func puid(oid string) string {
+	sum := sha256.Sum256([]byte("puid" + oid))
+	return "10032" + strings.ToUpper(ids.Hex(sum[:6])[:11])
+}
+
+func (m *Mint) optionalClaims(c map[string]any, in *Issuance, a *directory.App) {
+	for _, name := range a.OptionalClaims {
+		switch name {
+		case "auth_time":
+			c["auth_time"] = in.Session.Auth
+		case "acct":
+			c["acct"] = boolInt(in.User.Guest)
+		case "ipaddr":
+			if in.Address.IsValid() {
+				c["ipaddr"] = in.Address.String()
+			}
+		case "deviceid":
+			if in.Session.Device != "" {
+				c["deviceid"] = in.Session.Device
+			}
+		case "upn":
+			c["upn"] = in.User.UPN
+		case "groups":
+			c["groups"] = m.Keeper.Directory.GroupsOf(in.User)
+		}
+	}
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// idTokenLife is how long an id_token is valid.
+const idTokenLife = 65 * time.Minute
+
+// IDToken makes an id_token.
+func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
+	u := in.User
+	c := map[string]any{
+		"aud": in.Client.ID, "iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Now.Add(idTokenLife).Unix(),
+		"oid": u.ID, "tid": u.Tenant.ID, "sub": Pairwise(u.ID, in.Client.ID), "name": u.Name, "sid": in.Session.SID,
+		"rh": "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
+	}
+	version := 1
+	if in.V2 {
+		version = 2
+		c["iss"], c["ver"], c["preferred_username"] = directory.IssuerV2(u.Tenant.ID), "2.0", u.UPN
+		c["uti"] = base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16))
+	} else {
+		m.v1Claims(c, in, dev)
+		c["pwd_url"] = "https://portal.microsoftonline.com/ChangePassword.aspx"
+		c["tenant_display_name"] = u.Tenant.Name
+	}
+	if amr := in.amrOf(version, in.Client); amr != nil {
+		c["amr"] = amr
+	}
+	m.optionalClaims(c, in, in.Client)
+	if in.Nonce != "" {
+		c["nonce"] = in.Nonce
+	}
+	if in.Code != "" {
+		c["c_hash"] = halfHash(in.Code)
+	}
+	if in.Aged {
+		c["auth_time"] = in.Session.Auth
+	}
+	if in.SID {
+		c["primary_sid"] = ids.SID(u.ID)
+	}
+	if in.IDNone {
+		return unsigned(c)
+	}
+	return m.Keys.Sign(c)
+}
+
+// halfHash is the left half of a hash, as an id_token signed with RS256 names
+// what it was issued with (OpenID Connect Core, 3.3.2.11).
+func halfHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
