@@ -6,11 +6,11 @@ import "github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 func (s *Server) newRoutes() {
 	s.loginRoutes()
 	s.registrationRoutes()
-	s.graphRoutes()
+	s.graph.Routes()
 	s.federationRoutes()
 	s.desktopSSORoutes()
 	s.officeRoutes()
-	s.armRoutes()
+	s.arm.Routes()
 }
 
 func (s *Server) loginRoutes() {

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/arm"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/graph"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
@@ -33,6 +35,8 @@ type Server struct {
 	keeper *session.Keeper
 	access *access.Engine
 	mint   *mint.Mint
+	arm    *arm.Service
+	graph  *graph.Service
 	web    *web.Router
 	log    *directory.SignInLog
 	prts   *prtList
@@ -145,6 +149,8 @@ func newServer(o Options) (*Server, error) {
 	for _, f := range o.Faults {
 		s.web.AddFault(f.fault())
 	}
+	s.graph = &graph.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}
+	s.arm = &arm.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}
 	s.newRoutes()
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())

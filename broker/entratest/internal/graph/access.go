@@ -1,4 +1,4 @@
-package entratest
+package graph
 
 import (
 	"encoding/base64"
@@ -28,26 +28,26 @@ func alternativeSecurityID(dev *directory.Device) string {
 
 var policyScopes = []string{"Policy.Read.All", "Policy.Read.ConditionalAccess", "Policy.ReadWrite.ConditionalAccess"}
 
-func (s *Server) graphPolicies(w http.ResponseWriter, r *web.Request) {
-	_, self, ok := s.graphToken(w, r, policyScopes...)
+func (s *Service) policies(w http.ResponseWriter, r *web.Request) {
+	_, self, ok := s.bearer(w, r, policyScopes...)
 	if !ok {
 		return
 	}
 	list := []policy.Policy{}
-	if rules := s.dir.AccessRules(self.Tenant); rules != nil {
+	if rules := s.Keeper.Directory.AccessRules(self.Tenant); rules != nil {
 		list = rules.Bundle.Policies
 	}
 	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#identity/conditionalAccess/policies", "value": list})
 }
 
-func (s *Server) graphLocations(w http.ResponseWriter, r *web.Request) {
-	_, self, ok := s.graphToken(w, r, policyScopes...)
+func (s *Service) locations(w http.ResponseWriter, r *web.Request) {
+	_, self, ok := s.bearer(w, r, policyScopes...)
 	if !ok {
 		return
 	}
 	list := []any{}
-	if rules := s.dir.AccessRules(self.Tenant); rules != nil {
+	if rules := s.Keeper.Directory.AccessRules(self.Tenant); rules != nil {
 		for _, l := range rules.Bundle.Locations {
 			list = append(list, locationJSON(l))
 		}
@@ -105,30 +105,30 @@ type whatIf struct {
 	AppliedOnly bool `json:"appliedPoliciesOnly"`
 }
 
-// graphEvaluate is the What If API, with the policy engine behind it.
-func (s *Server) graphEvaluate(w http.ResponseWriter, r *web.Request) {
-	_, self, ok := s.graphToken(w, r, policyScopes...)
+// evaluate is the What If API, with the policy engine behind it.
+func (s *Service) evaluate(w http.ResponseWriter, r *web.Request) {
+	_, self, ok := s.bearer(w, r, policyScopes...)
 	if !ok {
 		return
 	}
 	var in whatIf
 	if err := json.Unmarshal(r.Data, &in); err != nil {
-		graphError(w, http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload.")
+		refuse(w, http.StatusBadRequest, "BadRequest", "Unable to read JSON request payload.")
 		return
 	}
-	u := s.dir.UserByID(in.Identity.UserID)
+	u := s.Keeper.Directory.UserByID(in.Identity.UserID)
 	if u == nil || u.Tenant != self.Tenant {
-		graphError(w, http.StatusBadRequest, "BadRequest", "The user of signInIdentity was not found.")
+		refuse(w, http.StatusBadRequest, "BadRequest", "The user of signInIdentity was not found.")
 		return
 	}
-	rules := s.dir.AccessRules(self.Tenant)
+	rules := s.Keeper.Directory.AccessRules(self.Tenant)
 	if rules == nil {
 		web.WriteJSON(w, http.StatusOK, policy.Explanation{})
 		return
 	}
 	q, err := s.whatIfSignIn(&in, u)
 	if err != nil {
-		graphError(w, http.StatusBadRequest, "BadRequest", err.Error())
+		refuse(w, http.StatusBadRequest, "BadRequest", err.Error())
 		return
 	}
 	ex := rules.Full.Explain(q)
@@ -138,10 +138,10 @@ func (s *Server) graphEvaluate(w http.ResponseWriter, r *web.Request) {
 	web.WriteJSON(w, http.StatusOK, ex)
 }
 
-func (s *Server) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, error) {
-	now := s.Now()
+func (s *Service) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, error) {
+	now := s.Keeper.Now()
 	q := &policy.SignIn{
-		User:      &policy.User{ID: u.ID, Groups: s.dir.GroupsOf(u), Roles: u.Roles},
+		User:      &policy.User{ID: u.ID, Groups: s.Keeper.Directory.GroupsOf(u), Roles: u.Roles},
 		ClientApp: policy.Browser, Country: in.Conditions.Country, Methods: claims.Password, Now: now, AuthTime: now,
 	}
 	var err error

@@ -1,4 +1,4 @@
-package entratest
+package graph
 
 import (
 	"net/http"
@@ -76,9 +76,9 @@ var deviceDeleters = []string{roleGlobalAdmin, roleIntuneAdmin, roleCloudDeviceA
 
 // about serves a request about the user whom the path names, or else about the
 // user of the token.
-func (s *Server) about(p permission, serve func(http.ResponseWriter, *web.Request, *directory.User)) web.Handler {
+func (s *Service) about(p permission, serve func(http.ResponseWriter, *web.Request, *directory.User)) web.Handler {
 	return func(w http.ResponseWriter, r *web.Request) {
-		c, self, ok := s.graphToken(w, r)
+		c, self, ok := s.bearer(w, r)
 		if !ok {
 			return
 		}
@@ -88,32 +88,32 @@ func (s *Server) about(p permission, serve func(http.ResponseWriter, *web.Reques
 		if own {
 			scopes = p.own
 		}
-		if !s.graphScopes(w, r, c, scopes) || !own && !s.graphRoles(w, r, self, p.roles) {
+		if !s.hasScope(w, r, c, scopes) || !own && !s.hasRole(w, r, self, p.roles) {
 			return
 		}
-		if u := s.graphUser(w, r, self); u != nil {
+		if u := s.named(w, r, self); u != nil {
 			serve(w, r, u)
 		}
 	}
 }
 
-// graphScopes checks that the token has one of the scopes.
-func (s *Server) graphScopes(w http.ResponseWriter, r *web.Request, c *mint.BearerClaims, scopes []string) bool {
+// hasScope checks that the token has one of the scopes.
+func (s *Service) hasScope(w http.ResponseWriter, r *web.Request, c *mint.BearerClaims, scopes []string) bool {
 	has := strings.Fields(c.Scopes)
 	if slices.ContainsFunc(scopes, func(sc string) bool { return slices.Contains(has, sc) }) {
 		return true
 	}
-	s.web.Mistake(r, "Graph: scopes %q hold none of %q", c.Scopes, scopes)
-	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	s.Web.Mistake(r, "Graph: scopes %q hold none of %q", c.Scopes, scopes)
+	refuse(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 	return false
 }
 
-// graphRoles checks that the user has one of the roles, if any is needed.
-func (s *Server) graphRoles(w http.ResponseWriter, r *web.Request, u *directory.User, roles []string) bool {
+// hasRole checks that the user has one of the roles, if any is needed.
+func (s *Service) hasRole(w http.ResponseWriter, r *web.Request, u *directory.User, roles []string) bool {
 	if roles == nil || slices.ContainsFunc(u.Roles, func(role string) bool { return slices.Contains(roles, strings.ToLower(role)) }) {
 		return true
 	}
-	s.web.Mistake(r, "Graph: %s has none of the roles %q", u.UPN, roles)
-	graphError(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	s.Web.Mistake(r, "Graph: %s has none of the roles %q", u.UPN, roles)
+	refuse(w, http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 	return false
 }
