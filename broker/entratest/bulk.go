@@ -31,13 +31,13 @@ const bulkMax = 180 * 24 * time.Hour
 
 // bulkBegin starts the issue of a bulk token.
 func (s *Server) bulkBegin(w http.ResponseWriter, r *web.Request) {
-	c, u, derr := s.bearerOf(r)
-	if derr != nil {
-		s.web.RefuseDRS(w, r, derr)
+	c, u, err := s.mint.Bearer(r.Header.Get("Authorization"), wire.ResourceRegistration, wire.ResourceRegistrationApp)
+	if err != nil {
+		s.web.RefuseDRS(w, r, web.BearerRefused(err))
 		return
 	}
 	var in struct{ PID, Name, Exp string }
-	err := json.Unmarshal(r.Data, &in)
+	err = json.Unmarshal(r.Data, &in)
 	var end time.Time
 	if err == nil {
 		if end, err = time.Parse("01/02/2006", in.Exp); err != nil {

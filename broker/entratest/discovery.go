@@ -91,37 +91,3 @@ func (s *Server) instance(w http.ResponseWriter, r *web.Request) {
 	}
 	web.WriteJSON(w, http.StatusOK, out)
 }
-
-func (s *Server) drsDiscovery(w http.ResponseWriter, r *web.Request) {
-	t := r.Tenant
-	if t == nil {
-		t = s.dir.Home()
-	}
-	const drs = "https://" + wire.RegistrationHost
-	service := func(endpointName, idName, endpoint, version string) map[string]string {
-		return map[string]string{endpointName: drs + endpoint, idName: wire.ResourceRegistration, "ServiceVersion": version}
-	}
-	bpl := service("BPLServiceEndpoint", "BPLResourceId", "/aadpasswordpolicy/"+t.ID+"/", "1.0")
-	bpl["BPLProxyServicePrincipalId"] = s.rand.Derived("bpl", t.Domain)
-	web.WriteJSON(w, http.StatusOK, map[string]any{
-		"DiscoveryService": map[string]string{
-			"DiscoveryEndpoint": drs + "/" + t.Domain + "/Discover", "ServiceVersion": wire.DRSVersionDiscover},
-		"DeviceRegistrationService": service("RegistrationEndpoint", "RegistrationResourceId",
-			"/EnrollmentServer/DeviceEnrollmentWebService.svc", "1.0"),
-		"AuthenticationService": map[string]any{"OAuth2": map[string]string{
-			"AuthCodeEndpoint": web.LoginURL + t.ID + "/oauth2/authorize", "TokenEndpoint": web.LoginURL + t.ID + "/oauth2/token"}},
-		"IdentityProviderService": map[string]any{
-			"Federated": t.Federated[t.Domain], "PassiveAuthEndpoint": web.LoginURL + t.ID + "/wsfed"},
-		"DeviceJoinService":         service("JoinEndpoint", "JoinResourceId", wire.PathDevice, wire.DRSVersionDevice),
-		"KeyProvisioningService":    service("KeyProvisionEndpoint", "KeyProvisionResourceId", wire.PathKey, wire.DRSVersionKey),
-		"WebAuthNService":           service("WebAuthNEndpoint", "WebAuthNResourceId", "/webauthn/"+t.ID+"/", "1.0"),
-		"DeviceManagementService":   service("DeviceManagementEndpoint", "DeviceManagementResourceId", "/manage/"+t.ID+"/", "1.0"),
-		"MsaProviderData":           map[string]string{"SiteId": "295958", "SiteUrl": drs},
-		"PrecreateService":          service("PrecreateEndpoint", "PrecreateResourceId", "/EnrollmentServer/device/precreate/"+t.ID+"/", "2.0"),
-		"TenantInfo":                map[string]string{"TenantId": t.ID, "TenantName": t.Domain, "DisplayName": t.Name},
-		"AzureRbacService":          map[string]string{"RbacPolicyEndpoint": "https://pas.windows.net"},
-		"BPLService":                bpl,
-		"DeviceJoinResourceService": service("Endpoint", "ResourceId", "/EnrollmentServer/device/resource/"+t.ID+"/", "2.0"),
-		"NonceService":              service("Endpoint", "ResourceId", wire.PathDRSNonce+t.ID+"/", wire.DRSVersionNonce),
-	})
-}

@@ -1,27 +1,6 @@
 package entratest
 
-import (
-	"crypto"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"net/http"
-	"strings"
-	"time"
-
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
-	"github.com/prtbroker/prtbroker/internal/wire"
-)
-
-// serverADJoinData is what a computer of an Active Directory domain says of
-// itself when it joins.
-type serverADJoinData struct {
-	TransportKey, TargetDomain, DeviceType, OSVersion, DeviceDisplayName string
-	SourceDomainController, TargetDomainID                               string
-	ClientIdentity                                                       struct{ Type, Sid, SignedBlob string }
-}
+import "crypto/rsa"
 
 // Computer is a computer of an Active Directory domain that directory
 // synchronisation brought here: its object id, its SID and the key of the
@@ -36,87 +15,5 @@ type Computer struct {
 // SyncComputer does what directory synchronisation does: it makes a pending
 // hybrid device, which the computer then completes by joining.
 func (s *Server) SyncComputer(c Computer) error {
-	if !ids.IsGUID(c.ID) || c.PublicKey == nil || c.SID == "" {
-		return web.DRSFail(http.StatusBadRequest, "InvalidRequest", "a computer needs a GUID, a SID and a key")
-	}
-	return s.dir.AddDevice(&directory.Device{
-		Tenant: s.dir.Home(), ID: strings.ToLower(c.ID), ObjectID: s.rand.GUID(), Name: c.Name, Kind: "Windows",
-		JoinType: wire.JoinTypeHybrid, Pending: true, ComputerKey: c.PublicKey, ComputerSID: c.SID,
-		Registered: s.Now(), AttestationID: s.rand.GUID(),
-	})
-}
-
-// hybridSkew is how old the signed proof of a hybrid join may be.
-const hybridSkew = 5 * time.Minute
-
-// hybridJoin completes a synchronised device. It takes no token: the computer
-// proves the key that was synchronised.
-func (s *Server) hybridJoin(w http.ResponseWriter, r *web.Request) {
-	out, err := s.doHybridJoin(r)
-	if err != nil {
-		s.web.RefuseDRS(w, r, err)
-		return
-	}
-	web.WriteJSON(w, http.StatusOK, out)
-}
-
-func (s *Server) doHybridJoin(r *web.Request) (map[string]any, error) {
-	id := strings.ToLower(r.Vars["device"])
-	old := s.dir.Device(id)
-	if old == nil || old.JoinType != wire.JoinTypeHybrid {
-		return nil, web.DRSFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", web.Clip(id))
-	}
-	in, pub, transport, err := parseJoin(r)
-	if err != nil {
-		return nil, err
-	}
-	bad := web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.")
-	if *in.JoinType != wire.JoinTypeHybrid || in.ServerAdJoinData == nil {
-		return nil, bad.Because("a hybrid join needs JoinType 6 and ServerAdJoinData")
-	}
-	if d := in.ServerAdJoinData.TargetDomainID; d != "" && !strings.EqualFold(d, old.Tenant.ID) {
-		return nil, bad.Because("TargetDomainId is another tenant")
-	}
-	if err := s.checkIdentity(old, in.ServerAdJoinData); err != nil {
-		return nil, err
-	}
-	in.DeviceType, in.OSVersion, in.DeviceDisplayName = in.ServerAdJoinData.DeviceType, in.ServerAdJoinData.OSVersion, in.ServerAdJoinData.DeviceDisplayName
-	in.TransportKey = in.ServerAdJoinData.TransportKey
-	dev := s.newDevice(old.Tenant, in, pub, transport)
-	dev.ID, dev.ObjectID = old.ID, old.ObjectID
-	dev.ComputerKey, dev.ComputerSID = old.ComputerKey, old.ComputerSID
-	der, err := s.certify(dev, "")
-	if err != nil {
-		return nil, err
-	}
-	if err := s.dir.AddDevice(dev); err != nil {
-		return nil, err
-	}
-	return joinReply(dev, der, nil, in.Attributes), nil
-}
-
-// checkIdentity checks the signature over "SID.time" by the computer's key.
-func (s *Server) checkIdentity(dev *directory.Device, in *serverADJoinData) error {
-	e := web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The identity of the computer could not be verified.")
-	ci := in.ClientIdentity
-	if ci.Type != "sha256signed" {
-		return e.Because("ClientIdentity.Type is %q instead of sha256signed", web.Clip(ci.Type))
-	}
-	sid, stamp, ok := strings.Cut(ci.Sid, ".")
-	at, err := time.Parse("2006-01-02 15:04:05Z", stamp)
-	if !ok || err != nil || sid != dev.ComputerSID {
-		return e.Because("ClientIdentity.Sid is %q instead of the computer's SID, a dot and a time", web.Clip(ci.Sid))
-	}
-	if d := s.Now().Sub(at); d > hybridSkew || d < -hybridSkew {
-		return e.Because("ClientIdentity.Sid was signed %s ago", d)
-	}
-	sig, err := base64.StdEncoding.DecodeString(ci.SignedBlob)
-	if err != nil {
-		return e.Because("ClientIdentity.SignedBlob is not standard base64")
-	}
-	sum := sha256.Sum256([]byte(ci.Sid))
-	if rsa.VerifyPKCS1v15(dev.ComputerKey, crypto.SHA256, sum[:], sig) != nil {
-		return e.Because("ClientIdentity.SignedBlob is not signed with the synchronised key")
-	}
-	return nil
+	return s.drs.SyncComputer(c.ID, c.SID, c.Name, c.PublicKey)
 }

@@ -5,7 +5,7 @@ import "github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 // newRoutes lists every endpoint. The first match wins.
 func (s *Server) newRoutes() {
 	s.loginRoutes()
-	s.registrationRoutes()
+	s.drs.Routes()
 	s.graph.Routes()
 	s.federationRoutes()
 	s.desktopSSORoutes()
@@ -54,18 +54,4 @@ func (s *Server) loginRoutes() {
 	on("GET POST", authenticatorPath, web.EndpointLogin, s.authenticator)
 	s.web.Handle(web.OnCertAuth, "POST", "/{tenant}/certauth", web.EndpointLogin, s.certAuth)
 	s.web.Handle(web.OnDeviceLogin, "GET", "/devicelogin", web.EndpointLogin, s.deviceLoginPage)
-}
-
-func (s *Server) registrationRoutes() {
-	on := func(methods, pattern string, e web.Endpoint, h web.Handler) {
-		s.web.Handle(web.OnRegistration, methods, pattern, e, h)
-	}
-	on("GET", "/{tenant}/Discover", web.EndpointDRSDiscovery, s.drsDiscovery)
-	on("POST", "/EnrollmentServer/device", web.EndpointDevice, s.join)
-	on("DELETE", "/EnrollmentServer/device/{device}", web.EndpointDevice, s.unjoin)
-	on("PUT", "/EnrollmentServer/device/{device}", web.EndpointDevice, s.hybridJoin)
-	on("GET", "/manage/{tenant}/{device}", web.EndpointDevice, s.deviceStatus)
-	on("POST", "/EnrollmentServer/key", web.EndpointKey, s.registerKey)
-	on("DELETE", "/EnrollmentServer/key/{rest}", web.EndpointKey, s.deleteKey)
-	on("GET", "/EnrollmentServer/nonce/{tenant}", web.EndpointDRSNonce, s.drsNonce)
 }

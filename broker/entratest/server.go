@@ -16,6 +16,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/arm"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/drs"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/graph"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
@@ -35,6 +36,7 @@ type Server struct {
 	keeper *session.Keeper
 	access *access.Engine
 	mint   *mint.Mint
+	drs    *drs.Service
 	arm    *arm.Service
 	graph  *graph.Service
 	web    *web.Router
@@ -151,6 +153,8 @@ func newServer(o Options) (*Server, error) {
 	}
 	s.graph = &graph.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}
 	s.arm = &arm.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}
+	s.drs = &drs.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web,
+		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
 	s.newRoutes()
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())

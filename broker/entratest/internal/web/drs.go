@@ -57,3 +57,8 @@ func (s *Router) RefuseDRS(w http.ResponseWriter, r *Request, err error) {
 		"ErrorType": e.kind, "Message": e.message, "TraceId": s.Rand.GUID(), "Time": now.Format("01-02-2006 15:04:05Z"),
 	})
 }
+
+// BearerRefused is the refusal of an access token by the registration service.
+func BearerRefused(why error) *DRSError {
+	return DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.").Because("%v", why)
+}

@@ -1,4 +1,4 @@
-package entratest
+package drs
 
 import (
 	"crypto/rsa"
@@ -35,32 +35,32 @@ type joinRequest struct {
 	ServerAdJoinData   *serverADJoinData
 }
 
-// bearerOf is bearer for the registration service, with the refusal of that.
-func (s *Server) bearerOf(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
-	c, u, err := s.mint.Bearer(r.Header.Get("Authorization"), wire.ResourceRegistration, wire.ResourceRegistrationApp)
+// bearer is bearer for the registration service, with the refusal of that.
+func (s *Service) bearer(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
+	c, u, err := s.Mint.Bearer(r.Header.Get("Authorization"), wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if err != nil {
-		return nil, nil, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.").Because("%v", err)
+		return nil, nil, web.BearerRefused(err)
 	}
 	return c, u, nil
 }
 
 // join registers a device.
-func (s *Server) join(w http.ResponseWriter, r *web.Request) {
-	out, err := s.doJoin(r)
+func (s *Service) join(w http.ResponseWriter, r *web.Request) {
+	out, err := s.register(r)
 	if err != nil {
-		s.web.RefuseDRS(w, r, err)
+		s.Web.RefuseDRS(w, r, err)
 		return
 	}
 	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
+func (s *Service) register(r *web.Request) (map[string]any, error) {
 	switch v := r.URL.Query().Get("api-version"); v {
 	case "1.0", "2.0":
 	default:
 		return nil, web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The api-version '%s' is not supported.", web.Clip(v))
 	}
-	c, u, derr := s.bearerOf(r)
+	c, u, derr := s.bearer(r)
 	if derr != nil {
 		return nil, derr
 	}
@@ -68,7 +68,7 @@ func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 		return nil, web.DRSFail(http.StatusForbidden, "AuthorizationError", "The token was issued to another device.").
 			Because("an access token with a deviceid claim may not register devices")
 	}
-	if s.opts.RequireMFAToJoin && !c.Has("mfa", "ngcmfa") {
+	if s.RequireMFAToJoin && !c.Has("mfa", "ngcmfa") {
 		return nil, web.DRSFail(http.StatusForbidden, "AuthorizationError", "Multi-factor authentication is required to register a device.")
 	}
 	if err := s.mayRegister(r, c, u); err != nil {
@@ -85,13 +85,13 @@ func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 	dev.Owner = u.ID
 	s.reuse(dev, in.Attributes)
 	if c.Has("mfa") {
-		dev.Methods, dev.MFATime = claims.MarkMFA, s.Now()
+		dev.Methods, dev.MFATime = claims.MarkMFA, s.Keeper.Now()
 	}
 	der, err := s.certify(dev, u.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.dir.AddDevice(dev); err != nil {
+	if err := s.Keeper.Directory.AddDevice(dev); err != nil {
 		return nil, err
 	}
 	return joinReply(dev, der, u, in.Attributes), nil
@@ -99,14 +99,14 @@ func (s *Server) doJoin(r *web.Request) (map[string]any, error) {
 
 // mayRegister asks Conditional Access about the user action "register or join
 // devices".
-func (s *Server) mayRegister(r *web.Request, c *mint.BearerClaims, u *directory.User) error {
+func (s *Service) mayRegister(r *web.Request, c *mint.BearerClaims, u *directory.User) error {
 	ss := session.Session{Methods: claims.Password, Auth: c.IssuedAt}
 	if c.Has("mfa", "ngcmfa") {
 		ss.Methods |= claims.MarkMFA
 		ss.MFA = c.IssuedAt
 	}
 	q := access.Question{User: u, Session: &ss, Action: policy.RegisterDevice}
-	if err := s.access.Refusal(s.access.Evaluate(r, q), q, false); err != nil {
+	if err := s.Access.Refusal(s.Access.Evaluate(r, q), q, false); err != nil {
 		return web.DRSFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").Because("%v", err)
 	}
 	return nil
@@ -115,11 +115,11 @@ func (s *Server) mayRegister(r *web.Request, c *mint.BearerClaims, u *directory.
 // reuse gives a device that asks for it (ReuseDevice) the object that it has
 // already: the one of the same owner and device key. A client whose reply was
 // lost then leaves no second object behind.
-func (s *Server) reuse(dev *directory.Device, attributes map[string]json.RawMessage) {
+func (s *Service) reuse(dev *directory.Device, attributes map[string]json.RawMessage) {
 	if !attribute(attributes, "ReuseDevice") {
 		return
 	}
-	if old := s.dir.DeviceByKey(dev.Owner, dev.Key); old != nil {
+	if old := s.Keeper.Directory.DeviceByKey(dev.Owner, dev.Key); old != nil {
 		dev.ID, dev.ObjectID, dev.Enabled = old.ID, old.ObjectID, old.Enabled
 	}
 }
@@ -174,23 +174,23 @@ func parseJoin(r *web.Request) (*joinRequest, *rsa.PublicKey, *rsa.PublicKey, er
 	return &in, pub, transport, nil
 }
 
-func (s *Server) newDevice(t *directory.Tenant, in *joinRequest, pub, transport *rsa.PublicKey) *directory.Device {
-	now := s.Now()
-	tries := s.opts.ReplicationTries
+func (s *Service) newDevice(t *directory.Tenant, in *joinRequest, pub, transport *rsa.PublicKey) *directory.Device {
+	now := s.Keeper.Now()
+	tries := s.ReplicationTries
 	return &directory.Device{
-		Tenant: t, ID: s.rand.GUID(), ObjectID: s.rand.GUID(),
+		Tenant: t, ID: s.Keeper.Rand.GUID(), ObjectID: s.Keeper.Rand.GUID(),
 		Name: in.DeviceDisplayName, Kind: in.DeviceType, OSVersion: in.OSVersion, JoinType: *in.JoinType,
 		Key: pub, Transport: transport, KeyMaterial: in.TransportKey,
-		Enabled: true, Registered: now, Visible: now.Add(s.opts.ReplicationLag), TriesLeft: tries,
-		AttestationID: s.rand.GUID(),
+		Enabled: true, Registered: now, Visible: now.Add(s.ReplicationLag), TriesLeft: tries,
+		AttestationID: s.Keeper.Rand.GUID(),
 	}
 }
 
 // certify issues the device's certificate and remembers its hashes.
-func (s *Server) certify(dev *directory.Device, userID string) ([]byte, error) {
-	der, err := s.mint.Keys.Device.Issue(dev.Key, mint.DeviceCertificate{
+func (s *Service) certify(dev *directory.Device, userID string) ([]byte, error) {
+	der, err := s.Mint.Keys.Device.Issue(dev.Key, mint.DeviceCertificate{
 		Device: dev.ID, User: userID, Tenant: dev.Tenant.ID, Region: dev.Tenant.Region,
-		Joined: dev.JoinType != wire.JoinTypeRegister, Serial: s.rand.Bytes(16), Now: s.Now(),
+		Joined: dev.JoinType != wire.JoinTypeRegister, Serial: s.Keeper.Rand.Bytes(16), Now: s.Keeper.Now(),
 	})
 	if err != nil {
 		return nil, err

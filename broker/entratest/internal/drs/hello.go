@@ -1,4 +1,4 @@
-package entratest
+package drs
 
 import (
 	"encoding/base64"
@@ -15,17 +15,17 @@ import (
 
 // registerKey registers a Hello key (MS-KPP 3.1.5.1.1). A user has one per
 // device: a new one replaces the old.
-func (s *Server) registerKey(w http.ResponseWriter, r *web.Request) {
-	out, err := s.doRegisterKey(r)
+func (s *Service) registerKey(w http.ResponseWriter, r *web.Request) {
+	out, err := s.addKey(r)
 	if err != nil {
-		s.web.RefuseDRS(w, r, err)
+		s.Web.RefuseDRS(w, r, err)
 		return
 	}
-	w.Header().Set("request-id", s.rand.GUID())
+	w.Header().Set("request-id", s.Keeper.Rand.GUID())
 	web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (s *Server) doRegisterKey(r *web.Request) (map[string]string, error) {
+func (s *Service) addKey(r *web.Request) (map[string]string, error) {
 	bad := func(format string, args ...any) error {
 		return web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").Because(format, args...)
 	}
@@ -53,8 +53,8 @@ func (s *Server) doRegisterKey(r *web.Request) (map[string]string, error) {
 	if berr != nil {
 		return nil, bad("%v", berr)
 	}
-	key := &directory.HelloKey{ID: s.rand.GUID(), Kid: verify.KeyID(blob), Key: pub, Blob: blob, DeviceID: c.DeviceID, Created: s.Now()}
-	if err := s.dir.SetHelloKey(u.UPN, key); err != nil {
+	key := &directory.HelloKey{ID: s.Keeper.Rand.GUID(), Kid: verify.KeyID(blob), Key: pub, Blob: blob, DeviceID: c.DeviceID, Created: s.Keeper.Now()}
+	if err := s.Keeper.Directory.SetHelloKey(u.UPN, key); err != nil {
 		return nil, err
 	}
 	return map[string]string{"kid": key.ID, "upn": u.UPN}, nil
@@ -62,8 +62,8 @@ func (s *Server) doRegisterKey(r *web.Request) (map[string]string, error) {
 
 // keyToken checks the token of a key request: from a device, for a user who
 // was asked for a second factor moments ago.
-func (s *Server) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
-	c, u, derr := s.bearerOf(r)
+func (s *Service) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
+	c, u, derr := s.bearer(r)
 	if derr != nil {
 		return nil, nil, derr
 	}
@@ -71,7 +71,7 @@ func (s *Server) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, 
 	if c.DeviceID == "" {
 		return nil, nil, unauthorized.Because("the access token has no claim deviceid: it was not minted on a device")
 	}
-	if dev := s.dir.Device(c.DeviceID); dev == nil || !dev.Enabled {
+	if dev := s.Keeper.Directory.Device(c.DeviceID); dev == nil || !dev.Enabled {
 		return nil, nil, unauthorized.Because("the device of the access token is deleted or disabled")
 	}
 	if !c.Has("ngcmfa") {
@@ -82,26 +82,26 @@ func (s *Server) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, 
 
 // deleteKey removes a Hello key of the token's user: the one that the path
 // names, or that of the token's device.
-func (s *Server) deleteKey(w http.ResponseWriter, r *web.Request) {
-	c, u, derr := s.bearerOf(r)
+func (s *Service) deleteKey(w http.ResponseWriter, r *web.Request) {
+	c, u, derr := s.bearer(r)
 	if derr != nil {
-		s.web.RefuseDRS(w, r, derr)
+		s.Web.RefuseDRS(w, r, derr)
 		return
 	}
-	if dev := s.dir.Device(c.DeviceID); dev == nil || !dev.Enabled {
-		s.web.RefuseDRS(w, r, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token lacks a claim.").
+	if dev := s.Keeper.Directory.Device(c.DeviceID); dev == nil || !dev.Enabled {
+		s.Web.RefuseDRS(w, r, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token lacks a claim.").
 			Because("the access token names no device, or one that is deleted or disabled"))
 		return
 	}
 	id := strings.ToLower(r.Vars["rest"])
-	n, err := s.dir.RemoveHelloKey(u.UPN, func(k *directory.HelloKey) bool {
+	n, err := s.Keeper.Directory.RemoveHelloKey(u.UPN, func(k *directory.HelloKey) bool {
 		return id != "" && k.ID == id || id == "" && k.DeviceID == c.DeviceID
 	})
 	if err == nil && n == 0 {
 		err = web.DRSFail(http.StatusNotFound, "InvalidRequest", "The user has no such key.")
 	}
 	if err != nil {
-		s.web.RefuseDRS(w, r, err)
+		s.Web.RefuseDRS(w, r, err)
 		return
 	}
 	web.WriteJSON(w, http.StatusOK, map[string]string{"upn": u.UPN})

@@ -1,4 +1,4 @@
-package entratest
+package drs
 
 import (
 	"crypto/sha256"
@@ -11,48 +11,48 @@ import (
 
 // unjoin removes a device that proves itself by mutual TLS with the device
 // certificate.
-func (s *Server) unjoin(w http.ResponseWriter, r *web.Request) {
+func (s *Service) unjoin(w http.ResponseWriter, r *web.Request) {
 	dev, err := s.mutualTLS(r)
 	if err != nil {
-		s.web.RefuseDRS(w, r, err)
+		s.Web.RefuseDRS(w, r, err)
 		return
 	}
-	if derr := s.dir.DeleteDevice(dev.ID); derr != nil {
-		s.web.RefuseDRS(w, r, web.DRSFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", dev.ID))
+	if derr := s.Keeper.Directory.DeleteDevice(dev.ID); derr != nil {
+		s.Web.RefuseDRS(w, r, web.DRSFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", dev.ID))
 		return
 	}
 	web.WriteJSON(w, http.StatusOK, map[string]any{"AttestationResult": map[string]string{"KeyId": dev.AttestationID}})
 }
 
 // deviceStatus answers the call by which Windows checks DeviceAuthStatus.
-func (s *Server) deviceStatus(w http.ResponseWriter, r *web.Request) {
+func (s *Service) deviceStatus(w http.ResponseWriter, r *web.Request) {
 	dev, err := s.mutualTLS(r)
 	if err != nil {
-		s.web.RefuseDRS(w, r, err)
+		s.Web.RefuseDRS(w, r, err)
 		return
 	}
 	if !dev.Enabled {
-		s.web.RefuseDRS(w, r, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The device is either disabled or deleted."))
+		s.Web.RefuseDRS(w, r, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The device is either disabled or deleted."))
 		return
 	}
 	web.WriteJSON(w, http.StatusOK, map[string]any{"DeviceId": dev.ID, "IsManaged": dev.Managed, "IsCompliant": dev.Compliant})
 }
 
 // mutualTLS finds the device in the path by the client certificate.
-func (s *Server) mutualTLS(r *web.Request) (*directory.Device, error) {
+func (s *Service) mutualTLS(r *web.Request) (*directory.Device, error) {
 	e := web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "A device certificate is required.")
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return nil, e.Because("the client showed no certificate in the TLS handshake")
 	}
 	cert := r.TLS.PeerCertificates[0]
-	if err := s.mint.Keys.Device.Verify(cert, s.Now()); err != nil {
+	if err := s.Mint.Keys.Device.Verify(cert, s.Keeper.Now()); err != nil {
 		return nil, e.Because("%v", err)
 	}
 	id := strings.ToLower(r.Vars["device"])
 	if cert.Subject.CommonName != id {
 		return nil, e.Because("the certificate is of device %s, the path names %s", cert.Subject.CommonName, web.Clip(id))
 	}
-	dev := s.dir.Device(id)
+	dev := s.Keeper.Directory.Device(id)
 	if dev == nil || dev.CertSHA256 != sha256.Sum256(cert.Raw) {
 		return nil, web.DRSFail(http.StatusBadRequest, "DirectoryError", "The device object by the given id (%s) is not found.", id)
 	}
