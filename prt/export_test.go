@@ -6,9 +6,6 @@ import "context"
 var (
 	SignSession       = Session.sign
 	WrappedSessionKey = wrappedSessionKey
-	NFold             = nfold
-	DecryptKerberos   = decryptKerberos
-	OpenASRep         = openASRep
 	ExtensionValue    = extensionValue
 )
 
@@ -26,10 +23,4 @@ func ReadExtension(oid string, value []byte, device GUID) (DeviceCertificate, er
 	var c DeviceCertificate
 	err := c.extension(oid, value, device)
 	return c, err
-}
-
-// ReadPart reads the decrypted part of an AS-REP.
-func ReadPart(der []byte) (*Ticket, error) {
-	t := &Ticket{}
-	return t, t.readPart(der)
 }

@@ -10,7 +10,7 @@ import (
 
 // A TGT is a Kerberos ticket-granting ticket that came with a PRT: an AS-REP
 // and, under the session key, the key that opens it. It is worthless without
-// the session key; [TGT.Open] uses it.
+// the session key. Package kerberos opens it.
 type TGT struct {
 	Cloud     bool   // of the cloud realm; false: of the on-premises domain
 	Realm     string // realm
@@ -96,8 +96,9 @@ func decodeBuffer(s string) []byte {
 // clientKeySize is the size of an AES-256 Kerberos key, in bytes.
 const clientKeySize = 32
 
-// key returns the client key, which opens the AS-REP.
-func (t TGT) key(ctx context.Context, s Session) ([]byte, error) {
+// Key returns the client key, which opens the AS-REP: an AES-256 key, 32 bytes.
+// It costs one derivation. The caller clears it.
+func (t TGT) Key(ctx context.Context, s Session) ([]byte, error) {
 	text := t.ClientKey.Reveal()
 	plain := []byte(text)
 	if strings.Count(text, ".") == 4 {

@@ -155,7 +155,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		prt.PasswordGrant{Username: "u", Password: s}, prt.PRTRequest{Grant: prt.PasswordGrant{Username: "u", Password: s}},
 		prt.RefreshTokenGrant{Token: s}, prt.SAMLGrant{Assertion: s}, prt.RenewRequest{PRT: s}, prt.ExchangeRequest{PRT: s},
 		prt.CookieRequest{PRT: s}, prt.SignedRequest{AccessToken: s}, prt.Session{Key: softwareKey(t, sessionKeyHex)}, tok.TGTs,
-		prt.Ticket{Key: s}}
+	}
 	var out bytes.Buffer
 	for _, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

@@ -52,7 +52,7 @@ var leaks = map[string]bool{
 	"prt.SignedRequest.AccessToken": true,
 	"prt.SignedRequest.Sign":        true,
 	"prt.TGT.ClientKey":             true,
-	"prt.Ticket.Key":                true,
+	"prt/kerberos.Ticket.Key":       true,
 	"prt.Token.PRT":                 true,
 }
 

@@ -1,10 +1,12 @@
-package prt
+package kerberos
 
 import (
 	"context"
 	"encoding/binary"
 	"math"
 	"time"
+
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // The MIT credential cache, file format version 4 (the MIT Kerberos
@@ -16,30 +18,30 @@ const ccacheVersion = 0x0504
 // read.
 const MaxCacheSize = 1 << 20
 
-// CredentialCache opens the tickets of the PRT and returns them as an MIT
+// Cache opens the tickets of a PRT ([prt.Token.TGTs]) and returns them as an MIT
 // credential cache, which KRB5CCNAME=FILE:… makes available to programs. The
 // ticket of the on-premises domain, if there is one, gives the default
 // principal. One derivation a ticket. The file is a secret: mode 0600.
-func (t *Token) CredentialCache(ctx context.Context, s Session) ([]byte, error) {
+func Cache(ctx context.Context, tgts []prt.TGT, s prt.Session) ([]byte, error) {
 	var list []*Ticket
 	for _, cloud := range []bool{false, true} {
-		for _, g := range t.TGTs {
+		for _, g := range tgts {
 			if g.Cloud != cloud || !g.Usable() {
 				continue
 			}
-			ticket, err := g.Open(ctx, s)
+			ticket, err := Open(ctx, g, s)
 			if err != nil {
 				return nil, err
 			}
 			list = append(list, ticket)
 		}
 	}
-	return MarshalCredentialCache(list)
+	return WriteCache(list)
 }
 
-// MarshalCredentialCache returns an MIT credential cache, version 4. The
+// WriteCache returns an MIT credential cache, version 4. The
 // client of the first ticket is the default principal.
-func MarshalCredentialCache(tickets []*Ticket) ([]byte, error) {
+func WriteCache(tickets []*Ticket) ([]byte, error) {
 	if len(tickets) == 0 {
 		return nil, badRequest("no tickets")
 	}
@@ -93,9 +95,9 @@ func appendPrincipal(b []byte, p Principal) []byte {
 	return b
 }
 
-// ParseCredentialCache reads an MIT credential cache, version 4. Addresses,
+// ReadCache reads an MIT credential cache, version 4. Addresses,
 // authorization data, second tickets and configuration entries are skipped.
-func ParseCredentialCache(b []byte) ([]*Ticket, error) {
+func ReadCache(b []byte) ([]*Ticket, error) {
 	if len(b) > MaxCacheSize {
 		return nil, badReply("the credential cache is too large")
 	}
@@ -183,7 +185,7 @@ const configRealm = "X-CACHECONF:"
 func (r *cacheReader) ticket() *Ticket {
 	t := &Ticket{Client: r.principal(), Server: r.principal()}
 	t.KeyType = int(r.u16())
-	t.Key = NewSecret(string(r.data()))
+	t.Key = prt.NewSecret(string(r.data()))
 	t.AuthTime, t.StartTime, t.EndTime, t.RenewTill = r.time(), r.time(), r.time(), r.time()
 	r.bytes(1)
 	t.Flags = r.u32()

@@ -1,9 +1,12 @@
-package prt_test
+package kerberos_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,33 +16,52 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/prt/kerberos"
 )
 
-// tgts are the tickets of the vectors, their client keys sealed under the
-// session key in three of the forms that services use.
-func tgts(t testing.TB, s prt.Session) (list []prt.TGT, v kerberosVectors) {
-	load(t, "kerberos.json", &v)
-	key := s.Key.(*prt.SoftwareKey)
-	for i, a := range v.ASRep {
-		iv := make([]byte, []int{16, 12}[i%2])
-		jwe := sealed(t, key, unhex(t, ctxHex), iv, unhex(t, a.ClientKey))
+var (
+	bg  = context.Background()
+	now = time.Date(2025, 3, 4, 10, 11, 12, 0, time.UTC)
+)
+
+// tgts are the tickets of the vectors, their client keys in the clear, as some
+// services send them. How a session key seals them is for package prt to test.
+func tgts(t testing.TB) (list []prt.TGT, v vectors) {
+	v = load(t)
+	for _, a := range v.ASRep {
 		list = append(list, prt.TGT{
 			Cloud: a.Realm == "KERBEROS.MICROSOFTONLINE.COM", Realm: a.Realm, Client: a.Client, Service: "krbtgt",
-			KeyType: 18, ClientKey: prt.NewSecret(jwe), ASRep: a.ASRep,
+			KeyType: 18, ClientKey: clear64(unhex(t, a.ClientKey)), ASRep: a.ASRep,
 		})
 	}
 	return list, v
 }
 
+func clear64(key []byte) prt.Secret { return prt.NewSecret(base64.StdEncoding.EncodeToString(key)) }
+
+func load(t testing.TB) (v vectors) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", "kerberos.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &v))
+	return v
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	require.NoError(t, err)
+	return b
+}
+
 func TestOpenTGT(t *testing.T) {
-	s := session(t)
-	list, v := tgts(t, s)
+	list, v := tgts(t)
 	for i, want := range v.ASRep {
 		t.Run(want.Name, func(t *testing.T) {
-			got, err := list[i].Open(bg, s)
+			got, err := kerberos.Open(bg, list[i], prt.Session{})
 			require.NoError(t, err)
-			require.Equal(t, prt.Principal{Type: 1, Realm: want.Realm, Names: []string{want.Client}}, got.Client)
-			require.Equal(t, prt.Principal{Type: 2, Realm: want.Realm, Names: []string{"krbtgt", want.Realm}}, got.Server)
+			require.Equal(t, kerberos.Principal{Type: 1, Realm: want.Realm, Names: []string{want.Client}}, got.Client)
+			require.Equal(t, kerberos.Principal{Type: 2, Realm: want.Realm, Names: []string{"krbtgt", want.Realm}}, got.Server)
 			require.Equal(t, want.KeyType, got.KeyType)
 			require.Equal(t, want.Key, hex.EncodeToString(got.Key.Bytes()))
 			require.Equal(t, want.Ticket, hex.EncodeToString(got.DER))
@@ -54,49 +76,37 @@ func TestOpenTGT(t *testing.T) {
 			}
 		})
 	}
-	// The key itself, or base64 of it inside the JWE.
-	plain := list[0]
-	plain.ClientKey = prt.NewSecret(base64.StdEncoding.EncodeToString(unhex(t, v.ASRep[0].ClientKey)))
-	_, err := plain.Open(bg, s)
-	require.NoError(t, err)
-	text := base64.StdEncoding.EncodeToString(unhex(t, v.ASRep[0].ClientKey))
-	plain.ClientKey = prt.NewSecret(sealed(t, s.Key.(*prt.SoftwareKey), unhex(t, ctxHex), make([]byte, 12), []byte(text)))
-	_, err = plain.Open(bg, s)
-	require.NoError(t, err)
 }
 
 func TestOpenTGTRefusals(t *testing.T) {
-	s := session(t)
-	list, v := tgts(t, s)
-	wrong := softwareKey(t, "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
-	for _, g := range list {
-		_, err := g.Open(bg, prt.Session{Key: wrong})
-		require.Error(t, err, "another session key")
+	list, v := tgts(t)
+	for i, g := range list {
+		g.ClientKey = list[1-i].ClientKey
+		_, err := kerberos.Open(bg, g, prt.Session{})
+		require.ErrorContains(t, err, "does not decrypt", "another ticket's key")
 		g.KeyType = 23
-		_, err = g.Open(bg, s)
+		_, err = kerberos.Open(bg, g, prt.Session{})
 		require.ErrorIs(t, err, prt.ErrReply)
 	}
-	_, err := prt.TGT{}.Open(bg, s)
+	_, err := kerberos.Open(bg, prt.TGT{}, prt.Session{})
 	require.ErrorIs(t, err, prt.ErrRequest)
 	bad := list[0]
 	bad.ClientKey = prt.NewSecret("c2hvcnQ=")
-	_, err = bad.Open(bg, s)
+	_, err = kerberos.Open(bg, bad, prt.Session{})
 	require.ErrorIs(t, err, prt.ErrReply)
-	_, err = list[1].Open(bg, prt.Session{Key: failing{os.ErrDeadlineExceeded}})
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 
 	key, der := unhex(t, v.ASRep[0].ClientKey), v.ASRep[0].ASRep
 	for n := range der {
-		_, err := prt.OpenASRep(der[:n], key)
+		_, err := kerberos.OpenASRep(der[:n], key)
 		require.Error(t, err, "truncated to %d", n)
 	}
 	// The encrypted part is authenticated; what is outside of it may change,
 	// but nothing in it.
-	good, err := prt.OpenASRep(der, key)
+	good, err := kerberos.OpenASRep(der, key)
 	require.NoError(t, err)
 	for i := range der {
 		der[i] ^= 0x01
-		if got, err := prt.OpenASRep(der, key); err == nil {
+		if got, err := kerberos.OpenASRep(der, key); err == nil {
 			require.Equal(t, good.Key.Reveal(), got.Key.Reveal())
 			require.Equal(t, good.Server, got.Server)
 			require.Equal(t, good.EndTime, got.EndTime)
@@ -107,21 +117,21 @@ func TestOpenTGTRefusals(t *testing.T) {
 
 // What the encrypted part holds is authentic, but by the service's word only.
 func TestHostileASRepPart(t *testing.T) {
-	_, v := tgts(t, session(t))
+	_, v := tgts(t)
 	for _, a := range v.ASRep {
 		part := unhex(t, a.Part)
-		good, err := prt.ReadPart(part)
+		good, err := kerberos.ReadPart(part)
 		require.NoError(t, err)
 		require.Equal(t, a.Key, hex.EncodeToString(good.Key.Bytes()))
 		for n := range part {
-			_, err := prt.ReadPart(part[:n])
+			_, err := kerberos.ReadPart(part[:n])
 			require.ErrorIs(t, err, prt.ErrReply, "truncated to %d", n)
 		}
 		for i := range part {
 			for _, to := range []byte{0, 1, 0x7f, 0x80, 0x84, 0xff} {
 				was := part[i]
 				part[i] = to
-				if got, err := prt.ReadPart(part); err == nil {
+				if got, err := kerberos.ReadPart(part); err == nil {
 					require.False(t, got.Key.IsZero() || len(got.Server.Names) == 0 || got.KeyType < 1)
 				}
 				part[i] = was
@@ -129,41 +139,38 @@ func TestHostileASRepPart(t *testing.T) {
 		}
 		for _, flags := range []string{"030500", "030400", "0301", "03050140e00000"} {
 			bad := bytes.Replace(part, unhex(t, "03050040e00000"), unhex(t, flags), 1)
-			_, err := prt.ReadPart(bad)
+			_, err := kerberos.ReadPart(bad)
 			require.ErrorIs(t, err, prt.ErrReply, "flags %s", flags)
 		}
 	}
 }
 
 func TestCredentialCache(t *testing.T) {
-	s := session(t)
-	list, v := tgts(t, s)
-	tok := &prt.Token{TGTs: append(list, prt.TGT{Error: "none"})}
-	b, err := tok.CredentialCache(bg, s)
+	list, v := tgts(t)
+	list = append(list, prt.TGT{Error: "none"})
+	b, err := kerberos.Cache(bg, list, prt.Session{})
 	require.NoError(t, err)
-	back, err := prt.ParseCredentialCache(b)
+	back, err := kerberos.ReadCache(b)
 	require.NoError(t, err)
 	require.Len(t, back, 2)
 	require.Equal(t, "CONTOSO.EXAMPLE", back[0].Client.Realm, "the domain's ticket is first and default")
 	require.Equal(t, v.ASRep[1].Key, hex.EncodeToString(back[0].Key.Bytes()))
 	require.Equal(t, v.ASRep[0].Ticket, hex.EncodeToString(back[1].DER))
 	require.Equal(t, uint32(0x40e00000), back[1].Flags)
-	again, err := prt.MarshalCredentialCache(back)
+	again, err := kerberos.WriteCache(back)
 	require.NoError(t, err)
 	require.Equal(t, b, again)
 
 	for n := range b {
-		got, err := prt.ParseCredentialCache(b[:n])
+		got, err := kerberos.ReadCache(b[:n])
 		require.True(t, err != nil || len(got) < 2, "truncated to %d", n)
 	}
-	_, err = (&prt.Token{}).CredentialCache(bg, s)
+	_, err = kerberos.Cache(bg, nil, prt.Session{})
 	require.ErrorIs(t, err, prt.ErrRequest)
-	_, err = tok.CredentialCache(bg, prt.Session{Key: softwareKey(t, "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")})
-	require.Error(t, err)
-	_, err = prt.MarshalCredentialCache([]*prt.Ticket{{}})
+	_, err = kerberos.WriteCache([]*kerberos.Ticket{{}})
 	require.ErrorIs(t, err, prt.ErrRequest)
-	for _, bad := range [][]byte{nil, {5}, {5, 3}, {5, 4, 0xff, 0xff}, append([]byte{5, 4, 0, 0, 0, 0, 0, 1}, 0xff, 0xff, 0xff, 0xff), make([]byte, prt.MaxCacheSize+1)} {
-		_, err := prt.ParseCredentialCache(bad)
+	for _, bad := range [][]byte{nil, {5}, {5, 3}, {5, 4, 0xff, 0xff}, append([]byte{5, 4, 0, 0, 0, 0, 0, 1}, 0xff, 0xff, 0xff, 0xff), make([]byte, kerberos.MaxCacheSize+1)} {
+		_, err := kerberos.ReadCache(bad)
 		require.ErrorIs(t, err, prt.ErrReply)
 	}
 }
@@ -172,11 +179,13 @@ func TestCredentialCache(t *testing.T) {
 func TestCredentialCacheByKlist(t *testing.T) {
 	klist, err := exec.LookPath("klist")
 	if err != nil {
-		missing(t, "no klist (MIT Kerberos: apt-get install krb5-user)")
+		if os.Getenv("PRTBROKER_REQUIRE_TOOLS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("no klist (MIT Kerberos: apt-get install krb5-user)")
 	}
-	s := session(t)
-	list, _ := tgts(t, s)
-	b, err := (&prt.Token{TGTs: list}).CredentialCache(bg, s)
+	list, _ := tgts(t)
+	b, err := kerberos.Cache(bg, list, prt.Session{})
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "ccache")
 	require.NoError(t, os.WriteFile(file, b, 0o600))
@@ -194,5 +203,13 @@ func TestCredentialCacheByKlist(t *testing.T) {
 		"aes256-cts-hmac-sha1-96",
 	} {
 		require.Contains(t, string(out), want)
+	}
+}
+
+// The key of a ticket does not print.
+func TestTicketDoesNotPrint(t *testing.T) {
+	ticket := kerberos.Ticket{Key: prt.NewSecret("canary")}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		require.NotContains(t, fmt.Sprintf(verb, ticket), "canary", verb)
 	}
 }

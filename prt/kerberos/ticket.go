@@ -1,11 +1,20 @@
-package prt
+// Package kerberos opens the Kerberos tickets that come with a PRT and keeps
+// them in MIT credential caches, where programs find them.
+//
+// The service sends a ticket-granting ticket of the cloud realm, and one of the
+// on-premises domain where the tenant has set that up, when [prt.PRTRequest]
+// asks for them. The key of each is under the session key of the PRT.
+package kerberos
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	asn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // A Principal is a Kerberos principal (RFC 4120 5.2.2).
@@ -16,12 +25,12 @@ type Principal struct {
 }
 
 // A Ticket is an opened TGT, ready for a credential cache (see
-// [MarshalCredentialCache]).
+// [WriteCache]).
 type Ticket struct {
 	Client, Server Principal
-	KeyType        int    // encryption type of Key
-	Key            Secret // the session key of the ticket
-	Flags          uint32 // ticket flags, the first one in the highest bit
+	KeyType        int        // encryption type of Key
+	Key            prt.Secret // the session key of the ticket
+	Flags          uint32     // ticket flags, the first one in the highest bit
 	AuthTime       time.Time
 	StartTime      time.Time // zero: AuthTime
 	EndTime        time.Time
@@ -31,20 +40,24 @@ type Ticket struct {
 
 // Open decrypts the ticket's key with the session of the PRT that it came
 // with: one derivation. Only AES-256 (type 18) is known.
-func (t TGT) Open(ctx context.Context, s Session) (*Ticket, error) {
+func Open(ctx context.Context, t prt.TGT, s prt.Session) (*Ticket, error) {
 	if !t.Usable() {
 		return nil, badRequest("no ticket")
 	}
 	if t.KeyType != 0 && t.KeyType != etypeAES256 {
 		return nil, badReply("the ticket's encryption type is not AES-256")
 	}
-	key, err := t.key(ctx, s)
+	key, err := t.Key(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(key)
 	return openASRep(t.ASRep, key)
 }
+
+func badRequest(what string) error { return fmt.Errorf("kerberos: %w: %s", prt.ErrRequest, what) }
+
+func badReply(what string) error { return fmt.Errorf("kerberos: %w: %s", prt.ErrReply, what) }
 
 func contextTag(n uint8) asn1.Tag     { return asn1.Tag(n).ContextSpecific().Constructed() }
 func applicationTag(n uint8) asn1.Tag { return asn1.Tag(0x60 | n) }
@@ -187,7 +200,7 @@ func (t *Ticket) readPart(der []byte) error {
 	part := top.enter(tag, asn1.SEQUENCE)
 	key := part.enter(contextTag(0), asn1.SEQUENCE)
 	t.KeyType = int(key.int(0))
-	t.Key = NewSecret(string(key.octets(1)))
+	t.Key = prt.NewSecret(string(key.octets(1)))
 	part.skip(1) // last-req
 	part.skip(2) // nonce
 	part.skip(3) // key-expiration

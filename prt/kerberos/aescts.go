@@ -1,4 +1,4 @@
-package prt
+package kerberos
 
 import (
 	"crypto/aes"
@@ -15,16 +15,17 @@ import (
 
 const (
 	etypeAES256    = 18
+	keySize        = 32
 	usageASRep     = 3 // key usage of the AS-REP's encrypted part (RFC 4120 7.5.1)
 	checksumSize   = 12
 	confounderSize = aes.BlockSize
 )
 
-var errKerberos = errors.New("prt: the ticket does not decrypt")
+var errKerberos = errors.New("kerberos: the ticket does not decrypt")
 
 // decryptKerberos returns the plaintext without its confounder.
 func decryptKerberos(key []byte, usage uint32, message []byte) ([]byte, error) {
-	if len(key) != clientKeySize || len(message) < confounderSize+checksumSize {
+	if len(key) != keySize || len(message) < confounderSize+checksumSize {
 		return nil, errKerberos
 	}
 	sealed, sum := message[:len(message)-checksumSize], message[len(message)-checksumSize:]
