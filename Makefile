@@ -21,7 +21,7 @@ setup-demo:
 test: setup-test check race nocgo cross
 
 setup-test:
-	./scripts/install swtpm gcc libc6-dev libssl-dev openssl tpm2-openssl python3 python3-cryptography krb5-user zbar-tools git chromium
+	./scripts/install swtpm gcc libc6-dev libssl-dev openssl tpm2-openssl python3 python3-cryptography krb5-user zbar-tools git chromium dbus libglib2.0-bin
 
 check:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -9,6 +9,7 @@ require (
 
 require (
 	github.com/beevik/etree v1.8.1
+	github.com/godbus/dbus/v5 v5.2.4
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/russellhaering/goxmldsig v1.6.1
 	github.com/spf13/cobra v1.10.2

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -121,14 +122,18 @@ type Config struct {
 	Rand io.Reader
 }
 
+// NativeClientRedirect is the redirect that apps on Linux register under "mobile
+// and desktop applications", and that an [App] without a RedirectURI uses. In a
+// national cloud it is the same path on that cloud's sign-in host.
+const NativeClientRedirect = wire.RedirectNativeClient
+
 // An App is a public client of the tenant: the program that wants tokens.
 type App struct {
 	// ClientID is the app's id in the tenant.
 	ClientID string
 
 	// RedirectURI is one that the app has registered under "mobile and desktop
-	// applications". Empty: the native client redirect, which is what apps on
-	// Linux register.
+	// applications". Empty: [NativeClientRedirect].
 	RedirectURI string
 }
 

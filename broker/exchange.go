@@ -43,7 +43,14 @@ func (b *Broker) request(ctx context.Context, op string, a *account.Account, q t
 }
 
 // exchange sends the PRT for a token.
-func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Session, q tokenRequest) (tokens *prt.Reply, rep *sts.Reply, err error) {
+func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Session, q tokenRequest) (*prt.Reply, *sts.Reply, error) {
+	if q.isTwoStep() {
+		return b.exchangeTwice(ctx, op, t, s, q)
+	}
+	return b.exchangeOnce(ctx, op, t, s, q)
+}
+
+func (b *Broker) exchangeOnce(ctx context.Context, op string, t *prt.Token, s prt.Session, q tokenRequest) (tokens *prt.Reply, rep *sts.Reply, err error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
 		return nil, nil, err
@@ -72,19 +79,27 @@ func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Se
 		if tokens, err = prt.ParseReply(ctx, rep.Body, s); err != nil {
 			return sts.Unreadable(rep, err, sts.ByPRT)
 		}
-		if tokens.AccessToken.IsZero() || tokens.Expiry(b.cfg.Now()).IsZero() {
-			return sts.Malformed(rep, prt.ErrReply)
+		if q.resource == "" {
+			return nil // for the refresh token alone
 		}
-		if q.pop != nil && !strings.EqualFold(tokens.TokenType, popType) {
-			return &Error{Op: op, detail: "the service gave a token that is not bound to the key", CorrelationID: rep.CorrelationID}
-		}
-		return nil
+		return b.checkToken(op, q, tokens, rep)
 	})
 	err = opError(op, err)
 	if isOver(err) && !b.isHome(q.account, q.tenant) {
 		err = abroad(err)
 	}
 	return tokens, rep, err
+}
+
+// checkToken refuses a reply that is not the token that was asked for.
+func (b *Broker) checkToken(op string, q tokenRequest, tokens *prt.Reply, rep *sts.Reply) error {
+	if tokens.AccessToken.IsZero() || tokens.Expiry(b.cfg.Now()).IsZero() {
+		return sts.Malformed(rep, prt.ErrReply)
+	}
+	if q.pop != nil && !strings.EqualFold(tokens.TokenType, popType) {
+		return &Error{Op: op, detail: "the service gave a token that is not bound to the key", CorrelationID: rep.CorrelationID}
+	}
+	return nil
 }
 
 // abroad is what another tenant says of a PRT: the user has to sign in for that

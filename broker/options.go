@@ -31,6 +31,7 @@ const (
 	optCorrelationID
 	optCAE
 	optPoP
+	optNewSignIn
 )
 
 var optionNames = map[optionKind]string{
@@ -45,6 +46,7 @@ var optionNames = map[optionKind]string{
 	optCorrelationID:   "WithCorrelationID",
 	optCAE:             "WithCAE",
 	optPoP:             "WithPoP",
+	optNewSignIn:       "WithNewSignIn",
 }
 
 // WithAccount says for whom. Without it the only account is meant; with
@@ -88,6 +90,12 @@ func WithCAE() CallOption { return CallOption{kind: optCAE} }
 // possession) and returns it inside a request that the key signed: see [PoP].
 func WithPoP(p PoP) CallOption { return CallOption{kind: optPoP, pop: &p} }
 
+// WithNewSignIn shows the user a sign-in even where a token could be had
+// silently, as prompt=login and prompt=select_account ask for. Without
+// WithAccount any user may sign in, also one who was not signed in here before;
+// the result says who did. WithLoginHint fills in a name.
+func WithNewSignIn() CallOption { return CallOption{kind: optNewSignIn} }
+
 // InsecureNoNonce makes a cookie that is bound to a time instead of a nonce of
 // the service. Whoever steals it can use it for longer, and Entra may refuse
 // it. It is for callers that cannot know the nonce.
@@ -106,6 +114,7 @@ type call struct {
 	correlationID   string
 	cae             bool
 	pop             *PoP
+	newSignIn       bool
 }
 
 func (b *Broker) call(method string, allowed optionKind, opts []CallOption) (call, error) {
@@ -142,6 +151,8 @@ func (b *Broker) call(method string, allowed optionKind, opts []CallOption) (cal
 			c.cae = true
 		case optPoP:
 			c.pop = o.pop
+		case optNewSignIn:
+			c.newSignIn = true
 		}
 	}
 	return c, nil

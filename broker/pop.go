@@ -17,4 +17,9 @@ type PoP struct {
 	Nonce string
 	// Claims are further claims of the client, JSON. Nil: none.
 	Claims json.RawMessage
+	// KeyID binds the token to a key of the caller's own instead: its
+	// thumbprint (RFC 7638), base64url. The result's AccessToken then is the
+	// bare token, which the caller puts into a request that its key signs, and
+	// the fields above must be empty. Empty: the key of this device.
+	KeyID string
 }

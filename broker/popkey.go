@@ -18,7 +18,7 @@ const popType = "PoP"
 // popKey is the key that bound tokens are bound to: one for each user of the
 // machine, in the key store, made when it is first asked for.
 type popKey struct {
-	signer       tpm.Signer
+	signer       tpm.Signer // nil: the key is the caller's, and nothing is signed here
 	thumbprint   string
 	confirmation string // req_cnf
 }
@@ -146,10 +146,11 @@ func (b *Broker) signRequest(ctx context.Context, key tpm.Signer, accessToken st
 }
 
 // SignedHTTPRequest signs a request to an API with the key that tokens of
-// [WithPoP] are bound to, around an access token that is bound to it. The
-// result goes into the header "Authorization: PoP …". It costs one signature
-// of the key store. WithPoP does both at once; this is for callers that hold
-// the token already, such as a broker service for other programs.
+// [WithPoP] are bound to, around an access token that is bound to it, or
+// without one when accessToken is empty. The result goes into the header
+// "Authorization: PoP …". It costs one signature of the key store. WithPoP does
+// both at once; this is for callers that hold the token already, such as a
+// broker service for other programs.
 func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p PoP) (_ string, err error) {
 	const op = "sign HTTP request"
 	ctx, leave, err := b.enter(ctx)
@@ -157,8 +158,8 @@ func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p Po
 		return "", err
 	}
 	defer leave(&err)
-	if accessToken == "" {
-		return "", &Error{Op: op, detail: "an access token is required"}
+	if p.KeyID != "" {
+		return "", &Error{Op: op, detail: "a key of the caller's own does not sign here"}
 	}
 	k, err := b.popKey(ctx)
 	if err != nil {

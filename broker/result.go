@@ -58,6 +58,8 @@ const (
 	SourceRefreshToken
 	// SourceInteractive is a sign-in with the user present.
 	SourceInteractive
+	// SourceBroker is another broker on this machine, such as one on D-Bus.
+	SourceBroker
 )
 
 // String returns the source's name.
@@ -71,6 +73,8 @@ func (s TokenSource) String() string {
 		return "refresh token"
 	case SourceInteractive:
 		return "interactive"
+	case SourceBroker:
+		return "another broker"
 	}
 	return "none"
 }

@@ -10,6 +10,12 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
+// A Silent gives tokens without the user: a [*Broker], or the client of a broker
+// elsewhere, such as package broker/dbus has.
+type Silent interface {
+	AcquireTokenSilent(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error)
+}
+
 // A RoundTripper sends requests to an API with a token of the broker. When
 // the API answers with a claims challenge (a policy that asks for more, or a
 // token that was revoked), it asks for a token with those claims and sends the
@@ -29,7 +35,7 @@ import (
 // was asked first.
 type RoundTripper struct {
 	// Broker is required.
-	Broker *Broker
+	Broker Silent
 	// Scopes are of the API. At least one is required.
 	Scopes []string
 	// Options are those of AcquireTokenSilent. [WithCAE] is always added, and

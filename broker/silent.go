@@ -171,7 +171,7 @@ func (b *Broker) resolveApp(ctx context.Context, c call, scopes []string) (token
 		return q, err
 	}
 	if c.pop != nil {
-		if q.pop, err = b.popKey(ctx); err != nil {
+		if q.pop, err = b.keyFor(ctx, *c.pop); err != nil {
 			return q, err
 		}
 	}
@@ -246,7 +246,7 @@ func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res Auth
 	if err != nil {
 		return AuthResult{}, b.about(opError(op, err), scopes, q.account)
 	}
-	if q.pop != nil {
+	if q.pop != nil && q.pop.signer != nil {
 		res, err = b.present(ctx, q, res)
 	}
 	return res, opError(op, err)

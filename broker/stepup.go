@@ -18,9 +18,9 @@ import (
 
 // AcquireTokenInteractive returns a token for scopes of one resource, with the
 // user where that is needed. It takes what AcquireTokenSilent takes, and
-// WithLoginHint.
+// WithLoginHint and WithNewSignIn.
 //
-// Without WithClaims it asks silently first, so that nobody is prompted who
+// Without WithClaims and WithNewSignIn it asks silently first, so that nobody is prompted who
 // need not be. What the service then wants decides:
 //
 //   - MFA, or a new sign-in: a step-up of the PRT. Where the account has a
@@ -43,12 +43,14 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		return AuthResult{}, err
 	}
 	defer leave(&err)
-	c, err := b.call("AcquireTokenInteractive", silentOptions|optLoginHint, opts)
+	c, err := b.call("AcquireTokenInteractive", silentOptions|optLoginHint|optNewSignIn, opts)
 	if err != nil {
 		return AuthResult{}, err
 	}
 	var why error = &Error{action: aadsts.StepUp, Claims: c.claims}
-	if c.claims == "" {
+	if c.claims == "" && c.newSignIn {
+		why = &Error{Op: op, kind: ErrInteractionRequired, action: aadsts.SignInAgain, Scopes: scopes, Account: c.account, detail: "a new sign-in is asked for"}
+	} else if c.claims == "" {
 		res, err := b.acquire(ctx, c, scopes)
 		if !errors.Is(err, ErrInteractionRequired) {
 			return res, err
@@ -69,7 +71,11 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		res, err := b.interactiveApp(ctx, op, c, scopes, why)
 		return res, b.about(opError(op, err), scopes, c.account)
 	}
-	for _, step := range []func(context.Context, string, call, error) (Account, error){b.stepUpByHello, b.stepUp} {
+	steps := []func(context.Context, string, call, error) (Account, error){b.stepUpByHello, b.stepUp}
+	if c.newSignIn {
+		steps = steps[1:] // whoever wants to may sign in
+	}
+	for _, step := range steps {
 		acct, err := step(ctx, op, c, why)
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue

@@ -74,7 +74,7 @@ func KeyConfirmation(pub crypto.PublicKey) (string, error) {
 // who sends a bound access token to an API holds its key. It goes into the
 // header "Authorization: PoP <value>".
 type SignedRequest struct {
-	AccessToken Secret          // bound to the key; required
+	AccessToken Secret          // bound to the key; zero: the request alone is signed
 	Method      string          // of the request, such as "GET"; empty: not bound
 	URL         string          // of the request, absolute; empty: not bound
 	Nonce       string          // what the API asked for, or a fresh random value; empty: not sent
@@ -83,7 +83,7 @@ type SignedRequest struct {
 }
 
 type shrPayload struct {
-	AccessToken string          `json:"at"`
+	AccessToken string          `json:"at,omitempty"`
 	Time        int64           `json:"ts"`
 	Method      string          `json:"m,omitempty"`
 	Host        string          `json:"u,omitempty"`
@@ -96,8 +96,8 @@ type shrPayload struct {
 
 // Sign makes the value: one signature.
 func (r SignedRequest) Sign(ctx context.Context, key Signer) (Secret, error) {
-	if r.AccessToken.IsZero() || r.Now.IsZero() || key == nil {
-		return Secret{}, badRequest("a signed HTTP request needs an access token, a key and a time")
+	if r.Now.IsZero() || key == nil {
+		return Secret{}, badRequest("a signed HTTP request needs a key and a time")
 	}
 	public, err := publicJWK(key.Public())
 	if err != nil {

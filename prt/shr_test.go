@@ -79,11 +79,17 @@ func TestSignedRequest(t *testing.T) {
 	require.Equal(t, "/", decodeJWS(t, v.Reveal()).payload["p"], "as the request line has it")
 }
 
+// A request that is signed without a token has no member for one.
+func TestSignedRequestWithoutToken(t *testing.T) {
+	v, err := prt.SignedRequest{Method: "GET", URL: "https://api.example/a", Now: now}.Sign(bg, signer(t, "device.pem"))
+	require.NoError(t, err)
+	require.NotContains(t, decodeJWS(t, v.Reveal()).payload, "at")
+}
+
 func TestSignedRequestRefusals(t *testing.T) {
 	key := signer(t, "device.pem")
 	ok := prt.SignedRequest{AccessToken: prt.NewSecret("at"), Now: now}
 	for name, change := range map[string]func(*prt.SignedRequest){
-		"no token":     func(r *prt.SignedRequest) { r.AccessToken = prt.Secret{} },
 		"no time":      func(r *prt.SignedRequest) { *r = prt.SignedRequest{AccessToken: r.AccessToken} },
 		"relative URL": func(r *prt.SignedRequest) { r.URL = "/a" },
 		"broken URL":   func(r *prt.SignedRequest) { r.URL = "https://[" },

@@ -46,14 +46,15 @@ type Options struct {
 // A Credential implements [azcore.TokenCredential]. It is safe for concurrent
 // use.
 type Credential struct {
-	broker *broker.Broker
+	broker broker.Silent
 	opts   Options
 }
 
 var _ azcore.TokenCredential = (*Credential)(nil)
 
-// New returns a credential over b, which the caller closes.
-func New(b *broker.Broker, o *Options) *Credential {
+// New returns a credential over b, a [*broker.Broker] or the client of a broker
+// elsewhere, which the caller closes.
+func New(b broker.Silent, o *Options) *Credential {
 	c := &Credential{broker: b}
 	if o != nil {
 		c.opts = *o

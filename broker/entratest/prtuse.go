@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -246,8 +247,19 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
 }
 
+// isDeviceService reports whether a resource or scope is one of remote desktops,
+// for which the service takes no PRT but a refresh token of the app, as FreeRDP
+// with sso-mib and himmelblau found.
+func isDeviceService(s string) bool {
+	return strings.HasPrefix(strings.ToLower(s), "ms-device-service://")
+}
+
 func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*access.Target, error) {
 	scope := strings.Join(c.Scope, " ")
+	if isDeviceService(c.Resource) || slices.ContainsFunc(c.Scope, isDeviceService) {
+		return nil, web.InvalidGrant(50132, "The session is not valid due to the following reasons: password expiration or recent password change, SSO Artifact is invalid or expired, session is not fresh enough for application, or a silent sign-in request was sent but the user's session with Azure AD is invalid or has expired.").
+			Because("a PRT brings no token for %s: a refresh token of the app does", web.Clip(c.Resource))
+	}
 	if !r.V2 {
 		return s.access.ResolveV1(u.Tenant, client, u, c.Resource, scope)
 	}

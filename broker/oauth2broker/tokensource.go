@@ -13,7 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 )
 
-// TokenSource returns a source of tokens for scopes, asked silently with the
+// TokenSource returns a source of tokens of b for scopes, asked silently with the
 // options of [broker.Broker.AcquireTokenSilent]. Its Token method, which has
 // no context, uses ctx: end it to stop the source.
 //
@@ -21,13 +21,13 @@ import (
 // [oauth2.ReuseTokenSource], which would hold back refreshed tokens. Errors
 // are those of the broker; those of the service are also an
 // [*oauth2.RetrieveError], by [errors.As].
-func TokenSource(ctx context.Context, b *broker.Broker, scopes []string, opts ...broker.CallOption) oauth2.TokenSource {
+func TokenSource(ctx context.Context, b broker.Silent, scopes []string, opts ...broker.CallOption) oauth2.TokenSource {
 	return &source{ctx, b, scopes, opts}
 }
 
 type source struct {
 	ctx    context.Context
-	broker *broker.Broker
+	broker broker.Silent
 	scopes []string
 	opts   []broker.CallOption
 }

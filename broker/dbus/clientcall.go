@@ -1,0 +1,116 @@
+package dbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
+)
+
+// call calls a method of the broker and returns its result, or its error as one
+// of package broker.
+func (c *Client) call(ctx context.Context, op, method string, r wire.Request, correlation string) (*wire.Reply, error) {
+	text, err := r.Marshal(method)
+	if err != nil {
+		return nil, fmt.Errorf("dbus: %s: %w", op, err)
+	}
+	conn, err := c.connection()
+	if err != nil {
+		return nil, err
+	}
+	if correlation == "" {
+		correlation = newGUID()
+	}
+	o := conn.Object(wire.BusName, wire.Path)
+	var reply string
+	err = o.CallWithContext(ctx, wire.Interface+"."+method, 0, wire.Protocol, correlation, text).Store(&reply)
+	if ctx.Err() != nil && method == wire.AcquireInteractive {
+		giveUp(context.WithoutCancel(ctx), o)
+	}
+	if err != nil {
+		return nil, callError(op, err)
+	}
+	out, err := wire.ParseReply(method, reply)
+	if err != nil {
+		return nil, broker.NewError(nil, "the reply of the broker on the bus is malformed", err, broker.Error{Op: op, CorrelationID: correlation})
+	}
+	if out.Error != nil {
+		return nil, replyError(op, out.Error, correlation)
+	}
+	return out, nil
+}
+
+// giveUpLimit is how long the broker has to hear that a sign-in was given up.
+const giveUpLimit = 2 * time.Second
+
+// giveUp tells the broker that nobody waits for the sign-in any more.
+func giveUp(ctx context.Context, o dbus.BusObject) {
+	ctx, cancel := context.WithTimeout(ctx, giveUpLimit)
+	defer cancel()
+	r := wire.Request{}
+	if text, err := r.Marshal(wire.CancelInteractive); err == nil {
+		_ = o.CallWithContext(ctx, wire.Interface+"."+wire.CancelInteractive, 0, wire.Protocol, newGUID(), text).Err
+	}
+}
+
+// callError is an error of the bus and not of the broker.
+func callError(op string, err error) error {
+	var e dbus.Error
+	if !errors.As(err, &e) {
+		return broker.NewError(kindOfCall(err), "calling the broker on the bus failed", err, broker.Error{Op: op})
+	}
+	switch e.Name {
+	case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner",
+		"org.freedesktop.DBus.Error.Spawn.ServiceNotFound", "org.freedesktop.DBus.Error.Spawn.ExecFailed",
+		"org.freedesktop.DBus.Error.Spawn.ChildExited":
+		return fmt.Errorf("%w (%s)", ErrNoBroker, e.Name)
+	case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout", "org.freedesktop.DBus.Error.Disconnected":
+		return broker.NewError(broker.ErrTransient, "the broker on the bus did not answer", err, broker.Error{Op: op})
+	}
+	return broker.NewError(nil, "the broker on the bus refused the call", err, broker.Error{Op: op})
+}
+
+func kindOfCall(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil // the cause says it
+	}
+	return broker.ErrTransient
+}
+
+var aadstsPattern = regexp.MustCompile(`AADSTS(\d{1,9})\b`)
+
+// replyError makes an error of package broker of what a broker replied. The
+// AADSTS code is in the text, which every broker sends.
+func replyError(op string, e *wire.Error, correlation string) error {
+	out := broker.Error{Op: op, CorrelationID: correlation}
+	if m := aadstsPattern.FindStringSubmatch(e.Context); m != nil {
+		out.Code, _ = strconv.Atoi(m[1])
+		out.Codes = []int{out.Code}
+	}
+	if d := e.Diagnostics; d != nil {
+		out.OAuth, out.SubError, out.Claims = d.OAuth, d.SubError, d.Claims
+		if d.CorrelationID != "" {
+			out.CorrelationID = d.CorrelationID
+		}
+	}
+	sentinel := sentinelOf(e.Status, &out)
+	return broker.NewError(sentinel, fmt.Sprintf("the broker on the bus: %s: %s", e.Status, printable(e.Context)), nil, out)
+}
+
+// maxContext bounds the text of a broker's error, in bytes.
+const maxContext = 1024
+
+// printable keeps the text of another program to one line.
+func printable(s string) string {
+	if len(s) > maxContext {
+		s = s[:maxContext] + "…"
+	}
+	return strconv.QuoteToGraphic(s)
+}

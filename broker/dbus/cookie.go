@@ -1,0 +1,53 @@
+package dbus
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
+)
+
+var errNoCookie = errors.New("dbus: the broker returned no cookie")
+
+// cookie signs a cookie for a sign-in page. The broker refuses addresses that
+// are none of its cloud.
+func (c *call) cookie(ctx context.Context) (string, error) {
+	acct, err := c.account(ctx)
+	if err != nil {
+		return "", err
+	}
+	opts := []broker.CallOption{broker.WithAccount(acct)}
+	address := c.r.SSOURL
+	if address == "" {
+		address = "https://" + c.h.cloud().LoginHost + "/"
+	}
+	if keptForLater(address) {
+		opts = append(opts, broker.InsecureNoNonce())
+	}
+	cookies, err := c.b.SSOCookies(ctx, address, opts...)
+	if err != nil {
+		c.forgetOn(err)
+		return "", err
+	}
+	if len(cookies) == 0 {
+		return "", errNoCookie
+	}
+	out := wire.Cookie{Account: wireAccount(acct), Name: cookies[0].Name, Content: cookies[0].Value}
+	for _, k := range cookies {
+		out.Items = append(out.Items, wire.CookieItem{Name: k.Name, Content: k.Value})
+	}
+	return wire.CookieReply(out), nil
+}
+
+// keptForLater reports whether the cookie is for no page in particular. In
+// Chrome linux-entra-sso fetches one every half an hour and sends it with
+// whatever page of the host comes: the nonce of a page cannot be known then,
+// and one of the service would be over after some minutes. A page that is
+// visited now has a path, and a nonce of its own or a new one.
+func keptForLater(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && strings.Trim(u.Path, "/") == "" && !u.Query().Has("sso_nonce")
+}

@@ -1,0 +1,250 @@
+package dbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
+)
+
+// maxCalls is how many calls a Service works on at once. Others are told to come
+// back.
+const maxCalls = 512
+
+// ErrNameTaken: another broker is on the bus.
+var ErrNameTaken = errors.New("dbus: another broker owns the name " + wire.BusName)
+
+// A Service puts a Handler on a bus, under the name com.microsoft.identity.broker1.
+type Service struct {
+	// Handler answers the calls. It is required.
+	Handler *Handler
+
+	// Address is the address of the bus. Empty: the session bus, which
+	// DBUS_SESSION_BUS_ADDRESS names.
+	Address string
+
+	// Idle ends Run after a time without a call, for a service that the bus
+	// starts when it is called. No call is lost: the bus starts the service
+	// anew. Zero: never.
+	Idle time.Duration
+
+	// Ready, if not nil, is called each time that the name is owned.
+	Ready func()
+
+	// Logger receives what happens on the bus. Nil discards it.
+	Logger *slog.Logger
+}
+
+// Waits between tries to reach a bus that was lost.
+const (
+	firstWait = 100 * time.Millisecond
+	maxWait   = 15 * time.Second
+)
+
+// Run serves until ctx ends, and returns its error, or until the service is
+// idle, and returns nil. A bus that was lost after it was once there is waited
+// for: a desktop may restart it. It returns ErrNameTaken when another broker is
+// there, and whatever keeps it from the bus at the beginning.
+//
+// Before Run returns it gives the name back and ends the calls under way, which
+// are answered.
+func (s *Service) Run(ctx context.Context) error {
+	if s.Handler == nil {
+		return errors.New("dbus: Service.Handler is nil")
+	}
+	wait := firstWait
+	for served := false; ; {
+		err := s.serve(ctx, func() { served, wait = true, firstWait })
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil || !served || errors.Is(err, ErrNameTaken):
+			return err
+		}
+		s.logger().WarnContext(ctx, "the bus was lost", "error", err, "wait", wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, maxWait)
+	}
+}
+
+func (s *Service) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
+}
+
+// A session is one connection to the bus.
+type session struct {
+	service *Service
+	handler *Handler
+	callers callers
+	ctx     context.Context // of the calls
+	busy    atomic.Int64    // calls under way
+	calls   atomic.Int64    // calls so far
+	left    chan struct{}   // has room for one note that a call ended
+	lost    chan struct{}   // the name was lost
+}
+
+// serve serves on one connection.
+func (s *Service) serve(ctx context.Context, ready func()) error {
+	callCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := &session{service: s, handler: s.Handler, ctx: callCtx, left: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
+	conn, err := connect(s.Address, dbus.WithHandler(c), dbus.WithSignalHandler(c), dbus.WithIncomingInterceptor(c.enter))
+	if err != nil {
+		return fmt.Errorf("dbus: connecting to the bus: %w", err)
+	}
+	defer conn.Close()
+	c.callers.bus = conn.BusObject()
+	if err := c.own(ctx, conn); err != nil {
+		return err
+	}
+	ready()
+	if s.Ready != nil {
+		s.Ready()
+	}
+	err = c.wait(ctx, conn)
+	if !conn.Connected() {
+		return err
+	}
+	if _, rerr := conn.ReleaseName(wire.BusName); rerr != nil {
+		return err
+	}
+	// What the bus handed over before it took the name back is under way now.
+	if ctx.Err() != nil {
+		cancel()
+	}
+	c.drain()
+	return err
+}
+
+// connect opens a connection of its own.
+func connect(address string, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	if address == "" {
+		return dbus.ConnectSessionBus(opts...)
+	}
+	return dbus.Connect(address, opts...)
+}
+
+// own takes the name.
+func (c *session) own(ctx context.Context, conn *dbus.Conn) error {
+	err := conn.AddMatchSignalContext(ctx,
+		dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
+		dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(2, ""))
+	if err != nil {
+		return fmt.Errorf("dbus: watching the bus: %w", err)
+	}
+	got, err := conn.RequestName(wire.BusName, dbus.NameFlagDoNotQueue)
+	if err != nil {
+		return fmt.Errorf("dbus: taking the name %s: %w", wire.BusName, err)
+	}
+	if got != dbus.RequestNameReplyPrimaryOwner {
+		return ErrNameTaken
+	}
+	return nil
+}
+
+var (
+	errBusLost  = errors.New("dbus: the connection to the bus ended")
+	errNameLost = errors.New("dbus: the name was taken away")
+)
+
+// wait returns when the session is over; nil when it is idle.
+func (c *session) wait(ctx context.Context, conn *dbus.Conn) error {
+	var idle <-chan time.Time
+	seen := int64(-1)
+	for {
+		if c.service.Idle > 0 && idle == nil {
+			seen, idle = c.calls.Load(), time.After(c.service.Idle)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-conn.Context().Done():
+			return errBusLost
+		case <-c.lost:
+			return errNameLost
+		case <-idle:
+			if c.busy.Load() == 0 && c.calls.Load() == seen {
+				return nil
+			}
+			idle = nil
+		}
+	}
+}
+
+// enter counts a call when it arrives, before anything else does. The library
+// calls it for each message in their order.
+func (c *session) enter(m *dbus.Message) {
+	if m.Type != dbus.TypeMethodCall {
+		return
+	}
+	path, _ := m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
+	name, _ := m.Headers[dbus.FieldInterface].Value().(string)
+	if path == wire.Path && (name == "" || name == wire.Interface) {
+		c.busy.Add(1)
+		c.calls.Add(1)
+	}
+}
+
+func (c *session) leave() {
+	c.busy.Add(-1)
+	select {
+	case c.left <- struct{}{}:
+	default:
+	}
+}
+
+// drainLimit is how long the calls under way may take to end.
+const drainLimit = 5 * time.Second
+
+// drain waits for the calls under way.
+func (c *session) drain() {
+	limit := time.After(drainLimit)
+	for c.busy.Load() > 0 {
+		select {
+		case <-c.left:
+		case <-limit:
+			return
+		}
+	}
+	// The last reply is on its way when the bus has answered this.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.callers.bus.CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0).Err
+}
+
+// DeliverSignal implements [dbus.SignalHandler]: connections that leave, and
+// the loss of the name.
+func (c *session) DeliverSignal(iface, name string, signal *dbus.Signal) {
+	if iface != "org.freedesktop.DBus" || signal.Sender != "org.freedesktop.DBus" || len(signal.Body) == 0 {
+		return
+	}
+	who, _ := signal.Body[0].(string)
+	switch {
+	case name == "NameLost" && who == wire.BusName:
+		select {
+		case c.lost <- struct{}{}:
+		default:
+		}
+	case name == "NameOwnerChanged" && len(signal.Body) == 3 && signal.Body[2] == "" && who != "":
+		c.callers.forget(who)
+		c.handler.Gone(who)
+	}
+}
+
+func (c *session) panicked(method string, v any) {
+	c.service.logger().Error("a call panicked", "method", clip(method), "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+}

@@ -1,0 +1,473 @@
+package dbus_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	godbus "github.com/godbus/dbus/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/dbus"
+	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
+	"github.com/prtbroker/prtbroker/internal/bustest"
+)
+
+// serve puts a handler on a bus of its own and returns a stop function that
+// returns what Run did.
+func serve(t testing.TB, s *dbus.Service) (stop func() error) {
+	t.Helper()
+	ready := make(chan struct{}, 16)
+	s.Ready = func() { ready <- struct{}{} }
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() { _ = stop() })
+	select {
+	case <-ready:
+	case err := <-done:
+		done <- err
+		require.NoError(t, err)
+	}
+	return stop
+}
+
+// onBus is a world with its handler on a bus.
+func onBus(t testing.TB) (*world, *bustest.Bus, func() error) {
+	t.Helper()
+	bus := bustest.Start(t)
+	w := newWorld(t)
+	return w, bus, serve(t, &dbus.Service{Handler: w.h, Address: bus.Address})
+}
+
+// dial returns a connection of a program that knows nothing of this package.
+func dial(t testing.TB, bus *bustest.Bus) *godbus.Conn {
+	t.Helper()
+	c, err := godbus.Connect(bus.Address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func object(c *godbus.Conn) godbus.BusObject { return c.Object(wire.BusName, wire.Path) }
+
+func callMethod(t testing.TB, c *godbus.Conn, method, request string) *wire.Reply {
+	t.Helper()
+	var text string
+	require.NoError(t, object(c).Call(wire.Interface+"."+method, 0, "0.0", "", request).Store(&text))
+	r, err := wire.ParseReply(method, text)
+	require.NoError(t, err, "%s", text)
+	return r
+}
+
+func silentRequest(scope string) string {
+	return `{"authParameters":{"clientId":"` + appID + `","requestedScopes":["` + scope + `"],"username":"` + alice + `","authority":"https://login.microsoftonline.com/common"}}`
+}
+
+const graphScope = "https://graph.microsoft.com/.default"
+
+func TestServiceAnswers(t *testing.T) {
+	_, bus, stop := onBus(t)
+	c := dial(t, bus)
+	require.NoError(t, object(c).Call("org.freedesktop.DBus.Peer.Ping", 0).Err, "msalruntime pings before anything else")
+	require.Equal(t, "1.2.3", callMethod(t, c, wire.GetVersion, `{"msalCppVersion":"1.0"}`).Version)
+	require.Len(t, callMethod(t, c, wire.GetAccounts, `{"clientId":"x"}`).Accounts, 1)
+	require.NotEmpty(t, callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken)
+
+	// A call that leaves the interface out, as D-Bus allows.
+	var text string
+	require.NoError(t, object(c).Call(wire.GetVersion, 0, "0.0", "", "{}").Store(&text))
+	require.JSONEq(t, `{"linuxBrokerVersion":"1.2.3"}`, text)
+
+	require.ErrorIs(t, stop(), context.Canceled)
+	err := object(c).Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Err
+	require.ErrorContains(t, err, "not provided by any .service files", "the name is given back")
+}
+
+// Whatever arrives is answered in the shape that clients read.
+func TestServiceBadCalls(t *testing.T) {
+	w, bus, _ := onBus(t)
+	c := dial(t, bus)
+	for name, args := range map[string][]any{
+		"no arguments":        {},
+		"two strings":         {"0.0", ""},
+		"four strings":        {"0.0", "", "{}", ""},
+		"numbers":             {uint32(1), uint32(2), uint32(3)},
+		"an array":            {"0.0", "", []string{"{}"}},
+		"empty":               {"0.0", "", ""},
+		"not JSON":            {"0.0", "", "hello"},
+		"not an object":       {"0.0", "", "[]"},
+		"deep":                {"0.0", "", strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000)},
+		"large":               {"0.0", "", `{"a":"` + strings.Repeat("x", 1<<20) + `"}`},
+		"twice":               {"0.0", "", `{"clientId":"a","clientId":"b"}`},
+		"a client of no kind": {"0.0", "", `{"authParameters":{"clientId":"zz","requestedScopes":["a"]}}`},
+	} {
+		var text string
+		require.NoError(t, object(c).Call(wire.Interface+"."+wire.AcquireSilently, 0, args...).Store(&text), name)
+		r, err := wire.ParseReply(wire.AcquireSilently, text)
+		require.NoError(t, err, name)
+		require.Equal(t, wire.APIContractViolation, r.Error.Status, "%s: %+v", name, r.Error)
+		require.NotZero(t, r.Error.Tag, name)
+	}
+	r := callMethod(t, c, "makeCoffee", "{}")
+	require.Equal(t, wire.APIContractViolation, r.Error.Status)
+	require.Error(t, c.Object(wire.BusName, "/elsewhere").Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Err)
+	require.Error(t, object(c).Call("org.example.Other.method", 0).Err)
+	require.NotEmpty(t, callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken, "it lives on")
+	require.Zero(t, w.person.asked.Load())
+}
+
+func TestServiceIntrospection(t *testing.T) {
+	_, bus, _ := onBus(t)
+	c := dial(t, bus)
+	var xml string
+	const introspect = "org.freedesktop.DBus.Introspectable.Introspect"
+	require.NoError(t, object(c).Call(introspect, 0).Store(&xml))
+	for _, m := range wire.Methods {
+		require.Contains(t, xml, `<method name="`+m+`">`)
+	}
+	for path, child := range map[godbus.ObjectPath]string{"/": "com", "/com": "microsoft", "/com/microsoft": "identity", "/com/microsoft/identity": "broker1"} {
+		require.NoError(t, c.Object(wire.BusName, path).Call(introspect, 0).Store(&xml))
+		require.Contains(t, xml, `<node name="`+child+`"/>`)
+	}
+	require.NoError(t, c.Object(wire.BusName, "/other").Call(introspect, 0).Store(&xml))
+	require.NotContains(t, xml, "name=")
+}
+
+// 64 programs at once: everyone has an answer, and one request was made.
+func TestServiceManyCallers(t *testing.T) {
+	w, bus, _ := onBus(t)
+	w.wire.take()
+	const programs, each = 64, 4
+	var wg sync.WaitGroup
+	errs := make(chan error, programs*each)
+	start := make(chan struct{})
+	for range programs {
+		c := dial(t, bus)
+		wg.Go(func() {
+			<-start
+			for i := range each {
+				method := []string{wire.AcquireSilently, wire.GetAccounts, wire.GetVersion, wire.AcquireSilently}[i]
+				var text string
+				if err := object(c).Call(wire.Interface+"."+method, 0, "0.0", "", silentRequest(graphScope)).Store(&text); err != nil {
+					errs <- err
+					continue
+				}
+				if r, err := wire.ParseReply(method, text); err != nil || r.Error != nil {
+					errs <- fmt.Errorf("%s: %w: %s", method, err, text)
+				}
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		require.NoError(t, err)
+	}
+	require.LessOrEqual(t, w.wire.take(), int64(2), "a nonce and a token for all")
+}
+
+// A thousand calls that are under way at once, from one connection, end in
+// answers; a quick call is answered meanwhile.
+func TestServiceThousandPending(t *testing.T) {
+	w, bus, _ := onBus(t)
+	release := make(chan struct{})
+	hook := func(r *http.Request) error {
+		select {
+		case <-release:
+			return nil
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+	w.wire.hook.Store(&hook)
+	c := dial(t, bus)
+	const calls = 1000
+	done := make(chan *godbus.Call, calls)
+	for range calls {
+		object(c).Go(wire.Interface+"."+wire.AcquireSilently, 0, done, "0.0", "", silentRequest(graphScope))
+	}
+	// Those beyond what is worked on at once are told to come back; only then
+	// is the first let go.
+	busy := 0
+	for busy < calls-512 {
+		call := <-done
+		require.NoError(t, call.Err)
+		text, _ := call.Body[0].(string)
+		r, err := wire.ParseReply(wire.AcquireSilently, text)
+		require.NoError(t, err)
+		require.Equal(t, wire.ServerTemporarilyUnavailable, r.Error.Status)
+		busy++
+	}
+	close(release)
+	for range calls - busy {
+		require.NoError(t, (<-done).Err)
+	}
+	require.Equal(t, "1.2.3", callMethod(t, c, wire.GetVersion, "{}").Version)
+}
+
+// A slow silent call holds up nobody else.
+func TestServiceSlowCallBlocksNobody(t *testing.T) {
+	w, bus, _ := onBus(t)
+	started, release := make(chan struct{}, 8), make(chan struct{})
+	hook := func(*http.Request) error {
+		started <- struct{}{}
+		<-release
+		return nil
+	}
+	w.wire.hook.Store(&hook)
+	c := dial(t, bus)
+	done := make(chan *godbus.Call, 1)
+	object(c).Go(wire.Interface+"."+wire.AcquireSilently, 0, done, "0.0", "", silentRequest(graphScope))
+	<-started
+	require.Len(t, callMethod(t, c, wire.GetAccounts, "{}").Accounts, 1)
+	require.Empty(t, done)
+	w.wire.hook.Store(nil)
+	close(release)
+	require.NoError(t, (<-done).Err)
+}
+
+func interactiveRequest(scope string) string {
+	return `{"authParameters":{"clientId":"` + appID + `","authorizationType":6,"requestedScopes":["` + scope + `"],"username":"` + alice + `"},"parentWindowHandle":1}`
+}
+
+const cancelRequest = `{"error":{"context":"The InteractiveRequest was canceled on behalf of the user","diagnostics":null,"errorCode":0,"status":7,"subStatus":0,"tag":579379414}}`
+
+// A program cancels its own interactive calls and nobody else's, and those of a
+// program that leaves end.
+func TestServiceCancel(t *testing.T) {
+	w, bus, _ := onBus(t)
+	up := make(chan struct{}, 4)
+	w.person.hang.Store(&up)
+	mine, other := dial(t, bus), dial(t, bus)
+	done := make(chan *godbus.Call, 1)
+	object(mine).Go(wire.Interface+"."+wire.AcquireInteractive, 0, done, "0.0", "", interactiveRequest("api://payroll/.default"))
+	<-up
+	require.Nil(t, callMethod(t, other, wire.CancelInteractive, cancelRequest).Error)
+	require.Empty(t, done, "another program's cancel does nothing")
+	require.Nil(t, callMethod(t, mine, wire.CancelInteractive, cancelRequest).Error)
+	text, _ := (<-done).Body[0].(string)
+	r, err := wire.ParseReply(wire.AcquireInteractive, text)
+	require.NoError(t, err)
+	require.Equal(t, wire.UserCanceled, r.Error.Status)
+
+	// Forge the sender: the bus writes the true one over it.
+	object(mine).Go(wire.Interface+"."+wire.AcquireInteractive, 0, done, "0.0", "", interactiveRequest("api://payroll/.default"))
+	<-up
+	forged := &godbus.Message{Type: godbus.TypeMethodCall, Headers: map[godbus.HeaderField]godbus.Variant{
+		godbus.FieldDestination: godbus.MakeVariant(wire.BusName), godbus.FieldPath: godbus.MakeVariant(godbus.ObjectPath(wire.Path)),
+		godbus.FieldInterface: godbus.MakeVariant(wire.Interface), godbus.FieldMember: godbus.MakeVariant(wire.CancelInteractive),
+		godbus.FieldSender: godbus.MakeVariant(mine.Names()[0]), godbus.FieldSignature: godbus.MakeVariant(godbus.SignatureOf("", "", "")),
+	}, Body: []any{"0.0", "", cancelRequest}}
+	require.NoError(t, (<-other.Send(forged, make(chan *godbus.Call, 1)).Done).Err)
+	require.Empty(t, done, "a stolen sender name cancels nothing")
+
+	// The program leaves: nobody is there to be prompted for.
+	require.NoError(t, mine.Close())
+	require.Eventually(t, func() bool { return w.h.Interactive() == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// The daemon outlives its bus.
+func TestServiceBusRestart(t *testing.T) {
+	bus := bustest.Start(t)
+	w := newWorld(t)
+	ready := make(chan struct{}, 4)
+	s := &dbus.Service{Handler: w.h, Address: bus.Address}
+	stop := serve(t, s)
+	_ = ready
+	bus.Down()
+	bus.Up()
+	c := dial(t, bus)
+	require.Eventually(t, func() bool {
+		var text string
+		return object(c).Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Store(&text) == nil
+	}, 20*time.Second, 20*time.Millisecond)
+	require.NotEmpty(t, callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken)
+	require.ErrorIs(t, stop(), context.Canceled)
+}
+
+func TestServiceNameTaken(t *testing.T) {
+	w, bus, _ := onBus(t)
+	err := (&dbus.Service{Handler: w.h, Address: bus.Address}).Run(t.Context())
+	require.ErrorIs(t, err, dbus.ErrNameTaken)
+	require.ErrorContains(t, (&dbus.Service{Handler: w.h, Address: "unix:path=/nonexistent/bus"}).Run(t.Context()), "connecting to the bus")
+	require.ErrorContains(t, (&dbus.Service{}).Run(t.Context()), "Handler is nil")
+}
+
+// An idle service ends by itself, and loses no call that came meanwhile.
+func TestServiceIdle(t *testing.T) {
+	bus := bustest.Start(t)
+	w := newWorld(t)
+	s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: 50 * time.Millisecond}
+	require.NoError(t, s.Run(t.Context()))
+}
+
+// Calls that arrive while an idle service ends are answered, by it or by the
+// one that the bus starts next.
+func TestServiceIdleLosesNothing(t *testing.T) {
+	bus := bustest.Start(t)
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ready := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() { // plays the activation
+		for ctx.Err() == nil {
+			s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: time.Millisecond, Ready: func() {
+				select {
+				case ready <- struct{}{}:
+				default:
+				}
+			}}
+			_ = s.Run(ctx)
+		}
+	})
+	c := dial(t, bus)
+	<-ready
+	answered := 0
+	for answered < 200 {
+		var text string
+		err := object(c).Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Store(&text)
+		if err != nil {
+			require.ErrorContains(t, err, "not provided by any .service files", "a call was dropped")
+			continue
+		}
+		answered++
+	}
+	cancel()
+	wg.Wait()
+}
+
+// Another user of the machine gets nothing.
+func TestServiceOtherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can play another user; TestOtherUser has the rest")
+	}
+	if _, err := exec.LookPath("setpriv"); err != nil {
+		t.Skip("setpriv is not installed")
+	}
+	_, bus, _ := onBus(t)
+	for _, method := range wire.Methods {
+		cmd := exec.CommandContext(t.Context(), "setpriv", "--reuid=65534", "--clear-groups", "dbus-send", "--bus="+bus.Address, "--print-reply=literal",
+			"--dest="+wire.BusName, wire.Path, wire.Interface+"."+method, "string:0.0", "string:", "string:"+silentRequest(graphScope))
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "another user of this machine", method)
+		require.NotContains(t, string(out), alice)
+	}
+}
+
+// gdbus and busctl, which nobody here wrote, call every method.
+func TestServiceByTools(t *testing.T) {
+	_, bus, _ := onBus(t)
+	requests := map[string]string{
+		wire.GetAccounts: `{}`, wire.GetVersion: `{}`, wire.AcquireSilently: silentRequest(graphScope), wire.AcquireInteractive: silentRequest(graphScope),
+		wire.AcquireCookie:   `{"ssoUrl":"https://login.microsoftonline.com/"}`,
+		wire.SignHTTPRequest: `{"clientId":"` + appID + `","popParams":{"httpMethod":"GET","uriHost":"api.example"}}`,
+		wire.RemoveAccount:   `{"account":{"homeAccountId":"a.b"}}`, wire.CancelInteractive: cancelRequest,
+	}
+	tools := map[string]func(method string) []string{
+		"gdbus": func(m string) []string {
+			return []string{"call", "--address", bus.Address, "--dest", wire.BusName, "--object-path", wire.Path, "--method", wire.Interface + "." + m, "0.0", "", requests[m]}
+		},
+		"busctl": func(m string) []string {
+			return []string{"--address=" + bus.Address, "call", wire.BusName, wire.Path, wire.Interface, m, "sss", "0.0", "", requests[m]}
+		},
+	}
+	for tool, args := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("PRTBROKER_REQUIRE_TOOLS") != "" && tool == "gdbus" {
+				t.Fatalf("%s is not installed", tool)
+			}
+			continue
+		}
+		for _, m := range wire.Methods {
+			out, err := exec.CommandContext(t.Context(), tool, args(m)...).CombinedOutput()
+			require.NoError(t, err, "%s %s: %s", tool, m, out)
+			require.Contains(t, string(out), "{", "%s %s", tool, m)
+		}
+		out, err := exec.CommandContext(t.Context(), tool, map[string][]string{
+			"gdbus":  {"introspect", "--address", bus.Address, "--dest", wire.BusName, "--object-path", "/", "--recurse"},
+			"busctl": {"--address=" + bus.Address, "introspect", wire.BusName, wire.Path},
+		}[tool]...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		for _, m := range wire.Methods {
+			require.Contains(t, string(out), m, tool)
+		}
+	}
+}
+
+// A token from memory costs neither a request nor a command of the key store,
+// over the bus too.
+func TestSilentOverBusCostsNothing(t *testing.T) {
+	w, bus, _ := onBus(t)
+	c := dial(t, bus)
+	first := callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope))
+	w.wire.take()
+	for range 50 {
+		require.Equal(t, first.Token.AccessToken, callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken)
+	}
+	require.Zero(t, w.wire.take())
+}
+
+func BenchmarkSilentOverBus(b *testing.B) {
+	_, bus, _ := onBus(b)
+	c := dial(b, bus)
+	request := silentRequest(graphScope)
+	callMethod(b, c, wire.AcquireSilently, request)
+	b.ReportAllocs()
+	for b.Loop() {
+		var text string
+		if err := object(c).Call(wire.Interface+"."+wire.AcquireSilently, 0, "0.0", "", request).Store(&text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type echo struct{ reply string }
+
+// Echo answers with a reply of the same size as the broker's.
+func (e echo) Echo(_, _, _ string) (string, *godbus.Error) { return e.reply, nil }
+
+// BenchmarkEcho is the least that a call over the bus costs, with messages of
+// the same size: what BenchmarkSilentOverBus is to be held against.
+func BenchmarkEcho(b *testing.B) {
+	bus := bustest.Start(b)
+	server, client := dial(b, bus), dial(b, bus)
+	w := newWorld(b)
+	request := silentRequest(graphScope)
+	reply := w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
+	require.NoError(b, server.Export(echo{reply}, "/echo", "org.example.Echo"))
+	_, err := server.RequestName("org.example.Echo", 0)
+	require.NoError(b, err)
+	o := client.Object("org.example.Echo", "/echo")
+	b.ReportAllocs()
+	for b.Loop() {
+		var text string
+		if err := o.Call("org.example.Echo.Echo", 0, "0.0", "", request).Store(&text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkHandler is what an answer from memory costs without a bus.
+func BenchmarkHandler(b *testing.B) {
+	w := newWorld(b)
+	request := silentRequest(graphScope)
+	w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
+	}
+}

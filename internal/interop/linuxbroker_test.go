@@ -1,0 +1,176 @@
+package interop
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/claims"
+)
+
+// answer is what msalruntime made of a reply of the broker.
+type answer struct {
+	Exception string `json:"exception"`
+	Error     *struct {
+		Status  string `json:"status"`
+		Code    int64  `json:"code"`
+		Tag     int64  `json:"tag"`
+		Context string `json:"context"`
+	} `json:"error"`
+	Token    string         `json:"token"`
+	PoP      bool           `json:"pop"`
+	Scopes   []string       `json:"scopes"`
+	Expires  int64          `json:"expires"`
+	Account  deskAccount    `json:"account"`
+	Accounts []deskAccount  `json:"accounts"`
+	IDToken  string         `json:"id_token"`
+	Claims   map[string]any `json:"id_token_claims"`
+}
+
+type deskAccount struct{ ID, Home, Environment, Realm, Username, Name string }
+
+// msalruntime is Microsoft's library in a Python program.
+type msalruntime struct {
+	*driven
+	d *desk
+}
+
+func (m *msalruntime) do(t *testing.T, command string, args map[string]any) answer {
+	t.Helper()
+	c := map[string]any{"do": command, "client": cliApp, "authority": "https://login.microsoftonline.com/" + m.d.srv.TenantID(), "scopes": []string{"https://management.azure.com/.default"}}
+	for k, v := range args {
+		c[k] = v
+	}
+	m.send(t, c)
+	var a answer
+	m.read(t, &a)
+	require.Empty(t, a.Exception)
+	return a
+}
+
+func (a answer) ok(t *testing.T) answer {
+	t.Helper()
+	require.Nil(t, a.Error, "%+v", a.Error)
+	require.NotEmpty(t, a.Token)
+	require.Equal(t, alice, a.Account.Username)
+	return a
+}
+
+func (a answer) refused(t *testing.T, status, text string) string {
+	t.Helper()
+	require.NotNil(t, a.Error)
+	require.Equal(t, status, a.Error.Status, "%+v", a.Error)
+	require.Contains(t, a.Error.Context, text)
+	return "refused: " + status + ", " + text
+}
+
+// Microsoft's own library, unmodified, judges the broker on the bus.
+func TestMSALRuntime(t *testing.T) {
+	d := newDesk(t)
+	m := &msalruntime{d.drive(t, nil, python(t), filepath.Join("testdata", "msalruntime.py")), d}
+	const who = "msalruntime (pymsalruntime)"
+	var in answer
+	flow(t, who, "discover accounts", func(t *testing.T) string {
+		a := m.do(t, "discover", nil)
+		require.Nil(t, a.Error)
+		require.Len(t, a.Accounts, 1)
+		require.Equal(t, alice, a.Accounts[0].Username)
+		return "the account"
+	})
+	flow(t, who, "sign in silently", func(t *testing.T) string {
+		in = m.do(t, "signin_silently", nil).ok(t)
+		require.Contains(t, in.Scopes, "https://management.azure.com/.default")
+		require.Greater(t, in.Expires, time.Now().Unix())
+		tok, err := claims.Parse(in.Token)
+		require.NoError(t, err)
+		require.Equal(t, d.device, tok.DeviceID)
+		require.Zero(t, d.person.asked.Load())
+		return "token with the device id"
+	})
+	flow(t, who, "sign in interactively", func(t *testing.T) string {
+		a := m.do(t, "signin_interactively", map[string]any{"hint": alice}).ok(t)
+		require.Zero(t, d.person.asked.Load(), "nothing asks for more")
+		require.Equal(t, in.Account.Home, a.Account.Home)
+		return "token, and nobody was asked"
+	})
+	flow(t, who, "silent", func(t *testing.T) string {
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID}).ok(t)
+		require.Equal(t, in.Token, a.Token)
+		return "the same token"
+	})
+	flow(t, who, "silent, bare scope", func(t *testing.T) string {
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "scopes": []string{"User.Read"}}).ok(t)
+		require.Contains(t, a.Scopes, "User.Read")
+		return "token; no scope counts as declined"
+	})
+	flow(t, who, "renewal", func(t *testing.T) string {
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "renew": in.Token}).ok(t)
+		require.NotEqual(t, in.Token, a.Token)
+		return "another token"
+	})
+	flow(t, who, "claims", func(t *testing.T) string {
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "claims": `{"access_token":{"xms_cc":{"values":["cp1"]}}}`}).ok(t)
+		tok, err := claims.Parse(a.Token)
+		require.NoError(t, err)
+		require.Contains(t, strings.ToLower(strings.Join(tok.Capabilities, " ")), "cp1")
+		return "token with CP1"
+	})
+	flow(t, who, "proof of possession", func(t *testing.T) string {
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "pop": []string{"GET", "graph.microsoft.com", "/v1.0/me", "nonce-1"}}).ok(t)
+		require.True(t, a.PoP)
+		scheme, shr, ok := strings.Cut(a.Token, " ")
+		require.True(t, ok)
+		require.Equal(t, "pop", scheme)
+		require.Equal(t, 2, strings.Count(shr, "."))
+		return "signed HTTP request"
+	})
+	flow(t, who, "MFA is asked for", func(t *testing.T) string {
+		args := map[string]any{"client": appID, "scopes": []string{"api://payroll/.default"}}
+		silent := m.do(t, "signin_silently", args)
+		said := silent.refused(t, "InteractionRequired", "AADSTS50076")
+		args["hint"] = alice
+		m.do(t, "signin_interactively", args).ok(t)
+		require.Equal(t, int32(1), d.person.asked.Load())
+		m.do(t, "signin_silently", args).ok(t)
+		return said + "; token after one prompt, silent afterwards"
+	})
+	flow(t, who, "refused by policy", func(t *testing.T) string {
+		args := map[string]any{"client": appID, "scopes": []string{"api://vault/.default"}}
+		said := m.do(t, "signin_silently", args).refused(t, "InteractionRequired", "AADSTS53003")
+		args["hint"] = alice
+		said += "; interactive " + m.do(t, "signin_interactively", args).refused(t, "IncorrectConfiguration", "AADSTS53003")
+		return said
+	})
+	flow(t, who, "cancel", func(t *testing.T) string {
+		d.person.leave.Store(true)
+		defer d.person.leave.Store(false)
+		a := m.do(t, "cancel", map[string]any{"client": appID, "scopes": []string{"https://graph.microsoft.com/.default"}, "hint": bob})
+		return a.refused(t, "UserCanceled", "canceled")
+	})
+	flow(t, who, "another user signs in", func(t *testing.T) string {
+		d.person.Username = bob
+		defer func() { d.person.Username = alice }()
+		a := m.do(t, "signin_interactively", map[string]any{"hint": bob})
+		require.Nil(t, a.Error, "%+v", a.Error)
+		require.Equal(t, bob, a.Account.Username)
+		require.Len(t, m.do(t, "discover", nil).Accounts, 2)
+		return "token of the other user; two accounts"
+	})
+	flow(t, who, "the broker's own tokens", func(t *testing.T) string {
+		said := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "client": "29d9ed98-a469-4536-ade2-f981bc1d605e"}).refused(t, "IncorrectConfiguration", "no caller gets tokens of the broker")
+		m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "scopes": []string{"01cb2876-7ebd-4aa4-9cc9-d28bd4d359a9/.default"}}).refused(t, "IncorrectConfiguration", "no caller gets tokens of the broker")
+		return said
+	})
+	flow(t, who, "disabled device", func(t *testing.T) string {
+		require.NoError(t, d.srv.DisableDevice(d.device))
+		return m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "scopes": []string{"https://vault.azure.net/.default"}}).refused(t, "DeviceNotRegistered", "AADSTS135011")
+	})
+	flow(t, who, "sign out", func(t *testing.T) string {
+		a := m.do(t, "signout", map[string]any{"account": in.Account.ID})
+		require.Nil(t, a.Error)
+		return "done, in the library alone"
+	})
+}
