@@ -139,6 +139,9 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 		}
 	}
 	if in.target.OpenID() || !in.V2 {
+		// The v1 endpoint signs no id_token that comes straight from it (issue 117 of
+		// ADAL for Java, 2017, "By Design"; issue 350 of go-oidc, 2022).
+		in.IDNone = in.IDNone || !in.V2
 		out["id_token"] = s.mint.IDToken(&in.Issuance, dev)
 	}
 	if in.info {

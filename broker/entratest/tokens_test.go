@@ -13,6 +13,34 @@ import (
 	"github.com/prtbroker/prtbroker/claims/verify"
 )
 
+// Signatures are what a reply costs: one for an access token, and one for the
+// id_token of the v2.0 endpoint when that is asked for. That of v1 has none.
+func TestSignaturesOfAReply(t *testing.T) {
+	c, _ := start(t)
+	count := func(r *reply) (n int) {
+		t.Helper()
+		require.Equal(t, 200, r.status, "%s", r.body)
+		for _, v := range r.v {
+			if token, ok := v.(string); ok && strings.Count(token, ".") == 2 && strings.HasPrefix(token, "eyJ") {
+				header, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[0])
+				require.NoError(t, err)
+				if strings.Contains(string(header), "RS256") {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	v2 := func(scope string) *reply {
+		return c.tokenV2(append([]string{"grant_type", "password", "client_id", payrollID, "scope", scope}, alicePassword(c)...)...)
+	}
+	v1 := c.ropc("alice", payrollID, "api://payroll")
+	require.Equal(t, 1, count(v1))
+	require.True(t, strings.HasSuffix(v1.str("id_token"), "."), "alg none")
+	require.Equal(t, 1, count(v2("api://payroll/.default")))
+	require.Equal(t, 2, count(v2("openid api://payroll/.default")))
+}
+
 // A stock library verifies the tokens against the published keys.
 func TestTokensVerify(t *testing.T) {
 	c, clock := start(t)
@@ -25,7 +53,8 @@ func TestTokensVerify(t *testing.T) {
 	require.Equal(t, "Bearer", r.str("token_type"))
 	require.Equal(t, "4200", r.str("expires_in"))
 	require.Equal(t, "api://payroll", r.str("resource"))
-	for token, audience := range map[string]string{r.str("access_token"): "api://payroll", r.str("id_token"): payrollID} {
+	v2ID := c.tokenV2(append([]string{"grant_type", "password", "client_id", payrollID, "scope", "openid"}, alicePassword(c)...)...).str("id_token")
+	for token, audience := range map[string]string{r.str("access_token"): "api://payroll", v2ID: payrollID} {
 		_, err := set.Token(token, verify.Options{Audience: []string{audience}, Now: clock.Now()})
 		require.NoError(t, err)
 		parts := strings.Split(token, ".")
