@@ -16,6 +16,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
@@ -31,6 +32,7 @@ type Broker struct {
 	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
 
+	ring *vault.Keyring
 	book *account.Book
 
 	devices *device.Keeper
@@ -85,8 +87,9 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
-	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.dropTokens})
-	b.devices = device.New(device.Config{Keys: cfg.Keys, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
+	b.ring = vault.NewKeyring(cfg.Keys, cfg.Store, cfg.Rand)
+	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.dropTokens})
+	b.devices = device.New(device.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
 		Services: b.sts, Tenant: cfg.Tenant, Type: cfg.Device.Type, DisplayName: cfg.Device.DisplayName, OSVersion: cfg.Device.OSVersion,
 		Finish: b.finish, Gone: b.tokens.Clear,
 	})
@@ -166,6 +169,7 @@ func (b *Broker) Close() error {
 	if k := b.pop.Swap(nil); k != nil {
 		errs = append(errs, k.signer.Close())
 	}
+	b.ring.Close()
 	b.tokens.Clear()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("broker: close: %w", err)

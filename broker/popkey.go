@@ -46,7 +46,7 @@ func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
 			return nil, err
 		}
 		defer release()
-		v := vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner)
+		v := vault.New(b.ring, b.cfg.Store, b.cfg.Rand, owner)
 		defer v.Close()
 		k, err := b.openPoPKey(ctx, v)
 		if errors.Is(err, store.ErrNotFound) {

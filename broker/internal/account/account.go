@@ -30,7 +30,7 @@ func (b *Book) newAccount(owner string) *Account {
 	return &Account{
 		owner:    owner,
 		cfg:      &b.cfg,
-		vault:    vault.New(b.cfg.Keys, b.cfg.Store, b.cfg.Rand, owner),
+		vault:    vault.New(b.cfg.Ring, b.cfg.Store, b.cfg.Rand, owner),
 		sessions: map[string]*heldSession{},
 	}
 }

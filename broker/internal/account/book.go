@@ -30,6 +30,7 @@ var (
 // field is optional.
 type Config struct {
 	Keys   tpm.KeyStore
+	Ring   *vault.Keyring // of the store
 	Store  store.Store
 	Rand   io.Reader
 	Logger *slog.Logger

@@ -40,7 +40,7 @@ func openBook(t testing.TB, keys tpm.KeyStore, s store.Store, user string) *proc
 	t.Helper()
 	p := &process{}
 	p.Book = NewBook(Config{
-		Keys: keys, Store: s, Rand: rand.Reader, UserID: user, Logger: slog.New(slog.DiscardHandler),
+		Keys: keys, Ring: vault.NewKeyring(keys, s, rand.Reader), Store: s, Rand: rand.Reader, UserID: user, Logger: slog.New(slog.DiscardHandler),
 		Now:    func() time.Time { return noon },
 		Finish: func(ctx context.Context, work func(context.Context) error) error { return work(ctx) },
 		Gone:   func(id Identity) { p.gone = append(p.gone, id) },

@@ -32,6 +32,7 @@ var (
 // field is optional.
 type Config struct {
 	Keys   tpm.KeyStore
+	Ring   *vault.Keyring // of the store
 	Store  store.Store
 	Rand   io.Reader
 	Logger *slog.Logger
@@ -138,7 +139,7 @@ func (k *Keeper) find(ctx context.Context) (*Stored, error) {
 }
 
 func (k *Keeper) read(ctx context.Context, owner string) (*Stored, error) {
-	v := vault.New(k.cfg.Keys, k.cfg.Store, k.cfg.Rand, owner)
+	v := vault.New(k.cfg.Ring, k.cfg.Store, k.cfg.Rand, owner)
 	if err := v.Open(ctx); err != nil {
 		return nil, err
 	}

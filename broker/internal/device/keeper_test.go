@@ -17,6 +17,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
@@ -77,7 +78,7 @@ func (m *machine) start() *process {
 		Span: func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} },
 	})}
 	p.Keeper = device.New(device.Config{
-		Keys: m.keys, Store: m.store, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler), Now: m.clock.Now,
+		Keys: m.keys, Ring: vault.NewKeyring(m.keys, m.store, rand.Reader), Store: m.store, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler), Now: m.clock.Now,
 		Sleep:    func(ctx context.Context, d time.Duration) error { m.clock.Advance(d); m.sleep(); return ctx.Err() },
 		Services: p.services, Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12",
 		Finish: func(ctx context.Context, work func(context.Context) error) error { return work(ctx) },

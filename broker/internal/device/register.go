@@ -135,7 +135,7 @@ func (k *Keeper) prepare(ctx context.Context, req Request) (*Stored, error) {
 	owner := deviceOwner(tenantID)
 	stored, err := k.read(ctx, owner)
 	if errors.Is(err, store.ErrNotFound) {
-		v := vault.New(k.cfg.Keys, k.cfg.Store, k.cfg.Rand, owner)
+		v := vault.New(k.cfg.Ring, k.cfg.Store, k.cfg.Rand, owner)
 		if err := v.Create(ctx); err != nil {
 			return nil, err
 		}

@@ -17,11 +17,10 @@ import (
 	"sync"
 
 	"github.com/prtbroker/prtbroker/broker/store"
-	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // A Vault seals the records of one owner, an account or a registration, under
-// one data key. The data key is sealed by the key store, unsealed once and
+// one data key. The data key is wrapped by the [Keyring], unwrapped once and
 // held, so that writing and reading records costs no command of the TPM.
 //
 // A sealed record is, in this order: the format (1 byte), the generation (8
@@ -29,7 +28,7 @@ import (
 // AES-256-GCM under a key of its own per record, by HKDF-SHA-256 from the data
 // key. Format, generation and the record's name are authenticated with it.
 type Vault struct {
-	keys  tpm.KeyStore
+	ring  *Keyring
 	store store.Store
 	rand  io.Reader
 	owner string
@@ -62,14 +61,14 @@ var ErrClosed = errors.New("broker: closed")
 const MaxConflicts = 32
 
 // New returns the vault of an owner. It is closed until Open or Create.
-func New(keys tpm.KeyStore, s store.Store, rand io.Reader, owner string) *Vault {
-	return &Vault{keys: keys, store: s, rand: rand, owner: owner, seen: map[string]uint64{}}
+func New(ring *Keyring, s store.Store, rand io.Reader, owner string) *Vault {
+	return &Vault{ring: ring, store: s, rand: rand, owner: owner, seen: map[string]uint64{}}
 }
 
 // Beside returns an open vault of the same owner under another data key, which
 // it owns from now on.
 func (v *Vault) Beside(key []byte) *Vault {
-	other := New(v.keys, v.store, v.rand, v.owner)
+	other := New(v.ring, v.store, v.rand, v.owner)
 	other.setKey(key, 0)
 	return other
 }
@@ -86,7 +85,7 @@ func (v *Vault) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, err := v.keys.Unseal(ctx, sealed, v.purpose())
+	key, err := v.ring.unwrap(ctx, sealed, v.purpose())
 	if err != nil {
 		return fmt.Errorf("opening the state: %w", err)
 	}
@@ -104,9 +103,7 @@ func (v *Vault) Probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, err := v.keys.Unseal(ctx, sealed, v.purpose())
-	clear(key)
-	return err
+	return v.ring.probe(ctx, sealed, v.purpose())
 }
 
 // purpose is what the data key is sealed for.
@@ -143,7 +140,7 @@ func (v *Vault) Create(ctx context.Context) error {
 	if _, err := io.ReadFull(v.rand, key); err != nil {
 		return fmt.Errorf("broker: reading randomness: %w", err)
 	}
-	sealed, err := v.keys.Seal(ctx, key, v.purpose())
+	sealed, err := v.ring.wrap(ctx, key, v.purpose())
 	if err != nil {
 		return fmt.Errorf("sealing a data key: %w", err)
 	}

@@ -19,7 +19,7 @@ import (
 
 func testVault(t *testing.T, keys tpm.KeyStore, st store.Store) *Vault {
 	t.Helper()
-	v := New(keys, st, rand.Reader, "account-1")
+	v := New(NewKeyring(keys, st, rand.Reader), st, rand.Reader, "account-1")
 	require.NoError(t, v.Create(t.Context()))
 	return v
 }
@@ -82,7 +82,7 @@ func TestTampering(t *testing.T) {
 	_, err = v.Read(ctx, ".log")
 	require.ErrorIs(t, err, store.ErrDamaged, "another record's")
 
-	other := New(keys, st, rand.Reader, "account-2")
+	other := New(NewKeyring(keys, st, rand.Reader), st, rand.Reader, "account-2")
 	require.NoError(t, other.Create(ctx))
 	_, err = st.Put(ctx, "account-2"+StateSuffix, good, 0)
 	require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestOfAnotherKeyStore(t *testing.T) {
 	t.Parallel()
 	st := &store.Memory{}
 	testVault(t, testKeys(t), st)
-	err := New(testKeys(t), st, rand.Reader, "account-1").Open(t.Context())
+	err := New(NewKeyring(testKeys(t), st, rand.Reader), st, rand.Reader, "account-1").Open(t.Context())
 	require.ErrorIs(t, err, tpm.ErrInvalidBlob)
 }
 
@@ -150,7 +150,7 @@ func TestDestroy(t *testing.T) {
 	require.NoError(t, v.Destroy(ctx))
 	names, err := st.List(ctx, "")
 	require.NoError(t, err)
-	require.Empty(t, names)
+	require.Equal(t, []string{rootName}, names, "the key that wraps those of all owners stays")
 	_, err = v.Write(ctx, StateSuffix, nil, r)
 	require.ErrorIs(t, err, ErrClosed)
 
