@@ -31,7 +31,7 @@ func TestOneUnreadableAccount(t *testing.T) {
 		"state cut":        {".state", cut, broker.ErrStateDamaged},
 		"state empty":      {".state", empty, broker.ErrStateDamaged},
 		"mark changed":     {".mark", changed, broker.ErrStateDamaged},
-		"data key changed": {".key", changed, broker.ErrKeyUnusable},
+		"data key changed": {".key", changed, broker.ErrStateDamaged},
 		"data key empty":   {".key", empty, broker.ErrStateDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -287,3 +287,15 @@ func inStore[T any](ctx context.Context, o Opener, op func(t *TPM, sp *space) (T
 	defer t.Close()
 	return do(ctx, t.keys, func() (T, error) { return op(t, t.keys) })
 }
+
+// Rest lets go of all that is held, as after [Config.Idle].
+func Rest(ctx context.Context, t *TPM) error {
+	for _, sp := range []*space{t.sessions, t.keys} {
+		if err := sp.turn(ctx); err != nil {
+			return err
+		}
+		sp.queue <- struct{}{}
+		sp.release()
+	}
+	return nil
+}

@@ -107,3 +107,24 @@ func TestManagedContextGap(t *testing.T) {
 		require.Equal(t, opened, ours.Opened(), "without starting over")
 	})
 }
+
+// What a lock screen asks for after idleness costs one session and, where there
+// is no persistent storage root key, one primary: the session key's space is not
+// touched before the first token.
+func TestUnlockAfterIdleness(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		ours := tpmtest.NewCounting(managed(t, e.Opener()))
+		m := newMaterial(t, open(t, ours.Opener(), tpm.Config{Idle: -1}))
+		sealPIN(t, m.store, threeDays)
+		require.NoError(t, m.derive(t, t.Context(), m.session))
+		require.NoError(t, tpm.Rest(t.Context(), m.store))
+		ours.Take()
+		require.NoError(t, m.operations()[1].run(t, t.Context()), "Sign")
+		_, err := m.store.UnwrapSession(t.Context(), m.transport, tpmtest.Wrap(t, m.transport.Public(), m.secret))
+		require.NoError(t, err)
+		sealPIN(t, m.store, threeDays)
+		require.Equal(t, commands{
+			createPrimary, startSession, load, sign, flush, load, rsaDecrypt, flush, create, getTime, create,
+		}, ours.Take())
+	})
+}
