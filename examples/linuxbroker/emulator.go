@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+// The emulated tenant. What it holds is invented, and its password is no secret.
+const (
+	emulatedDomain   = "contoso.example"
+	emulatedUser     = "alice@contoso.example"
+	emulatedPassword = "correct horse battery staple"
+	emulatedTOTP     = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+)
+
+// emulated is a tenant in this process with a user who does what the
+// notification asks for.
+type emulated struct {
+	srv  *entratest.Server
+	file string
+	lock *flock.Flock // a tenant lives in one process at a time
+	show broker.Prompter
+}
+
+// lockWait is how often a tenant is looked at that another process still has.
+const lockWait = 20 * time.Millisecond
+
+func emulate(ctx context.Context, dir, domain string) (*emulated, error) {
+	e := &emulated{file: filepath.Join(dir, "emulator.json"), lock: flock.New(filepath.Join(dir, "emulator.lock"))}
+	if _, err := e.lock.TryLockContext(ctx, lockWait); err != nil {
+		return nil, err
+	}
+	state, err := os.ReadFile(e.file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, e.lock.Close())
+	}
+	o := entratest.Options{State: state, ReplicationLag: -1}
+	if state == nil {
+		o.Domain = domain
+		o.Users = []entratest.User{{Username: emulatedUser, Name: "Alice Example", Password: emulatedPassword, TOTPSecret: emulatedTOTP}}
+	}
+	if e.srv, err = entratest.Start(o); err != nil {
+		return nil, errors.Join(fmt.Errorf("the emulated tenant in %s: %w", e.file, err), e.lock.Close())
+	}
+	return e, nil
+}
+
+// use points a broker at the tenant, and the user at the broker's prompts.
+func (e *emulated) use(cfg *broker.Config) {
+	e.show = cfg.Prompter
+	cfg.Transport, cfg.Prompter = e.srv.Client(), e
+}
+
+func (e *emulated) close() error {
+	state, err := e.srv.State()
+	e.srv.Close()
+	if err == nil {
+		err = renameio.WriteFile(e.file, state, 0o600)
+	}
+	return errors.Join(err, e.lock.Close())
+}
+
+// Authorize implements [broker.Prompter].
+func (e *emulated) Authorize(ctx context.Context, url, prefix string) (string, error) {
+	return e.show.Authorize(ctx, url, prefix)
+}
+
+// PIN implements [broker.Prompter].
+func (e *emulated) PIN(ctx context.Context, a broker.Account) (broker.PIN, error) {
+	return e.show.PIN(ctx, a)
+}
+
+// DeviceCode implements [broker.Prompter]: the user enters the code, also on a
+// desktop that shows no notification.
+func (e *emulated) DeviceCode(ctx context.Context, dc broker.DeviceCode) error {
+	_ = e.show.DeviceCode(ctx, dc)
+	p := entratest.Person{Username: emulatedUser, Password: emulatedPassword, TOTPSecret: emulatedTOTP, Now: e.srv.Now}
+	return p.ApproveDeviceCode(ctx, e.srv.Client(), dc.UserCode)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+const busName = "com.microsoft.identity.broker1"
+
+const unitFile = `[Unit]
+Description=Authentication broker for Microsoft Entra ID (prtbroker)
+Documentation=https://github.com/prtbroker/prtbroker/blob/main/docs/linux.md
+
+[Service]
+Type=dbus
+BusName=` + busName + `
+ExecStart=%s
+Restart=on-failure
+RestartSec=2
+UMask=0077
+NoNewPrivileges=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+`
+
+const activationFile = `[D-BUS Service]
+Name=` + busName + `
+Exec=%s
+SystemdService=linuxbroker.service
+`
+
+// install writes the files by which the bus starts this program when it is
+// called: for this user, below the XDG directories.
+func install(o options, args []string, out io.Writer, getenv func(string) string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	config, data := getenv("XDG_CONFIG_HOME"), getenv("XDG_DATA_HOME")
+	home := getenv("HOME")
+	if !filepath.IsAbs(config) {
+		config = filepath.Join(home, ".config")
+	}
+	if !filepath.IsAbs(data) {
+		data = filepath.Join(home, ".local", "share")
+	}
+	if !filepath.IsAbs(config) || !filepath.IsAbs(data) {
+		return errors.New("-install: there is no HOME")
+	}
+	words := append([]string{program}, slices.DeleteFunc(slices.Clone(args), func(s string) bool { return strings.TrimLeft(s, "-") == "install" })...)
+	for _, w := range words {
+		if strings.ContainsAny(w, " \t\n\"'\\%$;") {
+			return fmt.Errorf("-install: %q cannot stand in a unit file", w)
+		}
+	}
+	command := strings.Join(words, " ")
+	for _, f := range []struct{ path, text string }{
+		{filepath.Join(config, "systemd", "user", "linuxbroker.service"), unitFile},
+		{filepath.Join(data, "dbus-1", "services", busName+".service"), activationFile},
+	} {
+		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(f.path, fmt.Appendf(nil, f.text, command), 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "wrote", f.path)
+	}
+	fmt.Fprintln(out, "The bus starts the broker when a program calls it. Run: systemctl --user daemon-reload")
+	return nil
+}
