@@ -81,6 +81,10 @@ func TestCloseHangingTPM(t *testing.T) {
 			f := tpmtest.NewFaulty(e.Opener())
 			s, err := tpm.Open(t.Context(), f.Opener(), tpm.Config{Idle: -1})
 			require.NoError(t, err)
+			t.Cleanup(func() { // a bubble ends when its goroutines do, also when a check below fails
+				f.Clear()
+				_ = s.Close()
+			})
 			m := newMaterial(t, s)
 			f.Inject(tpmtest.Fault{Hang: true, Times: -1})
 			result := make(chan error, 1)
@@ -114,9 +118,7 @@ func TestIdle(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					count := tpmtest.NewCounting(e.Opener())
-					s, err := tpm.Open(t.Context(), count.Opener(), tpm.Config{Idle: tt.idle})
-					require.NoError(t, err)
-					defer s.Close() // a store that stays open holds up the bubble
+					s := open(t, count.Opener(), tpm.Config{Idle: tt.idle}) // closed also when a check below fails
 					m := newMaterial(t, s)
 					require.NoError(t, m.derive(t, t.Context(), m.session))
 					count.Take()
@@ -131,7 +133,6 @@ func TestIdle(t *testing.T) {
 						require.NoError(t, m.derive(t, t.Context(), m.session))
 						require.Equal(t, commands{startSession, load, hmacCommand}, count.Take())
 					}
-					require.NoError(t, s.Close())
 				})
 			})
 		}
@@ -143,9 +144,7 @@ func TestUsePutsIdleOff(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		synctest.Test(t, func(t *testing.T) {
 			count := tpmtest.NewCounting(e.Opener())
-			s, err := tpm.Open(t.Context(), count.Opener(), tpm.Config{})
-			require.NoError(t, err)
-			defer s.Close()
+			s := open(t, count.Opener(), tpm.Config{})
 			m := newMaterial(t, s)
 			require.NoError(t, m.derive(t, t.Context(), m.session))
 			count.Take()
@@ -154,7 +153,6 @@ func TestUsePutsIdleOff(t *testing.T) {
 				require.NoError(t, m.derive(t, t.Context(), m.session))
 				require.Equal(t, commands{hmacCommand}, count.Take())
 			}
-			require.NoError(t, s.Close())
 		})
 	})
 }
