@@ -178,7 +178,8 @@ func (b *Broker) Close() error {
 }
 
 // enter begins a call: its context ends at Close too, and Close waits for
-// leave, which makes ErrClosed of that end.
+// leave, which makes ErrClosed of that end. A temporary failure that a call was
+// about to report then is ErrClosed as well: this broker will not try again.
 func (b *Broker) enter(ctx context.Context) (context.Context, func(*error), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -189,7 +190,8 @@ func (b *Broker) enter(ctx context.Context) (context.Context, func(*error), erro
 	inner, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(b.ctx, cancel)
 	return inner, func(err *error) {
-		if errors.Is(*err, context.Canceled) && b.ctx.Err() != nil && ctx.Err() == nil {
+		closing := b.ctx.Err() != nil && ctx.Err() == nil
+		if closing && (errors.Is(*err, context.Canceled) || errors.Is(*err, ErrTransient)) {
 			*err = ErrClosed
 		}
 		stop()

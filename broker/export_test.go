@@ -41,3 +41,6 @@ func NoticeDevice(ctx context.Context, b *Broker) { _ = b.devices.Notice(ctx) }
 
 // HeldAccounts is how many accounts b holds.
 func HeldAccounts(b *Broker) int { return b.book.Len() }
+
+// Canceled is closed when Close has cancelled what was under way.
+func Canceled(b *Broker) <-chan struct{} { return b.ctx.Done() }

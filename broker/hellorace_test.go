@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -284,46 +283,103 @@ func TestOfflineKeyIsShared(t *testing.T) {
 	require.Equal(t, broker.SourceCache, l.silent(payroll).Metadata.Source)
 }
 
-// Close ends an unlock that is under way, at any point, and nothing stays in
-// memory after it.
+// Close ends a call that is under way, at any point, with ErrClosed: a
+// temporary failure would ask the caller to try again. Nothing stays in memory
+// after it.
 func TestCloseDuringUnlock(t *testing.T) {
 	t.Parallel()
-	l, _ := newSteppedLaptop(t)
-	l.cut()
-	require.NoError(t, l.b.Close())
-	now := l.cfg.Now
-	var at, seen atomic.Int32
-	var b *broker.Broker
-	closed := make(chan error, 1)
-	l.cfg.Now = func() time.Time {
-		if seen.Add(1) == at.Load() {
-			go func() { closed <- b.Close() }()
-			for { // until the broker takes no more calls
-				if _, err := b.Accounts(t.Context()); errors.Is(err, broker.ErrClosed) {
-					break
-				}
-				runtime.Gosched()
+	for _, tt := range []struct {
+		name string
+		cut  bool
+		call func(*laptop, *broker.Broker) error
+	}{
+		{"Unlock offline", true, (*laptop).unlockOn},
+		{"Unlock", false, (*laptop).unlockOn},
+		{"SignIn", true, func(l *laptop, b *broker.Broker) error {
+			_, err := b.SignIn(l.t.Context(), broker.Password{Username: alice, Password: password})
+			return err
+		}},
+		{"AcquireTokenSilent", true, func(l *laptop, b *broker.Broker) error {
+			_, err := b.AcquireTokenSilent(l.t.Context(), open, broker.WithForceRefresh())
+			return err
+		}},
+		{"RenewPRT", true, func(l *laptop, b *broker.Broker) error { return b.RenewPRT(l.t.Context(), l.acct) }},
+		{"ResetPIN", true, func(l *laptop, b *broker.Broker) error { return b.ResetPIN(l.t.Context(), l.acct, otherPIN) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, _ := newSteppedLaptop(t)
+			if tt.cut {
+				l.cut()
 			}
-		}
-		return now()
+			require.NoError(t, l.b.Close())
+			c := &closer{now: l.cfg.Now}
+			l.cfg.Now = c.Now
+			for point := int32(1); ; point++ {
+				b := l.open()
+				closed := c.closeAt(b, point)
+				err := tt.call(l, b)
+				if !c.over() {
+					if tt.cut && !errors.Is(err, broker.ErrTransient) {
+						require.NoError(t, err)
+					}
+					require.Greater(t, point, int32(2), "the points were really there")
+					require.NoError(t, b.Close())
+					return
+				}
+				require.NoError(t, <-closed)
+				if err != nil {
+					require.ErrorIs(t, err, broker.ErrClosed, "point %d", point)
+					require.NotErrorIs(t, err, broker.ErrTransient, "point %d", point)
+				}
+				require.Zero(t, broker.CachedTokens(b), "point %d", point)
+			}
+		})
 	}
-	for point := int32(1); ; point++ {
-		b = l.open()
-		seen.Store(0)
-		at.Store(point)
-		_, err := b.Unlock(t.Context(), l.acct, rightPIN)
-		if at.Swap(-1) > seen.Load() {
-			require.NoError(t, err)
-			require.Greater(t, point, int32(5), "the points were really there")
-			require.NoError(t, b.Close())
-			return
-		}
-		require.NoError(t, <-closed)
-		if err != nil {
-			require.ErrorIs(t, err, broker.ErrClosed, "point %d", point)
-		}
-		require.Zero(t, broker.CachedTokens(b), "point %d", point)
+}
+
+func (l *laptop) unlockOn(b *broker.Broker) error {
+	_, err := b.Unlock(l.t.Context(), l.acct, rightPIN)
+	return err
+}
+
+// A closer is a clock that closes a broker when it is read for the nth time,
+// and shows the time when everything that runs there has been cancelled.
+type closer struct {
+	now func() time.Time
+
+	mu     sync.Mutex // guards what follows; not held while it closes
+	b      *broker.Broker
+	left   int32
+	closed chan error
+}
+
+// closeAt says where to close b, and returns what its Close will return.
+func (c *closer) closeAt(b *broker.Broker, point int32) <-chan error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.b, c.left, c.closed = b, point, make(chan error, 1)
+	return c.closed
+}
+
+// over ends the watch and reports whether the broker was closed.
+func (c *closer) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.left <= 0
+	c.left = 0
+	return was
+}
+
+func (c *closer) Now() time.Time {
+	c.mu.Lock()
+	c.left--
+	b, closed, last := c.b, c.closed, c.left == 0
+	c.mu.Unlock()
+	if last {
+		go func() { closed <- b.Close() }()
+		<-broker.Canceled(b)
 	}
+	return c.now()
 }
 
 // A store that another process keeps shut does not keep the caller of an
