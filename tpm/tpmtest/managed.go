@@ -240,7 +240,7 @@ func (s *managedSpace) mapResponse(cmd, rsp []byte) []byte {
 
 func (s *managedSpace) free() (tpm2.TPMHandle, bool) {
 	for i := range managedSlots {
-		virtual := tpm2.TPMHandle(0x80ffffff - i)
+		virtual := tpm2.TPMHandle(0x80ffffff) - tpm2.TPMHandle(i)
 		if !slices.ContainsFunc(s.objects, func(o managedObject) bool { return o.virtual == virtual }) {
 			return virtual, true
 		}
