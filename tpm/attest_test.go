@@ -67,7 +67,7 @@ func TestAttestation(t *testing.T) {
 			require.NoError(t, err, name)
 			require.Equal(t, k.Public(), public)
 		}
-		newMaterial(t, s).all(t)
+		ownMaterial(t, s).all(t)
 	})
 }
 

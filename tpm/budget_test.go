@@ -70,7 +70,7 @@ func TestCommandBudget(t *testing.T) {
 				}
 				first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 				require.NoError(t, err)
-				m := newMaterial(t, first)
+				m := ownMaterial(t, first)
 				require.NoError(t, first.Close())
 
 				count := tpmtest.NewCounting(e.Opener())

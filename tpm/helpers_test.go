@@ -6,6 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
+	"sync"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -68,6 +70,42 @@ func loaded(t testing.TB, o tpm.Opener) (n int) {
 	return n
 }
 
+// tpms are the swtpms of these tests. They have one storage seed.
+var tpms tpmtest.Pool
+
+// ofPool is the blob of a transport key under that seed. An RSA key takes a TPM
+// 200 ms, and most tests want one.
+var ofPool struct {
+	mu   sync.Mutex // guards blob; held while the key is made
+	blob []byte
+}
+
+// transportKey returns a transport key, the same one in each TPM of the pool.
+func transportKey(t testing.TB, s *tpm.TPM) tpm.Key {
+	t.Helper()
+	ofPool.mu.Lock()
+	defer ofPool.mu.Unlock()
+	if ofPool.blob == nil {
+		makeTransportKey(t)
+	}
+	k, err := s.OpenKey(t.Context(), ofPool.blob)
+	if errors.Is(err, tpm.ErrKeyUnusable) { // the simulator, or a TPM that was cleared
+		k, err = s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap})
+	}
+	require.NoError(t, err)
+	return k
+}
+
+func makeTransportKey(t testing.TB) {
+	t.Helper()
+	s, err := tpm.Open(t.Context(), tpms.Swtpm(t).Opener(), tpm.Config{})
+	require.NoError(t, err)
+	defer s.Close()
+	k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap})
+	require.NoError(t, err)
+	ofPool.blob = k.Blob()
+}
+
 // material is what most tests work with.
 type material struct {
 	store     *tpm.TPM
@@ -83,7 +121,24 @@ var (
 	aad       = []byte("account")
 )
 
+// newMaterial has the pool's transport key, under a transient storage root key.
 func newMaterial(t testing.TB, s *tpm.TPM) *material {
+	t.Helper()
+	return materialWith(t, s, func() tpm.Key { return transportKey(t, s) })
+}
+
+// ownMaterial has a transport key that the TPM makes for it: for tests about
+// the storage root key, about making keys, and those that count commands.
+func ownMaterial(t testing.TB, s *tpm.TPM) *material {
+	t.Helper()
+	return materialWith(t, s, func() tpm.Key {
+		k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap})
+		require.NoError(t, err)
+		return k
+	})
+}
+
+func materialWith(t testing.TB, s *tpm.TPM, transport func() tpm.Key) *material {
 	t.Helper()
 	m := &material{store: s, secret: make([]byte, kdf.KeySize)}
 	_, err := rand.Read(m.secret)
@@ -91,8 +146,7 @@ func newMaterial(t testing.TB, s *tpm.TPM) *material {
 	k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256})
 	require.NoError(t, err)
 	m.device = k.(tpm.Signer)
-	m.transport, err = s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap})
-	require.NoError(t, err)
+	m.transport = transport()
 	m.session, err = s.UnwrapSession(t.Context(), m.transport, tpmtest.Wrap(t, m.transport.Public(), m.secret))
 	require.NoError(t, err)
 	m.sealed, err = s.Seal(t.Context(), plaintext, aad)

@@ -14,7 +14,7 @@ var emulators = []struct {
 	name  string
 	start func(testing.TB) *tpmtest.Emulator
 }{
-	{"swtpm", tpmtest.Swtpm},
+	{"swtpm", tpms.Swtpm},
 	{"simulator", tpmtest.Simulator},
 }
 

@@ -40,7 +40,7 @@ func TestPreparedSessionOutlastsTheLimit(t *testing.T) {
 		onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) { opens(t, e, func() {}) })
 	})
 	t.Run("sleep", func(t *testing.T) {
-		e := tpmtest.Swtpm(t) // the simulator cannot restart
+		e := tpms.Swtpm(t) // the simulator cannot restart
 		opens(t, e, func() {
 			_, err := tpm2.Shutdown{ShutdownType: tpm2.TPMSUState}.Execute(e)
 			require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestPreparedSessionOutlastsTheLimit(t *testing.T) {
 // A limitation as well: a power loss sets the clock back, so that Time without
 // Resets is no bound for who has the plug in hand.
 func TestPullingThePlugStopsTheClock(t *testing.T) {
-	e := tpmtest.Swtpm(t) // the simulator only shuts down in order
+	e := tpms.Swtpm(t) // the simulator only shuts down in order
 	s := open(t, e.Opener(), tpm.Config{})
 	limit := tpm.Limit{Time: 2 * time.Second, Resets: -1, Restarts: -1}
 	sealed := sealPIN(t, s, limit)

@@ -38,7 +38,7 @@ func TestManagedBudget(t *testing.T) {
 		hardware := tpmtest.NewCounting(e.Opener())
 		ours := tpmtest.NewCounting(managed(t, hardware.Opener()))
 		s := open(t, ours.Opener(), tpm.Config{})
-		m := newMaterial(t, s)
+		m := ownMaterial(t, s)
 		m.all(t)
 		require.Equal(t, 2, ours.Opened())
 		for range 3 {

@@ -77,7 +77,7 @@ func TestSessionKeyLeavesMemory(t *testing.T) {
 	for _, oaep := range []bool{true, false} {
 		t.Run(map[bool]string{true: "OAEP in the TPM", false: "OAEP here"}[oaep], func(t *testing.T) {
 			// The simulator has it in its own memory, which is ours.
-			f := tpmtest.NewFaulty(tpmtest.Swtpm(t).Opener())
+			f := tpmtest.NewFaulty(tpms.Swtpm(t).Opener())
 			if !oaep {
 				f.Inject(tpmtest.Fault{On: tpm2.TPMCCTestParms, RC: tpm2.TPMRCHash})
 			}
@@ -111,7 +111,7 @@ func sessionKeyLeavesMemory(t *testing.T, s *tpm.TPM) {
 // than a block of SHA-256, of which the hash keeps the last, which is not ours
 // to clear.
 func TestSealedSecretsLeaveMemory(t *testing.T) {
-	s := open(t, tpmtest.Swtpm(t).Opener(), tpm.Config{})
+	s := open(t, tpms.Swtpm(t).Opener(), tpm.Config{})
 	secret, pin := randomMasked(t, 32), randomMasked(t, 96)
 	leaves := func(op string, run func(secret, pin []byte)) {
 		t.Helper()

@@ -130,7 +130,7 @@ func lockoutCounter(t testing.TB, o tpm.Opener) uint32 {
 // A power loss after a key with dictionary-attack protection was used counts
 // as a wrong try. Hence only the PIN key has it.
 func TestPowerLossDoesNotCount(t *testing.T) {
-	e := tpmtest.Swtpm(t) // the simulator only shuts down in order
+	e := tpms.Swtpm(t) // the simulator only shuts down in order
 	use := func(s *tpm.TPM, run func(s *tpm.TPM)) uint32 {
 		run(s)
 		require.NoError(t, s.Close())
@@ -179,7 +179,7 @@ func TestKeyAuth(t *testing.T) {
 		cfg := tpm.Config{KeyAuth: []byte("of the app")}
 		first, err := tpm.Open(t.Context(), e.Opener(), cfg)
 		require.NoError(t, err)
-		m := newMaterial(t, first)
+		m := ownMaterial(t, first)
 		m.all(t)
 		hello, err := first.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
 		require.NoError(t, err)

@@ -204,7 +204,7 @@ func TestPINSealResets(t *testing.T) {
 // Sleep and hibernation are no reset to the TPM. Whoever may send commands can
 // announce one before each power loss, so that they have a bound of their own.
 func TestPINSealRestarts(t *testing.T) {
-	e := tpmtest.Swtpm(t) // the simulator cannot restart
+	e := tpms.Swtpm(t) // the simulator cannot restart
 	sleep := func() {
 		_, err := tpm2.Shutdown{ShutdownType: tpm2.TPMSUState}.Execute(e)
 		require.NoError(t, err)

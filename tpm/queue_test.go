@@ -119,7 +119,7 @@ func TestIdle(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					count := tpmtest.NewCounting(e.Opener())
 					s := open(t, count.Opener(), tpm.Config{Idle: tt.idle}) // closed also when a check below fails
-					m := newMaterial(t, s)
+					m := ownMaterial(t, s)
 					require.NoError(t, m.derive(t, t.Context(), m.session))
 					count.Take()
 					time.Sleep(tt.rest) // of the bubble's clock

@@ -223,7 +223,7 @@ func TestReset(t *testing.T) {
 				if persistent {
 					provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
 				}
-				m := newMaterial(t, open(t, e.Opener(), tpm.Config{}))
+				m := ownMaterial(t, open(t, e.Opener(), tpm.Config{}))
 				for _, op := range m.operations() {
 					require.NoError(t, m.derive(t, t.Context(), m.session), "warm")
 					require.NoError(t, e.Reset())
@@ -245,7 +245,7 @@ func TestReplaced(t *testing.T) {
 				}
 				s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 				require.NoError(t, err)
-				m := newMaterial(t, s)
+				m := ownMaterial(t, s)
 				pin, err := s.SRKName(t.Context())
 				require.NoError(t, err)
 				require.NoError(t, e.Wipe())
@@ -286,7 +286,7 @@ func TestReplacedBySameHandle(t *testing.T) {
 				// The store does not notice that its connection changes.
 				swap := newSwappable(e.Opener())
 				s := open(t, swap.opener(), tpm.Config{})
-				m := newMaterial(t, s)
+				m := ownMaterial(t, s)
 				swap.closeAll()
 				require.NoError(t, e.Wipe())
 				provision(t, e.Opener(), srkHandle, template, nil)

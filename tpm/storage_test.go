@@ -47,16 +47,16 @@ func TestStorageRootKey(t *testing.T) {
 				name, err := s.SRKName(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, want, s.Parent())
-				newMaterial(t, s).all(t)
+				ownMaterial(t, s).all(t)
 				require.NoError(t, s.Close())
 
 				s, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 				require.NoError(t, err)
-				newMaterial(t, s).all(t)
+				ownMaterial(t, s).all(t)
 				require.Equal(t, want, s.Parent(), "it shows at the first use, too")
 				require.NoError(t, s.Close())
 				s = open(t, e.Opener(), tpm.Config{SRKName: name})
-				newMaterial(t, s).all(t)
+				ownMaterial(t, s).all(t)
 				require.Equal(t, want, s.Parent())
 			})
 		})
@@ -89,13 +89,13 @@ func TestParentIsTheBlobs(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 		require.NoError(t, err)
-		old := newMaterial(t, first)
+		old := ownMaterial(t, first)
 		require.NoError(t, first.Close())
 		provision(t, e.Opener(), srkHandle, tpm2.RSASRKTemplate, nil)
 
 		s := open(t, e.Opener(), tpm.Config{})
 		require.Equal(t, srkHandle, s.Parent())
-		m := newMaterial(t, s)
+		m := ownMaterial(t, s)
 		n := old.reopened(t, s)
 		for range 2 { // the session's anchor changes to and fro
 			n.all(t)
@@ -147,7 +147,7 @@ func TestOwnerAuthIsNotNeeded(t *testing.T) {
 			_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.TPMRHOwner, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("x")}}.Execute(c)
 			require.NoError(t, err)
 		})
-		newMaterial(t, open(t, e.Opener(), tpm.Config{})).all(t)
+		ownMaterial(t, open(t, e.Opener(), tpm.Config{})).all(t)
 	})
 }
 
@@ -161,7 +161,7 @@ func TestSaltFallback(t *testing.T) {
 		count := tpmtest.NewCounting(f.Opener())
 		s := open(t, count.Opener(), tpm.Config{})
 		count.Take()
-		m := newMaterial(t, s)
+		m := ownMaterial(t, s)
 		require.Contains(t, count.Take(), createPrimary)
 		require.Equal(t, srkHandle, s.Parent())
 		require.Equal(t, 1, f.Injected())

@@ -59,7 +59,7 @@ func TestCommandsSent(t *testing.T) {
 // swtpm serves one client: a second is accepted, and waits. It waits within
 // its context.
 func TestSecondClient(t *testing.T) {
-	e := tpmtest.Swtpm(t)
+	e := tpms.Swtpm(t)
 	first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -98,7 +98,7 @@ func TestSimulatorIsGivenBack(t *testing.T) {
 // The store does not ask Go for what GODEBUG=fips140=only forbids, though the
 // session key's padding has SHA-1 in it: the TPM does that.
 func TestStrictFIPS(t *testing.T) {
-	e := tpmtest.Swtpm(t)
+	e := tpms.Swtpm(t)
 	s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
 	require.NoError(t, err)
 	m := newMaterial(t, s)

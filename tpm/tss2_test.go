@@ -129,7 +129,7 @@ func (o *openssl) read(name string) []byte {
 func TestOpenSSL(t *testing.T) {
 	for _, persistent := range []bool{false, true} {
 		t.Run(map[bool]string{false: "transient SRK", true: "persistent SRK"}[persistent], func(t *testing.T) {
-			e := tpmtest.Swtpm(t)
+			e := tpms.Swtpm(t)
 			o := newOpenSSL(t, e)
 			if persistent {
 				provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)

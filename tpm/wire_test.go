@@ -26,7 +26,7 @@ func TestWireShowsNoSecret(t *testing.T) {
 			s, err := tpm.Open(t.Context(), record.Opener(), tpm.Config{KeyAuth: keyAuth})
 			require.NoError(t, err)
 			defer s.Close()
-			m := newMaterial(t, s)
+			m := ownMaterial(t, s)
 			m.all(t)
 			secrets["session key"] = m.secret
 			for _, name := range []string{"signing", "decrypting"} {
