@@ -39,8 +39,8 @@ const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefr
 // network failure is an ErrTransient, a policy that no user can meet an
 // ErrBlocked.
 func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error) {
-	c, err := b.call("AcquireTokenSilent", silentOptions, opts)
-	if err != nil {
+	c := call{app: b.cfg.App}
+	if err := c.apply("AcquireTokenSilent", silentOptions, opts); err != nil {
 		return AuthResult{}, err
 	}
 	if c.claims == "" && !c.forceRefresh && c.pop == nil {

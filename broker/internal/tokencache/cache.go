@@ -1,8 +1,11 @@
 package tokencache
 
 import (
-	"hash/maphash"
+	"encoding/binary"
+	"maps"
+	"math/bits"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,48 +73,31 @@ func (e *Entry[V]) state(now time.Time) State {
 	return Fresh
 }
 
-// node is a link of a chain. Only next changes.
-type node[V any] struct {
-	hash  uint64
-	key   Key
-	set   Set
-	entry *Entry[V]
-	have  Set      // granted scopes and those asked for; nil for an alias
-	alias *node[V] // the node whose entry serves this subset; nil for itself
-	next  atomic.Pointer[node[V]]
+// A token is what is kept. All but spellings is immutable.
+type token[V any] struct {
+	key       Key
+	set       Set // it was asked for
+	have      Set // granted scopes and those asked for
+	entry     *Entry[V]
+	spellings []*spelling[V] // that lead here; at most maxSpellings
+	gone      bool
 }
 
-func (n *node[V]) is(k *Key, scopes []string, defaultResource string) bool {
-	return n.key == *k && sameSet(n.set, scopes, defaultResource)
+// maxSpellings is how many ways to write its scopes a token remembers. A
+// program has its scopes in a variable or two.
+const maxSpellings = 8
+
+// A spelling is a way in which a caller wrote a set that a token serves. It is
+// immutable.
+type spelling[V any] struct {
+	hash   uint64
+	key    Key
+	scopes []string
+	set    Set
+	token  *token[V]
 }
 
-// sameSet reports whether scopes, as the caller wrote them, are the set.
-func sameSet(set Set, scopes []string, defaultResource string) bool {
-	found := 0
-	for i, s := range scopes {
-		if reserved(s) || repeated(scopes[:i], s, defaultResource) {
-			continue
-		}
-		if !slices.ContainsFunc(set, func(have string) bool { return isScope(s, have, defaultResource) }) {
-			return false
-		}
-		found++
-	}
-	return found == len(set)
-}
-
-// table is a power of two of chains.
-type table[V any] struct {
-	chains []atomic.Pointer[node[V]]
-}
-
-func newTable[V any](size int) *table[V] {
-	return &table[V]{chains: make([]atomic.Pointer[node[V]], size)}
-}
-
-func (t *table[V]) chain(hash uint64) *atomic.Pointer[node[V]] {
-	return &t.chains[hash&uint64(len(t.chains)-1)]
-}
+type shard[V any] = map[uint64][]*spelling[V]
 
 // family is all that tokens must share for one to serve another's scopes.
 type family struct {
@@ -122,18 +108,25 @@ type family struct {
 // DefaultLimit is how many tokens a cache keeps when its limit is 0.
 const DefaultLimit = 1 << 16
 
+// shards bounds what a write copies.
+const shards = 256
+
 // A Cache keeps tokens. Make one with [New]. It is safe for concurrent use.
 type Cache[V any] struct {
-	seed            maphash.Seed
 	defaultResource string
 	limit           int
 
-	table atomic.Pointer[table[V]] // read without the mutex
+	// shards are maps by hash that are replaced, never changed, as are the
+	// slices in them: they are read without the mutex.
+	shards [shards]atomic.Pointer[shard[V]]
 
-	mu       sync.Mutex // guards the fields below, and every change of table
-	families map[family][]*node[V]
+	mu       sync.Mutex // guards the fields below, and every change of shards
+	families map[family][]*token[V]
 	count    int
+	sweepAt  int // the count at which expired tokens are looked for
 }
+
+const minSweep = 64 // the least that it is
 
 // New returns an empty cache. Scopes without a resource belong to
 // defaultResource. Beyond limit tokens (0: [DefaultLimit]) those that expire
@@ -142,90 +135,111 @@ func New[V any](defaultResource string, limit int) *Cache[V] {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	c := &Cache[V]{
-		seed:            maphash.MakeSeed(),
-		defaultResource: lower(defaultResource),
+	return &Cache[V]{
+		defaultResource: strings.ToLower(defaultResource),
 		limit:           limit,
-		families:        map[family][]*node[V]{},
+		families:        map[family][]*token[V]{},
+		sweepAt:         min(minSweep, limit),
 	}
-	c.table.Store(newTable[V](minChains))
-	return c
 }
 
-const minChains = 16
-
-// Get returns the token for scopes, as the caller wrote them, and what it is
-// good for at now. The entry is immutable; it is nil when the state is
-// Missing. Get takes no lock and allocates nothing.
+// Get returns a token for scopes, as the caller wrote them, and what it is good
+// for at now. The entry is immutable; it is nil when the state is Missing.
+//
+// Scopes that are written as they were before are found by their bytes,
+// without a lock and without allocating. Else Get normalises them, looks as
+// [Cache.Serve] does, and remembers the spelling.
 func (c *Cache[V]) Get(k *Key, scopes []string, now time.Time) (*Entry[V], State) {
 	if len(scopes) > MaxScopes {
 		return nil, Missing
 	}
-	h := c.hash(k, scopes)
-	for n := c.table.Load().chain(h).Load(); n != nil; n = n.next.Load() {
-		if n.hash == h && n.is(k, scopes, c.defaultResource) {
-			return n.entry.at(now)
+	h := hash(k, scopes)
+	if m := c.shards[h%shards].Load(); m != nil {
+		for _, s := range (*m)[h] {
+			if s.key != *k || !slices.Equal(s.scopes, scopes) {
+				continue
+			}
+			if state := s.token.entry.state(now); state != Missing {
+				return s.token.entry, state
+			}
 		}
 	}
-	return nil, Missing
+	return c.learn(h, k, scopes, now)
 }
 
-func (e *Entry[V]) at(now time.Time) (*Entry[V], State) {
-	s := e.state(now)
-	if s == Missing {
+// hash tells most requests from each other, at a glance: it reads three words
+// of three strings. The rest is compared.
+func hash(k *Key, scopes []string) uint64 {
+	h := glance(k.Account) ^ bits.RotateLeft64(glance(k.Client), 21) ^ uint64(len(scopes))
+	if len(scopes) > 0 {
+		h ^= bits.RotateLeft64(glance(scopes[0]), 42)
+	}
+	h *= 0x9e3779b97f4a7c15
+	return h ^ h>>32
+}
+
+func glance(s string) uint64 {
+	n := len(s)
+	if n < 8 {
+		return uint64(n)
+	}
+	at := func(i int) uint64 { return binary.LittleEndian.Uint64([]byte(s[i : i+8])) }
+	return at(0)*3 ^ at((n-8)/2)*5 ^ at(n-8)*7 ^ uint64(n)
+}
+
+func (c *Cache[V]) learn(h uint64, k *Key, scopes []string, now time.Time) (*Entry[V], State) {
+	set, err := Normalize(scopes, c.defaultResource)
+	if err != nil {
 		return nil, Missing
 	}
-	return e, s
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, state := c.find(k, set, now)
+	if t == nil {
+		return nil, Missing
+	}
+	written := make([]string, len(scopes))
+	for i, s := range scopes {
+		written[i] = strings.Clone(s) // not a part of something larger
+	}
+	c.publish(&spelling[V]{hash: h, key: t.key, scopes: written, set: set, token: t}, true)
+	return t.entry, state
 }
 
-// Serve is Get for a set that was not found: it looks for a token that was
-// granted all of it, and remembers what it found for the next Get.
+// Serve is Get for a set that is normalised: it returns the token that was
+// asked for with this set, or one that was granted all of it.
 func (c *Cache[V]) Serve(k *Key, set Set, now time.Time) (*Entry[V], State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := c.find(k, set); n != nil {
-		if e, s := n.entry.at(now); s != Missing {
-			return e, s
-		}
-	}
-	if set.IsDefault() {
-		return nil, Missing
-	}
-	for _, n := range c.families[family{*k, set.Resource()}] {
-		if n.alias != nil || !set.Within(n.have) {
-			continue
-		}
-		if e, s := n.entry.at(now); s != Missing {
-			c.put(&node[V]{key: *k, set: set, entry: n.entry, alias: n}, now)
-			return e, s
-		}
+	if t, state := c.find(k, set, now); t != nil {
+		return t.entry, state
 	}
 	return nil, Missing
 }
 
 // Put keeps a token, which came at now, under the set it was asked with, in
-// place of the one that was there and of the subsets that that one served.
+// place of the one that was there and of what that one served besides.
 func (c *Cache[V]) Put(k *Key, set Set, e Entry[V], now time.Time) {
 	e.ExpiresOn, e.RefreshOn = clock.On(e.ExpiresOn, now), clock.On(e.RefreshOn, now)
-	have := set
+	t := &token[V]{key: *k, set: slices.Clone(set), entry: &e}
+	t.have = t.set
 	if e.Granted != nil {
-		have = granted(e.Granted, set.Resource(), c.defaultResource)
+		t.have = granted(e.Granted, set.Resource(), c.defaultResource)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.put(&node[V]{key: *k, set: slices.Clone(set), entry: &e, have: have}, now)
-}
-
-// Drop forgets the token for a set, if e is still it, and what it served.
-func (c *Cache[V]) Drop(k *Key, set Set, e *Entry[V]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := c.find(k, set); n != nil && n.entry == e {
-		if n.alias != nil {
-			n = n.alias
+	c.makeRoom(now)
+	f := family{*k, set.Resource()}
+	kept := []*token[V]{t}
+	for _, old := range c.families[f] {
+		replaced := slices.Equal(old.set, set)
+		c.handOver(old, t, replaced)
+		if !replaced {
+			kept = append(kept, old)
 		}
-		c.drop(n)
 	}
+	c.count += len(kept) - len(c.families[f])
+	c.families[f] = kept
 }
 
 // Kept is a token with what it is kept under.
@@ -235,19 +249,16 @@ type Kept[V any] struct {
 	Entry *Entry[V]
 }
 
-// Account returns every token of an account, in no order. Subsets that a token
-// also serves are not listed.
+// Account returns every token of an account, in no order.
 func (c *Cache[V]) Account(account, environment string) (out []Kept[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for f, nodes := range c.families {
+	for f, tokens := range c.families {
 		if f.key.Account != account || f.key.Environment != environment {
 			continue
 		}
-		for _, n := range nodes {
-			if n.alias == nil {
-				out = append(out, Kept[V]{n.key, slices.Clone(n.set), n.entry})
-			}
+		for _, t := range tokens {
+			out = append(out, Kept[V]{t.key, slices.Clone(t.set), t.entry})
 		}
 	}
 	return out
@@ -257,22 +268,129 @@ func (c *Cache[V]) Account(account, environment string) (out []Kept[V]) {
 func (c *Cache[V]) DropAccount(account, environment string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rebuild(len(c.table.Load().chains), func(n *node[V]) bool {
-		return n.key.Account != account || n.key.Environment != environment
-	})
+	c.forget(func(t *token[V]) bool { return t.key.Account == account && t.key.Environment == environment })
 }
 
 // Clear forgets every token.
 func (c *Cache[V]) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rebuild(minChains, func(*node[V]) bool { return false })
+	c.forget(func(*token[V]) bool { return true })
 }
 
 // Len returns how many tokens are kept, expired ones that were not swept yet
-// and subsets included.
+// included.
 func (c *Cache[V]) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.count
+}
+
+// The functions below need the mutex.
+
+// find returns the token of exactly this set, or one that covers it; nil when
+// there is none that is valid.
+func (c *Cache[V]) find(k *Key, set Set, now time.Time) (best *token[V], state State) {
+	for _, t := range c.families[family{*k, set.Resource()}] {
+		exact := slices.Equal(t.set, set)
+		if !exact && (best != nil || set.IsDefault() || !set.Within(t.have)) {
+			continue
+		}
+		if s := t.entry.state(now); s != Missing {
+			best, state = t, s
+			if exact {
+				break
+			}
+		}
+	}
+	return best, state
+}
+
+// publish puts a spelling where readers look, in place of the one of the same
+// bytes, or only takes that one away. Beyond maxSpellings the oldest of a token
+// is forgotten.
+func (c *Cache[V]) publish(s *spelling[V], listed bool) {
+	if known := s.token.spellings; listed && len(known) == maxSpellings {
+		c.publish(known[0], false)
+	}
+	at := &c.shards[s.hash%shards]
+	m := shard[V]{}
+	if old := at.Load(); old != nil {
+		m = maps.Clone(*old)
+	}
+	var chain []*spelling[V]
+	for _, o := range m[s.hash] {
+		if o.key == s.key && slices.Equal(o.scopes, s.scopes) {
+			o.token.spellings = slices.DeleteFunc(o.token.spellings, func(x *spelling[V]) bool { return x == o })
+			continue
+		}
+		chain = append(chain, o)
+	}
+	if listed {
+		chain = append(chain, s)
+		s.token.spellings = append(s.token.spellings, s)
+	}
+	if m[s.hash] = chain; chain == nil {
+		delete(m, s.hash)
+	}
+	at.Store(&m)
+}
+
+// handOver lets the spellings of a new token's set lead to it, at once, so that
+// no reader misses both. What a replaced token served besides is learnt anew.
+func (c *Cache[V]) handOver(from, to *token[V], replaced bool) {
+	for _, s := range slices.Clone(from.spellings) {
+		if same := slices.Equal(s.set, to.set); same || replaced {
+			c.publish(&spelling[V]{s.hash, s.key, s.scopes, s.set, to}, same)
+		}
+	}
+}
+
+// makeRoom forgets expired tokens now and then. At the limit it drops an
+// eighth, those that expire first.
+func (c *Cache[V]) makeRoom(now time.Time) {
+	if c.count < c.sweepAt {
+		return
+	}
+	c.forget(func(t *token[V]) bool { return clock.Left(t.entry.ExpiresOn, now) <= 0 })
+	if c.count >= c.limit {
+		var ends []time.Time
+		for _, tokens := range c.families {
+			for _, t := range tokens {
+				ends = append(ends, t.entry.ExpiresOn)
+			}
+		}
+		slices.SortFunc(ends, time.Time.Compare)
+		c.forget(func(t *token[V]) bool { return !t.entry.ExpiresOn.After(ends[len(ends)/8]) })
+	}
+	c.sweepAt = min(max(2*c.count, minSweep), c.limit)
+}
+
+// forget drops tokens and every spelling that leads to them.
+func (c *Cache[V]) forget(which func(*token[V]) bool) {
+	for f, tokens := range c.families {
+		left := slices.DeleteFunc(tokens, func(t *token[V]) bool {
+			t.gone = which(t)
+			return t.gone
+		})
+		c.count -= len(tokens) - len(left)
+		if c.families[f] = left; len(left) == 0 {
+			delete(c.families, f)
+		}
+	}
+	for i := range c.shards {
+		old := c.shards[i].Load()
+		if old == nil {
+			continue
+		}
+		m := make(shard[V], len(*old))
+		for h, chain := range *old {
+			for _, s := range chain {
+				if !s.token.gone {
+					m[h] = append(m[h], s)
+				}
+			}
+		}
+		c.shards[i].Store(&m)
+	}
 }

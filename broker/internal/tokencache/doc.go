@@ -17,7 +17,9 @@
 //
 // # How
 //
-// Readers follow atomic pointers through a table of chains; writers change it
-// under a mutex, one pointer at a time, so that a reader sees the table before
-// or after. What a pointer leads to is immutable.
+// A request is found by the bytes that the caller wrote, which normalising has
+// to see once: a token remembers up to eight spellings of what it serves.
+// Readers look in a map that nobody changes; a writer puts a changed copy in
+// its place under a mutex, a 256th of the whole, so that a reader sees the
+// cache before or after.
 package tokencache

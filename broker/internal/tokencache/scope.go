@@ -20,15 +20,7 @@ var ErrScopes = errors.New("invalid scopes")
 // token request carries these three, so they are no part of a token's key.
 // (email is a permission of Microsoft Graph.)
 func reserved(s string) bool {
-	switch len(s) {
-	case len("openid"):
-		return equalFold(s, "openid")
-	case len("profile"):
-		return equalFold(s, "profile")
-	case len("offline_access"):
-		return equalFold(s, "offline_access")
-	}
-	return false
+	return strings.EqualFold(s, "openid") || strings.EqualFold(s, "profile") || strings.EqualFold(s, "offline_access")
 }
 
 // Default is the permission that stands for all that the app has consent for.
@@ -108,9 +100,9 @@ func (s Set) check() error {
 // canonical returns a scope in lower case, with its resource.
 func canonical(s, defaultResource string) string {
 	if strings.Contains(s, "/") {
-		return lower(s)
+		return strings.ToLower(s)
 	}
-	return lower(defaultResource) + "/" + lower(s)
+	return strings.ToLower(defaultResource) + "/" + strings.ToLower(s)
 }
 
 // ResourceOf returns the resource of a scope that has one.
@@ -164,7 +156,7 @@ func granted(scopes []string, resource, defaultResource string) Set {
 		c := canonical(s, defaultResource)
 		if !strings.Contains(s, "/") {
 			// The v1 endpoint names permissions without their resource.
-			c = resource + "/" + lower(s)
+			c = resource + "/" + strings.ToLower(s)
 		}
 		if ResourceOf(c) == resource {
 			set = append(set, c)

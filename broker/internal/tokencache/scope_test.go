@@ -63,21 +63,6 @@ func TestNormalizeRefuses(t *testing.T) {
 	}
 }
 
-// The fold of eight bytes at once is the fold of each.
-func TestFoldWord(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 10000 {
-		b := make([]byte, 8)
-		for i := range b {
-			b[i] = byte(r.Uint32())
-		}
-		got := foldWord(word(string(b), 0))
-		for i := range b {
-			require.Equalf(t, foldByte(b[i]), byte(got>>(8*i)), "%q at %d", b, i)
-		}
-	}
-}
-
 // However a caller writes a set, it is the same key.
 func FuzzNormalize(f *testing.F) {
 	f.Add("User.Read", "https://graph.microsoft.com/Mail.Read", uint64(1))
@@ -99,12 +84,14 @@ func FuzzNormalize(f *testing.F) {
 		c.Put(&k, set, Entry[int]{Value: 7, ExpiresOn: start.Add(2 * Margin)}, start)
 		scopes := []string{a, b, scramble(a, seed), "OpenID", a}
 		rand.New(rand.NewPCG(seed, 0)).Shuffle(len(scopes), func(i, j int) { scopes[i], scopes[j] = scopes[j], scopes[i] })
-		e, s := c.Get(&k, scopes, start)
-		require.Equalf(t, Fresh, s, "%q is not %q", scopes, set)
-		require.Equal(t, 7, e.Value)
+		for range 2 { // the second finds it by its bytes
+			e, s := c.Get(&k, scopes, start)
+			require.Equalf(t, Fresh, s, "%q is not %q", scopes, set)
+			require.Equal(t, 7, e.Value)
+		}
 
 		if more := set[0] + "x"; !slices.Contains(set, more) {
-			_, s = c.Get(&k, append(scopes, more), start)
+			_, s := c.Get(&k, append(scopes, more), start)
 			require.Equal(t, Missing, s)
 		}
 	})
