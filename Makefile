@@ -49,6 +49,7 @@ check: format
 	$(GO) vet -tags tpmsimulator ./...
 
 race: export PRTBROKER_REQUIRE_TPM = 1
+race: export PRTBROKER_LONG = 1
 race: export PRTBROKER_REQUIRE_TOOLS = 1
 race:
 	@for m in $(MODULES); do echo "test $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race -timeout 20m -tags tpmsimulator ./...) || exit 1; done

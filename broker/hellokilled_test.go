@@ -64,7 +64,7 @@ func TestHelloKilledAnywhere(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for point := 0; ; point++ {
+			for point := 0; ; point += everyPoint() {
 				l, _ := newSteppedLaptop(t)
 				good := l.cfg
 				if tt.locked {

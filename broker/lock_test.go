@@ -99,7 +99,7 @@ func TestLockKilledAnywhere(t *testing.T) {
 	l := newLaptop(t, tpms.Swtpm(t), aWeek)
 	l.signIn()
 	good := l.cfg
-	for point := 0; ; point++ {
+	for point := 0; ; point += everyPoint() {
 		k := &killer{left: 1 << 20}
 		l.cfg.Store = &mortalStore{good.Store, k}
 		b := l.open()

@@ -30,8 +30,11 @@ import (
 // allowed where facts were withheld, and bounded.
 func TestWhyPredictsTheService(t *testing.T) {
 	t.Parallel()
-	tenants := 500
-	if testing.Short() {
+	tenants := 120
+	switch {
+	case long():
+		tenants = 500
+	case testing.Short():
 		tenants = 60
 	}
 	var asked, unknown, needless int

@@ -18,8 +18,8 @@ import (
 
 // Simulator runs the Microsoft reference TPM within the test, which needs cgo
 // and the build tag tpmsimulator; without them the test is skipped, or fails
-// when PRTBROKER_REQUIRE_TPM=1. A process has one simulator: tests that use it
-// must not run in parallel, and another test waits until this one ends.
+// when PRTBROKER_REQUIRE_TPM=1. A process has one simulator: another test
+// that starts it waits until this one ends.
 func Simulator(t testing.TB) *Emulator {
 	t.Helper()
 	e, err := StartSimulator()
