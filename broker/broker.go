@@ -14,6 +14,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
@@ -36,6 +37,7 @@ type Broker struct {
 	book *account.Book
 
 	devices *device.Keeper
+	engine  *signon.Engine
 
 	pop atomic.Pointer[popKey] // nil until it was asked for
 
@@ -92,6 +94,10 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	b.devices = device.New(device.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
 		Services: b.sts, Tenant: cfg.Tenant, Type: cfg.Device.Type, DisplayName: cfg.Device.DisplayName, OSVersion: cfg.Device.OSVersion,
 		Finish: b.finish, Gone: b.tokens.Clear,
+	})
+	b.engine = signon.New(signon.Config{
+		Book: b.book, Devices: b.devices, Services: b.sts, Keys: cfg.Keys, Store: cfg.Store, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
+		Tenant: cfg.Tenant, OSVersion: cfg.Device.OSVersion, Finish: b.finish, Span: cfg.span,
 	})
 	d, err := b.devices.Load(ctx)
 	if err != nil && !errors.Is(err, device.ErrNone) {
@@ -156,6 +162,7 @@ func (b *Broker) Close() error {
 	b.cancel()
 	b.calls.Wait()
 	b.flights.group.Close()
+	b.engine.Close()
 	b.devices.Stop()
 	b.sts.Close()
 	b.background.Wait()

@@ -2,9 +2,9 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -36,8 +36,8 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 		return nil, opError(op, err)
 	}
 	var cookie prt.Cookie
-	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
-		cookie, err = b.signCookie(ctx, op, signInURL, c, t, s)
+	err = b.engine.Use(ctx, a, func(t *prt.Token, s prt.Session) error {
+		cookie, err = b.engine.Cookie(ctx, t, s, signon.CookieRequest{URL: signInURL, Nonce: c.nonce, InsecureNoNonce: c.insecureNoNonce})
 		return err
 	})
 	if err != nil {
@@ -51,42 +51,4 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 		HttpOnly: true,
 		SameSite: http.SameSiteNoneMode,
 	}}, nil
-}
-
-func (b *Broker) signCookie(ctx context.Context, op, address string, c call, t *prt.Token, s prt.Session) (prt.Cookie, error) {
-	if err := b.sts.Verify(ctx); err != nil {
-		return prt.Cookie{}, opError(op, err) // whoever gets the cookie is signed in by it
-	}
-	req := prt.CookieRequest{
-		PRT:             t.PRT,
-		URL:             address,
-		Nonce:           c.nonce,
-		Hosts:           append([]string{b.cloud().LoginHost}, b.cloud().Aliases...),
-		InsecureNoNonce: c.insecureNoNonce,
-		Now:             b.cfg.Now(),
-		Client:          prt.CookieClient{OSVersion: b.cfg.Device.OSVersion},
-	}
-	cookie, err := req.Sign(ctx, s)
-	if err == nil || !errors.Is(err, prt.ErrRequest) || c.nonce != "" || c.insecureNoNonce {
-		return cookie, cookieError(op, err)
-	}
-	// Either the address is not one that a cookie may go to, which a nonce
-	// does not change, or it lacks a nonce.
-	nonce, nerr := b.sts.Nonce(ctx)
-	if nerr != nil {
-		return prt.Cookie{}, opError(op, nerr)
-	}
-	req.Nonce = nonce
-	cookie, err = req.Sign(ctx, s)
-	return cookie, cookieError(op, err)
-}
-
-func cookieError(op string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, prt.ErrRequest):
-		return &Error{Op: op, detail: "no cookie for that address", cause: err}
-	}
-	return keyError(op, err)
 }

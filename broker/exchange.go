@@ -8,6 +8,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
@@ -25,101 +26,40 @@ func (b *Broker) request(ctx context.Context, op string, a *account.Account, q t
 		return AuthResult{}, err
 	}
 	var res AuthResult
-	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
-		tokens, rep, err := b.exchange(ctx, op, t, s, q)
-		b.note(ctx, a, b.observation(q, t, rep, err))
-		b.answered(ctx, a, t, q.tenant, err)
+	x, err := b.exchange(q)
+	if err != nil {
+		return AuthResult{}, err
+	}
+	err = b.engine.Use(ctx, a, func(t *prt.Token, s prt.Session) error {
+		tokens, rep, err := b.engine.Exchange(ctx, a, t, s, x)
+		b.note(ctx, a, b.observation(q, t, rep, opError(op, err)))
 		if err != nil {
 			return err
 		}
 		res = b.result(q, t, tokens, rep)
-		b.learn(ctx, a, t, tokens)
+		b.engine.Learn(ctx, a, t, tokens)
 		return q.checkGranted(op, b.cfg.Cloud.graph(), &res)
 	})
 	if err != nil {
-		return AuthResult{}, err
+		return AuthResult{}, opError(op, err)
 	}
 	return res, nil
 }
 
-// exchange sends the PRT for a token.
-func (b *Broker) exchange(ctx context.Context, op string, t *prt.Token, s prt.Session, q tokenRequest) (*prt.Reply, *sts.Reply, error) {
-	if q.isTwoStep() {
-		return b.exchangeTwice(ctx, op, t, s, q)
-	}
-	return b.exchangeOnce(ctx, op, t, s, q)
-}
-
-func (b *Broker) exchangeOnce(ctx context.Context, op string, t *prt.Token, s prt.Session, q tokenRequest) (tokens *prt.Reply, rep *sts.Reply, err error) {
+// exchange is what the engine is to exchange a PRT for.
+func (b *Broker) exchange(q tokenRequest) (signon.Request, error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
-		return nil, nil, err
+		return signon.Request{}, err
 	}
-	err = b.sts.WithNonce(ctx, func(nonce string) error {
-		x := prt.ExchangeRequest{
-			PRT:         t.PRT,
-			Nonce:       nonce,
-			ClientID:    q.app.ClientID,
-			RedirectURI: b.redirectURI(q.app),
-			Resource:    q.resource,
-			Claims:      wanted,
-			OSVersion:   b.cfg.Device.OSVersion,
-			Now:         b.cfg.Now(),
-		}
-		if q.pop != nil {
-			x.ReqCnf = q.pop.confirmation
-		}
-		f, err := x.Sign(ctx, s)
-		if err != nil {
-			return signError(op, err)
-		}
-		if rep, err = b.sts.Post(ctx, q.tenant, f, sts.ByPRT, q.correlationID); err != nil {
-			return err
-		}
-		if tokens, err = prt.ParseReply(ctx, rep.Body, s); err != nil {
-			return sts.Unreadable(rep, err, sts.ByPRT)
-		}
-		if q.resource == "" {
-			return nil // for the refresh token alone
-		}
-		return b.checkToken(op, q, tokens, rep)
-	})
-	err = opError(op, err)
-	if isOver(err) && !b.isHome(q.account, q.tenant) {
-		err = abroad(err)
+	x := signon.Request{
+		Tenant: q.tenant, ClientID: q.app.ClientID, RedirectURI: b.redirectURI(q.app), Resource: q.resource, Scopes: q.scopes,
+		Claims: wanted, CorrelationID: q.correlationID,
 	}
-	return tokens, rep, err
-}
-
-// checkToken refuses a reply that is not the token that was asked for.
-func (b *Broker) checkToken(op string, q tokenRequest, tokens *prt.Reply, rep *sts.Reply) error {
-	if tokens.AccessToken.IsZero() || tokens.Expiry(b.cfg.Now()).IsZero() {
-		return sts.Malformed(rep, prt.ErrReply)
+	if q.pop != nil {
+		x.Confirmation = q.pop.confirmation
 	}
-	if q.pop != nil && !strings.EqualFold(tokens.TokenType, popType) {
-		return &Error{Op: op, detail: "the service gave a token that is not bound to the key", CorrelationID: rep.CorrelationID}
-	}
-	return nil
-}
-
-// abroad is what another tenant says of a PRT: the user has to sign in for that
-// tenant, and the PRT is not over for its own.
-func abroad(err error) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	c := *e
-	c.kind, c.action = ErrInteractionRequired, aadsts.Interact
-	return &c
-}
-
-// answered is what follows from an answer of the service to a PRT.
-func (b *Broker) answered(ctx context.Context, a *account.Account, t *prt.Token, tenant string, err error) {
-	b.heard(ctx, a, tenant, "", err)
-	if err == nil {
-		b.prove(ctx, a, t)
-	}
+	return x, nil
 }
 
 func (b *Broker) redirectURI(app App) string {
@@ -196,30 +136,5 @@ func (q *tokenRequest) checkGranted(op, graph string, res *AuthResult) error {
 		SubError: "consent_required",
 		kind:     ErrInteractionRequired,
 		detail:   "the app has no consent for " + aadsts.Clean(strings.Join(missing, " ")),
-	}
-}
-
-// learn keeps what the token says about MFA where the PRT's own reply said
-// nothing.
-func (b *Broker) learn(ctx context.Context, a *account.Account, t *prt.Token, r *prt.Reply) {
-	if t.Evidence.MFA != claims.Unknown {
-		return
-	}
-	tok, err := claims.Parse(r.AccessToken.Reveal())
-	if err != nil || !tok.HasAMR {
-		return
-	}
-	_, err = a.Update(ctx, func(rec *account.Record) error {
-		e := rec.PRT(t.Credential)
-		if e == nil || !e.Token.PRT.Equal(t.PRT) {
-			return nil
-		}
-		n := *e.Token
-		n.Evidence = n.Evidence.Merge(tok.Evidence(claims.SourceAccessToken))
-		e.Token = &n
-		return nil
-	})
-	if err != nil {
-		b.cfg.Logger.InfoContext(ctx, "saving what a token says about MFA failed", "error", err)
 	}
 }

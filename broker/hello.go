@@ -10,6 +10,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -246,7 +247,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 		Username: rec.Hello.Username,
 		Audience: d.Record.TenantID,
 		Now:      b.cfg.Now(),
-	}, provenance{origin: account.Direct}, Account(rec.Account))
+	}, signon.Provenance{Origin: account.Direct}, Account(rec.Account))
 	if err != nil {
 		return AuthResult{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -37,13 +38,13 @@ func (b *Broker) freshByPRT(ctx context.Context, op string, a *account.Account) 
 	if rec == nil {
 		return token, &Error{Op: op, kind: ErrNoAccount}
 	}
-	err = obituary(rec, op)
-	for _, e := range b.candidates(rec) {
-		err = b.tryPRT(ctx, a, e, func(t *prt.Token, s prt.Session) error {
+	err = obituary(op, rec)
+	for _, p := range b.engine.Choices(rec) {
+		err = opError(op, b.engine.Try(ctx, a, p, func(t *prt.Token, s prt.Session) error {
 			token, err = b.visitByPRT(ctx, op, t, s)
-			b.answered(ctx, a, t, b.cfg.Tenant, err)
+			b.engine.Answered(ctx, a, t, b.cfg.Tenant, err)
 			return err
-		})
+		}))
 		if !errors.Is(err, ErrInteractionRequired) {
 			return token, err
 		}
@@ -69,7 +70,7 @@ func (b *Broker) visitByPRT(ctx context.Context, op string, t *prt.Token, s prt.
 	}
 	page, err := b.sts.Visit(ctx, visit)
 	if err != nil {
-		return prt.Secret{}, opError(op, err)
+		return prt.Secret{}, err
 	}
 	redirected, err := b.follow(ctx, op, page.URL, visit.Redirect, t, s)
 	if err != nil {
@@ -77,7 +78,7 @@ func (b *Broker) visitByPRT(ctx context.Context, op string, t *prt.Token, s prt.
 	}
 	r, err := page.Redeem(ctx, redirected)
 	if err != nil {
-		return prt.Secret{}, opError(op, err)
+		return prt.Secret{}, err
 	}
 	return r.AccessToken, checkFresh(op, r)
 }
@@ -106,13 +107,13 @@ const maxVisits = 3
 // service redirects to, which begins with prefix.
 func (b *Broker) follow(ctx context.Context, op, page, prefix string, t *prt.Token, s prt.Session) (string, error) {
 	for range maxVisits {
-		cookie, err := b.signCookie(ctx, op, page, call{}, t, s)
+		cookie, err := b.engine.Cookie(ctx, t, s, signon.CookieRequest{URL: page})
 		if err != nil {
 			return "", err
 		}
 		rep, err := b.sts.Open(ctx, page, prefix, cookie)
 		if err != nil {
-			return "", opError(op, err)
+			return "", err
 		}
 		to := rep.Header.Get("Location")
 		switch {
@@ -125,7 +126,7 @@ func (b *Broker) follow(ctx context.Context, op, page, prefix string, t *prt.Tok
 		case rep.OK():
 			return "", &Error{Op: op, kind: ErrInteractionRequired, StatusCode: rep.Status, CorrelationID: rep.CorrelationID, detail: "the sign-in page wants the user"}
 		default:
-			return "", opError(op, sts.Refusal(rep, sts.ByPRT))
+			return "", sts.Refusal(rep, sts.ByPRT)
 		}
 	}
 	return "", &Error{Op: op, kind: ErrInteractionRequired, detail: "the sign-in page redirects again and again"}
@@ -161,9 +162,12 @@ func (b *Broker) keyServiceToken(ctx context.Context, op string, a *account.Acco
 		resource: b.registrationResource(),
 		tenant:   b.cfg.Tenant,
 	}
-	err = b.withPRT(ctx, op, a, func(t *prt.Token, s prt.Session) error {
-		r, _, err := b.exchange(ctx, op, t, s, q)
-		b.answered(ctx, a, t, q.tenant, err)
+	x, err := b.exchange(q)
+	if err != nil {
+		return token, err
+	}
+	err = b.engine.Use(ctx, a, func(t *prt.Token, s prt.Session) error {
+		r, _, err := b.engine.Exchange(ctx, a, t, s, x)
 		if err != nil {
 			return err
 		}

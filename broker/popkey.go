@@ -140,7 +140,7 @@ func (b *Broker) signRequest(ctx context.Context, key tpm.Signer, accessToken st
 		Now:         b.cfg.Now(),
 	}.Sign(ctx, key)
 	if err != nil {
-		return "", signError("sign HTTP request", err)
+		return "", err
 	}
 	return s.Reveal(), nil
 }

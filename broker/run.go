@@ -100,13 +100,13 @@ func (b *Broker) renewAccount(ctx context.Context, a *account.Account) time.Dura
 	if rec == nil {
 		return next
 	}
-	for _, e := range b.candidates(rec) {
+	for _, e := range b.engine.Choices(rec) {
 		due := clock.Left(e.Token.RenewedAt.Add(RenewAfter), b.cfg.Now())
 		if due > 0 {
 			next = min(next, due)
 			continue
 		}
-		if _, err := b.renew(ctx, a, e.Token.Credential, false); err != nil && !isOver(err) {
+		if _, err := b.engine.Renew(ctx, a, e.Token.Credential, false); err != nil && !isOver(opError("renew PRT", err)) {
 			b.cfg.Logger.InfoContext(ctx, "renewal in the background failed", "account", rec.Account.HomeAccountID, "error", err)
 			next = min(next, runRetry)
 		}

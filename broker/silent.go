@@ -343,7 +343,7 @@ func (b *Broker) keepToken(op string, a *account.Account, q tokenRequest, res Au
 	if !b.book.Holds(a) {
 		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account}
 	} else if rec := a.Record(); rec != nil && rec.Locked() {
-		err = obituary(rec, op)
+		err = obituary(op, rec)
 	}
 	if err != nil {
 		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)

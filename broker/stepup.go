@@ -124,7 +124,7 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error
 	if asked, err := claims.ParseRequest(c.claims); err != nil || slices.Contains(asked.AMR(), "ngcmfa") {
 		return Account{}, errNoPIN
 	}
-	tried := slices.ContainsFunc(b.candidates(rec), func(p account.PRT) bool {
+	tried := slices.ContainsFunc(b.engine.Choices(rec), func(p account.PRT) bool {
 		return p.Token.Credential == prt.ByHello && p.Token.State(b.cfg.Now()) != prt.Expired
 	})
 	if tried && e != nil && e.action == aadsts.StepUp && c.claims == "" {

@@ -113,9 +113,9 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Accoun
 	case rec == nil:
 		return Unlocked{}, ErrClosed
 	case rec.Locked(): // meanwhile
-		return Unlocked{}, obituary(rec, op)
+		return Unlocked{}, obituary(op, rec)
 	}
-	if now := b.candidates(rec); len(now) > 0 {
+	if now := b.engine.Choices(rec); len(now) > 0 {
 		u.MFA = now[0].Token.Evidence
 	}
 	b.cfg.Logger.InfoContext(ctx, "unlocked offline", "account", rec.Account.HomeAccountID)

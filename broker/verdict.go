@@ -6,8 +6,10 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -56,26 +58,19 @@ func serviceError(op string, e *sts.Error) *Error {
 		kind:          sentinels[e.Verdict],
 		cause:         e.Cause,
 	}
-	if e.By == sts.ByPRT {
-		switch e.Verdict {
-		case aadsts.SignInAgain:
-			if !doubtful[e.Code] {
-				out.kind = ErrPRTRevoked
-			}
-		case aadsts.Expired:
-			out.kind = ErrPRTExpired
-		}
-	}
 	if e.Said {
 		out.action, out.Verdict = e.Verdict, Verdict(e.Verdict.String())
 	}
+	switch {
+	case e.Abroad: // the user has to sign in for that tenant
+		out.kind, out.action = ErrInteractionRequired, aadsts.Interact
+	case e.Over() && e.Verdict == aadsts.Expired:
+		out.kind = ErrPRTExpired
+	case e.Over():
+		out.kind = ErrPRTRevoked
+	}
 	return out
 }
-
-// doubtful are the codes of a signature or an assertion that the service does
-// not take: the PRT may be over, and a clock that is wrong here looks the same
-// (50013: "check the clock"). They end no PRT.
-var doubtful = map[int]bool{50006: true, 50013: true, 900384: true}
 
 // action returns what the table says about err; None when err is not the
 // service's.
@@ -108,9 +103,12 @@ var roomErrors = []struct {
 	{account.ErrNobody, ErrNoAccount, "nobody is signed in"},
 	{account.ErrSeveral, nil, "several accounts are signed in: say which by WithAccount"},
 	{account.ErrUnknown, ErrNoAccount, ""},
+	{account.ErrLocked, ErrLocked, "the account is locked: Unlock opens it by the PIN"},
+	{account.ErrNoPRT, ErrNoAccount, "the account has no PRT"},
 	{account.ErrNoHello, ErrNoHello, ""},
 	{account.ErrMeanwhile, ErrTransient, "the PIN or the Hello key was changed meanwhile: try again"},
 	{account.ErrNotUnlocked, errors.ErrUnsupported, "Lock needs a Hello key, Config.Offline and a sign-in by the PIN in this process"},
+	{signon.ErrOtherUser, ErrInteractionRequired, "another user signed in than the one who was asked for"},
 	{device.ErrIncomplete, ErrDeviceNotRegistered, "the registration of the device was not completed: register again, with the same keys"},
 	{device.ErrNone, ErrDeviceNotRegistered, ""},
 	{device.ErrComputer, nil, "OnPremises needs the objectGUID and the SID of the computer"},
@@ -143,6 +141,12 @@ func verdict(err error) error {
 	if other := new(device.OtherTypeError); errors.As(err, &other) {
 		return &Error{detail: "the device is " + JoinType(other.Is).String() + " already; unregister it before it is " + JoinType(other.Want).String()}
 	}
+	if dead := new(account.Death); errors.As(err, &dead) {
+		return deathError(dead)
+	}
+	if address := new(signon.AddressError); errors.As(err, &address) {
+		return &Error{detail: "no cookie for that address", cause: address.Err}
+	}
 	for _, r := range roomErrors {
 		if errors.Is(err, r.is) {
 			return &Error{kind: r.kind, detail: r.detail}
@@ -151,11 +155,34 @@ func verdict(err error) error {
 	if e := pinError(err); e != nil {
 		return e
 	}
+	if errors.Is(err, prt.ErrRequest) {
+		return &Error{detail: "the request is incomplete", cause: err}
+	}
 	if kind := keyKind(err); kind != nil {
 		return &Error{kind: kind, cause: err}
 	}
 	return err
 }
+
+// deathError is what ended a PRT, again.
+func deathError(n *account.Death) *Error {
+	e := &Error{Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: ErrPRTRevoked}
+	if n.Verdict == aadsts.Expired {
+		e.kind = ErrPRTExpired
+	}
+	if row, ok := aadsts.Lookup(n.Code); ok {
+		e.detail = row.Meaning
+	}
+	return e
+}
+
+// obituary is why no PRT of the account can be used.
+func obituary(op string, r *account.Record) error {
+	return withAccount(opError(op, r.Over()), Account(r.Account))
+}
+
+// isOver reports whether a PRT is revoked or expired.
+func isOver(err error) bool { return errors.Is(err, ErrPRTRevoked) || errors.Is(err, ErrPRTExpired) }
 
 // pinError is what the key store, or the count of wrong PINs, says about a PIN;
 // nil when it says something else.
@@ -221,4 +248,11 @@ func withAccount(err error, acct Account) error {
 	c := *e
 	c.Account = acct
 	return &c
+}
+
+// refusal is what the service said before, again.
+func refusal(n *account.Death, op string) *Error {
+	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: sentinels[n.Verdict]}
+	e.detail = "the service refused this before, and cannot be asked now"
+	return e
 }

@@ -206,7 +206,7 @@ func (w *whyChain) run(ctx context.Context) error {
 	if w.inMemory(rec) || decided {
 		return nil
 	}
-	w.policies(w.b.candidates(rec))
+	w.policies(w.b.engine.Choices(rec))
 	return nil
 }
 
@@ -265,7 +265,7 @@ func (w *whyChain) hello(rec *account.Record) {
 
 // pickPRT takes the PRT that would be used.
 func (w *whyChain) pickPRT(rec *account.Record) (decided bool) {
-	alive := w.b.candidates(rec)
+	alive := w.b.engine.Choices(rec)
 	if len(alive) == 0 {
 		w.fact("Is there a PRT?", claims.No, "")
 		if rec.Locked() {
@@ -273,7 +273,7 @@ func (w *whyChain) pickPRT(rec *account.Record) (decided bool) {
 			return true
 		}
 		var why *Error
-		if errors.As(obituary(rec, ""), &why) && why.Code != 0 {
+		if errors.As(obituary("", rec), &why) && why.Code != 0 {
 			w.decide(WhyAsked, "the PRT is over: "+why.detail)
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/prt"
@@ -27,11 +28,11 @@ func (w *whyChain) policies(prts []account.PRT) {
 	}
 	w.fact("Are the tenant's policies known?", claims.Yes, "")
 	w.judge(set, id)
-	tried := []refusedPRT{{prts[0], w.stale()}}
+	tried := []signon.Refused{{PRT: prts[0], Stale: w.stale()}}
 	for i := 1; i < len(prts) && w.out.Verdict != WhySilent; i++ {
-		if mayHelp(prts[i], tried, w.now) {
+		if signon.MayHelp(prts[i], tried, w.now) {
 			stale := w.tryOther(set, id, &prts[i])
-			tried = append(tried, refusedPRT{prts[i], stale})
+			tried = append(tried, signon.Refused{PRT: prts[i], Stale: stale})
 		}
 	}
 }

@@ -105,7 +105,7 @@ func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 	if w.prt.Origin == account.Unknown {
 		out = append(out, doubt{"whether the session began with a device code", []func(*policy.SignIn){func(s *policy.SignIn) { s.Flow = policy.DeviceCodeFlow }}})
 	}
-	if more := otherMethods(e); more != 0 && f.Methods == 0 {
+	if more := e.OtherMethods(); more != 0 && f.Methods == 0 {
 		out = append(out, doubt{"by which method MFA was done", []func(*policy.SignIn){func(s *policy.SignIn) { s.Methods |= more }}})
 	}
 	return append(out, w.timeDoubts(in)...)
@@ -155,27 +155,6 @@ func termsOf(set *policy.Set) (out []string) {
 		}
 	}
 	return out
-}
-
-// otherMethods are those that the user may have used beside the ones that are
-// known: amr says otp for several kinds of codes, and mfa without saying how.
-func otherMethods(e claims.Evidence) claims.Methods {
-	const (
-		codes = claims.SoftwareOATH | claims.HardwareOATH | claims.SMS
-		any   = codes | claims.Voice | claims.AuthenticatorPush | claims.DeviceBasedPush | claims.CertificateMultiFactor |
-			claims.WindowsHello | claims.FIDO2 | claims.FederatedMultiFactor
-	)
-	switch named := e.Methods.Modes() &^ claims.Password; {
-	case e.MFA == claims.No:
-		return 0
-	case e.MFA == claims.Unknown:
-		return any | claims.MarkMFA
-	case named == 0:
-		return any
-	case named&codes != 0:
-		return codes
-	}
-	return 0
 }
 
 // open returns why facts with many values leave the answer open.

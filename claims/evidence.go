@@ -162,3 +162,36 @@ func (e Evidence) String() string {
 	}
 	return s
 }
+
+// OtherMethods are those that the user may have used beside the ones that are
+// known: amr says otp for several kinds of codes, and mfa without saying how.
+func (e Evidence) OtherMethods() Methods {
+	const (
+		codes = SoftwareOATH | HardwareOATH | SMS
+		any   = codes | Voice | AuthenticatorPush | DeviceBasedPush | CertificateMultiFactor |
+			WindowsHello | FIDO2 | FederatedMultiFactor
+	)
+	switch named := e.Methods.Modes() &^ Password; {
+	case e.MFA == No:
+		return 0
+	case e.MFA == Unknown:
+		return any | MarkMFA
+	case named == 0:
+		return any
+	case named&codes != 0:
+		return codes
+	}
+	return 0
+}
+
+// MayAdd reports whether a sign-in of e may have what one of to lacked when a
+// policy refused it: another method, a later MFA or, where the age of the sign-in
+// was what the policy asked about (stale), a later sign-in.
+func (e Evidence) MayAdd(to Evidence, stale bool) bool {
+	later := func(x, y time.Time) bool { return x.IsZero() || x.After(y) }
+	methods := (e.Methods | e.OtherMethods()).Modes() &^ Password
+	if e.MFA != No && (methods&^to.Methods != 0 || later(e.At, to.At)) {
+		return true
+	}
+	return stale && later(e.AuthTime, to.AuthTime)
+}

@@ -3,6 +3,8 @@ package account
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -193,3 +195,24 @@ func (r *Record) LastDeath() (last *Death) {
 	}
 	return last
 }
+
+// Why no PRT of an account can be used, unless the last one died (Death).
+var (
+	ErrLocked = errors.New("broker: the account is locked")
+	ErrNoPRT  = errors.New("broker: the account has no PRT")
+)
+
+// Over is why no PRT of the account can be used: the last [*Death], ErrLocked or
+// ErrNoPRT.
+func (r *Record) Over() error {
+	switch last := r.LastDeath(); {
+	case last != nil:
+		return last
+	case r.Locked():
+		return ErrLocked
+	}
+	return ErrNoPRT
+}
+
+// Error says which code of the service ended the PRT.
+func (d *Death) Error() string { return fmt.Sprintf("broker: the PRT is over (AADSTS%d)", d.Code) }

@@ -47,6 +47,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// Detail is a sentence about it.
 	Detail string
+	// Abroad: another tenant than its own said so of a PRT, which is not over.
+	Abroad bool
 	// Cause is an error of the network or of reading the reply; or nil.
 	Cause error
 
@@ -74,6 +76,40 @@ func (e *Error) Unwrap() error { return e.Cause }
 // Transient reports whether the same request may succeed later.
 func (e *Error) Transient() bool {
 	return e.Verdict == aadsts.Retry || e.Verdict == aadsts.Throttled || e.Verdict == aadsts.NewNonce
+}
+
+// doubtful are the codes of a signature or an assertion that the service does
+// not take: the PRT may be over, and a clock that is wrong here looks the same
+// (50013: "check the clock"). They end no PRT.
+var doubtful = map[int]bool{50006: true, 50013: true, 900384: true}
+
+// Over reports whether the PRT that was presented is revoked or expired.
+func (e *Error) Over() bool {
+	if e.By != ByPRT || e.Abroad {
+		return false
+	}
+	return e.Verdict == aadsts.Expired || e.Verdict == aadsts.SignInAgain && !doubtful[e.Code]
+}
+
+// WantsUser reports whether the user is needed.
+func (e *Error) WantsUser() bool {
+	switch e.Verdict {
+	case aadsts.StepUp, aadsts.StaleMFA, aadsts.Interact, aadsts.SignInAgain, aadsts.Expired, aadsts.HelloKey, aadsts.Restart:
+		return true
+	}
+	return false
+}
+
+// Blocks reports whether a policy or an administrator refuses, so that asking
+// the user does not help.
+func (e *Error) Blocks() bool {
+	return e.Verdict == aadsts.Blocked || e.Verdict == aadsts.DeviceNotCompliant
+}
+
+// Consent reports whether the page of the app is needed, and not a stronger
+// sign-in.
+func (e *Error) Consent() bool {
+	return e.Code == 65001 || e.SubError == "consent_required" || e.OAuth == "consent_required"
 }
 
 // said returns what the service said about a request; None when err is not its

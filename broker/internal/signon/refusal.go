@@ -1,4 +1,4 @@
-package broker
+package signon
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -37,51 +38,66 @@ func weight(v aadsts.Verdict) int {
 // the key only the key takes back (by). It is for answers of the service alone,
 // and only those of the account's own tenant count: another tenant does not
 // know the user. It erases nothing.
-func (b *Broker) heard(ctx context.Context, a *account.Account, tenant string, by prt.Credential, err error) {
+func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, by prt.Credential, err error) {
 	rec := a.Record()
-	if rec == nil || !b.isHome(Account(rec.Account), tenant) {
+	if rec == nil || !e.isHome(rec.Account, tenant) {
 		return
 	}
-	var e *Error
+	var said *sts.Error
 	var note *account.Death
 	switch {
 	case err == nil:
-	case errors.As(err, &e) && certain[e.action]:
-		note = &account.Death{Verdict: e.action, Code: e.Code, OAuth: e.OAuth, At: b.cfg.Now()}
+	case errors.As(err, &said) && said.Said && certain[said.Verdict]:
+		note = &account.Death{Verdict: said.Verdict, Code: said.Code, OAuth: said.OAuth, At: e.cfg.Now()}
 	default:
 		return
 	}
-	b.noteRefusal(ctx, a, note, func(was aadsts.Verdict) bool { return was != aadsts.HelloKey || by == prt.ByHello })
+	e.noteRefusal(ctx, a, note, func(was aadsts.Verdict) bool { return was != aadsts.HelloKey || by == prt.ByHello })
 	if note != nil && !ofDevice(note.Verdict) {
 		return
 	}
 	if note != nil { // those, too, that another process signed in
-		if _, _, err := b.book.All(ctx); err != nil {
-			b.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
+		if _, _, err := e.cfg.Book.All(ctx); err != nil {
+			e.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
 		}
 	}
-	for _, other := range b.book.Known() {
+	for _, other := range e.cfg.Book.Known() {
 		if other != a {
-			b.noteRefusal(ctx, other, note, ofDevice)
+			e.noteRefusal(ctx, other, note, ofDevice)
 		}
+	}
+}
+
+// heardOf is heard about an account that may not be known here.
+func (e *Engine) heardOf(ctx context.Context, id account.Identity, err error) {
+	known := e.cfg.Book.Known()
+	a := known[e.cfg.Book.Owner(id)]
+	if a == nil && ofDevice(verdict(err)) {
+		for _, any := range known { // it is about every account
+			a = any
+			break
+		}
+	}
+	if a != nil {
+		e.heard(ctx, a, e.cfg.Tenant, "", err)
 	}
 }
 
 // isHome reports whether a tenant, by id or name, is the account's own.
-func (b *Broker) isHome(acct Account, tenant string) bool {
-	return strings.EqualFold(tenant, acct.Realm) || strings.EqualFold(tenant, b.cfg.Tenant)
+func (e *Engine) isHome(id account.Identity, tenant string) bool {
+	return strings.EqualFold(tenant, id.Realm) || strings.EqualFold(tenant, e.cfg.Tenant)
 }
 
 // noteRefusal writes a note into the account's Hello key, or takes the note
 // back that is there, if its verdict may be.
-func (b *Broker) noteRefusal(ctx context.Context, a *account.Account, note *account.Death, takesBack func(aadsts.Verdict) bool) {
+func (e *Engine) noteRefusal(ctx context.Context, a *account.Account, note *account.Death, takesBack func(aadsts.Verdict) bool) {
 	stays := func(r *account.Record) bool {
 		return r == nil || r.Hello == nil || note == nil && (r.Hello.Refused == nil || !takesBack(r.Hello.Refused.Verdict))
 	}
 	if stays(a.Record()) {
 		return
 	}
-	err := b.finish(ctx, func(ctx context.Context) error {
+	err := e.cfg.Finish(ctx, func(ctx context.Context) error {
 		_, err := a.Update(ctx, func(r *account.Record) error {
 			if stays(r) || note != nil && r.Hello.Refused != nil && weight(r.Hello.Refused.Verdict) > weight(note.Verdict) {
 				return account.ErrDone
@@ -94,13 +110,6 @@ func (b *Broker) noteRefusal(ctx context.Context, a *account.Account, note *acco
 		return err
 	})
 	if err != nil && !errors.Is(err, account.ErrDone) && ctx.Err() == nil {
-		b.cfg.Logger.InfoContext(ctx, "noting what the service said failed", "error", err)
+		e.cfg.Logger.InfoContext(ctx, "noting what the service said failed", "error", err)
 	}
-}
-
-// refusal is what the service said before, again.
-func refusal(n *account.Death, op string) *Error {
-	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: sentinels[n.Verdict]}
-	e.detail = "the service refused this before, and cannot be asked now"
-	return e
 }

@@ -1,0 +1,72 @@
+// Package signon puts Primary Refresh Tokens to work: it buys one by a sign-in,
+// picks the strongest, renews it when that is due, exchanges it for tokens, and
+// keeps what follows from the answers of the service.
+package signon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/flight"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// ErrOtherUser: another user signed in than the one who was asked for.
+var ErrOtherUser = errors.New("broker: another user signed in than the one who was asked for")
+
+// A Config says what an engine works with. No field is optional.
+type Config struct {
+	Book     *account.Book
+	Devices  *device.Keeper
+	Services *sts.Client
+	Keys     tpm.KeyStore
+	Store    store.Store
+	Logger   *slog.Logger
+	Now      func() time.Time
+	Sleep    func(context.Context, time.Duration) error
+
+	Tenant    string // an id or a verified domain, in lower case
+	OSVersion string
+
+	// Finish runs what must be written although the caller's context ends, and
+	// returns within it.
+	Finish func(ctx context.Context, work func(context.Context) error) error
+	// Span begins a span of a trace and returns what ends it.
+	Span func(ctx context.Context, operation string) (context.Context, func(error))
+}
+
+// An Engine puts the PRTs of the accounts to work.
+type Engine struct {
+	cfg      Config
+	renewals flight.Group[renewal, *prt.Token]
+}
+
+// New returns an engine. It makes no request.
+func New(cfg Config) *Engine { return &Engine{cfg: cfg} }
+
+// Close ends the renewals that calls share.
+func (e *Engine) Close() { e.renewals.Close() }
+
+// over reports whether the service said that a PRT is revoked or expired.
+func over(err error) bool {
+	var said *sts.Error
+	var dead *account.Death
+	return errors.As(err, &said) && said.Over() || errors.As(err, &dead)
+}
+
+// verdict returns what the service said; None when err is not its word.
+func verdict(err error) aadsts.Verdict {
+	var said *sts.Error
+	if errors.As(err, &said) && said.Said {
+		return said.Verdict
+	}
+	return aadsts.None
+}

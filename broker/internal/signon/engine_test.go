@@ -1,0 +1,359 @@
+package signon_test
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/signon"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/prt"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
+)
+
+const (
+	alice, password = "alice@contoso.example", "Wonderland-2026"
+	appID           = "11111111-aaaa-4bbb-8ccc-000000000001"
+	moneyID         = "11111111-aaaa-4bbb-8ccc-000000000002"
+	native          = "https://login.microsoftonline.com/common/oauth2/nativeclient"
+	desktop         = "ms-device-service://termsrv.wvd.microsoft.com/name/host.example"
+	graph           = "https://graph.microsoft.com"
+	policies        = `[{"id":"1","displayName":"MFA for money","state":"enabled",
+		"conditions":{"clientAppTypes":["all"],"applications":{"includeApplications":["` + moneyID + `"]},"users":{"includeUsers":["All"]}},
+		"grantControls":{"operator":"OR","builtInControls":["mfa"]}}]`
+)
+
+// laptop is a registered machine and an engine over its state.
+type laptop struct {
+	*signon.Engine
+	t     *testing.T
+	clock *entratest.Clock
+	srv   *entratest.Server
+	book  *account.Book
+	wire  *counter
+}
+
+// counter counts the requests to token endpoints, nonces apart.
+type counter struct {
+	inner  *http.Client
+	tokens int
+}
+
+func (c *counter) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && strings.HasSuffix(r.URL.Path, "/token") && !strings.Contains(r.URL.Path, "/common/") {
+		c.tokens++
+	}
+	return c.inner.Do(r)
+}
+
+func newLaptop(t *testing.T) *laptop {
+	t.Helper()
+	ctx := t.Context()
+	l := &laptop{t: t, clock: entratest.NewClock(time.Time{})}
+	l.srv = entratest.NewTB(t, entratest.Options{
+		Clock: l.clock, Seed: 1, ReplicationLag: -1, Policies: []byte(policies),
+		Users: []entratest.User{{Username: "alice", Password: password, TOTPSecret: "JBSWY3DPEHPK3PXP"}, {Username: "bob", Password: password}},
+		Apps: []entratest.App{
+			{ClientID: appID, Name: "The app", Public: true, Redirects: []string{native}, AdminConsent: true},
+			{ClientID: moneyID, Name: "Money", URIs: []string{"api://money"}},
+			{ClientID: "a4a365df-50f1-4397-bc59-1a1564b8bb9c", Name: "Remote desktop", URIs: []string{desktop}},
+		},
+	})
+	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, keys.Close()) })
+	client := *l.srv.Client()
+	client.CheckRedirect = sts.NoRedirect
+	l.wire = &counter{inner: &client}
+	log, finish := slog.New(slog.DiscardHandler), func(ctx context.Context, work func(context.Context) error) error { return work(ctx) }
+	sleep := func(ctx context.Context, d time.Duration) error { l.clock.Advance(d); return ctx.Err() }
+	span := func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
+	s := &store.Memory{}
+	services := sts.New(sts.Config{Transport: l.wire, UserAgent: "test (X11; Linux x86_64)", Cloud: sts.Cloud{}.WithDefaults(), Movable: true, Logger: log, Now: l.clock.Now, Rand: rand.Reader, Span: span})
+	devices := device.New(device.Config{
+		Keys: keys, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Sleep: sleep, Services: services,
+		Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12", Finish: finish, Gone: func() {},
+	})
+	l.book = account.NewBook(account.Config{Keys: keys, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}})
+	l.Engine = signon.New(signon.Config{
+		Book: l.book, Devices: devices, Services: services, Keys: keys, Store: s, Logger: log, Now: l.clock.Now, Sleep: sleep,
+		Tenant: "contoso.example", OSVersion: "Debian 12", Finish: finish, Span: span,
+	})
+	t.Cleanup(func() {
+		l.Close()
+		devices.Stop()
+		for _, a := range l.book.Close() {
+			require.NoError(t, a.Close())
+		}
+		require.NoError(t, devices.Close())
+		services.Close()
+	})
+	r, err := services.Grant(ctx, "contoso.example", wire.PathToken, url.Values{
+		"grant_type": {wire.GrantPassword}, "client_id": {wire.ClientBroker}, "resource": {wire.ResourceRegistrationApp},
+		"username": {alice}, "password": {password}, "scope": {wire.ScopeOpen},
+	})
+	require.NoError(t, err)
+	_, _, err = devices.Register(ctx, device.Request{Token: r.AccessToken})
+	require.NoError(t, err)
+	return l
+}
+
+func (l *laptop) signIn() *account.Account {
+	l.t.Helper()
+	in, err := l.Issue(l.t.Context(), prt.PasswordGrant{Username: alice, Password: prt.NewSecret(password)}, signon.Provenance{Origin: account.Direct}, account.Identity{})
+	require.NoError(l.t, err)
+	require.NotEmpty(l.t, in.CorrelationID)
+	require.Equal(l.t, alice, in.Account.PreferredUsername)
+	a, _, err := l.book.Find(l.t.Context(), in.Account)
+	require.NoError(l.t, err)
+	return a
+}
+
+// token gets a token for a resource, and says how many PRTs were presented.
+func (l *laptop) token(a *account.Account, resource string) (tokens *prt.Reply, presented int, err error) {
+	err = l.Use(l.t.Context(), a, func(t *prt.Token, s prt.Session) error {
+		presented++
+		tokens, _, err = l.Exchange(l.t.Context(), a, t, s, signon.Request{Tenant: "contoso.example", ClientID: appID, RedirectURI: native, Resource: resource, Scopes: []string{resource + "/.default"}})
+		if err == nil {
+			l.Learn(l.t.Context(), a, t, tokens)
+		}
+		return err
+	})
+	return tokens, presented, err
+}
+
+func TestExchange(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	r, presented, err := l.token(a, graph)
+	require.NoError(t, err)
+	require.Equal(t, 1, presented)
+	tok, err := claims.Parse(r.AccessToken.Reveal())
+	require.NoError(t, err)
+	require.Equal(t, l.srv.Devices()[0].ID, tok.DeviceID)
+
+	var cookie prt.Cookie
+	require.NoError(t, l.Use(t.Context(), a, func(t *prt.Token, s prt.Session) (err error) {
+		cookie, err = l.Cookie(l.t.Context(), t, s, signon.CookieRequest{URL: "https://login.microsoftonline.com/contoso.example/oauth2/authorize"})
+		return err
+	}))
+	require.False(t, cookie.Value.IsZero())
+	var address *signon.AddressError
+	require.ErrorAs(t, l.Use(t.Context(), a, func(t *prt.Token, s prt.Session) error {
+		_, err := l.Cookie(l.t.Context(), t, s, signon.CookieRequest{URL: "https://evil.example/"})
+		return err
+	}), &address)
+}
+
+// The token of a remote desktop takes the app's refresh token in between.
+func TestTwoSteps(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	l.wire.tokens = 0
+	r, _, err := l.token(a, desktop)
+	require.NoError(t, err)
+	require.Equal(t, 2, l.wire.tokens)
+	tok, err := claims.Parse(r.AccessToken.Reveal())
+	require.NoError(t, err)
+	require.Equal(t, []string{desktop}, tok.Audience)
+}
+
+// A PRT that is four hours old is renewed before it is used, and the old one is
+// dropped when the new one has been.
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	born := a.Record().PRT(prt.ByPassword).Token
+	l.clock.Advance(prt.RenewAfter + time.Minute)
+	renewed, err := l.Renew(t.Context(), a, prt.ByPassword, false)
+	require.NoError(t, err)
+	require.False(t, renewed.PRT.Equal(born.PRT))
+	require.True(t, a.Record().PRT(prt.ByPassword).Previous.PRT.Equal(born.PRT), "until the new one has been used")
+	again, err := l.Renew(t.Context(), a, prt.ByPassword, false)
+	require.NoError(t, err)
+	require.True(t, again.PRT.Equal(renewed.PRT), "it is not due")
+	_, _, err = l.token(a, graph)
+	require.NoError(t, err)
+	require.Nil(t, a.Record().PRT(prt.ByPassword).Previous)
+
+	l.clock.Advance(prt.RenewAfter + time.Minute)
+	l.wire.tokens = 0
+	_, _, err = l.token(a, graph)
+	require.NoError(t, err)
+	require.Equal(t, 2, l.wire.tokens, "a renewal and an exchange")
+	_, err = l.Renew(t.Context(), a, prt.ByHello, true)
+	require.ErrorIs(t, err, account.ErrNoPRT)
+}
+
+// A renewed PRT that is refused gives way to the one before it, if that works;
+// where neither does, both are over.
+func TestPreviousPRT(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	born := a.Record().PRT(prt.ByPassword).Token
+	_, err := l.Renew(t.Context(), a, prt.ByPassword, true)
+	require.NoError(t, err)
+	no := &sts.Error{Said: true, By: sts.ByPRT, Verdict: aadsts.SignInAgain, Code: 50173}
+	works := func(want *prt.Token) func(*prt.Token, prt.Session) error {
+		return func(p *prt.Token, _ prt.Session) error {
+			if want != nil && p.PRT.Equal(want.PRT) {
+				return nil
+			}
+			return no
+		}
+	}
+	require.NoError(t, l.Use(t.Context(), a, works(born)))
+	require.True(t, a.Record().PRT(prt.ByPassword).Token.PRT.Equal(born.PRT))
+	_, err = l.Renew(t.Context(), a, prt.ByPassword, true)
+	require.NoError(t, err)
+	require.ErrorIs(t, l.Use(t.Context(), a, works(nil)), no)
+	require.Equal(t, 50173, a.Record().PRT(prt.ByPassword).Dead.Code)
+	require.Nil(t, a.Record().PRT(prt.ByPassword).Previous)
+}
+
+// What the service says is over is given up, and is not asked again.
+func TestRevoked(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	require.NoError(t, l.srv.Revoke(alice))
+	var said *sts.Error
+	_, _, err := l.token(a, graph)
+	require.ErrorAs(t, err, &said)
+	require.True(t, said.Over())
+	require.NotNil(t, a.Record().PRT(prt.ByPassword).Dead)
+	require.Empty(t, l.Choices(a.Record()))
+	l.wire.tokens = 0
+	var dead *account.Death
+	_, _, err = l.token(a, graph)
+	require.ErrorAs(t, err, &dead)
+	require.Equal(t, said.Code, dead.Code)
+	_, err = l.Renew(t.Context(), a, prt.ByPassword, true)
+	require.ErrorAs(t, err, &dead)
+	require.Zero(t, l.wire.tokens)
+}
+
+// Another tenant's no ends no PRT of its home.
+func TestAbroad(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	require.NoError(t, l.srv.Revoke(alice))
+	err := l.Use(t.Context(), a, func(p *prt.Token, s prt.Session) error {
+		_, _, err := l.Exchange(t.Context(), a, p, s, signon.Request{Tenant: l.srv.TenantID(), ClientID: appID, RedirectURI: native, Resource: graph})
+		require.Error(t, err)
+		said := *err.(*sts.Error)
+		said.Abroad = true
+		return &said
+	})
+	var said *sts.Error
+	require.ErrorAs(t, err, &said)
+	require.True(t, said.WantsUser())
+	require.Nil(t, a.Record().PRT(prt.ByPassword).Dead)
+}
+
+// A policy's refusal reaches the caller with what it asks for, and a PRT that
+// has nothing more is not presented.
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	_, err := a.Update(t.Context(), func(r *account.Record) error {
+		second := *r.PRTs[0].Token
+		second.Credential = prt.ByRefreshToken
+		r.Set(account.PRT{Token: &second, Origin: account.Direct})
+		return nil
+	})
+	require.NoError(t, err)
+	_, presented, err := l.token(a, "api://money")
+	var said *sts.Error
+	require.ErrorAs(t, err, &said)
+	require.Equal(t, aadsts.StepUp, said.Verdict)
+	require.Equal(t, 1, presented)
+}
+
+// What the service said for certain against the user is kept with the Hello key,
+// and taken back when it serves the user again.
+func TestRefusalsAreKept(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	_, err := a.Update(t.Context(), func(r *account.Record) error { r.Hello = &account.Hello{Key: []byte("key")}; return nil })
+	require.NoError(t, err)
+	require.NoError(t, l.srv.DisableUser(alice))
+	_, _, err = l.token(a, graph)
+	require.Error(t, err)
+	require.Equal(t, aadsts.UserDisabled, a.Record().Hello.Refused.Verdict)
+	require.NoError(t, l.srv.EnableUser(alice))
+	_, _, err = l.token(a, graph)
+	require.NoError(t, err)
+	require.Nil(t, a.Record().Hello.Refused)
+	require.NoError(t, l.srv.DisableDevice(l.srv.Devices()[0].ID))
+	_, _, err = l.token(a, graph)
+	require.Error(t, err)
+	require.Equal(t, aadsts.DeviceDisabled, a.Record().Hello.Refused.Verdict)
+}
+
+func TestOtherUser(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	_, err := l.Issue(t.Context(), prt.PasswordGrant{Username: "bob@contoso.example", Password: prt.NewSecret(password)}, signon.Provenance{}, a.Record().Account)
+	require.ErrorIs(t, err, signon.ErrOtherUser)
+	all, _, err := l.book.All(t.Context())
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	var said *sts.Error
+	_, err = l.Issue(t.Context(), prt.PasswordGrant{Username: alice, Password: prt.NewSecret("wrong")}, signon.Provenance{}, account.Identity{})
+	require.ErrorAs(t, err, &said)
+	require.Equal(t, aadsts.BadCredential, said.Verdict)
+}
+
+func TestMayHelp(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	p := func(origin account.Origin, methods claims.Methods, at, auth time.Duration) account.PRT {
+		return account.PRT{Origin: origin, Token: &prt.Token{
+			PRT: prt.NewSecret("prt"), IssuedAt: now, RenewedAt: now, ExpiresAt: now.Add(14 * 24 * time.Hour),
+			Evidence: claims.Evidence{MFA: claims.Yes, Methods: methods, At: now.Add(at), AuthTime: now.Add(auth)},
+		}}
+	}
+	refused := func(e account.PRT, stale bool) []signon.Refused { return []signon.Refused{{PRT: e, Stale: stale}} }
+	base := p(account.Page, claims.Password|claims.SMS, 0, 0)
+	for name, tt := range map[string]struct {
+		p    account.PRT
+		over []signon.Refused
+		want bool
+	}{
+		"nothing was refused":              {base, nil, true},
+		"the same, with a method named":    {p(account.Page, claims.FIDO2, 0, 0), refused(p(account.Page, claims.FIDO2, 0, 0), false), false},
+		"another method":                   {p(account.Page, claims.FIDO2, 0, 0), refused(base, false), true},
+		"a later MFA":                      {p(account.Page, claims.FIDO2, time.Minute, 0), refused(p(account.Page, claims.FIDO2, 0, 0), false), true},
+		"a later sign-in where age counts": {p(account.Page, claims.FIDO2, 0, time.Minute), refused(p(account.Page, claims.FIDO2, 0, 0), true), true},
+		"a later sign-in where not":        {p(account.Page, claims.FIDO2, 0, time.Minute), refused(p(account.Page, claims.FIDO2, 0, 0), false), false},
+		"a page beside a device code":      {p(account.Page, claims.FIDO2, 0, 0), refused(p(account.DeviceCode, claims.FIDO2, 0, 0), false), true},
+	} {
+		require.Equal(t, tt.want, signon.MayHelp(tt.p, tt.over, now), name)
+	}
+	old := base
+	old.Token = &prt.Token{ExpiresAt: now.Add(-time.Hour), Evidence: claims.Evidence{MFA: claims.Yes, Methods: claims.FIDO2}}
+	require.False(t, signon.MayHelp(old, refused(base, false), now), "one that looks expired is no way around a prompt")
+}

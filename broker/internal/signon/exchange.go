@@ -1,0 +1,127 @@
+package signon
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// boundType is the token_type of tokens that are bound to a key.
+const boundType = "PoP"
+
+// An Request is the token that a PRT is exchanged for.
+type Request struct {
+	Tenant, ClientID, RedirectURI, Resource string
+	Claims                                  string   // a claims request; may be empty
+	Confirmation                            string   // req_cnf of the key that the token is to be bound to; empty: a bearer token
+	CorrelationID                           string   // empty: a new one
+	Scopes                                  []string // as the caller wrote them
+}
+
+// Exchange sends the PRT for a token, and keeps what follows from the answer.
+func (e *Engine) Exchange(ctx context.Context, a *account.Account, t *prt.Token, s prt.Session, q Request) (tokens *prt.Reply, rep *sts.Reply, err error) {
+	if q.isTwoStep() {
+		tokens, rep, err = e.exchangeTwice(ctx, t, s, q)
+	} else {
+		tokens, rep, err = e.exchange(ctx, t, s, q)
+	}
+	if rec := a.Record(); over(err) && (rec == nil || !e.isHome(rec.Account, q.Tenant)) {
+		err = abroad(err)
+	}
+	e.Answered(ctx, a, t, q.Tenant, err)
+	return tokens, rep, err
+}
+
+func (e *Engine) exchange(ctx context.Context, t *prt.Token, s prt.Session, q Request) (tokens *prt.Reply, rep *sts.Reply, err error) {
+	err = e.cfg.Services.WithNonce(ctx, func(nonce string) error {
+		x := prt.ExchangeRequest{
+			PRT:         t.PRT,
+			Nonce:       nonce,
+			ClientID:    q.ClientID,
+			RedirectURI: q.RedirectURI,
+			Resource:    q.Resource,
+			Claims:      q.Claims,
+			OSVersion:   e.cfg.OSVersion,
+			Now:         e.cfg.Now(),
+		}
+		if q.Confirmation != "" {
+			x.ReqCnf = q.Confirmation
+		}
+		f, err := x.Sign(ctx, s)
+		if err != nil {
+			return err
+		}
+		if rep, err = e.cfg.Services.Post(ctx, q.Tenant, f, sts.ByPRT, q.CorrelationID); err != nil {
+			return err
+		}
+		if tokens, err = prt.ParseReply(ctx, rep.Body, s); err != nil {
+			return sts.Unreadable(rep, err, sts.ByPRT)
+		}
+		if q.Resource == "" {
+			return nil // for the refresh token alone
+		}
+		return e.checkToken(q, tokens, rep)
+	})
+	return tokens, rep, err
+}
+
+// checkToken refuses a reply that is not the token that was asked for.
+func (e *Engine) checkToken(q Request, tokens *prt.Reply, rep *sts.Reply) error {
+	if tokens.AccessToken.IsZero() || tokens.Expiry(e.cfg.Now()).IsZero() {
+		return sts.Malformed(rep, prt.ErrReply)
+	}
+	if q.Confirmation != "" && !strings.EqualFold(tokens.TokenType, boundType) {
+		return &sts.Error{Detail: "the service gave a token that is not bound to the key", CorrelationID: rep.CorrelationID}
+	}
+	return nil
+}
+
+// abroad is what another tenant says of a PRT: the user has to sign in for that
+// tenant, and the PRT is not over for its own.
+func abroad(err error) error {
+	var said *sts.Error
+	if !errors.As(err, &said) {
+		return err
+	}
+	c := *said
+	c.Abroad = true
+	return &c
+}
+
+// Answered is what follows from an answer of the service to a PRT.
+func (e *Engine) Answered(ctx context.Context, a *account.Account, t *prt.Token, tenant string, err error) {
+	e.heard(ctx, a, tenant, "", err)
+	if err == nil {
+		e.prove(ctx, a, t)
+	}
+}
+
+// Learn keeps what the token says about MFA where the PRT's own reply said
+// nothing.
+func (e *Engine) Learn(ctx context.Context, a *account.Account, t *prt.Token, r *prt.Reply) {
+	if t.Evidence.MFA != claims.Unknown {
+		return
+	}
+	tok, err := claims.Parse(r.AccessToken.Reveal())
+	if err != nil || !tok.HasAMR {
+		return
+	}
+	_, err = a.Update(ctx, func(rec *account.Record) error {
+		p := rec.PRT(t.Credential)
+		if p == nil || !p.Token.PRT.Equal(t.PRT) {
+			return nil
+		}
+		n := *p.Token
+		n.Evidence = n.Evidence.Merge(tok.Evidence(claims.SourceAccessToken))
+		p.Token = &n
+		return nil
+	})
+	if err != nil {
+		e.cfg.Logger.InfoContext(ctx, "saving what a token says about MFA failed", "error", err)
+	}
+}

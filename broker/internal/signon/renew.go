@@ -1,0 +1,208 @@
+package signon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// A renewal is of one PRT of one account.
+type renewal struct {
+	account string
+	by      prt.Credential
+}
+
+// Renew exchanges a PRT for its successor, once at a time among all processes,
+// and saves it beside the old one, which is dropped when the new one has been
+// used. Unless forced, a PRT that another process renewed meanwhile is taken.
+func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.Credential, force bool) (*prt.Token, error) {
+	t, _, err := e.renewals.Do(ctx, renewal{a.Name(), by}, func(ctx context.Context) (*prt.Token, error) {
+		release, err := vault.Lease(ctx, e.cfg.Store, a.Name())
+		if err != nil {
+			return nil, err
+		}
+		release, keep := vault.Shared(release)
+		defer release()
+		rec, err := a.Load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p := rec.PRT(by)
+		if p == nil {
+			return nil, rec.Over()
+		}
+		if p.Dead != nil {
+			return nil, p.Dead
+		}
+		if !force && p.Token.State(e.cfg.Now()) == prt.Fresh {
+			return p.Token, nil
+		}
+		ctx, end := e.cfg.Span(ctx, "renew PRT")
+		renewed, err := e.renewLeased(ctx, a, p.Token, keep)
+		end(err)
+		return renewed, err
+	})
+	return t, err
+}
+
+func (e *Engine) renewLeased(ctx context.Context, a *account.Account, t *prt.Token, keep func() func()) (*prt.Token, error) {
+	s, release, err := a.Session(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	renewed, err := e.requestRenewal(ctx, t, s)
+	e.heard(ctx, a, e.cfg.Tenant, "", err)
+	if err != nil {
+		if over(err) {
+			e.bury(ctx, a, t, err)
+		}
+		return nil, err
+	}
+	done := keep()
+	err = e.cfg.Finish(ctx, func(ctx context.Context) error { // the service has renewed it
+		defer done()
+		_, err := a.Update(ctx, func(r *account.Record) error {
+			p := r.PRT(t.Credential)
+			if p == nil || !p.Token.PRT.Equal(t.PRT) {
+				return account.ErrReplaced
+			}
+			r.Set(account.PRT{Token: renewed, Previous: t, Origin: p.Origin})
+			return nil
+		})
+		return err
+	})
+	if errors.Is(err, account.ErrReplaced) {
+		return successor(a, t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.cfg.Logger.InfoContext(ctx, "PRT renewed", "credential", string(t.Credential), "expires", renewed.ExpiresAt)
+	return renewed, nil
+}
+
+// successor returns what another writer put in the place of t.
+func successor(a *account.Account, t *prt.Token) (*prt.Token, error) {
+	rec := a.Record()
+	if rec == nil {
+		return nil, vault.ErrClosed
+	}
+	p := rec.PRT(t.Credential)
+	switch {
+	case p == nil: // locked, or the key of it removed
+		return nil, rec.Over()
+	case p.Dead != nil:
+		return nil, p.Dead
+	}
+	return p.Token, nil
+}
+
+func (e *Engine) requestRenewal(ctx context.Context, t *prt.Token, s prt.Session) (renewed *prt.Token, err error) {
+	err = e.cfg.Services.WithNonce(ctx, func(nonce string) error {
+		f, err := prt.RenewRequest{
+			PRT:       t.PRT,
+			Nonce:     nonce,
+			Protocol:  t.Protocol,
+			OSVersion: e.cfg.OSVersion,
+			Now:       e.cfg.Now(),
+		}.Sign(ctx, s)
+		if err != nil {
+			return err
+		}
+		rep, err := e.cfg.Services.Post(ctx, e.cfg.Tenant, f, sts.ByPRT, "")
+		if err != nil {
+			return err
+		}
+		r, err := prt.ParseReply(ctx, rep.Body, s)
+		if err != nil {
+			return sts.Unreadable(rep, err, sts.ByPRT)
+		}
+		if renewed, err = t.Renewed(r, e.cfg.Now()); err != nil {
+			return sts.Malformed(rep, err)
+		}
+		return e.rolled(ctx, renewed, r.WrappedSessionKey)
+	})
+	return renewed, err
+}
+
+// rolled takes the new session key of a renewal, if it has one.
+func (e *Engine) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error {
+	if wrapped == nil {
+		return nil
+	}
+	d, err := e.cfg.Devices.Load(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := e.cfg.Keys.UnwrapSession(ctx, d.Transport, wrapped)
+	if err != nil {
+		return fmt.Errorf("unwrapping the session key: %w", err)
+	}
+	defer key.Close()
+	t.SessionKey = key.Blob()
+	return nil
+}
+
+// prove drops what a PRT replaced, now that it has been used.
+func (e *Engine) prove(ctx context.Context, a *account.Account, t *prt.Token) {
+	rec := a.Record()
+	if rec == nil {
+		return
+	}
+	if p := rec.PRT(t.Credential); p == nil || p.Previous == nil || !p.Token.PRT.Equal(t.PRT) {
+		return
+	}
+	_, err := a.Update(ctx, func(r *account.Record) error {
+		if p := r.PRT(t.Credential); p != nil && p.Token.PRT.Equal(t.PRT) {
+			p.Previous = nil
+		}
+		return nil
+	})
+	if err != nil {
+		e.cfg.Logger.InfoContext(ctx, "dropping the previous PRT failed", "error", err)
+		return // what was asked for is there
+	}
+	a.ReleaseUnused()
+}
+
+// revert goes back to the PRT before t, which works where t does not.
+func (e *Engine) revert(ctx context.Context, a *account.Account, t *prt.Token) error {
+	_, err := a.Update(ctx, func(r *account.Record) error {
+		if p := r.PRT(t.Credential); p != nil && p.Previous != nil && p.Token.PRT.Equal(t.PRT) {
+			p.Token, p.Previous = p.Previous, nil
+		}
+		return nil
+	})
+	if err == nil {
+		a.ReleaseUnused()
+	}
+	return err
+}
+
+// bury notes that the service said a PRT is over, and drops the one before it.
+// The PRT itself stays, so that Status can tell: nothing is wiped by an error.
+func (e *Engine) bury(ctx context.Context, a *account.Account, t *prt.Token, cause error) {
+	note := &account.Death{At: e.cfg.Now(), Verdict: verdict(cause)}
+	var said *sts.Error
+	if errors.As(cause, &said) {
+		note.Code, note.OAuth = said.Code, said.OAuth
+	}
+	err := e.cfg.Finish(ctx, func(ctx context.Context) error {
+		_, err := a.Update(ctx, func(r *account.Record) error {
+			if p := r.PRT(t.Credential); p != nil && p.Token.PRT.Equal(t.PRT) {
+				p.Dead, p.Previous = note, nil
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		e.cfg.Logger.InfoContext(ctx, "noting the end of a PRT failed", "error", err)
+	}
+}

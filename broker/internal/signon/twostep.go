@@ -1,0 +1,56 @@
+package signon
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/prt"
+)
+
+// deviceServiceScheme begins the resources of remote desktops, for which the
+// service takes no PRT (AADSTS50132): the app's plain refresh token is needed
+// in between.
+const deviceServiceScheme = "ms-device-service://"
+
+func (q *Request) isTwoStep() bool {
+	return strings.HasPrefix(strings.ToLower(q.Resource), deviceServiceScheme)
+}
+
+// exchangeTwice sends the PRT for a refresh token of the app, and that, once,
+// for the token. It is the one refresh token of an exchange that is used, and
+// it is dropped with the call.
+func (e *Engine) exchangeTwice(ctx context.Context, t *prt.Token, s prt.Session, q Request) (*prt.Reply, *sts.Reply, error) {
+	first := q
+	first.Resource, first.Confirmation, first.Claims = "", "", ""
+	tokens, rep, err := e.exchange(ctx, t, s, first)
+	if err != nil {
+		return nil, rep, err
+	}
+	refresh := tokens.RefreshToken
+	defer refresh.Clear()
+	if refresh.IsZero() {
+		return nil, rep, &sts.Error{Detail: "the reply has no refresh token, which a remote desktop's token is made of", CorrelationID: rep.CorrelationID}
+	}
+	v := url.Values{
+		"grant_type":    {wire.GrantRefreshToken},
+		"client_id":     {q.ClientID},
+		"refresh_token": {refresh.Reveal()},
+		"scope":         {strings.Join(append(slices.Clone(q.Scopes), "openid", "profile"), " ")},
+	}
+	if q.Claims != "" {
+		v.Set("claims", q.Claims)
+	}
+	if q.Confirmation != "" {
+		v.Set("token_type", "pop")
+		v.Set("req_cnf", q.Confirmation)
+	}
+	tokens, err = e.cfg.Services.Grant(ctx, q.Tenant, wire.PathTokenV2, v)
+	if err != nil {
+		return nil, rep, err
+	}
+	return tokens, rep, e.checkToken(q, tokens, rep)
+}
