@@ -4,7 +4,9 @@
 #             short form; two minutes
 # make fuzz   every fuzz target, FUZZTIME each (default 10m), logged to fuzz.log
 # make interop  clients of others (MSAL, roadtx, go-oidc, curl, browsers) against
-#             the emulated tenant; installs them under internal/interop
+#             the emulated tenant; installs them under internal/interop.
+#             INTEROP=all adds those that take long to install (libhimmelblau,
+#             MSAL for Java, azure-identity, the Azure CLI, kubelogin, oauth2-proxy)
 # make bench  the benchmarks, with peers in internal/benchpeers
 
 GO         ?= go
@@ -79,4 +81,4 @@ bench:
 interop: export PRTBROKER_INTEROP = 1
 interop:
 	./internal/interop/setup
-	cd internal/interop && $(GO) test -count=1 -parallel 6 -timeout 15m
+	cd internal/interop && $(GO) test -count=1 -parallel 6 -timeout 20m

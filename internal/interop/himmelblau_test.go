@@ -1,17 +1,11 @@
 package interop
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,53 +14,13 @@ import (
 )
 
 // himmelblau is the program of testdata/himmelblau: libhimmelblau with a device, a
-// soft TPM and a PRT of its own, which takes one command a line.
-type himmelblau struct {
-	*emulator
-	in  io.Writer
-	out *bufio.Scanner
-}
+// soft TPM and a PRT of its own.
+type himmelblau struct{ *lineClient }
 
 func newHimmelblau(t *testing.T, e *emulator) *himmelblau {
 	t.Helper()
-	bin := filepath.Join(cacheDir, "cargo", "debug", "himmelblau-flows")
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, bin, "https://login.microsoftonline.com/"+e.TenantID(), appID)
-	cmd.Env, cmd.Dir, cmd.Stderr = e.env, t.TempDir(), os.Stderr
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-	return &himmelblau{e, in, bufio.NewScanner(out)}
-}
-
-// run sends a command and returns what the client saw.
-func (h *himmelblau) run(t *testing.T, words ...string) (saw string, ok bool) {
-	t.Helper()
-	_, err := fmt.Fprintln(h.in, strings.Join(words, "\t"))
-	require.NoError(t, err)
-	require.True(t, h.out.Scan(), "the program ended at %v", words)
-	kind, saw, _ := strings.Cut(h.out.Text(), "\t")
-	return saw, kind == "ok"
-}
-
-func (h *himmelblau) must(t *testing.T, words ...string) string {
-	t.Helper()
-	saw, ok := h.run(t, words...)
-	require.True(t, ok, "%v: %s", words, saw)
-	return saw
-}
-
-// refused runs a command that fails.
-func (h *himmelblau) refused(t *testing.T, want string, words ...string) string {
-	t.Helper()
-	saw, ok := h.run(t, words...)
-	require.False(t, ok, "%v: %s", words, saw)
-	require.Contains(t, saw, want)
-	return "refused: " + saw
+	return &himmelblau{startLineClient(t, e, filepath.Join(cacheDir, "cargo", "debug", "himmelblau-flows"),
+		"https://login.microsoftonline.com/"+e.TenantID(), appID)}
 }
 
 // enrolled is a device of alice's, joined with her password.
@@ -259,7 +213,7 @@ func TestHimmelblauDevice(t *testing.T) {
 		return "PRT with the MFA claim"
 	})
 	row("token by the Hello key", func(t *testing.T) string { return h.must(t, "by-hello", alice, "135790", userRead) })
-	row("PRT by password", func(t *testing.T) string { return h.must(t, "prt-password", alice, alicePwd) })
+	row("PRT by password", func(t *testing.T) string { h.must(t, "prt-password", alice, alicePwd); return "PRT" })
 	row("PRT by password, wrong password", func(t *testing.T) string {
 		return h.refused(t, "AADSTS50126", "prt-password", alice, "wrong")
 	})
@@ -270,7 +224,7 @@ func TestHimmelblauDevice(t *testing.T) {
 	row("exchange, MFA wanted", func(t *testing.T) string { return h.refused(t, "MFA", "exchange", payroll) })
 	row("exchange, blocked by policy", func(t *testing.T) string { return h.refused(t, "AADSTS53003", "exchange", secrets) })
 	row("renewal", func(t *testing.T) string { h.must(t, "renew"); return h.must(t, "exchange", userRead) })
-	row("renewal with tickets asked for", func(t *testing.T) string { return h.must(t, "renew", "tgt") })
+	row("renewal with tickets asked for", func(t *testing.T) string { h.must(t, "renew", "tgt"); return "PRT, no ticket" })
 	row("tokens and PRT in one (password)", func(t *testing.T) string { return h.must(t, "password", alice, alicePwd, userRead) })
 	row("tokens and PRT in one (refresh token)", func(t *testing.T) string {
 		h.must(t, "enrol-ropc", alice, alicePwd)

@@ -30,6 +30,7 @@ func runMain(m *testing.M) int {
 	}
 	defer running.stop()
 	code := m.Run()
+	fmt.Print(results.whatRan())
 	if code != 0 && os.Getenv("INTEROP_LOG") != "" {
 		fmt.Fprintln(os.Stderr, running.logText())
 	}
@@ -45,7 +46,8 @@ func runMain(m *testing.M) int {
 }
 
 // clients in the order of the table.
-var clients = []string{"MSAL Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "Chromium", himmelblauClient}
+var clients = []string{"MSAL Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "Chromium", himmelblauClient,
+	"MSAL Java", "azure-identity Python", "azure-identity Node", "Azure CLI", "kubelogin", "oauth2-proxy", "git-credential-azure"}
 
 // results collects what ran.
 var results resultList
@@ -104,11 +106,58 @@ func (r *resultList) complete() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range clients {
-		if !slices.ContainsFunc(r.list, func(e result) bool { return e.client == c }) {
+		if r.skipped[c] == "" && !slices.ContainsFunc(r.list, func(e result) bool { return e.client == c }) {
 			return false
 		}
 	}
 	return true
+}
+
+// whatRan says which clients ran, and why the others did not.
+func (r *resultList) whatRan() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var b strings.Builder
+	for _, c := range clients {
+		rows := 0
+		for _, e := range r.list {
+			if e.client == c {
+				rows++
+			}
+		}
+		switch {
+		case r.skipped[c] != "":
+			fmt.Fprintf(&b, "interop: %s: not run, %s\n", c, r.skipped[c])
+		case rows > 0:
+			fmt.Fprintf(&b, "interop: %s: %d flows\n", c, rows)
+		}
+	}
+	return b.String()
+}
+
+// withRowsOf is a table with the rows of clients that did not run taken from the
+// one before.
+func (r *resultList) withRowsOf(before, table string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rows := strings.SplitAfter(table, "\n")
+	for line := range strings.Lines(before) {
+		if client := clientOf(line); client != "" && r.skipped[client] != "" {
+			rows = append(rows, line)
+		}
+	}
+	rows = slices.DeleteFunc(rows, func(line string) bool { return line == "" })
+	head := rows[:2]
+	slices.SortStableFunc(rows[2:], func(a, b string) int {
+		return cmp.Compare(slices.Index(clients, clientOf(a)), slices.Index(clients, clientOf(b)))
+	})
+	return strings.Join(append(head, rows[2:]...), "")
+}
+
+// clientOf reads the first cell of a row.
+func clientOf(line string) string {
+	cells := strings.SplitN(line, " | ", 2)
+	return strings.TrimPrefix(cells[0], "| ")
 }
 
 func (r *resultList) table() string {
@@ -144,7 +193,7 @@ func compareReadme(table string) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no place for the table", readme)
 	}
-	if string(old) == table {
+	if table = results.withRowsOf(string(old), table); string(old) == table {
 		return nil
 	}
 	if os.Getenv("INTEROP_UPDATE") == "" {
