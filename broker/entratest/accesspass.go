@@ -8,9 +8,9 @@ import (
 )
 
 // CreateAccessPass gives a user a temporary access pass, valid for TTL.TAP and
-// for one sign-in when once is set. It is MFA. When it expires, whatever was born
-// of it gives no token any more (AADSTS130504); access tokens live on until they
-// expire, as in Entra ("Configure Temporary Access Pass").
+// for one sign-in when once is set. It is MFA. Tokens that it brings, access
+// tokens included, end with the pass, and nothing born of it gives one after that
+// (AADSTS130504).
 func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 	return s.keeper.CreateAccessPass(username, once)
 }

@@ -108,6 +108,7 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 	if in.want.CAE {
 		life = max(life, 24*time.Hour)
 	}
+	life = in.Session.Capped(life, in.Now)
 	expires := in.Now.Add(life)
 	if life >= refreshInFrom {
 		out["refresh_in"] = int64(life / 2 / time.Second)
@@ -158,6 +159,7 @@ func (s *Server) refreshToken(in *issuance) (token string, left int64) {
 			end = in.spaEnd
 		}
 	}
+	end = in.Now.Add(in.Session.Capped(time.Duration(end-in.Now.Unix())*time.Second, in.Now)).Unix()
 	return s.keeper.Box.Seal(session.KindRefresh, refreshRecord{
 		Session: *in.Session, Client: in.Client.ID, Family: in.Client.FOCI,
 		Issued: in.Now.Unix(), Expires: end, SPA: in.Client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.Asked,

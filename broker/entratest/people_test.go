@@ -196,7 +196,7 @@ func TestPeople(t *testing.T) {
 		c.join("alice", 0)
 		prt := c.refreshPRT(rt.str("refresh_token"))
 		require.Equal(t, 200, prt.status)
-		require.EqualValues(t, 1209599, prt.v["refresh_token_expires_in"], "the stated life is the usual one")
+		require.EqualValues(t, 3599, prt.v["refresh_token_expires_in"], "it ends with the pass")
 		c.policy(`"mfa"`)
 		require.Equal(t, 200, c.exchange(payrollID, "api://payroll").status)
 		clock.Advance(time.Hour - time.Second)

@@ -39,6 +39,10 @@ func (s *Server) signedGrant(r *web.Request) (any, error) {
 	s.begin(r, "prt")
 	text := r.Values.Get("request")
 	if text == "" {
+		if use := r.Values.Get("requested_token_use"); use != "" {
+			return nil, web.Fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", web.Clip(wire.GrantJWTBearer)).
+				Because("requested_token_use=%s is not emulated", web.Clip(use))
+		}
 		if r.Values.Get("assertion") != "" {
 			return nil, web.InvalidRequest(240002, "Input id_token cannot be used as 'urn:ietf:params:oauth:grant-type:jwt-bearer' grant.")
 		}
@@ -284,11 +288,11 @@ func (s *Server) helloCredential(assertion string) (*directory.User, *session.Se
 var errHelloDeviceGone = web.InvalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
 
 // sealPRT gives a PRT its times and makes its text. One born of a temporary
-// access pass states the usual life and works no longer than the pass does:
-// userOf refuses its session then.
+// access pass ends with the pass.
 func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
 	now := s.Now()
 	end := min(now.Add(s.opts.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.opts.TTL.PRTMax).Unix())
+	end = now.Add(p.Session.Capped(time.Duration(end-now.Unix())*time.Second, now)).Unix()
 	p.Issued, p.Expires = now.Unix(), end
 	s.prts.add(p)
 	return s.keeper.Box.Seal(session.KindPRT, p), end - now.Unix()

@@ -5,8 +5,8 @@ import "github.com/prtbroker/prtbroker/internal/wire"
 // App ids of first-party resources and clients that wire does not need.
 const (
 	appARM           = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
-	appExchange      = "00000002-0000-0ff1-ce00-000000000000"
-	appSharePoint    = "00000003-0000-0ff1-ce00-000000000000"
+	AppExchange      = "00000002-0000-0ff1-ce00-000000000000"
+	AppSharePoint    = "00000003-0000-0ff1-ce00-000000000000"
 	appKeyVault      = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
 	appIntune        = "0000000a-0000-0000-c000-000000000000"
 	appEnrollment    = "d4ebce55-015a-49b5-a083-c84d1797ae8c"
@@ -54,8 +54,8 @@ func builtinApps() []builtin {
 		resource(wire.ResourceGraphApp, "Microsoft Graph", graphScopeNames, wire.ResourceGraph),
 		resource(wire.ResourceAADGraph, "Windows Azure Active Directory", nil, "https://graph.windows.net"),
 		resource(appARM, "Windows Azure Service Management API", nil, "https://management.azure.com", "https://management.core.windows.net"),
-		resource(appExchange, "Office 365 Exchange Online", nil, "https://outlook.office.com", "https://outlook.office365.com"),
-		resource(appSharePoint, "Office 365 SharePoint Online", nil, "https://microsoft.sharepoint.com"),
+		resource(AppExchange, "Office 365 Exchange Online", nil, "https://outlook.office.com", "https://outlook.office365.com"),
+		resource(AppSharePoint, "Office 365 SharePoint Online", nil, "https://microsoft.sharepoint.com"),
 		resource(appKeyVault, "Azure Key Vault", nil, "https://vault.azure.net"),
 
 		client(wire.ClientBroker, "Microsoft Authentication Broker", updates),

@@ -57,7 +57,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 	if len(u.Roles) > 0 {
 		c["wids"] = u.Roles
 	}
-	if in.CAE {
+	if in.CAE && asksForCapabilities(res) {
 		c["xms_cc"] = []string{"CP1"}
 	}
 	if len(in.Contexts) > 0 {
@@ -145,6 +145,18 @@ func boolInt(b bool) int {
 	return 0
 }
 
+// asksForCapabilities reports whether access tokens for a resource say what their
+// client can do: only for those that ask by the optional claim xms_cc (Microsoft,
+// "Claims challenges, claims requests, and client capabilities"), as the services
+// do that evaluate access continuously.
+func asksForCapabilities(res *directory.App) bool {
+	switch res.ID {
+	case wire.ResourceGraphApp, directory.AppExchange, directory.AppSharePoint:
+		return true
+	}
+	return slices.Contains(res.OptionalClaims, "xms_cc")
+}
+
 // idTokenLife is how long an id_token is valid.
 const idTokenLife = 65 * time.Minute
 
@@ -152,7 +164,7 @@ const idTokenLife = 65 * time.Minute
 func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	u := in.User
 	c := map[string]any{
-		"aud": in.Client.ID, "iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Now.Add(idTokenLife).Unix(),
+		"aud": in.Client.ID, "iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Now.Add(in.Session.Capped(idTokenLife, in.Now)).Unix(),
 		"oid": u.ID, "tid": u.Tenant.ID, "sub": Pairwise(u.ID, in.Client.ID), "name": u.Name, "sid": in.Session.SID,
 		"rh": "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
 	}

@@ -157,3 +157,14 @@ func DeviceRefused(why error) *web.STSError {
 	}
 	return web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed").Because("%v", why)
 }
+
+// Capped is a life that ends no later than the temporary access pass that the
+// session is of: what is issued from it is capped when it is issued (Entra,
+// "Configure Temporary Access Pass to register passwordless authentication
+// methods", Expiration).
+func (ss *Session) Capped(life time.Duration, now time.Time) time.Duration {
+	if ss.Ends == 0 {
+		return life
+	}
+	return max(0, min(life, time.Unix(ss.Ends, 0).Sub(now).Truncate(time.Second)))
+}
