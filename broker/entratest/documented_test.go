@@ -58,3 +58,24 @@ func TestOnBehalfOfIsUnsupported(t *testing.T) {
 	require.Equal(t, 70003, r.code(), "%s", r.body)
 	require.Equal(t, "unsupported_grant_type", r.str("error"))
 }
+
+// "Understanding Primary Refresh Token (PRT)": the session key is renewed every 30
+// days on joined and hybrid joined devices.
+func TestSessionKeyRollsOnJoinedDevices(t *testing.T) {
+	for joinType, rolls := range map[int]bool{0: true, 4: false} {
+		c, clock := start(t)
+		c.join("alice", joinType)
+		c.usePRT(c.passwordPRT("alice"))
+		for range 3 { // each within the life of an unused PRT
+			clock.Advance(11 * 24 * time.Hour)
+			r := c.renew()
+			require.Equal(t, 200, r.status, "%s", r.body)
+			if _, rolled := r.v["session_key_jwe"]; rolled {
+				require.True(t, rolls, "a registered device keeps its key")
+				rolls = false
+			}
+			c.usePRT(r)
+		}
+		require.False(t, rolls, "the key of a joined device rolls after 30 days")
+	}
+}

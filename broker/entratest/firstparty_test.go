@@ -95,3 +95,16 @@ func TestFirstPartyUnknown(t *testing.T) {
 	require.Equal(t, 200, r.status, "%s", r.body)
 	require.Contains(t, strings.Join(log, "\n"), "not known whether Microsoft Tunnel may use Microsoft Graph")
 }
+
+// Scopes are named in any case: MSAL asks for user.read.
+func TestScopesInAnyCase(t *testing.T) {
+	c, _ := start(t)
+	for _, client := range []string{azureCLI, financeID} {
+		scope := map[string]string{azureCLI: "user.read.all", financeID: "USER.READ"}[client]
+		r := c.form("/organizations/oauth2/v2.0/token", "grant_type", "password", "client_id", client,
+			"username", "alice@contoso.example", "password", password, "scope", "https://graph.microsoft.com/"+scope)
+		require.Equal(t, 200, r.status, "%s", r.body)
+		require.Contains(t, strings.ToLower(r.str("scope")), strings.ToLower(scope))
+		require.Contains(t, jwtClaims(t, r.str("access_token"))["scp"], "User.Read")
+	}
+}

@@ -115,6 +115,9 @@ func (s *Server) openRefresh(token string) (*refreshRecord, *directory.User, err
 		return nil, nil, web.InvalidGrant(70000, "Provided grant is invalid or malformed.").Sub("bad_token").Because("no refresh token of this server")
 	}
 	now := s.Now()
+	if _, err := s.keeper.UserOf(&rec.Session); err != nil && rec.Session.Ends != 0 {
+		return nil, nil, err // the access pass is over, and with it the token
+	}
 	if now.Unix() >= rec.Expires {
 		code, text := 700082, "The refresh token has expired due to inactivity."
 		if rec.SPA {

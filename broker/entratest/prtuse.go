@@ -64,6 +64,9 @@ func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *di
 	case err != nil:
 		return nil, nil, nil, badJWT(err)
 	}
+	if _, err := s.keeper.UserOf(b.session()); err != nil && b.session().Ends != 0 {
+		return nil, nil, nil, err // the access pass is over, and with it the PRT
+	}
 	if err := b.expired(s.Now()); err != nil {
 		return nil, nil, nil, err
 	}
@@ -134,7 +137,9 @@ func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *di
 	}
 	now := s.Now()
 	wrapped := ""
-	aged := now.Sub(time.Unix(next.KeyIssued, 0)) > s.opts.TTL.SessionKey
+	// On joined and hybrid joined devices only (Microsoft Learn, "Understanding
+	// Primary Refresh Token (PRT)").
+	aged := now.Sub(time.Unix(next.KeyIssued, 0)) > s.opts.TTL.SessionKey && dev != nil && dev.JoinType != wire.JoinTypeRegister
 	if dev != nil && (s.opts.RollSessionKey || aged) {
 		next.Key, next.KeyIssued = s.rand.Bytes(wire.SessionKeySize), now.Unix()
 		var err error

@@ -227,7 +227,7 @@ func TestHeavyOAuth2Proxy(t *testing.T) {
 			require.NoError(t, err)
 			resp := get(t, callback+"?code=changed&state="+url.QueryEscape(q.Query().Get("state")))
 			require.Equal(t, http.StatusInternalServerError, resp.StatusCode, "%s", &said)
-			require.Contains(t, said.String(), "AADSTS70000")
+			require.Eventually(t, func() bool { return strings.Contains(said.String(), "AADSTS70000") }, time.Minute, 10*time.Millisecond, "%s", &said)
 			return "refused: AADSTS70000"
 		})
 	}

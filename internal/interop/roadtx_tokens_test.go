@@ -55,12 +55,13 @@ func TestRoadtxTokens(t *testing.T) {
 		return "token"
 	})
 	flow(t, client, "refreshtokento", func(t *testing.T) string {
-		d.must(t, "refreshtokento", "-c", "msteams", "-r", "azrm")
-		require.Contains(t, d.token(t)["aud"], "https://management.core.windows.net")
+		d.must(t, "gettokens", "-u", alice, "-p", alicePwd, "-c", "msteams", "-r", "msgraph")
+		d.must(t, "refreshtokento", "-c", "d3590ed6-52b3-4102-aeff-aad2292ab01c", "-r", "msgraph")
+		require.Equal(t, "https://graph.microsoft.com/", d.token(t)["aud"])
 		return "token for another client of the family"
 	})
 	flow(t, client, "refreshtokento --scope --cae", func(t *testing.T) string {
-		d.must(t, "refreshtokento", "-c", "azcli", "-s", graphScope+" offline_access openid", "--cae")
+		d.must(t, "refreshtokento", "-c", "msteams", "-s", graphScope+" offline_access openid", "--cae")
 		require.Equal(t, []any{"CP1"}, d.token(t)["xms_cc"])
 		return "token of the v2.0 endpoint, with CP1"
 	})
@@ -70,6 +71,7 @@ func TestRoadtxTokens(t *testing.T) {
 		return sawError(t, out, "AADSTS700007")
 	})
 	flow(t, client, "gettokens --refresh-token", func(t *testing.T) string {
+		d.must(t, "gettokens", "-u", alice, "-p", alicePwd, "-c", "azcli", "-r", "msgraph")
 		d.must(t, "gettokens", "--refresh-token", "file", "-c", "azcli", "-r", "azrm")
 		require.Contains(t, d.token(t)["aud"], "https://management.core.windows.net")
 		return "token"

@@ -165,6 +165,7 @@ func (e *Engine) grantScopes(t *directory.Tenant, client *directory.App, u *dire
 		return nil
 	}
 	for _, sc := range asked {
+		sc = spelled(sc, append(slices.Clone(has), out.Resource.Exposes...))
 		if !out.Resource.AnyScope && !slices.Contains(out.Resource.Exposes, sc) {
 			return web.Fail("invalid_scope", 70011, "The provided request must include a 'scope' input parameter. The scope '%s' does not exist on %s.", web.Clip(sc), out.Resource.Name)
 		}
@@ -175,6 +176,16 @@ func (e *Engine) grantScopes(t *directory.Tenant, client *directory.App, u *dire
 		out.Missing = append(out.Missing, sc)
 	}
 	return nil
+}
+
+// spelled is a scope as the resource spells it: Entra takes the names in any case.
+func spelled(scope string, known []string) string {
+	for _, k := range known {
+		if strings.EqualFold(k, scope) {
+			return k
+		}
+	}
+	return scope
 }
 
 // granted returns the scopes of resource that the client has for the user.
