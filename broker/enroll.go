@@ -167,6 +167,9 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 		res, err := b.SignIn(ctx, cred)
 		return res, opError(op, err)
 	}
+	if err := b.checkKeys(ctx); err != nil {
+		return AuthResult{}, opError(op, err)
+	}
 	rr.step(StepSignIn)
 	t, err := b.brokerToken(ctx, op, cred, b.registrationResource())
 	if err != nil {
@@ -179,4 +182,18 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	rr.step(StepPRT)
 	res, err := b.issue(ctx, op, prt.RefreshTokenGrant{Token: t.RefreshToken}, from, Account{})
 	return res, opError(op, err)
+}
+
+// checkKeys asks a key store that can say so whether it is able to do all that a
+// registered device needs, before a credential is used for what cannot come to
+// its end.
+func (b *Broker) checkKeys(ctx context.Context) error {
+	c, ok := b.cfg.Keys.(interface{ Check(context.Context) error })
+	if !ok {
+		return nil
+	}
+	if err := c.Check(ctx); err != nil {
+		return keyError("enroll", err)
+	}
+	return nil
 }

@@ -15,6 +15,9 @@
 //	session, err := keys.UnwrapSession(ctx, transport, wrapped)
 //	key, err := session.Derive(ctx, label, context)
 //
+// [TPM.Check] says beforehand whether a TPM can do all of it, and names what it
+// lacks.
+//
 // Package softkeys is the same contract in software. Nothing here falls back to
 // it: an application decides, and [Info] says what it decided. Package tpmtest
 // has software TPMs for tests and the suite that every KeyStore must pass.

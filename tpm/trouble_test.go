@@ -166,6 +166,13 @@ func coldOperations(t *testing.T, o tpm.Opener) []operation {
 			_, err := s.Info(ctx)
 			return err
 		},
+		"Check": func(_ testing.TB, ctx context.Context, s *tpm.TPM) error {
+			err := s.Check(ctx)
+			if errors.Is(err, tpm.ErrUnsuitable) {
+				return nil // it refused a parameter
+			}
+			return err
+		},
 		"Attest": func(_ testing.TB, ctx context.Context, s *tpm.TPM) error {
 			k, err := s.OpenKey(ctx, m.device.Blob())
 			if err != nil {
