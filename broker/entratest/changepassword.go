@@ -27,7 +27,7 @@ func (s *Server) showChangePassword(w http.ResponseWriter, r *web.Request, fl *s
 	p.Action = "/common/ChangePassword"
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedChangePassword", p.Action
 	p.Config["urlAsyncSsprBegin"], p.Config["urlAsyncSsprPoll"] = absolute(r, ssprBeginPath), absolute(r, ssprPollPath)
-	explain(&p, err)
+	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 

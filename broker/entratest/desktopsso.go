@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/adfs"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -36,7 +37,7 @@ type desktopSSORecord struct {
 
 func (s *Server) desktopSSO(w http.ResponseWriter, r *web.Request) {
 	e := s.begin(r, "desktop_sso")
-	var in rst
+	var in adfs.RST
 	if err := xml.Unmarshal(r.Data, &in); err != nil {
 		s.desktopSSOFault(w, r, web.InvalidRequest(90023, "Invalid STS request."))
 		return
@@ -54,8 +55,8 @@ func (s *Server) desktopSSO(w http.ResponseWriter, r *web.Request) {
 	s.web.Record(r, nil)
 	token := s.keeper.Box.Seal(session.KindDesktopSSO, desktopSSORecord{Session: ss, Expires: now.Add(desktopSSOLife).Unix()})
 	w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
-	_, _ = w.Write([]byte(s.soapReply(trust2005, saml11,
-		`<saml:Assertion xmlns:saml="`+saml11+`"><DesktopSsoToken>`+token+`</DesktopSsoToken></saml:Assertion>`)))
+	_, _ = w.Write([]byte(adfs.SOAPReply(adfs.Trust2005, adfs.SAML11,
+		`<saml:Assertion xmlns:saml="`+adfs.SAML11+`"><DesktopSsoToken>`+token+`</DesktopSsoToken></saml:Assertion>`, now.UTC())))
 }
 
 // desktopSSOFault answers with the error in the detail of a SOAP fault, where
@@ -66,7 +67,7 @@ func (s *Server) desktopSSOFault(w http.ResponseWriter, r *web.Request, e *web.S
 	w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
 	w.WriteHeader(http.StatusBadRequest)
 	fmt.Fprintf(w, `<S:Envelope xmlns:S="http://www.w3.org/2003/05/soap-envelope" xmlns:wst="%s" xmlns:psf="http://schemas.microsoft.com/Passport/SoapServices/SOAPFault"><S:Body><S:Fault><S:Code><S:Value>S:Sender</S:Value><S:Subcode><S:Value>wst:FailedAuthentication</S:Value></S:Subcode></S:Code><S:Reason><S:Text xml:lang="en-US">Authentication Failure</S:Text></S:Reason><S:Detail><psf:error><psf:value>0x80048821</psf:value><psf:internalerror><psf:code>0x80048821</psf:code><psf:text>%s</psf:text></psf:internalerror></psf:error></S:Detail></S:Fault></S:Body></S:Envelope>`,
-		trust2005, escape(e.Error()))
+		adfs.Trust2005, adfs.Escape(e.Error()))
 }
 
 // desktopSSOToken returns the token inside an assertion, or "".

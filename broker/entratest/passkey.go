@@ -119,7 +119,7 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
 	p.Config["urlFidoLogin"] = p.Action
 	p.Config["sFidoChallenge"], p.Config["arrFidoAllowList"] = string(fl.Challenge), allow
-	explain(&p, err)
+	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 

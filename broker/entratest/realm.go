@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/adfs"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -12,8 +13,7 @@ import (
 )
 
 const (
-	cloudName     = "microsoftonline.com"
-	cloudAudience = "urn:federation:MicrosoftOnline"
+	cloudName = "microsoftonline.com"
 )
 
 func (s *Server) userRealm(w http.ResponseWriter, r *web.Request) {
@@ -25,7 +25,7 @@ func (s *Server) userRealm(w http.ResponseWriter, r *web.Request) {
 	_, domain, _ := strings.Cut(upn, "@")
 	t := s.dir.TenantOf(upn)
 	out := map[string]string{
-		"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": cloudName, "cloud_audience_urn": cloudAudience,
+		"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": cloudName, "cloud_audience_urn": adfs.CloudAudience,
 	}
 	switch {
 	case t == nil:
@@ -91,7 +91,7 @@ func (s *Server) credentialType(w http.ResponseWriter, r *web.Request) {
 	if t != nil && t.IsFederated(in.Username) {
 		domainType = 4
 		creds["PrefCredential"] = 4
-		creds["FederationRedirectUrl"] = federationURL(in.Username, s.flowOf(in.OriginalRequest, in.Username))
+		creds["FederationRedirectUrl"] = adfs.URL(in.Username, s.flowOf(in.OriginalRequest, in.Username))
 	}
 	if in.Fido && u != nil && len(u.Passkeys) > 0 {
 		creds["FidoParams"] = map[string]any{"AllowList": u.PasskeyIDs(), "HasCrossDeviceCapablePasskey": false}

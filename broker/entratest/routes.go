@@ -7,7 +7,7 @@ func (s *Server) newRoutes() {
 	s.loginRoutes()
 	s.drs.Routes()
 	s.graph.Routes()
-	s.federationRoutes()
+	s.adfs.Routes()
 	s.desktopSSORoutes()
 	s.officeRoutes()
 	s.arm.Routes()

@@ -187,7 +187,7 @@ func (s *Server) showPhone(w http.ResponseWriter, r *web.Request, fl *session.Fl
 	code := s.phoneSession(waiting)
 	p.Hidden = append(p.Hidden, pages.Field{Name: "login", Value: fl.Username}, pages.Field{Name: "code", Value: code}, pages.Field{Name: "psRNGCSLK", Value: code})
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
-	explain(&p, err)
+	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 

@@ -106,7 +106,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *web.Request, fl *session.F
 	s.otherMethods(&p, r, fl, f.ID)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", absolute(r, p.Action)
 	p.Config["arrUserProofs"] = proofsOf(u, fl)
-	explain(&p, err)
+	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 
@@ -208,7 +208,7 @@ func (s *Server) showEnroll(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Action = "/common/SAS/ProofUp"
 	p.Secret = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(fl.Enroll)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedProofUpRedirect", p.Action
-	explain(&p, err)
+	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/adfs"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/arm"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/drs"
@@ -36,6 +37,7 @@ type Server struct {
 	keeper *session.Keeper
 	access *access.Engine
 	mint   *mint.Mint
+	adfs   *adfs.Server
 	drs    *drs.Service
 	arm    *arm.Service
 	graph  *graph.Service
@@ -155,6 +157,7 @@ func newServer(o Options) (*Server, error) {
 	s.arm = &arm.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}
 	s.drs = &drs.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web,
 		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
+	s.adfs = &adfs.Server{Keeper: s.keeper, Mint: s.mint, Web: s.web, ErrorPage: s.errorPage, FormTargets: s.formTargets}
 	s.newRoutes()
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())

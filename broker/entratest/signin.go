@@ -83,17 +83,6 @@ func formTarget(redirect string) string {
 	return u.Scheme + ":"
 }
 
-// explain shows an error on a page.
-func explain(p *pages.Page, err error) {
-	if err == nil {
-		return
-	}
-	e := web.AsSTSError(err)
-	p.Error, p.Code = e.Text, e.Code
-	p.Config["sErrorCode"], p.Config["iErrorCode"], p.Config["sErrTxt"] = strconv.Itoa(e.Code), e.Code, e.Text
-	p.Config["strServiceExceptionMessage"] = e.Error()
-}
-
 func (s *Server) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	s.challengePasskey(fl)
 	p := s.page(r, fl, "signin", "Sign in")
@@ -101,7 +90,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
 	p.Config["sFidoChallenge"] = string(fl.Challenge)
 	s.offerCertificate(&p, r, fl)
-	explain(&p, err)
+	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 
@@ -109,7 +98,7 @@ func (s *Server) showAccessPass(w http.ResponseWriter, r *web.Request, fl *sessi
 	p := s.page(r, fl, "accesspass", "Enter your temporary access pass")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
-	explain(&p, err)
+	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
 
@@ -226,13 +215,13 @@ func (s *Server) showUserCode(w http.ResponseWriter, _ *web.Request, code string
 		Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedRemoteConnect"}}
 	switch wrong {
 	case 90119:
-		explain(&p, web.InvalidRequest(90119, "Enter the code."))
+		web.Explain(&p, web.InvalidRequest(90119, "Enter the code."))
 	case 70018:
-		explain(&p, web.InvalidRequest(70018, "That code didn't work. Check the code and try again."))
+		web.Explain(&p, web.InvalidRequest(70018, "That code didn't work. Check the code and try again."))
 	case 70019:
-		explain(&p, web.InvalidRequest(70019, "That code has expired."))
+		web.Explain(&p, web.InvalidRequest(70019, "That code has expired."))
 	case 90120:
-		explain(&p, web.InvalidRequest(90120, "That code was used already."))
+		web.Explain(&p, web.InvalidRequest(90120, "That code was used already."))
 	}
 	p.Write(w, http.StatusOK)
 }
