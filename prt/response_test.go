@@ -246,6 +246,14 @@ func TestRenewed(t *testing.T) {
 		_, err = old.Renewed(r, later)
 		require.ErrorIs(t, err, prt.ErrReply)
 	})
+	t.Run("another tenant's", func(t *testing.T) {
+		other := strings.ReplaceAll(fmt.Sprintf(idClaims, `["pwd"]`), tenantID, deviceID)
+		require.Contains(t, other, userID)
+		r, err := prt.ParseReply(bg, renewal(t, s, `,"id_token":"`+idToken(other)+`"`), s)
+		require.NoError(t, err)
+		_, err = old.Renewed(r, later)
+		require.ErrorIs(t, err, prt.ErrReply, "of the same user id")
+	})
 	t.Run("without a PRT", func(t *testing.T) {
 		r, err := prt.ParseTokens([]byte(`{"access_token":"at"}`))
 		require.NoError(t, err)

@@ -128,3 +128,29 @@ func TestUnlockAfterIdleness(t *testing.T) {
 		}, ours.Take())
 	})
 }
+
+// The session that lies still is given up long before a TPM refuses: the TPM of
+// this test may be one that counts further.
+func TestManagedIdleSpaceIsRelieved(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		ours := tpmtest.NewCounting(managed(t, e.Opener()))
+		m := newMaterial(t, open(t, ours.Opener(), tpm.Config{Idle: -1}))
+		sign := func() commands {
+			t.Helper()
+			ours.Take()
+			require.NoError(t, m.operations()[1].run(t, t.Context()))
+			return ours.Take()
+		}
+		derive := func(times int) {
+			t.Helper()
+			for range times {
+				require.NoError(t, m.derive(t, t.Context(), m.session))
+			}
+		}
+		sign()
+		derive(1)
+		require.NotContains(t, sign(), startSession, "it stands")
+		derive(200)
+		require.Contains(t, sign(), startSession)
+	})
+}

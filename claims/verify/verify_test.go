@@ -171,6 +171,7 @@ func TestRefusals(t *testing.T) {
 		{"expired", good, with(func(o *verify.Options) { o.Now = now.Add(3900*time.Second + verify.DefaultSkew) }), verify.ErrExpired},
 		{"no exp", sign(t, keyA(), header, v2(`"exp"`, `"expx"`)), options(), verify.ErrMissing},
 		{"not yet", good, with(func(o *verify.Options) { o.Now = now.Add(-verify.DefaultSkew - 1) }), verify.ErrNotYet},
+		{"issued in the future", sign(t, keyA(), header, v2(fmt.Sprintf(`"iat":%d`, now.Unix()), fmt.Sprintf(`"iat":%d`, now.Add(verify.DefaultSkew+time.Second).Unix()))), options(), verify.ErrNotYet},
 		{"small skew", good, with(func(o *verify.Options) { o.Now, o.Skew = now.Add(-2*time.Second), time.Second }), verify.ErrNotYet},
 		{"nonce", good, with(func(o *verify.Options) { o.Nonce = "m" }), verify.ErrNonce},
 		{"required", good, with(func(o *verify.Options) { o.Required = []string{"oid", "deviceid"} }), verify.ErrMissing},

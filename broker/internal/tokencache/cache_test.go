@@ -2,6 +2,7 @@ package tokencache
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -267,6 +268,39 @@ func TestSameHash(t *testing.T) {
 		k.PoPKey = fmt.Sprint(i)
 		e, _ := c.Get(&k, []string{"User.Read"}, start)
 		require.Equal(t, i, e.Value)
+	}
+}
+
+// Whatever reads or changes the families waits for the mutex. A call that does
+// not would come back while the test holds it.
+func TestLocked(t *testing.T) {
+	k := key(1)
+	for name, call := range map[string]func(*Cache[int]){
+		"Serve":       func(c *Cache[int]) { c.Serve(&k, Set{graph + "/user.read"}, start) },
+		"Get":         func(c *Cache[int]) { c.Get(&k, []string{"USER.READ"}, start) },
+		"Put":         func(c *Cache[int]) { c.Put(&k, Set{graph + "/user.read"}, entry(1, time.Hour), start) },
+		"Account":     func(c *Cache[int]) { c.Account(k.Account, k.Environment) },
+		"DropAccount": func(c *Cache[int]) { c.DropAccount(k.Account, k.Environment) },
+		"Clear":       (*Cache[int]).Clear,
+		"Len":         func(c *Cache[int]) { c.Len() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := New[int](graph, 0)
+			c.mu.Lock()
+			var begun, done atomic.Bool
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				begun.Store(true)
+				call(c)
+				done.Store(true)
+			})
+			for i := 0; i < 1000 || !begun.Load(); i++ {
+				runtime.Gosched()
+			}
+			require.False(t, done.Load())
+			c.mu.Unlock()
+			wg.Wait()
+		})
 	}
 }
 
