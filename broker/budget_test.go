@@ -119,8 +119,13 @@ func TestUnlockBudget(t *testing.T) {
 					app.Take()
 					chip.Take()
 					op()
-					sent, atChip := app.Take(), len(chip.Take())
-					t.Logf("%-28s %2d commands, %3d at the chip: %s", what, len(sent), atChip, commandNames(sent))
+					sent, took := app.Take(), chip.Take()
+					atChip := len(took)
+					model := ""
+					for _, c := range tpmtest.Chips {
+						model += fmt.Sprintf(", %s %.2f s", c.Name, c.Time(took).Seconds())
+					}
+					t.Logf("%-28s %2d commands, %3d at the chip%s: %s", what, len(sent), atChip, model, commandNames(sent))
 					require.LessOrEqual(t, len(sent), most, what)
 					if tt.managed && mostAtChip > 0 {
 						require.LessOrEqual(t, atChip, mostAtChip, what)
