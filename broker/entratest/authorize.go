@@ -238,7 +238,7 @@ func (s *Server) prtCookie(r *web.Request, text string) (ss *session.Session, ke
 		s.web.Mistake(r, "%s: %s", wire.CookieRefreshToken, nerr.Why)
 		return nil, nil, true, nil
 	}
-	b, _, _, err := s.proveSession(j, c)
+	b, _, _, err := s.sts.ProveSession(j, c)
 	if err != nil {
 		e := web.AsSTSError(err)
 		switch e.Code {
@@ -247,10 +247,10 @@ func (s *Server) prtCookie(r *web.Request, text string) (ss *session.Session, ke
 		}
 		return nil, nil, false, err
 	}
-	if b.prt == nil {
+	if b.PRT == nil {
 		return ignore("the refresh token in it is no PRT")
 	}
-	return &b.prt.Session, b.key, false, nil
+	return &b.PRT.Session, b.Key, false, nil
 }
 
 // deviceCookie checks an x-ms-DeviceCredential, which proves the device alone.

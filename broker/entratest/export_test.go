@@ -8,7 +8,7 @@ import (
 
 // LastPRTMethods are the methods in the session of the newest PRT.
 func (s *Server) LastPRTMethods() claims.Methods {
-	list := s.prts.all()
+	list := s.prts.All()
 	return list[len(list)-1].Session.Methods
 }
 

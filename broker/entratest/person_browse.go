@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
@@ -44,7 +45,7 @@ func (p Person) authorize(ctx context.Context, client *http.Client, start, prefi
 }
 
 func (p Person) approveDeviceCode(ctx context.Context, client *http.Client, code string) error {
-	_, err := p.browser(client, "").walk(ctx, deviceLoginURL+"?otc="+url.QueryEscape(code))
+	_, err := p.browser(client, "").walk(ctx, tokenendpoint.DeviceLoginURL+"?otc="+url.QueryEscape(code))
 	return err
 }
 

@@ -4,11 +4,11 @@ import "github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 
 // newRoutes lists every endpoint. The first match wins.
 func (s *Server) newRoutes() {
+	s.sts.Routes()
 	s.loginRoutes()
 	s.drs.Routes()
 	s.graph.Routes()
 	s.adfs.Routes()
-	s.desktopSSORoutes()
 	s.officeRoutes()
 	s.arm.Routes()
 }
@@ -20,8 +20,6 @@ func (s *Server) loginRoutes() {
 	for _, v := range []string{"", "/v2.0"} {
 		on("GET", "/{tenant}"+v+"/.well-known/openid-configuration", web.EndpointDiscovery, s.discovery)
 		on("GET", "/{tenant}/discovery"+v+"/keys", web.EndpointKeys, s.jwks)
-		on("POST", "/{tenant}/oauth2"+v+"/token", web.EndpointToken, s.token)
-		on("POST", "/{tenant}/oauth2"+v+"/devicecode", web.EndpointDeviceCode, s.deviceCodeStart)
 		on("GET POST", "/{tenant}/oauth2"+v+"/authorize", web.EndpointAuthorize, s.authorize)
 		on("GET POST", "/{tenant}/oauth2"+v+"/logout", web.EndpointLogout, s.logout)
 	}
@@ -37,8 +35,6 @@ func (s *Server) loginRoutes() {
 	on("POST", "/{tenant}/GetOneTimeCode", web.EndpointLogin, s.oneTimeCode)
 	on("POST", "/{tenant}/DeviceCodeStatus", web.EndpointLogin, s.deviceCodeStatus)
 	on("POST", "/login.srf", web.EndpointLogin, s.loginSRF)
-	on("POST", "/webapp/bulkaadjtoken/begin", web.EndpointBulk, s.bulkBegin)
-	on("GET", "/webapp/bulkaadjtoken/poll", web.EndpointBulk, s.bulkPoll)
 	on("POST", "/common/SAS/ProofUp", web.EndpointLogin, s.proofUp)
 	on("POST", "/common/Consent/Set", web.EndpointLogin, s.consentSet)
 	on("POST", "/common/Terms/Set", web.EndpointLogin, s.termsSet)

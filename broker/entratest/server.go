@@ -23,6 +23,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -37,13 +38,14 @@ type Server struct {
 	keeper *session.Keeper
 	access *access.Engine
 	mint   *mint.Mint
+	sts    *tokenendpoint.Service
 	adfs   *adfs.Server
 	drs    *drs.Service
 	arm    *arm.Service
 	graph  *graph.Service
 	web    *web.Router
 	log    *directory.SignInLog
-	prts   *prtList
+	prts   *tokenendpoint.PRTList
 
 	dir *directory.Directory
 
@@ -132,7 +134,7 @@ func newServer(o Options) (*Server, error) {
 		clock: o.Clock,
 		rand:  r,
 		log:   directory.NewSignInLog(o.SignInLog),
-		prts:  newPRTList(),
+		prts:  tokenendpoint.NewPRTList(),
 		done:  make(chan struct{}),
 	}
 	dir, err := directory.New(o.tenants(), o.DeviceQuota, r)
@@ -158,6 +160,8 @@ func newServer(o Options) (*Server, error) {
 	s.drs = &drs.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web,
 		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
 	s.adfs = &adfs.Server{Keeper: s.keeper, Mint: s.mint, Web: s.web, ErrorPage: s.errorPage, FormTargets: s.formTargets}
+	s.sts = &tokenendpoint.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web, PRTs: s.prts,
+		InheritDeviceMFA: o.InheritDeviceMFA, RollSessionKey: o.RollSessionKey}
 	s.newRoutes()
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
 )
 
 // stateFormat is the version of the saved state.
@@ -21,7 +22,7 @@ type savedState struct {
 	CAKey  []byte // its key, PKCS #8
 	directory.Saved
 	Redeemed map[string]int64
-	PRTs     []trackedPRT
+	PRTs     []tokenendpoint.TrackedPRT
 	SignIns  []directory.LogEntry
 }
 
@@ -49,7 +50,7 @@ func (s *Server) State() ([]byte, error) {
 	st := savedState{
 		Format: stateFormat, Seed: s.rand.Seed, Random: random, Ahead: s.clock.ahead(), CA: s.tlsCA.der, CAKey: key,
 		Saved:    dir,
-		Redeemed: s.keeper.Pending.RedeemedCodes(), PRTs: s.prts.all(), SignIns: s.log.All(),
+		Redeemed: s.keeper.Pending.RedeemedCodes(), PRTs: s.prts.All(), SignIns: s.log.All(),
 	}
 	return json.Marshal(st)
 }
@@ -101,7 +102,7 @@ func (s *Server) restore(st *savedState) error {
 	}
 	s.clock.setAhead(st.Ahead)
 	s.keeper.Pending.RestoreRedeemed(st.Redeemed)
-	s.prts.restore(st.PRTs)
+	s.prts.Restore(st.PRTs)
 	s.log.Restore(st.SignIns)
 	return nil
 }

@@ -7,16 +7,13 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
 )
@@ -39,49 +36,6 @@ func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
 	}
 	s.dir.RevokeCertificate(cert.SerialNumber)
 	return nil
-}
-
-// checkUserCertificate finds the user of a certificate.
-func (s *Server) checkUserCertificate(cert *x509.Certificate) (*directory.User, *verify.UserCertificate, error) {
-	now := s.Now()
-	c, err := verify.ParseUserCertificate(cert, s.mint.UserAuthority())
-	if err != nil {
-		return nil, nil, web.InvalidGrant(50017, "Validation of given certificate for certificate based authentication failed.").Because("%v", err)
-	}
-	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return nil, nil, web.InvalidGrant(500172, "Certificate '%s' issued by '%s' is not valid. Current time: '%s'. Certificate NotBefore: '%s'. Certificate NotAfter: '%s'.",
-			web.Clip(cert.Subject.String()), web.Clip(cert.Issuer.String()), now.UTC().Format(time.RFC3339), cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
-	}
-	if s.dir.CertificateRevoked(cert.SerialNumber) {
-		return nil, nil, web.InvalidGrant(500183, "Certificate has been revoked. Please contact your administrator.")
-	}
-	if c.PrincipalName == "" {
-		return nil, nil, errCertificateBinding.Because("the certificate has no principal name in its subject alternative name")
-	}
-	u := s.dir.User(c.PrincipalName)
-	if u == nil {
-		return nil, nil, s.keeper.UnknownUser(s.dir.TenantOf(c.PrincipalName), c.PrincipalName)
-	}
-	if u.Disabled {
-		return nil, nil, web.InvalidGrant(50057, "The user account is disabled.")
-	}
-	return u, c, nil
-}
-
-var errCertificateBinding = web.InvalidGrant(1001003, "Unable to acquire value specified in binding from certificate.")
-
-// certificateSession is a session born of a certificate.
-func (s *Server) certificateSession(u *directory.User, c *verify.UserCertificate) session.Session {
-	method := claims.CertificateSingleFactor
-	if slices.Contains(c.Policies, mint.MultiFactorPolicy) {
-		method = claims.CertificateMultiFactor | claims.MarkMFA
-	}
-	ss := s.keeper.NewSession(u, method)
-	if method&claims.MarkMFA != 0 {
-		ss.MFA = ss.Auth
-	}
-	ss.Issuer, ss.Policies = c.Issuer, c.Policies
-	return ss
 }
 
 // certificateHelps reports whether a certificate of the user would complete what
@@ -158,17 +112,17 @@ func (s *Server) handshakeSession(r *web.Request, fl *session.Flow) (*session.Se
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return nil, web.InvalidRequest(50192, "Invalid request. Certificate based authentication attempt without any certificate.")
 	}
-	u, c, err := s.checkUserCertificate(r.TLS.PeerCertificates[0])
+	u, c, err := s.sts.CheckUserCertificate(r.TLS.PeerCertificates[0])
 	if err != nil {
 		return nil, err
 	}
 	if fl.Username != "" && !strings.EqualFold(u.UPN, fl.Username) {
-		return nil, errCertificateBinding.Because("the certificate is of %s", u.UPN)
+		return nil, tokenendpoint.ErrCertificateBinding.Because("the certificate is of %s", u.UPN)
 	}
 	if t := s.keeper.FlowTenant(fl); t != nil && t != u.Tenant {
 		return nil, s.keeper.UnknownUser(t, u.UPN)
 	}
-	ss := s.certificateSession(u, c)
+	ss := s.sts.CertificateSession(u, c)
 	return &ss, nil
 }
 
@@ -202,36 +156,4 @@ func (s *Server) loginCertificate(w http.ResponseWriter, r *web.Request, fl *ses
 	ss.ProveMFA(method, s.Now())
 	ss.Issuer, ss.Policies = token.Session.Issuer, token.Session.Policies
 	s.proceed(w, r, fl)
-}
-
-// certificateCredential checks an assertion that the key of a user certificate
-// signed (MS-OAPXBC 3.2.5.1.2.1.4).
-func (s *Server) certificateCredential(j *verify.JWS) (*directory.User, *session.Session, error) {
-	a, err := verify.ParseUserAssertion(j)
-	if err != nil {
-		return nil, nil, badJWT(err)
-	}
-	u, c, err := s.checkUserCertificate(a.Certificate)
-	if err != nil {
-		return nil, nil, err
-	}
-	switch err := a.Verify(s.Now(), helloSkew); {
-	case errors.Is(err, verify.ErrSignature):
-		return nil, nil, web.InvalidGrant(50012, "Authentication failed: the signature of the assertion is not that of its certificate.")
-	case errors.Is(err, verify.ErrAssertionExpired):
-		return nil, nil, web.InvalidGrant(500133, "Assertion is not within its valid time range.")
-	case err != nil:
-		return nil, nil, badJWT(err)
-	}
-	if a.Nonce != "" { // the request around it has one that was checked
-		if err := s.keeper.CheckNonce(a.Nonce); err != nil {
-			return nil, nil, err
-		}
-	}
-	if !strings.EqualFold(a.Issuer, u.UPN) {
-		return nil, nil, web.InvalidGrant(50013, "Assertion failed: the issuer is not the user of the certificate.").
-			Because("iss is %q, the certificate is of %s", web.Clip(a.Issuer), u.UPN)
-	}
-	ss := s.certificateSession(u, c)
-	return u, &ss, nil
 }

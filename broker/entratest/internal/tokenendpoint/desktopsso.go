@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"bytes"
@@ -21,8 +21,8 @@ import (
 // clients read it (roadtools, roadlib, auth.py: get_desktopsso_token). The
 // endpoint for Kerberos tickets beside it is not served.
 
-func (s *Server) desktopSSORoutes() {
-	s.web.Handle(web.OnAutologon, "POST", "/{tenant}/winauth/trust/2005/usernamemixed", web.EndpointFederation, s.desktopSSO)
+func (s *Service) desktopSSORoutes() {
+	s.Web.Handle(web.OnAutologon, "POST", "/{tenant}/winauth/trust/2005/usernamemixed", web.EndpointFederation, s.desktopSSO)
 }
 
 // desktopSSOLife is how long the token waits for its redemption. The service's
@@ -35,25 +35,25 @@ type desktopSSORecord struct {
 	Expires int64           `json:"e"`
 }
 
-func (s *Server) desktopSSO(w http.ResponseWriter, r *web.Request) {
+func (s *Service) desktopSSO(w http.ResponseWriter, r *web.Request) {
 	e := s.begin(r, "desktop_sso")
 	var in adfs.RST
 	if err := xml.Unmarshal(r.Data, &in); err != nil {
 		s.desktopSSOFault(w, r, web.InvalidRequest(90023, "Invalid STS request."))
 		return
 	}
-	u, err := s.keeper.CheckPassword(r.Tenant, in.Username, in.Password)
+	u, err := s.Keeper.CheckPassword(r.Tenant, in.Username, in.Password)
 	if err != nil {
 		e.Username = in.Username
 		s.desktopSSOFault(w, r, web.AsSTSError(err))
 		return
 	}
-	now := s.Now()
-	ss := s.keeper.NewSession(u, claims.Password)
+	now := s.Keeper.Now()
+	ss := s.Keeper.NewSession(u, claims.Password)
 	ss.Password = true
 	session.LogUser(r.Entry, u, &ss)
-	s.web.Record(r, nil)
-	token := s.keeper.Box.Seal(session.KindDesktopSSO, desktopSSORecord{Session: ss, Expires: now.Add(desktopSSOLife).Unix()})
+	s.Web.Record(r, nil)
+	token := s.Keeper.Box.Seal(session.KindDesktopSSO, desktopSSORecord{Session: ss, Expires: now.Add(desktopSSOLife).Unix()})
 	w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
 	_, _ = w.Write([]byte(adfs.SOAPReply(adfs.Trust2005, adfs.SAML11,
 		`<saml:Assertion xmlns:saml="`+adfs.SAML11+`"><DesktopSsoToken>`+token+`</DesktopSsoToken></saml:Assertion>`, now.UTC())))
@@ -61,9 +61,9 @@ func (s *Server) desktopSSO(w http.ResponseWriter, r *web.Request) {
 
 // desktopSSOFault answers with the error in the detail of a SOAP fault, where
 // clients look for its AADSTS code.
-func (s *Server) desktopSSOFault(w http.ResponseWriter, r *web.Request, e *web.STSError) {
-	s.web.Mistake(r, "AADSTS%d: %s", e.Code, e.Text)
-	s.web.Record(r, e)
+func (s *Service) desktopSSOFault(w http.ResponseWriter, r *web.Request, e *web.STSError) {
+	s.Web.Mistake(r, "AADSTS%d: %s", e.Code, e.Text)
+	s.Web.Record(r, e)
 	w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
 	w.WriteHeader(http.StatusBadRequest)
 	fmt.Fprintf(w, `<S:Envelope xmlns:S="http://www.w3.org/2003/05/soap-envelope" xmlns:wst="%s" xmlns:psf="http://schemas.microsoft.com/Passport/SoapServices/SOAPFault"><S:Body><S:Fault><S:Code><S:Value>S:Sender</S:Value><S:Subcode><S:Value>wst:FailedAuthentication</S:Value></S:Subcode></S:Code><S:Reason><S:Text xml:lang="en-US">Authentication Failure</S:Text></S:Reason><S:Detail><psf:error><psf:value>0x80048821</psf:value><psf:internalerror><psf:code>0x80048821</psf:code><psf:text>%s</psf:text></psf:internalerror></psf:error></S:Detail></S:Fault></S:Body></S:Envelope>`,
@@ -81,16 +81,16 @@ func desktopSSOToken(assertion []byte) string {
 }
 
 // desktopSSOCredential redeems a desktop SSO token.
-func (s *Server) desktopSSOCredential(token string) (*directory.User, *session.Session, error) {
+func (s *Service) desktopSSOCredential(token string) (*directory.User, *session.Session, error) {
 	var rec desktopSSORecord
-	if err := s.keeper.Box.Open(session.KindDesktopSSO, token, &rec); err != nil {
+	if err := s.Keeper.Box.Open(session.KindDesktopSSO, token, &rec); err != nil {
 		return nil, nil, web.InvalidGrant(50008, "Unable to verify token signature or the SAML assertion is missing or misconfigured in the token.").
 			Because("the DesktopSsoToken is not of this server")
 	}
-	if s.Now().Unix() >= rec.Expires {
+	if s.Keeper.Now().Unix() >= rec.Expires {
 		return nil, nil, web.InvalidGrant(500133, "Assertion is not within its valid time range.")
 	}
-	u, err := s.keeper.UserOf(&rec.Session)
+	u, err := s.Keeper.UserOf(&rec.Session)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"crypto/rsa"
@@ -31,9 +31,9 @@ const (
 )
 
 // deviceToken answers with a token of the device alone, in plain JSON.
-func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
+func (s *Service) deviceToken(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "device_token"
-	client, err := s.access.ClientApp(dev.Tenant, c.ClientID)
+	client, err := s.Access.ClientApp(dev.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Cl
 	if c.Resource == "" {
 		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'resource'.")
 	}
-	res := s.dir.Resource(dev.Tenant, c.Resource)
+	res := s.Keeper.Directory.Resource(dev.Tenant, c.Resource)
 	if res == nil {
 		return nil, access.UnknownResource(c.Resource, dev.Tenant)
 	}
@@ -53,11 +53,11 @@ func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Cl
 		return nil, web.InvalidGrant(221000, "Device-only tokens are not supported by this resource.")
 	}
 	r.Entry.Resource = res.ID
-	now := s.Now()
-	life := s.opts.TTL.AccessToken
+	now := s.Keeper.Now()
+	life := s.Keeper.TTL.AccessToken
 	return map[string]any{
 		"token_type": "Bearer", "expires_in": web.Seconds(life), "ext_expires_in": web.Seconds(life), "resource": c.Resource,
-		"access_token": s.mint.Keys.Sign(map[string]any{
+		"access_token": s.Mint.Keys.Sign(map[string]any{
 			"aud": c.Resource, "iss": directory.IssuerV1(dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
 			"tid": dev.Tenant.ID, "appid": client.ID, "appidacr": mint.ClientACR(client), "deviceid": dev.ID, "oid": dev.ObjectID,
 			"sub": dev.ObjectID, "idtyp": "device", "amr": []string{"rsa"}, "ver": "1.0",
@@ -66,32 +66,32 @@ func (s *Server) deviceToken(r *web.Request, dev *directory.Device, c *verify.Cl
 }
 
 // deviceCert issues a peer-to-peer certificate of the device.
-func (s *Server) deviceCert(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
+func (s *Service) deviceCert(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "p2p_device_certificate"
 	if c.CertUse != "device_cert" {
 		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("claim cert_token_use is %q", web.Clip(c.CertUse))
 	}
 	return s.p2pCertificate(c, &x509.Certificate{
 		Subject:  p2pName(dev.Tenant.ID, dev.ID),
-		NotAfter: s.Now().Add(deviceCertLife),
+		NotAfter: s.Keeper.Now().Add(deviceCertLife),
 		DNSNames: c.DNSNames,
 	})
 }
 
 // userCert issues a peer-to-peer certificate of the user of a PRT.
-func (s *Server) userCert(r *web.Request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
+func (s *Service) userCert(r *web.Request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "p2p_user_certificate"
-	if b.prt == nil || c.CertUse != "user_cert" {
+	if b.PRT == nil || c.CertUse != "user_cert" {
 		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("claim cert_token_use is %q", web.Clip(c.CertUse))
 	}
 	out, err := s.p2pCertificate(c, &x509.Certificate{
 		Subject:  p2pName(u.Tenant.ID, u.UPN, ids.SID(u.ID)),
-		NotAfter: s.Now().Add(userCertLife),
+		NotAfter: s.Keeper.Now().Add(userCertLife),
 	})
 	if err != nil || r.Values.Get("windows_api_version") == "1.0" { // the version without encryption
 		return out, err
 	}
-	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
+	return s.Mint.EncryptReply(b.Key, s.gcmFor(r), out), nil
 }
 
 // p2pName is the subject of a peer-to-peer certificate.
@@ -103,7 +103,7 @@ func p2pName(tenant string, names ...string) pkix.Name {
 	return n
 }
 
-func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (map[string]any, error) {
+func (s *Service) p2pCertificate(c *verify.Claims, template *x509.Certificate) (map[string]any, error) {
 	bad := web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.")
 	if c.CSRType != csrPKCS10 {
 		return nil, bad.Because("claim csr_type is %q", web.Clip(c.CSRType))
@@ -116,11 +116,11 @@ func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (m
 	if !ok || pub.N.BitLen() < 2048 {
 		return nil, bad.Because("the certificate request has no RSA key of 2048 bits")
 	}
-	template.SerialNumber = new(big.Int).SetBytes(s.rand.Bytes(16))
-	template.NotBefore = s.Now().Add(-5 * time.Minute)
+	template.SerialNumber = new(big.Int).SetBytes(s.Keeper.Rand.Bytes(16))
+	template.NotBefore = s.Keeper.Now().Add(-5 * time.Minute)
 	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
-	der, authority, err := s.mint.Keys.Device.PeerToPeer(template, pub)
+	der, authority, err := s.Mint.Keys.Device.PeerToPeer(template, pub)
 	if err != nil {
 		return nil, bad.Because("%v", err)
 	}
@@ -131,7 +131,7 @@ func (s *Server) p2pCertificate(c *verify.Claims, template *x509.Certificate) (m
 // devicelessPRT adds a PRT without a device to the redemption of a code: the
 // mobile brokers' protocol version 3.0, whose session key is wrapped to a key
 // that the request brings along.
-func (s *Server) devicelessPRT(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, jwkText string, out map[string]any) (any, error) {
+func (s *Service) devicelessPRT(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, jwkText string, out map[string]any) (any, error) {
 	if client.ID != wire.ClientBroker || r.Values.Get("prt_protocol_version") != "3.0" || !strings.Contains(" "+r.Values.Get("scope")+" ", " aza ") {
 		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").
 			Because("stk_jwk needs the broker client, prt_protocol_version 3.0 and scope aza")
@@ -140,11 +140,11 @@ func (s *Server) devicelessPRT(r *web.Request, rec *session.CodeRecord, client *
 	if err != nil {
 		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("stk_jwk: %v", err)
 	}
-	p := &prtRecord{Session: rec.Session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: s.Now().Unix(),
+	p := &prtRecord{Session: rec.Session, Key: s.Keeper.Rand.Bytes(wire.SessionKeySize), KeyIssued: s.Keeper.Now().Unix(),
 		KDF: 1, Born: rec.Session.Auth, Client: client.ID}
 	p.Session.Device = ""
 	p.Session.Methods &^= claims.MarkRSA
-	wrapped, err := s.mint.WrapSessionKey(pub, p.Key)
+	wrapped, err := s.Mint.WrapSessionKey(pub, p.Key)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"encoding/base64"
@@ -16,7 +16,7 @@ import (
 )
 
 // passwordGrant is the resource owner password grant.
-func (s *Server) passwordGrant(r *web.Request) (any, error) {
+func (s *Service) passwordGrant(r *web.Request) (any, error) {
 	e := s.begin(r, "password")
 	name, password := r.Values.Get("username"), r.Values.Get("password")
 	for _, p := range []string{"username", "password"} {
@@ -27,7 +27,7 @@ func (s *Server) passwordGrant(r *web.Request) (any, error) {
 	if r.V2 && r.Tenant == nil && !strings.EqualFold(r.Vars["tenant"], "organizations") {
 		return nil, web.InvalidRequest(9001023, "The grant type is not supported over the /common or /consumers endpoints. Please use the /organizations or tenant-specific endpoint.")
 	}
-	u, err := s.keeper.CheckPassword(r.Tenant, name, password)
+	u, err := s.Keeper.CheckPassword(r.Tenant, name, password)
 	if err != nil {
 		e.Username = name
 		return nil, err
@@ -36,7 +36,7 @@ func (s *Server) passwordGrant(r *web.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ss := s.keeper.NewSession(u, claims.Password)
+	ss := s.Keeper.NewSession(u, claims.Password)
 	ss.Password = true
 	out, err := s.issueForm(r, client, u, &ss, issuance{})
 	if err != nil && r.V2 {
@@ -63,14 +63,14 @@ func refusedPassword(err error) error {
 
 // refreshGrant redeems a refresh token. A PRT is not one: without a signature
 // by its session key it is refused.
-func (s *Server) refreshGrant(r *web.Request) (any, error) {
+func (s *Service) refreshGrant(r *web.Request) (any, error) {
 	s.begin(r, "refresh_token")
 	token := r.Values.Get("refresh_token")
 	if token == "" {
 		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'refresh_token'.")
 	}
 	var p prtRecord
-	if s.keeper.Box.Open(session.KindPRT, token, &p) == nil {
+	if s.Keeper.Box.Open(session.KindPRT, token, &p) == nil {
 		return nil, web.InvalidGrant(7000016, "The primary refresh token was presented without a valid session key signature.").
 			Because("a PRT in a plain refresh_token grant")
 	}
@@ -97,7 +97,7 @@ func (s *Server) refreshGrant(r *web.Request) (any, error) {
 		in.spaEnd = rec.Expires
 	}
 	if r.V2 && r.Values.Get("scope") == "" && rec.Scope != "" { // the same again (RFC 6749, 6)
-		if in.target, err = s.access.ResolveV2(u.Tenant, client, u, rec.Scope); err != nil {
+		if in.target, err = s.Access.ResolveV2(u.Tenant, client, u, rec.Scope); err != nil {
 			return nil, err
 		}
 	}
@@ -105,17 +105,17 @@ func (s *Server) refreshGrant(r *web.Request) (any, error) {
 }
 
 // openRefresh opens a refresh token and checks that its session lives.
-func (s *Server) openRefresh(token string) (*refreshRecord, *directory.User, error) {
+func (s *Service) openRefresh(token string) (*refreshRecord, *directory.User, error) {
 	var bulk bulkRecord
-	if s.keeper.Box.Open(session.KindBulk, token, &bulk) == nil {
+	if s.Keeper.Box.Open(session.KindBulk, token, &bulk) == nil {
 		return s.openBulk(&bulk)
 	}
 	var rec refreshRecord
-	if err := s.keeper.Box.Open(session.KindRefresh, token, &rec); err != nil {
+	if err := s.Keeper.Box.Open(session.KindRefresh, token, &rec); err != nil {
 		return nil, nil, web.InvalidGrant(70000, "Provided grant is invalid or malformed.").Sub("bad_token").Because("no refresh token of this server")
 	}
-	now := s.Now()
-	if _, err := s.keeper.UserOf(&rec.Session); err != nil && rec.Session.Ends != 0 {
+	now := s.Keeper.Now()
+	if _, err := s.Keeper.UserOf(&rec.Session); err != nil && rec.Session.Ends != 0 {
 		return nil, nil, err // the access pass is over, and with it the token
 	}
 	if now.Unix() >= rec.Expires {
@@ -125,7 +125,7 @@ func (s *Server) openRefresh(token string) (*refreshRecord, *directory.User, err
 		}
 		return nil, nil, web.InvalidGrant(code, "%s The token was issued on %s.", text, time.Unix(rec.Issued, 0).UTC().Format(time.RFC3339)).Sub("bad_token")
 	}
-	u, err := s.keeper.UserOf(&rec.Session)
+	u, err := s.Keeper.UserOf(&rec.Session)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -143,17 +143,17 @@ func (rec *refreshRecord) redeemableBy(client *directory.App) error {
 }
 
 // codeGrant redeems an authorization code, once.
-func (s *Server) codeGrant(r *web.Request) (any, error) {
+func (s *Service) codeGrant(r *web.Request) (any, error) {
 	s.begin(r, "authorization_code")
 	code := r.Values.Get("code")
 	if code == "" {
 		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'code'.")
 	}
 	var rec session.CodeRecord
-	if err := s.keeper.Box.Open(session.KindCode, code, &rec); err != nil {
+	if err := s.Keeper.Box.Open(session.KindCode, code, &rec); err != nil {
 		return nil, web.InvalidGrant(70000, "The provided value for the 'code' parameter is not valid.")
 	}
-	u, err := s.keeper.UserOf(&rec.Session)
+	u, err := s.Keeper.UserOf(&rec.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -177,14 +177,14 @@ func (s *Server) codeGrant(r *web.Request) (any, error) {
 	if err := checkVerifier(&rec, r.Values.Get("code_verifier")); err != nil {
 		return nil, err
 	}
-	now := s.Now()
+	now := s.Keeper.Now()
 	if now.Unix() >= rec.Expires {
 		return nil, web.InvalidGrant(70008, "The provided authorization code or refresh token has expired due to inactivity.").Sub("bad_token")
 	}
-	if !s.keeper.Pending.Redeem(rec.ID, rec.Expires, now) {
+	if !s.Keeper.Pending.Redeem(rec.ID, rec.Expires, now) {
 		return nil, web.InvalidGrant(54005, "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.")
 	}
-	in := issuance{Issuance: mint.Issuance{Nonce: rec.Nonce, Aged: rec.Aged, Fresh: rec.Fresh && rec.Session.FreshMFA(now, s.opts.TTL.FreshMFA)}}
+	in := issuance{Issuance: mint.Issuance{Nonce: rec.Nonce, Aged: rec.Aged, Fresh: rec.Fresh && rec.Session.FreshMFA(now, s.Keeper.TTL.FreshMFA)}}
 	if err := s.codeTarget(r, &rec, client, u, &in); err != nil {
 		return nil, err
 	}
@@ -197,24 +197,24 @@ func (s *Server) codeGrant(r *web.Request) (any, error) {
 
 // codeTarget takes resource and scope of the redemption, or else those of the
 // authorization request.
-func (s *Server) codeTarget(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, in *issuance) (err error) {
+func (s *Service) codeTarget(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, in *issuance) (err error) {
 	if r.V2 && r.Values.Get("scope") == "" {
-		in.target, err = s.access.ResolveV2(u.Tenant, client, u, rec.Scope)
+		in.target, err = s.Access.ResolveV2(u.Tenant, client, u, rec.Scope)
 	}
 	if !r.V2 && r.Values.Get("resource") == "" {
-		in.target, err = s.access.ResolveV1(u.Tenant, client, u, rec.Resource, rec.Scope)
+		in.target, err = s.Access.ResolveV1(u.Tenant, client, u, rec.Resource, rec.Scope)
 	}
 	return err
 }
 
 // codeReply encrypts the reply when the code came of a PRT and the client
 // speaks the broker protocol, and adds a session key when it asked for one.
-func (s *Server) codeReply(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, out map[string]any) (any, error) {
+func (s *Service) codeReply(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, out map[string]any) (any, error) {
 	if jwkText := r.Values.Get("stk_jwk"); jwkText != "" {
 		return s.devicelessPRT(r, rec, client, u, jwkText, out)
 	}
 	if rec.Key != nil && strings.HasPrefix(r.Values.Get("windows_api_version"), "2.") {
-		return s.mint.EncryptReply(rec.Key, nil, out), nil
+		return s.Mint.EncryptReply(rec.Key, nil, out), nil
 	}
 	return out, nil
 }

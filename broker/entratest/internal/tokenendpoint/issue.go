@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"strconv"
@@ -40,11 +40,11 @@ type issuance struct {
 }
 
 // issue asks Conditional Access and makes the reply of a token request.
-func (s *Server) issue(in issuance) (map[string]any, error) {
-	in.Now = s.Now()
+func (s *Service) issue(in issuance) (map[string]any, error) {
+	in.Now = s.Keeper.Now()
 	in.Resource, in.Audience, in.Scopes = in.target.Resource, in.target.Audience, in.target.Scopes
 	in.CAE, in.Contexts = in.want.CAE, in.want.Contexts
-	in.Address, _ = s.access.ClientAddress(in.req.Request)
+	in.Address, _ = s.Access.ClientAddress(in.req.Request)
 	if e := in.req.Entry; e != nil {
 		e.Resource, e.AMR = in.target.ID(), in.Session.AMR(false)
 	}
@@ -52,14 +52,14 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 		return nil, err
 	}
 	if in.target.Guessed {
-		s.web.Mistake(in.req, "not known whether %s may use %s: granted", in.Client.Name, in.target.Resource.Name)
+		s.Web.Mistake(in.req, "not known whether %s may use %s: granted", in.Client.Name, in.target.Resource.Name)
 	}
 	for _, a := range []*directory.App{in.Client, in.target.Resource} {
-		if err := s.access.Assigned(a, in.User); err != nil {
+		if err := s.Access.Assigned(a, in.User); err != nil {
 			return nil, err
 		}
 	}
-	dev, err := s.keeper.DeviceOf(in.Session)
+	dev, err := s.Keeper.DeviceOf(in.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -71,10 +71,10 @@ func (s *Server) issue(in issuance) (map[string]any, error) {
 
 // checkAccess asks Conditional Access about the resource, then about each
 // authentication context of the claims request.
-func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
+func (s *Service) checkAccess(in *issuance, dev *directory.Device) error {
 	q := access.ToResource(in.Client, in.target)
 	q.User, q.Session, q.Device, q.Bound = in.User, in.Session, dev, in.prt
-	if err := s.access.Refusal(s.access.Evaluate(in.req, q), q, in.prt); err != nil {
+	if err := s.Access.Refusal(s.Access.Evaluate(in.req, q), q, in.prt); err != nil {
 		return err
 	}
 	for _, c := range in.want.Contexts {
@@ -82,13 +82,13 @@ func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
 		q.Resource, q.Scopes, q.Context = nil, policy.AnyScopes, access.ContextNumber(c)
 		entry := in.req.Entry
 		in.req.Entry = nil // the log shows the policies of the resource
-		a := s.access.Evaluate(in.req, q)
+		a := s.Access.Evaluate(in.req, q)
 		in.req.Entry = entry
-		if err := s.access.Refusal(a, q, in.prt); err != nil {
+		if err := s.Access.Refusal(a, q, in.prt); err != nil {
 			return err
 		}
 	}
-	if in.want.WantsMFA() && in.Session.MFA == 0 || in.want.WantsFresh() && !in.Session.FreshMFA(in.Now, s.opts.TTL.FreshMFA) {
+	if in.want.WantsMFA() && in.Session.MFA == 0 || in.want.WantsFresh() && !in.Session.FreshMFA(in.Now, s.Keeper.TTL.FreshMFA) {
 		return web.Fail("interaction_required", 50076, "Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication to access %s.", in.target.Quoted()).
 			Sub("basic_action").Because("the claims request asks for amr %v", in.want.Methods)
 	}
@@ -102,9 +102,9 @@ func (s *Server) checkAccess(in *issuance, dev *directory.Device) error {
 // refreshed: after half of it.
 const refreshInFrom = 2 * time.Hour
 
-func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
+func (s *Service) reply(in *issuance, dev *directory.Device) map[string]any {
 	out := map[string]any{"token_type": "Bearer"}
-	life := s.opts.TTL.AccessToken
+	life := s.Keeper.TTL.AccessToken
 	if in.want.CAE {
 		life = max(life, 24*time.Hour)
 	}
@@ -114,7 +114,7 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 		out["refresh_in"] = int64(life / 2 / time.Second)
 	}
 	if in.target.Resource != nil {
-		out["access_token"] = s.mint.AccessToken(&in.Issuance, dev, expires)
+		out["access_token"] = s.Mint.AccessToken(&in.Issuance, dev, expires)
 		out["scope"] = in.target.ScopeString(in.V2)
 		if in.CNF != "" {
 			out["token_type"] = "pop"
@@ -143,7 +143,7 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 		// The v1 endpoint signs no id_token that comes straight from it (issue 117 of
 		// ADAL for Java, 2017, "By Design"; issue 350 of go-oidc, 2022).
 		in.IDNone = in.IDNone || !in.V2
-		out["id_token"] = s.mint.IDToken(&in.Issuance, dev)
+		out["id_token"] = s.Mint.IDToken(&in.Issuance, dev)
 	}
 	if in.info {
 		out["client_info"] = mint.ClientInfo(in.User)
@@ -151,8 +151,8 @@ func (s *Server) reply(in *issuance, dev *directory.Device) map[string]any {
 	return out
 }
 
-func (s *Server) refreshToken(in *issuance) (token string, left int64) {
-	life := s.opts.TTL.RefreshToken
+func (s *Service) refreshToken(in *issuance) (token string, left int64) {
+	life := s.Keeper.TTL.RefreshToken
 	end := in.Now.Add(life).Unix()
 	if in.Client.SPA {
 		if end = in.Now.Add(24 * time.Hour).Unix(); in.spaEnd != 0 {
@@ -160,7 +160,7 @@ func (s *Server) refreshToken(in *issuance) (token string, left int64) {
 		}
 	}
 	end = in.Now.Add(in.Session.Capped(time.Duration(end-in.Now.Unix())*time.Second, in.Now)).Unix()
-	return s.keeper.Box.Seal(session.KindRefresh, refreshRecord{
+	return s.Keeper.Box.Seal(session.KindRefresh, refreshRecord{
 		Session: *in.Session, Client: in.Client.ID, Family: in.Client.FOCI,
 		Issued: in.Now.Unix(), Expires: end, SPA: in.Client.SPA, Key: in.key, KDF: in.kdf, Scope: in.target.Asked,
 	}), end - in.Now.Unix()

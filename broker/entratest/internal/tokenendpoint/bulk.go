@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"encoding/json"
@@ -30,10 +30,10 @@ type bulkRecord struct {
 const bulkMax = 180 * 24 * time.Hour
 
 // bulkBegin starts the issue of a bulk token.
-func (s *Server) bulkBegin(w http.ResponseWriter, r *web.Request) {
-	c, u, err := s.mint.Bearer(r.Header.Get("Authorization"), wire.ResourceRegistration, wire.ResourceRegistrationApp)
+func (s *Service) bulkBegin(w http.ResponseWriter, r *web.Request) {
+	c, u, err := s.Mint.Bearer(r.Header.Get("Authorization"), wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if err != nil {
-		s.web.RefuseDRS(w, r, web.BearerRefused(err))
+		s.Web.RefuseDRS(w, r, web.BearerRefused(err))
 		return
 	}
 	var in struct{ PID, Name, Exp string }
@@ -45,11 +45,11 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *web.Request) {
 		}
 	}
 	failed := func(code int, text string) {
-		s.web.Mistake(r, "AADSTS%d: %s", code, text)
+		s.Web.Mistake(r, "AADSTS%d: %s", code, text)
 		data, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": "AADSTS" + strconv.Itoa(code) + ": " + text})
 		web.WriteJSON(w, http.StatusOK, map[string]any{"state": "CompleteError", "flowToken": "", "resultData": string(data)})
 	}
-	now := s.Now()
+	now := s.Keeper.Now()
 	switch {
 	case err != nil || !ids.IsGUID(in.PID):
 		failed(90023, "The request is not valid.")
@@ -66,69 +66,69 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *web.Request) {
 		failed(90023, "The request is not valid.")
 		return
 	}
-	token := s.keeper.Box.Seal(session.KindBulk, bulkRecord{Tenant: u.Tenant.ID, Package: pkg.ID, Issued: now.Unix(), Expires: end.Unix()})
-	address, _ := s.access.ClientAddress(r.Request)
-	in2 := &mint.Issuance{Address: address, Client: s.dir.App(u.Tenant, wire.ClientBulkJoin), User: pkg, Now: now,
-		Session: &session.Session{Tenant: u.Tenant.ID, User: pkg.ID, Auth: now.Unix(), SID: s.rand.GUID()}}
+	token := s.Keeper.Box.Seal(session.KindBulk, bulkRecord{Tenant: u.Tenant.ID, Package: pkg.ID, Issued: now.Unix(), Expires: end.Unix()})
+	address, _ := s.Access.ClientAddress(r.Request)
+	in2 := &mint.Issuance{Address: address, Client: s.Keeper.Directory.App(u.Tenant, wire.ClientBulkJoin), User: pkg, Now: now,
+		Session: &session.Session{Tenant: u.Tenant.ID, User: pkg.ID, Auth: now.Unix(), SID: s.Keeper.Rand.GUID()}}
 	result, _ := json.Marshal(map[string]any{
-		"token_type": "Bearer", "refresh_token": token, "id_token": s.mint.IDToken(in2, nil),
+		"token_type": "Bearer", "refresh_token": token, "id_token": s.Mint.IDToken(in2, nil),
 		"expires_in": web.Seconds(end.Sub(now)), "resource": wire.ResourceRegistration,
 	})
 	web.WriteJSON(w, http.StatusOK, map[string]any{"state": "Started", "resultData": "",
-		"flowToken": s.keeper.Box.Seal(session.KindFlow, map[string]string{"bulk": string(result)})})
+		"flowToken": s.Keeper.Box.Seal(session.KindFlow, map[string]string{"bulk": string(result)})})
 }
 
 // packageUser is the account that a bulk token stands for.
-func (s *Server) packageUser(t *directory.Tenant, pid, name string) (*directory.User, error) {
+func (s *Service) packageUser(t *directory.Tenant, pid, name string) (*directory.User, error) {
 	upn := "package_" + strings.ToLower(pid) + "@" + t.Domain
-	if u := s.dir.User(upn); u != nil {
+	if u := s.Keeper.Directory.User(upn); u != nil {
 		return u, nil
 	}
 	if name == "" {
 		name = "package_" + pid
 	}
-	if err := s.dir.AddUser(directory.UserSpec{Username: upn, Name: name}); err != nil {
+	if err := s.Keeper.Directory.AddUser(directory.UserSpec{Username: upn, Name: name}); err != nil {
 		return nil, err
 	}
-	if u := s.dir.User(upn); u != nil {
+	if u := s.Keeper.Directory.User(upn); u != nil {
 		return u, nil
 	}
-	return nil, s.keeper.UnknownUser(t, upn) // deleted meanwhile
+	return nil, s.Keeper.UnknownUser(t, upn) // deleted meanwhile
 }
 
 // bulkPoll hands out the token.
-func (s *Server) bulkPoll(w http.ResponseWriter, r *web.Request) {
+func (s *Service) bulkPoll(w http.ResponseWriter, r *web.Request) {
 	var in map[string]string
-	if err := s.keeper.Box.Open(session.KindFlow, r.URL.Query().Get("flowtoken"), &in); err != nil || in["bulk"] == "" {
-		s.web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid."))
+	if err := s.Keeper.Box.Open(session.KindFlow, r.URL.Query().Get("flowtoken"), &in); err != nil || in["bulk"] == "" {
+		s.Web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid."))
 		return
 	}
 	web.WriteJSON(w, http.StatusOK, map[string]any{"state": "CompleteSuccess", "resultData": in["bulk"]})
 }
 
 // openBulk makes of a bulk token what an ordinary refresh token holds.
-func (s *Server) openBulk(b *bulkRecord) (*refreshRecord, *directory.User, error) {
-	if s.Now().Unix() >= b.Expires {
+func (s *Service) openBulk(b *bulkRecord) (*refreshRecord, *directory.User, error) {
+	if s.Keeper.Now().Unix() >= b.Expires {
 		return nil, nil, web.InvalidGrant(700082, "The refresh token has expired.").Sub("bad_token")
 	}
-	u := s.dir.UserByID(b.Package)
+	u := s.Keeper.Directory.UserByID(b.Package)
 	if u == nil || u.Disabled {
 		return nil, nil, web.InvalidGrant(50034, "The package account does not exist in the directory.")
 	}
 	return &refreshRecord{Client: wire.ClientBulkJoin, Issued: b.Issued, Expires: b.Expires, Session: session.Session{
-		Tenant: b.Tenant, User: u.ID, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.Epoch, Gen: u.PasswordGen, SID: s.rand.GUID(),
+		Tenant: b.Tenant, User: u.ID, Methods: claims.Methods(0), Auth: b.Issued, Epoch: u.Epoch, Gen: u.PasswordGen, SID: s.Keeper.Rand.GUID(),
 	}}, u, nil
 }
 
 // bulkToken answers a bulk token in a request signed by the device key: with a
 // plain token for the device management.
-func (s *Server) bulkToken(r *web.Request, u *directory.User, ss session.Session, c *verify.Claims) (any, error) {
+func (s *Service) bulkToken(r *web.Request, u *directory.User, ss session.Session, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "bulk"
-	client, err := s.access.ClientApp(u.Tenant, c.ClientID)
+	client, err := s.Access.ClientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
-	tg, err := s.access.ResolveV1(u.Tenant, client, u, c.Resource, strings.Join(c.Scope, " "))
+	tg, err := s.Access.ResolveV1(u.Tenant, client, u, c.Resource, strings.Join(c.Scope, " "))
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"errors"
@@ -19,44 +19,44 @@ import (
 // boundToken is what a session-key-signed request presents: a PRT, or an app's
 // refresh token that was minted from one.
 type boundToken struct {
-	prt     *prtRecord     // nil: an app's refresh token
+	PRT     *prtRecord     // nil: an app's refresh token
 	refresh *refreshRecord // nil: a PRT
-	key     []byte
+	Key     []byte
 	kdf     int
 }
 
 func (b *boundToken) session() *session.Session {
-	if b.prt != nil {
-		return &b.prt.Session
+	if b.PRT != nil {
+		return &b.PRT.Session
 	}
 	return &b.refresh.Session
 }
 
 // openBound opens the refresh_token of a session-key-signed request.
-func (s *Server) openBound(token string) (*boundToken, error) {
+func (s *Service) openBound(token string) (*boundToken, error) {
 	var p prtRecord
-	if s.keeper.Box.Open(session.KindPRT, token, &p) == nil {
-		return &boundToken{prt: &p, key: p.Key, kdf: p.KDF}, nil
+	if s.Keeper.Box.Open(session.KindPRT, token, &p) == nil {
+		return &boundToken{PRT: &p, Key: p.Key, kdf: p.KDF}, nil
 	}
 	var rec refreshRecord
-	if s.keeper.Box.Open(session.KindRefresh, token, &rec) == nil && rec.Key != nil {
-		return &boundToken{refresh: &rec, key: rec.Key, kdf: rec.KDF}, nil
+	if s.Keeper.Box.Open(session.KindRefresh, token, &rec) == nil && rec.Key != nil {
+		return &boundToken{refresh: &rec, Key: rec.Key, kdf: rec.KDF}, nil
 	}
 	return nil, web.InvalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
 		Because("claim refresh_token is neither a PRT nor a refresh token minted from one")
 }
 
-// proveSession checks nonce and signature of a JWS that presents a PRT, then
+// ProveSession checks nonce and signature of a JWS that presents a PRT, then
 // that the PRT and all it stands for live.
-func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *directory.User, *directory.Device, error) {
+func (s *Service) ProveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *directory.User, *directory.Device, error) {
 	b, err := s.openBound(c.RefreshToken)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := s.keeper.CheckNonce(c.Nonce); err != nil {
+	if err := s.Keeper.CheckNonce(c.Nonce); err != nil {
 		return nil, nil, nil, err
 	}
-	switch err := j.VerifySession(b.key, b.kdf); {
+	switch err := j.VerifySession(b.Key, b.kdf); {
 	case errors.Is(err, verify.ErrSignature):
 		return nil, nil, nil, web.InvalidGrant(140001, "The session key is not valid.").Because("the HS256 signature does not verify under the session key of this PRT")
 	case errors.Is(err, verify.ErrDowngrade):
@@ -64,17 +64,17 @@ func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *di
 	case err != nil:
 		return nil, nil, nil, badJWT(err)
 	}
-	if _, err := s.keeper.UserOf(b.session()); err != nil && b.session().Ends != 0 {
+	if _, err := s.Keeper.UserOf(b.session()); err != nil && b.session().Ends != 0 {
 		return nil, nil, nil, err // the access pass is over, and with it the PRT
 	}
-	if err := b.expired(s.Now()); err != nil {
+	if err := b.expired(s.Keeper.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	u, err := s.keeper.UserOf(b.session())
+	u, err := s.Keeper.UserOf(b.session())
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	dev, err := s.keeper.DeviceOf(b.session())
+	dev, err := s.Keeper.DeviceOf(b.session())
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -83,8 +83,8 @@ func (s *Server) proveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *di
 
 func (b *boundToken) expired(now time.Time) error {
 	issued, expires := int64(0), int64(0)
-	if b.prt != nil {
-		issued, expires = b.prt.Issued, b.prt.Expires
+	if b.PRT != nil {
+		issued, expires = b.PRT.Issued, b.PRT.Expires
 	} else {
 		issued, expires = b.refresh.Issued, b.refresh.Expires
 	}
@@ -97,12 +97,12 @@ func (b *boundToken) expired(now time.Time) error {
 
 // sessionSigned handles a request signed under a session key: the renewal of a
 // PRT, or its exchange for the tokens of an app.
-func (s *Server) sessionSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (any, error) {
+func (s *Service) sessionSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "prt_exchange"
 	if c.HasScope(wire.ScopeAZA) && c.Resource == "" {
 		r.Entry.Grant = "prt_renewal"
 	}
-	b, u, dev, err := s.proveSession(j, c)
+	b, u, dev, err := s.ProveSession(j, c)
 	if b != nil {
 		session.LogUser(r.Entry, u, b.session())
 	}
@@ -126,24 +126,24 @@ func (s *Server) sessionSigned(r *web.Request, j *verify.JWS, c *verify.Claims) 
 
 // renew answers with a new PRT. Its expiry moves; the times of authentication
 // and MFA move only when the request carries the user's credential too.
-func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *directory.Device, c *verify.Claims) (any, error) {
-	if b.prt == nil {
+func (s *Service) renew(r *web.Request, b *boundToken, u *directory.User, dev *directory.Device, c *verify.Claims) (any, error) {
+	if b.PRT == nil {
 		return nil, web.InvalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
 			Because("an app's refresh token cannot be renewed into a PRT")
 	}
-	next := *b.prt
+	next := *b.PRT
 	if err := s.unlock(r, &next, u, dev, c); err != nil {
 		return nil, err
 	}
-	now := s.Now()
+	now := s.Keeper.Now()
 	wrapped := ""
 	// On joined and hybrid joined devices only (Microsoft Learn, "Understanding
 	// Primary Refresh Token (PRT)").
-	aged := now.Sub(time.Unix(next.KeyIssued, 0)) > s.opts.TTL.SessionKey && dev != nil && dev.JoinType != wire.JoinTypeRegister
-	if dev != nil && (s.opts.RollSessionKey || aged) {
-		next.Key, next.KeyIssued = s.rand.Bytes(wire.SessionKeySize), now.Unix()
+	aged := now.Sub(time.Unix(next.KeyIssued, 0)) > s.Keeper.TTL.SessionKey && dev != nil && dev.JoinType != wire.JoinTypeRegister
+	if dev != nil && (s.RollSessionKey || aged) {
+		next.Key, next.KeyIssued = s.Keeper.Rand.Bytes(wire.SessionKeySize), now.Unix()
 		var err error
-		if wrapped, err = s.mint.WrapSessionKey(dev.Transport, next.Key); err != nil {
+		if wrapped, err = s.Mint.WrapSessionKey(dev.Transport, next.Key); err != nil {
 			return nil, err
 		}
 	}
@@ -152,7 +152,7 @@ func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *di
 	if wrapped != "" {
 		out["session_key_jwe"] = wrapped
 	}
-	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
+	return s.Mint.EncryptReply(b.Key, s.gcmFor(r), out), nil
 }
 
 // unlock takes the credential of a renewal made with one: an assertion or the
@@ -161,7 +161,7 @@ func (s *Server) renew(r *web.Request, b *boundToken, u *directory.User, dev *di
 // of one is not that of another (Microsoft Learn, "Understanding Primary Refresh
 // Token (PRT)"). The credential that a PRT was born of moves its times; another
 // takes its place, as in a new PRT.
-func (s *Server) unlock(r *web.Request, p *prtRecord, u *directory.User, dev *directory.Device, c *verify.Claims) error {
+func (s *Service) unlock(r *web.Request, p *prtRecord, u *directory.User, dev *directory.Device, c *verify.Claims) error {
 	var fresh session.Session
 	switch {
 	case c.Assertion != "":
@@ -174,14 +174,14 @@ func (s *Server) unlock(r *web.Request, p *prtRecord, u *directory.User, dev *di
 		}
 		fresh = *ss
 	case c.Password != "":
-		pu, err := s.keeper.CheckPassword(r.Tenant, c.Username, c.Password)
+		pu, err := s.Keeper.CheckPassword(r.Tenant, c.Username, c.Password)
 		if err != nil {
 			return err
 		}
 		if pu.ID != u.ID {
 			return web.InvalidGrant(50013, "Assertion failed: the credential is of another user than the primary refresh token.")
 		}
-		fresh = s.keeper.NewSession(u, claims.Password)
+		fresh = s.Keeper.NewSession(u, claims.Password)
 		fresh.Password = true
 	default:
 		return nil
@@ -196,14 +196,14 @@ func (s *Server) unlock(r *web.Request, p *prtRecord, u *directory.User, dev *di
 
 // gcmFor reports whether a request speaks a protocol version whose replies are
 // AES-GCM.
-func (s *Server) gcmFor(r *web.Request) *bool {
+func (s *Service) gcmFor(r *web.Request) *bool {
 	gcm := r.V2 || r.Values.Get("prt_protocol_version") != ""
 	return &gcm
 }
 
 // exchange answers with tokens for an app.
-func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
-	client, err := s.access.ClientApp(u.Tenant, c.ClientID)
+func (s *Service) exchange(r *web.Request, b *boundToken, u *directory.User, c *verify.Claims) (any, error) {
+	client, err := s.Access.ClientApp(u.Tenant, c.ClientID)
 	if err != nil {
 		return nil, err
 	}
@@ -234,22 +234,22 @@ func (s *Server) exchange(r *web.Request, b *boundToken, u *directory.User, c *v
 			return nil, err
 		}
 	}
-	rolls := c.HasScope(wire.ScopeAZA) && b.prt != nil
+	rolls := c.HasScope(wire.ScopeAZA) && b.PRT != nil
 	out, err := s.issue(issuance{
 		Issuance: mint.Issuance{Client: client, User: u, Session: b.session(), V2: r.V2, CNF: pop, Fresh: want.WantsFresh()},
 		req:      r, target: tg, want: want, prt: true,
-		refresh: !rolls, key: b.key, kdf: b.kdf,
+		refresh: !rolls, key: b.Key, kdf: b.kdf,
 		info: r.Values.Get("client_info") == "1",
 	})
 	if err != nil {
 		return nil, err
 	}
 	if rolls {
-		next := *b.prt
+		next := *b.PRT
 		token, left := s.sealPRT(&next)
 		out["refresh_token"], out["refresh_token_expires_in"] = token, max(left-1, 0)
 	}
-	return s.mint.EncryptReply(b.key, s.gcmFor(r), out), nil
+	return s.Mint.EncryptReply(b.Key, s.gcmFor(r), out), nil
 }
 
 // isDeviceService reports whether a resource or scope is one of remote desktops,
@@ -259,14 +259,14 @@ func isDeviceService(s string) bool {
 	return strings.HasPrefix(strings.ToLower(s), "ms-device-service://")
 }
 
-func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*access.Target, error) {
+func (s *Service) exchangeTarget(r *web.Request, u *directory.User, client *directory.App, c *verify.Claims) (*access.Target, error) {
 	scope := strings.Join(c.Scope, " ")
 	if isDeviceService(c.Resource) || slices.ContainsFunc(c.Scope, isDeviceService) {
 		return nil, web.InvalidGrant(50132, "The session is not valid due to the following reasons: password expiration or recent password change, SSO Artifact is invalid or expired, session is not fresh enough for application, or a silent sign-in request was sent but the user's session with Azure AD is invalid or has expired.").
 			Because("a PRT brings no token for %s: a refresh token of the app does", web.Clip(c.Resource))
 	}
 	if !r.V2 {
-		return s.access.ResolveV1(u.Tenant, client, u, c.Resource, scope)
+		return s.Access.ResolveV1(u.Tenant, client, u, c.Resource, scope)
 	}
 	if c.Resource != "" {
 		return nil, web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
@@ -274,5 +274,5 @@ func (s *Server) exchangeTarget(r *web.Request, u *directory.User, client *direc
 	if form := r.Values.Get("scope"); form != "" && scope == "" {
 		scope = form
 	}
-	return s.access.ResolveV2(u.Tenant, client, u, scope)
+	return s.Access.ResolveV2(u.Tenant, client, u, scope)
 }

@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ const helloSkew = 5 * time.Minute
 
 // signedGrant is the JWT bearer grant of MS-OAPXBC: the real request is a JWT
 // in the parameter request, signed by the device key or by a session key.
-func (s *Server) signedGrant(r *web.Request) (any, error) {
+func (s *Service) signedGrant(r *web.Request) (any, error) {
 	s.begin(r, "prt")
 	text := r.Values.Get("request")
 	if text == "" {
@@ -71,15 +71,15 @@ func badJWT(err error) *web.STSError {
 }
 
 // deviceSigned handles a request signed with the key of a device certificate.
-func (s *Server) deviceSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (any, error) {
+func (s *Service) deviceSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (any, error) {
 	cert, err := j.Certificate()
 	if err != nil {
 		return nil, badJWT(err)
 	}
-	if err := s.keeper.CheckNonce(c.Nonce); err != nil {
+	if err := s.Keeper.CheckNonce(c.Nonce); err != nil {
 		return nil, err
 	}
-	dev, derr := s.mint.DeviceOfCertificate(cert)
+	dev, derr := s.Mint.DeviceOfCertificate(cert)
 	if derr != nil {
 		return nil, session.DeviceRefused(derr)
 	}
@@ -100,7 +100,7 @@ func (s *Server) deviceSigned(r *web.Request, j *verify.JWS, c *verify.Claims) (
 }
 
 // newPRT issues a PRT for a credential. Conditional Access has no say in it.
-func (s *Server) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c *verify.Claims) (any, error) {
+func (s *Service) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c *verify.Claims) (any, error) {
 	if c.ClientID == "" {
 		return nil, badJWT(errors.New("claim client_id is missing"))
 	}
@@ -126,15 +126,15 @@ func (s *Server) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c 
 	}
 	ss.Device = dev.ID
 	ss.Methods |= claims.MarkRSA
-	if s.opts.InheritDeviceMFA && ss.MFA == 0 && dev.Owner == u.ID && !dev.MFATime.IsZero() {
+	if s.InheritDeviceMFA && ss.MFA == 0 && dev.Owner == u.ID && !dev.MFATime.IsZero() {
 		ss.MFA = dev.MFATime.Unix()
 		ss.Methods |= claims.MarkMFA
 	}
 	session.LogUser(r.Entry, u, &ss.Session)
-	now := s.Now().Unix()
-	p := &prtRecord{Session: ss.Session, Key: s.rand.Bytes(wire.SessionKeySize), KeyIssued: now,
+	now := s.Keeper.Now().Unix()
+	p := &prtRecord{Session: ss.Session, Key: s.Keeper.Rand.Bytes(wire.SessionKeySize), KeyIssued: now,
 		KDF: max(j.Header.KDFVer, 1), Born: ss.Auth, Client: strings.ToLower(c.ClientID)}
-	wrapped, err := s.mint.WrapSessionKey(dev.Transport, p.Key)
+	wrapped, err := s.Mint.WrapSessionKey(dev.Transport, p.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -146,11 +146,11 @@ func (s *Server) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c 
 // prtClient checks who asks for a PRT: the sign-in of Windows or the broker,
 // whatever the credential. What another client of the tenant is told is not
 // published; here it is that of a scope which it may not have.
-func (s *Server) prtClient(t *directory.Tenant, c *verify.Claims) error {
+func (s *Service) prtClient(t *directory.Tenant, c *verify.Claims) error {
 	if !c.HasScope(wire.ScopeAZA) {
 		return nil // no PRT is asked for
 	}
-	client, err := s.access.ClientApp(t, c.ClientID)
+	client, err := s.Access.ClientApp(t, c.ClientID)
 	if err != nil {
 		return err
 	}
@@ -168,15 +168,15 @@ type credentialSession struct {
 }
 
 // credential checks the user's credential of a PRT request.
-func (s *Server) credential(r *web.Request, dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
+func (s *Service) credential(r *web.Request, dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
 	switch c.GrantType {
 	case wire.GrantPassword:
-		u, err := s.keeper.CheckPassword(r.Tenant, c.Username, c.Password)
+		u, err := s.Keeper.CheckPassword(r.Tenant, c.Username, c.Password)
 		if err != nil {
 			r.Entry.Username = c.Username
 			return nil, nil, err
 		}
-		ss := s.keeper.NewSession(u, claims.Password)
+		ss := s.Keeper.NewSession(u, claims.Password)
 		ss.Password = true
 		return u, &credentialSession{Session: ss}, nil
 	case wire.GrantRefreshToken:
@@ -188,7 +188,7 @@ func (s *Server) credential(r *web.Request, dev *directory.Device, c *verify.Cla
 		}
 		return u, &credentialSession{Session: *ss}, nil
 	case wire.GrantSAML11, wire.GrantSAML20:
-		u, ss, err := s.samlCredential(c.Assertion, c.GrantType)
+		u, ss, err := s.SAMLCredential(c.Assertion, c.GrantType)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -199,9 +199,9 @@ func (s *Server) credential(r *web.Request, dev *directory.Device, c *verify.Cla
 
 // refreshCredential turns a refresh token of the broker client into a
 // credential: its session, with its MFA, becomes that of the PRT.
-func (s *Server) refreshCredential(dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
+func (s *Service) refreshCredential(dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
 	var p prtRecord
-	if s.keeper.Box.Open(session.KindPRT, c.RefreshToken, &p) == nil {
+	if s.Keeper.Box.Open(session.KindPRT, c.RefreshToken, &p) == nil {
 		return nil, nil, web.InvalidGrant(7000016, "The primary refresh token was presented without a valid session key signature.").
 			Because("a PRT in a request signed by the device key")
 	}
@@ -227,7 +227,7 @@ func (s *Server) refreshCredential(dev *directory.Device, c *verify.Claims) (*di
 
 // assertionCredential checks an assertion that the user signed, with a Hello
 // key or with the key of a user certificate. Only the latter's header has x5c.
-func (s *Server) assertionCredential(assertion string) (*directory.User, *session.Session, error) {
+func (s *Service) assertionCredential(assertion string) (*directory.User, *session.Session, error) {
 	j, err := verify.ParseJWS(assertion)
 	if err != nil {
 		return nil, nil, badJWT(err)
@@ -243,13 +243,13 @@ func (s *Server) assertionCredential(assertion string) (*directory.User, *sessio
 // The service remembers no assertion: one may come again as long as its nonce
 // lives. Nor does it read the audience, which is the tenant's id from some
 // clients and "common" from others; key and issuer name the user.
-func (s *Server) helloCredential(assertion string) (*directory.User, *session.Session, error) {
+func (s *Service) helloCredential(assertion string) (*directory.User, *session.Session, error) {
 	h, err := verify.ParseHello(assertion)
 	if err != nil {
 		return nil, nil, badJWT(err)
 	}
-	u, key := s.dir.HelloUser(h.Kid)
-	if u == nil && s.dir.WentWithDevice(h.Kid, h.Issuer) {
+	u, key := s.Keeper.Directory.HelloUser(h.Kid)
+	if u == nil && s.Keeper.Directory.WentWithDevice(h.Kid, h.Issuer) {
 		return nil, nil, errHelloDeviceGone
 	}
 	if u == nil || !strings.EqualFold(u.UPN, h.Issuer) {
@@ -259,28 +259,28 @@ func (s *Server) helloCredential(assertion string) (*directory.User, *session.Se
 	if u.Disabled {
 		return nil, nil, web.InvalidGrant(50057, "The user account is disabled.")
 	}
-	dev := s.dir.Device(key.DeviceID)
+	dev := s.Keeper.Directory.Device(key.DeviceID)
 	if dev == nil {
 		return nil, nil, errHelloDeviceGone
 	}
 	if !dev.Enabled {
 		return nil, nil, web.InvalidGrant(130007, "NGC device is disabled.")
 	}
-	now := s.Now()
+	now := s.Keeper.Now()
 	switch err := h.Verify(key.Key, now, helloSkew); {
 	case errors.Is(err, verify.ErrSignature):
 		return nil, nil, web.InvalidGrant(130005, "NGC key signature verification failed.")
 	case errors.Is(err, verify.ErrHelloExpired):
 		return nil, nil, web.InvalidGrant(500133, "Assertion is not within its valid time range.")
 	case errors.Is(err, verify.ErrHelloNonce):
-		return nil, nil, s.keeper.CheckNonce("").Because("the Hello assertion has no request_nonce")
+		return nil, nil, s.Keeper.CheckNonce("").Because("the Hello assertion has no request_nonce")
 	case err != nil:
 		return nil, nil, badJWT(err)
 	}
-	if err := s.keeper.CheckNonce(h.Nonce); err != nil {
+	if err := s.Keeper.CheckNonce(h.Nonce); err != nil {
 		return nil, nil, err
 	}
-	ss := s.keeper.NewSession(u, claims.WindowsHello|claims.MarkMFA|claims.MarkRSA)
+	ss := s.Keeper.NewSession(u, claims.WindowsHello|claims.MarkMFA|claims.MarkRSA)
 	ss.MFA = ss.Auth
 	return u, &ss, nil
 }
@@ -289,26 +289,26 @@ var errHelloDeviceGone = web.InvalidGrant(130008, "NGC device not found: the dev
 
 // sealPRT gives a PRT its times and makes its text. One born of a temporary
 // access pass ends with the pass.
-func (s *Server) sealPRT(p *prtRecord) (token string, left int64) {
-	now := s.Now()
-	end := min(now.Add(s.opts.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.opts.TTL.PRTMax).Unix())
+func (s *Service) sealPRT(p *prtRecord) (token string, left int64) {
+	now := s.Keeper.Now()
+	end := min(now.Add(s.Keeper.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.Keeper.TTL.PRTMax).Unix())
 	end = now.Add(p.Session.Capped(time.Duration(end-now.Unix())*time.Second, now)).Unix()
 	p.Issued, p.Expires = now.Unix(), end
-	s.prts.add(p)
-	return s.keeper.Box.Seal(session.KindPRT, p), end - now.Unix()
+	s.PRTs.add(p)
+	return s.Keeper.Box.Seal(session.KindPRT, p), end - now.Unix()
 }
 
 // prtReply is the reply with a PRT, new or renewed (MS-OAPXBC 3.2.5.1.2.3).
-func (s *Server) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *verify.Claims) map[string]any {
+func (s *Service) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *verify.Claims) map[string]any {
 	token, left := s.sealPRT(p)
 	stated := max(left-1, 0) // as Entra states it: 1209599 for 14 days
 	client := &directory.App{AppSpec: directory.AppSpec{ClientID: p.Client, Public: true}, ID: strings.ToLower(c.ClientID)}
-	address, _ := s.access.ClientAddress(r.Request)
-	in := &mint.Issuance{Address: address, Client: client, User: u, Session: &p.Session, Now: s.Now(), IDNone: true, SID: c.HasScope("ugs")}
-	dev := s.dir.Device(p.Session.Device)
+	address, _ := s.Access.ClientAddress(r.Request)
+	in := &mint.Issuance{Address: address, Client: client, User: u, Session: &p.Session, Now: s.Keeper.Now(), IDNone: true, SID: c.HasScope("ugs")}
+	dev := s.Keeper.Directory.Device(p.Session.Device)
 	out := map[string]any{
 		"token_type": "Bearer", "refresh_token": token, "refresh_token_expires_in": stated,
-		"id_token": s.mint.IDToken(in, dev), "device_tenant_id": u.Tenant.ID,
+		"id_token": s.Mint.IDToken(in, dev), "device_tenant_id": u.Tenant.ID,
 	}
 	if r.V2 {
 		out["expires_in"], out["ext_expires_in"] = stated, 0

@@ -1,4 +1,4 @@
-package entratest
+package tokenendpoint
 
 import (
 	"net/http"
@@ -12,9 +12,9 @@ import (
 )
 
 // token is the token endpoint of both versions.
-func (s *Server) token(w http.ResponseWriter, r *web.Request) {
+func (s *Service) token(w http.ResponseWriter, r *web.Request) {
 	if r.Values == nil {
-		s.web.Refuse(w, r, web.InvalidRequest(900144, "The request body must contain the following parameter: 'grant_type'.").
+		s.Web.Refuse(w, r, web.InvalidRequest(900144, "The request body must contain the following parameter: 'grant_type'.").
 			Because("Content-Type is %q instead of application/x-www-form-urlencoded", r.Header.Get("Content-Type")))
 		return
 	}
@@ -24,16 +24,16 @@ func (s *Server) token(w http.ResponseWriter, r *web.Request) {
 		return
 	}
 	reply, err := s.grant(r, grant)
-	s.web.Record(r, err)
+	s.Web.Record(r, err)
 	if origin := r.Header.Get("Origin"); origin != "" {
 		w.Header().Set("Access-Control-Allow-Origin", origin) // pages read refusals too
 	}
 	if err != nil {
-		s.web.Refuse(w, r, err)
+		s.Web.Refuse(w, r, err)
 		return
 	}
 	web.NoStore(w)
-	w.Header().Set("x-ms-request-id", s.rand.GUID())
+	w.Header().Set("x-ms-request-id", s.Keeper.Rand.GUID())
 	if text, ok := reply.(string); ok { // a bare JWE, whatever the content type says
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = w.Write([]byte(text))
@@ -43,7 +43,7 @@ func (s *Server) token(w http.ResponseWriter, r *web.Request) {
 }
 
 // grant runs one grant; the reply is a JSON object or the text of a JWE.
-func (s *Server) grant(r *web.Request, grant string) (any, error) {
+func (s *Service) grant(r *web.Request, grant string) (any, error) {
 	switch grant {
 	case "":
 		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'grant_type'.")
@@ -64,21 +64,21 @@ func (s *Server) grant(r *web.Request, grant string) (any, error) {
 }
 
 // begin opens an entry of the sign-in log.
-func (s *Server) begin(r *web.Request, grant string) *directory.LogEntry {
+func (s *Service) begin(r *web.Request, grant string) *directory.LogEntry {
 	r.Entry = &directory.LogEntry{
-		Time: s.Now(), CorrelationID: web.CorrelationID(r.Request), Endpoint: string(web.EndpointToken), Grant: grant,
+		Time: s.Keeper.Now(), CorrelationID: web.CorrelationID(r.Request), Endpoint: string(web.EndpointToken), Grant: grant,
 		ClientID: strings.ToLower(r.Values.Get("client_id")), Platform: access.PlatformNames[access.PlatformOf(r.UserAgent())],
 	}
 	return r.Entry
 }
 
 // plainClient checks the client of a grant in the form.
-func (s *Server) plainClient(r *web.Request, t *directory.Tenant) (*directory.App, error) {
+func (s *Service) plainClient(r *web.Request, t *directory.Tenant) (*directory.App, error) {
 	id, secret := r.Values.Get("client_id"), r.Values.Get("client_secret")
 	if user, pass, ok := r.BasicAuth(); ok && id == "" {
 		id, secret = user, pass
 	}
-	a, err := s.access.ClientApp(t, id)
+	a, err := s.Access.ClientApp(t, id)
 	if err != nil {
 		return nil, err
 	}
@@ -86,14 +86,14 @@ func (s *Server) plainClient(r *web.Request, t *directory.Tenant) (*directory.Ap
 }
 
 // target resolves what a grant in the form asks for.
-func (s *Server) formTarget(r *web.Request, t *directory.Tenant, client *directory.App, u *directory.User) (*access.Target, error) {
+func (s *Service) formTarget(r *web.Request, t *directory.Tenant, client *directory.App, u *directory.User) (*access.Target, error) {
 	if r.V2 {
 		if r.Values.Get("resource") != "" {
 			return nil, web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
 		}
-		return s.access.ResolveV2(t, client, u, r.Values.Get("scope"))
+		return s.Access.ResolveV2(t, client, u, r.Values.Get("scope"))
 	}
-	return s.access.ResolveV1(t, client, u, r.Values.Get("resource"), r.Values.Get("scope"))
+	return s.Access.ResolveV1(t, client, u, r.Values.Get("resource"), r.Values.Get("scope"))
 }
 
 // crossOrigin checks that what was issued to a single-page app is redeemed by a
@@ -110,7 +110,7 @@ func crossOrigin(r *web.Request, spa bool) error {
 }
 
 // issueForm finishes a grant in the form.
-func (s *Server) issueForm(r *web.Request, client *directory.App, u *directory.User, ss *session.Session, in issuance) (any, error) {
+func (s *Service) issueForm(r *web.Request, client *directory.App, u *directory.User, ss *session.Session, in issuance) (any, error) {
 	tg := in.target
 	if tg == nil {
 		var err error
