@@ -99,20 +99,44 @@ func TestForgedRedirect(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.join()
-	for name, redirected := range map[string]string{
-		"another address": "https://evil.example/?code=x",
-		"no state":        "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS?code=x",
-		"another state":   "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS?code=x&state=y",
-		"nothing":         "",
-		"too long":        "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS?code=" + strings.Repeat("x", 1<<17),
+	const redirect = "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS"
+	for _, tt := range []struct{ name, redirected, says string }{
+		{"another address", "https://evil.example/?code=x", "another address than the redirect URI"},
+		{"no state", redirect + "?code=x", "belongs to another request (state)"},
+		{"another state", redirect + "?code=x&state=y", "belongs to another request (state)"},
+		{"an error without the state", redirect + "?error=access_denied", "belongs to another request (state)"},
+		{"nothing", "", "another address than the redirect URI"},
+		{"too long", redirect + "?code=" + strings.Repeat("x", 1<<17), "another address than the redirect URI"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			w.cfg.Prompter = forging(redirected)
-			_, err := w.open().SignIn(t.Context(), broker.AuthCode{})
-			require.Error(t, err)
+		t.Run(tt.name, func(t *testing.T) {
+			w.cfg.Prompter = forging(tt.redirected)
+			b := w.open()
+			w.wire.take()
+			_, err := b.SignIn(t.Context(), broker.AuthCode{})
+			require.ErrorContains(t, err, tt.says)
 			require.NotErrorIs(t, err, broker.ErrTransient)
+			require.Empty(t, w.wire.take(), "no code goes to the service")
 		})
 	}
+}
+
+// Another user who signs in where one was asked for gets that one nothing, at
+// an app that the PRT serves and at one that it does not.
+func TestAnotherUserAtAStepUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.join()
+	acct := w.signIn()
+	w.person.Username = "bob@contoso.example"
+	_, err := w.b.AcquireTokenInteractive(t.Context(), payroll, broker.WithAccount(acct))
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	require.ErrorContains(t, err, "another user signed in")
+	require.Equal(t, 1, w.person.prompts())
+	_, err = w.b.AcquireTokenSilent(t.Context(), payroll, broker.WithAccount(acct))
+	require.ErrorIs(t, err, broker.ErrInteractionRequired, "bob's MFA is not hers")
+	accounts, err := w.b.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []broker.Account{acct}, accounts)
 }
 
 type forging string

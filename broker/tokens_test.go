@@ -222,6 +222,31 @@ func TestRefreshInTheBackground(t *testing.T) {
 	require.Equal(t, broker.SourceCache, second.Metadata.Source)
 }
 
+// A refresh in the background that the service put off is not begun again
+// before then, which may be later than after another failure.
+func TestRefreshWaitsAsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory)
+	w.join()
+	w.signIn()
+	first := w.silent(graph, broker.WithCAE())
+	w.clock.Advance(13 * time.Hour)
+	remove := w.srv.AddFault(entratest.Fault{Kind: entratest.Throttle, Endpoint: entratest.EndpointToken, RetryAfter: 20 * time.Minute, Times: -1})
+	asked := func() int {
+		t.Helper()
+		w.wire.take()
+		require.Equal(t, first.AccessToken, w.silent(graph, broker.WithCAE()).AccessToken)
+		broker.WaitBackground(w.b)
+		return len(w.wire.take())
+	}
+	require.Positive(t, asked())
+	remove()
+	w.clock.Advance(10 * time.Minute)
+	require.Zero(t, asked(), "the service said 20 minutes")
+	w.clock.Advance(11 * time.Minute)
+	require.Positive(t, asked())
+}
+
 // Near its end a token is replaced before it is handed out; if that fails, it
 // serves to its last second.
 func TestOffline(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -264,6 +265,18 @@ func TestPINs(t *testing.T) {
 	require.Equal(t, time.Hour, h.Wait(noon))
 }
 
+// A clock that was ahead when a PIN was wrong, and is set right, makes the user
+// wait as long as that PIN costs, and not until the time that was shown.
+func TestPINClockSetBack(t *testing.T) {
+	t.Parallel()
+	h := &Hello{Wrong: 5, WrongAt: noon.Add(30 * 24 * time.Hour)}
+	_, wait := h.count(noon)
+	require.Equal(t, time.Minute, wait)
+	_, wait = h.count(noon.Add(time.Minute))
+	require.Zero(t, wait)
+	require.Equal(t, 6, h.Wrong)
+}
+
 func TestRefreshTokens(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -283,6 +296,25 @@ func TestRefreshTokens(t *testing.T) {
 	require.Len(t, tokens, 2)
 	require.Equal(t, "own", tokens[0].Token)
 	require.Equal(t, "newer", tokens[1].Token, "of a family there is one")
+}
+
+// An account keeps refresh tokens of so many apps, the newest ones, and of a
+// family's tokens only the newest is tried for another app.
+func TestRefreshTokensAreBounded(t *testing.T) {
+	t.Parallel()
+	r := &refreshRecord{}
+	for i := range maxRefreshTokens + 10 {
+		r.set(RefreshToken{Client: fmt.Sprint("app ", i), At: noon.Add(time.Duration(i) * time.Second)})
+	}
+	require.Len(t, r.Tokens, maxRefreshTokens)
+	require.Empty(t, r.pick("app 9"), "the oldest went")
+	require.Len(t, r.pick("app 10"), 1)
+
+	r.set(RefreshToken{Client: "office", Family: "1", At: noon.Add(time.Hour)})
+	r.set(RefreshToken{Client: "other", Family: "2", At: noon})
+	tries := r.pick("a new app")
+	require.Len(t, tries, 1)
+	require.Equal(t, "office", tries[0].Client)
 }
 
 // The log keeps the last observations, those that are written and those that
@@ -404,6 +436,9 @@ func TestSessions(t *testing.T) {
 	require.NoError(t, err)
 	done()
 	require.Equal(t, 1, keys.open["next"], "the one that is held is used")
+	spare, _ := keys.OpenSession(ctx, []byte("next"))
+	a.HoldSession("next", spare)
+	require.Equal(t, 1, keys.open["next"], "one that was opened in vain is closed")
 	for _, a := range b.Close() {
 		require.NoError(t, a.Close())
 	}

@@ -115,6 +115,30 @@ func TestRollback(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrDamaged, "a state that is gone is not an empty one")
 }
 
+// A record that has no mark is guarded in the process that wrote or read a newer
+// one.
+func TestRollbackWithoutMark(t *testing.T) {
+	t.Parallel()
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	const suffix = ".other"
+	v := testVault(t, keys, st)
+	r1, err := v.Write(ctx, suffix, []byte("one"), Record{})
+	require.NoError(t, err)
+	old, _, err := st.Get(ctx, v.owner+suffix)
+	require.NoError(t, err)
+	r2, err := v.Write(ctx, suffix, []byte("two"), r1)
+	require.NoError(t, err)
+	reader := testVault(t, keys, st)
+	_, err = reader.Read(ctx, suffix)
+	require.NoError(t, err)
+	_, err = st.Put(ctx, v.owner+suffix, old, r2.Version)
+	require.NoError(t, err)
+	for name, v := range map[string]*Vault{"the writer": v, "a reader": reader} {
+		_, err = v.Read(ctx, suffix)
+		require.ErrorIs(t, err, store.ErrDamaged, name)
+	}
+}
+
 // A crash between the state and its mark leaves a state that is read.
 func TestCrashBeforeMark(t *testing.T) {
 	t.Parallel()
