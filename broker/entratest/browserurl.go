@@ -1,7 +1,6 @@
 package entratest
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/browser"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
@@ -80,7 +80,8 @@ func (p *plainServer) intercept(s *Server) http.Handler {
 		s.Handler().ServeHTTP(rec, r)
 		to := rec.Header().Get("Location")
 		if to == "" {
-			to = formPostTarget(rec.Body.Bytes())
+			base, _ := url.Parse(web.LoginURL) // a constant
+			to = browser.FormPostTarget(rec.Body.Bytes(), base)
 		}
 		if ch := p.waiting(to); ch != nil {
 			ch <- to
@@ -114,17 +115,4 @@ func (p *plainServer) waiting(to string) chan<- string {
 		}
 	}
 	return nil
-}
-
-// formPostTarget reads a page that posts itself to the redirect URI.
-func formPostTarget(body []byte) string {
-	if !bytes.Contains(body, []byte(`id="hiddenform"`)) {
-		return ""
-	}
-	base, _ := url.Parse(web.LoginURL)
-	pg, err := readPage(bytes.NewReader(body), base)
-	if err != nil || len(pg.forms) == 0 {
-		return ""
-	}
-	return pg.forms[0].action + "?" + pg.forms[0].fields.Encode()
 }

@@ -1,7 +1,6 @@
 package entratest
 
 import (
-	"net/http"
 	"reflect"
 	"testing"
 	"time"
@@ -35,7 +34,7 @@ func filled(t *testing.T, v reflect.Value) {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 	case reflect.Func:
-		v.Set(reflect.ValueOf(func(*http.Request) bool { return true }))
+		v.Set(reflect.MakeFunc(v.Type(), func([]reflect.Value) []reflect.Value { return nil })) // never called
 	case reflect.Interface:
 		v.Set(reflect.ValueOf("key"))
 	case reflect.Struct:
@@ -81,6 +80,10 @@ func TestConversions(t *testing.T) {
 	var entry directory.LogEntry
 	filled(t, reflect.ValueOf(&entry).Elem())
 	whole(t, reflect.ValueOf(signInOf(entry)), "SignIn")
+
+	var person Person
+	filled(t, reflect.ValueOf(&person).Elem())
+	whole(t, reflect.ValueOf(person.inside()), "Person")
 
 	o := Options{Domain: "a", TenantID: "b", DisplayName: "c", Users: tenant.Users, Groups: tenant.Groups, Apps: tenant.Apps,
 		Policies: tenant.Policies, Federated: []string{"d"}, FederatedMFA: "e", OtherTenants: []Tenant{tenant}}

@@ -1,6 +1,6 @@
 package entratest
 
-import "fmt"
+import "github.com/prtbroker/prtbroker/broker/entratest/internal/browser"
 
 // PageError is a page on which a [Person] could not go on.
 type PageError struct {
@@ -9,9 +9,4 @@ type PageError struct {
 	Page string // id of the page's form; "" on an error page
 }
 
-func (e *PageError) Error() string {
-	if e.Code == 0 {
-		return "entratest: sign-in page: " + e.Text
-	}
-	return fmt.Sprintf("entratest: sign-in page: AADSTS%d: %s", e.Code, e.Text)
-}
+func (e *PageError) Error() string { return (*browser.PageError)(e).Error() }

@@ -6,16 +6,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
@@ -228,39 +224,4 @@ func (s *Server) passkeyUser(id string) *directory.User {
 		return u
 	}
 	return s.dir.PasskeyUser(id)
-}
-
-// assertion signs the challenge of a page as an authenticator would.
-func (b *browser) assertion(pg *page) (string, error) {
-	k := b.person.Passkey
-	if k == nil || k.Key == nil {
-		return "", &PageError{Page: "passkey", Text: "the person has no passkey"}
-	}
-	_, text, ok := strings.Cut(pg.config, "$Config=")
-	end := strings.LastIndex(text, "}")
-	var cfg struct {
-		Challenge string `json:"sFidoChallenge"`
-	}
-	if !ok || end < 0 || json.Unmarshal([]byte(text[:end+1]), &cfg) != nil || cfg.Challenge == "" {
-		return "", &PageError{Page: "passkey", Text: "the page has no challenge"}
-	}
-	clientData, err := json.Marshal(map[string]any{
-		"type": "webauthn.get", "challenge": base64.RawURLEncoding.EncodeToString([]byte(cfg.Challenge)), "origin": fidoOrigin, "crossOrigin": false,
-	})
-	if err != nil {
-		return "", err
-	}
-	party := sha256.Sum256([]byte(relyingParty))
-	authData := append(party[:], 0x05) // user present and verified
-	authData = binary.BigEndian.AppendUint32(authData, atomic.AddUint32(&k.Count, 1))
-	cdHash := sha256.Sum256(clientData)
-	sum := sha256.Sum256(append(append([]byte{}, authData...), cdHash[:]...))
-	sig, err := ecdsa.SignASN1(rand.Reader, k.Key, sum[:])
-	if err != nil {
-		return "", err
-	}
-	b64 := base64.RawURLEncoding
-	out, err := json.Marshal(map[string]string{"id": b64.EncodeToString(k.ID), "clientDataJSON": b64.EncodeToString(clientData),
-		"authenticatorData": b64.EncodeToString(authData), "signature": b64.EncodeToString(sig), "userHandle": b64.EncodeToString(k.UserHandle)})
-	return string(out), err
 }

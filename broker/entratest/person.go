@@ -3,8 +3,11 @@ package entratest
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/browser"
 )
 
 // Person is a headless human: it fills in the sign-in pages over HTTP as
@@ -53,10 +56,38 @@ type Person struct {
 // redirected. It does not follow that redirect. A page that the person cannot
 // answer, or that says that the sign-in failed, is a [*PageError].
 func (p Person) Authorize(ctx context.Context, client *http.Client, url, redirectPrefix string) (string, error) {
-	return p.authorize(ctx, client, url, redirectPrefix)
+	to, err := p.inside().Authorize(ctx, client, url, redirectPrefix)
+	return to, pageError(err)
 }
 
 // ApproveDeviceCode enters userCode on the device login page and signs in.
 func (p Person) ApproveDeviceCode(ctx context.Context, client *http.Client, userCode string) error {
-	return p.approveDeviceCode(ctx, client, userCode)
+	return pageError(p.inside().ApproveDeviceCode(ctx, client, userCode))
+}
+
+// inside is the person as package browser knows it.
+func (p Person) inside() browser.Person {
+	return browser.Person{
+		Username: p.Username, Password: p.Password, TOTPSecret: p.TOTPSecret, AccessPass: p.AccessPass, HardwareTOTP: p.HardwareTOTP,
+		Certificate: p.Certificate, Passkey: (*browser.Passkey)(p.Passkey), Approve: p.Approve, NewPassword: p.NewPassword,
+		PhoneSignIn: p.PhoneSignIn, ReadSMS: p.ReadSMS, AnswerCall: p.AnswerCall, OnEnroll: p.OnEnroll, Deny: p.Deny, Now: p.Now,
+		ShowCertificate: p.showCertificate,
+	}
+}
+
+// showCertificate lets a transport of this package show the person's certificate.
+func (p Person) showCertificate(rt http.RoundTripper) http.RoundTripper {
+	if t, ok := rt.(*Transport); ok && p.Certificate.Leaf != nil {
+		return t.WithCertificate(p.Certificate.Leaf)
+	}
+	return rt
+}
+
+// pageError is the error of a page in the words of this package.
+func pageError(err error) error {
+	var e *browser.PageError
+	if errors.As(err, &e) {
+		return (*PageError)(e)
+	}
+	return err
 }

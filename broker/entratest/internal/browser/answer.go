@@ -1,4 +1,4 @@
-package entratest
+package browser
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"time"
-
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 )
 
 // answer fills in the form of a page, as the person can.
@@ -40,9 +38,9 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 	case "code":
 		return b.answerCode(ctx, pg, f)
 	case "number-form":
-		return b.answerPhone(ctx, pg, f, session.MethodNumber)
+		return b.answerPhone(ctx, pg, f, methodNumber)
 	case "call":
-		return b.answerPhone(ctx, pg, f, session.MethodVoice)
+		return b.answerPhone(ctx, pg, f, methodVoice)
 	case "changepassword":
 		err = b.answerChangePassword(f)
 	case "enroll":
@@ -93,8 +91,8 @@ func (b *browser) answerSignIn(pg *page, f *form) (*form, url.Values, error) {
 func (b *browser) can(method string) bool {
 	p := &b.person
 	return map[string]bool{
-		session.MethodCode: p.TOTPSecret != "", session.MethodHardware: p.HardwareTOTP != "", session.MethodNumber: p.Approve != nil,
-		session.MethodSMS: p.ReadSMS != nil, session.MethodVoice: p.AnswerCall != nil, session.MethodKey: p.Passkey != nil,
+		methodCode: p.TOTPSecret != "", methodHardware: p.HardwareTOTP != "", methodNumber: p.Approve != nil,
+		methodSMS: p.ReadSMS != nil, methodVoice: p.AnswerCall != nil, methodKey: p.Passkey != nil,
 	}[method]
 }
 
@@ -119,9 +117,9 @@ func (b *browser) switchFactor(pg *page, page, lacks string) (*form, url.Values,
 
 // codeSources say what a code is read from.
 var codeSources = map[string]string{
-	session.MethodCode:     "authenticator app to read a code from",
-	session.MethodHardware: "hardware token to read a code from",
-	session.MethodSMS:      "phone to read a text message on",
+	methodCode:     "authenticator app to read a code from",
+	methodHardware: "hardware token to read a code from",
+	methodSMS:      "phone to read a text message on",
 }
 
 func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url.Values, error) {
@@ -132,14 +130,14 @@ func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url
 	var code string
 	var err error
 	switch method {
-	case session.MethodSMS:
+	case methodSMS:
 		if code, err = b.person.ReadSMS(ctx); err != nil {
 			err = fmt.Errorf("entratest: sign-in page: %w", err)
 		}
-	case session.MethodHardware:
-		code, err = TOTP(b.person.HardwareTOTP, b.at())
+	case methodHardware:
+		code, err = oneTimeCode(b.person.HardwareTOTP, b.at())
 	default:
-		code, err = TOTP(b.person.TOTPSecret, b.at())
+		code, err = oneTimeCode(b.person.TOTPSecret, b.at())
 	}
 	f.fields.Set("otc", code)
 	return f, f.fields, err
@@ -149,13 +147,13 @@ func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url
 func (b *browser) answerPhone(ctx context.Context, pg *page, f *form, method string) (*form, url.Values, error) {
 	if !b.can(method) {
 		lacks := "authenticator app to type the number into"
-		if method == session.MethodVoice {
+		if method == methodVoice {
 			lacks = "phone to answer"
 		}
 		return b.switchFactor(pg, f.id, lacks)
 	}
 	answer := b.person.AnswerCall
-	if method == session.MethodNumber {
+	if method == methodNumber {
 		answer = func(ctx context.Context) error { return b.person.Approve(ctx, pg.number) }
 	}
 	if err := answer(ctx); err != nil {
@@ -181,7 +179,7 @@ func (b *browser) answerEnroll(pg *page, f *form) error {
 	}
 	b.person.OnEnroll(pg.secret)
 	b.person.TOTPSecret = pg.secret
-	code, err := TOTP(pg.secret, b.at())
+	code, err := oneTimeCode(pg.secret, b.at())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
-package entratest
+package browser
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -13,9 +14,11 @@ import (
 	"time"
 
 	"golang.org/x/net/html"
+)
 
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+const (
+	deviceLoginURL = "https://microsoft.com/devicelogin"
+	certAuthHost   = "certauth.login.microsoftonline.com" // asks for a certificate in the TLS handshake
 )
 
 // maxSteps is how many pages a sign-in may take before a person gives up.
@@ -40,12 +43,15 @@ func (p Person) browser(client *http.Client, prefix string) *browser {
 	return b
 }
 
-func (p Person) authorize(ctx context.Context, client *http.Client, start, prefix string) (string, error) {
+// Authorize opens a URL with a client, goes through the pages and returns the URL,
+// beginning with prefix, to which the sign-in was redirected.
+func (p Person) Authorize(ctx context.Context, client *http.Client, start, prefix string) (string, error) {
 	return p.browser(client, prefix).walk(ctx, start)
 }
 
-func (p Person) approveDeviceCode(ctx context.Context, client *http.Client, code string) error {
-	_, err := p.browser(client, "").walk(ctx, tokenendpoint.DeviceLoginURL+"?otc="+url.QueryEscape(code))
+// ApproveDeviceCode enters a code on the device login page and signs in.
+func (p Person) ApproveDeviceCode(ctx context.Context, client *http.Client, code string) error {
+	_, err := p.browser(client, "").walk(ctx, deviceLoginURL+"?otc="+url.QueryEscape(code))
 	return err
 }
 
@@ -149,7 +155,7 @@ func (b *browser) fetch(req *http.Request) (*page, string, error) {
 // clientFor is the client, with the person's certificate where one is asked
 // for.
 func (b *browser) clientFor(req *http.Request) *http.Client {
-	if b.person.Certificate == nil || req.URL.Hostname() != web.CertAuthHost {
+	if b.person.Certificate == nil || req.URL.Hostname() != certAuthHost {
 		return b.client
 	}
 	c := *b.client
@@ -162,9 +168,9 @@ func (b *browser) clientFor(req *http.Request) *http.Client {
 		own.TLSClientConfig.Certificates = []tls.Certificate{*b.person.Certificate}
 		own.DisableKeepAlives = true // nobody would close its connections
 		c.Transport = own
-	case *Transport:
-		if leaf := b.person.Certificate.Leaf; leaf != nil {
-			c.Transport = t.WithCertificate(leaf)
+	default:
+		if b.person.ShowCertificate != nil {
+			c.Transport = b.person.ShowCertificate(t)
 		}
 	}
 	return &c
@@ -265,4 +271,17 @@ func (p *page) form(id string) *form {
 		}
 	}
 	return nil
+}
+
+// FormPostTarget reads a page that posts itself to the redirect URI of a sign-in: the
+// URI with the fields as its query; "": it is no such page.
+func FormPostTarget(body []byte, base *url.URL) string {
+	if !bytes.Contains(body, []byte(`id="hiddenform"`)) {
+		return ""
+	}
+	pg, err := readPage(bytes.NewReader(body), base)
+	if err != nil || len(pg.forms) == 0 {
+		return ""
+	}
+	return pg.forms[0].action + "?" + pg.forms[0].fields.Encode()
 }
