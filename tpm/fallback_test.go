@@ -116,3 +116,19 @@ func TestFailureModeOrPadding(t *testing.T) {
 		m.all(t)
 	})
 }
+
+// A resource manager answers in the place of a TPM with the same codes, and says
+// in the upper half that they are its own: Linux refuses a command that it does
+// not know so, and tpm2-abrmd one that finds no slot.
+func TestCodesOfAResourceManager(t *testing.T) {
+	const layer = 11 << 16
+	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+		require.NoError(t, m.derive(t, t.Context(), m.session))
+		for _, rc := range []tpm2.TPMRC{tpm2.TPMRCObjectMemory, tpm2.TPMRCRetry, tpm2.TPMRCReferenceH0, tpm2.TPMRCCommandCode} {
+			before := f.Injected()
+			f.Inject(tpmtest.Fault{On: hmacCommand, RC: layer + rc})
+			require.NoError(t, m.derive(t, t.Context(), m.session), rc)
+			require.Equal(t, before+1, f.Injected(), rc)
+		}
+	})
+}
