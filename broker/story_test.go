@@ -199,7 +199,8 @@ func TestStoryAccessPassIsOver(t *testing.T) {
 	require.Equal(t, d.ID, s.Device.ID)
 	require.Equal(t, []broker.Account{res.Account}, s.Accounts)
 
-	w.silent(ledger) // from memory, still valid
+	_, err = w.b.AcquireTokenSilent(t.Context(), ledger)
+	require.ErrorIs(t, err, broker.ErrPRTExpired, "the token ended with the pass")
 
 	w.person.AccessPass = ""
 	_, err = w.b.AcquireTokenInteractive(t.Context(), open)

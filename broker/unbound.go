@@ -46,8 +46,12 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 		if err == nil {
 			return b.unbound(ctx, op, a, q, r, SourceRefreshToken)
 		}
+		if e.Client != q.app.ClientID && subError(err) == "client_mismatch" {
+			// That the app is not of the family says nothing of its configuration.
+			err = &Error{Op: op, kind: ErrInteractionRequired, detail: "the user has not signed in for this app"}
+		}
 		last = err
-		if a := action(err); a != aadsts.SignInAgain && a != aadsts.Expired && subError(err) != "client_mismatch" {
+		if a := action(err); a != aadsts.SignInAgain && a != aadsts.Expired {
 			break
 		}
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 )
 
-// Two members of the family of client ids, and their redirect.
+// Two members of the family of client ids.
 const (
-	azureCLI   = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
-	powershell = "1950a258-227b-4e31-a9cf-717495945fc2"
+	onedrive = "ab9b8c07-8f02-4f72-87fa-80105867a763"
+	teams    = "1fec8e78-bce4-4aaf-ab1b-5451cc387264"
 )
 
 func unboundWorld(t *testing.T) *world {
@@ -90,14 +90,14 @@ func TestFromUnboundToDevice(t *testing.T) {
 func TestFamilyOfClientIDs(t *testing.T) {
 	t.Parallel()
 	w := unboundWorld(t)
-	cli := broker.App{ClientID: azureCLI}
-	res, err := w.b.AcquireTokenInteractive(t.Context(), graph, broker.WithApp(cli), broker.WithLoginHint(alice))
+	word := broker.App{ClientID: onedrive}
+	res, err := w.b.AcquireTokenInteractive(t.Context(), graph, broker.WithApp(word), broker.WithLoginHint(alice))
 	require.NoError(t, err)
 	require.Equal(t, 1, w.person.prompts())
 	require.Equal(t, alice, res.Account.PreferredUsername)
-	shell := w.silent(graph, broker.WithApp(broker.App{ClientID: powershell}))
-	require.Equal(t, powershell, accessToken(t, shell).ClientID)
+	chat := w.silent(graph, broker.WithApp(broker.App{ClientID: teams}))
+	require.Equal(t, teams, accessToken(t, chat).ClientID)
 	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
 	require.ErrorIs(t, err, broker.ErrInteractionRequired, "the app is not of the family")
-	w.silent(graph, broker.WithApp(cli), broker.WithForceRefresh())
+	w.silent(graph, broker.WithApp(word), broker.WithForceRefresh())
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
@@ -83,12 +84,13 @@ func newLaptop(t *testing.T) *laptop {
 	sleep := func(ctx context.Context, d time.Duration) error { l.clock.Advance(d); return ctx.Err() }
 	span := func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
 	s := &store.Memory{}
+	ring := vault.NewKeyring(keys, s, rand.Reader)
 	services := sts.New(sts.Config{Transport: l.wire, UserAgent: "test (X11; Linux x86_64)", Cloud: sts.Cloud{}.WithDefaults(), Movable: true, Logger: log, Now: l.clock.Now, Rand: rand.Reader, Span: span})
 	devices := device.New(device.Config{
-		Keys: keys, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Sleep: sleep, Services: services,
+		Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Sleep: sleep, Services: services,
 		Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12", Finish: finish, Gone: func() {},
 	})
-	l.book = account.NewBook(account.Config{Keys: keys, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}})
+	l.book = account.NewBook(account.Config{Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}})
 	l.Engine = signon.New(signon.Config{
 		Book: l.book, Devices: devices, Services: services, Keys: keys, Store: s, Logger: log, Now: l.clock.Now, Sleep: sleep,
 		Tenant: "contoso.example", OSVersion: "Debian 12", Finish: finish, Span: span,
