@@ -255,8 +255,12 @@ func TestCancelAhead(t *testing.T) {
 	require.Nil(t, w.ask(t, t.Context(), wire.CancelInteractive, cancelRequest).Error)
 	refused(t, w.ask(t, t.Context(), wire.AcquireInteractive, interactive), wire.UserCanceled, "canceled")
 	require.Zero(t, w.person.asked.Load())
-	// It is used up, and it does not last.
+	// It is used up; one that comes after the reply that it was for means
+	// nothing; and none lasts.
 	require.Nil(t, w.ask(t, t.Context(), wire.AcquireInteractive, interactive).Error)
+	require.Nil(t, w.ask(t, t.Context(), wire.CancelInteractive, cancelRequest).Error)
+	require.Nil(t, w.ask(t, t.Context(), wire.AcquireInteractive, interactive).Error)
+	w.clock.Advance(time.Second)
 	require.Nil(t, w.ask(t, t.Context(), wire.CancelInteractive, cancelRequest).Error)
 	w.clock.Advance(time.Second)
 	require.Nil(t, w.ask(t, t.Context(), wire.AcquireInteractive, request(appID, graph, nil)).Error)

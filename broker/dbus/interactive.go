@@ -22,7 +22,9 @@ var errCanceled = broker.NewError(broker.ErrUserCanceled, "the app canceled the 
 // cancelAhead is how long a cancel that found nothing to cancel holds for the
 // next interactive call of its connection. msalruntime 0.20.7 sends the cancel
 // of a call that has just begun milliseconds before the call itself, and then
-// waits for the reply to the call.
+// // call that has just begun milliseconds before the call itself, and then
+// waits for the reply to the call. It also sends one after the reply to the
+// call that it meant: for as long after a reply a cancel means nothing.
 const cancelAhead = 500 * time.Millisecond
 
 // maxAhead bounds how many such cancels are remembered.
@@ -35,15 +37,16 @@ type pendingCalls struct {
 	of    map[string]map[*context.CancelCauseFunc]bool
 	count int
 	ahead map[string]time.Time // cancels that found nothing to cancel
+	ended map[string]time.Time // when a connection's last call was answered
 }
 
 // begin notes a call, whose context ends when its caller cancels.
-func (p *pendingCalls) begin(ctx context.Context, name string, now time.Time) (context.Context, func(), error) {
+func (p *pendingCalls) begin(ctx context.Context, name string, clock func() time.Time) (context.Context, func(), error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, canceled := p.ahead[name]
 	delete(p.ahead, name)
-	if since := now.Sub(at); canceled && since >= 0 && since < cancelAhead {
+	if since := clock().Sub(at); canceled && since >= 0 && since < cancelAhead {
 		return nil, nil, errCanceled
 	}
 	if p.count >= maxInteractive || len(p.of[name]) >= maxPerCaller {
@@ -64,6 +67,7 @@ func (p *pendingCalls) begin(ctx context.Context, name string, now time.Time) (c
 		defer p.mu.Unlock()
 		delete(p.of[name], &cancel)
 		p.count--
+		p.ended = noted(p.ended, name, clock())
 		if len(p.of[name]) == 0 {
 			delete(p.of, name)
 		}
@@ -74,15 +78,21 @@ func (p *pendingCalls) begin(ctx context.Context, name string, now time.Time) (c
 func (p *pendingCalls) cancel(name string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.of[name]) == 0 {
-		if p.ahead == nil || len(p.ahead) >= maxAhead {
-			p.ahead = map[string]time.Time{}
-		}
-		p.ahead[name] = now
+	if at, ok := p.ended[name]; len(p.of[name]) == 0 && (!ok || now.Sub(at) >= cancelAhead) {
+		p.ahead = noted(p.ahead, name, now)
 	}
 	for cancel := range p.of[name] {
 		(*cancel)(errCanceled)
 	}
+}
+
+// noted puts a time into a map that is bounded.
+func noted(m map[string]time.Time, name string, at time.Time) map[string]time.Time {
+	if m == nil || len(m) >= maxAhead {
+		m = map[string]time.Time{}
+	}
+	m[name] = at
+	return m
 }
 
 // gone ends the calls of a connection that has left the bus.
@@ -90,6 +100,7 @@ func (p *pendingCalls) gone(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.ahead, name)
+	delete(p.ended, name)
 	for cancel := range p.of[name] {
 		(*cancel)(context.Canceled)
 	}
@@ -102,7 +113,7 @@ func (c *call) interactive(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ctx, done, err := c.h.pending.begin(ctx, c.from.Name, c.h.now())
+	ctx, done, err := c.h.pending.begin(ctx, c.from.Name, c.h.now)
 	if err != nil {
 		return "", err
 	}

@@ -102,7 +102,7 @@ func TestMSALRuntime(t *testing.T) {
 		return "the same token"
 	})
 	flow(t, who, "silent, bare scope", func(t *testing.T) string {
-		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "scopes": []string{"User.Read"}}).ok(t)
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "client": appID, "scopes": []string{"User.Read"}}).ok(t)
 		require.Contains(t, a.Scopes, "User.Read")
 		return "token; no scope counts as declined"
 	})
@@ -172,5 +172,48 @@ func TestMSALRuntime(t *testing.T) {
 		a := m.do(t, "signout", map[string]any{"account": in.Account.ID})
 		require.Nil(t, a.Error)
 		return "done, in the library alone"
+	})
+}
+
+// MSAL Python, as an app uses it, gets its tokens from the broker on the bus.
+func TestMSALPythonBroker(t *testing.T) {
+	d := newDesk(t)
+	p := d.drive(t, d.proxy(t), python(t), filepath.Join("testdata", "msal_broker.py"), cliApp, "https://login.microsoftonline.com/"+d.srv.TenantID(), alice)
+	const who = "MSAL Python with the broker"
+	type step struct {
+		Step, Username, Error, Scope string
+		Token                        string `json:"access_token"`
+		Type                         string `json:"token_type"`
+		Source                       string `json:"token_source"`
+		Description                  string `json:"error_description"`
+		Left                         int
+	}
+	next := func(t *testing.T, name string) step {
+		t.Helper()
+		var s step
+		p.read(t, &s)
+		require.Equal(t, name, s.Step)
+		require.Empty(t, s.Error, s.Description)
+		return s
+	}
+	var first step
+	flow(t, who, "acquire_token_interactive", func(t *testing.T) string {
+		first = next(t, "interactive")
+		require.Equal(t, "broker", first.Source)
+		require.Equal(t, alice, first.Username)
+		tok, err := claims.Parse(first.Token)
+		require.NoError(t, err)
+		require.Equal(t, d.device, tok.DeviceID)
+		require.Zero(t, d.person.asked.Load())
+		return "token with the device id, and nobody was asked"
+	})
+	flow(t, who, "acquire_token_silent", func(t *testing.T) string {
+		require.Equal(t, first.Token, next(t, "silent").Token)
+		require.Equal(t, "broker", next(t, "refresh").Source)
+		return "token"
+	})
+	flow(t, who, "remove_account", func(t *testing.T) string {
+		require.Zero(t, next(t, "removed").Left)
+		return "no account left in the library"
 	})
 }

@@ -47,7 +47,7 @@ func runMain(m *testing.M) int {
 
 // clients in the order of the table.
 var clients = []string{"MSAL Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "Chromium", himmelblauClient,
-	"MSAL Java", "azure-identity Python", "azure-identity Node", "Azure CLI", "kubelogin", "oauth2-proxy", "git-credential-azure"}
+	"MSAL Java", "azure-identity Python", "azure-identity Node", "Azure CLI", "kubelogin", "oauth2-proxy", "git-credential-azure", "msalruntime (pymsalruntime)", "MSAL Python with the broker"}
 
 // results collects what ran.
 var results resultList
