@@ -112,7 +112,7 @@ func TestMSALRuntime(t *testing.T) {
 		return "another token"
 	})
 	flow(t, who, "claims", func(t *testing.T) string {
-		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "claims": `{"access_token":{"xms_cc":{"values":["cp1"]}}}`}).ok(t)
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "client": appID, "scopes": []string{"https://graph.microsoft.com/.default"}, "claims": `{"access_token":{"xms_cc":{"values":["cp1"]}}}`}).ok(t)
 		tok, err := claims.Parse(a.Token)
 		require.NoError(t, err)
 		require.Contains(t, strings.ToLower(strings.Join(tok.Capabilities, " ")), "cp1")
