@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -138,10 +139,15 @@ func TestPlainGrants(t *testing.T) {
 	} {
 		require.Equal(t, c.want, code(w.json(t, v2, c.form...)), name)
 	}
+	pop := []string{"grant_type", "password", "client_id", appID, "username", "alice@contoso.example", "password", "pw", "scope", "api://payroll/.default", "token_type", "pop", "req_cnf"}
+	require.Equal(t, "pop", w.json(t, v2, append(pop, base64.RawURLEncoding.EncodeToString([]byte(`{"kid":"k"}`)))...)["token_type"])
+	require.Equal(t, 9002313, code(w.json(t, v2, append(pop, "x")...)))
+	require.Nil(t, w.Keeper.CheckNonce(w.json(t, v2, "grant_type", wire.GrantNonce)["Nonce"].(string)))
+
 	w.now = w.now.Add(25 * time.Hour)
 	late := w.json(t, v2, "grant_type", "refresh_token", "client_id", appID, "refresh_token", got["refresh_token"].(string))
 	require.Equal(t, 700082, code(late))
-	require.Len(t, w.Web.Log.All(), 8, "each request is logged, but for those that name no grant")
+	require.Len(t, w.Web.Log.All(), 10, "each request is logged, but for those that name no grant")
 }
 
 func TestCodes(t *testing.T) {
@@ -234,13 +240,16 @@ func TestPRT(t *testing.T) {
 	sessionKey, err := rsa.DecryptOAEP(sha1.New(), nil, w.key, wrapped, nil)
 	require.NoError(t, err)
 
-	use := func(scope, resource string) map[string]any {
+	use := func(scope, resource string, more ...string) map[string]any {
 		ctx := make([]byte, 24)
 		_, err := rand.Read(ctx)
 		require.NoError(t, err)
 		c := map[string]any{"client_id": appID, "request_nonce": w.Keeper.NewNonce(), "scope": scope, "grant_type": wire.GrantRefreshToken, "refresh_token": got["refresh_token"]}
 		if resource != "" {
 			c["resource"] = resource
+		}
+		for i := 0; i < len(more); i += 2 {
+			c[more[i]] = more[i+1]
 		}
 		key := kdf.Derive(sessionKey, []byte(kdf.Label), ctx)
 		status, text := w.signed(t, map[string]any{"ctx": base64.StdEncoding.EncodeToString(ctx)}, jwa.HS256, key[:], c)
@@ -253,9 +262,11 @@ func TestPRT(t *testing.T) {
 	}
 	require.NotEmpty(t, use("openid", "api://payroll")["access_token"])
 	require.NotEmpty(t, use("openid aza", "")["refresh_token"], "renewed")
+	require.NotEmpty(t, use("openid aza", "", "username", "alice@contoso.example", "password", "pw")["refresh_token"], "unlocked")
+	require.Equal(t, 50126, code(use("openid aza", "", "username", "alice@contoso.example", "password", "x")))
 	list := w.PRTs.All()
 	require.Len(t, list, 1)
-	require.Equal(t, 1, list[0].Renewals)
+	require.Equal(t, 2, list[0].Renewals)
 	require.Equal(t, "password", list[0].BornOf())
 	require.NoError(t, w.PRTError(&list[0]))
 	restored := tokenendpoint.NewPRTList()
@@ -269,6 +280,135 @@ func TestPRT(t *testing.T) {
 	w.now = w.now.Add(15 * 24 * time.Hour)
 	require.Equal(t, 700082, code(use("openid", "api://payroll")))
 	require.Equal(t, 700082, web.AsSTSError(w.PRTError(&list[0])).Code)
+}
+
+// ofDevice posts a request that the device signed.
+func (w *world) ofDevice(t *testing.T, c map[string]any) map[string]any {
+	t.Helper()
+	c["request_nonce"] = w.Keeper.NewNonce()
+	_, text := w.signed(t, map[string]any{"x5c": w.x5c}, jwa.RS256, w.key, c)
+	var out map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &out), text)
+	return out
+}
+
+// What else a PRT is born of.
+func TestCredentials(t *testing.T) {
+	w := newWorld(t)
+	u := w.dir.User("alice@contoso.example")
+	prt := func(c map[string]any) map[string]any {
+		c["client_id"], c["scope"] = wire.ClientBroker, "openid aza"
+		return w.ofDevice(t, c)
+	}
+	require.NoError(t, w.dir.SetHelloKey(u.UPN, &directory.HelloKey{ID: "h", Kid: "kid", Key: &w.key.PublicKey, DeviceID: deviceID}))
+	hello := func(kid, nonce string) string {
+		payload, err := json.Marshal(map[string]any{"iss": u.UPN, "aud": "common", "iat": w.now.Unix(), "exp": w.now.Unix() + 300, "scope": "openid aza", "request_nonce": nonce})
+		require.NoError(t, err)
+		h := jws.NewHeaders()
+		require.NoError(t, h.Set("kid", kid))
+		require.NoError(t, h.Set("use", "ngc"))
+		text, err := jws.Sign(payload, jws.WithKey(jwa.RS256, w.key, jws.WithProtectedHeaders(h)))
+		require.NoError(t, err)
+		return string(text)
+	}
+	got := prt(map[string]any{"grant_type": wire.GrantJWTBearer, "assertion": hello("kid", w.Keeper.NewNonce())})
+	require.NotEmpty(t, got["session_key_jwe"], got)
+	require.Equal(t, 130004, code(prt(map[string]any{"grant_type": wire.GrantJWTBearer, "assertion": hello("other", w.Keeper.NewNonce())})))
+	require.Equal(t, 140000, code(prt(map[string]any{"grant_type": wire.GrantJWTBearer, "assertion": hello("kid", "x")})))
+
+	refresh := w.json(t, v1, "grant_type", "password", "client_id", wire.ClientBroker, "username", u.UPN, "password", "pw", "resource", wire.ResourceRegistration)["refresh_token"]
+	require.NotEmpty(t, refresh)
+	require.NotEmpty(t, prt(map[string]any{"grant_type": wire.GrantRefreshToken, "refresh_token": refresh})["session_key_jwe"], "a refresh token of the broker")
+	require.Equal(t, 7000016, code(prt(map[string]any{"grant_type": wire.GrantRefreshToken, "refresh_token": got["refresh_token"]})), "a PRT is none")
+	var born []string
+	for _, p := range w.PRTs.All() {
+		born = append(born, p.BornOf())
+	}
+	require.Len(t, born, 2)
+
+	// A user certificate, by an assertion that its key signed.
+	cert, err := w.Mint.IssueUserCertificate("alice", true)
+	require.NoError(t, err)
+	who, c, err := w.CheckUserCertificate(cert.Leaf)
+	require.NoError(t, err)
+	require.Equal(t, u.ID, who.ID)
+	ss := w.CertificateSession(who, c)
+	require.NotZero(t, ss.MFA, "its policy says multifactor")
+	w.dir.RevokeCertificate(cert.Leaf.SerialNumber)
+	_, _, err = w.CheckUserCertificate(cert.Leaf)
+	require.Equal(t, 500183, web.AsSTSError(err).Code)
+
+	require.NoError(t, w.dir.DeleteDevice(deviceID))
+	require.Equal(t, 50155, code(prt(map[string]any{"grant_type": wire.GrantPassword, "username": u.UPN, "password": "pw"})))
+}
+
+// Tokens and certificates of the device alone.
+func TestDeviceAlone(t *testing.T) {
+	w := newWorld(t)
+	got := w.ofDevice(t, map[string]any{"client_id": wire.ClientBroker, "grant_type": wire.GrantDeviceToken, "resource": wire.ResourceRegistration})
+	require.NotEmpty(t, got["access_token"], got)
+	require.Equal(t, 221000, code(w.ofDevice(t, map[string]any{"client_id": wire.ClientBroker, "grant_type": wire.GrantDeviceToken, "resource": "api://payroll"})))
+
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, w.key)
+	require.NoError(t, err)
+	ask := func(use string) map[string]any {
+		return w.ofDevice(t, map[string]any{"client_id": wire.ClientBroker, "grant_type": wire.GrantDeviceAuth, "cert_token_use": use,
+			"csr_type": "http://schemas.microsoft.com/windows/pki/2009/01/enrollment#PKCS10", "csr": base64.StdEncoding.EncodeToString(der), "dns_names": []string{"box"}})
+	}
+	got = ask("device_cert")
+	require.NotEmpty(t, got["x5c"], got)
+	raw, err := base64.StdEncoding.DecodeString(got["x5c"].(string))
+	require.NoError(t, err)
+	leaf, err := x509.ParseCertificate(raw)
+	require.NoError(t, err)
+	require.Equal(t, []string{"box"}, leaf.DNSNames)
+	require.Equal(t, 9002313, code(ask("user_cert")))
+}
+
+// A bulk token joins devices, and is asked for with an access token of the
+// registration service.
+func TestBulk(t *testing.T) {
+	w := newWorld(t)
+	access := w.json(t, v1, "grant_type", "password", "client_id", wire.ClientBroker, "username", "alice@contoso.example", "password", "pw", "resource", wire.ResourceRegistration)["access_token"]
+	require.NotEmpty(t, access)
+	begin := func(expires string) map[string]any {
+		r := httptest.NewRequest(http.MethodPost, base+"/webapp/bulkaadjtoken/begin", strings.NewReader(`{"pid":"`+deviceID+`","name":"kiosk","exp":"`+expires+`"}`))
+		r.Header.Set("Authorization", "Bearer "+access.(string))
+		rec := httptest.NewRecorder()
+		w.Web.ServeHTTP(rec, r)
+		var out map[string]any
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &out), rec.Body.String())
+		return out
+	}
+	require.Equal(t, "CompleteError", begin("01/01/2030")["state"], "too far ahead")
+	r := httptest.NewRequest(http.MethodGet, base+"/webapp/bulkaadjtoken/poll?flowtoken="+url.QueryEscape(begin("04/01/2026")["flowToken"].(string)), nil)
+	rec := httptest.NewRecorder()
+	w.Web.ServeHTTP(rec, r)
+	var out struct{ ResultData string }
+	require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &out), rec.Body.String())
+	var token map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out.ResultData), &token))
+	got := w.json(t, v1, "grant_type", "refresh_token", "client_id", wire.ClientBulkJoin, "refresh_token", token["refresh_token"].(string), "resource", wire.ResourceRegistration)
+	require.NotEmpty(t, got["access_token"], got)
+}
+
+func TestDesktopSSO(t *testing.T) {
+	w := newWorld(t)
+	ask := func(password string) string {
+		r := httptest.NewRequest(http.MethodPost, "https://autologon.microsoftazuread-sso.com/contoso.example/winauth/trust/2005/usernamemixed", strings.NewReader(
+			`<E><Header><Security><UsernameToken><Username>alice@contoso.example</Username><Password>`+password+`</Password></UsernameToken></Security></Header></E>`))
+		rec := httptest.NewRecorder()
+		w.Web.ServeHTTP(rec, r)
+		return rec.Body.String()
+	}
+	require.Contains(t, ask("x"), "AADSTS50126")
+	text := ask("pw")
+	from, to := strings.Index(text, "<saml:Assertion"), strings.LastIndex(text, "</saml:Assertion>")
+	require.Positive(t, from, text)
+	assertion := base64.StdEncoding.EncodeToString([]byte(text[from : to+len("</saml:Assertion>")]))
+	require.NotEmpty(t, w.json(t, v1, "grant_type", wire.GrantSAML11, "client_id", appID, "assertion", assertion, "resource", "api://payroll")["access_token"])
+	w.now = w.now.Add(time.Hour)
+	require.Equal(t, 500133, code(w.json(t, v1, "grant_type", wire.GrantSAML11, "client_id", appID, "assertion", assertion)))
 }
 
 // open decrypts a reply (MS-OAPXBC 3.2.5.1.3).
