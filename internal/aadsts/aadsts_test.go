@@ -69,9 +69,14 @@ func TestVerdicts(t *testing.T) {
 		{50034, UserNotFound}, {50053, AccountLocked}, {50057, UserDisabled}, {50126, BadCredential},
 		{50076, StepUp}, {50074, StepUp}, {50078, StaleMFA}, {70043, StaleMFA}, {50079, Interact},
 		{50132, SignInAgain}, {50133, SignInAgain}, {50173, SignInAgain}, {70008, Expired}, {700082, Expired}, {130504, Expired},
-		{50155, DeviceAuth}, {135011, DeviceDisabled}, {130007, DeviceDisabled}, {700003, DeviceGone}, {135010, DeviceGone},
+		{50155, DeviceAuth}, {135011, DeviceDisabled}, {130007, DeviceDisabled}, {700003, DeviceGone}, {135010, DeviceAuth},
 		{53000, DeviceNotCompliant}, {53001, DeviceNotCompliant}, {53003, Blocked}, {50105, Blocked},
 		{140000, NewNonce}, {140001, SignInAgain}, {7000016, Fail}, {90055, Throttled}, {50196, Throttled},
+		// Codes that fell to a wrong verdict by their OAuth error alone.
+		{530084, Blocked}, {500571, UserDisabled}, {500341, UserNotFound}, {500212, Blocked}, {500213, Blocked}, {500208, Blocked},
+		{530004, Blocked}, {70044, StaleMFA}, {90093, Blocked}, {51000, AppConfig}, {5000611, Fail}, {900439, SwitchCloud},
+		{500112, AppConfig}, {500113, AppConfig}, {9002326, AppConfig}, {9002327, AppConfig}, {50177, Interact}, {50178, Interact},
+		{130502, BadCredential}, {130503, BadCredential}, {500172, BadCredential}, {500183, BadCredential}, {1001003, BadCredential},
 		{70016, Pending}, {70019, Restart}, {54005, Restart}, {90038, SwitchCloud}, {130004, HelloKey},
 	} {
 		e, ok := Lookup(tt.code)

@@ -113,7 +113,7 @@ func (v Verdict) meaning() string {
 	case AppConfig:
 		return "the app or the tenant is not configured for this request"
 	case Retry:
-		return "a passing trouble of the service"
+		return "a temporary failure of the service"
 	case Pending:
 		return "the user has not finished signing in"
 	case Declined:

@@ -19,7 +19,7 @@ const (
 	// AppConfig: the app's registration, its consent or the tenant's
 	// configuration lacks something.
 	AppConfig
-	// Retry: a passing trouble of the service.
+	// Retry: a temporary failure of the service.
 	Retry
 	// Throttled: asked too often; wait at least as long as the reply says.
 	Throttled
