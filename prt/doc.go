@@ -13,8 +13,7 @@
 // [JoinRequest], and a user's Hello key with [HelloRegistration].
 //
 // The protocol is MS-OAPXBC with the extensions that Entra has over it. Its
-// JWTs look like JOSE and deviate: x5c is a bare string, the signature key
-// depends on the payload bytes (KDF version 2), replies name A256GCM and hold
+// JWTs look like JOSE and deviate: the signature key depends on the payload bytes (KDF version 2), replies name A256GCM and hold
 // AES-CBC, and session_key_jwe has a body that authenticates nothing. That is
 // why JWS and JWE are done by hand here.
 //

@@ -131,7 +131,7 @@ func (g CertificateGrant) fill(ctx context.Context, p *payload, nonce string) er
 	if g.Key == nil || len(g.Certificate) == 0 {
 		return badRequest("no user certificate or no key for it")
 	}
-	return assert(ctx, p, g.Key, header{X5C: g.Certificate}, assertion{
+	return assert(ctx, p, g.Key, header{X5C: certs{g.Certificate}}, assertion{
 		Issuer: g.Username, Audience: g.Audience, Nonce: nonce,
 	}, g.Now)
 }

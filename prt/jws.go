@@ -24,10 +24,15 @@ type header struct {
 	Typ string `json:"typ"`
 	Ctx []byte `json:"ctx,omitempty"`
 	KDF int    `json:"kdf_ver,omitempty"` // a number; absent in version 1
-	X5C []byte `json:"x5c,omitempty"`     // a bare string, as Windows sends it
+	X5C certs  `json:"x5c,omitempty"`
 	Kid string `json:"kid,omitempty"`
 	Use string `json:"use,omitempty"`
 }
+
+// certs is the certificate chain of a header: an array of strings (RFC 7515
+// 4.1.6, and the example of MS-OAPXBC 4.2). Entra takes a bare string too, which
+// is what ROADtools sends.
+type certs [][]byte
 
 // marshal serialises once: the bytes that are signed are the bytes that are
 // sent and that KDFv2 hashes.
@@ -120,5 +125,5 @@ func (d Device) sign(ctx context.Context, kdf int, payload []byte) (string, erro
 	case len(d.Certificate) == 0:
 		return "", badRequest("no device certificate")
 	}
-	return signRS256(ctx, d.Key, header{X5C: d.Certificate, KDF: kdf}, payload)
+	return signRS256(ctx, d.Key, header{X5C: certs{d.Certificate}, KDF: kdf}, payload)
 }

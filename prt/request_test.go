@@ -33,7 +33,7 @@ func verifyDevice(t *testing.T, j jws) {
 	t.Helper()
 	require.Equal(t, "RS256", j.header["alg"])
 	require.Equal(t, "JWT", j.header["typ"])
-	require.Equal(t, base64.StdEncoding.EncodeToString(testdata(t, "device.cer")), j.header["x5c"], "a bare string of standard base64")
+	require.Equal(t, []any{base64.StdEncoding.EncodeToString(testdata(t, "device.cer"))}, j.header["x5c"], "an array of standard base64 (RFC 7515 4.1.6)")
 	digest := sha256.Sum256(j.input)
 	require.NoError(t, rsa.VerifyPKCS1v15(&signer(t, "device.pem").key.PublicKey, crypto.SHA256, digest[:], j.signature))
 }
@@ -164,7 +164,7 @@ func TestCertificateAssertion(t *testing.T) {
 	f, err := r.Sign(bg, device(t))
 	require.NoError(t, err)
 	j := decodeJWS(t, decodeJWS(t, f.Values.Get("request")).payload["assertion"].(string))
-	require.Equal(t, map[string]any{"alg": "RS256", "typ": "JWT", "x5c": "AQID"}, j.header)
+	require.Equal(t, map[string]any{"alg": "RS256", "typ": "JWT", "x5c": []any{"AQID"}}, j.header)
 	require.Equal(t, "common", j.payload["aud"])
 	require.Equal(t, theNonce, j.payload["request_nonce"])
 	require.NotContains(t, j.payload, "scope")

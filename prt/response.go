@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,8 @@ type Reply struct {
 	TGTs              []TGT
 	TopLevelNames     string // names that Kerberos serves, separated by commas
 
+	strangeClient bool // client_info is there and not readable
+
 	// Encrypted says that the session key decrypted the reply, so that only
 	// who holds it can have read it.
 	Encrypted bool
@@ -62,7 +65,7 @@ func ParseNonce(body []byte) (string, error) {
 // holds an error is an [*ErrorReply]; one that does not decrypt is
 // [ErrDecrypt].
 func ParseReply(ctx context.Context, body []byte, s Session) (*Reply, error) {
-	body = bytes.TrimSpace(body)
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	if len(body) > MaxReplySize {
 		return nil, badReply("too large")
 	}
@@ -105,7 +108,7 @@ func readTokens(o *strictjson.Object) (*Reply, error) {
 		return nil, parseError(0, o)
 	}
 	r := &Reply{
-		TokenType:        o.String("token_type"),
+		TokenType:        optional(o, "token_type", ""),
 		AccessToken:      NewSecret(o.String("access_token")),
 		RefreshToken:     NewSecret(o.String("refresh_token")),
 		IDToken:          NewSecret(o.String("id_token")),
@@ -115,11 +118,14 @@ func readTokens(o *strictjson.Object) (*Reply, error) {
 		RefreshExpiresIn: seconds(o, "refresh_token_expires_in"),
 		ExpiresOn:        epoch(o, "expires_on"),
 		NotBefore:        epoch(o, "not_before"),
-		Resource:         o.String("resource"),
-		Scopes:           strings.Fields(o.String("scope")),
+		Resource:         optional(o, "resource", ""),
+		Scopes:           strings.Fields(optional(o, "scope", " ")),
 		FamilyID:         text(o.Raw("foci")),
-		DeviceTenantID:   o.String("device_tenant_id"),
-		TopLevelNames:    o.String("kerberos_top_level_names"),
+		DeviceTenantID:   optional(o, "device_tenant_id", ""),
+		TopLevelNames:    optional(o, "kerberos_top_level_names", ","),
+	}
+	if raw := o.Raw("expires_in"); raw != nil && string(raw) != `""` && !numeric(raw) {
+		return nil, badReply("expires_in is not a number") // tokens are kept by it
 	}
 	if err := r.nested(o); err != nil {
 		return nil, err
@@ -139,10 +145,9 @@ func readTokens(o *strictjson.Object) (*Reply, error) {
 }
 
 func (r *Reply) nested(o *strictjson.Object) (err error) {
-	if s := o.String("client_info"); s != "" {
-		if r.ClientInfo, err = claims.ParseClientInfo(s); err != nil {
-			return badReplyErr("tokens", err)
-		}
+	if o.Has("client_info") {
+		info, err := claims.ParseClientInfo(optional(o, "client_info", ""))
+		r.ClientInfo, r.strangeClient = info, err != nil
 	}
 	if !r.IDToken.IsZero() {
 		if r.ID, err = claims.Parse(r.IDToken.Reveal()); err != nil {
@@ -165,24 +170,69 @@ func visible(s string) bool {
 }
 
 // text returns a member that is a string or a number as a string.
-func text(r json.RawMessage) string { return strings.Trim(string(r), `"`) }
+// Anything else is empty.
+func text(r json.RawMessage) string {
+	var s string
+	if json.Unmarshal(r, &s) == nil {
+		return s
+	}
+	var n json.Number
+	if json.Unmarshal(r, &n) == nil {
+		return n.String()
+	}
+	return ""
+}
 
 // maxSeconds bounds durations on the wire: ten years.
 const maxSeconds = 10 * 365 * 24 * 60 * 60
 
+// seconds returns a duration; 0 when it is absent or not a number. Only the
+// access token's is needed, and who needs it sees that it is 0.
 func seconds(o *strictjson.Object, name string) time.Duration {
-	return time.Duration(min(max(o.Int(name), 0), maxSeconds)) * time.Second
+	return time.Duration(min(max(number(o.Raw(name)), 0), maxSeconds) * float64(time.Second)).Truncate(time.Second)
+}
+
+// number reads a number, or a string that holds one; 0 when r is neither.
+func number(r json.RawMessage) float64 {
+	n, err := strconv.ParseFloat(strings.Trim(string(r), `"`), 64)
+	if err != nil || !numeric(r) {
+		return 0
+	}
+	return n
+}
+
+// numeric reports whether r is a number or a string that holds one. ParseFloat
+// takes NaN, Inf and hexadecimal digits too, which are none.
+func numeric(r json.RawMessage) bool {
+	s := strings.Trim(string(r), `"`)
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil && strings.Trim(s, "0123456789+-.eE") == ""
+}
+
+// optional reads a member that nobody needs: a string, or an array of strings
+// joined by sep. Whatever else it is counts as absent.
+func optional(o *strictjson.Object, name, sep string) string {
+	raw := o.Raw(name)
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var list []string
+	if sep != "" && json.Unmarshal(raw, &list) == nil {
+		return strings.Join(list, sep)
+	}
+	return ""
 }
 
 // maxEpoch is the last second of the year 9999.
 const maxEpoch = 253402300799
 
 func epoch(o *strictjson.Object, name string) time.Time {
-	s := o.Int(name)
+	s := number(o.Raw(name))
 	if s <= 0 || s > maxEpoch {
 		return time.Time{}
 	}
-	return time.Unix(s, 0).UTC()
+	return time.Unix(int64(s), 0).UTC()
 }
 
 // Expiry returns when the access token expires, seen from now, when the reply
@@ -215,6 +265,8 @@ func ParseIssuance(body []byte, req PRTRequest, now time.Time) (*Issuance, error
 		return nil, err
 	case r.RefreshToken.IsZero():
 		return nil, badReply("no PRT in it")
+	case r.strangeClient: // the account is named by it
+		return nil, badReply("client_info is not readable")
 	case r.WrappedSessionKey == nil:
 		return nil, badReply("no session_key_jwe in it")
 	case r.TokenType != "" && !strings.EqualFold(r.TokenType, "pop") && !strings.EqualFold(r.TokenType, "Bearer"):

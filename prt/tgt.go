@@ -53,9 +53,9 @@ func parseTGTs(o *strictjson.Object) (list []TGT) {
 	}
 	t := TGT{
 		KeyType:   keyType(o, "tgt_key_type"),
-		ClientKey: NewSecret(o.String("tgt_client_key")),
-		ASRep:     decodeBuffer(o.String("tgt_message_buffer")),
-		Error:     o.String("tgt_error_message"),
+		ClientKey: NewSecret(optional(o, "tgt_client_key", "")),
+		ASRep:     decodeBuffer(optional(o, "tgt_message_buffer", "")),
+		Error:     optional(o, "tgt_error_message", ""),
 	}
 	if t.Usable() || t.Error != "" {
 		list = append(list, t)
@@ -78,7 +78,7 @@ func object(o *strictjson.Object, name string) *strictjson.Object {
 }
 
 func keyType(o *strictjson.Object, name string) int {
-	n := o.Int(name)
+	n := number(o.Raw(name))
 	if n < 0 || n > 255 {
 		return 0
 	}

@@ -43,7 +43,10 @@ func Check(data []byte, limit int) error {
 }
 
 // Parse reads one object of at most limit bytes.
+//
+// A byte-order mark before it is skipped, as RFC 8259 8.1 allows.
 func Parse(data []byte, limit int) (*Object, error) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if err := Check(data, limit); err != nil {
 		return nil, err
 	}
