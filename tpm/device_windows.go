@@ -2,6 +2,8 @@ package tpm
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/google/go-tpm/tpm2/transport/windowstpm"
@@ -13,5 +15,16 @@ func Device() Opener {
 	return Opener{
 		Spaces: 2,
 		Open:   func(context.Context) (transport.TPMCloser, error) { return windowstpm.Open() },
+	}
+}
+
+// DeviceFile opens a TPM by its device file. Windows has none: the TPM is opened
+// by [Device].
+func DeviceFile(path string, spaces int) Opener {
+	return Opener{
+		Spaces: spaces,
+		Open: func(context.Context) (transport.TPMCloser, error) {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: errors.ErrUnsupported}
+		},
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
@@ -80,7 +80,7 @@ func (e *emulated) close() error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(e.file, state, 0o600)
+	return atomicfile.Write(e.file, state, 0o600)
 }
 
 func (e *emulated) somebody() entratest.Person {

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 	"github.com/spf13/cobra"
 
 	"github.com/prtbroker/prtbroker/broker"
@@ -103,7 +103,7 @@ func (a *app) kubectlToken(ctx context.Context, scope string, force bool) (broke
 	if err != nil {
 		return r, err
 	}
-	return r, renameio.WriteFile(file, b, 0o600)
+	return r, atomicfile.Write(file, b, 0o600)
 }
 
 func newGiven(r broker.AuthResult) given {

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -149,7 +149,7 @@ func writeSettled(dir string, s settled) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(dir, "dsreg.json"), append(b, '\n'), 0o600)
+	return atomicfile.Write(filepath.Join(dir, "dsreg.json"), append(b, '\n'), 0o600)
 }
 
 func (a *app) openAs(ctx context.Context, dir string, s settled) (_ *machine, err error) {

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/dbus"
@@ -127,7 +127,7 @@ func save(dir string, s settled) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(dir, settledFile), append(text, '\n'), 0o600)
+	return atomicfile.Write(filepath.Join(dir, settledFile), append(text, '\n'), 0o600)
 }
 
 func openKeys(ctx context.Context, o options, s settled) (tpm.KeyStore, error) {

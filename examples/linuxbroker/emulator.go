@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
@@ -66,7 +66,7 @@ func (e *emulated) close() error {
 	state, err := e.srv.State()
 	e.srv.Close()
 	if err == nil {
-		err = renameio.WriteFile(e.file, state, 0o600)
+		err = atomicfile.Write(e.file, state, 0o600)
 	}
 	return errors.Join(err, e.lock.Close())
 }

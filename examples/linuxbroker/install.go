@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 )
 
 const busName = "com.microsoft.identity.broker1"
@@ -71,7 +71,7 @@ func install(o options, args []string, out io.Writer, getenv func(string) string
 		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
 			return err
 		}
-		if err := renameio.WriteFile(f.path, fmt.Appendf(nil, f.text, command), 0o644); err != nil {
+		if err := atomicfile.Write(f.path, fmt.Appendf(nil, f.text, command), 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintln(out, "wrote", f.path)

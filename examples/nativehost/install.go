@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 )
 
 // The extensions that may start the host, by their public ids.
@@ -69,7 +69,7 @@ func install(out io.Writer, getenv func(string) string) error {
 				return err
 			}
 			path := filepath.Join(dir, m.Name+".json")
-			if err := renameio.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+			if err := atomicfile.Write(path, append(text, '\n'), 0o644); err != nil {
 				return err
 			}
 			fmt.Fprintln(out, "wrote", path)
