@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,14 +198,15 @@ func TestBridge(t *testing.T) {
 func TestClientForeignBrokers(t *testing.T) {
 	bus := bustest.Start(t)
 	server := dial(t, bus)
-	reply := ""
+	var reply atomic.Value // the bus calls from a goroutine of its own
+	reply.Store("")
 	methods := map[string]any{}
 	for _, m := range wire.Methods {
 		methods[m] = func(string, string, string) (string, *godbus.Error) {
-			if reply == "D-Bus error" {
+			if reply.Load() == "D-Bus error" {
 				return "", godbus.MakeFailedError(errors.New("no"))
 			}
-			return reply, nil
+			return reply.Load().(string), nil
 		}
 	}
 	require.NoError(t, server.ExportMethodTable(methods, wire.Path, wire.Interface))
@@ -213,7 +215,7 @@ func TestClientForeignBrokers(t *testing.T) {
 	c := client(t, bus)
 	acct := broker.Account{HomeAccountID: "a.b", LocalAccountID: "a", Realm: "b", PreferredUsername: "u@x"}
 	silent := func(text string) (broker.AuthResult, error) {
-		reply = text
+		reply.Store(text)
 		return c.AcquireTokenSilent(t.Context(), graph, broker.WithAccount(acct))
 	}
 	_, err = silent(`{"brokerTokenResponse":{"error":{"context":"AADSTS50078: x","status":"USER_INTERACTION_REQUIRED","subStatus":0}}}`)
@@ -232,10 +234,10 @@ func TestClientForeignBrokers(t *testing.T) {
 		require.Error(t, err, "%s", text)
 		require.NotErrorIs(t, err, broker.ErrInteractionRequired, "%s", text)
 	}
-	reply = `{"brokerTokenResponse":{"accessToken":"t","accessTokenType":0,"expiresOn":1772445600000}}`
+	reply.Store(`{"brokerTokenResponse":{"accessToken":"t","accessTokenType":0,"expiresOn":1772445600000}}`)
 	_, err = c.AcquireTokenSilent(t.Context(), graph, broker.WithAccount(acct), broker.WithPoP(broker.PoP{Method: "GET"}))
 	require.ErrorContains(t, err, "not bound to a key")
-	reply = `{"cookieName":"x-ms-RefreshTokenCredential","cookieContent":"c"}`
+	reply.Store(`{"cookieName":"x-ms-RefreshTokenCredential","cookieContent":"c"}`)
 	cookies, err := c.SSOCookies(t.Context(), "https://login.microsoftonline.com/", broker.WithAccount(acct))
 	require.NoError(t, err)
 	require.Equal(t, "c", cookies[0].Value)
