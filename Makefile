@@ -54,7 +54,7 @@ race: export PRTBROKER_REQUIRE_TPM = 1
 race: export PRTBROKER_LONG = 1
 race: export PRTBROKER_REQUIRE_TOOLS = 1
 race:
-	@for m in $(MODULES); do echo "test $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race -timeout 20m -tags tpmsimulator ./...) || exit 1; done
+	@for m in $(MODULES); do echo "test $$m"; (cd $$m && CGO_ENABLED=1 $(GO) test -race -timeout 40m -tags tpmsimulator ./...) || exit 1; done
 
 # Without cgo, net and os/user are other code: what imports them is tested again.
 nocgo: export PRTBROKER_REQUIRE_TPM = 1
