@@ -12,6 +12,7 @@ type PRTBroker struct {
 	plain   []policy.SignIn // ids looked up at each call
 	cached  []policy.SignIn // with Subject, Endpoint and Symbol, as a service keeps them
 	results policy.Results
+	asked   []Question
 }
 
 // NewPRTBroker compiles a tenant.
@@ -20,7 +21,7 @@ func NewPRTBroker(b *policy.Bundle, qs []Question) (*PRTBroker, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PRTBroker{set: set}
+	p := &PRTBroker{set: set, asked: qs}
 	for i := range qs {
 		in := qs[i].SignIn
 		p.plain = append(p.plain, in)
@@ -38,10 +39,26 @@ func (p *PRTBroker) Unsatisfied(i int) (policy.Outcome, []string) {
 	d := p.set.EvaluateInto(&p.cached[i], &p.results)
 	var ids []string
 	for j, r := range p.results.Policies {
-		if r == policy.ResultFailure {
-			ids = append(ids, p.set.Policy(j).ID)
+		if x := p.set.Policy(j); r == policy.ResultFailure && !p.onlyLogged(i, x) {
+			ids = append(ids, x.ID)
 		}
 	}
 	slices.Sort(ids)
 	return d.Outcome, ids
+}
+
+// onlyLogged tells a policy that question i satisfies and that the log calls a
+// failure all the same: terms of use count there only after all other controls
+// are satisfied, those of other policies too (Microsoft Entra, "Terms of use").
+func (p *PRTBroker) onlyLogged(i int, x *policy.Policy) bool {
+	g := x.GrantControls
+	if len(g.TermsOfUse) == 0 {
+		return false
+	}
+	for _, c := range slices.Concat(g.BuiltInControls, g.TermsOfUse) {
+		if !slices.Contains(p.asked[i].Facts.Satisfied, c) {
+			return false
+		}
+	}
+	return true
 }

@@ -165,7 +165,12 @@ func proof(r *rand.Rand, in *policy.SignIn, f *Facts) {
 		f.Satisfied = append(f.Satisfied, "domainJoinedDevice")
 	}
 	if chance(r, 5) {
-		d.ExtensionAttributes[0], f.DeviceTag = privileged, privileged
+		d.ExtensionAttributes[0] = privileged
+		// A filter sees the attribute of a managed, compliant or hybrid joined
+		// device only (Microsoft Entra, "Filter for devices").
+		if d.Compliant == policy.Yes || d.TrustType == policy.Hybrid {
+			f.DeviceTag = privileged
+		}
 	}
 	in.Device = d
 }
