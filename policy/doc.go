@@ -43,9 +43,12 @@
 // the registered device behind the sign-in, which a device-code flow, a legacy
 // protocol, or a guest without device trust cannot show. What is missing is
 // asked for in Entra's order: MFA, strength, compliant device, hybrid joined
-// device, approved app, app protection, password change, terms of use, custom
-// factors. A control that no prompt and no other device can bring makes the
-// sign-in [Unsatisfiable], which is a Block.
+// device, app protection, password change, terms of use, custom factors. Two
+// controls without an operator are both demanded. The approved app control has
+// been retired since 2026-07-01 and demands nothing; [ApprovedAppUntil] moves the
+// date. Token protection refuses a request that is not bound to the device.
+// A control that no prompt and no other device can bring makes the sign-in
+// [Unsatisfiable], which is a Block.
 //
 // Session controls of all policies that apply hold together, the stricter
 // winning. A sign-in frequency compares the time of the last proof of a
@@ -56,9 +59,10 @@
 //
 // # Where the documents are silent
 //
-// Some behaviour is not published. The choices here: low-privilege requests
-// are judged as the directory's (since March 2026; [LegacyLowPrivilege]);
-// policies for B2B direct connect reach B2B collaboration users in Teams and
+// Some behaviour is not published. The choices here: a request for baseline
+// scopes only (see [ScopesOf]) is judged as the directory's application, or the
+// tenant's own ([WithBaselineApp]), as in the rollout that began on 2026-06-15;
+// [LegacyBaselineScopes] keeps the exemption before it. Policies for B2B direct connect reach B2B collaboration users in Teams and
 // SharePoint by inclusion only; a strength on registering security information
 // stands in for those of policies that do not name the action; Windows Hello
 // is not offered as a step-up; external MFA that says only "mfa" satisfies the
@@ -75,7 +79,10 @@
 // them, 64 policies at a time. Addresses are found in a table of the regions
 // in which the set of named locations is the same; filter rules are parsed
 // once; a [Subject] and an [Endpoint] keep the rows of a principal and a
-// device. Nothing allocates, whatever the number of policies.
+// device. Nothing allocates, whatever the number of policies. Time grows
+// linearly with the policies, even if each has a filter, a location and terms of
+// its own. So does memory, but for locations: each distinct set of them that an
+// address can be in takes a row of one bit for each policy.
 //
 // # Sources
 //
