@@ -97,7 +97,7 @@ func TestEveryEndpoint(t *testing.T) {
 		for _, p := range []string{"GET /me", "GET /users/x", "GET /me/memberOf", "GET /users/x/memberOf", "GET /me/photo/$value", "GET /users/x/photo/$value", "GET /groups", "GET /servicePrincipals/x/endpoints", "GET /me/transitiveMemberOf", "GET /users/x/transitiveMemberOf", "POST /me/revokeSignInSessions",
 			"POST /users/x/revokeSignInSessions", "GET /me/authentication/windowsHelloForBusinessMethods", "DELETE /me/authentication/windowsHelloForBusinessMethods/y", "GET /users/x/authentication/windowsHelloForBusinessMethods", "DELETE /users/x/authentication/windowsHelloForBusinessMethods/y",
 			"GET /devices", "GET /devices(deviceId='x')", "DELETE /devices(deviceId='x')", "GET /identity/conditionalAccess/policies",
-			"GET /identity/conditionalAccess/namedLocations", "POST /identity/conditionalAccess/evaluate"} {
+			"GET /identity/conditionalAccess/namedLocations", "GET /policies/authenticationStrengthPolicies", "POST /identity/conditionalAccess/evaluate"} {
 			method, path, _ := strings.Cut(p, " ")
 			tests = append(tests, struct {
 				method, url string

@@ -39,6 +39,7 @@ func TestGraph(t *testing.T) {
 	tok = c.exchange(financeID, graph, "claims", `{"access_token":{"xms_cc":{"values":["cp1"]}}}`).str("access_token")
 	require.Len(t, get("/v1.0/identity/conditionalAccess/policies").v["value"], 1)
 	require.Len(t, get("/v1.0/identity/conditionalAccess/namedLocations").v["value"], 1)
+	require.Len(t, get("/v1.0/policies/authenticationStrengthPolicies").v["value"], 3, "the built-in ones")
 	me := get("/v1.0/me").str("id")
 	what := func(app string) *reply {
 		return c.json("POST", graph+"/v1.0/identity/conditionalAccess/evaluate", tok, map[string]any{

@@ -19,6 +19,11 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	f.StringVar(&c.html, "html", "", "with -matrix or -permute: write the report to this `file`")
 	f.BoolVar(&c.json, "json", false, "print the answer as Graph's conditionalAccess/evaluate gives it")
 	readingFlags(f, &c.reading)
+	f.StringVar(&c.fetch.domain, "tenant", "", "fetch the export of this `domain` from Microsoft Graph into the folder of -o")
+	f.StringVar(&c.fetch.folder, "o", "", "with -tenant: the `folder` to write, which must not exist yet")
+	f.StringVar(&c.fetch.personas, "personas", "", "with -tenant: fetch the users and groups of the personas of this `file` too")
+	f.StringVar(&c.fetch.client, "client", graphCommandLine, "with -tenant: the `id` of the application to sign in as")
+	f.StringVar(&c.fetch.state, "state", "", "with -tenant: a `folder` of a broker's state, whose PRT is used before a device code")
 	personaFlags(f, &c.persona)
 	attemptFlags(f, &c.attempt)
 	return c, parse(f, args, stderr, usage, func() error { return c.check(f) })
@@ -28,6 +33,7 @@ const usage = `usage: whatif -policies DIR -user ID -app APP [flags]
        whatif -policies DIR -matrix personas.json [-html report.html]
        whatif -policies DIR -permute [-html report.html]
        whatif diff OLD NEW [flags]
+       whatif -tenant DOMAIN -o DIR
 `
 
 func newFlags() *flag.FlagSet {
@@ -64,6 +70,14 @@ func (c *config) check(f *flag.FlagSet) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("%q is one argument too many; everything is a flag", f.Arg(0))
 	}
+	if c.fetch.domain != "" {
+		return c.fetch.check(f)
+	}
+	for _, name := range []string{"o", "personas", "client", "state"} {
+		if given(f, name) {
+			return fmt.Errorf("-%s belongs to -tenant", name)
+		}
+	}
 	if c.policies == "" {
 		return errors.New("say which export to judge by: -policies DIR")
 	}
@@ -91,6 +105,11 @@ func strayFlag(f *flag.FlagSet, source string, allowed ...string) (err error) {
 		}
 	})
 	return err
+}
+
+func given(f *flag.FlagSet, name string) (yes bool) {
+	f.Visit(func(fl *flag.Flag) { yes = yes || fl.Name == name })
+	return yes
 }
 
 func personaFlags(f *flag.FlagSet, p *persona) {

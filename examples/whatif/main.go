@@ -23,6 +23,11 @@
 // says which sign-ins gain or lose which control when one export takes the
 // place of another, as text, JSON, JUnit or SARIF; see "whatif diff -h".
 //
+//	whatif -tenant contoso.com -o DIR
+//
+// signs in by a device code and fetches the export from Microsoft Graph, which
+// it only reads.
+//
 // The exit status is 0 for an answer, 1 when a sign-in did not end as expected
 // or, with diff, changed; 2 for bad input; and 3 for an answer without the files
 // of the export that could not be read.
@@ -66,6 +71,7 @@ type config struct {
 	json     bool
 	persona  persona
 	attempt  attempt
+	fetch    fetching
 }
 
 // reading is how an export is read.
@@ -95,6 +101,9 @@ func answer(args []string, stdout, stderr io.Writer, now func() time.Time) (int,
 	cfg, err := parseFlags(args, stderr)
 	if err != nil {
 		return 0, err
+	}
+	if cfg.fetch.domain != "" {
+		return cfg.fetch.run(stdout, stderr)
 	}
 	t, err := openTenant(cfg.policies, cfg.reading)
 	if err != nil {
@@ -193,6 +202,9 @@ func openTenant(folder string, r reading) (*tenant, error) {
 	if t.set, err = policy.Compile(bundle, t.options...); err != nil {
 		return nil, fmt.Errorf("the export cannot be compiled: %s", trimPackage(err))
 	}
+	diags = slices.DeleteFunc(diags, func(d policy.Diagnostic) bool {
+		return d.File == personasFile && d.Code == policy.CodeUnknownThing
+	})
 	t.diagnostics = merge(diags, t.set.Diagnostics())
 	t.names = namesOf(bundle)
 	return t, nil

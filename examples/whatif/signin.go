@@ -15,64 +15,64 @@ import (
 
 // persona is who signs in, as a person writes it.
 type persona struct {
-	Name         string   `json:"name"` // in personas.json only
-	ID           string   `json:"id"`
-	Kind         string   `json:"kind"` // "": person
-	Groups       []string `json:"groups"`
-	Roles        []string `json:"roles"` // names or template ids
-	Guest        string   `json:"guest"` // "": a member
-	HomeTenant   string   `json:"homeTenant"`
-	MFATrust     bool     `json:"mfaTrust"`
-	DeviceTrust  bool     `json:"deviceTrust"`
-	GuestAccount bool     `json:"guestAccount"` // a B2B direct connect user who is a guest here too
-	MultiTenant  bool     `json:"multiTenant"`  // a workload of another tenant's application, or a managed identity
-	Blueprint    string   `json:"blueprint"`    // of an agent
-	Attributes   []string `json:"attributes"`   // custom security attributes: Set_Name=value
+	Name         string   `json:"name,omitempty"` // in personas.json only
+	ID           string   `json:"id,omitempty"`
+	Kind         string   `json:"kind,omitempty"` // "": person
+	Groups       []string `json:"groups,omitempty"`
+	Roles        []string `json:"roles,omitempty"` // names or template ids
+	Guest        string   `json:"guest,omitempty"` // "": a member
+	HomeTenant   string   `json:"homeTenant,omitempty"`
+	MFATrust     bool     `json:"mfaTrust,omitempty"`
+	DeviceTrust  bool     `json:"deviceTrust,omitempty"`
+	GuestAccount bool     `json:"guestAccount,omitempty"` // a B2B direct connect user who is a guest here too
+	MultiTenant  bool     `json:"multiTenant,omitempty"`  // a workload of another tenant's application, or a managed identity
+	Blueprint    string   `json:"blueprint,omitempty"`    // of an agent
+	Attributes   []string `json:"attributes,omitempty"`   // custom security attributes: Set_Name=value
 }
 
 // attempt is one sign-in, as a person writes it. Every "" means the default
 // that the flag of the same name documents.
 type attempt struct {
-	Name     string   `json:"name"`     // in personas.json only
-	Personas []string `json:"personas"` // whose; nil: everybody's
-	Expect   string   `json:"expect"`   // grant, interrupt, block; "": anything
+	Name     string   `json:"name,omitempty"`     // in personas.json only
+	Personas []string `json:"personas,omitempty"` // whose; nil: everybody's
+	Expect   string   `json:"expect,omitempty"`   // grant, interrupt, block; "": anything
 
-	App              string   `json:"app"`
-	AppAttributes    []string `json:"appAttributes"`
-	AgentResource    bool     `json:"agentResource"`
-	Action           string   `json:"action"`
-	AuthContext      string   `json:"authContext"`
-	Traffic          string   `json:"traffic"`
-	ClientApp        string   `json:"clientApp"`
-	Platform         string   `json:"platform"`
-	Flow             string   `json:"flow"`
-	AgentEndpoint    bool     `json:"agentEndpoint"`
-	IP               string   `json:"ip"`
-	Country          string   `json:"country"`
-	GPSCountry       string   `json:"gpsCountry"`
-	CompliantNetwork bool     `json:"compliantNetwork"`
-	Locations        []string `json:"locations"`
-	Device           string   `json:"device"`
-	Methods          string   `json:"methods"`
-	Available        string   `json:"available"`
-	AAGUID           string   `json:"aaguid"`
-	CertIssuer       string   `json:"certIssuer"`
-	CertPolicies     []string `json:"certPolicies"`
-	Risk             string   `json:"risk"`
-	UserRisk         string   `json:"userRisk"`
-	InsiderRisk      string   `json:"insiderRisk"`
-	AcceptedTerms    []string `json:"acceptedTerms"`
-	CustomFactors    []string `json:"customFactors"`
-	PasswordChanged  bool     `json:"passwordChanged"`
-	RiskRemediated   bool     `json:"riskRemediated"`
-	ApprovedApp      bool     `json:"approvedApp"`
-	ProtectedApp     bool     `json:"protectedApp"`
-	Scopes           []string `json:"scopes"`
-	Confidential     bool     `json:"confidential"`
-	Bound            bool     `json:"bound"`
-	Background       bool     `json:"background"`
-	Age              string   `json:"age"`
-	MFAAge           string   `json:"mfaAge"`
+	App              string   `json:"app,omitempty"`
+	AppAttributes    []string `json:"appAttributes,omitempty"`
+	AgentResource    bool     `json:"agentResource,omitempty"`
+	Action           string   `json:"action,omitempty"`
+	AuthContext      string   `json:"authContext,omitempty"`
+	Traffic          string   `json:"traffic,omitempty"`
+	ClientApp        string   `json:"clientApp,omitempty"`
+	Platform         string   `json:"platform,omitempty"`
+	Flow             string   `json:"flow,omitempty"`
+	AgentEndpoint    bool     `json:"agentEndpoint,omitempty"`
+	IP               string   `json:"ip,omitempty"`
+	Country          string   `json:"country,omitempty"`
+	GPSCountry       string   `json:"gpsCountry,omitempty"`
+	CompliantNetwork bool     `json:"compliantNetwork,omitempty"`
+	Locations        []string `json:"locations,omitempty"`
+	Device           string   `json:"device,omitempty"`
+	Methods          string   `json:"methods,omitempty"`
+	Available        string   `json:"available,omitempty"`
+	AAGUID           string   `json:"aaguid,omitempty"`
+	CertIssuer       string   `json:"certIssuer,omitempty"`
+	CertPolicies     []string `json:"certPolicies,omitempty"`
+	Risk             string   `json:"risk,omitempty"`
+	UserRisk         string   `json:"userRisk,omitempty"`
+	InsiderRisk      string   `json:"insiderRisk,omitempty"`
+	AcceptedTerms    []string `json:"acceptedTerms,omitempty"`
+	CustomFactors    []string `json:"customFactors,omitempty"`
+	PasswordChanged  bool     `json:"passwordChanged,omitempty"`
+	RiskRemediated   bool     `json:"riskRemediated,omitempty"`
+	ApprovedApp      bool     `json:"approvedApp,omitempty"`
+	ProtectedApp     bool     `json:"protectedApp,omitempty"`
+	Scopes           []string `json:"scopes,omitempty"`
+	Confidential     bool     `json:"confidential,omitempty"`
+	Bound            bool     `json:"bound,omitempty"`
+	Background       bool     `json:"background,omitempty"`
+	Age              string   `json:"age,omitempty"`
+	MFAAge           string   `json:"mfaAge,omitempty"`
 }
 
 // signIn puts the two together for policy. Every error is one sentence

@@ -56,6 +56,20 @@ func (s *Service) locations(w http.ResponseWriter, r *web.Request) {
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#identity/conditionalAccess/namedLocations", "value": list})
 }
 
+// strengths lists the built-in strengths and those of the policies.
+func (s *Service) strengths(w http.ResponseWriter, r *web.Request) {
+	_, self, ok := s.bearer(w, r, "Policy.Read.All", "Policy.Read.AuthenticationMethod", "Policy.ReadWrite.ConditionalAccess", "Policy.ReadWrite.AuthenticationMethod")
+	if !ok {
+		return
+	}
+	list := policy.BuiltInStrengths()
+	if rules := s.Keeper.Directory.AccessRules(self.Tenant); rules != nil {
+		list = append(list, rules.Bundle.Strengths...)
+	}
+	web.WriteJSON(w, http.StatusOK, map[string]any{
+		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#policies/authenticationStrengthPolicies", "value": list})
+}
+
 func locationJSON(l policy.NamedLocation) any {
 	if l.Kind != policy.IPLocation {
 		return l

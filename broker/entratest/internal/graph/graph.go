@@ -46,6 +46,7 @@ func (s *Service) Routes() {
 		on("DELETE", "/{device}", s.device)
 		on("GET", "/identity/conditionalAccess/policies", s.policies)
 		on("GET", "/identity/conditionalAccess/namedLocations", s.locations)
+		on("GET", "/policies/authenticationStrengthPolicies", s.strengths)
 		on("POST", "/identity/conditionalAccess/evaluate", s.evaluate)
 	}
 	s.Web.Handle(web.OnGraph, "GET POST", "/oidc/userinfo", web.EndpointGraph, s.userInfo)
