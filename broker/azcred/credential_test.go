@@ -64,7 +64,7 @@ func newTenant(t *testing.T) *tenant {
 		Users: []entratest.User{{Username: "alice", Password: "pw"}},
 		Apps: []entratest.App{
 			{ClientID: appID, Public: true, Redirects: []string{native}, AdminConsent: true},
-			{ClientID: vaultID, URIs: []string{"https://vault.example"}},
+			{ClientID: vaultID, URIs: []string{"https://vault.example"}, OptionalClaims: []string{"xms_cc"}},
 		},
 	})}
 	keys, err := softkeys.Open(softkeys.Secret(make([]byte, 32)))

@@ -194,7 +194,7 @@ func (e *exporter) writeObject(folder string, object json.RawMessage) error {
 		Name string `json:"displayName"`
 	}
 	if err := json.Unmarshal(object, &named); err != nil || named.ID == "" {
-		return fmt.Errorf("Graph lists an object without an id among the %s", folder)
+		return fmt.Errorf("an object without an id is among the %s that Graph lists", folder)
 	}
 	return e.write(filepath.Join(folder, fileName(named.Name, named.ID)), object)
 }
