@@ -48,8 +48,8 @@ func (b *Broker) find(ctx context.Context, want Account) (*account.Account, *acc
 
 // RemoveAccount erases the account's PRTs, Hello key, tokens and log here. It
 // revokes nothing at the service, where the Hello key stays unless RemoveHello
-// came before. An account that is not there is no error, and neither is one
-// whose record is damaged, or is not opened by the key store any more.
+// came before. It succeeds when the account is not there, and also when its record
+// is damaged or the key store no longer opens it.
 func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {

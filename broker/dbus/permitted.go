@@ -117,7 +117,7 @@ func (h *Handler) signInHosts() []string {
 
 // isCapability reports whether a claims request announces the client capability
 // cp1 and asks for nothing else. MSAL adds it to every request of an app that
-// has it, so that it is no reason to pass memory by.
+// has it, so that it must not bypass the tokens in memory.
 func isCapability(text string) bool {
 	if text == "" {
 		return false

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 )
 
 // File keeps records in the files of a directory that several processes
@@ -138,10 +140,10 @@ func (s *File) Put(ctx context.Context, name string, data []byte, old Version) (
 		raw = append(raw, fileMagic...)
 		raw = binary.BigEndian.AppendUint64(raw, uint64(v))
 		raw = append(raw, data...)
-		if err := replaceFile(s.dir, s.path(name), raw); err != nil {
+		if err := atomicfile.Write(s.path(name), raw, 0o600); err != nil {
 			return fmt.Errorf("store: writing the state: %w", err)
 		}
-		return nil
+		return syncDir(s.dir)
 	})
 	if err != nil {
 		return 0, err

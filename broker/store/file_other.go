@@ -27,27 +27,4 @@ func openNoFollow(path string) (*os.File, error) {
 func checkOwner(string, fs.FileInfo) error { return nil }
 func loose(fs.FileInfo) bool               { return false }
 
-func replaceFile(dir, path string, data []byte) (err error) {
-	f, err := os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
-
 func syncDir(string) error { return nil }

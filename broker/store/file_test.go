@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,9 +71,9 @@ func TestFileLeasesDoNotKeepWriters(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, locks, 1)
 	name := strings.TrimSuffix(filepath.Base(locks[0]), ".lock")
-	require.Error(t, store.CheckName(name))
+	require.ErrorContains(t, store.CheckName(name), "is not a valid record name")
 	_, err = s.Lease(t.Context(), name)
-	require.Error(t, err)
+	require.ErrorContains(t, err, "is not a valid record name")
 }
 
 func TestFileRefusals(t *testing.T) {
@@ -96,7 +97,7 @@ func TestFileRefusals(t *testing.T) {
 		p := t.TempDir() + "/state"
 		require.NoError(t, os.WriteFile(p, nil, 0o600))
 		_, err := store.NewFile(p)
-		require.Error(t, err)
+		require.ErrorIs(t, err, fs.ErrExist)
 	})
 	t.Run("no parent", func(t *testing.T) {
 		_, err := store.NewFile(t.TempDir() + "/a/b")
@@ -120,7 +121,7 @@ func TestFileRefusals(t *testing.T) {
 		s := fileStore(t, dir+"/state")
 		require.NoError(t, os.Symlink(dir+"/other", filepath.Join(s.Dir(), ".write.lock")))
 		_, err := s.Put(t.Context(), "x", []byte("y"), 0)
-		require.Error(t, err)
+		require.ErrorIs(t, err, syscall.ELOOP)
 		_, err = os.Stat(dir + "/other")
 		require.ErrorIs(t, err, fs.ErrNotExist)
 	})

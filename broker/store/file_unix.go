@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-
-	"github.com/google/renameio/v2"
 )
 
 // lockFlags open a lock file: a link in its place is refused.
@@ -33,21 +31,6 @@ func checkOwner(path string, fi fs.FileInfo) error {
 }
 
 func loose(fi fs.FileInfo) bool { return fi.Mode().Perm()&0o077 != 0 }
-
-func replaceFile(dir, path string, data []byte) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Cleanup() }()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
 
 // syncDir makes a rename or a removal survive a crash.
 func syncDir(dir string) error {

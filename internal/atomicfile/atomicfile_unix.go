@@ -6,11 +6,22 @@ package atomicfile
 
 import (
 	"io/fs"
+	"path/filepath"
 
 	"github.com/google/renameio/v2"
 )
 
-// Write replaces the file at path by one with data and mode perm.
+// Write replaces the file at path by one with data and mode perm. What it writes
+// on the way is in the same directory. The new content is synced; to make the
+// replacement itself survive a power loss, the caller syncs the directory.
 func Write(path string, data []byte, perm fs.FileMode) error {
-	return renameio.WriteFile(path, data, perm)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(perm))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Cleanup() }()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
 }

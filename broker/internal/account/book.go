@@ -161,7 +161,7 @@ func (b *Book) Put(ctx context.Context, id Identity, change func(*Record) error)
 	}
 	defer release()
 	for range vault.MaxConflicts {
-		a, err := b.hold(owner) // under the lease: the one of before may have been removed
+		a, err := b.hold(owner) // under the lease: an earlier one may have been removed
 		if err != nil {
 			return nil, err
 		}
@@ -263,8 +263,8 @@ func (b *Book) noteOnly(all []*Account) {
 	}
 }
 
-// Remove erases an account. One that is not there is no error, and neither is
-// one whose record is not readable.
+// Remove erases an account. It succeeds when the account is not there, and also
+// when its record cannot be read.
 func (b *Book) Remove(ctx context.Context, id Identity) error {
 	owner := b.Owner(id)
 	release, err := vault.Lease(ctx, b.cfg.Store, owner)

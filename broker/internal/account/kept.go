@@ -64,8 +64,8 @@ func (o *Offline) Keep(ctx context.Context, tokens []KeptToken) error {
 	return store.ErrConflict
 }
 
-// Kept returns the tokens that are kept. None is no error, and neither are those
-// of another offline key.
+// Kept returns the tokens that are kept. The list is empty when there are none
+// and when they were sealed under another offline key.
 func (o *Offline) Kept(ctx context.Context) ([]KeptToken, error) {
 	r, err := o.vault.Get(ctx, offlineSuffix)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {

@@ -20,8 +20,8 @@ const tokensSuffix = ".tokens"
 // writes all of it.
 const maxTokens = 1 << 20
 
-// Tokens returns the tokens that are kept for later processes. None is no
-// error, and neither is a record that cannot be read: tokens are a cache.
+// Tokens returns the tokens that are kept for later processes. The list is empty
+// when there are none and when the record is damaged: tokens are a cache.
 func (a *Account) Tokens(ctx context.Context) ([]KeptToken, error) {
 	rec, _, err := a.readTokens(ctx)
 	return rec.Tokens, err

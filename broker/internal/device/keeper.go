@@ -163,9 +163,8 @@ func (d *Stored) save(ctx context.Context) error {
 	return err
 }
 
-// Load returns the registration with its keys open. It is
-// errNone when there is none, or none that is complete. What is
-// in memory answers; Current also asks the store.
+// Load returns the registration with its keys open, or errNone when there is no
+// complete one. It answers from memory when it can; Current also asks the store.
 func (k *Keeper) Load(ctx context.Context) (*Device, error) {
 	if d := k.device.Load(); d != nil {
 		return d, nil

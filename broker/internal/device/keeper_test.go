@@ -215,7 +215,7 @@ func TestDelete(t *testing.T) {
 	require.Len(t, m.srv.Devices(), 1)
 }
 
-// A registration that is not readable is none that is not there.
+// A registration that cannot be read is not taken for a missing one.
 func TestDamaged(t *testing.T) {
 	t.Parallel()
 	m, ctx := newMachine(t), t.Context()

@@ -274,7 +274,7 @@ func (p *page) form(id string) *form {
 }
 
 // FormPostTarget reads a page that posts itself to the redirect URI of a sign-in: the
-// URI with the fields as its query; "": it is no such page.
+// URI with the fields as its query. It is empty for any other page.
 func FormPostTarget(body []byte, base *url.URL) string {
 	if !bytes.Contains(body, []byte(`id="hiddenform"`)) {
 		return ""

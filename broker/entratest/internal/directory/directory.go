@@ -171,7 +171,7 @@ func (d *Directory) addTenant(o TenantSpec) error {
 		t.FederatedMFA = acceptFederatedMFA
 	case acceptFederatedMFA, enforceFederatedMFA, RejectFederatedMFA:
 	default:
-		return fmt.Errorf("entratest: tenant %s: FederatedMFA %q is no federatedIdpMfaBehavior", t.Domain, o.FederatedMFA)
+		return fmt.Errorf("entratest: tenant %s: FederatedMFA %q is not a federatedIdpMfaBehavior", t.Domain, o.FederatedMFA)
 	}
 	if d.domains[t.Domain] != nil {
 		return fmt.Errorf("entratest: two tenants have the domain %s", t.Domain)
