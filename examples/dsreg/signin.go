@@ -50,6 +50,7 @@ func (a *app) credential(ctx context.Context, f credentialFlags) (broker.Credent
 		if err != nil {
 			return nil, err
 		}
+		defer clear(pw)
 		return broker.Password{Username: a.flags.account, Password: string(pw)}, nil
 	case f.browser:
 		return broker.AuthCode{LoginHint: a.flags.account, MFA: f.mfa}, nil
