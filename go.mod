@@ -42,6 +42,6 @@ require (
 	github.com/google/go-tpm-tools v0.4.11
 	github.com/google/renameio/v2 v2.0.2
 	github.com/lestrrat-go/jwx/v2 v2.1.7
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/net v0.62.0
 )

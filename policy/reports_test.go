@@ -186,3 +186,94 @@ func TestReportTerraform1168(t *testing.T) {
 	require.Empty(t, diags)
 	require.Equal(t, []policy.ControlKind{policy.TermsOfUse}, prompts(s.Evaluate(ask())))
 }
+
+// dirkjanm/ROADtools 54: a policy without users, which a reader that takes
+// them for granted stumbles over.
+func TestReportROADtools54(t *testing.T) {
+	for name, users := range map[string]string{"absent": ``, "null": `"users":null,`, "empty": `"users":{},`} {
+		s, _ := reported(t, `{"id":"1","state":"enabled","conditions":{`+users+`"applications":{"includeApplications":["All"]}},
+			"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
+		require.Equal(t, 1, s.Len(), name)
+		require.Empty(t, applies(s, ask()), "nobody is in it: users %s", name)
+	}
+}
+
+// dirkjanm/ROADtools 98: a policy for the workloads that a rule on custom
+// security attributes chooses, outside one location.
+func TestReportROADtools98(t *testing.T) {
+	s, diags := reported(t, `{"value":[
+		{"@odata.type":"#microsoft.graph.ipNamedLocation","id":"044cb1b4-75cc-4b71-9f78-094873583a10","displayName":"Office",
+			"ipRanges":[{"@odata.type":"#microsoft.graph.iPv4CidrRange","cidrAddress":"203.0.113.0/24"}]},
+		{"id":"97e32d76-dbc0-4cfe-b088-9f37b18743e9","state":"enabled","conditions":{"users":{"includeUsers":["None"]},
+			"applications":{"includeApplications":["All"]},
+			"locations":{"includeLocations":["All"],"excludeLocations":["044cb1b4-75cc-4b71-9f78-094873583a10"]},
+			"clientApplications":{"includeServicePrincipals":[],"servicePrincipalFilter":{"mode":"include",
+				"rule":"CustomSecurityAttribute.WorkLoadIDAttributeSet_OnlyStr -eq \"yes\""}}},
+			"grantControls":{"operator":"OR","builtInControls":["block"]}}]}`)
+	require.Empty(t, diags)
+	workload := func(value, address string) policy.Outcome {
+		u := &policy.User{Kind: policy.Workload, ID: "job"}
+		if value != "" {
+			u.Attributes = []policy.Attribute{{Name: "WorkLoadIDAttributeSet_OnlyStr", Values: []string{value}}}
+		}
+		return s.Evaluate(&policy.SignIn{User: u, AppID: exchange, IP: netip.MustParseAddr(address)}).Outcome
+	}
+	t.Run("the marked workload is blocked elsewhere", func(t *testing.T) { require.Equal(t, policy.Block, workload("yes", "198.51.100.1")) })
+	t.Run("and not at the office", func(t *testing.T) { require.Equal(t, policy.Grant, workload("yes", "203.0.113.9")) })
+	t.Run("another mark is another workload", func(t *testing.T) { require.Equal(t, policy.Grant, workload("no", "198.51.100.1")) })
+	t.Run("so is none", func(t *testing.T) { require.Equal(t, policy.Grant, workload("", "198.51.100.1")) })
+	t.Run("no user is meant", func(t *testing.T) { require.Empty(t, applies(s, ask())) })
+}
+
+// MicrosoftDocs/azure-docs 86128: the page's filter in place of the old device
+// state condition. With -ne it blocked exactly the devices that it was to let in;
+// the reporter's -eq is right.
+func TestReportAzureDocs86128(t *testing.T) {
+	outcomes := func(operator string) (hybrid, compliant, neither, unknown policy.Outcome) {
+		s, _ := reported(t, `{"id":"1","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},
+			"devices":{"deviceFilter":{"mode":"exclude","rule":"device.trustType `+operator+` \"ServerAD\" -or device.isCompliant `+operator+` True"}}},
+			"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
+		on := func(d *policy.Device) policy.Outcome {
+			return s.Evaluate(ask(func(in *policy.SignIn) { in.Device = d })).Outcome
+		}
+		return on(&policy.Device{TrustType: policy.Hybrid}), on(&policy.Device{TrustType: policy.Joined, Compliant: policy.Yes}),
+			on(&policy.Device{TrustType: policy.Registered}), on(nil)
+	}
+	t.Run("eq: what is hybrid or compliant is let in, all else is blocked", func(t *testing.T) {
+		hybrid, compliant, neither, unknown := outcomes("-eq")
+		require.Equal(t, []policy.Outcome{policy.Grant, policy.Grant, policy.Block, policy.Block},
+			[]policy.Outcome{hybrid, compliant, neither, unknown})
+	})
+	t.Run("ne: everything is let in that is not both", func(t *testing.T) {
+		hybrid, compliant, neither, unknown := outcomes("-ne")
+		require.Equal(t, []policy.Outcome{policy.Grant, policy.Grant, policy.Grant, policy.Grant},
+			[]policy.Outcome{hybrid, compliant, neither, unknown})
+	})
+}
+
+// MicrosoftDocs/azure-docs 87980: "require all the selected controls" is an AND,
+// whatever the sentence before it says.
+func TestReportAzureDocs87980(t *testing.T) {
+	for operator, want := range map[string][]policy.ControlKind{"AND": {policy.MFA, policy.CompliantDevice}, "OR": {policy.MFA}} {
+		s, _ := reported(t, `{"id":"1","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]}},
+			"grantControls":{"operator":"`+operator+`","builtInControls":["mfa","compliantDevice"]}}`)
+		require.Equal(t, want, prompts(s.Evaluate(ask())), operator)
+	}
+}
+
+// ssc-spc-ccoe-cei/azure-guardrails-solution-accelerator 894 and 989: any
+// platform, or each by its name, is as good as the condition not configured.
+func TestReportGuardrails989(t *testing.T) {
+	for name, platforms := range map[string]string{
+		"any":  `"platforms":{"includePlatforms":["all"],"excludePlatforms":[]},`,
+		"each": `"platforms":{"includePlatforms":["android","iOS","windows","macOS","linux","windowsPhone"]},`,
+		"none": `"platforms":null,`,
+	} {
+		s, diags := reported(t, `{"id":"1","state":"enabled","conditions":{`+platforms+`"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},
+			"userRiskLevels":["high"]},"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
+		require.Empty(t, diags, name)
+		for _, p := range []policy.Platform{policy.Android, policy.IOS, policy.Windows, policy.MacOS, policy.Linux} {
+			require.Len(t, applies(s, ask(func(in *policy.SignIn) { in.Platform, in.UserRisk = p, policy.RiskHigh })), 1, "%s: %s", name, p)
+		}
+	}
+}
