@@ -207,3 +207,122 @@ func TestRefusalOfTheDeviceHeardBySignIn(t *testing.T) {
 	_, err = l.b.Unlock(t.Context(), l.acct, rightPIN)
 	require.ErrorIs(t, err, broker.ErrDeviceDisabled)
 }
+
+// AADSTS50155 is what a device gets that is deleted or disabled, and has other
+// causes: two at least ten minutes apart keep the PIN from opening anything
+// offline, one does not. 135011 and 700003 are certain at once. All of it is
+// taken back by the next success. What a young device hears, or one that was
+// just restored, counts for nothing, since the directory does not know it
+// everywhere yet.
+func TestRefusalOfTheDeviceAtUnlock(t *testing.T) {
+	t.Parallel()
+	says := func(code int) func(*laptop) {
+		return func(l *laptop) {
+			l.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.AADSTS, Code: code, Times: -1})
+		}
+	}
+	refused := func(l *laptop) {
+		_, err := l.b.Unlock(l.t.Context(), l.acct, rightPIN)
+		require.ErrorIs(l.t, err, broker.ErrDeviceAuth)
+	}
+	pass := func(d time.Duration) func(*laptop) { return func(l *laptop) { l.clock.Advance(d) } }
+	disable := func(l *laptop) { require.NoError(l.t, l.srv.DisableDevice(l.srv.Devices()[0].ID)) }
+	enable := func(l *laptop) { require.NoError(l.t, l.srv.EnableDevice(l.srv.Devices()[0].ID)) }
+	remove := func(l *laptop) { require.NoError(l.t, l.srv.DeleteDevice(l.srv.Devices()[0].ID)) }
+	works := func(l *laptop) { require.False(l.t, l.unlock(rightPIN).Offline) }
+	clear := func(l *laptop) { l.srv.ClearFaults() }
+	old, later := pass(time.Hour), pass(11*time.Minute)
+	for _, tt := range []struct {
+		name string
+		do   []func(*laptop)
+		want error // nil: the PIN opens offline
+	}{
+		{"50155 once", []func(*laptop){old, says(50155), refused}, nil},
+		{"50155 twice within ten minutes", []func(*laptop){old, says(50155), refused, pass(9 * time.Minute), refused}, nil},
+		{"50155 twice, ten minutes apart", []func(*laptop){old, says(50155), refused, pass(10 * time.Minute), refused}, broker.ErrDeviceAuth},
+		{"50155 many times", []func(*laptop){old, says(50155), refused, pass(6 * time.Minute), refused, pass(6 * time.Minute), refused}, broker.ErrDeviceAuth},
+		{"50155 twice, and the clock was set back between", []func(*laptop){old, says(50155), refused, pass(-30 * time.Minute), refused, pass(10 * time.Minute), refused}, broker.ErrDeviceAuth},
+		{"50155 twice with a success between", []func(*laptop){old, says(50155), refused, later, clear, works, says(50155), refused}, nil},
+		{"50155 twice and a success", []func(*laptop){old, says(50155), refused, later, refused, clear, works}, nil},
+		{"deleted", []func(*laptop){old, remove, refused, later, refused}, broker.ErrDeviceAuth},
+		{"disabled", []func(*laptop){old, disable, refused}, broker.ErrDeviceDisabled},
+		{"135011 once", []func(*laptop){old, says(135011), refused}, broker.ErrDeviceDisabled},
+		{"700003 once", []func(*laptop){old, says(700003), refused}, broker.ErrDeviceGone},
+		{"135010 says not whose key", []func(*laptop){old, says(135010), refused, later, refused}, nil},
+		{"a young device: 50155", []func(*laptop){says(50155), refused, pass(8 * time.Minute), refused}, nil},
+		{"a young device: 700003", []func(*laptop){says(700003), refused}, nil},
+		{"a young device: disabled", []func(*laptop){disable, refused}, broker.ErrDeviceDisabled},
+		{"young, and again when it is not", []func(*laptop){says(50155), refused, later, refused}, nil},
+		{"just restored: 700003", []func(*laptop){old, disable, refused, enable, works, says(700003), refused}, nil},
+		{"just restored: 50155 twice", []func(*laptop){old, disable, refused, enable, works, says(50155), refused, pass(9 * time.Minute), refused, pass(9 * time.Minute), refused}, nil},
+		{"restored a while ago", []func(*laptop){old, disable, refused, enable, works, later, says(700003), refused}, broker.ErrDeviceGone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLaptop(t, tpms.Swtpm(t), aWeek)
+			for _, do := range tt.do {
+				do(l)
+			}
+			l.reopen()
+			l.cut()
+			u, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+			if tt.want != nil {
+				require.ErrorIs(t, err, tt.want)
+				require.NotErrorIs(t, err, broker.ErrTransient)
+				return
+			}
+			require.NoError(t, err)
+			require.True(t, u.Offline)
+		})
+	}
+}
+
+// Two replies in doubt are about the device, and so about each account on it,
+// whoever heard them.
+func TestDoubtIsAboutTheDevice(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
+	second, other := l.second()
+	l.clock.Advance(time.Hour)
+	require.NoError(t, l.srv.DeleteDevice(l.srv.Devices()[0].ID))
+	_, err := second.b.Unlock(t.Context(), other, rightPIN)
+	require.ErrorIs(t, err, broker.ErrDeviceAuth)
+	l.clock.Advance(time.Hour)
+	_, err = l.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh(), broker.WithAccount(l.acct))
+	require.ErrorIs(t, err, broker.ErrDeviceAuth)
+	l.cut()
+	for _, acct := range []broker.Account{l.acct, other} {
+		_, err = second.b.Unlock(t.Context(), acct, rightPIN)
+		require.ErrorIs(t, err, broker.ErrDeviceAuth)
+	}
+}
+
+// A device that an administrator restores works again: with the PRT it has, by
+// a password and by the PIN, and nobody registers anew.
+func TestRestoredDevice(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
+	l.clock.Advance(time.Hour)
+	id := l.srv.Devices()[0].ID
+	require.NoError(t, l.srv.DeleteDevice(id))
+	silently := func() error {
+		_, err := l.b.AcquireTokenSilent(t.Context(), ledger, broker.WithForceRefresh())
+		return err
+	}
+	for range 2 {
+		require.ErrorIs(t, silently(), broker.ErrDeviceAuth)
+		require.ErrorIs(t, l.b.RenewPRT(t.Context(), l.acct), broker.ErrDeviceAuth)
+		_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+		require.ErrorIs(t, err, broker.ErrDeviceAuth)
+		l.clock.Advance(11 * time.Minute)
+	}
+	l.reopen()
+	require.NoError(t, l.srv.RestoreDevice(id))
+	require.NoError(t, silently())
+	require.NoError(t, l.b.RenewPRT(t.Context(), l.acct))
+	require.False(t, l.unlock(rightPIN).Offline)
+	l.signIn()
+	require.Len(t, l.srv.Devices(), 1)
+	l.cut()
+	require.True(t, l.unlock(rightPIN).Offline)
+}

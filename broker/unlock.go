@@ -36,7 +36,9 @@ type Unlocked struct {
 // the end of Config.Offline is an ErrOfflineExpired. A TPM that is not the
 // one, or that was cleared, is an ErrKeyUnusable that is also
 // [tpm.ErrTPMChanged] or [tpm.ErrCleared]. What the service said for certain
-// before (user or device disabled, deleted, key unknown) refuses offline too.
+// before (user or device disabled, deleted, key unknown) refuses offline too,
+// until the service serves the account again. An ErrDeviceAuth by AADSTS50155,
+// which has many causes, does so when it came twice, ten minutes apart or more.
 func (b *Broker) Unlock(ctx context.Context, acct Account, pin PIN) (Unlocked, error) {
 	const op = "unlock"
 	u, err := b.unlock(ctx, op, acct, pin)

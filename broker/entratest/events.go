@@ -77,6 +77,12 @@ func (s *Server) EnableDevice(deviceID string) error { return s.dir.SetDeviceEna
 // DeleteDevice removes the device and its Hello keys (AADSTS50155).
 func (s *Server) DeleteDevice(deviceID string) error { return s.dir.DeleteDevice(deviceID) }
 
+// RestoreDevice brings back a device that was deleted, with its Hello keys; the
+// device is not compliant until SetCompliant says so. Entra keeps a deleted
+// device for 30 days (Microsoft, "Soft delete devices", 2026-04); here the last
+// 1,024 are kept.
+func (s *Server) RestoreDevice(deviceID string) error { return s.dir.RestoreDevice(deviceID) }
+
 // SetCompliant sets whether the device management calls the device compliant.
 func (s *Server) SetCompliant(deviceID string, compliant bool) error {
 	return s.dir.SetCompliant(deviceID, compliant)

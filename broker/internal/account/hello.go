@@ -40,6 +40,10 @@ type Hello struct {
 	// Refused is what the service last said for certain against the user, the
 	// device or the key: until it takes that back, the PIN opens nothing here.
 	Refused *Death `json:"refused,omitempty"`
+	// Doubt is a first reply that may have been against the device, and Restored
+	// when a refusal of the device was last taken back.
+	Doubt    *Death    `json:"doubt,omitempty"`
+	Restored time.Time `json:"restored,omitzero"`
 }
 
 // The broker's own limit beside the TPM's, whose counter is shared with every

@@ -115,6 +115,10 @@ const (
 	firstBackOff  = time.Second
 )
 
+func (e *Engine) isYoung(d *device.Device) bool {
+	return e.cfg.Now().Sub(d.Record.Registered).Abs() <= youngDevice
+}
+
 // requestPRT asks for a PRT. While the device is young, its refusal is tried
 // again for about a minute.
 func (e *Engine) requestPRT(ctx context.Context, d *device.Device, grant prt.Grant) (*prt.Issuance, *sts.Reply, error) {
@@ -123,7 +127,7 @@ func (e *Engine) requestPRT(ctx context.Context, d *device.Device, grant prt.Gra
 		issued, rep, err := e.requestPRTOnce(ctx, d, grant)
 		v := verdict(err)
 		refused := v == aadsts.DeviceAuth || v == aadsts.DeviceGone
-		if !refused || try == maxYoungTries || e.cfg.Now().Sub(d.Record.Registered) > youngDevice {
+		if !refused || try == maxYoungTries || !e.isYoung(d) {
 			return issued, rep, err
 		}
 		e.cfg.Logger.InfoContext(ctx, "the service does not know the new device yet", "wait", wait)

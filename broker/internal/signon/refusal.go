@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
@@ -17,9 +18,20 @@ var certain = map[aadsts.Verdict]bool{
 	aadsts.UserDisabled: true, aadsts.UserNotFound: true, aadsts.DeviceDisabled: true, aadsts.DeviceGone: true, aadsts.HelloKey: true,
 }
 
+// deviceRefused is the code that Entra gives a device which is deleted or
+// disabled (Microsoft, "Troubleshoot primary refresh token issues on Windows
+// devices", 2026-02), and also one that it does not know yet. One such reply
+// therefore says nothing for certain; two that lie secondDoubt apart do.
+const (
+	deviceRefused = 50155
+	secondDoubt   = 10 * time.Minute
+)
+
 // ofDevice reports whether a verdict is about the device, and so about every
 // account on it.
-func ofDevice(v aadsts.Verdict) bool { return v == aadsts.DeviceDisabled || v == aadsts.DeviceGone }
+func ofDevice(v aadsts.Verdict) bool {
+	return v == aadsts.DeviceDisabled || v == aadsts.DeviceGone || v == aadsts.DeviceAuth
+}
 
 // weight orders verdicts by how much it takes to take them back.
 func weight(v aadsts.Verdict) int {
@@ -43,28 +55,83 @@ func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, b
 	if rec == nil || !e.isHome(rec.Account, tenant) {
 		return
 	}
+	if err == nil {
+		e.change(ctx, a, e.pardon(func(was aadsts.Verdict) bool { return was != aadsts.HelloKey || by == prt.ByHello }))
+		e.changeOthers(ctx, a, e.pardon(ofDevice))
+		return
+	}
+	note := e.judged(err)
+	if note == nil {
+		return
+	}
+	e.change(ctx, a, refuse(note))
+	if !ofDevice(note.Verdict) {
+		return
+	}
+	if _, _, err := e.cfg.Book.All(ctx); err != nil { // those, too, that another process signed in
+		e.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
+	}
+	e.changeOthers(ctx, a, refuse(note))
+}
+
+// judged is what an answer says against the user, the device or the Hello key;
+// nil when it says nothing that may outlast it. What says that the device is
+// unknown does not while the device is young: the directory may not have it
+// everywhere yet.
+func (e *Engine) judged(err error) *account.Death {
 	var said *sts.Error
-	var note *account.Death
-	switch {
-	case err == nil:
-	case errors.As(err, &said) && said.Said && certain[said.Verdict]:
-		note = &account.Death{Verdict: said.Verdict, Code: said.Code, OAuth: said.OAuth, At: e.cfg.Now()}
-	default:
-		return
+	if !errors.As(err, &said) || !said.Said {
+		return nil
 	}
-	e.noteRefusal(ctx, a, note, func(was aadsts.Verdict) bool { return was != aadsts.HelloKey || by == prt.ByHello })
-	if note != nil && !ofDevice(note.Verdict) {
-		return
+	unknown := said.Verdict == aadsts.DeviceGone || said.Verdict == aadsts.DeviceAuth && said.Code == deviceRefused
+	if !unknown && !certain[said.Verdict] {
+		return nil
 	}
-	if note != nil { // those, too, that another process signed in
-		if _, _, err := e.cfg.Book.All(ctx); err != nil {
-			e.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
+	if d := e.cfg.Devices.Open(); unknown && d != nil && e.isYoung(d) {
+		return nil
+	}
+	return &account.Death{Verdict: said.Verdict, Code: said.Code, OAuth: said.OAuth, At: e.cfg.Now()}
+}
+
+// refuse keeps a note with a Hello key: one in doubt only when it is the second.
+func refuse(note *account.Death) func(*account.Hello) bool {
+	return func(h *account.Hello) bool {
+		if ofDevice(note.Verdict) && note.At.Sub(h.Restored).Abs() < youngDevice {
+			return false // the directory may not have it back everywhere yet
 		}
-	}
-	for _, other := range e.cfg.Book.Known() {
-		if other != a {
-			e.noteRefusal(ctx, other, note, ofDevice)
+		if h.Refused != nil && weight(h.Refused.Verdict) > weight(note.Verdict) {
+			return false
 		}
+		if note.Verdict == aadsts.DeviceAuth {
+			switch {
+			case h.Refused != nil && ofDevice(h.Refused.Verdict):
+				return false
+			case h.Doubt == nil, note.At.Before(h.Doubt.At): // or the clock was set back
+				h.Doubt = note
+				return true
+			case note.At.Sub(h.Doubt.At) < secondDoubt:
+				return false
+			}
+		}
+		h.Refused, h.Doubt = note, nil
+		return true
+	}
+}
+
+// pardon takes back what may be taken back, now that the service serves the
+// account or another one on the device.
+func (e *Engine) pardon(takesBack func(aadsts.Verdict) bool) func(*account.Hello) bool {
+	now := e.cfg.Now()
+	return func(h *account.Hello) bool {
+		changed := h.Doubt != nil
+		h.Doubt = nil
+		if h.Refused != nil && takesBack(h.Refused.Verdict) {
+			if ofDevice(h.Refused.Verdict) {
+				h.Restored = now
+			}
+			h.Refused, changed = nil, true
+		}
+		return changed
 	}
 }
 
@@ -88,23 +155,37 @@ func (e *Engine) isHome(id account.Identity, tenant string) bool {
 	return strings.EqualFold(tenant, id.Realm) || strings.EqualFold(tenant, e.cfg.Tenant)
 }
 
-// noteRefusal writes a note into the account's Hello key, or takes the note
-// back that is there, if its verdict may be.
-func (e *Engine) noteRefusal(ctx context.Context, a *account.Account, note *account.Death, takesBack func(aadsts.Verdict) bool) {
-	stays := func(r *account.Record) bool {
-		return r == nil || r.Hello == nil || note == nil && (r.Hello.Refused == nil || !takesBack(r.Hello.Refused.Verdict))
+// changeOthers is change for every other account that is known here.
+func (e *Engine) changeOthers(ctx context.Context, a *account.Account, by func(*account.Hello) bool) {
+	for _, other := range e.cfg.Book.Known() {
+		if other != a {
+			e.change(ctx, other, by)
+		}
 	}
-	if stays(a.Record()) {
+}
+
+// change changes what is kept with the account's Hello key, if by says that it
+// changed something.
+func (e *Engine) change(ctx context.Context, a *account.Account, by func(*account.Hello) bool) {
+	changed := func(r *account.Record) bool {
+		if r == nil || r.Hello == nil {
+			return false
+		}
+		h := *r.Hello
+		if !by(&h) {
+			return false
+		}
+		r.Hello = &h
+		return true
+	}
+	if rec := a.Record(); rec == nil || !changed(&account.Record{Hello: rec.Hello}) {
 		return
 	}
 	err := e.cfg.Finish(ctx, func(ctx context.Context) error {
 		_, err := a.Update(ctx, func(r *account.Record) error {
-			if stays(r) || note != nil && r.Hello.Refused != nil && weight(r.Hello.Refused.Verdict) > weight(note.Verdict) {
+			if !changed(r) {
 				return account.ErrDone
 			}
-			h := *r.Hello
-			h.Refused = note
-			r.Hello = &h
 			return nil
 		})
 		return err

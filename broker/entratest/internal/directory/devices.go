@@ -89,7 +89,48 @@ func (d *Directory) DeleteDevice(id string) error {
 	if d.owned[dev.Owner]--; d.owned[dev.Owner] <= 0 {
 		delete(d.owned, dev.Owner)
 	}
-	d.dropHelloKeys(dev.ID)
+	d.deleted = append(slices.Clone(d.deleted[max(len(d.deleted)+1-deletedDevices, 0):]), deletedDevice{dev, d.dropHelloKeys(dev.ID)})
+	return nil
+}
+
+// deletedDevice is a device that was deleted, and the Hello keys made on it by
+// the object id of their user.
+type deletedDevice struct {
+	*Device
+	keys map[string]*HelloKey
+}
+
+// deletedDevices is how many of them may be restored.
+const deletedDevices = 1024
+
+// RestoreDevice brings back a deleted device and the Hello keys made on it. It
+// is not compliant until the device management says so (Microsoft, "Soft delete
+// devices", 2026-04).
+func (d *Directory) RestoreDevice(id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.deleted, func(g deletedDevice) bool { return strings.EqualFold(g.ID, id) })
+	if i < 0 || d.devices[d.deleted[i].ID] != nil {
+		return fmt.Errorf("%w among the deleted ones: %s", errNoDevice, id)
+	}
+	back := d.deleted[i]
+	d.deleted = slices.Delete(slices.Clone(d.deleted), i, i+1)
+	dev := *back.Device
+	dev.Compliant = false
+	d.putDevice(&dev)
+	d.joined = append(d.joined, dev.ID)
+	d.owned[dev.Owner]++
+	for id, k := range back.keys {
+		u := d.byID[id]
+		if u == nil {
+			continue
+		}
+		next := *u
+		next.Hello = append(slices.Clone(u.Hello), k)
+		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = &next, &next
+		d.ngc[k.Kid] = u.ID
+		d.gone = slices.DeleteFunc(slices.Clone(d.gone), func(g goneKey) bool { return g.Kid == k.Kid })
+	}
 	return nil
 }
 

@@ -35,6 +35,7 @@ type Directory struct {
 	byKey   map[string]string  // device id by owner and device key
 	ngc     map[string]string  // Hello key id → object id of its user
 	gone    []goneKey          // Hello keys of deleted devices, oldest first
+	deleted []deletedDevice    // that may be restored, oldest first
 	passkey map[string]string  // credential id → object id of its user
 	revoked map[string]bool    // serial numbers of user certificates, hex
 }

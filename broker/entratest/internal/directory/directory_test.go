@@ -185,6 +185,37 @@ func TestDevices(t *testing.T) {
 	require.Nil(t, owner, "its keys went with it")
 	require.True(t, d.WentWithDevice("kid", u.UPN))
 	require.Len(t, d.Devices(), 1)
+
+	saved, err := d.Save()
+	require.NoError(t, err)
+	back := contoso(t)
+	require.NoError(t, back.Load(&saved))
+	for _, d := range []*directory.Directory{d, back} {
+		require.NoError(t, d.RestoreDevice("D1"))
+		require.ErrorContains(t, d.RestoreDevice("d1"), "no such device among the deleted ones")
+		got := d.Device("d1")
+		require.Equal(t, got, d.DeviceByKey(u.ID, &key.PublicKey))
+		require.True(t, got.Managed && !got.Compliant && !got.Enabled, "it is as it was, but for its compliance")
+		owner, k := d.HelloUser("kid")
+		require.Equal(t, u.ID, owner.ID)
+		require.Equal(t, "h1", k.ID, "its keys came back with it")
+		require.False(t, d.WentWithDevice("kid", u.UPN))
+		require.Len(t, d.Devices(), 2)
+	}
+}
+
+// What Save returned is not changed by what happens after it.
+func TestSaveCopies(t *testing.T) {
+	d := contoso(t)
+	before, err := d.Save()
+	require.NoError(t, err)
+	was, err := json.Marshal(before)
+	require.NoError(t, err)
+	require.NotEmpty(t, before.Tenants[0].MemberOf, "alice is in a group")
+	require.NoError(t, d.DeleteUser("alice"))
+	is, err := json.Marshal(before)
+	require.NoError(t, err)
+	require.JSONEq(t, string(was), string(is))
 }
 
 func TestPasskeys(t *testing.T) {

@@ -74,8 +74,10 @@ type goneKey struct {
 // goneKeys is how many of them are remembered.
 const goneKeys = 1024
 
-// dropHelloKeys removes the keys made on a device. The caller holds the lock.
-func (d *Directory) dropHelloKeys(deviceID string) {
+// dropHelloKeys removes the keys made on a device and returns them by the object
+// id of their user. The caller holds the lock.
+func (d *Directory) dropHelloKeys(deviceID string) map[string]*HelloKey {
+	dropped := map[string]*HelloKey{}
 	for _, id := range slices.Compact(slices.Sorted(maps.Values(d.ngc))) {
 		u := d.byID[id]
 		if u == nil || !slices.ContainsFunc(u.Hello, func(k *HelloKey) bool { return k.DeviceID == deviceID }) {
@@ -89,10 +91,12 @@ func (d *Directory) dropHelloKeys(deviceID string) {
 				continue
 			}
 			delete(d.ngc, k.Kid)
+			dropped[u.ID] = k
 			d.gone = append(slices.Clone(d.gone[max(len(d.gone)+1-goneKeys, 0):]), goneKey{k.Kid, u.ID})
 		}
 		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = &next, &next
 	}
+	return dropped
 }
 
 // WentWithDevice reports whether a user's Hello key went with its device.

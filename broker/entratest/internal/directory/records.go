@@ -64,6 +64,16 @@ type savedPasskey struct {
 	Count  uint32 `json:",omitempty"`
 }
 
+func (k *HelloKey) save() (savedHello, error) {
+	der, err := saveKey(k.Key)
+	return savedHello{k.ID, k.Kid, der, k.Blob, k.DeviceID, k.Created}, err
+}
+
+func (k savedHello) key() (*HelloKey, error) {
+	pub, err := k.Key.rsa()
+	return &HelloKey{k.ID, k.Kid, pub, k.Blob, k.DeviceID, k.Created}, err
+}
+
 func (u *User) save() (savedUser, error) {
 	out := savedUser{
 		Tenant: u.Tenant.ID, ID: u.ID, UPN: u.UPN, Name: u.Name, SID: u.SID, Password: u.Password,
@@ -77,11 +87,11 @@ func (u *User) save() (savedUser, error) {
 		out.AccessPass = &savedAccessPass{p.Value, p.Once, p.Used, p.Expires}
 	}
 	for _, k := range u.Hello {
-		der, err := saveKey(k.Key)
+		saved, err := k.save()
 		if err != nil {
 			return out, err
 		}
-		out.Hello = append(out.Hello, savedHello{k.ID, k.Kid, der, k.Blob, k.DeviceID, k.Created})
+		out.Hello = append(out.Hello, saved)
 	}
 	for _, k := range u.Passkeys {
 		der, err := saveKey(k.Key)
@@ -110,11 +120,11 @@ func (in *savedUser) user(d *Directory) (*User, error) {
 		u.AccessPass = &AccessPass{p.Value, p.Once, p.Used, p.Expires}
 	}
 	for _, k := range in.Hello {
-		pub, err := k.Key.rsa()
+		key, err := k.key()
 		if err != nil {
 			return nil, err
 		}
-		u.Hello = append(u.Hello, &HelloKey{k.ID, k.Kid, pub, k.Blob, k.DeviceID, k.Created})
+		u.Hello = append(u.Hello, key)
 	}
 	for _, k := range in.Passkeys {
 		pub, err := x509.ParsePKIXPublicKey(k.Key)

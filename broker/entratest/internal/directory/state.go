@@ -13,10 +13,17 @@ import (
 // Saved is the state of a directory.
 type Saved struct {
 	Tenants  []savedTenant
-	Users    []savedUser   // by object id
-	Devices  []savedDevice // in the order of joining
-	Revoked  []string      `json:",omitempty"` // serial numbers of user certificates
-	GoneKeys []goneKey     `json:",omitempty"` // Hello keys of deleted devices
+	Users    []savedUser    // by object id
+	Devices  []savedDevice  // in the order of joining
+	Revoked  []string       `json:",omitempty"` // serial numbers of user certificates
+	GoneKeys []goneKey      `json:",omitempty"` // Hello keys of deleted devices
+	Deleted  []savedDeleted `json:",omitempty"` // devices that may be restored
+}
+
+// savedDeleted is a deleted device with the Hello keys made on it.
+type savedDeleted struct {
+	savedDevice
+	Keys map[string]savedHello // by object id of the user
 }
 
 // savedTenant is a tenant, but for its users and devices.
@@ -55,13 +62,26 @@ func (d *Directory) Save() (st Saved, err error) {
 			st.Devices = append(st.Devices, saved)
 		}
 	}
+	for _, g := range d.deleted {
+		dev, err := g.save()
+		if err != nil {
+			return st, err
+		}
+		saved := savedDeleted{dev, map[string]savedHello{}}
+		for id, k := range g.keys {
+			if saved.Keys[id], err = k.save(); err != nil {
+				return st, err
+			}
+		}
+		st.Deleted = append(st.Deleted, saved)
+	}
 	return st, nil
 }
 
 // save is called with the lock held.
 func (t *Tenant) save() savedTenant {
 	st := savedTenant{ID: t.ID, Domain: t.Domain, Name: t.Name, Federated: slices.Sorted(maps.Keys(t.Federated)), FederatedMFA: t.FederatedMFA,
-		Groups: map[string]string{}, MemberOf: t.memberOf}
+		Groups: map[string]string{}, MemberOf: maps.Clone(t.memberOf)}
 	for _, id := range slices.Sorted(maps.Keys(t.apps)) {
 		if a := t.apps[id]; a.own {
 			own := a.AppSpec
@@ -115,6 +135,19 @@ func (d *Directory) Load(st *Saved) error {
 		d.putDevice(dev)
 		d.joined = append(d.joined, dev.ID)
 		d.owned[dev.Owner]++
+	}
+	for _, saved := range st.Deleted {
+		dev, err := saved.device(d)
+		if err != nil {
+			return err
+		}
+		g := deletedDevice{dev, map[string]*HelloKey{}}
+		for id, k := range saved.Keys {
+			if g.keys[id], err = k.key(); err != nil {
+				return err
+			}
+		}
+		d.deleted = append(d.deleted, g)
 	}
 	return nil
 }
