@@ -21,7 +21,8 @@ func TestOneUnreadableAccount(t *testing.T) {
 	changed := func(good []byte) []byte {
 		return append(append([]byte{}, good[:len(good)-1]...), good[len(good)-1]^1)
 	}
-	empty := func([]byte) []byte { return nil }
+	empty := func([]byte) []byte { return []byte{} }
+	gone := func([]byte) []byte { return nil }
 	for name, tt := range map[string]struct {
 		suffix string
 		damage func([]byte) []byte
@@ -33,6 +34,9 @@ func TestOneUnreadableAccount(t *testing.T) {
 		"mark changed":     {".mark", changed, broker.ErrStateDamaged},
 		"data key changed": {".key", changed, broker.ErrStateDamaged},
 		"data key empty":   {".key", empty, broker.ErrStateDamaged},
+		"state gone":       {".state", gone, broker.ErrStateDamaged},
+		"mark gone":        {".mark", gone, broker.ErrStateDamaged},
+		"data key gone":    {".key", gone, broker.ErrStateDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "state")
@@ -46,7 +50,11 @@ func TestOneUnreadableAccount(t *testing.T) {
 			f := newFile(t, dir, tt.suffix, have)
 			raw, err := os.ReadFile(f)
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(f, tt.damage(raw), 0o600))
+			if raw = tt.damage(raw); raw == nil {
+				require.NoError(t, os.Remove(f))
+			} else {
+				require.NoError(t, os.WriteFile(f, raw, 0o600))
+			}
 
 			w.b = w.open()
 			accts, err := w.b.Accounts(t.Context())
@@ -72,6 +80,36 @@ func TestOneUnreadableAccount(t *testing.T) {
 			require.Subset(t, have, left)
 			require.Equal(t, bad, w.signInBob())
 			w.silent(open, broker.WithAccount(bad))
+		})
+	}
+}
+
+// A registration whose data key is lost is damage, in a process that has it open
+// and in the next one: it makes no second device object.
+func TestLostRecordOfTheDevice(t *testing.T) {
+	t.Parallel()
+	for _, suffix := range []string{".key", ".state", ".mark"} {
+		t.Run(suffix, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, dir) })
+			w.join()
+			w.signIn()
+			all, err := filepath.Glob(filepath.Join(dir, "device-*"+suffix+".rec"))
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+			require.NoError(t, os.Remove(all[0]))
+			if suffix == ".key" { // the others are asked for by the next process
+				s, err := w.b.Status(t.Context())
+				require.NoError(t, err)
+				require.Contains(t, s.Problem, ".key is gone")
+				require.Contains(t, s.String(), ".key is gone")
+				_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
+				require.ErrorIs(t, err, broker.ErrStateDamaged)
+			}
+			require.NoError(t, w.b.Close())
+			_, err = broker.New(t.Context(), w.cfg)
+			require.ErrorIs(t, err, broker.ErrStateDamaged)
+			require.Len(t, w.srv.Devices(), 1)
 		})
 	}
 }

@@ -55,7 +55,10 @@ func (a *Account) Load(ctx context.Context) (*Record, error) {
 	}
 	r, err := a.vault.Read(ctx, vault.StateSuffix)
 	if errors.Is(err, store.ErrDamaged) {
-		if again, _ := a.vault.Rekeyed(ctx); again {
+		again, rerr := a.vault.Rekeyed(ctx)
+		if errors.Is(rerr, store.ErrNotFound) {
+			err = rerr // it is being erased
+		} else if again {
 			r, err = a.vault.Read(ctx, vault.StateSuffix)
 		}
 	}

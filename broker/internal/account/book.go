@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,17 +123,18 @@ func (b *Book) All(ctx context.Context) (all []*Account, unreadable, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, n := range names {
-		owner, ok := strings.CutSuffix(n, vault.KeySuffix)
-		if !ok {
-			continue
-		}
+	for _, owner := range vault.Owners(names) {
 		delete(read, owner)
 		a, err := b.hold(owner)
 		if err != nil {
 			return nil, nil, err
 		}
-		_, err = a.Load(ctx)
+		if err = nil; !slices.Contains(names, owner+vault.KeySuffix) {
+			err = a.vault.Check(ctx) // what is in memory hides it
+		}
+		if err == nil {
+			_, err = a.Load(ctx)
+		}
 		switch {
 		case err == nil:
 			all = append(all, a)
@@ -203,10 +204,11 @@ func (b *Book) lookUp(ctx context.Context, owner string) (*Account, *Record, err
 	a := b.accounts[owner]
 	b.mu.Unlock()
 	if a == nil {
-		if _, _, err := b.cfg.Store.Get(ctx, owner+vault.KeySuffix); err != nil {
+		v := vault.New(b.cfg.Ring, b.cfg.Store, b.cfg.Rand, owner)
+		err := v.Check(ctx)
+		if err != nil {
 			return nil, nil, err
 		}
-		var err error
 		if a, err = b.hold(owner); err != nil {
 			return nil, nil, err
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,11 +117,7 @@ func (k *Keeper) find(ctx context.Context) (*Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range names {
-		owner, ok := strings.CutSuffix(n, vault.KeySuffix)
-		if !ok {
-			continue
-		}
+	for _, owner := range vault.Owners(names) {
 		d, err := k.read(ctx, owner)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
@@ -261,6 +256,9 @@ func (k *Keeper) Notice(ctx context.Context) error {
 		return nil
 	}
 	_, v, err := k.cfg.Store.Get(ctx, d.owner+vault.KeySuffix)
+	if errors.Is(err, store.ErrNotFound) {
+		err = vault.New(k.cfg.Ring, k.cfg.Store, k.cfg.Rand, d.owner).Check(ctx) // or it was lost
+	}
 	switch {
 	case err == nil && v == d.from:
 		return nil

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/store"
 )
@@ -38,6 +40,21 @@ func Decode(name string, plain []byte, v any) error {
 		return fmt.Errorf("%w: %s is not readable", store.ErrDamaged, name)
 	}
 	return nil
+}
+
+// Owners returns the owners whose records are among names: those with a data key,
+// and those with a state, whose data key may be missing.
+func Owners(names []string) (owners []string) {
+	for _, n := range names {
+		owner, ok := strings.CutSuffix(n, KeySuffix)
+		if !ok {
+			owner, ok = strings.CutSuffix(n, StateSuffix)
+		}
+		if ok && !slices.Contains(owners, owner) {
+			owners = append(owners, owner)
+		}
+	}
+	return owners
 }
 
 const idLength = 32 // hex digits

@@ -52,6 +52,9 @@ const (
 	KeySuffix   = ".key"
 	StateSuffix = ".state"
 	markSuffix  = ".mark" // the generation of the state that was written last
+	// erasingSuffix ends the name of a record that is there while the owner is
+	// being erased: without it, a data key that is missing is damage.
+	erasingSuffix = ".erasing"
 )
 
 // ErrClosed: the vault was closed, and its data key is forgotten.
@@ -76,12 +79,13 @@ func (v *Vault) Beside(key []byte) *Vault {
 // Owner is the owner's name, with which the names of its records begin.
 func (v *Vault) Owner() string { return v.owner }
 
-// Open makes the data key available; it is store.ErrNotFound when there is none.
+// Open makes the data key available; it is store.ErrNotFound when there is none,
+// and store.ErrDamaged when there is none any more although nobody erased it.
 func (v *Vault) Open(ctx context.Context) error {
 	if v.dataKey() != nil {
 		return nil
 	}
-	sealed, version, err := v.store.Get(ctx, v.owner+KeySuffix)
+	sealed, version, err := v.wrappedKey(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,6 +98,49 @@ func (v *Vault) Open(ctx context.Context) error {
 	}
 	v.setKey(key, version)
 	return nil
+}
+
+// Check is the error of Open when the data key is missing, also when it is in
+// memory already.
+func (v *Vault) Check(ctx context.Context) error {
+	_, _, err := v.wrappedKey(ctx)
+	return err
+}
+
+// wrappedKey returns the record of the data key.
+func (v *Vault) wrappedKey(ctx context.Context) ([]byte, store.Version, error) {
+	sealed, version, err := v.store.Get(ctx, v.owner+KeySuffix)
+	if !errors.Is(err, store.ErrNotFound) {
+		return sealed, version, err
+	}
+	for range MaxConflicts {
+		// The state is looked at twice: whoever erases an owner says so before the
+		// data key goes, and takes it back after the state has gone. A state that
+		// was there all the time, while nobody said so, has lost its key.
+		_, before, err := v.store.Get(ctx, v.owner+StateSuffix)
+		if err != nil && !errors.Is(err, store.ErrDamaged) {
+			return nil, 0, err
+		}
+		sealed, version, err := v.store.Get(ctx, v.owner+KeySuffix)
+		if !errors.Is(err, store.ErrNotFound) {
+			return sealed, version, err // made meanwhile
+		}
+		_, _, err = v.store.Get(ctx, v.owner+erasingSuffix)
+		if err == nil || errors.Is(err, store.ErrDamaged) {
+			return nil, 0, store.ErrNotFound
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return nil, 0, err
+		}
+		_, after, err := v.store.Get(ctx, v.owner+StateSuffix)
+		if err != nil && !errors.Is(err, store.ErrDamaged) {
+			return nil, 0, err
+		}
+		if before == after {
+			return nil, 0, fmt.Errorf("%w: the data key %s is gone, and its state is there", store.ErrDamaged, v.owner+KeySuffix)
+		}
+	}
+	return nil, 0, store.ErrConflict
 }
 
 // Probe asks the key store whether it opens the data key, also when that is in
@@ -111,7 +158,7 @@ func (v *Vault) purpose() []byte { return []byte(dataKeyPurpose + v.owner) }
 
 // Rekeyed opens the vault anew if another process erased it and made it again.
 func (v *Vault) Rekeyed(ctx context.Context) (bool, error) {
-	_, version, err := v.store.Get(ctx, v.owner+KeySuffix)
+	_, version, err := v.wrappedKey(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -212,10 +259,13 @@ func (v *Vault) Close() {
 }
 
 // Destroy erases the owner's records: the data key first, without which the
-// others mean nothing.
+// others mean nothing. Before that it says in the store that it erases.
 func (v *Vault) Destroy(ctx context.Context) error {
-	err := v.Erase(ctx, KeySuffix)
-	if err != nil {
+	_, err := v.store.Put(ctx, v.owner+erasingSuffix, []byte("1"), 0)
+	if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrDamaged) {
+		return err
+	}
+	if err := v.Erase(ctx, KeySuffix); err != nil {
 		return err
 	}
 	v.Close()
@@ -227,9 +277,17 @@ func (v *Vault) Destroy(ctx context.Context) error {
 // version that was there when the key was not.
 func (v *Vault) sweep(ctx context.Context) error {
 	for range MaxConflicts {
-		left, err := v.records(ctx)
-		if err != nil || len(left) == 0 {
+		_, erasing, err := v.store.Get(ctx, v.owner+erasingSuffix)
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged) {
 			return err
+		}
+		said := err == nil || errors.Is(err, store.ErrDamaged)
+		left, err := v.records(ctx)
+		if err != nil || len(left) == 0 && !said {
+			return err
+		}
+		if len(left) == 0 {
+			left[v.owner+erasingSuffix] = erasing // the last
 		}
 		if _, _, err := v.store.Get(ctx, v.owner+KeySuffix); !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -244,7 +302,8 @@ func (v *Vault) sweep(ctx context.Context) error {
 	return fmt.Errorf("broker: erasing %s: %w", v.owner, store.ErrConflict)
 }
 
-// records returns the versions of the owner's records but for the data key's.
+// records returns the versions of the owner's records, but for the data key's
+// and the one that says that they are being erased.
 func (v *Vault) records(ctx context.Context) (map[string]store.Version, error) {
 	names, err := v.store.List(ctx, v.owner+".")
 	if err != nil {
@@ -252,7 +311,7 @@ func (v *Vault) records(ctx context.Context) (map[string]store.Version, error) {
 	}
 	all := map[string]store.Version{}
 	for _, n := range names {
-		if n == v.owner+KeySuffix {
+		if n == v.owner+KeySuffix || n == v.owner+erasingSuffix {
 			continue
 		}
 		_, version, err := v.store.Get(ctx, n)
@@ -303,14 +362,10 @@ func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
 	// newer one meanwhile. The mark is written after the state, so it is read
 	// before, too.
 	known := v.known(suffix)
-	var mark uint64
+	mark, marked, err := uint64(0), true, error(nil)
 	if suffix == StateSuffix {
-		m, err := v.Get(ctx, markSuffix)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if mark, marked, err = v.readMark(ctx); err != nil {
 			return Record{}, err
-		}
-		if err == nil && len(m.Plain) == 8 {
-			mark = binary.BigEndian.Uint64(m.Plain)
 		}
 	}
 	r, err := v.Get(ctx, suffix)
@@ -320,6 +375,14 @@ func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
 		}
 		return r, err
 	}
+	if !marked {
+		// It is written before the state; the state may have come after the look.
+		if mark, marked, err = v.readMark(ctx); err != nil {
+			return Record{}, err
+		} else if !marked {
+			return Record{}, fmt.Errorf("%w: %s is gone, without which %s may be an older one", store.ErrDamaged, v.owner+markSuffix, v.owner+suffix)
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	newest := max(mark, min(known, v.seen[suffix]))
@@ -328,6 +391,21 @@ func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
 	}
 	v.seen[suffix] = max(v.seen[suffix], r.Generation)
 	return r, nil
+}
+
+// readMark returns the generation that was written last, and whether there is a
+// mark.
+func (v *Vault) readMark(ctx context.Context) (mark uint64, there bool, err error) {
+	m, err := v.Get(ctx, markSuffix)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	case len(m.Plain) != 8:
+		return 0, false, fmt.Errorf("%w: %s has %d bytes", store.ErrDamaged, v.owner+markSuffix, len(m.Plain))
+	}
+	return binary.BigEndian.Uint64(m.Plain), true, nil
 }
 
 // known is the newest generation of a record that this process read or wrote.
@@ -349,6 +427,11 @@ func (v *Vault) Get(ctx context.Context, suffix string) (Record, error) {
 
 // Write replaces old. It is a store.ErrConflict when another writer was faster.
 func (v *Vault) Write(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
+	if suffix == StateSuffix && old.Version == 0 {
+		if err := v.mark(ctx, 0); err != nil { // a state never is without a mark
+			return Record{}, err
+		}
+	}
 	r, err := v.Put(ctx, suffix, plain, old)
 	if err != nil {
 		return r, err

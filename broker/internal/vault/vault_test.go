@@ -277,3 +277,138 @@ func testKeys(t testing.TB) tpm.KeyStore {
 	t.Cleanup(func() { _ = keys.Close() })
 	return keys
 }
+
+// A record that is missing is damage, and not an owner who is not there.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	for _, suffix := range []string{KeySuffix, StateSuffix, markSuffix} {
+		t.Run(suffix, func(t *testing.T) {
+			keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+			v := testVault(t, keys, st)
+			_, err := v.Write(ctx, StateSuffix, []byte("the state"), Record{})
+			require.NoError(t, err)
+			_, version, err := st.Get(ctx, v.owner+suffix)
+			require.NoError(t, err)
+			require.NoError(t, st.Delete(ctx, v.owner+suffix, version))
+
+			next := New(NewKeyring(keys, st, rand.Reader), st, rand.Reader, v.owner)
+			err = next.Open(ctx)
+			if err == nil {
+				_, err = next.Read(ctx, StateSuffix)
+			}
+			require.ErrorIs(t, err, store.ErrDamaged)
+			require.ErrorContains(t, err, v.owner+suffix+" is gone")
+			if suffix == KeySuffix {
+				require.ErrorIs(t, next.Create(ctx), store.ErrDamaged)
+				require.ErrorIs(t, v.Check(ctx), store.ErrDamaged, "what is in memory does not hide it")
+				_, err := v.Rekeyed(ctx)
+				require.ErrorIs(t, err, store.ErrDamaged)
+			} else {
+				_, err := v.Read(ctx, StateSuffix)
+				require.ErrorIs(t, err, store.ErrDamaged)
+			}
+			require.NoError(t, next.Destroy(ctx))
+			left, err := st.List(ctx, v.owner)
+			require.NoError(t, err)
+			require.Empty(t, left)
+			require.NoError(t, next.Create(ctx))
+			_, err = next.Read(ctx, StateSuffix)
+			require.ErrorIs(t, err, store.ErrNotFound)
+		})
+	}
+}
+
+// A state that was put back without the mark beside it is not believed, be it
+// the very first.
+func TestRollbackBeforeTheMark(t *testing.T) {
+	t.Parallel()
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
+	r, err := v.Write(ctx, StateSuffix, []byte("one"), Record{})
+	require.NoError(t, err)
+	old, _, err := st.Get(ctx, v.owner+StateSuffix)
+	require.NoError(t, err)
+	r, err = v.Write(ctx, StateSuffix, []byte("two"), r)
+	require.NoError(t, err)
+	_, err = st.Put(ctx, v.owner+StateSuffix, old, r.Version)
+	require.NoError(t, err)
+	_, mark, err := st.Get(ctx, v.owner+markSuffix)
+	require.NoError(t, err)
+	require.NoError(t, st.Delete(ctx, v.owner+markSuffix, mark))
+	_, err = testVault(t, keys, st).Read(ctx, StateSuffix)
+	require.ErrorIs(t, err, store.ErrDamaged)
+}
+
+// A store that stops after n writes, as a killed process does.
+type stopping struct {
+	store.Store
+	left int
+}
+
+var errStopped = errors.New("stopped")
+
+func (s *stopping) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	if s.left--; s.left < 0 {
+		return 0, errStopped
+	}
+	return s.Store.Put(ctx, name, data, old)
+}
+
+func (s *stopping) Delete(ctx context.Context, name string, old store.Version) error {
+	if s.left--; s.left < 0 {
+		return errStopped
+	}
+	return s.Store.Delete(ctx, name, old)
+}
+
+// An owner that is made, or erased, is there or not, whenever that was broken
+// off: never damaged.
+func TestBrokenOff(t *testing.T) {
+	t.Parallel()
+	keys := testKeys(t)
+	establish := func(ctx context.Context, v *Vault) error {
+		err := v.Create(ctx)
+		if err == nil {
+			_, err = v.Write(ctx, StateSuffix, []byte("the state"), Record{})
+		}
+		if err == nil {
+			_, err = v.Write(ctx, ".log", []byte("more"), Record{})
+		}
+		return err
+	}
+	erase := func(ctx context.Context, v *Vault) error { return v.Destroy(ctx) }
+	for name, do := range map[string]func(context.Context, *Vault) error{"made": establish, "erased": erase} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			for n := 0; ; n++ {
+				st := &store.Memory{}
+				ring := NewKeyring(keys, st, rand.Reader)
+				if name == "erased" {
+					require.NoError(t, establish(ctx, New(ring, st, rand.Reader, "account-1")))
+				}
+				err := do(ctx, New(ring, &stopping{st, n}, rand.Reader, "account-1"))
+				next := New(NewKeyring(keys, st, rand.Reader), st, rand.Reader, "account-1")
+				oerr := next.Open(ctx)
+				if oerr == nil {
+					_, oerr = next.Read(ctx, StateSuffix)
+				}
+				if oerr != nil {
+					require.ErrorIs(t, oerr, store.ErrNotFound, "after %d writes", n)
+					require.NoError(t, next.Create(ctx), "after %d writes", n)
+					left, err := st.List(ctx, "account-1"+erasingSuffix)
+					require.NoError(t, err)
+					require.Empty(t, left)
+				}
+				require.NoError(t, next.Destroy(ctx))
+				left, lerr := st.List(ctx, "account-1")
+				require.NoError(t, lerr)
+				require.Empty(t, left)
+				if err == nil {
+					require.GreaterOrEqual(t, n, 4)
+					return
+				}
+				require.ErrorIs(t, err, errStopped)
+			}
+		})
+	}
+}
