@@ -40,7 +40,7 @@ func TestStorageRootKey(t *testing.T) {
 			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 				provision(t, e.Opener(), srkHandle, tt.template, tt.auth)
 				s := open(t, e.Opener(), tpm.Config{})
-				want := tpm2.TPMHandle(tpm2.TPMRHOwner)
+				want := tpm2.TPMRHOwner
 				if tt.used {
 					want = srkHandle
 				}

@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
@@ -65,7 +66,7 @@ func (s *Server) endAuth(w http.ResponseWriter, r *web.Request) {
 		out.Success, out.ResultValue = true, "Success"
 	} else {
 		out.ErrCode, out.Message, out.ResultValue = 500121, web.AsSTSError(err).Text, "AuthenticationFailed"
-		out.Retry = err == session.ErrPromptWaits || err == session.ErrCallWaits
+		out.Retry = errors.Is(err, session.ErrPromptWaits) || errors.Is(err, session.ErrCallWaits)
 		if out.Retry {
 			out.ErrCode, out.ResultValue = 0, "AuthenticationPending"
 		}

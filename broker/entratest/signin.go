@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"errors"
 	"html/template"
 	"maps"
 	"net/http"
@@ -157,7 +158,7 @@ func (s *Server) loginPassword(w http.ResponseWriter, r *web.Request, fl *sessio
 		r.Entry = s.flowEntry(r, fl)
 		s.web.Mistake(r, "sign-in page: %v", err)
 		s.web.Record(r, err)
-		if err == session.ErrPasswordExpired {
+		if errors.Is(err, session.ErrPasswordExpired) {
 			fl.Expired = true
 			s.showChangePassword(w, r, fl, nil)
 			return

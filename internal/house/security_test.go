@@ -32,13 +32,14 @@ func TestDocumentsNameTests(t *testing.T) {
 	})
 	require.NoError(t, err)
 
-	for _, name := range []string{"SECURITY.md", "docs/asked.md"} {
-		doc, err := os.ReadFile(filepath.Join(root, name))
-		require.NoError(t, err)
-		named := namedTest.FindAllStringSubmatch(string(doc), -1)
-		require.NotEmpty(t, named)
-		for _, m := range named {
-			require.Truef(t, have[m[1]+"."+m[2]], "%s names %s.%s, which does not exist", name, m[1], m[2])
+	named := map[string]int{}
+	for _, page := range pages(t) {
+		for _, m := range namedTest.FindAllStringSubmatch(read(t, page), -1) {
+			require.Truef(t, have[m[1]+"."+m[2]], "%s names %s.%s, which does not exist", page, m[1], m[2])
+			named[filepath.Base(page)]++
 		}
+	}
+	for _, page := range []string{"SECURITY.md", "asked.md", "ARCHITECTURE.md", "why-not-asked.md"} {
+		require.NotZerof(t, named[page], "%s names no test", page)
 	}
 }

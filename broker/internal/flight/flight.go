@@ -86,7 +86,7 @@ func (g *Group[K, V]) run(ctx context.Context, key K, c *call[V], fn func(contex
 		close(c.done)
 	}()
 	v, err := fn(ctx)
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) == ErrClosed {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), ErrClosed) {
 		err = ErrClosed
 	}
 	c.v, c.err = v, err

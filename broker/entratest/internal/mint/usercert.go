@@ -93,5 +93,5 @@ func (m *Mint) IssueUserCertificate(username string, multiFactor bool) (tls.Cert
 	return out, m.Keeper.Directory.ChangeUser(u.UPN, func(u *directory.User) error { u.Certified = true; return nil })
 }
 
-// users is the authority of user certificates.
+// UserAuthority is the certificate of the authority that signs users' certificates.
 func (m *Mint) UserAuthority() *x509.Certificate { return m.Keys.users().cert }
