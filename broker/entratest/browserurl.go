@@ -81,7 +81,7 @@ func (p *plainServer) intercept(s *Server) http.Handler {
 		to := rec.Header().Get("Location")
 		if to == "" {
 			base, _ := url.Parse(web.LoginURL) // a constant
-			to = browser.FormPostTarget(rec.Body.Bytes(), base)
+			to = browser.Target(rec.Body.Bytes(), base)
 		}
 		if ch := p.waiting(to); ch != nil {
 			ch <- to

@@ -73,6 +73,8 @@ func TestEveryEndpoint(t *testing.T) {
 		{"GET", login + "/common/oauth2/nativeclient", 200, page, `pgid`},
 		{"POST", "https://certauth.login.microsoftonline.com/common/certauth", 200, page, `90014`},
 		{"GET", login + "/common/fido/get", 200, page, `90014`},
+		{"POST", login + "/common/fido/get", 200, page, `90014`},
+		{"GET", login + "/common/resume", 200, page, `90014`},
 		{"GET", login + "/emulator/authenticator", 200, page, `Nothing waits`},
 		{"POST", login + "/emulator/authenticator", 200, page, `That prompt is over`},
 		{"GET", "https://microsoft.com/devicelogin", 302, "", ""},

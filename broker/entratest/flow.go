@@ -96,7 +96,7 @@ func (s *Server) challenge(w http.ResponseWriter, r *web.Request, fl *session.Fl
 			return true
 		}
 	}
-	return false
+	return s.asksToRegister(w, r, fl, u)
 }
 
 // enforce asks Conditional Access and shows the page that it calls for.
@@ -270,6 +270,10 @@ func (s *Server) redirect(w http.ResponseWriter, r *web.Request, fl *session.Flo
 			sep = "&"
 		}
 		to += sep + out.Encode()
+	}
+	if s.opts.Pages.ScriptRedirect && fl.Request.Mode == "query" {
+		s.showScriptRedirect(w, to)
+		return
 	}
 	writeRedirect(w, to)
 }

@@ -73,6 +73,8 @@ type Options struct {
 	RefuseTOTPReuse bool
 	// AskToStaySignedIn shows the page of that name (KMSI) after a sign-in.
 	AskToStaySignedIn bool
+	// Pages says how the sign-in pages differ from what most tenants see.
+	Pages Pages
 	// GCMReplies encrypts replies with AES-256-GCM. The default is what the
 	// v1 endpoint of Entra does: AES-256-CBC that calls itself A256GCM.
 	GCMReplies bool
@@ -102,6 +104,31 @@ type Options struct {
 	// Policies replace those of its first tenant unless they are nil. Nil: a
 	// new server.
 	State []byte
+}
+
+// Pages are traits of the sign-in pages that vary between tenants, or that the
+// real service shows at times. Programs that drive the pages must bear each.
+type Pages struct {
+	// Intermediate puts a page that posts itself ("Working...") behind a first
+	// factor.
+	Intermediate bool
+	// ScriptRedirect ends a sign-in by a page whose script goes to the redirect
+	// URI (document.location.replace) instead of by a redirect. It concerns
+	// response_mode query.
+	ScriptRedirect bool
+	// SecurityKeysOnly is a tenant whose policy for passkeys allows those of
+	// security keys alone: fIsPasskeySupportEnabled is false in $Config.
+	SecurityKeysOnly bool
+	// RegistrationDays is how many days are left to users without a second
+	// factor before they have to register one (Microsoft Entra ID Protection,
+	// "Configure the multifactor authentication registration policy": 14 days).
+	// The page that asks for it can be skipped. Zero: nobody is asked before a
+	// policy demands MFA.
+	RegistrationDays int
+	// RegistrationCampaign asks users who did MFA without an authenticator app to
+	// register one (AADSTS50203), which they can put off ("How to run a
+	// registration campaign to set up Microsoft Authenticator").
+	RegistrationCampaign bool
 }
 
 // Judgement is what [Options].Judge says of a sign-in. Deciding and Results

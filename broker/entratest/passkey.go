@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -98,6 +99,13 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.
 		writeRedirect(w, fidoOrigin+pathOf(fl, "fido/get")+"?"+url.Values{"ctx": {s.keeper.SealFlow(fl)}}.Encode())
 		return
 	}
+	p := s.passkeyPage(r, fl)
+	web.Explain(&p, err)
+	p.Write(w, http.StatusOK)
+}
+
+// passkeyPage is that page, with a challenge that is still good.
+func (s *Server) passkeyPage(r *web.Request, fl *session.Flow) pages.Page {
 	s.challengePasskey(fl)
 	allow := []string{}
 	if u := s.dir.User(fl.Username); u != nil {
@@ -109,14 +117,12 @@ func (s *Server) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.
 		p.Action, p.OtherWay = "/common/SAS/ProcessAuth", false
 		s.otherMethods(&p, r, fl, session.MethodKey)
 	}
-	if host == relyingParty {
+	if strings.ToLower(r.Host) == relyingParty {
 		p.Action = strings.TrimSuffix(web.LoginURL, "/") + p.Action
 	}
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
-	p.Config["urlFidoLogin"] = p.Action
 	p.Config["sFidoChallenge"], p.Config["arrFidoAllowList"] = string(fl.Challenge), allow
-	web.Explain(&p, err)
-	p.Write(w, http.StatusOK)
+	return p
 }
 
 // loginPasskey takes an assertion, as a first factor or as a second.
@@ -127,7 +133,7 @@ func (s *Server) loginPasskey(w http.ResponseWriter, r *web.Request, fl *session
 		s.web.Mistake(r, "sign-in page: %v", web.AsSTSError(err).Why)
 		s.web.Record(r, err)
 		fl.Challenge = nil
-		s.showPasskey(w, r, fl, err)
+		s.passkeyRefused(w, r, fl, err)
 		return
 	}
 	fl.Challenge = nil

@@ -47,6 +47,8 @@ func (s *Server) loginRoutes() {
 	on("POST", "/{tenant}/kmsi", web.EndpointLogin, s.kmsi)
 	on("GET POST", "/{tenant}/login", web.EndpointLogin, s.login)
 	on("GET", "/{tenant}/fido/get", web.EndpointLogin, s.fidoGet)
+	on("POST", "/{tenant}/fido/get", web.EndpointLogin, s.fidoPosted)
+	on("GET POST", "/{tenant}/resume", web.EndpointLogin, s.resume)
 	on("GET POST", authenticatorPath, web.EndpointLogin, s.authenticator)
 	s.web.Handle(web.OnCertAuth, "POST", "/{tenant}/certauth", web.EndpointLogin, s.certAuth)
 	s.web.Handle(web.OnDeviceLogin, "GET", "/devicelogin", web.EndpointLogin, s.deviceLoginPage)

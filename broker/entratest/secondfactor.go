@@ -3,6 +3,7 @@ package entratest
 import (
 	"encoding/base32"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -56,6 +57,7 @@ var factorPages = map[string][2]string{
 	session.MethodSMS:      {"code", "Enter code"},
 	session.MethodNumber:   {"number", "Approve sign-in request"},
 	session.MethodVoice:    {"call", "Approve sign-in request"},
+	session.MethodKey:      {"securitykey", "Use your passkey"},
 }
 
 // codeLabels say where a code comes from.
@@ -86,9 +88,13 @@ func (s *Server) showMethod(w http.ResponseWriter, r *web.Request, fl *session.F
 		s.errorPage(w, r, web.InvalidRequest(90023, "The request is not valid."))
 		return
 	}
-	if f.ID == session.MethodKey {
+	if f.ID == session.MethodKey && !web.IsLoginHost(strings.ToLower(r.Host)) {
 		s.showPasskey(w, r, fl, err)
 		return
+	}
+	_, byKey := session.SecondFactor(u, fl, session.MethodKey)
+	if byKey {
+		s.challengePasskey(fl)
 	}
 	number, phone, again := 0, "", ""
 	switch kind, sends := f.KindOf(); {
@@ -106,6 +112,10 @@ func (s *Server) showMethod(w http.ResponseWriter, r *web.Request, fl *session.F
 	s.otherMethods(&p, r, fl, f.ID)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedTFA", absolute(r, p.Action)
 	p.Config["arrUserProofs"] = proofsOf(u, fl)
+	if byKey {
+		p.Config["sFidoChallenge"], p.Config["arrFidoAllowList"] = string(fl.Challenge), u.PasskeyIDs()
+		p.Hop = hopFields(&p)
+	}
 	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -135,6 +145,10 @@ func (s *Server) processAuth(w http.ResponseWriter, r *web.Request) {
 		return
 	}
 	if method := r.Values.Get("switch"); method != "" {
+		if f, ok := session.SecondFactor(u, fl, method); ok && f.ID == session.MethodKey {
+			s.showPasskey(w, r, fl, nil)
+			return
+		}
 		s.showMethod(w, r, fl, u, method, nil)
 		return
 	}
@@ -190,7 +204,26 @@ func (s *Server) mayEnroll(w http.ResponseWriter, r *web.Request, fl *session.Fl
 		s.endFlow(w, r, fl, web.Fail("access_denied", 53010, "Can't configure multi-factor authentication methods because the organization requires this information to be set from specific locations or devices."))
 		return
 	}
+	fl.MayPutOff = false
 	s.showEnroll(w, r, fl, nil)
+}
+
+// asksToRegister shows the page that asks for a registration which nothing demands
+// yet, and that can be put off. It reports whether it answered the request.
+func (s *Server) asksToRegister(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) bool {
+	if fl.PutOff || fl.SSO || fl.Request.Prompt == "none" || u.FederatedMFA() {
+		return false
+	}
+	due := s.opts.Pages.RegistrationDays > 0 && !session.HasSecondFactor(u)
+	if fl.Session.Methods&(claims.SMS|claims.Voice) != 0 {
+		due = s.opts.Pages.RegistrationCampaign && u.TOTP == nil && !u.NumberMatch
+	}
+	if !due {
+		return false
+	}
+	fl.MayPutOff = true
+	s.showEnroll(w, r, fl, nil)
+	return true
 }
 
 func asksForMFA(controls []policy.Control) bool {
@@ -208,6 +241,16 @@ func (s *Server) showEnroll(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Action = "/common/SAS/ProofUp"
 	p.Secret = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(fl.Enroll)
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedProofUpRedirect", p.Action
+	if fl.MayPutOff {
+		p.Skip = absolute(r, pathOf(fl, "resume")) + "?" + url.Values{"ctx": {p.Config["sCtx"].(string)},
+			"flowtoken": {p.Config["sFT"].(string)}, "skipmfaregistration": {"1"}}.Encode()
+		p.Config["urlSkipMfaRegistration"] = p.Skip
+		if fl.Session.MFA != 0 {
+			p.Config["sErrorCode"], p.Config["iErrorCode"] = "50203", 50203
+		} else {
+			p.Config["iRemainingDaysToSkipMfaRegistration"] = s.opts.Pages.RegistrationDays
+		}
+	}
 	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -219,7 +262,12 @@ func (s *Server) proofUp(w http.ResponseWriter, r *web.Request) {
 		s.errorPage(w, r, err)
 		return
 	}
-	if fl.Enroll == nil || len(session.SecondFactors(u, fl)) > 0 {
+	if fl.MayPutOff && r.Values.Get("otc") == "" && r.Values.Get("LoginOptions") != "" {
+		fl.PutOff = true
+		s.proceed(w, r, fl)
+		return
+	}
+	if fl.Enroll == nil || len(session.SecondFactors(u, fl)) > 0 && !fl.MayPutOff {
 		s.errorPage(w, r, web.InvalidRequest(90023, "The request is not valid."))
 		return
 	}

@@ -1,6 +1,7 @@
 package entratest
 
 import (
+	"cmp"
 	"errors"
 	"html/template"
 	"maps"
@@ -34,9 +35,10 @@ func (s *Server) page(r *web.Request, fl *session.Flow, name, title string) page
 			"urlGetCredentialType": absolute(r, pathOf(fl, "GetCredentialType")),
 			"urlBeginAuth":         absolute(r, "/common/SAS/BeginAuth"), "urlEndAuth": absolute(r, "/common/SAS/EndAuth"),
 			"urlGetOneTimeCode": absolute(r, pathOf(fl, "GetOneTimeCode")), "urlSessionState": absolute(r, pathOf(fl, "DeviceCodeStatus")),
-			"fIsPasskeySupportEnabled": true, "iMaxPollAttempts": 60, "iPollingInterval": 1000,
+			"fIsPasskeySupportEnabled": !s.opts.Pages.SecurityKeysOnly, "iMaxPollAttempts": 60, "iPollingInterval": 1000,
 		},
 	}
+	s.offerFido(&p, r, fl)
 	if t := s.dir.TenantOf(fl.Username); t != nil {
 		p.Tenant = t.Name
 	}
@@ -44,10 +46,15 @@ func (s *Server) page(r *web.Request, fl *session.Flow, name, title string) page
 }
 
 // absolute is where a path is on the host that the page came from. In $Config the
-// real pages name the endpoints that scripts call in full, and those that forms
-// are sent to by their path, but for that of the second factor (pages captured by
-// the authors of saml2aws).
-func absolute(r *web.Request, path string) string { return "https://" + r.Host + path }
+// real pages name the endpoints that scripts call in full, and so the forms of the
+// two factors (pages captured by the authors of saml2aws); interrupts such as the
+// question to stay signed in are sent to by their path.
+func absolute(r *web.Request, path string) string {
+	if !web.IsLoginHost(strings.ToLower(r.Host)) { // see BrowserURL
+		return "http://" + r.Host + path
+	}
+	return "https://" + r.Host + path
+}
 
 func (s *Server) pageNonce() string { return ids.Hex(s.rand.Bytes(16)) }
 
@@ -88,7 +95,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.F
 	s.challengePasskey(fl)
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
-	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", absolute(r, p.Action)
 	p.Config["sFidoChallenge"] = string(fl.Challenge)
 	s.offerCertificate(&p, r, fl)
 	web.Explain(&p, err)
@@ -98,7 +105,7 @@ func (s *Server) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.F
 func (s *Server) showAccessPass(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	p := s.page(r, fl, "accesspass", "Enter your temporary access pass")
 	p.Action = pathOf(fl, "login")
-	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", p.Action
+	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", absolute(r, p.Action)
 	web.Explain(&p, err)
 	p.Write(w, http.StatusOK)
 }
@@ -179,6 +186,34 @@ func (s *Server) signedInByPassword(w http.ResponseWriter, r *web.Request, fl *s
 func (s *Server) signedIn(w http.ResponseWriter, r *web.Request, fl *session.Flow, ss session.Session) {
 	fl.SignOut()
 	fl.Session = &ss
+	if s.opts.Pages.Intermediate {
+		s.showWorking(w, r, fl)
+		return
+	}
+	s.proceed(w, r, fl)
+}
+
+// showWorking shows a page that posts itself on, as stands between two pages of
+// the real service at times. Programs post its form.
+func (s *Server) showWorking(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
+	p := s.page(r, fl, "working", "Working...")
+	p.Action = absolute(r, pathOf(fl, "resume"))
+	p.Write(w, http.StatusOK)
+}
+
+// resume goes on with a sign-in where it stood: the page that posts itself leads
+// here, the page of a passkey that was cancelled, and the link to put off a
+// registration.
+func (s *Server) resume(w http.ResponseWriter, r *web.Request) {
+	q := r.URL.Query()
+	fl, err := s.keeper.OpenFlow(cmp.Or(q.Get("ctx"), flowField(r)))
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	if q.Get("skipmfaregistration") == "1" {
+		fl.PutOff = fl.MayPutOff
+	}
 	s.proceed(w, r, fl)
 }
 
@@ -232,6 +267,11 @@ func (s *Server) showFormPost(w http.ResponseWriter, _ *web.Request, to string, 
 	for _, name := range sortedKeys(values) {
 		p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: values.Get(name)})
 	}
+	p.Write(w, http.StatusOK)
+}
+
+func (s *Server) showScriptRedirect(w http.ResponseWriter, to string) {
+	p := pages.Page{Name: "redirect", Title: "Sign in", To: template.URL(to), Nonce: s.pageNonce(), Config: map[string]any{}}
 	p.Write(w, http.StatusOK)
 }
 

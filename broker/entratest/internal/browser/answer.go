@@ -43,7 +43,14 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 		return b.answerPhone(ctx, pg, f, methodVoice)
 	case "changepassword":
 		err = b.answerChangePassword(f)
+	case "securitykey":
+		if !b.can(methodKey) {
+			return b.switchFactor(pg, f.id, "passkey")
+		}
 	case "enroll":
+		if skip := pg.form("skip"); skip != nil && b.person.OnEnroll == nil {
+			return skip, skip.fields, nil
+		}
 		err = b.answerEnroll(pg, f)
 	case "consent", "terms":
 		choice := map[string][2]string{"consent": {"accept", "cancel"}, "terms": {"accept", "decline"}}[f.id]

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -103,6 +105,9 @@ func (b *browser) walk(ctx context.Context, start string) (string, error) {
 	return "", &PageError{Text: fmt.Sprintf("no end after %d pages", maxSteps)}
 }
 
+// replaced finds where a script sends the browser.
+var replaced = regexp.MustCompile(`document\.location\.replace\(("[^"]*")\)`)
+
 // page is a page as a person sees it.
 type page struct {
 	status   int
@@ -113,6 +118,7 @@ type page struct {
 	number   int
 	secret   string
 	config   string // text of $Config
+	script   string // where a script of the page goes at once
 }
 
 type form struct {
@@ -146,6 +152,9 @@ func (b *browser) fetch(req *http.Request) (*page, string, error) {
 		return nil, "", err
 	}
 	p.status = resp.StatusCode
+	if p.script != "" && b.prefix != "" && hasURLPrefix(p.script, b.prefix) {
+		return nil, p.script, nil
+	}
 	if p.alert == nil && resp.StatusCode >= 400 {
 		p.alert = &PageError{Text: resp.Status}
 	}
@@ -206,8 +215,12 @@ func (p *page) read(n *html.Node, base *url.URL, in *form) {
 		case "title":
 			p.title = textOf(n)
 		case "script":
-			if t := textOf(n); strings.Contains(t, "$Config=") {
+			t := textOf(n)
+			if strings.Contains(t, "$Config=") {
 				p.config = t
+			}
+			if m := replaced.FindStringSubmatch(t); m != nil {
+				_ = json.Unmarshal([]byte(m[1]), &p.script) // "": no text
 			}
 		case "button":
 			if in != nil && attr(n, "name") != "" {
@@ -273,15 +286,19 @@ func (p *page) form(id string) *form {
 	return nil
 }
 
-// FormPostTarget reads a page that posts itself to the redirect URI of a sign-in: the
-// URI with the fields as its query. It is empty for any other page.
-func FormPostTarget(body []byte, base *url.URL) string {
-	if !bytes.Contains(body, []byte(`id="hiddenform"`)) {
+// Target reads a page that leads to the redirect URI of a sign-in by itself: by a form
+// with the parameters, which become the query, or by a script. It is empty for any
+// other page.
+func Target(body []byte, base *url.URL) string {
+	if !bytes.Contains(body, []byte(`id="hiddenform"`)) && !replaced.Match(body) {
 		return ""
 	}
 	pg, err := readPage(bytes.NewReader(body), base)
-	if err != nil || len(pg.forms) == 0 {
+	if err != nil {
 		return ""
+	}
+	if len(pg.forms) == 0 {
+		return pg.script
 	}
 	return pg.forms[0].action + "?" + pg.forms[0].fields.Encode()
 }

@@ -116,8 +116,8 @@ func TestFormPost(t *testing.T) {
 	base, err := url.Parse("https://login.microsoftonline.com/")
 	require.NoError(t, err)
 	page := []byte(`<form id="hiddenform" action="https://app.example/cb"><input type="hidden" name="code" value="1"></form>`)
-	require.Equal(t, "https://app.example/cb?code=1", browser.FormPostTarget(page, base))
-	require.Empty(t, browser.FormPostTarget([]byte("<form>"), base))
+	require.Equal(t, "https://app.example/cb?code=1", browser.Target(page, base))
+	require.Empty(t, browser.Target([]byte("<form>"), base))
 
 	to, _, err := walk(t, browser.Person{}, map[string]string{"/start": `<form id="hiddenform" action="APP://done"><input type="hidden" name="code" value="1"></form>`})
 	require.NoError(t, err)

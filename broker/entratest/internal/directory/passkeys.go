@@ -62,11 +62,15 @@ func (d *Directory) CountPasskey(upn, id string, count uint32) error {
 	})
 }
 
-// PasskeyIDs lists the credential ids of the user's passkeys.
+// PasskeyIDs lists the credential ids of the user's passkeys in standard base64, as
+// the pages and GetCredentialType name them (libhimmelblau, examples of the FIDO
+// flow).
 func (u *User) PasskeyIDs() []string {
 	ids := []string{}
 	for _, k := range u.Passkeys {
-		ids = append(ids, k.ID)
+		if raw, err := base64.RawURLEncoding.DecodeString(k.ID); err == nil {
+			ids = append(ids, base64.StdEncoding.EncodeToString(raw))
+		}
 	}
 	return ids
 }

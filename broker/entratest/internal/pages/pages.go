@@ -45,13 +45,16 @@ type Page struct {
 	Username string
 	Hidden   []Field // hidden fields of every form
 	Methods  []Method
-	Method   string // second factor that the page takes
-	Label    string // of the field for a code
-	Phone    string // that was called or texted, masked
-	Number   int    // to type into the authenticator app
-	Again    string // label of the button for another prompt; "": one waits
-	CertAuth string // where a user certificate is shown; "": nowhere
-	OtherWay bool   // leads back to the first page
+	Method   string  // second factor that the page takes
+	Label    string  // of the field for a code
+	Phone    string  // that was called or texted, masked
+	Number   int     // to type into the authenticator app
+	Again    string  // label of the button for another prompt; "": one waits
+	HopTo    string  // where a passkey signs: another host
+	Hop      []Field // hidden fields of the form that leads there
+	Skip     string  // leads on without what the page asks for; "": nothing does
+	CertAuth string  // where a user certificate is shown; "": nowhere
+	OtherWay bool    // leads back to the first page
 	Prompts  []Prompt
 	Secret   string // base32, to type into an authenticator app
 	Scopes   []string
@@ -61,8 +64,9 @@ type Page struct {
 	FormAct string         // origins or schemes, separated by spaces, that forms may lead to beside this one
 	Nonce   string         // of the content security policy
 
-	Style template.CSS // set by Write
-	JSON  template.JS  // set by Write
+	Style   template.CSS // set by Write
+	Replace template.JS  // To as a script has it; set by Write
+	JSON    template.JS  // set by Write
 }
 
 // Field is a hidden form field.
@@ -86,6 +90,7 @@ func (p Page) Write(w http.ResponseWriter, status int) {
 	if err != nil {
 		panic("pages: " + err.Error()) // a plain map
 	}
+	p.Replace = scriptText(string(p.To))
 	p.JSON = template.JS("//<![CDATA[\n$Config=" + string(config) + ";\n//]]>")
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, p.Name+".html", p); err != nil {
@@ -105,4 +110,14 @@ func (p Page) Write(w http.ResponseWriter, status int) {
 	h.Set("Cache-Control", "no-store, no-cache")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
+}
+
+// scriptText is a text in a script, with the characters of HTML escaped as JSON does
+// and slashes as they are: the real page writes & as \u0026.
+func scriptText(s string) template.JS {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic("pages: " + err.Error()) // a string
+	}
+	return template.JS(text)
 }

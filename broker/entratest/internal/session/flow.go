@@ -60,6 +60,8 @@ type Flow struct {
 	Changed    bool        `json:"p,omitempty"` // it was, by the JSON endpoints
 	Federated  bool        `json:"w,omitempty"` // the federation server was asked for MFA
 	Failed     *Failure    `json:"f,omitempty"` // what the next page has to say
+	MayPutOff  bool        `json:"v,omitempty"` // the page offered to put the registration off
+	PutOff     bool        `json:"1,omitempty"` // the user did
 	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
 	Consented  bool        `json:"y,omitempty"`
 	KMSI       bool        `json:"q,omitempty"` // the page that asks to stay signed in was answered

@@ -1,0 +1,112 @@
+package entratest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+)
+
+// Passkeys belong to login.microsoft.com, and the sign-in pages to
+// login.microsoftonline.com. A page posts a form to urlFidoLogin on the other host,
+// which says where the assertion is to be sent; the page that comes back has the
+// challenge. The names of the fields, and that sErrorCode and the rest of $Config
+// follow, are those that libhimmelblau (auth.rs) and the scripts of penetration
+// testers send to the real service.
+
+// offerFido says in $Config how a page gets to the passkeys.
+func (s *Server) offerFido(p *pages.Page, r *web.Request, fl *session.Flow) {
+	ctx, _ := p.Config["sCtx"].(string)
+	p.HopTo = fidoOrigin + pathOf(fl, "fido/get") + "?uiflavor=Web"
+	p.Config["fIsFidoSupported"], p.Config["urlFidoLogin"] = true, p.HopTo
+	p.Config["urlResume"] = absolute(r, pathOf(fl, "resume")) + "?" + url.Values{"ctx": {ctx}}.Encode()
+	p.Config["iAllowedIdentities"] = 2 // accounts of organizations, and no personal ones
+}
+
+// hopFields are those of the form that leads to urlFidoLogin, after a first factor.
+func hopFields(p *pages.Page) []pages.Field {
+	text := func(name string) string { s, _ := p.Config[name].(string); return s }
+	credentials := ""
+	if list, _ := p.Config["arrFidoAllowList"].([]string); len(list) > 0 {
+		credentials = list[0]
+	}
+	return []pages.Field{
+		{Name: "flow", Value: "mfa"}, {Name: "allowedIdentities", Value: "2"},
+		{Name: "canary", Value: text("sFT")}, {Name: "serverChallenge", Value: text("sFT")},
+		{Name: "postBackUrl", Value: text("urlPost")}, {Name: "postBackUrlAad", Value: text("urlPost")},
+		{Name: "cancelUrl", Value: text("urlResume")}, {Name: "resumeUrl", Value: text("urlResume")},
+		{Name: "correlationId", Value: text("correlationId")}, {Name: "credentialsJson", Value: credentials},
+		{Name: "ctx", Value: text("sCtx")}, {Name: "username", Value: p.Username}, {Name: "loginCanary", Value: text("canary")},
+	}
+}
+
+// fidoPosted answers the form of a page with the page on which a passkey signs.
+func (s *Server) fidoPosted(w http.ResponseWriter, r *web.Request) {
+	sent := map[string]string{}
+	for name, v := range r.Values {
+		sent[strings.ToLower(name)] = v[0]
+	}
+	fl, err := s.keeper.OpenFlow(sent["ctx"])
+	if err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	back, ok := onLoginHost(sent["postbackurl"])
+	if !ok {
+		s.errorPage(w, r, web.InvalidRequest(90023, "The request is not valid.").Because("postBackUrl %q is not on a sign-in host", web.Clip(sent["postbackurl"])))
+		return
+	}
+	var missing []string
+	for _, f := range hopFields(&pages.Page{}) {
+		if name := strings.ToLower(f.Name); name != "flow" && sent[name] == "" {
+			missing = append(missing, f.Name)
+		}
+	}
+	if len(missing) > 0 {
+		s.web.Mistake(r, "form of a passkey lacks %s", strings.Join(missing, ", "))
+	}
+	if fl.Username == "" {
+		fl.Username = sent["username"]
+	}
+	p := s.passkeyPage(r, fl)
+	p.Action, p.Config["urlPost"] = back, back
+	if resume, ok := onLoginHost(sent["resumeurl"]); ok {
+		p.Config["urlResume"] = resume
+	}
+	p.Write(w, http.StatusOK)
+}
+
+// onLoginHost makes a URL absolute that may be a path of the sign-in host, and
+// reports whether it leads to a sign-in host.
+func onLoginHost(text string) (string, bool) {
+	base, err := url.Parse(web.LoginURL)
+	if err != nil || text == "" {
+		return "", false
+	}
+	u, err := base.Parse(text)
+	if err != nil || u.Scheme != "https" || !web.IsLoginHost(strings.ToLower(u.Host)) {
+		return "", false
+	}
+	return u.String(), true
+}
+
+// passkeyRefused says what is wrong with an assertion: on the page that the passkey
+// belongs to where that is here, and otherwise on the page before it.
+func (s *Server) passkeyRefused(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
+	if !web.IsLoginHost(strings.ToLower(r.Host)) {
+		s.showPasskey(w, r, fl, err)
+		return
+	}
+	if fl.Session == nil {
+		s.showSignIn(w, r, fl, err)
+		return
+	}
+	if u := s.dir.UserByID(fl.Session.User); u != nil {
+		s.showMethod(w, r, fl, u, session.MethodKey, err)
+		return
+	}
+	s.errorPage(w, r, err)
+}
