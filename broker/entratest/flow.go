@@ -2,6 +2,7 @@ package entratest
 
 import (
 	"html"
+	"html/template"
 	"io"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/policy"
@@ -272,7 +274,8 @@ func (s *Server) redirect(w http.ResponseWriter, r *web.Request, fl *session.Flo
 		to += sep + out.Encode()
 	}
 	if s.opts.Pages.ScriptRedirect && fl.Request.Mode == "query" {
-		s.showScriptRedirect(w, to)
+		p := pages.Page{Name: "redirect", Title: "Sign in", To: template.URL(to), Nonce: s.pageNonce(), Config: map[string]any{}}
+		p.Write(w, http.StatusOK)
 		return
 	}
 	writeRedirect(w, to)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
@@ -18,9 +19,9 @@ import (
 // testers send to the real service.
 
 // offerFido says in $Config how a page gets to the passkeys.
-func (s *Server) offerFido(p *pages.Page, r *web.Request, fl *session.Flow) {
+func offerFido(p *pages.Page, r *web.Request, fl *session.Flow) {
 	ctx, _ := p.Config["sCtx"].(string)
-	p.HopTo = fidoOrigin + pathOf(fl, "fido/get") + "?uiflavor=Web"
+	p.HopTo = passkeys.Origin + pathOf(fl, "fido/get") + "?uiflavor=Web"
 	p.Config["fIsFidoSupported"], p.Config["urlFidoLogin"] = true, p.HopTo
 	p.Config["urlResume"] = absolute(r, pathOf(fl, "resume")) + "?" + url.Values{"ctx": {ctx}}.Encode()
 	p.Config["iAllowedIdentities"] = 2 // accounts of organizations, and no personal ones

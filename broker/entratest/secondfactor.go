@@ -94,7 +94,7 @@ func (s *Server) showMethod(w http.ResponseWriter, r *web.Request, fl *session.F
 	}
 	_, byKey := session.SecondFactor(u, fl, session.MethodKey)
 	if byKey {
-		s.challengePasskey(fl)
+		s.passkeys.Challenge(fl)
 	}
 	number, phone, again := 0, "", ""
 	switch kind, sends := f.KindOf(); {

@@ -21,6 +21,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/graph"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
@@ -32,20 +33,21 @@ import (
 // Microsoft Graph and, for federated domains, a federation server. It is safe
 // for concurrent use, and its methods may be used while requests run.
 type Server struct {
-	opts   Options
-	clock  *Clock
-	rand   *ids.Source
-	keeper *session.Keeper
-	access *access.Engine
-	mint   *mint.Mint
-	sts    *tokenendpoint.Service
-	adfs   *adfs.Server
-	drs    *drs.Service
-	arm    *arm.Service
-	graph  *graph.Service
-	web    *web.Router
-	log    *directory.SignInLog
-	prts   *tokenendpoint.PRTList
+	opts     Options
+	clock    *Clock
+	rand     *ids.Source
+	keeper   *session.Keeper
+	access   *access.Engine
+	mint     *mint.Mint
+	passkeys *passkeys.Checker
+	sts      *tokenendpoint.Service
+	adfs     *adfs.Server
+	drs      *drs.Service
+	arm      *arm.Service
+	graph    *graph.Service
+	web      *web.Router
+	log      *directory.SignInLog
+	prts     *tokenendpoint.PRTList
 
 	dir *directory.Directory
 
@@ -151,6 +153,7 @@ func newServer(o Options) (*Server, error) {
 		s.access.Judge = func(b *policy.Bundle, in *policy.SignIn) access.Judgement { return access.Judgement(o.Judge(b, in)) }
 	}
 	s.mint = &mint.Mint{Keys: mint.NewKeys(), Keeper: s.keeper, GCMReplies: o.GCMReplies, PlainReplies: o.PlainReplies, DisabledDevice50155: o.DisabledDevice50155}
+	s.passkeys = &passkeys.Checker{Keeper: s.keeper}
 	s.web = web.New(web.Config{Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, Log: s.log, Done: s.done})
 	for _, f := range o.Faults {
 		s.web.AddFault(f.fault())

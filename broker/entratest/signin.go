@@ -14,6 +14,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/claims"
@@ -38,7 +39,7 @@ func (s *Server) page(r *web.Request, fl *session.Flow, name, title string) page
 			"fIsPasskeySupportEnabled": !s.opts.Pages.SecurityKeysOnly, "iMaxPollAttempts": 60, "iPollingInterval": 1000,
 		},
 	}
-	s.offerFido(&p, r, fl)
+	offerFido(&p, r, fl)
 	if t := s.dir.TenantOf(fl.Username); t != nil {
 		p.Tenant = t.Name
 	}
@@ -70,7 +71,7 @@ func pathOf(fl *session.Flow, name string) string {
 // redirects against them too: to the app, to the host of passkeys and back, and
 // to federation servers.
 func (s *Server) formTargets(fl *session.Flow) string {
-	targets := []string{formTarget(fl.Request.Redirect), fidoOrigin, strings.TrimSuffix(web.LoginURL, "/")}
+	targets := []string{formTarget(fl.Request.Redirect), passkeys.Origin, strings.TrimSuffix(web.LoginURL, "/")}
 	for _, t := range s.dir.Tenants() {
 		for _, domain := range slices.Sorted(maps.Keys(t.Federated)) {
 			targets = append(targets, "https://"+directory.FederationHost(domain))
@@ -92,7 +93,7 @@ func formTarget(redirect string) string {
 }
 
 func (s *Server) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
-	s.challengePasskey(fl)
+	s.passkeys.Challenge(fl)
 	p := s.page(r, fl, "signin", "Sign in")
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", absolute(r, p.Action)
@@ -187,18 +188,12 @@ func (s *Server) signedIn(w http.ResponseWriter, r *web.Request, fl *session.Flo
 	fl.SignOut()
 	fl.Session = &ss
 	if s.opts.Pages.Intermediate {
-		s.showWorking(w, r, fl)
+		p := s.page(r, fl, "working", "Working...")
+		p.Action = absolute(r, pathOf(fl, "resume"))
+		p.Write(w, http.StatusOK)
 		return
 	}
 	s.proceed(w, r, fl)
-}
-
-// showWorking shows a page that posts itself on, as stands between two pages of
-// the real service at times. Programs post its form.
-func (s *Server) showWorking(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
-	p := s.page(r, fl, "working", "Working...")
-	p.Action = absolute(r, pathOf(fl, "resume"))
-	p.Write(w, http.StatusOK)
 }
 
 // resume goes on with a sign-in where it stood: the page that posts itself leads
@@ -267,11 +262,6 @@ func (s *Server) showFormPost(w http.ResponseWriter, _ *web.Request, to string, 
 	for _, name := range sortedKeys(values) {
 		p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: values.Get(name)})
 	}
-	p.Write(w, http.StatusOK)
-}
-
-func (s *Server) showScriptRedirect(w http.ResponseWriter, to string) {
-	p := pages.Page{Name: "redirect", Title: "Sign in", To: template.URL(to), Nonce: s.pageNonce(), Config: map[string]any{}}
 	p.Write(w, http.StatusOK)
 }
 
