@@ -38,10 +38,14 @@ func (s *Server) ResetPassword(username, password string) error {
 func (s *Server) ExpirePassword(username string) error { return s.dir.ExpirePassword(username) }
 
 // DisableUser refuses the user everywhere (AADSTS50057); EnableUser ends that.
-func (s *Server) DisableUser(username string) error { return s.dir.SetUserEnabled(username, false) }
+func (s *Server) DisableUser(username string) error {
+	return s.dir.SetUserEnabled(username, false, s.Now())
+}
 
 // EnableUser enables the user again.
-func (s *Server) EnableUser(username string) error { return s.dir.SetUserEnabled(username, true) }
+func (s *Server) EnableUser(username string) error {
+	return s.dir.SetUserEnabled(username, true, s.Now())
+}
 
 // DeleteUser removes the user (AADSTS50034).
 func (s *Server) DeleteUser(username string) error { return s.dir.DeleteUser(username) }
@@ -52,7 +56,13 @@ func (s *Server) Revoke(username string) error { return s.dir.Revoke(username, s
 // SetRisk sets the user risk and the sign-in risk of the user's next sign-ins:
 // none, low, medium, high.
 func (s *Server) SetRisk(username, userRisk, signInRisk string) error {
-	return s.dir.SetRisk(username, userRisk, signInRisk)
+	return s.dir.SetRisk(username, userRisk, signInRisk, s.Now())
+}
+
+// RequireMFA enables multifactor authentication for one user ("per-user MFA"), who
+// is then asked for it whatever Conditional Access says, or disables it.
+func (s *Server) RequireMFA(username string, on bool) error {
+	return s.dir.RequireMFA(username, on, s.Now())
 }
 
 // SetTOTP replaces the secret of the user's authenticator app; "" removes it.

@@ -45,6 +45,14 @@ type Answer struct {
 
 // Evaluate asks Conditional Access and writes the results to the log entry.
 func (e *Engine) Evaluate(r *web.Request, q Question) Answer {
+	a := e.evaluate(r, q)
+	if a.Outcome == policy.Grant && q.User.MFARequired && q.Session.MFA == 0 && q.Action == policy.NoAction {
+		a.Outcome, a.Prompt = policy.Interrupt, []policy.Control{{Kind: policy.MFA}}
+	}
+	return a
+}
+
+func (e *Engine) evaluate(r *web.Request, q Question) Answer {
 	rules := e.Keeper.Directory.AccessRules(q.User.Tenant)
 	if rules == nil {
 		return Answer{Outcome: policy.Grant}

@@ -47,6 +47,9 @@ func (e *Engine) interrupt(a Answer, q Question, prt bool) error {
 		return blocked(a)
 	}
 	err := promptError(a.Prompt[0], q, prt)
+	if len(a.deciding) == 0 {
+		return err.Because("multifactor authentication is enabled for the user")
+	}
 	err.Claims = policyChallenge(a.deciding)
 	return err.Because("asked for by %s", names(a.deciding))
 }

@@ -68,6 +68,9 @@ type User struct {
 	PasswordGen       int // counts changes of the password: what was born of an older one is dead
 	Epoch             int // counts revocations
 	RevokedAt         time.Time
+	Critical          int // counts the critical events of continuous access evaluation
+	CriticalAt        time.Time
+	MFARequired       bool   // at every sign-in, whatever Conditional Access says
 	TOTP              []byte // secret
 	TOTPStep          uint64 // last time step whose code was used
 	Hardware          []byte // secret of a hardware token

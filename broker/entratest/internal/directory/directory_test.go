@@ -101,9 +101,9 @@ func TestSnapshots(t *testing.T) {
 	require.Equal(t, "next", u.Password)
 
 	require.NoError(t, d.ExpirePassword("alice"))
-	require.NoError(t, d.SetUserEnabled("alice", false))
-	require.NoError(t, d.SetRisk("alice", "high", ""))
-	require.ErrorContains(t, d.SetRisk("alice", "terrible", ""), "terrible")
+	require.NoError(t, d.SetUserEnabled("alice", false, now))
+	require.NoError(t, d.SetRisk("alice", "high", "", now))
+	require.ErrorContains(t, d.SetRisk("alice", "terrible", "", now), "terrible")
 	require.NoError(t, d.SetTOTP("alice", ""))
 	require.NoError(t, d.Revoke("alice", now))
 	u = d.User("alice@contoso.example")

@@ -18,6 +18,9 @@ type savedUser struct {
 	PasswordGen           int
 	Epoch                 int
 	RevokedAt             time.Time
+	Critical              int       `json:",omitempty"`
+	CriticalAt            time.Time `json:",omitzero"`
+	MFARequired           bool      `json:",omitempty"`
 	TOTP                  []byte
 	TOTPStep              uint64
 	HardwareTOTP          []byte
@@ -78,7 +81,7 @@ func (u *User) save() (savedUser, error) {
 	out := savedUser{
 		Tenant: u.Tenant.ID, ID: u.ID, UPN: u.UPN, Name: u.Name, SID: u.SID, Password: u.Password,
 		PasswordExpired: u.PasswordExpired, PasswordChangedAt: u.PasswordChangedAt, PasswordGen: u.PasswordGen,
-		Epoch: u.Epoch, RevokedAt: u.RevokedAt, TOTP: u.TOTP, TOTPStep: u.TOTPStep, HardwareTOTP: u.Hardware, HardwareStep: u.HardwareStep, FederationTOTP: u.FederationTOTP, NumberMatch: u.NumberMatch,
+		Epoch: u.Epoch, RevokedAt: u.RevokedAt, Critical: u.Critical, CriticalAt: u.CriticalAt, MFARequired: u.MFARequired, TOTP: u.TOTP, TOTPStep: u.TOTPStep, HardwareTOTP: u.Hardware, HardwareStep: u.HardwareStep, FederationTOTP: u.FederationTOTP, NumberMatch: u.NumberMatch,
 		PhoneSignIn: u.PhoneSignIn, Phone: u.Phone,
 		Certified: u.Certified, Roles: u.Roles, Guest: u.Guest, Disabled: u.Disabled, UserRisk: u.UserRisk, SignInRisk: u.SignInRisk,
 		Failures: u.Failures, LockedUntil: u.LockedUntil, Consents: u.Consents, Terms: u.Terms,
@@ -111,7 +114,7 @@ func (in *savedUser) user(d *Directory) (*User, error) {
 	u := &User{
 		Tenant: t, ID: in.ID, UPN: in.UPN, Name: in.Name, SID: in.SID, Password: in.Password,
 		PasswordExpired: in.PasswordExpired, PasswordChangedAt: in.PasswordChangedAt, PasswordGen: in.PasswordGen,
-		Epoch: in.Epoch, RevokedAt: in.RevokedAt, TOTP: in.TOTP, TOTPStep: in.TOTPStep, Hardware: in.HardwareTOTP, HardwareStep: in.HardwareStep, FederationTOTP: in.FederationTOTP, NumberMatch: in.NumberMatch,
+		Epoch: in.Epoch, RevokedAt: in.RevokedAt, Critical: in.Critical, CriticalAt: in.CriticalAt, MFARequired: in.MFARequired, TOTP: in.TOTP, TOTPStep: in.TOTPStep, Hardware: in.HardwareTOTP, HardwareStep: in.HardwareStep, FederationTOTP: in.FederationTOTP, NumberMatch: in.NumberMatch,
 		PhoneSignIn: in.PhoneSignIn, Phone: in.Phone,
 		Certified: in.Certified, Roles: in.Roles, Guest: in.Guest, Disabled: in.Disabled, UserRisk: in.UserRisk, SignInRisk: in.SignInRisk,
 		Failures: in.Failures, LockedUntil: in.LockedUntil, Consents: in.Consents, Terms: in.Terms,

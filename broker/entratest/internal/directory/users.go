@@ -177,8 +177,30 @@ func (d *Directory) ExpirePassword(name string) error {
 }
 
 // SetUserEnabled enables or disables a user.
-func (d *Directory) SetUserEnabled(name string, on bool) error {
-	return d.ChangeUser(name, func(u *User) error { u.Disabled = !on; return nil })
+func (d *Directory) SetUserEnabled(name string, on bool, now time.Time) error {
+	return d.ChangeUser(name, func(u *User) error {
+		if !on && !u.Disabled {
+			u.critical(now)
+		}
+		u.Disabled = !on
+		return nil
+	})
+}
+
+// critical notes an event after which resources that evaluate access continuously
+// take none of the tokens issued before (Microsoft, "Continuous access evaluation",
+// critical event evaluation).
+func (u *User) critical(now time.Time) { u.Critical, u.CriticalAt = u.Critical+1, now }
+
+// RequireMFA is multifactor authentication that is enabled for one user.
+func (d *Directory) RequireMFA(name string, on bool, now time.Time) error {
+	return d.ChangeUser(name, func(u *User) error {
+		if on && !u.MFARequired {
+			u.critical(now)
+		}
+		u.MFARequired = on
+		return nil
+	})
 }
 
 // Revoke ends all sessions of a user.
@@ -186,18 +208,22 @@ func (d *Directory) Revoke(name string, now time.Time) error {
 	return d.ChangeUser(name, func(u *User) error {
 		u.Epoch++
 		u.RevokedAt = now
+		u.critical(now)
 		return nil
 	})
 }
 
 // SetRisk sets the user risk and the risk of the next sign-ins.
-func (d *Directory) SetRisk(name, userRisk, signInRisk string) error {
+func (d *Directory) SetRisk(name, userRisk, signInRisk string, now time.Time) error {
 	for _, level := range []string{userRisk, signInRisk} {
 		if _, err := RiskLevel(level); err != nil {
 			return err
 		}
 	}
 	return d.ChangeUser(name, func(u *User) error {
+		if userRisk == "high" && u.UserRisk != "high" {
+			u.critical(now)
+		}
 		u.UserRisk, u.SignInRisk = userRisk, signInRisk
 		return nil
 	})
@@ -273,6 +299,7 @@ func (u *User) setPassword(password string, now time.Time) {
 	u.Password, u.PasswordExpired = password, false
 	u.PasswordGen++
 	u.PasswordChangedAt = now
+	u.critical(now)
 	u.Failures, u.LockedUntil = 0, time.Time{}
 }
 

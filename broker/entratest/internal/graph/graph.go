@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
@@ -56,27 +55,37 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	web.WriteJSON(w, status, map[string]any{"error": map[string]any{"code": code, "message": message}})
 }
 
-// bearer checks the access token. One whose session was revoked gets a
-// claims challenge when its client announced that it handles them (cp1); others
-// are good until they expire (Entra, "Continuous access evaluation").
+// bearer checks the access token. One that a critical event of its user overtook
+// gets a claims challenge when its client announced that it handles them (cp1);
+// others are good until they expire (Entra, "Continuous access evaluation").
 func (s *Service) bearer(w http.ResponseWriter, r *web.Request, scopes ...string) (*mint.BearerClaims, *directory.User, bool) {
 	c, u, err := s.Mint.Bearer(r.Header.Get("Authorization"), wire.ResourceGraph, wire.ResourceGraphApp)
+	if c != nil && c.Overtaken(u) {
+		s.challenge(w, u)
+		return nil, nil, false
+	}
 	if err != nil {
 		s.Web.Mistake(r, "Graph: %v", err)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`"`)
 		refuse(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Access token is missing, empty, expired or for another audience.")
 		return nil, nil, false
 	}
-	if slices.Contains(c.Capabilities, "CP1") && !u.RevokedAt.IsZero() && c.Epoch() != u.Epoch {
-		challenge := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, u.RevokedAt.Unix()))
-		w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`", error="insufficient_claims", claims="`+challenge+`"`)
-		refuse(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
-		return nil, nil, false
-	}
 	if len(scopes) > 0 && !s.hasScope(w, r, c, scopes) {
 		return nil, nil, false
 	}
 	return c, u, true
+}
+
+// challenge asks for a token that is younger than the last critical event of the
+// user; nil: of one who was deleted.
+func (s *Service) challenge(w http.ResponseWriter, u *directory.User) {
+	since := s.Keeper.Now()
+	if u != nil {
+		since = u.CriticalAt
+	}
+	claims := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, since.Unix()))
+	w.Header().Set("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="`+wire.ResourceGraphApp+`", error="insufficient_claims", claims="`+claims+`"`)
+	refuse(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
 }
 
 func (s *Service) named(w http.ResponseWriter, r *web.Request, self *directory.User) *directory.User {

@@ -129,7 +129,7 @@ func TestRevocation(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, u.Epoch+1, w.dir.UserByID(u.ID).Epoch)
 	for cae, want := range map[bool]int{false: 200, true: 401} {
-		status, _, header := w.askFull(t, "alice", "User.Read", "GET", "/v1.0/me", "", func(in *mint.Issuance) { in.Session, in.CAE = &old, cae })
+		status, _, header := w.askFull(t, "alice", "User.Read", "GET", "/v1.0/me", "", func(in *mint.Issuance) { in.User, in.Session, in.CAE = u, &old, cae })
 		require.Equal(t, want, status)
 		require.Equal(t, cae, strings.Contains(header.Get("WWW-Authenticate"), "insufficient_claims"))
 	}

@@ -25,16 +25,22 @@ type BearerClaims struct {
 	IssuedAt int64    `json:"iat"`
 	// Capabilities is xms_cc: CP1 when the client handles claims challenges.
 	Capabilities []string `json:"xms_cc"`
-	// Mark is xms_st: opaque to clients, and here the count of revocations that
-	// the token was issued under.
+	// Mark is xms_st: opaque to clients, and here the count of critical events of
+	// the user when the token was issued.
 	Mark map[string]int `json:"xms_st"`
 }
 
-// Epoch is the count of revocations that the token was issued under.
-func (c *BearerClaims) Epoch() int { return c.Mark["rev"] }
+// Overtaken reports whether a critical event came after the token, which a resource
+// is to say to a client that handles claims challenges. A nil user was deleted.
+func (c *BearerClaims) Overtaken(u *directory.User) bool {
+	return slices.Contains(c.Capabilities, "CP1") && (u == nil || c.Mark["ev"] != u.Critical)
+}
+
+// ErrUserGone is the refusal of a token whose user is deleted or disabled.
+var ErrUserGone = errors.New("the user of the access token is deleted or disabled")
 
 // Bearer checks an Authorization header with an access token for one of the
-// audiences.
+// audiences. With ErrUserGone it returns the claims all the same.
 func (m *Mint) Bearer(header string, audiences ...string) (*BearerClaims, *directory.User, error) {
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
@@ -52,7 +58,7 @@ func (m *Mint) Bearer(header string, audiences ...string) (*BearerClaims, *direc
 	}
 	u := m.Keeper.Directory.UserByID(c.User)
 	if u == nil || u.Disabled {
-		return nil, nil, errors.New("the user of the access token is deleted or disabled")
+		return &c, u, ErrUserGone
 	}
 	return &c, u, nil
 }

@@ -53,7 +53,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 		c["amr"] = amr
 	}
 	m.optionalClaims(c, in, res)
-	c["xms_st"] = map[string]int{"rev": in.Session.Epoch}
+	c["xms_st"] = map[string]int{"ev": u.Critical}
 	if len(u.Roles) > 0 {
 		c["wids"] = u.Roles
 	}

@@ -86,7 +86,7 @@ func TestPasswords(t *testing.T) {
 	require.Equal(t, 50053, check(nil, alice, "pw"), "locked out")
 	w.now = w.now.Add(time.Minute)
 	require.Zero(t, check(nil, alice, "pw"))
-	require.NoError(t, w.Directory.SetUserEnabled(alice, false))
+	require.NoError(t, w.Directory.SetUserEnabled(alice, false, w.now))
 	require.Equal(t, 50057, check(nil, alice, "pw"))
 }
 
@@ -101,7 +101,7 @@ func TestSessionEnds(t *testing.T) {
 		"a password change":  {func(w *world, _, _ *session.Session) error { return w.Directory.ChangePassword(alice, "next", w.now) }, 50173, 0},
 		"a password reset":   {func(w *world, _, _ *session.Session) error { return w.Directory.ResetPassword(alice, "next", w.now) }, 50173, 50173},
 		"a revocation":       {func(w *world, _, _ *session.Session) error { return w.Directory.Revoke(alice, w.now) }, 50173, 50173},
-		"a disabled user":    {func(w *world, _, _ *session.Session) error { return w.Directory.SetUserEnabled(alice, false) }, 50057, 50057},
+		"a disabled user":    {func(w *world, _, _ *session.Session) error { return w.Directory.SetUserEnabled(alice, false, w.now) }, 50057, 50057},
 		"a deleted user":     {func(w *world, _, _ *session.Session) error { return w.Directory.DeleteUser(alice) }, 50034, 50034},
 		"an end of the pass": {func(w *world, _, k *session.Session) error { k.Ends = w.now.Unix(); return nil }, 0, 130504},
 	} {
