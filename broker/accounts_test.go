@@ -38,7 +38,7 @@ func TestSeveralAccounts(t *testing.T) {
 	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
 	require.ErrorContains(t, err, "WithAccount")
 	require.NotErrorIs(t, err, broker.ErrInteractionRequired)
-	forA, forB := w.silent(graph, broker.WithAccount(a)), w.silent(graph, broker.WithSilentAccount(b))
+	forA, forB := w.silent(graph, broker.WithAccount(a)), w.silent(graph, broker.WithAccount(b))
 	require.NotEqual(t, forA.AccessToken, forB.AccessToken)
 	require.Equal(t, a, forA.Account)
 	require.Equal(t, b, forB.Account)
@@ -97,12 +97,12 @@ func TestSeveralTenants(t *testing.T) {
 	require.Len(t, w.srv.Devices(), 2)
 }
 
-// Scope System: one registration, and accounts of the users of the machine
+// ScopeSystem: one registration, and accounts of the users of the machine
 // apart from each other.
 func TestScopeSystem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Scope, w.cfg.UserID = broker.System, "1000"
+	w.cfg.Scope, w.cfg.UserID = broker.ScopeSystem, "1000"
 	w.b = w.open()
 	w.join()
 	w.signIn()
@@ -125,7 +125,7 @@ func TestScopeSystem(t *testing.T) {
 func TestUsersWhoseHashesBeginAlike(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Scope, w.cfg.UserID = broker.System, "117131"
+	w.cfg.Scope, w.cfg.UserID = broker.ScopeSystem, "117131"
 	w.b = w.open()
 	w.join()
 	acct := w.signIn()

@@ -28,15 +28,15 @@ type Cloud struct {
 // The national clouds. Their hosts are documented by Microsoft ("National
 // clouds", Microsoft Graph and identity platform documentation).
 var (
-	// Public is the worldwide cloud: login.microsoftonline.com.
-	Public = Cloud(sts.Public)
-	// USGovernment is the cloud of the US government:
+	// CloudPublic is the worldwide cloud: login.microsoftonline.com.
+	CloudPublic = Cloud(sts.Public)
+	// CloudUSGovernment is the cloud of the US government:
 	// login.microsoftonline.us.
-	USGovernment = Cloud(sts.USGovernment)
-	// China is the cloud that 21Vianet operates:
+	CloudUSGovernment = Cloud(sts.USGovernment)
+	// CloudChina is the cloud that 21Vianet operates:
 	// login.partner.microsoftonline.cn. The host of its registration service is
 	// not in a public document of Microsoft.
-	China = Cloud(sts.China)
+	CloudChina = Cloud(sts.China)
 )
 
 // graph is the resource of scopes that name none.

@@ -30,7 +30,7 @@ func (e *elsewhere) Do(r *http.Request) (*http.Response, error) {
 	e.mu.Lock()
 	e.hosts = append(e.hosts, r.URL.Host)
 	e.mu.Unlock()
-	public := map[string]string{e.cloud.LoginHost: broker.Public.LoginHost, e.cloud.RegistrationHost: broker.Public.RegistrationHost}
+	public := map[string]string{e.cloud.LoginHost: broker.CloudPublic.LoginHost, e.cloud.RegistrationHost: broker.CloudPublic.RegistrationHost}
 	if host, ok := public[r.URL.Host]; ok {
 		to := r.Clone(r.Context())
 		to.URL.Host, to.Host = host, host
@@ -55,23 +55,23 @@ func (e *elsewhere) take() []string {
 func TestTenantOfAnotherCloud(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withMemory)
-	us := &elsewhere{inner: w.srv.Client(), cloud: broker.USGovernment, name: "MicrosoftOnline.US"}
+	us := &elsewhere{inner: w.srv.Client(), cloud: broker.CloudUSGovernment, name: "MicrosoftOnline.US"}
 	w.cfg.Transport = us
 	w.cfg.App.RedirectURI = native
 	w.b = w.open()
 	w.join()
 	acct := w.signIn()
-	require.Equal(t, broker.USGovernment.Environment, acct.Environment)
-	require.Contains(t, us.take(), broker.Public.LoginHost, "asked there first")
+	require.Equal(t, broker.CloudUSGovernment.Environment, acct.Environment)
+	require.Contains(t, us.take(), broker.CloudPublic.LoginHost, "asked there first")
 	_, err := w.b.AcquireTokenSilent(t.Context(), open)
 	require.NoError(t, err)
-	require.NotContains(t, us.take(), broker.Public.LoginHost, "and never again")
+	require.NotContains(t, us.take(), broker.CloudPublic.LoginHost, "and never again")
 
 	// Another process knows it from the registration.
 	w.b = w.open()
 	_, err = w.b.AcquireTokenSilent(t.Context(), open)
 	require.NoError(t, err)
-	require.NotContains(t, us.take(), broker.Public.LoginHost)
+	require.NotContains(t, us.take(), broker.CloudPublic.LoginHost)
 }
 
 // A reply sends nothing to a host that is no cloud, and not away from the
@@ -83,17 +83,17 @@ func TestCloudsAreNotTakenFromReplies(t *testing.T) {
 		says  string
 	}{
 		"a foreign host":    {broker.Cloud{}, "login.evil.example"},
-		"the cloud was set": {broker.Public, "MicrosoftOnline.US"},
+		"the cloud was set": {broker.CloudPublic, "MicrosoftOnline.US"},
 		"itself":            {broker.Cloud{}, "MicrosoftOnline.COM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, withMemory)
-			us := &elsewhere{inner: w.srv.Client(), cloud: broker.USGovernment, name: tt.says}
+			us := &elsewhere{inner: w.srv.Client(), cloud: broker.CloudUSGovernment, name: tt.says}
 			w.cfg.Transport, w.cfg.Cloud = us, tt.cloud
 			w.b = w.open()
 			_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
 			require.ErrorIs(t, err, broker.ErrAppConfig)
-			require.Equal(t, []string{broker.Public.LoginHost}, us.take())
+			require.Equal(t, []string{broker.CloudPublic.LoginHost}, us.take())
 		})
 	}
 }
@@ -110,7 +110,7 @@ func TestInstanceDiscovery(t *testing.T) {
 	w.cfg.Cloud = custom
 	w.cfg.App.RedirectURI = native
 	w.cfg.Transport = apiDo(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Host != broker.Public.LoginHost {
+		if r.URL.Host != broker.CloudPublic.LoginHost {
 			return own.Do(r)
 		}
 		asked++
@@ -155,7 +155,7 @@ func TestUnknownLoginHostGetsNothing(t *testing.T) {
 	w := newWorld(t, withMemory)
 	w.join()
 	acct := w.signIn()
-	w.cfg.Cloud = broker.Public
+	w.cfg.Cloud = broker.CloudPublic
 	w.cfg.Cloud.LoginHost = host
 	w.cfg.Prompter = untouched{w.person, t}
 	for name, call := range map[string]func(*broker.Broker) error{
@@ -184,7 +184,7 @@ func TestUnknownLoginHostGetsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.cfg.Transport = apiDo(func(r *http.Request) (*http.Response, error) {
-				require.Equal(t, broker.Public.LoginHost+"/common/discovery/instance", r.URL.Host+r.URL.Path)
+				require.Equal(t, broker.CloudPublic.LoginHost+"/common/discovery/instance", r.URL.Host+r.URL.Path)
 				return reply(400, `{"error":"invalid_instance","error_codes":[50049],"error_description":"AADSTS50049: Unknown or invalid instance."}`), nil
 			})
 			require.ErrorIs(t, call(w.open()), broker.ErrAppConfig)

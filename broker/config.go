@@ -36,11 +36,11 @@ type Config struct {
 	// process.
 	Store store.Store
 
-	// Scope says whose the registration is. The zero value is [User].
+	// Scope says whose the registration is. The zero value is [ScopeUser].
 	Scope Scope
 
 	// UserID names the user whose accounts these are in a store that several
-	// users share ([System]), such as a numeric user id. Empty: the only one.
+	// users share ([ScopeSystem]), such as a numeric user id. Empty: the only one.
 	UserID string
 
 	// Transport sends requests. Nil is a client with the deadlines and limits
@@ -141,13 +141,13 @@ type App struct {
 type Scope uint8
 
 const (
-	// User is one registration and one set of accounts in one store, which
+	// ScopeUser is one registration and one set of accounts in one store, which
 	// all apps of a user share.
-	User Scope = iota
-	// System is one registration of the machine, made by a privileged
+	ScopeUser Scope = iota
+	// ScopeSystem is one registration of the machine, made by a privileged
 	// service, with the accounts of several users apart from each other
 	// (Config.UserID).
-	System
+	ScopeSystem
 )
 
 // A Transport sends one request, like [http.Client]. It must not follow
@@ -191,11 +191,11 @@ func (c *Config) check() error {
 	if c.Keys == nil {
 		return errors.New("broker: Config.Keys is required: open a TPM, or ask package softkeys for software keys")
 	}
-	if c.Scope > System {
-		return errors.New("broker: Config.Scope is neither User nor System")
+	if c.Scope > ScopeSystem {
+		return errors.New("broker: Config.Scope is neither ScopeUser nor ScopeSystem")
 	}
-	if c.Scope == User && c.UserID != "" {
-		return errors.New("broker: Config.UserID belongs to Scope System")
+	if c.Scope == ScopeUser && c.UserID != "" {
+		return errors.New("broker: Config.UserID belongs to ScopeSystem")
 	}
 	if c.Offline.Time < 0 {
 		return errors.New("broker: Config.Offline.Time is negative")

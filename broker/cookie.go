@@ -12,7 +12,7 @@ const cookieOptions = optAccount | optNonce | optInsecureNoNonce
 
 // SSOCookies returns the cookies that sign the account and the device in at
 // signInURL, an https address of a sign-in host of the cloud. It takes
-// WithAccount, WithNonce and InsecureNoNonce.
+// WithAccount, WithNonce and WithInsecureNoNonce.
 //
 // The nonce is the sso_nonce of signInURL, that of WithNonce, or a new one of
 // the service. A cookie is a session of the user with MFA and device for as

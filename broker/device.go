@@ -10,22 +10,22 @@ import (
 type JoinType int
 
 const (
-	// Join is an organization's device (Entra joined). It is the zero value.
-	Join JoinType = 0
-	// Register is a person's own device (Entra registered).
-	Register JoinType = 4
-	// Hybrid is a device of an on-premises directory (hybrid joined).
-	Hybrid JoinType = 6
+	// JoinEntra is an organization's device (Entra joined). It is the zero value.
+	JoinEntra JoinType = 0
+	// JoinPersonal is a person's own device (Entra registered).
+	JoinPersonal JoinType = 4
+	// JoinHybrid is a device of an on-premises directory (hybrid joined).
+	JoinHybrid JoinType = 6
 )
 
 // String returns the join type's name.
 func (j JoinType) String() string {
 	switch j {
-	case Join:
+	case JoinEntra:
 		return "joined"
-	case Register:
+	case JoinPersonal:
 		return "registered"
-	case Hybrid:
+	case JoinHybrid:
 		return "hybrid joined"
 	}
 	return "unknown"

@@ -36,7 +36,7 @@
 //
 // # The device
 //
-// A registration ([Join], [Register] or [Hybrid]) survives a crash at any
+// A registration ([JoinEntra], [JoinPersonal] or [JoinHybrid]) survives a crash at any
 // point: the keys are made and saved first, the record says that the request
 // may have been sent before it is, and is completed after. The next call takes
 // an interrupted registration up with the same keys and asks for the same
@@ -45,9 +45,9 @@
 // after a join the token service does not know the device (AADSTS50155); the
 // first sign-in waits for it, a minute at most.
 //
-// [Scope] says whose the registration is. With [User], all apps of a user give
+// [Scope] says whose the registration is. With [ScopeUser], all apps of a user give
 // the same directory to [store.NewFile] and share one registration and its
-// accounts. With [System], a privileged service registers once and keeps the
+// accounts. With [ScopeSystem], a privileged service registers once and keeps the
 // accounts of each user of the machine apart (Config.UserID).
 //
 // # Which PRT is used
@@ -140,7 +140,7 @@
 //
 // # Lifetime
 //
-// A PRT in use is renewed when it is older than [RenewAfter], lazily by the
+// A PRT in use is renewed when it is older than [prt.RenewAfter], lazily by the
 // call that uses it or in the background by [Broker.Run]. Renewal moves the
 // expiry and nothing else: the time of the MFA stays, so that a sign-in
 // frequency still asks when it is due. Unused for 14 days it dies

@@ -53,12 +53,12 @@ func TestClockEndsNoPRT(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// In Scope System another user of the machine may have registered it anew: the
+// In ScopeSystem another user of the machine may have registered it anew: the
 // PRTs of the registration before are not tried.
 func TestPRTOfAnotherRegistration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cfg.Scope, w.cfg.UserID = broker.System, "1000"
+	w.cfg.Scope, w.cfg.UserID = broker.ScopeSystem, "1000"
 	w.b = w.open()
 	w.join()
 	w.signIn()

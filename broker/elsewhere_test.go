@@ -23,7 +23,7 @@ func TestResolveOptions(t *testing.T) {
 	}
 	o, err = broker.ResolveOptions(
 		broker.WithAccount(want.Account), broker.WithApp(want.App), broker.WithTenantID("t"), broker.WithClaims("{}"), broker.WithForceRefresh(),
-		broker.WithNewSignIn(), broker.WithNonce("n"), broker.WithLoginHint("l"), broker.InsecureNoNonce(), broker.WithCorrelationID("i"),
+		broker.WithNewSignIn(), broker.WithNonce("n"), broker.WithLoginHint("l"), broker.WithInsecureNoNonce(), broker.WithCorrelationID("i"),
 		broker.WithCAE(), broker.WithPoP(*want.PoP),
 	)
 	require.NoError(t, err)

@@ -15,11 +15,11 @@ type RegisterRequest struct {
 	// DeviceCodeFlow or RefreshToken of the broker client, or Password where
 	// the tenant asks for no MFA.
 	Credential Credential
-	// JoinType is Join when zero.
+	// JoinType is JoinEntra when zero.
 	JoinType JoinType
 	// TargetDomain is a domain of the tenant. Empty: Config.Tenant.
 	TargetDomain string
-	// OnPremises is needed by Hybrid and by nothing else.
+	// OnPremises is needed by JoinHybrid and by nothing else.
 	OnPremises *OnPremises
 	// Progress, if not nil, is told each step as it begins. It must return
 	// soon. Making keys in a hardware TPM takes up to 15 seconds each.
@@ -28,7 +28,7 @@ type RegisterRequest struct {
 
 // An EnrollRequest says how to register this machine and sign in.
 type EnrollRequest struct {
-	JoinType     JoinType   // Join when zero
+	JoinType     JoinType   // JoinEntra when zero
 	TargetDomain string     // as in RegisterRequest
 	Progress     func(Step) // as in RegisterRequest
 }
@@ -62,7 +62,7 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *De
 	if d, err := b.registered(ctx, req.JoinType); d != nil || err != nil {
 		return d, opError(op, err)
 	}
-	if req.JoinType == Hybrid {
+	if req.JoinType == JoinHybrid {
 		d, err := b.register(ctx, req, nil)
 		return d, opError(op, err)
 	}
@@ -155,7 +155,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	}
 	defer leave(&err)
 	rr := RegisterRequest{Credential: cred, JoinType: req.JoinType, TargetDomain: req.TargetDomain, Progress: req.Progress}
-	if req.JoinType == Hybrid {
+	if req.JoinType == JoinHybrid {
 		return AuthResult{}, &Error{Op: op, detail: "a hybrid device is registered by RegisterDevice"}
 	}
 	d, err := b.registered(ctx, req.JoinType)

@@ -42,7 +42,7 @@ var optionNames = map[optionKind]string{
 	optForceRefresh:    "WithForceRefresh",
 	optNonce:           "WithNonce",
 	optLoginHint:       "WithLoginHint",
-	optInsecureNoNonce: "InsecureNoNonce",
+	optInsecureNoNonce: "WithInsecureNoNonce",
 	optCorrelationID:   "WithCorrelationID",
 	optCAE:             "WithCAE",
 	optPoP:             "WithPoP",
@@ -52,9 +52,6 @@ var optionNames = map[optionKind]string{
 // WithAccount says for whom. Without it the only account is meant; with
 // several accounts it is required.
 func WithAccount(a Account) CallOption { return CallOption{kind: optAccount, account: a} }
-
-// WithSilentAccount is WithAccount by the name that MSAL gives it.
-func WithSilentAccount(a Account) CallOption { return WithAccount(a) }
 
 // WithClaims adds a claims request: decoded JSON, as a claims challenge of a
 // resource or Error.Claims gives it. It bypasses the cache, and the new token
@@ -96,10 +93,10 @@ func WithPoP(p PoP) CallOption { return CallOption{kind: optPoP, pop: &p} }
 // the result says who did. WithLoginHint fills in a name.
 func WithNewSignIn() CallOption { return CallOption{kind: optNewSignIn} }
 
-// InsecureNoNonce makes a cookie that is bound to a time instead of a nonce of
+// WithInsecureNoNonce makes a cookie that is bound to a time instead of a nonce of
 // the service. Whoever steals it can use it for longer, and Entra may refuse
 // it. It is for callers that cannot know the nonce.
-func InsecureNoNonce() CallOption { return CallOption{kind: optInsecureNoNonce} }
+func WithInsecureNoNonce() CallOption { return CallOption{kind: optInsecureNoNonce} }
 
 // call is the options of one call, resolved.
 type call struct {

@@ -85,7 +85,7 @@ func prtStatusOf(e account.PRT, acct Account, now time.Time) PRTStatus {
 		Credential: CredentialKind(t.Credential),
 		IssuedOn:   t.IssuedAt,
 		RenewedOn:  t.RenewedAt,
-		RenewOn:    t.RenewedAt.Add(RenewAfter),
+		RenewOn:    t.RenewedAt.Add(prt.RenewAfter),
 		ExpiresOn:  t.ExpiresAt,
 		DeviceID:   t.DeviceID,
 		MFA:        t.Evidence,

@@ -12,7 +12,7 @@ import (
 // signInAndGetToken is the program of the README, compiled. It needs a TPM and
 // a tenant, so it does not run here.
 func signInAndGetToken(ctx context.Context, dir, clientID string, ui broker.Prompter) (string, error) {
-	keys := must(tpm.Open(ctx, tpm.Device(), tpm.Config{}))
+	keys := must(tpm.Open(ctx, tpm.Default(), tpm.Config{}))
 	b := must(broker.New(ctx, broker.Config{
 		Tenant:   "contoso.example",
 		App:      broker.App{ClientID: clientID},

@@ -29,7 +29,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			_, err := b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
 			require.ErrorIs(t, err, broker.ErrTransient)
 			require.ErrorContains(t, err, "a redirect to evil.example")
-			require.Equal(t, []string{broker.Public.LoginHost}, hosts)
+			require.Equal(t, []string{broker.CloudPublic.LoginHost}, hosts)
 		})
 	}
 }

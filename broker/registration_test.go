@@ -23,7 +23,7 @@ func TestRegistrationTypes(t *testing.T) {
 		join   broker.JoinType
 		joined string
 		work   string
-	}{{broker.Join, "YES", "NO"}, {broker.Register, "NO", "YES"}} {
+	}{{broker.JoinEntra, "YES", "NO"}, {broker.JoinPersonal, "NO", "YES"}} {
 		t.Run(tt.join.String(), func(t *testing.T) {
 			w := newWorld(t)
 			d, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: tt.join, Credential: broker.Password{Username: alice, Password: password}})
@@ -59,7 +59,7 @@ func TestRegisterTwice(t *testing.T) {
 	require.Equal(t, first.ID, again.ID)
 	require.Empty(t, w.wire.take())
 
-	_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.Register})
+	_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.JoinPersonal})
 	require.ErrorContains(t, err, "joined already")
 
 	// The same tenant by its id, in a broker of its own.

@@ -2,13 +2,7 @@ package broker
 
 import (
 	"context"
-
-	"github.com/prtbroker/prtbroker/prt"
 )
-
-// RenewAfter is the age at which a PRT in use is renewed, as Windows and
-// Microsoft's broker for Linux do.
-const RenewAfter = prt.RenewAfter
 
 // RenewPRT renews the account's PRTs now, whatever their age; the zero Account
 // is the only one. Renewal moves the expiry and nothing else.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/internal/clock"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 const (
@@ -101,7 +102,7 @@ func (b *Broker) renewAccount(ctx context.Context, a *account.Account) time.Dura
 		return next
 	}
 	for _, e := range b.engine.Choices(rec) {
-		due := clock.Left(e.Token.RenewedAt.Add(RenewAfter), b.cfg.Now())
+		due := clock.Left(e.Token.RenewedAt.Add(prt.RenewAfter), b.cfg.Now())
 		if due > 0 {
 			next = min(next, due)
 			continue

@@ -32,20 +32,20 @@ type Status struct {
 // A Tenant is where the services of the tenant are, as discovery said at the
 // registration.
 type Tenant struct {
-	ID           string   `json:"id"`
-	Name         string   `json:"name,omitempty"`
-	Idp          string   `json:"idp"`
-	AuthCodeURL  string   `json:"authCodeUrl,omitempty"`
-	TokenURL     string   `json:"accessTokenUrl,omitempty"`
-	Join         Endpoint `json:"joinSrv,omitzero"`
-	Key          Endpoint `json:"keySrv,omitzero"`
-	WebAuthN     Endpoint `json:"webAuthNSrv,omitzero"`
-	Manage       Endpoint `json:"deviceManagementSrv,omitzero"`
-	PRTAuthority string   `json:"prtAuthority,omitempty"`
+	ID           string          `json:"id"`
+	Name         string          `json:"name,omitempty"`
+	Idp          string          `json:"idp"`
+	AuthCodeURL  string          `json:"authCodeUrl,omitempty"`
+	TokenURL     string          `json:"accessTokenUrl,omitempty"`
+	Join         ServiceEndpoint `json:"joinSrv,omitzero"`
+	Key          ServiceEndpoint `json:"keySrv,omitzero"`
+	WebAuthN     ServiceEndpoint `json:"webAuthNSrv,omitzero"`
+	Manage       ServiceEndpoint `json:"deviceManagementSrv,omitzero"`
+	PRTAuthority string          `json:"prtAuthority,omitempty"`
 }
 
-// An Endpoint is a service of the registration host.
-type Endpoint struct {
+// A ServiceEndpoint is a service of the registration host.
+type ServiceEndpoint struct {
 	Version string `json:"version,omitempty"`
 	URL     string `json:"url,omitempty"`
 	ID      string `json:"id,omitempty"`
@@ -102,10 +102,10 @@ func (b *Broker) tenant(r *device.Record) Tenant {
 		Idp:          b.cloud().Environment,
 		AuthCodeURL:  e.AuthCode,
 		TokenURL:     e.Token,
-		Join:         Endpoint{e.JoinVersion, e.Join, e.JoinResource},
-		Key:          Endpoint{e.KeyVersion, e.Key, e.KeyResource},
-		WebAuthN:     Endpoint{e.WebAuthNVersion, e.WebAuthN, e.WebAuthNID},
-		Manage:       Endpoint{e.ManageVersion, e.Manage, e.ManageID},
+		Join:         ServiceEndpoint{e.JoinVersion, e.Join, e.JoinResource},
+		Key:          ServiceEndpoint{e.KeyVersion, e.Key, e.KeyResource},
+		WebAuthN:     ServiceEndpoint{e.WebAuthNVersion, e.WebAuthN, e.WebAuthNID},
+		Manage:       ServiceEndpoint{e.ManageVersion, e.Manage, e.ManageID},
 		PRTAuthority: "https://" + b.cloud().LoginHost + "/" + r.TenantID,
 	}
 	if t.Name == "" && len(r.TenantNames) > 0 {

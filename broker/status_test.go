@@ -45,8 +45,8 @@ func statuses() map[string]broker.Status {
 			ID: acct.Realm, Name: "contoso.example", Idp: "login.windows.net",
 			AuthCodeURL:  "https://login.microsoftonline.com/" + acct.Realm + "/oauth2/authorize",
 			TokenURL:     "https://login.microsoftonline.com/" + acct.Realm + "/oauth2/token",
-			Join:         broker.Endpoint{Version: "2.0", URL: drs + "device/", ID: "urn:ms-drs:enterpriseregistration.windows.net"},
-			Key:          broker.Endpoint{Version: "1.0", URL: drs + "key/", ID: "urn:ms-drs:enterpriseregistration.windows.net"},
+			Join:         broker.ServiceEndpoint{Version: "2.0", URL: drs + "device/", ID: "urn:ms-drs:enterpriseregistration.windows.net"},
+			Key:          broker.ServiceEndpoint{Version: "1.0", URL: drs + "key/", ID: "urn:ms-drs:enterpriseregistration.windows.net"},
 			PRTAuthority: "https://login.microsoftonline.com/" + acct.Realm,
 		},
 		Protection: tpm.Info{Hardware: true, Backend: "tpm", Manufacturer: "INTC", Model: "Intel", Firmware: "600.18.0.0"},
@@ -54,7 +54,7 @@ func statuses() map[string]broker.Status {
 	}
 	over := joined
 	over.PRTs, over.Protection = []broker.PRTStatus{revoked}, tpm.Info{Backend: "softkeys"}
-	over.Device.JoinType = broker.Register
+	over.Device.JoinType = broker.JoinPersonal
 	return map[string]broker.Status{
 		"joined":       joined,
 		"revoked":      over,

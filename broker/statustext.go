@@ -71,11 +71,11 @@ func (s Status) String() string {
 }
 
 func (s Status) deviceState(t *statusText) {
-	joined := s.Registered && s.Device.JoinType != Register
+	joined := s.Registered && s.Device.JoinType != JoinPersonal
 	t.section("Device State")
 	t.line("AzureAdJoined", yesNo(joined))
 	t.line("EnterpriseJoined", "NO")
-	t.line("DomainJoined", yesNo(s.Registered && s.Device.JoinType == Hybrid))
+	t.line("DomainJoined", yesNo(s.Registered && s.Device.JoinType == JoinHybrid))
 	t.optional("Device Name", s.Device.DisplayName)
 	t.end()
 }
@@ -121,7 +121,7 @@ func (s Status) tenantDetails(t *statusText) {
 	t.optional("AccessTokenUrl", n.TokenURL)
 	for _, e := range []struct {
 		name     string
-		endpoint Endpoint
+		endpoint ServiceEndpoint
 	}{{"Join", n.Join}, {"Key", n.Key}, {"WebAuthN", n.WebAuthN}} {
 		t.optional(e.name+"SrvVersion", e.endpoint.Version)
 		t.optional(e.name+"SrvUrl", e.endpoint.URL)
@@ -150,7 +150,7 @@ func (s Status) userState(t *statusText) {
 			t.line("Locked", "YES")
 		}
 	}
-	t.line("WorkplaceJoined", yesNo(s.Registered && s.Device.JoinType == Register))
+	t.line("WorkplaceJoined", yesNo(s.Registered && s.Device.JoinType == JoinPersonal))
 	t.line("WamDefaultSet", yesNo(len(s.Accounts) > 0))
 	for _, a := range s.Accounts {
 		t.line("Account", a.PreferredUsername)

@@ -56,7 +56,7 @@ func TestSilentFromMemory(t *testing.T) {
 		}
 	}
 	for _, opts := range [][]broker.CallOption{
-		{broker.WithAccount(acct)}, {broker.WithSilentAccount(acct)}, {broker.WithTenantID(acct.Realm)}, {broker.WithApp(broker.App{ClientID: appID})},
+		{broker.WithAccount(acct)}, {broker.WithAccount(acct)}, {broker.WithTenantID(acct.Realm)}, {broker.WithApp(broker.App{ClientID: appID})},
 	} {
 		require.Equal(t, first.AccessToken, w.silent(graph, opts...).AccessToken)
 	}

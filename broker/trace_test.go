@@ -415,7 +415,7 @@ func traceHybrid(t *testing.T, out *strings.Builder) {
 	require.NoError(t, err)
 	require.NoError(t, w.srv.SyncComputer(entratest.Computer{ID: computerID, SID: computerSID, Name: "PC-1", PublicKey: cert.PublicKey.(*rsa.PublicKey)}))
 	r.op("RegisterDevice, hybrid", func() error {
-		_, err := w.b.RegisterDevice(ctx, broker.RegisterRequest{JoinType: broker.Hybrid, OnPremises: &computer})
+		_, err := w.b.RegisterDevice(ctx, broker.RegisterRequest{JoinType: broker.JoinHybrid, OnPremises: &computer})
 		return err
 	})
 }

@@ -126,7 +126,7 @@ func (r *randomTenant) build() {
 		o.Groups = []entratest.Group{g}
 		o.ClientAddress = func(*http.Request) (netip.Addr, string) { return address, "" }
 	}))
-	join := pick(r, broker.Join, broker.Join, broker.Register)
+	join := pick(r, broker.JoinEntra, broker.JoinEntra, broker.JoinPersonal)
 	d, err := r.w.b.RegisterDevice(r.t.Context(), broker.RegisterRequest{JoinType: join, Credential: broker.Password{Username: alice, Password: password}})
 	if err != nil { // a policy on registering devices is not among the random ones
 		r.t.Fatal(err)
@@ -140,7 +140,7 @@ func (r *randomTenant) build() {
 		UserRisk:   userRisk,
 		Device:     &policy.Device{ID: d.ID, DisplayName: "pc-1", OperatingSystem: "Linux", OperatingSystemVersion: "Debian 12", TrustType: policy.Joined},
 	}
-	if join == broker.Register {
+	if join == broker.JoinPersonal {
 		r.truth.Device.TrustType = policy.Registered
 	}
 	if member {

@@ -160,9 +160,9 @@ func (w *whyChain) policyDevice() *policy.Device {
 		TrustType: policy.Joined,
 	}
 	switch JoinType(d.Record.JoinType) {
-	case Register:
+	case JoinPersonal:
 		out.TrustType = policy.Registered
-	case Hybrid:
+	case JoinHybrid:
 		out.TrustType = policy.Hybrid
 	}
 	if w.in.Facts.Device != nil {

@@ -126,7 +126,7 @@ type DeviceCookieRequest struct {
 }
 
 // Sign makes the cookie: one signature of the device key.
-func (r DeviceCookieRequest) Sign(ctx context.Context, d Device) (Cookie, error) {
+func (r DeviceCookieRequest) Sign(ctx context.Context, d DeviceProof) (Cookie, error) {
 	nonce, err := cookieNonce(r.URL, r.Nonce, r.Hosts)
 	if err != nil {
 		return Cookie{}, err

@@ -34,12 +34,12 @@ func exampleKey(name string) softSigner {
 	return softSigner{key.(*rsa.PrivateKey)}
 }
 
-func exampleDevice() prt.Device {
+func exampleDevice() prt.DeviceProof {
 	der, err := os.ReadFile("testdata/device.cer")
 	if err != nil {
 		panic(err)
 	}
-	return prt.Device{Key: exampleKey("device.pem"), Certificate: der}
+	return prt.DeviceProof{Key: exampleKey("device.pem"), Certificate: der}
 }
 
 // exampleSession is the session of a PRT whose session key is all zeros.

@@ -78,8 +78,8 @@ func signer(t testing.TB, name string) softSigner {
 	return s
 }
 
-func device(t testing.TB) prt.Device {
-	return prt.Device{Key: signer(t, "device.pem"), Certificate: testdata(t, "device.cer")}
+func device(t testing.TB) prt.DeviceProof {
+	return prt.DeviceProof{Key: signer(t, "device.pem"), Certificate: testdata(t, "device.cer")}
 }
 
 func softwareKey(t testing.TB, s string) *prt.SoftwareKey {

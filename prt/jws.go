@@ -118,7 +118,7 @@ func signRS256(ctx context.Context, key Signer, h header, payload []byte) (strin
 
 // sign signs payload with the device key under the device certificate. kdf is
 // the version of the key derivation that the device declares, 0 for none.
-func (d Device) sign(ctx context.Context, kdf int, payload []byte) (string, error) {
+func (d DeviceProof) sign(ctx context.Context, kdf int, payload []byte) (string, error) {
 	switch {
 	case d.Key == nil:
 		return "", badRequest("no device key")

@@ -37,8 +37,8 @@ type SessionKey interface {
 	Derive(ctx context.Context, label, context []byte) ([32]byte, error)
 }
 
-// A Device proves which device a request comes from.
-type Device struct {
+// A DeviceProof proves which device a request comes from.
+type DeviceProof struct {
 	Key         Signer // the device key, RSA
 	Certificate []byte // the device certificate, DER, as the registration returned it
 }

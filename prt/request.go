@@ -79,7 +79,7 @@ func (r PRTRequest) clientID() string {
 // Sign builds the request and signs it with the device key: one signature, and
 // one more of the user's key for a Hello or certificate grant. The reply is
 // plain JSON, for [ParseIssuance].
-func (r PRTRequest) Sign(ctx context.Context, d Device) (Form, error) {
+func (r PRTRequest) Sign(ctx context.Context, d DeviceProof) (Form, error) {
 	if err := r.check(); err != nil {
 		return Form{}, err
 	}
@@ -330,7 +330,7 @@ type DeviceTokenRequest struct {
 }
 
 // Sign builds the request and signs it with the device key.
-func (r DeviceTokenRequest) Sign(ctx context.Context, d Device) (Form, error) {
+func (r DeviceTokenRequest) Sign(ctx context.Context, d DeviceProof) (Form, error) {
 	if r.Nonce == "" || r.ClientID == "" || r.Resource == "" {
 		return Form{}, badRequest("a device token needs a nonce, a client id and a resource")
 	}

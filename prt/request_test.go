@@ -278,7 +278,7 @@ func TestInvalidRequests(t *testing.T) {
 		_, err := r.Sign(bg, s)
 		return err
 	}
-	issue := func(r prt.PRTRequest, d prt.Device) error { _, err := r.Sign(bg, d); return err }
+	issue := func(r prt.PRTRequest, d prt.DeviceProof) error { _, err := r.Sign(bg, d); return err }
 	s, d := session(t), device(t)
 	for name, err := range map[string]error{
 		"no grant":                issue(prt.PRTRequest{Nonce: "n"}, d),
@@ -294,8 +294,8 @@ func TestInvalidRequests(t *testing.T) {
 		"protocol version":        issue(prt.PRTRequest{Grant: grant, Nonce: "n", Protocol: 9}, d),
 		"claims not JSON":         issue(prt.PRTRequest{Grant: grant, Nonce: "n", Claims: "{"}, d),
 		"claims with duplicates":  issue(prt.PRTRequest{Grant: grant, Nonce: "n", Claims: `{"a":1,"a":2}`}, d),
-		"no device key":           issue(prt.PRTRequest{Grant: grant, Nonce: "n"}, prt.Device{Certificate: d.Certificate}),
-		"no device certificate":   issue(prt.PRTRequest{Grant: grant, Nonce: "n"}, prt.Device{Key: d.Key}),
+		"no device key":           issue(prt.PRTRequest{Grant: grant, Nonce: "n"}, prt.DeviceProof{Certificate: d.Certificate}),
+		"no device certificate":   issue(prt.PRTRequest{Grant: grant, Nonce: "n"}, prt.DeviceProof{Key: d.Key}),
 		"renewal without PRT":     sign(prt.RenewRequest{Nonce: "n"}, s),
 		"renewal without nonce":   sign(prt.RenewRequest{PRT: prt.NewSecret("p")}, s),
 		"renewal, protocol":       sign(prt.RenewRequest{PRT: prt.NewSecret("p"), Nonce: "n", Protocol: 7}, s),
@@ -332,7 +332,7 @@ func TestFailuresOfKeysAreKept(t *testing.T) {
 	require.ErrorIs(t, err, cause)
 	require.NotContains(t, err.Error(), "canary")
 	_, err = prt.PRTRequest{Grant: prt.RefreshTokenGrant{Token: prt.NewSecret("r")}, Nonce: "n"}.
-		Sign(bg, prt.Device{Key: failing{cause}, Certificate: []byte{1}})
+		Sign(bg, prt.DeviceProof{Key: failing{cause}, Certificate: []byte{1}})
 	require.ErrorIs(t, err, cause)
 
 	ctx, cancel := context.WithCancel(bg)
@@ -347,9 +347,9 @@ func TestFailuresOfKeysAreKept(t *testing.T) {
 // get a request out.
 func TestWrongSigners(t *testing.T) {
 	r := prt.PRTRequest{Grant: prt.RefreshTokenGrant{Token: prt.NewSecret("r")}, Nonce: "n"}
-	_, err := r.Sign(bg, prt.Device{Key: oddKey{pub: "not a key"}, Certificate: []byte{1}})
+	_, err := r.Sign(bg, prt.DeviceProof{Key: oddKey{pub: "not a key"}, Certificate: []byte{1}})
 	require.ErrorIs(t, err, prt.ErrRequest)
-	_, err = r.Sign(bg, prt.Device{Key: oddKey{pub: signer(t, "device.pem").Public()}, Certificate: []byte{1}})
+	_, err = r.Sign(bg, prt.DeviceProof{Key: oddKey{pub: signer(t, "device.pem").Public()}, Certificate: []byte{1}})
 	require.ErrorContains(t, err, "a signature of 3 bytes from a key of 256")
 }
 

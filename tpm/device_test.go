@@ -24,7 +24,7 @@ func TestDeviceSpaces(t *testing.T) {
 	require.Equal(t, 1, tpm.DeviceFile("/dev/tpm0", 1).Spaces)
 	require.True(t, tpm.DeviceFile("/dev/tpm0", 1).Exclusive)
 	if _, err := os.Stat("/dev/tpm0"); err != nil {
-		_, err := tpm.Open(t.Context(), tpm.Device(), tpm.Config{})
+		_, err := tpm.Open(t.Context(), tpm.Default(), tpm.Config{})
 		require.ErrorIs(t, err, tpm.ErrNoTPM)
 		require.ErrorContains(t, err, "/dev/tpmrm0")
 		require.ErrorContains(t, err, "tss")

@@ -17,9 +17,9 @@ const (
 	rawDevice     = "/dev/tpm0"   // one process at a time
 )
 
-// Device opens the machine's TPM: /dev/tpmrm0, or /dev/tpm0 where the kernel
+// Default opens the machine's TPM: /dev/tpmrm0, or /dev/tpm0 where the kernel
 // has no resource manager.
-func Device() Opener {
+func Default() Opener {
 	if _, err := os.Stat(managedDevice); errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(rawDevice); err == nil {
 			return DeviceFile(rawDevice, 1)

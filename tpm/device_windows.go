@@ -9,9 +9,9 @@ import (
 	"github.com/google/go-tpm/tpm2/transport/windowstpm"
 )
 
-// Device opens the machine's TPM through the TPM Base Services, whose contexts
+// Default opens the machine's TPM through the TPM Base Services, whose contexts
 // each have slots of their own.
-func Device() Opener {
+func Default() Opener {
 	return Opener{
 		Spaces: 2,
 		Open:   func(context.Context) (transport.TPMCloser, error) { return windowstpm.Open() },

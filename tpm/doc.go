@@ -9,7 +9,7 @@
 // blobs, which are safe at rest and open only where they were made; it keeps no
 // files.
 //
-//	keys, err := tpm.Open(ctx, tpm.Device(), tpm.Config{})
+//	keys, err := tpm.Open(ctx, tpm.Default(), tpm.Config{})
 //	device, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
 //	transport, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Unwrap})
 //	session, err := keys.UnwrapSession(ctx, transport, wrapped)

@@ -44,7 +44,7 @@ func exampleStore(ctx context.Context) (keys tpm.KeyStore, end func()) {
 // of the program's, which nothing here takes by itself.
 func ExampleOpen() {
 	ctx := context.Background()
-	keys, err := tpm.Open(ctx, tpm.Device(), tpm.Config{})
+	keys, err := tpm.Open(ctx, tpm.Default(), tpm.Config{})
 	if errors.Is(err, tpm.ErrNoTPM) {
 		// The error says what is missing: the device, or the group tss.
 		fmt.Println("no TPM for this process")

@@ -49,7 +49,7 @@ type Client struct {
 func Dial(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{opts: o}
 	if o.Cloud.LoginHost == "" {
-		c.opts.Cloud = broker.Public
+		c.opts.Cloud = broker.CloudPublic
 	}
 	conn, err := c.connection()
 	if err != nil {

@@ -25,7 +25,7 @@ func (c *call) cookie(ctx context.Context) (string, error) {
 		address = "https://" + c.h.cloud().LoginHost + "/"
 	}
 	if keptForLater(address) {
-		opts = append(opts, broker.InsecureNoNonce())
+		opts = append(opts, broker.WithInsecureNoNonce())
 	}
 	cookies, err := c.b.SSOCookies(ctx, address, opts...)
 	if err != nil {

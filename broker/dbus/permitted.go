@@ -105,7 +105,7 @@ func (*authorityError) Error() string {
 
 func (h *Handler) cloud() broker.Cloud {
 	if h.Cloud.LoginHost == "" {
-		return broker.Public
+		return broker.CloudPublic
 	}
 	return h.Cloud
 }

@@ -29,7 +29,7 @@ func TestCertificateGrantOfPRT(t *testing.T) {
 	cert := c.certificate("alice", true)
 	form, err := prt.PRTRequest{Nonce: c.nonce(), Grant: prt.CertificateGrant{Key: rsaSigner{cert.PrivateKey.(*rsa.PrivateKey)},
 		Certificate: cert.Certificate[0], Username: "alice@contoso.example", Now: c.s.Now()}}.
-		Sign(t.Context(), prt.Device{Key: rsaSigner{c.device}, Certificate: c.cert})
+		Sign(t.Context(), prt.DeviceProof{Key: rsaSigner{c.device}, Certificate: c.cert})
 	require.NoError(t, err)
 	r := c.do("POST", login+c.tenantPath(form.Path), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Values.Encode())
 	require.Equal(t, 200, r.status, "%s", r.body)

@@ -99,9 +99,9 @@ func (s *Server) SetCompliant(deviceID string, compliant bool) error {
 }
 
 // Devices returns the devices of all tenants in the order of their joining.
-func (s *Server) Devices() []Device {
+func (s *Server) Devices() []DeviceStatus {
 	list := s.dir.Devices()
-	out := make([]Device, 0, len(list))
+	out := make([]DeviceStatus, 0, len(list))
 	for _, dev := range list {
 		out = append(out, deviceStatus(dev))
 	}

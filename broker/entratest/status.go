@@ -6,8 +6,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
-// Device is what the directory tells of a device.
-type Device struct {
+// DeviceStatus is what the directory tells of a device.
+type DeviceStatus struct {
 	ID, ObjectID, DisplayName string
 	Type, OSVersion           string
 	TrustType                 string // AzureAd, Workplace, ServerAd
@@ -17,8 +17,8 @@ type Device struct {
 	Registered                time.Time
 }
 
-func deviceStatus(dev *directory.Device) Device {
-	return Device{
+func deviceStatus(dev *directory.Device) DeviceStatus {
+	return DeviceStatus{
 		ID: dev.ID, ObjectID: dev.ObjectID, DisplayName: dev.Name, Type: dev.Kind, OSVersion: dev.OSVersion,
 		TrustType: dev.TrustType(), Owner: dev.Owner, Thumbprint: dev.CertSHA1,
 		Enabled: dev.Enabled, Compliant: dev.Compliant, Registered: dev.Registered,

@@ -22,7 +22,7 @@ type joined struct {
 }
 
 func (a *app) joinCommand() *cobra.Command {
-	c := a.enrolling("join", "Join this machine to the tenant and sign in (an organization's device)", broker.Join)
+	c := a.enrolling("join", "Join this machine to the tenant and sign in (an organization's device)", broker.JoinEntra)
 	c.Long = `Join makes the device keys, registers this machine as a device of the
 organization (Entra joined) and signs the user in, with one prompt for both.
 A machine that has joined already is left as it is.`
@@ -30,7 +30,7 @@ A machine that has joined already is left as it is.`
 }
 
 func (a *app) registerCommand() *cobra.Command {
-	c := a.enrolling("register", "Register this machine as the user's own device and sign in", broker.Register)
+	c := a.enrolling("register", "Register this machine as the user's own device and sign in", broker.JoinPersonal)
 	c.Long = `Register makes the device keys, registers this machine as a personal device
 (Entra registered) and signs the user in, with one prompt for both.`
 	return c

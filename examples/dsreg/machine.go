@@ -205,7 +205,7 @@ func (a *app) openKeys(ctx context.Context, dir string, s settled) (tpm.KeyStore
 	if path == "" {
 		path = s.TPM
 	}
-	opener := tpm.Device()
+	opener := tpm.Default()
 	if path != "" {
 		info, err := os.Stat(path)
 		if err != nil {

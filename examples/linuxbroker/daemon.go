@@ -134,7 +134,7 @@ func openKeys(ctx context.Context, o options, s settled) (tpm.KeyStore, error) {
 	if s.Keys == keysSoftware {
 		return softkeys.Open(softkeys.File(filepath.Join(o.state, "software.key")))
 	}
-	opener := tpm.Device()
+	opener := tpm.Default()
 	if s.TPM != "" {
 		info, err := os.Stat(s.TPM)
 		if err != nil {
@@ -217,9 +217,9 @@ func (d *desktop) AcquireTokenInteractive(ctx context.Context, scopes []string, 
 	if st.Registered {
 		return d.Broker.AcquireTokenInteractive(ctx, scopes, opts...)
 	}
-	kind := broker.Register
+	kind := broker.JoinPersonal
 	if d.join {
-		kind = broker.Join
+		kind = broker.JoinEntra
 	}
 	d.log.InfoContext(ctx, "registering this machine", "type", kind.String())
 	in, err := d.Enroll(ctx, broker.DeviceCodeFlow{}, broker.EnrollRequest{JoinType: kind})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 const day = 24 * time.Hour
@@ -20,7 +21,7 @@ func (s *story) time(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.clock.Advance(broker.RenewAfter)
+	s.clock.Advance(prt.RenewAfter)
 	if err := s.use(ctx); err != nil {
 		return err
 	}

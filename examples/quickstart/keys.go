@@ -69,7 +69,7 @@ func openKeys(ctx context.Context, kind, dir string) (tpm.KeyStore, func() error
 		}
 		return openEmulator(ctx, sim)
 	case "device":
-		store, err := tpm.Open(ctx, tpm.Device(), tpm.Config{})
+		store, err := tpm.Open(ctx, tpm.Default(), tpm.Config{})
 		return store, nothing, err
 	case "software":
 		if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -126,13 +126,13 @@ func (d *dashboard) show(name string) http.HandlerFunc {
 
 // state is the page for programs.
 type state struct {
-	Domain   string                 `json:"domain"`
-	TenantID string                 `json:"tenantId"`
-	Now      time.Time              `json:"now"`
-	Users    []entratest.UserStatus `json:"users"`
-	Devices  []entratest.Device     `json:"devices"`
-	PRTs     []entratest.PRTStatus  `json:"prts"`
-	SignIns  []entratest.SignIn     `json:"signIns"`
+	Domain   string                   `json:"domain"`
+	TenantID string                   `json:"tenantId"`
+	Now      time.Time                `json:"now"`
+	Users    []entratest.UserStatus   `json:"users"`
+	Devices  []entratest.DeviceStatus `json:"devices"`
+	PRTs     []entratest.PRTStatus    `json:"prts"`
+	SignIns  []entratest.SignIn       `json:"signIns"`
 }
 
 func (d *dashboard) showJSON(w http.ResponseWriter, _ *http.Request) {

@@ -49,7 +49,7 @@ type appView struct {
 }
 
 type deviceView struct {
-	entratest.Device
+	entratest.DeviceStatus
 	Key       string
 	OwnerName string
 }
@@ -103,7 +103,7 @@ func (d *dashboard) view(query string) view {
 	names := map[string]string{}
 	for _, dev := range d.srv.Devices() {
 		names[dev.ID] = dev.DisplayName
-		v.Devices = append(v.Devices, deviceView{Device: dev, Key: "device-" + dev.ID, OwnerName: d.ownerName(dev.Owner)})
+		v.Devices = append(v.Devices, deviceView{DeviceStatus: dev, Key: "device-" + dev.ID, OwnerName: d.ownerName(dev.Owner)})
 	}
 	slices.Reverse(v.Devices)
 	for _, u := range d.srv.Users() {

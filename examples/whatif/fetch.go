@@ -149,7 +149,7 @@ func (f *fetching) keys(ctx context.Context) (tpm.KeyStore, error) {
 	if _, err := os.Stat(master); err == nil {
 		return softkeys.Open(softkeys.File(master))
 	}
-	return tpm.Open(ctx, tpm.Device(), tpm.Config{})
+	return tpm.Open(ctx, tpm.Default(), tpm.Config{})
 }
 
 // An exporter writes what Graph lists into a folder, a file for each object.

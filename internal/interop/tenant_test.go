@@ -157,11 +157,11 @@ func (p *program) stop() {
 
 // state is what /state.json of the dashboard says.
 type state struct {
-	TenantID string                 `json:"tenantId"`
-	Users    []entratest.UserStatus `json:"users"`
-	Devices  []entratest.Device     `json:"devices"`
-	PRTs     []entratest.PRTStatus  `json:"prts"`
-	SignIns  []entratest.SignIn     `json:"signIns"`
+	TenantID string                   `json:"tenantId"`
+	Users    []entratest.UserStatus   `json:"users"`
+	Devices  []entratest.DeviceStatus `json:"devices"`
+	PRTs     []entratest.PRTStatus    `json:"prts"`
+	SignIns  []entratest.SignIn       `json:"signIns"`
 }
 
 func (p *program) fetchState() (st state, err error) {

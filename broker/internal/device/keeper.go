@@ -101,7 +101,7 @@ type Device struct {
 func (d *Device) close() error { return errors.Join(d.Key.Close(), d.Transport.Close()) }
 
 // Proof is what signs a request as this device.
-func (d *Device) Proof() prt.Device { return prt.Device{Key: d.Key, Certificate: d.Cert.DER} }
+func (d *Device) Proof() prt.DeviceProof { return prt.DeviceProof{Key: d.Key, Certificate: d.Cert.DER} }
 
 // Stored is a registration's record as it lies in the store.
 type Stored struct {
