@@ -28,7 +28,7 @@ func TestAnotherPRTServes(t *testing.T) {
 	require.Equal(t, broker.KindRefreshToken, w.status(acct).Credential)
 	prompts := w.person.prompts()
 
-	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: ledger, ResourceID: ledgerID, Facts: broker.Facts{User: &policy.User{}, Compliant: policy.No}})
+	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: ledger, ResourceID: ledgerID, Facts: broker.Facts{User: &policy.User{}, Compliant: claims.No}})
 	require.NoError(t, err)
 	require.Equal(t, broker.WhySilent, why.Verdict, why)
 	last := why.Chain[len(why.Chain)-1]

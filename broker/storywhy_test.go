@@ -31,7 +31,7 @@ func TestStoryStatusAndWhy(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Policies = policySet(t, mfaForMoney)
 	w.b = w.open()
-	facts := broker.Facts{User: &policy.User{}, Compliant: policy.No}
+	facts := broker.Facts{User: &policy.User{}, Compliant: claims.No}
 	in := broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts}
 
 	why, err := w.b.Why(t.Context(), in)
@@ -56,7 +56,7 @@ func TestStoryStatusAndWhy(t *testing.T) {
 	require.Contains(t, why.Because, "“MFA for money” asks for MFA")
 	d2, err := w.b.Preflight(t.Context(), in)
 	require.NoError(t, err)
-	require.Equal(t, policy.Interrupt, d2.Outcome)
+	require.Equal(t, policy.OutcomeInterrupt, d2.Outcome)
 	_, err = w.b.AcquireTokenSilent(t.Context(), payroll)
 	require.ErrorIs(t, err, broker.ErrInteractionRequired, "as it said")
 
@@ -89,7 +89,7 @@ func TestStoryStatusAndWhy(t *testing.T) {
 	require.Contains(t, why.Because, "groups")
 	empty, err := w.b.Preflight(t.Context(), none)
 	require.NoError(t, err)
-	require.Equal(t, policy.Invalid, empty.Outcome)
+	require.Equal(t, policy.OutcomeInvalid, empty.Outcome)
 
 	// Without policies: what was last observed.
 	w.cfg.Policies = nil
@@ -206,7 +206,7 @@ func TestStoryPolicies(t *testing.T) {
 			if tt.prepare != nil {
 				tt.prepare(w, d)
 			}
-			facts := broker.Facts{User: &policy.User{}, Compliant: policy.No, IP: netip.MustParseAddr("127.0.0.1")}
+			facts := broker.Facts{User: &policy.User{}, Compliant: claims.No, IP: netip.MustParseAddr("127.0.0.1")}
 			if strings.HasPrefix(tt.name, "strength") {
 				// The service's amr says MFA and not how, so that nobody can tell.
 				why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts})
@@ -216,7 +216,7 @@ func TestStoryPolicies(t *testing.T) {
 				facts.Methods = claims.Password | claims.SoftwareOATH
 			}
 			if strings.HasSuffix(tt.name, "and it is") {
-				facts.Compliant = policy.Yes
+				facts.Compliant = claims.Yes
 			}
 			why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts})
 			require.NoError(t, err)

@@ -41,7 +41,7 @@ type Facts struct {
 	User *policy.User
 	// Compliant says whether the device management calls the device compliant.
 	// Unknown is unknown; a device that was never reported is No.
-	Compliant policy.Tristate
+	Compliant claims.Answer
 	// Device has what rules on devices look at. Nil: what the registration
 	// says, and such rules are then not judged.
 	Device *policy.Device

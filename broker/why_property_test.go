@@ -133,15 +133,15 @@ func (r *randomTenant) build() {
 	}
 	r.truth = policy.SignIn{
 		User:       &policy.User{},
-		ClientApp:  policy.MobileOrDesktop,
-		Platform:   policy.Linux,
+		ClientApp:  policy.ClientMobileOrDesktop,
+		Platform:   policy.PlatformLinux,
 		IP:         address,
 		SignInRisk: risk,
 		UserRisk:   userRisk,
-		Device:     &policy.Device{ID: d.ID, DisplayName: "pc-1", OperatingSystem: "Linux", OperatingSystemVersion: "Debian 12", TrustType: policy.Joined},
+		Device:     &policy.Device{ID: d.ID, DisplayName: "pc-1", OperatingSystem: "Linux", OperatingSystemVersion: "Debian 12", TrustType: policy.TrustJoined},
 	}
 	if join == broker.JoinPersonal {
-		r.truth.Device.TrustType = policy.Registered
+		r.truth.Device.TrustType = policy.TrustRegistered
 	}
 	if member {
 		r.truth.User.Groups = []string{financeID}
@@ -149,9 +149,9 @@ func (r *randomTenant) build() {
 	if r.chance(60) {
 		compliant := r.chance(50)
 		require.NoError(r.t, r.w.srv.SetCompliant(d.ID, compliant))
-		r.truth.Device.Compliant = policy.No
+		r.truth.Device.Compliant = claims.No
 		if compliant {
-			r.truth.Device.Compliant = policy.Yes
+			r.truth.Device.Compliant = claims.Yes
 		}
 	}
 	r.w.cfg.Keys = withoutPINs{r.w.cfg.Keys}
@@ -183,7 +183,7 @@ func (r *randomTenant) signIn() {
 	const byPage = claims.Password | claims.SoftwareOATH | claims.MarkMFA
 	page := session{methods: byPage, signedIn: now, mfa: now}
 	code := page
-	code.flow = policy.DeviceCodeFlow
+	code.flow = policy.TransferDeviceCode
 	switch r.IntN(5) {
 	case 0:
 		if r.try(broker.KindRefreshToken, page, broker.AuthCode{LoginHint: alice, MFA: true}) {
@@ -238,7 +238,7 @@ func (r *randomTenant) know(risk, userRisk policy.RiskLevel) {
 		r.facts.User = &u
 	}
 	if given() {
-		r.facts.Compliant = max(r.truth.Device.Compliant, policy.No)
+		r.facts.Compliant = max(r.truth.Device.Compliant, claims.No)
 	}
 	if given() {
 		r.facts.IP = r.truth.IP
@@ -314,9 +314,9 @@ func verdictOf(t *testing.T, err error) broker.WhyVerdict {
 
 func naiveVerdict(v policytest.Verdict) broker.WhyVerdict {
 	switch v.Outcome {
-	case policy.Grant:
+	case policy.OutcomeGrant:
 		return broker.WhySilent
-	case policy.Interrupt:
+	case policy.OutcomeInterrupt:
 		switch v.Controls[0].Kind {
 		case policy.CompliantDevice, policy.HybridJoinedDevice, policy.ApprovedApplication:
 			return broker.WhyRefused

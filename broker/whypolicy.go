@@ -109,7 +109,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 		AppID:         resourceID,
 		Scopes:        policy.ScopesOf(w.in.Scopes),
 		Bound:         true, // requests through a PRT are signed with its session key
-		ClientApp:     policy.MobileOrDesktop,
+		ClientApp:     policy.ClientMobileOrDesktop,
 		Platform:      f.Platform,
 		IP:            f.IP,
 		Country:       f.Country,
@@ -127,7 +127,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 		}
 		in.User = &u
 	}
-	if in.Platform == policy.UnknownPlatform {
+	if in.Platform == policy.PlatformUnknown {
 		in.Platform = platformOf(w.b.cfg.UserAgent)
 	}
 	if f.Methods != 0 {
@@ -137,7 +137,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 		in.Methods |= claims.MarkMFA
 	}
 	if w.prt.Origin == account.DeviceCode {
-		in.Flow = policy.DeviceCodeFlow
+		in.Flow = policy.TransferDeviceCode
 	}
 	if f.SignInRisk != nil {
 		in.SignInRisk = *f.SignInRisk
@@ -157,18 +157,18 @@ func (w *whyChain) policyDevice() *policy.Device {
 		ID:              d.Cert.DeviceID,
 		DisplayName:     d.Record.DisplayName,
 		OperatingSystem: w.b.cfg.Device.Type, OperatingSystemVersion: w.b.cfg.Device.OSVersion,
-		TrustType: policy.Joined,
+		TrustType: policy.TrustJoined,
 	}
 	switch JoinType(d.Record.JoinType) {
 	case JoinPersonal:
-		out.TrustType = policy.Registered
+		out.TrustType = policy.TrustRegistered
 	case JoinHybrid:
-		out.TrustType = policy.Hybrid
+		out.TrustType = policy.TrustHybrid
 	}
 	if w.in.Facts.Device != nil {
 		out = *w.in.Facts.Device
 	}
-	if w.in.Facts.Compliant != policy.Unknown {
+	if w.in.Facts.Compliant != claims.Unknown {
 		out.Compliant = w.in.Facts.Compliant
 	}
 	return &out
@@ -181,24 +181,24 @@ func platformOf(userAgent string) policy.Platform {
 		mark     string
 		platform policy.Platform
 	}{
-		{"windows phone", policy.WindowsPhone}, {"android", policy.Android}, {"iphone", policy.IOS}, {"ipad", policy.IOS},
-		{"windows", policy.Windows}, {"mac os", policy.MacOS}, {"macintosh", policy.MacOS}, {"cros", policy.UnknownPlatform},
-		{"linux", policy.Linux},
+		{"windows phone", policy.PlatformWindowsPhone}, {"android", policy.PlatformAndroid}, {"iphone", policy.PlatformIOS}, {"ipad", policy.PlatformIOS},
+		{"windows", policy.PlatformWindows}, {"mac os", policy.PlatformMacOS}, {"macintosh", policy.PlatformMacOS}, {"cros", policy.PlatformUnknown},
+		{"linux", policy.PlatformLinux},
 	} {
 		if strings.Contains(ua, p.mark) {
 			return p.platform
 		}
 	}
-	return policy.UnknownPlatform
+	return policy.PlatformUnknown
 }
 
 // explain lists the policies that apply as far as is known.
 func (w *whyChain) explain(set *policy.Set, in *policy.SignIn) {
 	for _, p := range set.Explain(in).Policies {
-		if !p.Applies || p.Policy.State == policy.Disabled {
+		if !p.Applies || p.Policy.State == policy.StateDisabled {
 			continue
 		}
-		out := WhyPolicy{ID: p.Policy.ID, Name: p.Policy.DisplayName, ReportOnly: p.Policy.State == policy.ReportOnly}
+		out := WhyPolicy{ID: p.Policy.ID, Name: p.Policy.DisplayName, ReportOnly: p.Policy.State == policy.StateReportOnly}
 		for _, g := range p.Grants {
 			out.Asks = append(out.Asks, controlName(g.Control))
 			if !g.Satisfied {
@@ -216,13 +216,13 @@ func (w *whyChain) verdict(d policy.Decision) {
 	switch v := category(&d); {
 	case v == WhySilent:
 		w.decide(v, w.granted(&d))
-	case d.Outcome == policy.Interrupt && v == WhyAsked:
+	case d.Outcome == policy.OutcomeInterrupt && v == WhyAsked:
 		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", and the PRT does not have it")
-	case d.Outcome == policy.Interrupt:
+	case d.Outcome == policy.OutcomeInterrupt:
 		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", which is not for the user to give")
 	case d.Reason == policy.Unsatisfiable:
 		w.decide(v, "policy "+policyNames(&d)+" asks for "+controls(d.Missing())+", which this sign-in cannot have")
-	case d.Outcome == policy.Block:
+	case d.Outcome == policy.OutcomeBlock:
 		w.decide(v, "policy "+policyNames(&d)+" blocks")
 	default:
 		w.decide(WhyUnknown, "the policies could not be judged")

@@ -21,7 +21,7 @@ type doubt struct {
 // with many, such as groups, for which a policy that looks at them, and that
 // nothing else rules out, is enough to make the answer unknown.
 func (w *whyChain) unknowns(set *policy.Set, in *policy.SignIn) string {
-	if d := set.Evaluate(in); d.Outcome == policy.Invalid || d.Unevaluable > 0 {
+	if d := set.Evaluate(in); d.Outcome == policy.OutcomeInvalid || d.Unevaluable > 0 {
 		return "a policy that may apply cannot be judged here"
 	}
 	if reason := w.open(set, in); reason != "" {
@@ -65,16 +65,16 @@ func outcomes(set *policy.Set, in policy.SignIn, doubts []doubt) map[WhyVerdict]
 // is what the service asks for.
 func category(d *policy.Decision) WhyVerdict {
 	switch d.Outcome {
-	case policy.Grant:
+	case policy.OutcomeGrant:
 		return WhySilent
-	case policy.Interrupt:
+	case policy.OutcomeInterrupt:
 		for c := range d.Prompt() {
 			if !userCan(c.Kind) {
 				return WhyRefused
 			}
 			return WhyAsked
 		}
-	case policy.Block:
+	case policy.OutcomeBlock:
 		for c := range d.Missing() {
 			if d.Reason == policy.Unsatisfiable && c.Kind == policy.CompliantApplication {
 				return WhyAsked // the service sends the user to the app's protection
@@ -89,8 +89,8 @@ func category(d *policy.Decision) WhyVerdict {
 // doubts are the facts with few values that are not known.
 func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 	f, e := &w.in.Facts, w.prt.Token.Evidence
-	if f.Compliant == policy.Unknown && (f.Device == nil || f.Device.Compliant == policy.Unknown) {
-		out = append(out, doubt{"whether the device is compliant", []func(*policy.SignIn){compliance(policy.No), compliance(policy.Yes)}})
+	if f.Compliant == claims.Unknown && (f.Device == nil || f.Device.Compliant == claims.Unknown) {
+		out = append(out, doubt{"whether the device is compliant", []func(*policy.SignIn){compliance(claims.No), compliance(claims.Yes)}})
 	}
 	if f.SignInRisk == nil {
 		out = append(out, doubt{"the risk of the sign-in", risks(func(s *policy.SignIn, r policy.RiskLevel) { s.SignInRisk = r })})
@@ -103,7 +103,7 @@ func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 		out = append(out, doubt{"whether the terms of use were accepted", []func(*policy.SignIn){func(s *policy.SignIn) { s.AcceptedTerms = terms }}})
 	}
 	if w.prt.Origin == account.Unknown {
-		out = append(out, doubt{"whether the session began with a device code", []func(*policy.SignIn){func(s *policy.SignIn) { s.Flow = policy.DeviceCodeFlow }}})
+		out = append(out, doubt{"whether the session began with a device code", []func(*policy.SignIn){func(s *policy.SignIn) { s.Flow = policy.TransferDeviceCode }}})
 	}
 	if more := e.OtherMethods(); more != 0 && f.Methods == 0 {
 		out = append(out, doubt{"by which method MFA was done", []func(*policy.SignIn){func(s *policy.SignIn) { s.Methods |= more }}})
@@ -130,7 +130,7 @@ func times(now time.Time, set func(*policy.SignIn, time.Time)) []func(*policy.Si
 	}
 }
 
-func compliance(v policy.Tristate) func(*policy.SignIn) {
+func compliance(v claims.Answer) func(*policy.SignIn) {
 	return func(s *policy.SignIn) {
 		if s.Device == nil {
 			return
@@ -205,11 +205,11 @@ func (w *whyChain) matters(set *policy.Set, in *policy.SignIn, looks func(*polic
 	var bundle policy.Bundle
 	for i := range set.Len() {
 		p := set.Policy(i)
-		if (p.State != policy.Enabled && p.State != "") || !looks(p) {
+		if (p.State != policy.StateEnabled && p.State != "") || !looks(p) {
 			continue
 		}
 		q := *p
-		q.State = policy.Enabled
+		q.State = policy.StateEnabled
 		q.Conditions.Locations = nil // named locations are not at hand here
 		q.Conditions.SignInRiskLevels, q.Conditions.UserRiskLevels = nil, nil
 		q.Conditions.InsiderRiskLevels, q.Conditions.AuthenticationFlows = nil, nil
@@ -229,7 +229,7 @@ func (w *whyChain) matters(set *policy.Set, in *policy.SignIn, looks func(*polic
 		return true
 	}
 	d := stripped.Evaluate(in)
-	return d.Outcome != policy.Grant || d.Unevaluable > 0
+	return d.Outcome != policy.OutcomeGrant || d.Unevaluable > 0
 }
 
 func controlName(c policy.Control) string {

@@ -6,9 +6,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
-	"github.com/stretchr/testify/require"
 )
 
 // asked is one way to ask, which must not allocate.
@@ -36,15 +37,15 @@ func waysToAsk(t *policytest.Tenant, s *policy.Set) []asked {
 		{"device facts", with(func(in *policy.SignIn) { in.Endpoint, in.Device = nil, t.Laptop() })},
 		{"all facts", with(func(in *policy.SignIn) {
 			in.Subject, in.Endpoint, in.User, in.Device = nil, nil, t.Employee(50), t.Laptop()
-			in.User.Guest, in.User.HomeTenant = policy.B2BCollaborationMember, "tenant-1"
+			in.User.Guest, in.User.HomeTenant = policy.GuestB2BMember, "tenant-1"
 			in.AppAttributes = []policy.Attribute{{Name: "Finance_Level", Values: []string{"high"}}}
 			in.GPSCountry, in.CompliantNetwork, in.Locations = "DE", true, []policy.Symbol{s.Symbol("country-DE")}
 		})},
 		{"interrupt", with(func(in *policy.SignIn) { in.Methods = 0; in.AcceptedTerms = nil })},
-		{"user action", with(func(in *policy.SignIn) { in.AppID, in.Action = "", policy.RegisterSecurityInfo })},
+		{"user action", with(func(in *policy.SignIn) { in.AppID, in.Action = "", policy.ActionRegisterSecurityInfo })},
 		{"auth context", with(func(in *policy.SignIn) { in.AppID, in.AuthContext = "", 1 })},
-		{"blocked", with(func(in *policy.SignIn) { in.Flow = policy.DeviceCodeFlow })},
-		{"invalid", with(func(in *policy.SignIn) { in.ClientApp = policy.UnknownClient })},
+		{"blocked", with(func(in *policy.SignIn) { in.Flow = policy.TransferDeviceCode })},
+		{"invalid", with(func(in *policy.SignIn) { in.ClientApp = policy.ClientUnknown })},
 	}
 }
 
@@ -113,7 +114,7 @@ func TestSwapWhileEvaluating(t *testing.T) {
 				}
 				d := s.EvaluateInto(&in, &r)
 				switch {
-				case d.Outcome != policy.Invalid:
+				case d.Outcome != policy.OutcomeInvalid:
 					judged.Add(1)
 				case d.Reason == policy.ForeignSymbol:
 					refused.Add(1)

@@ -28,9 +28,9 @@ const (
 // Source: Microsoft Graph, "Tutorial: configure Microsoft Entra Internet
 // Access", and Global Secure Access documentation.
 var trafficIDs = [...]string{
-	InternetTraffic:     "5dc48733-b5df-475c-a49b-fa307ef00853",
-	Microsoft365Traffic: "c08f52c9-8f03-4558-a0ea-9a4c878cf343",
-	PrivateTraffic:      "e92b9b37-1b47-4c01-9fbc-91d84450870e",
+	TrafficInternet:     "5dc48733-b5df-475c-a49b-fa307ef00853",
+	TrafficMicrosoft365: "c08f52c9-8f03-4558-a0ea-9a4c878cf343",
+	TrafficPrivate:      "e92b9b37-1b47-4c01-9fbc-91d84450870e",
 }
 
 // DefaultAppGroups returns what Office365, MicrosoftAdminPortals and Windows

@@ -5,9 +5,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
-	"github.com/stretchr/testify/require"
 )
 
 func compiled(tb testing.TB, n int) (*policytest.Tenant, *policy.Set) {
@@ -29,7 +30,7 @@ func BenchmarkEvaluate(b *testing.B) {
 		in := office
 		in.Subject = s.Subject(t.Employee(50))
 		d := s.Evaluate(&in)
-		require.Equal(b, policy.Grant, d.Outcome, "%v", slices.Collect(d.Missing()))
+		require.Equal(b, policy.OutcomeGrant, d.Outcome, "%v", slices.Collect(d.Missing()))
 		run("subject=cached/app=string", in)
 		in.App = s.Symbol(in.AppID)
 		in.AppID = ""
@@ -57,7 +58,7 @@ func evaluate(b *testing.B, s *policy.Set, in *policy.SignIn) {
 	for b.Loop() {
 		d = s.Evaluate(in)
 	}
-	require.NotEqual(b, policy.Invalid, d.Outcome)
+	require.NotEqual(b, policy.OutcomeInvalid, d.Outcome)
 	b.ReportMetric(float64(d.Applied), "applied")
 }
 

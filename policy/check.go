@@ -33,7 +33,7 @@ const (
 )
 
 // A problem is something in a policy that cannot be evaluated, or is likely
-// not meant. A problem of Error severity makes the policy unevaluable; the
+// not meant. A problem of SeverityError makes the policy unevaluable; the
 // dimension it lies in then matches every sign-in, so that a Set that fails
 // closed errs to that side.
 type problem struct {
@@ -84,7 +84,7 @@ func member(names []string, s string) int {
 func (c *checker) enum(path string, list, names []string, dim dimension, also ...string) {
 	for i, s := range list {
 		if member(names, s) < 0 && member(also, s) < 0 {
-			c.add(at(path, i), Error, CodeUnknownValue, dim, "unknown value %q", s)
+			c.add(at(path, i), SeverityError, CodeUnknownValue, dim, "unknown value %q", s)
 		}
 	}
 }
@@ -96,10 +96,10 @@ func at(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 func (p *Policy) check() []problem {
 	c := &checker{}
 	for _, path := range p.Unmodeled {
-		c.add(path, Error, CodeUnmodeled, dimNone, "is not understood")
+		c.add(path, SeverityError, CodeUnmodeled, dimNone, "is not understood")
 	}
-	if p.State != "" && p.State != Enabled && p.State != Disabled && p.State != ReportOnly {
-		c.add("state", Error, CodeUnknownValue, dimNone, "unknown value %q", p.State)
+	if p.State != "" && p.State != StateEnabled && p.State != StateDisabled && p.State != StateReportOnly {
+		c.add("state", SeverityError, CodeUnknownValue, dimNone, "unknown value %q", p.State)
 	}
 	c.conditions(&p.Conditions)
 	if g := p.GrantControls; g != nil {
@@ -159,7 +159,7 @@ func (c *checker) guests(path string, g *GuestCondition) {
 	}
 	c.enum(path+".guestOrExternalUserTypes", g.Types, guestNames, dimUsers)
 	if t := g.Tenants; t != nil && member([]string{"all", "enumerated"}, t.MembershipKind) < 0 {
-		c.add(path+".externalTenants.membershipKind", Error, CodeUnknownValue, dimUsers, "unknown value %q", t.MembershipKind)
+		c.add(path+".externalTenants.membershipKind", SeverityError, CodeUnknownValue, dimUsers, "unknown value %q", t.MembershipKind)
 	}
 }
 
@@ -168,7 +168,7 @@ func (c *checker) guests(path string, g *GuestCondition) {
 func (c *checker) userIDs(path string, list []string) {
 	for i, id := range list {
 		if len(id) > len("All") && equalASCII(id[:len("All")], "All") && !equalASCII(id, allAgentUsers) {
-			c.add(at(path, i), Error, CodeUnknownValue, dimUsers, "%q is not a known word for a set of users", id)
+			c.add(at(path, i), SeverityError, CodeUnknownValue, dimUsers, "%q is not a known word for a set of users", id)
 		}
 	}
 	c.names(path, list)
@@ -178,7 +178,7 @@ func (c *checker) userIDs(path string, list []string) {
 func (c *checker) names(path string, list []string) {
 	for i, id := range list {
 		if strings.Contains(id, "@") {
-			c.add(at(path, i), Warning, CodeAuthoring, dimUsers, "%q is a user name: Graph expects an object id here, and a policy that holds a name applies to nobody by it", id)
+			c.add(at(path, i), SeverityWarning, CodeAuthoring, dimUsers, "%q is a user name: Graph expects an object id here, and a policy that holds a name applies to nobody by it", id)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func (c *checker) names(path string, list []string) {
 func (c *checker) roles(path string, roles []string) {
 	for i, r := range roles {
 		if _, ok := RoleName(r); !ok {
-			c.add(at(path, i), Warning, CodeUnknownRole, dimUsers, "%q is not the template id of a known role", r)
+			c.add(at(path, i), SeverityWarning, CodeUnknownRole, dimUsers, "%q is not the template id of a known role", r)
 		}
 	}
 }
@@ -196,7 +196,7 @@ func (c *checker) applications(a *ApplicationCondition) {
 	c.enum(path+".includeUserActions", a.UserActions, userActionNames, dimApplications)
 	for i, s := range a.AuthContexts {
 		if authContext(s) == 0 {
-			c.add(at(path+".includeAuthenticationContextClassReferences", i), Error, CodeUnknownValue, dimApplications, "%q is not one of c1 to c99", s)
+			c.add(at(path+".includeAuthenticationContextClassReferences", i), SeverityError, CodeUnknownValue, dimApplications, "%q is not one of c1 to c99", s)
 		}
 	}
 	if t := a.GlobalSecureAccess; t != nil {
@@ -224,21 +224,21 @@ func (c *checker) filter(path string, f *Filter, want property, dim dimension) {
 		return
 	}
 	if member([]string{"include", "exclude"}, f.Mode) < 0 {
-		c.add(path+".mode", Error, CodeUnknownValue, dim, "unknown value %q", f.Mode)
+		c.add(path+".mode", SeverityError, CodeUnknownValue, dim, "unknown value %q", f.Mode)
 	}
 	r, err := ParseFilterRule(f.Rule)
 	if err != nil {
-		c.add(path+".rule", Error, CodeFilterRule, dim, "%s", strings.TrimPrefix(err.Error(), "policy: "))
+		c.add(path+".rule", SeverityError, CodeFilterRule, dim, "%s", strings.TrimPrefix(err.Error(), "policy: "))
 		return
 	}
 	for _, in := range r.prog {
 		if (in.cmp.prop == propAttribute) != (want == propAttribute) {
-			c.add(path+".rule", Error, CodeFilterRule, dim, "the rule asks for a property that is not available here")
+			c.add(path+".rule", SeverityError, CodeFilterRule, dim, "the rule asks for a property that is not available here")
 			return
 		}
 	}
 	if r.doubtful() {
-		c.add(path+".rule", Warning, CodeFilterRule, dimNone, "the rule compares an extension attribute in a negative way: on a registered device that is neither managed, compliant nor hybrid joined Microsoft's documentation contradicts itself, and the policy counts as one that cannot be evaluated")
+		c.add(path+".rule", SeverityWarning, CodeFilterRule, dimNone, "the rule compares an extension attribute in a negative way: on a registered device that is neither managed, compliant nor hybrid joined Microsoft's documentation contradicts itself, and the policy counts as one that cannot be evaluated")
 	}
 }
 
@@ -258,7 +258,7 @@ func (c *checker) devices(k *Conditions) {
 
 func (c *checker) grants(g *GrantControls) {
 	if g.Operator != "" && member([]string{"AND", "OR"}, g.Operator) < 0 {
-		c.add("grantControls.operator", Error, CodeUnknownValue, dimNone, "unknown value %q", g.Operator)
+		c.add("grantControls.operator", SeverityError, CodeUnknownValue, dimNone, "unknown value %q", g.Operator)
 	}
 	c.enum("grantControls.builtInControls", g.BuiltInControls, builtInNames, dimNone)
 }
@@ -275,7 +275,7 @@ func (c *checker) session(s *SessionControls) {
 	}
 	if k := s.SignInFrequency; k != nil && k.IsEnabled {
 		if _, err := k.frequency(); err != nil {
-			c.add("sessionControls.signInFrequency", Error, CodeUnknownValue, dimNone, "%s", err)
+			c.add("sessionControls.signInFrequency", SeverityError, CodeUnknownValue, dimNone, "%s", err)
 		}
 	}
 }

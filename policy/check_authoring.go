@@ -28,7 +28,7 @@ func (c *checker) authoring(p *Policy) {
 	if g.has("passwordChange") {
 		c.passwordChange(k, g)
 	}
-	if a := k.Applications; a != nil && containsID(a.UserActions, userActionNames[RegisterDevice]) {
+	if a := k.Applications; a != nil && containsID(a.UserActions, userActionNames[ActionRegisterDevice]) {
 		c.registerDevice(k, g)
 	}
 	if u := k.Users; u != nil {
@@ -38,7 +38,7 @@ func (c *checker) authoring(p *Policy) {
 }
 
 func (c *checker) warn(path, message string) {
-	c.add(path, Warning, CodeAuthoring, dimNone, "%s", message)
+	c.add(path, SeverityWarning, CodeAuthoring, dimNone, "%s", message)
 }
 
 func (g *GrantControls) has(control string) bool { return containsID(g.BuiltInControls, control) }

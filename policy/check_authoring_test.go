@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prtbroker/prtbroker/policy"
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // What Entra would refuse to save, or its author hardly meant, is evaluated and
@@ -64,7 +65,7 @@ func TestAuthoring(t *testing.T) {
 			require.Len(t, found, len(tt.warnings), "%v", found)
 			for i, want := range tt.warnings {
 				require.Contains(t, found[i].Message, want)
-				require.Equal(t, policy.Warning, found[i].Severity)
+				require.Equal(t, policy.SeverityWarning, found[i].Severity)
 				require.True(t, strings.HasPrefix(found[i].Path, "$.policies[0]."), found[i].Path)
 			}
 		})

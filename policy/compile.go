@@ -11,7 +11,7 @@ import (
 // Set is a compiled Bundle: immutable and safe for concurrent use. To change
 // policies compile another Set and swap it in, say with an
 // atomic.Pointer[Set]; a Subject, Endpoint or Symbol of the old one is then
-// answered with Invalid until it is made anew.
+// answered with OutcomeInvalid until it is made anew.
 type Set struct {
 	policies []Policy
 	demands  [2]demands // until approvedApplication is retired, and since
@@ -28,7 +28,7 @@ type Set struct {
 
 	people, groups, roles         *selector
 	workloads, agents, agentUsers *selector
-	guests                        [ServiceProvider + 1]*selector // by home tenant; base: any
+	guests                        [GuestServiceProvider + 1]*selector // by home tenant; base: any
 	apps                          *selector
 	appRows                       matrix // by the apps selector's local numbers: its final row; empty when that would be too large
 	agentApps                     pair   // what AllAgentIdResources adds
@@ -76,7 +76,7 @@ type options struct {
 	approvedUntil time.Time
 }
 
-// FailClosed makes Evaluate answer Block, with reason Unevaluable, when a
+// FailClosed makes Evaluate answer OutcomeBlock, with reason Unevaluable, when a
 // policy that cannot be evaluated may apply. Without it such a policy is only
 // counted.
 func FailClosed() Option { return func(o *options) { o.closed = true } }
@@ -218,13 +218,13 @@ func (c *compiler) problems(i int) {
 	found := append(p.check(), c.references(p)...)
 	if p.ID != "" {
 		if c.policyIDs[lower(p.ID)] {
-			found = append(found, problem{path: "id", severity: Warning, code: CodeDuplicate, message: "a policy of this id was there before: both count", dim: dimNone})
+			found = append(found, problem{path: "id", severity: SeverityWarning, code: CodeDuplicate, message: "a policy of this id was there before: both count", dim: dimNone})
 		}
 		c.policyIDs[lower(p.ID)] = true
 	}
 	for _, f := range found {
 		c.report(p.Source.or("policies", i).at(f.path), f, p.name())
-		if f.severity == Error {
+		if f.severity == SeverityError {
 			c.masks[i/blockSize].unknown.set(i % blockSize)
 			if f.dim != dimNone {
 				c.relaxed[f.dim].set(i)
@@ -237,9 +237,9 @@ func (c *compiler) state(i int) {
 	m, bit := &c.masks[i/blockSize], i%blockSize
 	unknown := m.unknown.has(bit)
 	switch c.policies[i].State {
-	case Disabled:
+	case StateDisabled:
 		c.idle[i] = ResultNotEnabled
-	case ReportOnly:
+	case StateReportOnly:
 		c.idle[i] = ResultReportOnlyNotApplied
 		if !unknown {
 			m.reportOnly.set(bit)
@@ -277,7 +277,7 @@ func (c *compiler) references(p *Policy) []problem {
 func (c *compiler) appRefs(k *checker, path string, list []string) {
 	for i, id := range list {
 		if slices.Contains([]byte(id), ' ') {
-			k.add(at(path, i), Error, CodeNoAppGroup, dimApplications, "%q is neither an application id nor a known group of applications", id)
+			k.add(at(path, i), SeverityError, CodeNoAppGroup, dimApplications, "%q is neither an application id nor a known group of applications", id)
 		}
 	}
 }
@@ -312,8 +312,8 @@ func (s *Set) Len() int { return len(s.policies) }
 // not be changed.
 func (s *Set) Policy(i int) *Policy { return &s.policies[i] }
 
-// Evaluable says whether the policy with index i can be evaluated; if not, an
-// Error of Diagnostics says why.
+// Evaluable says whether the policy with index i can be evaluated; if not, a diagnostic of
+// SeverityError says why.
 func (s *Set) Evaluable(i int) bool { return !s.masks[i/blockSize].unknown.has(i % blockSize) }
 
 // Diagnostics lists what is wrong with the policies and with what they refer

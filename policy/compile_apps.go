@@ -13,14 +13,14 @@ const (
 	appEnrolment     // Microsoft Intune Enrollment
 	appTokenExchange // AAD Token Exchange Endpoint: Public
 	appTraffic       // and one for each other TrafficProfile
-	wellKnownApps    = appTraffic + int(PrivateTraffic)
+	wellKnownApps    = appTraffic + int(TrafficPrivate)
 )
 
 // trafficApp is the symbol of the application that stands for a profile.
 func (s *Set) trafficApp(t TrafficProfile) uint32 { return s.wellKnown[appTraffic+int(t)-1] }
 
 func (c *compiler) collectApps() {
-	c.actions = newMatrix(int(RegisterDevice)+1, c.blocks)
+	c.actions = newMatrix(int(ActionRegisterDevice)+1, c.blocks)
 	c.contexts = newMatrix(maxAuthContext+1, c.blocks)
 	c.agentApps = pair{newRow(c.blocks), newRow(c.blocks)}
 	c.escape, c.ownStrength = newRow(c.blocks), newRow(c.blocks)
@@ -30,7 +30,7 @@ func (c *compiler) collectApps() {
 	}
 	for i, id := range [wellKnownApps]string{
 		appBaseline: baseline, appTeams: teamsID, appSharePoint: sharePointID, appEnrolment: intuneEnrolment, appTokenExchange: tokenExchange,
-		appTraffic: trafficIDs[InternetTraffic], appTraffic + 1: trafficIDs[Microsoft365Traffic], appTraffic + 2: trafficIDs[PrivateTraffic],
+		appTraffic: trafficIDs[TrafficInternet], appTraffic + 1: trafficIDs[TrafficMicrosoft365], appTraffic + 2: trafficIDs[TrafficPrivate],
 	} {
 		c.wellKnown[i] = c.ids.intern(id)
 	}
@@ -43,7 +43,7 @@ func (c *compiler) applications(i int) {
 	a := c.policies[i].Conditions.Applications
 	if c.relaxed[dimApplications].has(i) {
 		c.apps.base.inc.set(i)
-		for t := range RegisterDevice + 1 {
+		for t := range ActionRegisterDevice + 1 {
 			c.actions.row(int(t)).set(i)
 		}
 		for n := range maxAuthContext + 1 {
@@ -54,7 +54,7 @@ func (c *compiler) applications(i int) {
 	all := a.everything()
 	if all {
 		c.apps.base.inc.set(i)
-		c.actions.row(int(RegisterSecurityInfo)).set(i)
+		c.actions.row(int(ActionRegisterSecurityInfo)).set(i)
 	}
 	if a == nil {
 		return
@@ -69,7 +69,7 @@ func (c *compiler) applications(i int) {
 		t := member(userActionNames, s)
 		c.actions.row(t).set(i)
 		g := c.policies[i].GrantControls
-		if t == int(RegisterSecurityInfo) && g != nil && g.AuthenticationStrength != nil {
+		if t == int(ActionRegisterSecurityInfo) && g != nil && g.AuthenticationStrength != nil {
 			c.ownStrength.set(i)
 			c.hasOwnStrength = true
 		}

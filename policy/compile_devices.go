@@ -1,6 +1,10 @@
 package policy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/prtbroker/prtbroker/claims"
+)
 
 // deviceTable decides the device conditions: the rules of filters and the
 // older lists of states.
@@ -98,7 +102,7 @@ func (d *Device) grants() (compliant, hybrid bool) {
 	if d == nil {
 		return false, false
 	}
-	return d.Compliant == Yes && d.TrustType != NoTrust, d.TrustType == Hybrid
+	return d.Compliant == claims.Yes && d.TrustType != TrustNone, d.TrustType == TrustHybrid
 }
 
 // gather writes the row of a device, from block first on, and into doubt the

@@ -41,12 +41,12 @@ func (c *compiler) collectLocations() {
 		at := l.Source.or("locations", i)
 		sym := c.ids.intern(l.key())
 		if _, dup := t.bySymbol[sym]; dup {
-			c.report(at, problem{severity: Warning, code: CodeDuplicate, message: "a location of this id was there before: the first one counts"}, "")
+			c.report(at, problem{severity: SeverityWarning, code: CodeDuplicate, message: "a location of this id was there before: the first one counts"}, "")
 			continue
 		}
 		p := newPlace(l)
 		if p.bad != "" {
-			c.report(at, problem{severity: Error, code: CodeBadLocation, message: p.bad}, "")
+			c.report(at, problem{severity: SeverityError, code: CodeBadLocation, message: p.bad}, "")
 		}
 		if sym != 0 { // a location without a name is only good for AllTrusted
 			t.bySymbol[sym] = len(t.places)
@@ -119,11 +119,11 @@ func (c *compiler) locationRefs(k *checker, path string, ids []string) {
 		n, ok := c.locations.bySymbol[c.ids.find(id)]
 		switch {
 		case !ok || id == "":
-			k.add(at(path, i), Error, CodeNoLocation, dimLocations, "the bundle has no named location %q", id)
+			k.add(at(path, i), SeverityError, CodeNoLocation, dimLocations, "the bundle has no named location %q", id)
 		case c.locations.places[n].bad != "":
-			k.add(at(path, i), Error, CodeBadLocation, dimLocations, "named location %q: %s", id, c.locations.places[n].bad)
+			k.add(at(path, i), SeverityError, CodeBadLocation, dimLocations, "named location %q: %s", id, c.locations.places[n].bad)
 		case equalASCII(id, trustedIPsID) && !c.opt.trusted:
-			k.add(at(path, i), Warning, CodeNoLocation, dimNone, "multifactor authentication trusted IPs are not exported: taken for none, see WithTrustedIPs")
+			k.add(at(path, i), SeverityWarning, CodeNoLocation, dimNone, "multifactor authentication trusted IPs are not exported: taken for none, see WithTrustedIPs")
 		}
 	}
 }

@@ -4,11 +4,11 @@ import "slices"
 
 // Sizes of the dimensions in which a sign-in has one value.
 const (
-	platformValues = int(Linux) + 1
-	clientValues   = int(OtherClients) + 1
+	platformValues = int(PlatformLinux) + 1
+	clientValues   = int(ClientOther) + 1
 	riskValues     = int(RiskHidden) + 1
 	insiderValues  = int(InsiderRiskElevated) + 1
-	flowValues     = int(AuthenticationTransfer) + 1
+	flowValues     = int(TransferAuthentication) + 1
 	contextValues  = 2
 )
 
@@ -85,11 +85,11 @@ func matchPlatform(k *Conditions, v int) bool {
 
 // clientTypes are the names that select a client application.
 var clientTypes = [clientValues][]string{
-	Browser:              {"browser", "modern"},
-	MobileOrDesktop:      {"mobileAppsAndDesktopClients", "modern"},
-	ExchangeActiveSync:   {"exchangeActiveSync", "easUnsupported"},
-	ExchangeActiveSyncOK: {"exchangeActiveSync", "easSupported"},
-	OtherClients:         {"other"},
+	ClientBrowser:              {"browser", "modern"},
+	ClientMobileOrDesktop:      {"mobileAppsAndDesktopClients", "modern"},
+	ClientExchangeActiveSync:   {"exchangeActiveSync", "easUnsupported"},
+	ClientExchangeActiveSyncOK: {"exchangeActiveSync", "easSupported"},
+	ClientOther:                {"other"},
 }
 
 // allClientTypes are the boxes that together mean all.

@@ -38,7 +38,7 @@ func (c *compiler) userIDs(i int, ids []string, exclude bool) {
 			c.people.base.put(i, exclude)
 		case isNone(id):
 		case equalASCII(id, legacyGuests):
-			for _, g := range c.guests[InternalGuest:] {
+			for _, g := range c.guests[GuestInternal:] {
 				g.base.put(i, exclude)
 			}
 		case equalASCII(id, allAgentUsers):

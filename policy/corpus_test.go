@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
-	"github.com/stretchr/testify/require"
 )
 
 // corpus is a folder of real exports beside the repository. It is not part of
@@ -60,7 +61,7 @@ func TestCorpus(t *testing.T) {
 	gaps := map[string]bool{}
 	for _, d := range s.Diagnostics() {
 		compiled[d.Severity.String()+" "+string(d.Code)]++
-		if d.Severity == policy.Error && !foreign(d) {
+		if d.Severity == policy.SeverityError && !foreign(d) {
 			gaps[d.String()] = true
 		}
 	}
@@ -83,14 +84,14 @@ func TestCorpusEvaluates(t *testing.T) {
 	b, _, err := policy.LoadFS(corpusFS(t))
 	require.NoError(t, err)
 	for i := range b.Policies {
-		b.Policies[i].State = policy.Enabled
+		b.Policies[i].State = policy.StateEnabled
 	}
 	open, closed := compile(t, b), compile(t, b, policy.FailClosed())
 	in := ask()
 	d, c := open.Evaluate(in), closed.Evaluate(in)
-	require.NotEqual(t, policy.Invalid, d.Outcome)
+	require.NotEqual(t, policy.OutcomeInvalid, d.Outcome)
 	require.Positive(t, d.Applied)
-	require.Equal(t, policy.Block, c.Outcome)
+	require.Equal(t, policy.OutcomeBlock, c.Outcome)
 	t.Logf("%d of %d policies apply, %v (%v)", d.Applied, open.Len(), d.Outcome, d.Reason)
 }
 
@@ -100,7 +101,7 @@ func TestCorpusAgainstNaive(t *testing.T) {
 	require.NoError(t, err)
 	for i := range b.Policies {
 		if i%3 != 0 {
-			b.Policies[i].State = policy.Enabled
+			b.Policies[i].State = policy.StateEnabled
 		}
 	}
 	o := policytest.Options{FailClosed: true}

@@ -10,10 +10,10 @@ type Outcome uint8
 
 // Outcomes. The zero value is never an answer to a valid question.
 const (
-	Invalid   Outcome = iota // the sign-in cannot be judged: Decision.Reason says why
-	Grant                    // a token is issued
-	Block                    // no token, whatever the user does
-	Interrupt                // no token until the controls of Decision.Prompt are fulfilled
+	OutcomeInvalid   Outcome = iota // the sign-in cannot be judged: Decision.Reason says why
+	OutcomeGrant                    // a token is issued
+	OutcomeBlock                    // no token, whatever the user does
+	OutcomeInterrupt                // no token until the controls of Decision.Prompt are fulfilled
 )
 
 // Reason says why an Outcome is Invalid or Block.
@@ -49,7 +49,7 @@ type Decision struct {
 	// Applied counts the enforced policies that apply.
 	Applied int
 	// Deciding counts the policies that decided: those that block, those that
-	// cannot be satisfied, those that wait for a prompt, or for Grant those that
+	// cannot be satisfied, those that wait for a prompt, or for OutcomeGrant those that
 	// applied. Policies names the first of them.
 	Deciding int
 	// Controls counts the controls that Prompt or Missing yields, and
@@ -78,13 +78,13 @@ func (d *Decision) Policies() iter.Seq[*Policy] {
 // Prompt yields, in prompt order, the first eight controls that the user can
 // fulfil now and must: of an OR policy the first that this sign-in can still
 // satisfy, of an AND policy all that are missing. It is empty unless the
-// Outcome is Interrupt.
-func (d *Decision) Prompt() iter.Seq[Control] { return d.yieldControls(Interrupt) }
+// Outcome is OutcomeInterrupt.
+func (d *Decision) Prompt() iter.Seq[Control] { return d.yieldControls(OutcomeInterrupt) }
 
 // Missing yields the first eight controls whose absence makes the Outcome a
-// Block with reason Unsatisfiable, such as compliantDevice in a device-code
+// OutcomeBlock with reason Unsatisfiable, such as compliantDevice in a device-code
 // flow.
-func (d *Decision) Missing() iter.Seq[Control] { return d.yieldControls(Block) }
+func (d *Decision) Missing() iter.Seq[Control] { return d.yieldControls(OutcomeBlock) }
 
 func (d *Decision) yieldControls(when Outcome) iter.Seq[Control] {
 	return func(yield func(Control) bool) {
@@ -158,10 +158,10 @@ type CloudAppSecurityMode uint8
 
 // Modes of cloudAppSecurity.
 const (
-	NoCloudAppSecurity CloudAppSecurityMode = iota
-	CustomCloudAppSecurity
-	MonitorOnly
-	BlockDownloads
+	CloudAppSecurityNone CloudAppSecurityMode = iota
+	CloudAppSecurityCustom
+	CloudAppSecurityMonitorOnly
+	CloudAppSecurityBlockDownloads
 )
 
 // ContinuousAccessMode is a mode of continuousAccessEvaluation; the greater
@@ -172,8 +172,8 @@ type ContinuousAccessMode uint8
 const (
 	ContinuousAccessDefault ContinuousAccessMode = iota
 	ContinuousAccessDisabled
-	StrictEnforcement
-	StrictLocation
+	ContinuousAccessStrict
+	ContinuousAccessStrictLocation
 )
 
 // Result is how one policy fared, in the vocabulary of the sign-in log

@@ -157,7 +157,7 @@ func (o *object) filter(key string) *Filter {
 func (d *decoder) policy(n, named *node) Policy {
 	o := d.open("", n)
 	p := Policy{
-		State:            State(canonical([]string{string(Enabled), string(Disabled), string(ReportOnly)}, o.text("state"))),
+		State:            State(canonical([]string{string(StateEnabled), string(StateDisabled), string(StateReportOnly)}, o.text("state"))),
 		TemplateID:       o.text("templateId"),
 		CreatedDateTime:  o.text("createdDateTime"),
 		ModifiedDateTime: o.text("modifiedDateTime"),
@@ -185,7 +185,7 @@ func (d *decoder) policy(n, named *node) Policy {
 		d.unknown("partialEnablementStrategy")
 	}
 	if !o.get("deletedDateTime").empty() {
-		p.State = Disabled // in the tenant's recycle bin
+		p.State = StateDisabled // in the tenant's recycle bin
 	}
 	o.skip("id", "displayName", "name", "description")
 	p.Unmodeled = d.unmodeled

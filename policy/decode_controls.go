@@ -126,10 +126,10 @@ func (l *loader) location(path string, n *node) {
 	l.ranges(path, o, &loc)
 	o.done()
 	for _, p := range d.unmodeled {
-		l.report(path+"."+p, Warning, CodeUnmodeled, "", "location %q: is not understood", loc.DisplayName)
+		l.report(path+"."+p, SeverityWarning, CodeUnmodeled, "", "location %q: is not understood", loc.DisplayName)
 	}
 	if p := newPlace(&loc); p.bad != "" {
-		l.report(path, Error, CodeBadLocation, "", "location %q: %s", loc.DisplayName, p.bad)
+		l.report(path, SeverityError, CodeBadLocation, "", "location %q: %s", loc.DisplayName, p.bad)
 	}
 	loc.Source.Path = path
 	l.bundle.Locations = append(l.bundle.Locations, loc)
@@ -162,19 +162,19 @@ func (l *loader) ranges(path string, o *object, loc *NamedLocation) {
 		switch r := &list.list[i]; r.kind {
 		case nodeString:
 			text = r.text
-			l.report(where, Note, CodeWrongType, "", "location %q: a string where Graph has an object", loc.DisplayName)
+			l.report(where, SeverityNote, CodeWrongType, "", "location %q: a string where Graph has an object", loc.DisplayName)
 		case nodeObject:
 			text = r.get("cidrAddress").text
 			if lo, up := r.get("lowerAddress").text, r.get("upperAddress").text; text == "" {
 				text = lo + "-" + up
 			}
 		default:
-			l.report(where, Error, CodeWrongType, "", "location %q: not a range", loc.DisplayName)
+			l.report(where, SeverityError, CodeWrongType, "", "location %q: not a range", loc.DisplayName)
 			continue
 		}
 		loc.Ranges = append(loc.Ranges, strings.TrimSpace(text))
 		if hostBits(text) {
-			l.report(where, Note, CodeHostBits, "", "location %q: %s has bits behind its mask: cleared", loc.DisplayName, text)
+			l.report(where, SeverityNote, CodeHostBits, "", "location %q: %s has bits behind its mask: cleared", loc.DisplayName, text)
 		}
 	}
 }

@@ -7,13 +7,15 @@ type Severity uint8
 
 // Severities.
 const (
-	Note    Severity = iota // read, with a remark
-	Warning                 // evaluable, but perhaps not what its author meant
-	Error                   // the policy is unevaluable
+	SeverityNote    Severity = iota // read, with a remark
+	SeverityWarning                 // evaluable, but perhaps not what its author meant
+	SeverityError                   // the policy is unevaluable
 )
 
 // String returns the severity in lower case.
-func (s Severity) String() string { return [...]string{"note", "warning", "error"}[min(s, Error)] }
+func (s Severity) String() string {
+	return [...]string{"note", "warning", "error"}[min(s, SeverityError)]
+}
 
 // Code is the kind of a Diagnostic.
 type Code string

@@ -28,11 +28,11 @@ func TestFirstDuplicateLocationWins(t *testing.T) {
 			b.Locations = tt.locations
 			s := compile(t, b)
 			outcome := func(ip string) policy.Outcome {
-				d := s.Evaluate(&policy.SignIn{User: &policy.User{ID: "u"}, AppID: "app", ClientApp: policy.Browser, IP: netip.MustParseAddr(ip)})
+				d := s.Evaluate(&policy.SignIn{User: &policy.User{ID: "u"}, AppID: "app", ClientApp: policy.ClientBrowser, IP: netip.MustParseAddr(ip)})
 				return d.Outcome
 			}
 			require.NotEqual(t, outcome(tt.free), outcome(tt.blocked))
-			require.Equal(t, policy.Block, outcome(tt.blocked))
+			require.Equal(t, policy.OutcomeBlock, outcome(tt.blocked))
 		})
 	}
 }

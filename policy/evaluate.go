@@ -21,10 +21,10 @@ type lanes struct {
 // Evaluate judges a sign-in. It does not allocate, however many policies the
 // Set holds, and is fastest with a Subject and an Endpoint made before.
 //
-// All enforced policies that apply must be satisfied, each by itself. Block
+// All enforced policies that apply must be satisfied, each by itself. OutcomeBlock
 // wins; then a policy that this sign-in cannot satisfy any more blocks; then
 // missing controls and a sign-in frequency that is due interrupt. A question
-// that makes no sense is answered with Invalid.
+// that makes no sense is answered with OutcomeInvalid.
 func (s *Set) Evaluate(in *SignIn) Decision { return s.evaluate(in, nil) }
 
 // EvaluateInto judges as Evaluate does and writes how each policy fared, the

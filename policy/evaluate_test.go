@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
-	"github.com/stretchr/testify/require"
 )
 
 func TestInvalidQuestions(t *testing.T) {
@@ -21,8 +22,8 @@ func TestInvalidQuestions(t *testing.T) {
 		{"nobody", func(in *policy.SignIn) { in.User = nil }, policy.NoSubject},
 		{"nothing", func(in *policy.SignIn) { in.AppID = "" }, policy.NoTarget},
 		{"two targets", func(in *policy.SignIn) { in.AuthContext = 1 }, policy.NoTarget},
-		{"three targets", func(in *policy.SignIn) { in.Action, in.Traffic = policy.RegisterDevice, policy.PrivateTraffic }, policy.NoTarget},
-		{"no client app", func(in *policy.SignIn) { in.ClientApp = policy.UnknownClient }, policy.NoClientApp},
+		{"three targets", func(in *policy.SignIn) { in.Action, in.Traffic = policy.ActionRegisterDevice, policy.TrafficPrivate }, policy.NoTarget},
+		{"no client app", func(in *policy.SignIn) { in.ClientApp = policy.ClientUnknown }, policy.NoClientApp},
 		{"subject of another set", func(in *policy.SignIn) { in.Subject = other.Subject(in.User) }, policy.ForeignSymbol},
 		{"endpoint of another set", func(in *policy.SignIn) { in.Endpoint = other.Endpoint(nil) }, policy.ForeignSymbol},
 		{"app of another set", func(in *policy.SignIn) { in.AppID, in.App = "", other.Symbol(exchange) }, policy.ForeignSymbol},
@@ -44,7 +45,7 @@ func TestInvalidQuestions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := ask(tt.change)
 			d := s.Evaluate(in)
-			require.Equal(t, policy.Invalid, d.Outcome)
+			require.Equal(t, policy.OutcomeInvalid, d.Outcome)
 			require.Equal(t, tt.want, d.Reason)
 			require.Empty(t, slices.Collect(d.Policies()))
 			require.Empty(t, prompts(d))
@@ -54,7 +55,7 @@ func TestInvalidQuestions(t *testing.T) {
 	require.Nil(t, s.Subject(nil))
 	require.Nil(t, s.Subject(&policy.User{Kind: 99}))
 	var zero policy.Decision
-	require.Equal(t, policy.Invalid, zero.Outcome)
+	require.Equal(t, policy.OutcomeInvalid, zero.Outcome)
 	require.Empty(t, prompts(zero))
 }
 
@@ -66,7 +67,7 @@ func TestSymbolsOfEqualSets(t *testing.T) {
 	a, b := make(), make()
 	require.Equal(t, a.Symbol("glass"), b.Symbol("GLASS"))
 	d := a.Evaluate(ask(func(in *policy.SignIn) { in.User.GroupSymbols = b.Symbols(nil, []string{"glass"}) }))
-	require.Equal(t, policy.Grant, d.Outcome)
+	require.Equal(t, policy.OutcomeGrant, d.Outcome)
 	require.Zero(t, d.Applied)
 }
 
@@ -95,29 +96,29 @@ func TestOutcomes(t *testing.T) {
 		want   policy.Outcome
 		kinds  []policy.ControlKind
 	}{
-		{"a device before terms, of those that can be had", func(in *policy.SignIn) {}, policy.Interrupt, []policy.ControlKind{policy.CompliantDevice}},
-		{"terms when there can be no device", func(in *policy.SignIn) { in.Flow = policy.DeviceCodeFlow }, policy.Interrupt, []policy.ControlKind{policy.TermsOfUse}},
-		{"hybrid join elsewhere than on Windows", func(in *policy.SignIn) { in.Platform = policy.MacOS }, policy.Block, []policy.ControlKind{policy.HybridJoinedDevice}},
-		{"app protection on a phone, where an approved app would have come first", func(in *policy.SignIn) { in.Platform = policy.IOS }, policy.Interrupt, []policy.ControlKind{policy.CompliantApplication}},
-		{"no app protection on Linux", func(in *policy.SignIn) { in.Platform = policy.Linux }, policy.Block, []policy.ControlKind{policy.CompliantApplication}},
-		{"protected app", func(in *policy.SignIn) { in.Platform, in.ProtectedApp = policy.IOS, true }, policy.Grant, nil},
+		{"a device before terms, of those that can be had", func(in *policy.SignIn) {}, policy.OutcomeInterrupt, []policy.ControlKind{policy.CompliantDevice}},
+		{"terms when there can be no device", func(in *policy.SignIn) { in.Flow = policy.TransferDeviceCode }, policy.OutcomeInterrupt, []policy.ControlKind{policy.TermsOfUse}},
+		{"hybrid join elsewhere than on Windows", func(in *policy.SignIn) { in.Platform = policy.PlatformMacOS }, policy.OutcomeBlock, []policy.ControlKind{policy.HybridJoinedDevice}},
+		{"app protection on a phone, where an approved app would have come first", func(in *policy.SignIn) { in.Platform = policy.PlatformIOS }, policy.OutcomeInterrupt, []policy.ControlKind{policy.CompliantApplication}},
+		{"no app protection on Linux", func(in *policy.SignIn) { in.Platform = policy.PlatformLinux }, policy.OutcomeBlock, []policy.ControlKind{policy.CompliantApplication}},
+		{"protected app", func(in *policy.SignIn) { in.Platform, in.ProtectedApp = policy.PlatformIOS, true }, policy.OutcomeGrant, nil},
 		{"MFA, then a new password", func(in *policy.SignIn) {
-			in.Platform, in.UserRisk = policy.Android, policy.RiskHigh
+			in.Platform, in.UserRisk = policy.PlatformAndroid, policy.RiskHigh
 			in.ApprovedApp = true
-		}, policy.Interrupt, []policy.ControlKind{policy.MFA, policy.PasswordChange}},
+		}, policy.OutcomeInterrupt, []policy.ControlKind{policy.MFA, policy.PasswordChange}},
 		{"an external user cannot change the password here", func(in *policy.SignIn) {
 			in.Device, in.UserRisk = compliantLaptop, policy.RiskHigh
-			in.User.Guest, in.User.DeviceTrust = policy.B2BCollaborationGuest, true
-		}, policy.Block, []policy.ControlKind{policy.PasswordChange}},
-		{"custom factor", func(in *policy.SignIn) { in.Device, in.SignInRisk = compliantLaptop, policy.RiskHigh }, policy.Interrupt, []policy.ControlKind{policy.CustomFactor}},
+			in.User.Guest, in.User.DeviceTrust = policy.GuestB2BCollaboration, true
+		}, policy.OutcomeBlock, []policy.ControlKind{policy.PasswordChange}},
+		{"custom factor", func(in *policy.SignIn) { in.Device, in.SignInRisk = compliantLaptop, policy.RiskHigh }, policy.OutcomeInterrupt, []policy.ControlKind{policy.CustomFactor}},
 		{"custom factor done", func(in *policy.SignIn) {
 			in.Device, in.SignInRisk, in.CustomFactors = compliantLaptop, policy.RiskHigh, []string{"duo"}
-		}, policy.Grant, nil},
+		}, policy.OutcomeGrant, nil},
 		{"legacy clients answer nothing", func(in *policy.SignIn) {
-			in.SignInRisk, in.ClientApp, in.CustomFactors = policy.RiskHigh, policy.OtherClients, []string{"duo"}
-			in.Platform = policy.UnknownPlatform
-		}, policy.Block, []policy.ControlKind{policy.CustomFactor}},
-		{"remediation", func(in *policy.SignIn) { in.Device, in.UserRisk = compliantLaptop, policy.RiskMedium }, policy.Interrupt, []policy.ControlKind{policy.RiskRemediation}},
+			in.SignInRisk, in.ClientApp, in.CustomFactors = policy.RiskHigh, policy.ClientOther, []string{"duo"}
+			in.Platform = policy.PlatformUnknown
+		}, policy.OutcomeBlock, []policy.ControlKind{policy.CustomFactor}},
+		{"remediation", func(in *policy.SignIn) { in.Device, in.UserRisk = compliantLaptop, policy.RiskMedium }, policy.OutcomeInterrupt, []policy.ControlKind{policy.RiskRemediation}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var r policy.Results
@@ -137,25 +138,25 @@ func TestMFA(t *testing.T) {
 	s := setOf(t, rule("p", []string{"mfa"}))
 	outcome := func(change func(*policy.SignIn)) policy.Outcome { return s.Evaluate(ask(change)).Outcome }
 	for m, want := range map[claims.Methods]policy.Outcome{
-		0: policy.Interrupt, claims.Password: policy.Interrupt, claims.SMS: policy.Interrupt, claims.QRCodePIN: policy.Interrupt,
-		claims.CertificateSingleFactor: policy.Interrupt, claims.FederatedSingleFactor: policy.Interrupt, claims.MarkRSA: policy.Interrupt,
-		claims.Password | claims.SMS: policy.Grant, claims.Password | claims.CertificateSingleFactor: policy.Grant,
-		claims.FederatedSingleFactor | claims.Voice: policy.Grant, claims.WindowsHello: policy.Grant, claims.FIDO2: policy.Grant,
-		claims.CertificateMultiFactor: policy.Grant, claims.DeviceBasedPush: policy.Grant, claims.TemporaryAccessPassOneTime: policy.Grant,
-		claims.FederatedMultiFactor: policy.Grant, claims.Password | claims.MarkMFA: policy.Grant,
+		0: policy.OutcomeInterrupt, claims.Password: policy.OutcomeInterrupt, claims.SMS: policy.OutcomeInterrupt, claims.QRCodePIN: policy.OutcomeInterrupt,
+		claims.CertificateSingleFactor: policy.OutcomeInterrupt, claims.FederatedSingleFactor: policy.OutcomeInterrupt, claims.MarkRSA: policy.OutcomeInterrupt,
+		claims.Password | claims.SMS: policy.OutcomeGrant, claims.Password | claims.CertificateSingleFactor: policy.OutcomeGrant,
+		claims.FederatedSingleFactor | claims.Voice: policy.OutcomeGrant, claims.WindowsHello: policy.OutcomeGrant, claims.FIDO2: policy.OutcomeGrant,
+		claims.CertificateMultiFactor: policy.OutcomeGrant, claims.DeviceBasedPush: policy.OutcomeGrant, claims.TemporaryAccessPassOneTime: policy.OutcomeGrant,
+		claims.FederatedMultiFactor: policy.OutcomeGrant, claims.Password | claims.MarkMFA: policy.OutcomeGrant,
 	} {
 		require.Equal(t, want, outcome(func(in *policy.SignIn) { in.Methods = m }), "%b", m)
 	}
 	guest := func(g policy.GuestType, trust bool, m claims.Methods) policy.Outcome {
 		return outcome(func(in *policy.SignIn) { in.User.Guest, in.User.MFATrust, in.Methods = g, trust, m })
 	}
-	require.Equal(t, policy.Grant, guest(policy.B2BCollaborationGuest, true, claims.FIDO2), "the home tenant's MFA, trusted")
-	require.Equal(t, policy.Interrupt, guest(policy.B2BCollaborationGuest, false, claims.FIDO2), "and not")
-	require.Equal(t, policy.Grant, guest(policy.B2BCollaborationGuest, false, claims.SMS), "a second factor of this tenant")
-	require.Equal(t, policy.Block, guest(policy.B2BDirectConnectUser, false, claims.FIDO2), "direct connect has nothing but trust")
-	require.Equal(t, policy.Grant, guest(policy.InternalGuest, false, claims.FIDO2), "an internal guest is an account of this tenant")
-	require.Equal(t, policy.Block, outcome(func(in *policy.SignIn) { in.Available = claims.Password }), "no second factor registered")
-	require.Equal(t, policy.Interrupt, outcome(func(in *policy.SignIn) { in.Available = claims.Password | claims.SMS }))
+	require.Equal(t, policy.OutcomeGrant, guest(policy.GuestB2BCollaboration, true, claims.FIDO2), "the home tenant's MFA, trusted")
+	require.Equal(t, policy.OutcomeInterrupt, guest(policy.GuestB2BCollaboration, false, claims.FIDO2), "and not")
+	require.Equal(t, policy.OutcomeGrant, guest(policy.GuestB2BCollaboration, false, claims.SMS), "a second factor of this tenant")
+	require.Equal(t, policy.OutcomeBlock, guest(policy.GuestB2BDirectConnect, false, claims.FIDO2), "direct connect has nothing but trust")
+	require.Equal(t, policy.OutcomeGrant, guest(policy.GuestInternal, false, claims.FIDO2), "an internal guest is an account of this tenant")
+	require.Equal(t, policy.OutcomeBlock, outcome(func(in *policy.SignIn) { in.Available = claims.Password }), "no second factor registered")
+	require.Equal(t, policy.OutcomeInterrupt, outcome(func(in *policy.SignIn) { in.Available = claims.Password | claims.SMS }))
 }
 
 func TestRestrictedStrengths(t *testing.T) {
@@ -178,20 +179,20 @@ func TestRestrictedStrengths(t *testing.T) {
 		change    func(*policy.SignIn)
 		want      policy.Outcome
 	}{
-		{"model", "keys", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "A-2" }, policy.Grant},
-		{"other model", "keys", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "a-3" }, policy.Interrupt},
-		{"unknown model", "keys", func(in *policy.SignIn) { in.Methods = claims.FIDO2 }, policy.Interrupt},
-		{"another combination", "keys", func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS | claims.Voice }, policy.Grant},
-		{"part of a combination", "keys", func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS }, policy.Interrupt},
+		{"model", "keys", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "A-2" }, policy.OutcomeGrant},
+		{"other model", "keys", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "a-3" }, policy.OutcomeInterrupt},
+		{"unknown model", "keys", func(in *policy.SignIn) { in.Methods = claims.FIDO2 }, policy.OutcomeInterrupt},
+		{"another combination", "keys", func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS | claims.Voice }, policy.OutcomeGrant},
+		{"part of a combination", "keys", func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS }, policy.OutcomeInterrupt},
 		{"issuer and policy", "cards", func(in *policy.SignIn) {
 			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "9a4248c6", []string{"1", "1.2.3"}
-		}, policy.Grant},
-		{"issuer only", "cards", func(in *policy.SignIn) { in.Methods, in.CertIssuerSKI = claims.CertificateMultiFactor, "9a4248c6" }, policy.Interrupt},
+		}, policy.OutcomeGrant},
+		{"issuer only", "cards", func(in *policy.SignIn) { in.Methods, in.CertIssuerSKI = claims.CertificateMultiFactor, "9a4248c6" }, policy.OutcomeInterrupt},
 		{"the sixth policy does not count", "cards", func(in *policy.SignIn) {
 			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "9a4248c6", []string{"1", "2", "3", "4", "5", "1.2.3"}
-		}, policy.Interrupt},
-		{"Hello is no step-up", "hello", func(in *policy.SignIn) { in.Methods = claims.Password }, policy.Block},
-		{"Hello", "hello", func(in *policy.SignIn) { in.Methods = claims.WindowsHello }, policy.Grant},
+		}, policy.OutcomeInterrupt},
+		{"Hello is no step-up", "hello", func(in *policy.SignIn) { in.Methods = claims.Password }, policy.OutcomeBlock},
+		{"Hello", "hello", func(in *policy.SignIn) { in.Methods = claims.WindowsHello }, policy.OutcomeGrant},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := ask(tt.change)
@@ -229,10 +230,10 @@ func TestSessionControlsMerge(t *testing.T) {
 		session("off", policy.SessionControls{SignInFrequency: &policy.SignInFrequency{Type: "hours", Value: n(1)}}))
 	now := time.Now()
 	d := s.Evaluate(ask(func(in *policy.SignIn) { in.Now, in.AuthTime, in.Methods, in.Bound = now, now, claims.FIDO2, true }))
-	require.Equal(t, policy.Grant, d.Outcome)
+	require.Equal(t, policy.OutcomeGrant, d.Outcome)
 	require.Equal(t, policy.Session{
-		SignInFrequency: 8 * time.Hour, EveryTimeMFA: true, PersistentBrowser: policy.BrowserNever, CloudAppSecurity: policy.BlockDownloads,
-		ContinuousAccess: policy.StrictLocation, AppEnforcedRestrictions: true, TokenProtection: true, ResilienceDisabled: true, SecureAccessProfiles: 1,
+		SignInFrequency: 8 * time.Hour, EveryTimeMFA: true, PersistentBrowser: policy.BrowserNever, CloudAppSecurity: policy.CloudAppSecurityBlockDownloads,
+		ContinuousAccess: policy.ContinuousAccessStrictLocation, AppEnforcedRestrictions: true, TokenProtection: true, ResilienceDisabled: true, SecureAccessProfiles: 1,
 	}, d.Session)
 }
 
@@ -246,7 +247,7 @@ func TestManyDecidersAndControls(t *testing.T) {
 	}
 	var r policy.Results
 	d := setOf(t, policies...).EvaluateInto(ask(), &r)
-	require.Equal(t, policy.Interrupt, d.Outcome)
+	require.Equal(t, policy.OutcomeInterrupt, d.Outcome)
 	require.Equal(t, 600, d.Deciding)
 	require.Len(t, slices.Collect(d.Policies()), 4)
 	require.True(t, d.MoreControls)
@@ -274,13 +275,13 @@ func TestAgents(t *testing.T) {
 			p.Conditions.AgentContext = &policy.AgentContextCondition{Include: []string{"agentUserSessionsInitiatedFromEndpoints"}}
 		}),
 		rule("agent resources", []string{"mfa"}, func(p *policy.Policy) { p.Conditions.Applications.Include = []string{"AllAgentIdResources"} }))
-	agent := &policy.SignIn{User: &policy.User{Kind: policy.Agent, ID: "Agent-7"}, AppID: exchange}
+	agent := &policy.SignIn{User: &policy.User{Kind: policy.IdentityAgent, ID: "Agent-7"}, AppID: exchange}
 	require.Equal(t, []string{"agents"}, applies(s, agent))
 	agent.AgentRisk = policy.RiskHigh
 	require.Equal(t, []string{"agents", "risky agents"}, applies(s, agent))
 	agent.User.Attributes = []policy.Attribute{{Name: "Agent_Reviewed", Values: []string{"Yes"}}}
 	require.Equal(t, []string{"risky agents"}, applies(s, agent))
-	user := &policy.SignIn{User: &policy.User{Kind: policy.AgentUser, ID: "u", Groups: []string{"g"}}, AppID: exchange}
+	user := &policy.SignIn{User: &policy.User{Kind: policy.IdentityAgentUser, ID: "u", Groups: []string{"g"}}, AppID: exchange}
 	require.Empty(t, applies(s, user), "an agent's user is not one of all users")
 	user.AgentEndpointUser = true
 	require.Equal(t, []string{"agent users"}, applies(s, user))
@@ -288,19 +289,19 @@ func TestAgents(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	require.Equal(t, "interrupt", policy.Interrupt.String())
+	require.Equal(t, "interrupt", policy.OutcomeInterrupt.String())
 	require.Equal(t, "unsatisfiable", policy.Unsatisfiable.String())
 	require.Equal(t, "99", policy.Outcome(99).String(), "what has no name is a number")
 	require.Equal(t, "termsOfUse tou", policy.Control{Kind: policy.TermsOfUse, ID: "tou"}.String())
-	require.Equal(t, "iOS", policy.IOS.String())
-	require.Equal(t, "easSupported", policy.ExchangeActiveSyncOK.String())
+	require.Equal(t, "iOS", policy.PlatformIOS.String())
+	require.Equal(t, "easSupported", policy.ClientExchangeActiveSyncOK.String())
 	require.Equal(t, "hidden", policy.RiskHidden.String())
 	require.Equal(t, "elevated", policy.InsiderRiskElevated.String())
-	require.Equal(t, "b2bDirectConnectUser", policy.B2BDirectConnectUser.String())
-	require.Equal(t, "agent user", policy.AgentUser.String())
+	require.Equal(t, "b2bDirectConnectUser", policy.GuestB2BDirectConnect.String())
+	require.Equal(t, "agent user", policy.IdentityAgentUser.String())
 	require.Equal(t, "never", policy.BrowserNever.String())
-	require.Equal(t, "blockDownloads", policy.BlockDownloads.String())
-	require.Equal(t, "strictLocation", policy.StrictLocation.String())
+	require.Equal(t, "blockDownloads", policy.CloudAppSecurityBlockDownloads.String())
+	require.Equal(t, "strictLocation", policy.ContinuousAccessStrictLocation.String())
 	require.Equal(t, "reportOnlyInterrupted", policy.ResultReportOnlyInterrupted.String())
 	name, ok := policy.RoleName("62E90394-69F5-4237-9190-012177145E10")
 	require.True(t, ok)

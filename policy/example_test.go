@@ -31,8 +31,8 @@ func Example() {
 	in := &policy.SignIn{
 		User:      &policy.User{ID: "alice"},
 		AppID:     "00000003-0000-0000-c000-000000000000", // Microsoft Graph
-		ClientApp: policy.MobileOrDesktop,
-		Platform:  policy.Linux,
+		ClientApp: policy.ClientMobileOrDesktop,
+		Platform:  policy.PlatformLinux,
 		Methods:   claims.Password,
 	}
 	d := set.Evaluate(in)
@@ -55,7 +55,7 @@ func ExampleSet_Explain() {
 	in := &policy.SignIn{
 		User:      &policy.User{ID: "alice", Groups: []string{"break-glass"}},
 		AppID:     "00000003-0000-0000-c000-000000000000",
-		ClientApp: policy.MobileOrDesktop,
+		ClientApp: policy.ClientMobileOrDesktop,
 	}
 	for _, x := range set.Explain(in).Policies {
 		fmt.Println(x)
@@ -75,10 +75,10 @@ func ExampleSet_Subject() {
 	bundle, _, _ := policy.Load(strings.NewReader(export))
 	set, _ := policy.Compile(bundle)
 	alice := set.Subject(&policy.User{ID: "alice", Groups: []string{"staff"}})
-	laptop := set.Endpoint(&policy.Device{ID: "d1", TrustType: policy.Joined, Compliant: policy.Yes})
-	for _, flow := range []policy.TransferFlow{policy.NoTransfer, policy.DeviceCodeFlow} {
+	laptop := set.Endpoint(&policy.Device{ID: "d1", TrustType: policy.TrustJoined, Compliant: claims.Yes})
+	for _, flow := range []policy.TransferFlow{policy.TransferNone, policy.TransferDeviceCode} {
 		d := set.Evaluate(&policy.SignIn{
-			Subject: alice, Endpoint: laptop, AppID: "app", ClientApp: policy.MobileOrDesktop,
+			Subject: alice, Endpoint: laptop, AppID: "app", ClientApp: policy.ClientMobileOrDesktop,
 			Flow: flow, Methods: claims.WindowsHello,
 		})
 		fmt.Println(flow, d.Outcome, d.Reason)
@@ -92,7 +92,7 @@ func ExampleSet_EvaluateInto() {
 	bundle, _, _ := policy.Load(strings.NewReader(strings.Replace(export, `"enabled"`, `"enabledForReportingButNotEnforced"`, 1)))
 	set, _ := policy.Compile(bundle)
 	var results policy.Results // used again from call to call
-	in := &policy.SignIn{User: &policy.User{ID: "alice"}, AppID: "app", ClientApp: policy.Browser}
+	in := &policy.SignIn{User: &policy.User{ID: "alice"}, AppID: "app", ClientApp: policy.ClientBrowser}
 	d := set.EvaluateInto(in, &results)
 	fmt.Println(d.Outcome)
 	for i, r := range results.Policies {

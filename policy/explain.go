@@ -39,7 +39,7 @@ func (s *Set) Explain(in *SignIn) Explanation {
 	if s.gather(in, &f) != NoReason {
 		return e
 	}
-	if in.Action == RegisterSecurityInfo && s.hasOwnStrength {
+	if in.Action == ActionRegisterSecurityInfo && s.hasOwnStrength {
 		f.override = s.probeOverride(&f)
 	}
 	e.Policies = make([]PolicyExplanation, len(s.policies))
@@ -62,7 +62,7 @@ func (s *Set) explain(f *facts, v *view, i int, x *PolicyExplanation) {
 	matches := l.applied(bit/64)>>(bit%64)&1 != 0
 	x.Session = s.sessions[i].control
 	switch {
-	case x.Policy.State == Disabled:
+	case x.Policy.State == StateDisabled:
 		x.Reasons = ReasonPolicyNotEnabled
 		return
 	case matches && !s.Evaluable(i):
@@ -106,7 +106,7 @@ func (s *Set) firstUnmet(f *facts, v *view, i int) AnalysisReasons {
 	}
 	if !v.app[b].has(bit) {
 		switch {
-		case in.Action != NoAction:
+		case in.Action != ActionNone:
 			return ReasonUserActions
 		case in.AuthContext != 0:
 			return ReasonAuthenticationContext

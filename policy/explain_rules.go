@@ -50,11 +50,11 @@ func (m *matcher) user() *User {
 func (m *matcher) identity() {
 	u := m.user()
 	switch u.Kind {
-	case Person:
+	case IdentityPerson:
 		m.person(u)
-	case Workload:
+	case IdentityWorkload:
 		m.principal(m.workloads, u, "servicePrincipals")
-	case Agent:
+	case IdentityAgent:
 		m.principal(m.agents, u, "servicePrincipals")
 	default:
 		m.principal(m.agentUsers, u, "users")
@@ -76,12 +76,12 @@ func (m *matcher) person(u *User) {
 	for _, sym := range u.RoleSymbols {
 		m.id(m.roles, uint32(sym), "users", "roleId")
 	}
-	if u.Guest == Member {
+	if u.Guest == GuestNone {
 		return
 	}
 	m.base(m.guests[u.Guest].base, "users", guestNames[u.Guest])
 	m.id(m.guests[u.Guest], m.ids.find(u.HomeTenant), "users", guestNames[u.Guest])
-	if other := u.alsoGuest(); other != Member && m.sharedApp(m.f.app) {
+	if other := u.alsoGuest(); other != GuestNone && m.sharedApp(m.f.app) {
 		n := len(m.x.Exclude)
 		m.base(m.guests[other].base, "users", guestNames[other])
 		m.id(m.guests[other], m.ids.find(u.HomeTenant), "users", guestNames[other])
@@ -90,12 +90,12 @@ func (m *matcher) person(u *User) {
 }
 
 func (m *matcher) principal(s *selector, u *User, condition string) {
-	if u.MultiTenant && u.Kind == Workload {
+	if u.MultiTenant && u.Kind == IdentityWorkload {
 		return
 	}
 	m.base(s.base, condition, "allUsers")
 	m.id(s, m.ids.find(u.ID), condition, "userId")
-	if u.Kind == Agent {
+	if u.Kind == IdentityAgent {
 		m.id(s, m.ids.find(u.Blueprint), condition, "userId")
 	}
 	m.filters(s, u.Attributes, condition, "appFilter")
@@ -129,7 +129,7 @@ func (m *matcher) filters(s *selector, attrs []Attribute, condition, satisfied s
 func (m *matcher) target() {
 	in := m.f.in
 	switch {
-	case in.Action != NoAction:
+	case in.Action != ActionNone:
 		if m.actions.row(int(in.Action)).has(m.policy) {
 			m.targetRule(userActionNames[in.Action], "appId", func(a *ApplicationCondition) []string { return a.UserActions })
 		}

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
-	"github.com/stretchr/testify/require"
 )
 
 func explainOne(t *testing.T, p policy.Policy, in *policy.SignIn) policy.PolicyExplanation {
@@ -39,7 +40,7 @@ func TestReasons(t *testing.T) {
 		}, nil, policy.ReasonUsers, "users"},
 		{"nobody", func(p *policy.Policy) { p.Conditions.Users = &policy.UserCondition{IncludeUsers: []string{"None"}} }, nil, policy.ReasonEmptyPolicy, "emptyPolicy"},
 		{"application", func(p *policy.Policy) { p.Conditions.Applications.Include = []string{"x"} }, nil, policy.ReasonApplication, "application"},
-		{"user action", nil, func(in *policy.SignIn) { in.AppID, in.Action = "", policy.RegisterDevice }, policy.ReasonUserActions, "userActions"},
+		{"user action", nil, func(in *policy.SignIn) { in.AppID, in.Action = "", policy.ActionRegisterDevice }, policy.ReasonUserActions, "userActions"},
 		{"auth context", nil, func(in *policy.SignIn) { in.AppID, in.AuthContext = "", 3 }, policy.ReasonAuthenticationContext, "authenticationContext"},
 		{"platform", func(p *policy.Policy) { p.Conditions.Platforms = &policy.PlatformCondition{Include: []string{"iOS"}} }, nil, policy.ReasonDevicePlatform, "devicePlatform"},
 		{"device", func(p *policy.Policy) {
@@ -55,9 +56,9 @@ func TestReasons(t *testing.T) {
 		{"flow", func(p *policy.Policy) {
 			p.Conditions.AuthenticationFlows = &policy.FlowCondition{TransferMethods: policy.Flags{"deviceCodeFlow"}}
 		}, nil, policy.ReasonAuthenticationFlow, "authenticationFlow"},
-		{"workload", nil, func(in *policy.SignIn) { in.User.Kind = policy.Workload }, policy.ReasonWorkloadIdentities, "workloadIdentities"},
-		{"agent", nil, func(in *policy.SignIn) { in.User.Kind = policy.Agent }, policy.ReasonAgentIdentities, "agentIdentities"},
-		{"disabled", func(p *policy.Policy) { p.State = policy.Disabled }, nil, policy.ReasonPolicyNotEnabled, "policyNotEnabled"},
+		{"workload", nil, func(in *policy.SignIn) { in.User.Kind = policy.IdentityWorkload }, policy.ReasonWorkloadIdentities, "workloadIdentities"},
+		{"agent", nil, func(in *policy.SignIn) { in.User.Kind = policy.IdentityAgent }, policy.ReasonAgentIdentities, "agentIdentities"},
+		{"disabled", func(p *policy.Policy) { p.State = policy.StateDisabled }, nil, policy.ReasonPolicyNotEnabled, "policyNotEnabled"},
 		{"invalid", func(p *policy.Policy) { p.Unmodeled = []string{"conditions.times"} }, nil, policy.ReasonInvalidPolicy, "invalidPolicy"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,9 +90,9 @@ func TestRuleMatches(t *testing.T) {
 		p.Conditions.AuthenticationFlows = &policy.FlowCondition{TransferMethods: policy.Flags{"authenticationTransfer"}}
 	})
 	in := ask(func(in *policy.SignIn) {
-		in.User.Groups, in.User.Roles, in.User.Guest = []string{"STAFF"}, []string{"62E90394-69F5-4237-9190-012177145E10"}, policy.B2BCollaborationGuest
+		in.User.Groups, in.User.Roles, in.User.Guest = []string{"STAFF"}, []string{"62E90394-69F5-4237-9190-012177145E10"}, policy.GuestB2BCollaboration
 		in.User.DeviceTrust = true
-		in.IP, in.Device, in.Flow = netip.MustParseAddr("198.51.100.9"), compliantLaptop, policy.AuthenticationTransfer
+		in.IP, in.Device, in.Flow = netip.MustParseAddr("198.51.100.9"), compliantLaptop, policy.TransferAuthentication
 	})
 	x := explainOne(t, p, in)
 	require.Equal(t, policy.ReasonUsers, x.Reasons)

@@ -46,10 +46,10 @@ func (s *Set) gather(in *SignIn, f *facts) Reason {
 	if r := s.target(in, f); r != NoReason {
 		return r
 	}
-	if f.kind == Person && in.ClientApp == UnknownClient {
+	if f.kind == IdentityPerson && in.ClientApp == ClientUnknown {
 		return NoClientApp
 	}
-	if in.ClientApp > OtherClients || in.Platform > Linux || in.Flow > AuthenticationTransfer ||
+	if in.ClientApp > ClientOther || in.Platform > PlatformLinux || in.Flow > TransferAuthentication ||
 		in.SignInRisk > RiskHidden || in.UserRisk > RiskHidden || in.ServicePrincipalRisk > RiskHidden ||
 		in.AgentRisk > RiskHidden || in.InsiderRisk > InsiderRiskElevated || in.Scopes > DirectoryScopes {
 		return OutOfRange
@@ -67,19 +67,19 @@ func (s *Set) target(in *SignIn, f *facts) Reason {
 	if in.App != 0 || in.AppID != "" {
 		targets++
 	}
-	if in.Action != NoAction {
+	if in.Action != ActionNone {
 		targets++
 	}
 	if in.AuthContext != 0 {
 		targets++
 	}
-	if in.Traffic != NoTraffic {
+	if in.Traffic != TrafficNone {
 		targets++
 	}
 	switch {
 	case targets != 1:
 		return NoTarget
-	case in.Action > RegisterDevice, in.Traffic > PrivateTraffic, in.AuthContext < 0, in.AuthContext > maxAuthContext:
+	case in.Action > ActionRegisterDevice, in.Traffic > TrafficPrivate, in.AuthContext < 0, in.AuthContext > maxAuthContext:
 		return OutOfRange
 	case in.App != 0:
 		n, ok := s.ids.number(in.App)
@@ -90,12 +90,12 @@ func (s *Set) target(in *SignIn, f *facts) Reason {
 	case in.AppID != "":
 		f.app = s.ids.find(in.AppID)
 	}
-	if in.Traffic != NoTraffic {
+	if in.Traffic != TrafficNone {
 		f.app = s.trafficApp(in.Traffic)
 		return NoReason
 	}
 	s.scopes(in, f)
-	f.exempt = f.kind == Agent && f.app == s.wellKnown[appTokenExchange]
+	f.exempt = f.kind == IdentityAgent && f.app == s.wellKnown[appTokenExchange]
 	return NoReason
 }
 
@@ -122,16 +122,16 @@ const (
 // forApp says whether the target is an application, or a traffic profile, for
 // which one stands.
 func (in *SignIn) forApp() bool {
-	return in.Action == NoAction && in.AuthContext == 0
+	return in.Action == ActionNone && in.AuthContext == 0
 }
 
 // proved works out which controls are fulfilled, and which could be.
 func (s *Set) proved(f *facts) {
 	in := f.in
-	f.external = f.guest > InternalGuest
-	f.legacy = in.ClientApp >= ExchangeActiveSync
-	f.answers = (f.kind == Person || f.kind == AgentUser) && !f.legacy
-	f.prompts = f.kind == Person && !f.legacy
+	f.external = f.guest > GuestInternal
+	f.legacy = in.ClientApp >= ClientExchangeActiveSync
+	f.answers = (f.kind == IdentityPerson || f.kind == IdentityAgentUser) && !f.legacy
+	f.prompts = f.kind == IdentityPerson && !f.legacy
 	f.devices = f.prompts && f.carriesDevice()
 	f.methods = in.Methods
 	f.reach = anyMethod &^ claims.WindowsHello
@@ -142,7 +142,7 @@ func (s *Set) proved(f *facts) {
 	if f.external && !f.mfaTrust {
 		f.methods &= untrustedSecond | claims.Password | claims.FederatedSingleFactor
 		f.reach &= untrustedSecond | claims.Password | claims.FederatedSingleFactor
-		if f.guest == B2BDirectConnectUser {
+		if f.guest == GuestB2BDirectConnect {
 			f.methods, f.reach = 0, 0
 		}
 	}
@@ -201,7 +201,7 @@ func mfa(m claims.Methods) bool {
 
 // carriesDevice says whether the sign-in can show a device at all.
 func (f *facts) carriesDevice() bool {
-	return !f.legacy && f.in.Flow != DeviceCodeFlow && (!f.external || f.deviceTrust)
+	return !f.legacy && f.in.Flow != TransferDeviceCode && (!f.external || f.deviceTrust)
 }
 
 // sharedChannel says whether policies for another type of guests reach the

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/prtbroker/prtbroker/claims"
 )
 
 // An instr compares and says where to go on. A rule is a web of comparisons
@@ -80,7 +82,9 @@ func (r *FilterRule) doubtful() bool {
 }
 
 // extended says whether Entra knows the extension attributes of a device.
-func (d *Device) extended() bool { return d.Managed || d.Compliant == Yes || d.TrustType == Hybrid }
+func (d *Device) extended() bool {
+	return d.Managed || d.Compliant == claims.Yes || d.TrustType == TrustHybrid
+}
 
 // MatchAttributes says whether the rule is true of an application, service
 // principal or agent with these custom security attributes.
@@ -162,21 +166,21 @@ func (d *Device) text(p property) string {
 
 func (t TrustType) word() string {
 	switch t {
-	case Registered:
+	case TrustRegistered:
 		return "Workplace"
-	case Joined:
+	case TrustJoined:
 		return "AzureAD"
-	case Hybrid:
+	case TrustHybrid:
 		return "ServerAD"
 	}
 	return ""
 }
 
-func (c *comparison) matchCompliant(t Tristate) bool {
-	if c.null || t == Unknown {
-		return c.null && t == Unknown
+func (c *comparison) matchCompliant(t claims.Answer) bool {
+	if c.null || t == claims.Unknown {
+		return c.null && t == claims.Unknown
 	}
-	return (c.folded[0] == "true") == (t == Yes)
+	return (c.folded[0] == "true") == (t == claims.Yes)
 }
 
 // matchElements is -contains on a collection; -eq null asks for an empty one.

@@ -4,15 +4,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
-	"github.com/stretchr/testify/require"
 )
 
 func TestFilterRules(t *testing.T) {
 	d := &policy.Device{
 		ID: "d-1", DisplayName: `Bob's "box"`, Model: "Surface Pro 9", OperatingSystem: "Windows", OperatingSystemVersion: "10.0.22631",
-		Ownership: "Company", TrustType: policy.Hybrid, Compliant: policy.No, Manufacturer: `C:\`, MDMAppID: "0000000a-0000-0000-c000-000000000000",
+		Ownership: "Company", TrustType: policy.TrustHybrid, Compliant: claims.No, Manufacturer: `C:\`, MDMAppID: "0000000a-0000-0000-c000-000000000000",
 		ExtensionAttributes: [15]string{0: "SAW", 14: "x"}, SystemLabels: []string{"CloudPC"},
 	}
 	for _, tt := range []struct {
@@ -104,7 +106,7 @@ func FuzzFilterRule(f *testing.F) {
 	}
 	f.Add("CustomSecurityAttribute.Set_Attr -notContains \"a`\"b\"")
 	f.Add(`device.displayName -eq 'it"s' -or -not (device.isCompliant ne null)`)
-	d := &policy.Device{DisplayName: "a", Model: "Surface", SystemLabels: []string{"CloudPC"}, TrustType: policy.Joined, Compliant: policy.Yes}
+	d := &policy.Device{DisplayName: "a", Model: "Surface", SystemLabels: []string{"CloudPC"}, TrustType: policy.TrustJoined, Compliant: claims.Yes}
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := policy.ParseFilterRule(text)
 		if err != nil {

@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
-	"github.com/stretchr/testify/require"
 )
 
 // FuzzLoad loads anything. What loads also compiles, can be evaluated and
@@ -33,7 +34,7 @@ func FuzzLoad(f *testing.F) {
 		require.NoError(t, err)
 		in := ask()
 		d := s.Evaluate(in)
-		require.NotEqual(t, policy.Invalid, d.Outcome)
+		require.NotEqual(t, policy.OutcomeInvalid, d.Outcome)
 		e := s.Explain(in)
 		require.Equal(t, d, e.Decision)
 		require.Len(t, e.Policies, len(b.Policies))

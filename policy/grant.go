@@ -47,9 +47,9 @@ func (c *compiler) approvedApp(k *checker, p *Policy) {
 	c.retired = c.opt.approvedUntil
 	const path = "grantControls.builtInControls"
 	if day := c.retired.UTC().Format(time.DateOnly); c.alone(g) {
-		k.add(path, Warning, CodeRetired, dimNone, "approvedApplication is not enforced from %s on: the policy then asks for nothing and protects nothing", day)
+		k.add(path, SeverityWarning, CodeRetired, dimNone, "approvedApplication is not enforced from %s on: the policy then asks for nothing and protects nothing", day)
 	} else {
-		k.add(path, Note, CodeRetired, dimNone, "approvedApplication is not enforced from %s on: the other controls remain", day)
+		k.add(path, SeverityNote, CodeRetired, dimNone, "approvedApplication is not enforced from %s on: the other controls remain", day)
 	}
 }
 
@@ -125,7 +125,7 @@ func (c *compiler) collectControls() error {
 	for i := range c.bundle.Strengths {
 		s := &c.bundle.Strengths[i]
 		if _, dup := c.strengthIDs[lower(s.ID)]; dup {
-			c.report(s.Source.or("strengths", i), problem{severity: Warning, code: CodeDuplicate, message: "a strength of this id was there before: the first one counts"}, "")
+			c.report(s.Source.or("strengths", i), problem{severity: SeverityWarning, code: CodeDuplicate, message: "a strength of this id was there before: the first one counts"}, "")
 			continue
 		}
 		c.strengthIDs[lower(s.ID)] = s
@@ -209,11 +209,11 @@ func (c *compiler) strengthRef(k *checker, ref *Strength) {
 	const path = "grantControls.authenticationStrength"
 	s, ok := c.strengthIDs[lower(ref.ID)]
 	if !ok || len(s.AllowedCombinations) == 0 {
-		k.add(path, Error, CodeNoStrength, dimNone, "the bundle has no authentication strength %q", ref.ID)
+		k.add(path, SeverityError, CodeNoStrength, dimNone, "the bundle has no authentication strength %q", ref.ID)
 		return
 	}
 	if _, err := newStrength(s); err != nil {
-		k.add(path, Error, CodeBadStrength, dimNone, "%s", err)
+		k.add(path, SeverityError, CodeBadStrength, dimNone, "%s", err)
 	}
 }
 
@@ -338,20 +338,22 @@ func (s *Set) satisfiable(f *facts, n uint16) bool {
 	case AuthenticationStrength:
 		return f.prompts && s.strengths[n].reachable(f.reach)
 	case CompliantDevice:
-		return f.devices && f.in.Platform != UnknownPlatform
+		return f.devices && f.in.Platform != PlatformUnknown
 	case HybridJoinedDevice:
-		return f.devices && f.in.Platform == Windows
+		return f.devices && f.in.Platform == PlatformWindows
 	case ApprovedApplication:
 		return f.prompts && !f.external && f.mobile()
 	case CompliantApplication:
-		return f.prompts && !f.external && (f.mobile() || f.in.Platform == Windows)
+		return f.prompts && !f.external && (f.mobile() || f.in.Platform == PlatformWindows)
 	case PasswordChange, RiskRemediation:
 		return f.prompts && !f.external
 	}
 	return f.prompts
 }
 
-func (f *facts) mobile() bool { return f.in.Platform == Android || f.in.Platform == IOS }
+func (f *facts) mobile() bool {
+	return f.in.Platform == PlatformAndroid || f.in.Platform == PlatformIOS
+}
 
 // wanting says whether an unsimple grant is not satisfied.
 func (s *Set) wanting(f *facts, g *grant) bool {

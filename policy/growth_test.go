@@ -17,7 +17,7 @@ func ownEverything(t testing.TB, n int) *Set {
 			Kind: IPLocation, ID: fmt.Sprintf("place-%d", i), Ranges: []string{fmt.Sprintf("10.%d.%d.0/24", i/256, i%256)},
 		})
 		b.Policies = append(b.Policies, Policy{
-			ID: fmt.Sprint(i), State: Enabled,
+			ID: fmt.Sprint(i), State: StateEnabled,
 			Conditions: Conditions{
 				Users:     &UserCondition{IncludeUsers: []string{"All"}},
 				Devices:   &DeviceCondition{Filter: &Filter{Mode: "exclude", Rule: fmt.Sprintf(`device.displayName -eq "PC-%d"`, i)}},
@@ -57,7 +57,7 @@ func TestSharedFiltersAreRows(t *testing.T) {
 	b := &Bundle{}
 	for i := range 9_000 {
 		b.Policies = append(b.Policies, Policy{
-			ID: fmt.Sprint(i), State: Enabled,
+			ID: fmt.Sprint(i), State: StateEnabled,
 			Conditions: Conditions{
 				Users:   &UserCondition{IncludeUsers: []string{"All"}},
 				Devices: &DeviceCondition{Filter: &Filter{Mode: []string{"include", "exclude"}[i%2], Rule: fmt.Sprintf(`device.model -eq "M%d"`, i%7)}},
@@ -76,7 +76,7 @@ func TestSharedFiltersAreRows(t *testing.T) {
 		}
 	}
 	require.LessOrEqual(t, blocks, 9_000/2)
-	in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: Browser, Device: &Device{TrustType: Joined, Model: "M3"}}
+	in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: ClientBrowser, Device: &Device{TrustType: TrustJoined, Model: "M3"}}
 	facts := s.Evaluate(in)
 	in.Endpoint = s.Endpoint(in.Device)
 	require.Equal(t, s.Evaluate(in), facts)
@@ -87,7 +87,7 @@ func TestSharedFiltersAreRows(t *testing.T) {
 func BenchmarkOwnEverything(b *testing.B) {
 	for _, n := range []int{1_000, 2_000, 4_000, 8_000} {
 		s := ownEverything(b, n)
-		in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: Browser, Device: &Device{TrustType: Joined, DisplayName: "PC-7"}}
+		in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: ClientBrowser, Device: &Device{TrustType: TrustJoined, DisplayName: "PC-7"}}
 		b.Run(fmt.Sprintf("policies=%d/device=facts", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

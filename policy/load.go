@@ -160,7 +160,7 @@ func (l *loader) walk(path string, n *node) {
 		l.object(path, n)
 	case nodeNull:
 	default:
-		l.report(path, Warning, CodeUnknownThing, "", "neither a policy, a named location nor a strength")
+		l.report(path, SeverityWarning, CodeUnknownThing, "", "neither a policy, a named location nor a strength")
 	}
 }
 
@@ -194,7 +194,7 @@ func (l *loader) container(path string, n *node) {
 	}
 	found := len(l.bundle.Policies)+len(l.bundle.Locations)+len(l.bundle.Strengths)+len(l.diags) > before
 	if !inner && len(n.keys) > 0 && !found && !n.emptyCollection() {
-		l.report(path, Note, CodeUnknownThing, "", "neither a policy, a named location nor a strength: skipped")
+		l.report(path, SeverityNote, CodeUnknownThing, "", "neither a policy, a named location nor a strength: skipped")
 	}
 }
 
@@ -202,13 +202,13 @@ func (l *loader) policy(path string, n, named *node) {
 	d := &decoder{}
 	p := d.policy(n, named)
 	for _, key := range d.remarks {
-		l.report(path+"."+key, Note, CodeUnmodeled, p.name(), "taken for a remark")
+		l.report(path+"."+key, SeverityNote, CodeUnmodeled, p.name(), "taken for a remark")
 	}
 	for _, f := range p.check() {
 		l.report(path+"."+f.path, f.severity, f.code, p.name(), "%s", f.message)
 	}
 	if p.State == "" {
-		l.report(path, Note, CodeTemplate, p.name(), "no state: taken for enabled")
+		l.report(path, SeverityNote, CodeTemplate, p.name(), "no state: taken for enabled")
 	}
 	p.Source.Path = path
 	l.bundle.Policies = append(l.bundle.Policies, p)
@@ -218,10 +218,10 @@ func (l *loader) strength(path string, n *node) *Strength {
 	d := &decoder{}
 	s := d.strength("", n)
 	if _, err := newStrength(s); err != nil {
-		l.report(path, Error, CodeBadStrength, "", "strength %q: %s", s.DisplayName, err)
+		l.report(path, SeverityError, CodeBadStrength, "", "strength %q: %s", s.DisplayName, err)
 	}
 	for _, p := range d.unmodeled {
-		l.report(path+p, Error, CodeUnmodeled, "", "is not understood")
+		l.report(path+p, SeverityError, CodeUnmodeled, "", "is not understood")
 	}
 	s.Source.Path = path
 	return s

@@ -10,9 +10,10 @@ import (
 	"testing/fstest"
 	"unicode/utf16"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
-	"github.com/stretchr/testify/require"
 )
 
 const exported = `{"id":"p1","displayName":"Require MFA","state":"enabled","conditions":{"users":{"includeUsers":["All"]},` +
@@ -63,7 +64,7 @@ func TestLoadShapes(t *testing.T) {
 			b, diags := load(t, tt.text)
 			require.Len(t, b.Policies, tt.policies, "%v", diags)
 			for _, d := range diags {
-				require.NotEqual(t, policy.Error, d.Severity, d.String())
+				require.NotEqual(t, policy.SeverityError, d.Severity, d.String())
 			}
 			for _, p := range b.Policies {
 				require.Equal(t, []string{"All"}, p.Conditions.Users.IncludeUsers)
@@ -92,10 +93,10 @@ func TestLoadTolerance(t *testing.T) {
 			"persistentBrowser": {"mode": "never"}}
 	}`)
 	for _, d := range diags {
-		require.NotEqual(t, policy.Error, d.Severity, d.String())
+		require.NotEqual(t, policy.SeverityError, d.Severity, d.String())
 	}
 	p := b.Policies[0]
-	require.Equal(t, policy.ReportOnly, p.State)
+	require.Equal(t, policy.StateReportOnly, p.State)
 	require.Nil(t, p.Conditions.Platforms)
 	require.Nil(t, p.Conditions.Locations)
 	require.Equal(t, policy.Flags{"internalGuest", "serviceProvider"}, p.Conditions.Users.ExcludeGuests.Types)
@@ -134,7 +135,7 @@ func TestUnevaluable(t *testing.T) {
 				conditions += "," + tt.conditions
 			}
 			b, diags := load(t, `{"displayName":"P","state":"enabled","conditions":{`+conditions+`},"grantControls":{`+tt.grant+`},"sessionControls":{`+tt.session+`}}`)
-			require.Contains(t, diags, policy.Diagnostic{Path: tt.path, Policy: "P", Severity: policy.Error, Code: tt.code, Message: diags[0].Message})
+			require.Contains(t, diags, policy.Diagnostic{Path: tt.path, Policy: "P", Severity: policy.SeverityError, Code: tt.code, Message: diags[0].Message})
 			s := compile(t, b)
 			require.False(t, s.Evaluable(0))
 			in := ask()
@@ -142,11 +143,11 @@ func TestUnevaluable(t *testing.T) {
 				in.AppID, in.AuthContext = "", 1
 			}
 			d := s.Evaluate(in)
-			require.Equal(t, policy.Grant, d.Outcome)
+			require.Equal(t, policy.OutcomeGrant, d.Outcome)
 			require.Equal(t, 1, d.Unevaluable)
 			d = compile(t, b, policy.FailClosed()).Evaluate(in)
 			require.Equal(t, policy.Unevaluable, d.Reason)
-			require.Equal(t, policy.Block, d.Outcome)
+			require.Equal(t, policy.OutcomeBlock, d.Outcome)
 			require.Equal(t, policy.ReasonInvalidPolicy, s.Explain(in).Policies[0].Reasons)
 		})
 	}
@@ -319,10 +320,10 @@ func TestRemarks(t *testing.T) {
 		 "sessionControls":{"persistentBrowser":{"isEnabled":true,"mode":"never"}}},
 		{"id":"b","state":"enabled","conditions":{"clientApplications":{"includeServicePrincipals":["ServicePrincipalsInMyTenant"]}},"grantControls":{"builtInControls":["mfa"],"authenticationStrength":{"id":"00000000-0000-0000-0000-000000000002"}}}
 	]`)
-	require.Equal(t, policy.Disabled, b.Policies[0].State, "deleted policies do not count")
+	require.Equal(t, policy.StateDisabled, b.Policies[0].State, "deleted policies do not count")
 	var got []string
 	for _, d := range diags {
-		require.NotEqual(t, policy.Error, d.Severity)
+		require.NotEqual(t, policy.SeverityError, d.Severity)
 		got = append(got, d.Path+" "+string(d.Code))
 	}
 	require.ElementsMatch(t, []string{

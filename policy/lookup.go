@@ -20,7 +20,7 @@ func newScratch(mem []block) scratch {
 // runFacts judges a sign-in whose facts have to be looked up, a window of
 // blocks at a time.
 func (s *Set) runFacts(f *facts, t *tally, d *Decision) {
-	if f.in.Action == RegisterSecurityInfo && s.hasOwnStrength {
+	if f.in.Action == ActionRegisterSecurityInfo && s.hasOwnStrength {
 		f.override = s.probeOverride(f)
 	}
 	if s.blocks > 1 {
@@ -93,7 +93,7 @@ func (s *Set) lookWho(f *facts, known []uint32, buf *scratch, first, n int) []bl
 func (s *Set) lookApp(f *facts, buf *scratch, first, n int) []block {
 	in := f.in
 	switch {
-	case in.Action != NoAction:
+	case in.Action != ActionNone:
 		return s.actions.run(int(in.Action), first, n)
 	case in.AuthContext != 0:
 		return s.contexts.run(in.AuthContext, first, n)
@@ -161,7 +161,7 @@ const maxKnown = 256
 // mention: groups, then a zero, then roles. nil is that they do not fit.
 func (s *Set) know(f *facts, known []uint32) []uint32 {
 	u := f.in.User
-	if f.in.Subject != nil || u.Kind != Person {
+	if f.in.Subject != nil || u.Kind != IdentityPerson {
 		return nil
 	}
 	for _, id := range u.Groups {

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
-	"github.com/stretchr/testify/require"
 )
 
 // The tests of this file are sentences of Microsoft's pages of 2025 and 2026
@@ -42,7 +43,7 @@ func diagnosed(s *policy.Set, code policy.Code) (out []policy.Diagnostic) {
 
 // "Disable agent identities in your tenant", 2026-04-27, policy 2.
 func TestPage01AgentUsersAmongUsers(t *testing.T) {
-	agent := &policy.SignIn{User: &policy.User{Kind: policy.AgentUser, ID: "digital worker"}, AppID: exchange}
+	agent := &policy.SignIn{User: &policy.User{Kind: policy.IdentityAgentUser, ID: "digital worker"}, AppID: exchange}
 	s := setOf(t, rule("p", []string{"block"}, users(policy.UserCondition{IncludeUsers: []string{"AllAgentIdUsers"}})))
 	require.Equal(t, policy.BlockControl, s.Evaluate(agent).Reason)
 	require.Empty(t, applies(s, ask()), "a person is not an agent's user")
@@ -62,7 +63,7 @@ func TestPage01AgentUsersAmongUsers(t *testing.T) {
 // if this grant isn't selected".
 func TestPage02ApprovedClientAppIsRetired(t *testing.T) {
 	phone := func(change ...func(*policy.SignIn)) *policy.SignIn {
-		return ask(append([]func(*policy.SignIn){func(in *policy.SignIn) { in.Platform = policy.IOS; atNoon(in) }}, change...)...)
+		return ask(append([]func(*policy.SignIn){func(in *policy.SignIn) { in.Platform = policy.PlatformIOS; atNoon(in) }}, change...)...)
 	}
 	before := func(in *policy.SignIn) {
 		in.Now = time.Date(2026, 6, 30, 23, 59, 0, 0, time.UTC)
@@ -75,25 +76,25 @@ func TestPage02ApprovedClientAppIsRetired(t *testing.T) {
 	b := &policy.Bundle{Policies: []policy.Policy{alone}}
 	s := compile(t, b)
 	d := s.Evaluate(phone())
-	require.Equal(t, policy.Grant, d.Outcome, "alone it asks for nothing")
+	require.Equal(t, policy.OutcomeGrant, d.Outcome, "alone it asks for nothing")
 	require.True(t, d.Session.ResilienceDisabled, "session controls remain")
 	require.Contains(t, diagnosed(s, policy.CodeRetired)[0].Message, "protects nothing")
-	require.Equal(t, policy.Warning, diagnosed(s, policy.CodeRetired)[0].Severity)
+	require.Equal(t, policy.SeverityWarning, diagnosed(s, policy.CodeRetired)[0].Severity)
 	require.Equal(t, []policy.ControlKind{policy.ApprovedApplication}, prompts(s.Evaluate(phone(before))), "until then it is enforced")
-	require.Equal(t, policy.Grant, s.Evaluate(ask(func(in *policy.SignIn) { in.Platform = policy.IOS })).Outcome, "at an unknown time it is retired")
+	require.Equal(t, policy.OutcomeGrant, s.Evaluate(ask(func(in *policy.SignIn) { in.Platform = policy.PlatformIOS })).Outcome, "at an unknown time it is retired")
 	kept := compile(t, b, policy.ApprovedAppUntil(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)))
 	require.Equal(t, []policy.ControlKind{policy.ApprovedApplication}, prompts(kept.Evaluate(phone())), "the date is an option")
 
 	either := setOf(t, rule("either", []string{"approvedApplication", "compliantApplication"}))
 	require.Equal(t, []policy.ControlKind{policy.CompliantApplication}, prompts(either.Evaluate(phone())))
 	require.Equal(t, []policy.ControlKind{policy.CompliantApplication}, prompts(either.Evaluate(phone(func(in *policy.SignIn) { in.ApprovedApp = true }))), "an approved app no longer counts")
-	require.Equal(t, policy.Grant, either.Evaluate(phone(before, func(in *policy.SignIn) { in.ApprovedApp = true })).Outcome)
+	require.Equal(t, policy.OutcomeGrant, either.Evaluate(phone(before, func(in *policy.SignIn) { in.ApprovedApp = true })).Outcome)
 	require.Len(t, diagnosed(either, policy.CodeRetired), 1)
 
 	both := setOf(t, rule("both", []string{"approvedApplication", "mfa"}, func(p *policy.Policy) { p.GrantControls.Operator = "AND" }))
 	require.Equal(t, []policy.ControlKind{policy.MFA}, prompts(both.Evaluate(phone())))
-	require.Equal(t, policy.Grant, both.Evaluate(phone(func(in *policy.SignIn) { in.Methods = claims.FIDO2 })).Outcome)
-	require.Equal(t, policy.Grant, both.Evaluate(ask(atNoon, func(in *policy.SignIn) { in.Methods = claims.FIDO2 })).Outcome, "on a PC too")
+	require.Equal(t, policy.OutcomeGrant, both.Evaluate(phone(func(in *policy.SignIn) { in.Methods = claims.FIDO2 })).Outcome)
+	require.Equal(t, policy.OutcomeGrant, both.Evaluate(ask(atNoon, func(in *policy.SignIn) { in.Methods = claims.FIDO2 })).Outcome, "on a PC too")
 }
 
 // "Authentication and Conditional Access for B2B users", 2024-05-15: with
@@ -102,13 +103,13 @@ func TestPage03ALoneSecondFactorIsNoMFA(t *testing.T) {
 	s := setOf(t, rule("p", []string{"mfa"}))
 	outcome := func(trust bool, m claims.Methods) policy.Outcome {
 		return s.Evaluate(ask(func(in *policy.SignIn) {
-			in.User.Guest, in.User.MFATrust, in.Methods = policy.B2BCollaborationGuest, trust, m
+			in.User.Guest, in.User.MFATrust, in.Methods = policy.GuestB2BCollaboration, trust, m
 		})).Outcome
 	}
-	require.Equal(t, policy.Interrupt, outcome(true, claims.SMS), "a text message alone is no MFA at home either")
-	require.Equal(t, policy.Grant, outcome(true, claims.Password|claims.SMS))
-	require.Equal(t, policy.Grant, outcome(true, claims.MarkMFA), "the claim itself is")
-	require.Equal(t, policy.Grant, outcome(false, claims.SMS), "without trust the first factor was given at home")
+	require.Equal(t, policy.OutcomeInterrupt, outcome(true, claims.SMS), "a text message alone is no MFA at home either")
+	require.Equal(t, policy.OutcomeGrant, outcome(true, claims.Password|claims.SMS))
+	require.Equal(t, policy.OutcomeGrant, outcome(true, claims.MarkMFA), "the claim itself is")
+	require.Equal(t, policy.OutcomeGrant, outcome(false, claims.SMS), "without trust the first factor was given at home")
 }
 
 // "Filter for devices", 2025-04-08, the warning and the table: a device must be
@@ -120,7 +121,7 @@ func TestPage04ExtensionAttributesOfUnmanagedDevices(t *testing.T) {
 		}
 	}
 	device := func(change func(*policy.Device)) *policy.Device {
-		d := &policy.Device{TrustType: policy.Registered, Model: "X1"}
+		d := &policy.Device{TrustType: policy.TrustRegistered, Model: "X1"}
 		d.ExtensionAttributes[0] = "ward"
 		change(d)
 		return d
@@ -132,24 +133,24 @@ func TestPage04ExtensionAttributesOfUnmanagedDevices(t *testing.T) {
 		known  bool
 	}{
 		{"registered", unmanaged, false},
-		{"joined", device(func(d *policy.Device) { d.TrustType = policy.Joined }), false},
-		{"not compliant", device(func(d *policy.Device) { d.Compliant = policy.No }), false},
+		{"joined", device(func(d *policy.Device) { d.TrustType = policy.TrustJoined }), false},
+		{"not compliant", device(func(d *policy.Device) { d.Compliant = claims.No }), false},
 		{"managed", device(func(d *policy.Device) { d.Managed = true }), true},
-		{"compliant", device(func(d *policy.Device) { d.Compliant = policy.Yes }), true},
-		{"hybrid joined", device(func(d *policy.Device) { d.TrustType = policy.Hybrid }), true},
+		{"compliant", device(func(d *policy.Device) { d.Compliant = claims.Yes }), true},
+		{"hybrid joined", device(func(d *policy.Device) { d.TrustType = policy.TrustHybrid }), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := ask(func(in *policy.SignIn) { in.Device = tt.device })
 			s := setOf(t, rule("p", []string{"block"}, filter("exclude", `device.extensionAttribute1 -eq "ward"`)))
-			require.Equal(t, tt.known, s.Evaluate(in).Outcome == policy.Grant, "the attribute of an unmanaged device is null")
+			require.Equal(t, tt.known, s.Evaluate(in).Outcome == policy.OutcomeGrant, "the attribute of an unmanaged device is null")
 			s = setOf(t, rule("p", []string{"mfa"}, filter("include", `device.extensionAttribute1 -ne "office"`)))
 			d := s.Evaluate(in)
 			if tt.known {
-				require.Equal(t, policy.Interrupt, d.Outcome)
+				require.Equal(t, policy.OutcomeInterrupt, d.Outcome)
 				require.Zero(t, d.Unevaluable)
 				return
 			}
-			require.Equal(t, policy.Grant, d.Outcome)
+			require.Equal(t, policy.OutcomeGrant, d.Outcome)
 			require.Equal(t, 1, d.Unevaluable, "the page says not applied, a null that it is: nobody knows")
 		})
 	}
@@ -177,7 +178,7 @@ func TestPage04ExtensionAttributesOfUnmanagedDevices(t *testing.T) {
 	closed := compile(t, &policy.Bundle{Policies: []policy.Policy{rule("p", []string{"mfa"}, filter("include", `device.extensionAttribute1 -ne "office"`))}}, policy.FailClosed())
 	require.Equal(t, policy.Unevaluable, closed.Evaluate(in).Reason)
 	require.Len(t, diagnosed(closed, policy.CodeFilterRule), 1, "and the author is told")
-	require.Equal(t, policy.Warning, diagnosed(closed, policy.CodeFilterRule)[0].Severity)
+	require.Equal(t, policy.SeverityWarning, diagnosed(closed, policy.CodeFilterRule)[0].Severity)
 }
 
 // "Enforcement for baseline scopes in Conditional Access", 2026-05-27; the
@@ -225,8 +226,8 @@ func TestPage05BaselineScopes(t *testing.T) {
 func TestPage06EnrolmentNeedsNoCompliantDevice(t *testing.T) {
 	const enrolment = "d4ebce55-015a-49b5-a083-c84d1797ae8c"
 	s := setOf(t, rule("p", []string{"compliantDevice"}))
-	require.Equal(t, policy.Grant, s.Evaluate(ask(func(in *policy.SignIn) { in.AppID = enrolment })).Outcome)
-	require.Equal(t, policy.Interrupt, s.Evaluate(ask()).Outcome)
+	require.Equal(t, policy.OutcomeGrant, s.Evaluate(ask(func(in *policy.SignIn) { in.AppID = enrolment })).Outcome)
+	require.Equal(t, policy.OutcomeInterrupt, s.Evaluate(ask()).Outcome)
 	s = setOf(t, rule("p", []string{"mfa", "compliantDevice"}, func(p *policy.Policy) { p.GrantControls.Operator = "AND" }))
 	require.Equal(t, []policy.ControlKind{policy.MFA}, prompts(s.Evaluate(ask(func(in *policy.SignIn) { in.AppID = enrolment }))))
 }
@@ -238,15 +239,15 @@ func TestPage07TokenProtectionRefusesUnboundRequests(t *testing.T) {
 		p.GrantControls = nil
 		p.SessionControls = &policy.SessionControls{SecureSignInSession: &policy.Switch{IsEnabled: true}}
 	}))
-	desktop := func(in *policy.SignIn) { in.ClientApp, in.Methods = policy.MobileOrDesktop, claims.WindowsHello }
+	desktop := func(in *policy.SignIn) { in.ClientApp, in.Methods = policy.ClientMobileOrDesktop, claims.WindowsHello }
 	d := s.Evaluate(ask(desktop))
 	require.Equal(t, policy.Unsatisfiable, d.Reason)
 	require.Equal(t, []policy.Control{{Kind: policy.TokenProtection}}, slices.Collect(d.Missing()))
 	require.Equal(t, policy.ResultFailure, s.Explain(ask(desktop)).Policies[0].Result)
 	d = s.Evaluate(ask(desktop, func(in *policy.SignIn) { in.Bound = true }))
-	require.Equal(t, policy.Grant, d.Outcome)
+	require.Equal(t, policy.OutcomeGrant, d.Outcome)
 	require.True(t, d.Session.TokenProtection)
-	require.Equal(t, policy.Grant, s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.Workload, ID: "job"}, AppID: exchange}).Outcome, "it is about people")
+	require.Equal(t, policy.OutcomeGrant, s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.IdentityWorkload, ID: "job"}, AppID: exchange}).Outcome, "it is about people")
 }
 
 // "Target agents in Microsoft Entra Conditional Access policies", 2026-07-31:
@@ -262,9 +263,9 @@ func TestPage08AgentsByBlueprint(t *testing.T) {
 			p.Conditions.ClientApplications = &policy.ClientApplicationCondition{IncludeAgents: []string{"All"}, ExcludeAgents: []string{"Blueprint-A"}}
 		}))
 	of := func(u policy.User) []string { return applies(s, &policy.SignIn{User: &u, AppID: exchange}) }
-	require.Equal(t, []string{"blueprint"}, of(policy.User{Kind: policy.Agent, ID: "agent", Blueprint: "BLUEPRINT-a"}))
-	require.Equal(t, []string{"all but a blueprint"}, of(policy.User{Kind: policy.Agent, ID: "agent", Blueprint: "blueprint-b"}))
-	require.Empty(t, of(policy.User{Kind: policy.AgentUser, ID: "worker", Blueprint: "blueprint-a"}), "a blueprint covers the agent, not its user account (\"Conditional Access for agent identities\", 2026-04-30)")
+	require.Equal(t, []string{"blueprint"}, of(policy.User{Kind: policy.IdentityAgent, ID: "agent", Blueprint: "BLUEPRINT-a"}))
+	require.Equal(t, []string{"all but a blueprint"}, of(policy.User{Kind: policy.IdentityAgent, ID: "agent", Blueprint: "blueprint-b"}))
+	require.Empty(t, of(policy.User{Kind: policy.IdentityAgentUser, ID: "worker", Blueprint: "blueprint-a"}), "a blueprint covers the agent, not its user account (\"Conditional Access for agent identities\", 2026-04-30)")
 }
 
 // Microsoft Graph, "Tutorial: configure Microsoft Entra Internet Access": the
@@ -285,9 +286,9 @@ func TestPage09TrafficProfilesAreApplications(t *testing.T) {
 		id      string
 		want    []string
 	}{
-		{policy.InternetTraffic, internet, []string{"internet by id", "internet by profile", "all but private"}},
-		{policy.Microsoft365Traffic, m365, []string{"Microsoft 365", "all but private"}},
-		{policy.PrivateTraffic, private, nil},
+		{policy.TrafficInternet, internet, []string{"internet by id", "internet by profile", "all but private"}},
+		{policy.TrafficMicrosoft365, m365, []string{"Microsoft 365", "all but private"}},
+		{policy.TrafficPrivate, private, nil},
 	} {
 		require.Equal(t, tt.want, applies(s, ask(func(in *policy.SignIn) { in.AppID, in.Traffic = "", tt.profile })))
 		require.Equal(t, tt.want, applies(s, ask(func(in *policy.SignIn) { in.AppID = tt.id })), "asked for by its id it is the same")
@@ -305,9 +306,9 @@ func TestPage10SignInFrequencyReached(t *testing.T) {
 			p.SessionControls = &policy.SessionControls{SignInFrequency: &policy.SignInFrequency{IsEnabled: true, Type: "hours", Value: &hour, AuthenticationType: second}}
 		}))
 		in := ask(atNoon, func(in *policy.SignIn) { in.Methods = claims.WindowsHello })
-		require.Equal(t, policy.Interrupt, s.Evaluate(in).Outcome)
+		require.Equal(t, policy.OutcomeInterrupt, s.Evaluate(in).Outcome)
 		in.Now = in.Now.Add(-time.Nanosecond)
-		require.Equal(t, policy.Grant, s.Evaluate(in).Outcome)
+		require.Equal(t, policy.OutcomeGrant, s.Evaluate(in).Outcome)
 	}
 }
 
@@ -318,7 +319,7 @@ func TestPage11TermsOfUseWhileMFAIsPending(t *testing.T) {
 	terms := func(p *policy.Policy) { p.GrantControls.TermsOfUse = []string{"tou"} }
 	s := setOf(t,
 		rule("mfa", []string{"mfa"}), rule("terms", nil, terms),
-		rule("terms, report-only", nil, terms, func(p *policy.Policy) { p.State = policy.ReportOnly }),
+		rule("terms, report-only", nil, terms, func(p *policy.Policy) { p.State = policy.StateReportOnly }),
 		rule("terms or a device", []string{"compliantDevice"}, terms))
 	in := ask(func(in *policy.SignIn) { in.AcceptedTerms, in.Device = []string{"tou"}, compliantLaptop })
 	var r policy.Results
@@ -326,7 +327,7 @@ func TestPage11TermsOfUseWhileMFAIsPending(t *testing.T) {
 	require.Equal(t, []policy.ControlKind{policy.MFA}, prompts(d), "it is a matter of the log: nothing is asked for again")
 	require.Equal(t, []policy.Result{policy.ResultFailure, policy.ResultFailure, policy.ResultReportOnlyInterrupted, policy.ResultSuccess}, r.Policies)
 	in.Methods = claims.FIDO2
-	require.Equal(t, policy.Grant, s.EvaluateInto(in, &r).Outcome)
+	require.Equal(t, policy.OutcomeGrant, s.EvaluateInto(in, &r).Outcome)
 	require.Equal(t, []policy.Result{policy.ResultSuccess, policy.ResultSuccess, policy.ResultReportOnlySuccess, policy.ResultSuccess}, r.Policies)
 }
 
@@ -345,14 +346,14 @@ func TestPage13TokenExchangeOfAgentsIsExempt(t *testing.T) {
 	s := setOf(t, rule("p", []string{"block"}, func(p *policy.Policy) {
 		p.Conditions.ClientApplications = &policy.ClientApplicationCondition{IncludeAgents: []string{"All"}}
 	}))
-	agent := &policy.SignIn{User: &policy.User{Kind: policy.Agent, ID: "agent"}, AppID: exchangeEndpoint}
-	require.Equal(t, policy.Grant, s.Evaluate(agent).Outcome)
+	agent := &policy.SignIn{User: &policy.User{Kind: policy.IdentityAgent, ID: "agent"}, AppID: exchangeEndpoint}
+	require.Equal(t, policy.OutcomeGrant, s.Evaluate(agent).Outcome)
 	require.Equal(t, policy.ReasonApplication, s.Explain(agent).Policies[0].Reasons)
 	agent.Subject = s.Subject(agent.User)
-	require.Equal(t, policy.Grant, s.Evaluate(agent).Outcome)
+	require.Equal(t, policy.OutcomeGrant, s.Evaluate(agent).Outcome)
 	agent.AppID = exchange
-	require.Equal(t, policy.Block, s.Evaluate(agent).Outcome)
-	require.Equal(t, policy.Block, s.Evaluate(ask(func(in *policy.SignIn) { in.AppID = exchangeEndpoint })).Outcome, "a person is not exempt")
+	require.Equal(t, policy.OutcomeBlock, s.Evaluate(agent).Outcome)
+	require.Equal(t, policy.OutcomeBlock, s.Evaluate(ask(func(in *policy.SignIn) { in.AppID = exchangeEndpoint })).Outcome, "a person is not exempt")
 }
 
 // "Conditional Access: Target resources", 2026-01-26: the list of Microsoft
@@ -383,7 +384,7 @@ func TestPage15DirectConnectUsersWithAGuestAccount(t *testing.T) {
 	}})))
 	reached := func(app, tenant string, account bool) bool {
 		return len(applies(s, ask(func(in *policy.SignIn) {
-			in.AppID, in.User.Guest, in.User.HomeTenant, in.User.GuestAccount = app, policy.B2BDirectConnectUser, tenant, account
+			in.AppID, in.User.Guest, in.User.HomeTenant, in.User.GuestAccount = app, policy.GuestB2BDirectConnect, tenant, account
 		}))) == 1
 	}
 	require.True(t, reached(teams, "Fabrikam", true))
@@ -401,10 +402,10 @@ func TestPage16BackgroundRequestsOfConfidentialClients(t *testing.T) {
 		p.SessionControls = &policy.SessionControls{SignInFrequency: &policy.SignInFrequency{IsEnabled: true, Type: "hours", Value: &hour}}
 	}))
 	old := func(change func(*policy.SignIn)) policy.Outcome {
-		return s.Evaluate(ask(atNoon, func(in *policy.SignIn) { in.ClientApp = policy.MobileOrDesktop; change(in) })).Outcome
+		return s.Evaluate(ask(atNoon, func(in *policy.SignIn) { in.ClientApp = policy.ClientMobileOrDesktop; change(in) })).Outcome
 	}
-	require.Equal(t, policy.Grant, old(func(in *policy.SignIn) { in.Background, in.Confidential = true, true }))
-	require.Equal(t, policy.Interrupt, old(func(in *policy.SignIn) { in.Confidential = true }), "with its user")
-	require.Equal(t, policy.Interrupt, old(func(in *policy.SignIn) { in.Background = true }), "a public client")
-	require.Equal(t, policy.Grant, old(func(in *policy.SignIn) { in.Background, in.ClientApp = true, policy.Browser }))
+	require.Equal(t, policy.OutcomeGrant, old(func(in *policy.SignIn) { in.Background, in.Confidential = true, true }))
+	require.Equal(t, policy.OutcomeInterrupt, old(func(in *policy.SignIn) { in.Confidential = true }), "with its user")
+	require.Equal(t, policy.OutcomeInterrupt, old(func(in *policy.SignIn) { in.Background = true }), "a public client")
+	require.Equal(t, policy.OutcomeGrant, old(func(in *policy.SignIn) { in.Background, in.ClientApp = true, policy.ClientBrowser }))
 }

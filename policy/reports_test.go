@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prtbroker/prtbroker/policy"
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // The tests of this file are public reports of other tools that read a policy
@@ -35,7 +37,7 @@ func TestReportMaester1778(t *testing.T) {
 		"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
 	t.Run("None is not the id of a missing user", func(t *testing.T) { require.Empty(t, diags) })
 	t.Run("the policy applies to workloads", func(t *testing.T) {
-		require.Equal(t, policy.Block, s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.Workload, ID: "job"}, AppID: exchange}).Outcome)
+		require.Equal(t, policy.OutcomeBlock, s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.IdentityWorkload, ID: "job"}, AppID: exchange}).Outcome)
 	})
 	t.Run("and to no user", func(t *testing.T) { require.Empty(t, applies(s, ask())) })
 }
@@ -46,7 +48,9 @@ func TestReportMaester1057(t *testing.T) {
 	s, _ := reported(t, `{"id":"1","displayName":"Block device code","state":"enabled","conditions":{
 		"users":{"includeUsers":["All"],"excludeUsers":["break-glass"]},"applications":{"includeApplications":["All"]},"clientAppTypes":["all"],
 		"authenticationFlows":{"transferMethods":"deviceCodeFlow"}},"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
-	code := func(in *policy.SignIn) { in.Flow, in.ClientApp = policy.DeviceCodeFlow, policy.MobileOrDesktop }
+	code := func(in *policy.SignIn) {
+		in.Flow, in.ClientApp = policy.TransferDeviceCode, policy.ClientMobileOrDesktop
+	}
 	t.Run("device code is blocked", func(t *testing.T) { require.Equal(t, policy.BlockControl, s.Evaluate(ask(code)).Reason) })
 	t.Run("but for the break-glass account", func(t *testing.T) {
 		require.Empty(t, applies(s, ask(code, func(in *policy.SignIn) { in.User.ID = "break-glass" })))
@@ -63,7 +67,7 @@ func TestReportMaester1385(t *testing.T) {
 	t.Run("it is understood", func(t *testing.T) { require.Empty(t, diags) })
 	t.Run("it locks out no user", func(t *testing.T) { require.Empty(t, applies(s, ask())) })
 	t.Run("and every agent", func(t *testing.T) {
-		require.Equal(t, policy.Block, s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.Agent, ID: "agent"}, AppID: exchange}).Outcome)
+		require.Equal(t, policy.OutcomeBlock, s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.IdentityAgent, ID: "agent"}, AppID: exchange}).Outcome)
 	})
 }
 
@@ -76,7 +80,7 @@ func TestReportGuardrails753(t *testing.T) {
 		{"id":"1","displayName":"Canada only","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},
 			"locations":{"includeLocations":["All"],"excludeLocations":["canada"]}},"grantControls":{"operator":"OR","builtInControls":["block"]}}]}`)
 	require.Empty(t, diags)
-	for country, want := range map[string]policy.Outcome{"CA": policy.Grant, "US": policy.Block, "": policy.Block} {
+	for country, want := range map[string]policy.Outcome{"CA": policy.OutcomeGrant, "US": policy.OutcomeBlock, "": policy.OutcomeBlock} {
 		t.Run("from "+country, func(t *testing.T) {
 			in := ask(func(in *policy.SignIn) { in.Country, in.IP = country, netip.MustParseAddr("203.0.113.5") })
 			require.Equal(t, want, s.Evaluate(in).Outcome)
@@ -89,7 +93,7 @@ func TestReportGuardrails753(t *testing.T) {
 func TestReportGuardrails561(t *testing.T) {
 	s, _ := reported(t, `{"id":"1","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},
 		"clientAppTypes":["browser","mobileAppsAndDesktopClients","exchangeActiveSync","other"]},"grantControls":{"operator":"OR","builtInControls":["mfa"]}}`)
-	for c := policy.Browser; c <= policy.OtherClients; c++ {
+	for c := policy.ClientBrowser; c <= policy.ClientOther; c++ {
 		require.Len(t, applies(s, ask(func(in *policy.SignIn) { in.ClientApp = c })), 1, c.String())
 	}
 }
@@ -113,9 +117,9 @@ func TestReportMicrosoft365DSC2974(t *testing.T) {
 	reaches := func(g policy.GuestType, tenant string) bool {
 		return len(applies(s, ask(func(in *policy.SignIn) { in.User.Guest, in.User.HomeTenant = g, tenant }))) == 1
 	}
-	t.Run("the excluded type of the tenant is excluded", func(t *testing.T) { require.False(t, reaches(policy.B2BCollaborationGuest, "Fabrikam")) })
-	t.Run("of another tenant it is not", func(t *testing.T) { require.True(t, reaches(policy.B2BCollaborationGuest, "contoso")) })
-	t.Run("nor is another type", func(t *testing.T) { require.True(t, reaches(policy.B2BCollaborationMember, "fabrikam")) })
+	t.Run("the excluded type of the tenant is excluded", func(t *testing.T) { require.False(t, reaches(policy.GuestB2BCollaboration, "Fabrikam")) })
+	t.Run("of another tenant it is not", func(t *testing.T) { require.True(t, reaches(policy.GuestB2BCollaboration, "contoso")) })
+	t.Run("nor is another type", func(t *testing.T) { require.True(t, reaches(policy.GuestB2BMember, "fabrikam")) })
 	t.Run("the export is written back whole", func(t *testing.T) {
 		out, err := json.Marshal(s.Policy(0))
 		require.NoError(t, err)
@@ -132,7 +136,7 @@ func TestReportCIPP1618(t *testing.T) {
 		"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
 	t.Run("the export says so", func(t *testing.T) {
 		require.True(t, slices.ContainsFunc(diags, func(d policy.Diagnostic) bool {
-			return d.Code == policy.CodeNoLocation && d.Severity == policy.Error && strings.Contains(d.Message, "1df231c7-9930-485f-a00a-ba4bc47a8901")
+			return d.Code == policy.CodeNoLocation && d.Severity == policy.SeverityError && strings.Contains(d.Message, "1df231c7-9930-485f-a00a-ba4bc47a8901")
 		}), "%v", diags)
 	})
 	t.Run("and the answer counts on nothing", func(t *testing.T) { require.Equal(t, 1, s.Evaluate(ask()).Unevaluable) })
@@ -144,7 +148,7 @@ func TestReportIDPowerToys28(t *testing.T) {
 	s, _ := reported(t, `{"id":"1","displayName":"CAP003-All: Block device code authentication flow","state":"enabled","conditions":{
 		"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},"authenticationFlows":{"transferMethods":"deviceCodeFlow,authenticationTransfer"}},
 		"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
-	x := s.Explain(ask(func(in *policy.SignIn) { in.Flow = policy.AuthenticationTransfer })).Policies[0]
+	x := s.Explain(ask(func(in *policy.SignIn) { in.Flow = policy.TransferAuthentication })).Policies[0]
 	require.True(t, x.Applies)
 	require.Contains(t, x.Include, policy.RuleMatch{Condition: "authenticationFlows", Satisfied: "authenticationTransfer"})
 	require.Equal(t, policy.ReasonAuthenticationFlow, s.Explain(ask()).Policies[0].Reasons, "and why it does not apply")
@@ -170,12 +174,12 @@ func TestReportAzureDocs80521(t *testing.T) {
 		"devices":{"deviceFilter":{"mode":"include","rule":"device.displayName -ne \"PC-1\" -or device.displayName -eq null"}}},
 		"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
 	for name, d := range map[string]*policy.Device{
-		"no device": nil, "no name": {TrustType: policy.Joined}, "another name": {TrustType: policy.Joined, DisplayName: "PC-2"},
+		"no device": nil, "no name": {TrustType: policy.TrustJoined}, "another name": {TrustType: policy.TrustJoined, DisplayName: "PC-2"},
 	} {
-		require.Equal(t, policy.Block, s.Evaluate(ask(func(in *policy.SignIn) { in.Device = d })).Outcome, name)
+		require.Equal(t, policy.OutcomeBlock, s.Evaluate(ask(func(in *policy.SignIn) { in.Device = d })).Outcome, name)
 	}
-	require.Equal(t, policy.Grant, s.Evaluate(ask(func(in *policy.SignIn) {
-		in.Device = &policy.Device{TrustType: policy.Joined, DisplayName: "pc-1"}
+	require.Equal(t, policy.OutcomeGrant, s.Evaluate(ask(func(in *policy.SignIn) {
+		in.Device = &policy.Device{TrustType: policy.TrustJoined, DisplayName: "pc-1"}
 	})).Outcome)
 }
 
@@ -212,16 +216,16 @@ func TestReportROADtools98(t *testing.T) {
 			"grantControls":{"operator":"OR","builtInControls":["block"]}}]}`)
 	require.Empty(t, diags)
 	workload := func(value, address string) policy.Outcome {
-		u := &policy.User{Kind: policy.Workload, ID: "job"}
+		u := &policy.User{Kind: policy.IdentityWorkload, ID: "job"}
 		if value != "" {
 			u.Attributes = []policy.Attribute{{Name: "WorkLoadIDAttributeSet_OnlyStr", Values: []string{value}}}
 		}
 		return s.Evaluate(&policy.SignIn{User: u, AppID: exchange, IP: netip.MustParseAddr(address)}).Outcome
 	}
-	t.Run("the marked workload is blocked elsewhere", func(t *testing.T) { require.Equal(t, policy.Block, workload("yes", "198.51.100.1")) })
-	t.Run("and not at the office", func(t *testing.T) { require.Equal(t, policy.Grant, workload("yes", "203.0.113.9")) })
-	t.Run("another mark is another workload", func(t *testing.T) { require.Equal(t, policy.Grant, workload("no", "198.51.100.1")) })
-	t.Run("so is none", func(t *testing.T) { require.Equal(t, policy.Grant, workload("", "198.51.100.1")) })
+	t.Run("the marked workload is blocked elsewhere", func(t *testing.T) { require.Equal(t, policy.OutcomeBlock, workload("yes", "198.51.100.1")) })
+	t.Run("and not at the office", func(t *testing.T) { require.Equal(t, policy.OutcomeGrant, workload("yes", "203.0.113.9")) })
+	t.Run("another mark is another workload", func(t *testing.T) { require.Equal(t, policy.OutcomeGrant, workload("no", "198.51.100.1")) })
+	t.Run("so is none", func(t *testing.T) { require.Equal(t, policy.OutcomeGrant, workload("", "198.51.100.1")) })
 	t.Run("no user is meant", func(t *testing.T) { require.Empty(t, applies(s, ask())) })
 }
 
@@ -236,17 +240,17 @@ func TestReportAzureDocs86128(t *testing.T) {
 		on := func(d *policy.Device) policy.Outcome {
 			return s.Evaluate(ask(func(in *policy.SignIn) { in.Device = d })).Outcome
 		}
-		return on(&policy.Device{TrustType: policy.Hybrid}), on(&policy.Device{TrustType: policy.Joined, Compliant: policy.Yes}),
-			on(&policy.Device{TrustType: policy.Registered}), on(nil)
+		return on(&policy.Device{TrustType: policy.TrustHybrid}), on(&policy.Device{TrustType: policy.TrustJoined, Compliant: claims.Yes}),
+			on(&policy.Device{TrustType: policy.TrustRegistered}), on(nil)
 	}
 	t.Run("eq: what is hybrid or compliant is let in, all else is blocked", func(t *testing.T) {
 		hybrid, compliant, neither, unknown := outcomes("-eq")
-		require.Equal(t, []policy.Outcome{policy.Grant, policy.Grant, policy.Block, policy.Block},
+		require.Equal(t, []policy.Outcome{policy.OutcomeGrant, policy.OutcomeGrant, policy.OutcomeBlock, policy.OutcomeBlock},
 			[]policy.Outcome{hybrid, compliant, neither, unknown})
 	})
 	t.Run("ne: everything is let in that is not both", func(t *testing.T) {
 		hybrid, compliant, neither, unknown := outcomes("-ne")
-		require.Equal(t, []policy.Outcome{policy.Grant, policy.Grant, policy.Grant, policy.Grant},
+		require.Equal(t, []policy.Outcome{policy.OutcomeGrant, policy.OutcomeGrant, policy.OutcomeGrant, policy.OutcomeGrant},
 			[]policy.Outcome{hybrid, compliant, neither, unknown})
 	})
 }
@@ -272,7 +276,7 @@ func TestReportGuardrails989(t *testing.T) {
 		s, diags := reported(t, `{"id":"1","state":"enabled","conditions":{`+platforms+`"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},
 			"userRiskLevels":["high"]},"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
 		require.Empty(t, diags, name)
-		for _, p := range []policy.Platform{policy.Android, policy.IOS, policy.Windows, policy.MacOS, policy.Linux} {
+		for _, p := range []policy.Platform{policy.PlatformAndroid, policy.PlatformIOS, policy.PlatformWindows, policy.PlatformMacOS, policy.PlatformLinux} {
 			require.Len(t, applies(s, ask(func(in *policy.SignIn) { in.Platform, in.UserRisk = p, policy.RiskHigh })), 1, "%s: %s", name, p)
 		}
 	}

@@ -17,7 +17,7 @@ type Policy struct {
 	Description      string           `json:"description,omitempty"`
 	CreatedDateTime  string           `json:"createdDateTime,omitempty"`
 	ModifiedDateTime string           `json:"modifiedDateTime,omitempty"`
-	State            State            `json:"state,omitempty"` // "" (a template): Enabled
+	State            State            `json:"state,omitempty"` // "" (a template): StateEnabled
 	Conditions       Conditions       `json:"conditions"`
 	GrantControls    *GrantControls   `json:"grantControls"`   // nil: nothing to grant
 	SessionControls  *SessionControls `json:"sessionControls"` // nil: none
@@ -40,9 +40,9 @@ type State string
 
 // The states of a policy.
 const (
-	Enabled    State = "enabled"
-	Disabled   State = "disabled"
-	ReportOnly State = "enabledForReportingButNotEnforced"
+	StateEnabled    State = "enabled"
+	StateDisabled   State = "disabled"
+	StateReportOnly State = "enabledForReportingButNotEnforced"
 )
 
 // Conditions select the sign-ins that a policy applies to. All configured

@@ -107,7 +107,7 @@ func shorter(a, b time.Duration) time.Duration {
 // the number of a control, or -1.
 func (s *Session) due(f *facts) int {
 	switch {
-	case f.in.Background && (f.in.ClientApp == Browser || f.in.Confidential):
+	case f.in.Background && (f.in.ClientApp == ClientBrowser || f.in.Confidential):
 		return -1
 	case s.EveryTime && f.age() > everyTimeTolerance, s.SignInFrequency > 0 && f.age() >= s.SignInFrequency:
 		return numReauth
@@ -120,7 +120,7 @@ func (s *Session) due(f *facts) int {
 // refuses says whether a policy's token protection refuses the request: it is
 // not bound to a device, and no prompt makes it so.
 func (s *Session) refuses(f *facts) bool {
-	return s.TokenProtection && !f.in.Bound && (f.kind == Person || f.kind == AgentUser)
+	return s.TokenProtection && !f.in.Bound && (f.kind == IdentityPerson || f.kind == IdentityAgentUser)
 }
 
 const never = time.Duration(1<<63 - 1)

@@ -10,7 +10,7 @@ import (
 // Symbol stands for an id in one Set: a group, role, user, application,
 // service principal, tenant or named location. The zero Symbol means that no
 // id was given. A Symbol knows the Set it is of: with another Set that numbers
-// its ids differently, Evaluate answers Invalid.
+// its ids differently, Evaluate answers OutcomeInvalid.
 type Symbol uint64
 
 // SignIn is what Evaluate judges: who signs in to what, from where, with
@@ -124,10 +124,10 @@ type IdentityKind uint8
 
 // The kinds of identities.
 const (
-	Person    IdentityKind = iota // conditions.users
-	Workload                      // conditions.clientApplications: a service principal
-	Agent                         // conditions.clientApplications: the service principal of an agent
-	AgentUser                     // conditions.agents: an agent's user account
+	IdentityPerson    IdentityKind = iota // conditions.users
+	IdentityWorkload                      // conditions.clientApplications: a service principal
+	IdentityAgent                         // conditions.clientApplications: the service principal of an agent
+	IdentityAgentUser                     // conditions.agents: an agent's user account
 )
 
 // GuestType is one type of external user.
@@ -135,13 +135,13 @@ type GuestType uint8
 
 // The types of guests and external users, and none of them.
 const (
-	Member GuestType = iota
-	InternalGuest
-	B2BCollaborationGuest
-	B2BCollaborationMember
-	B2BDirectConnectUser
-	OtherExternalUser
-	ServiceProvider
+	GuestNone GuestType = iota
+	GuestInternal
+	GuestB2BCollaboration
+	GuestB2BMember
+	GuestB2BDirectConnect
+	GuestOtherExternal
+	GuestServiceProvider
 )
 
 // UserAction is an action that stands in place of an application.
@@ -149,9 +149,9 @@ type UserAction uint8
 
 // User actions.
 const (
-	NoAction             UserAction = iota
-	RegisterSecurityInfo            // urn:user:registersecurityinfo
-	RegisterDevice                  // urn:user:registerdevice
+	ActionNone                 UserAction = iota
+	ActionRegisterSecurityInfo            // urn:user:registersecurityinfo
+	ActionRegisterDevice                  // urn:user:registerdevice
 )
 
 // TrafficProfile is a traffic forwarding profile of Global Secure Access.
@@ -159,10 +159,10 @@ type TrafficProfile uint8
 
 // Traffic profiles.
 const (
-	NoTraffic TrafficProfile = iota
-	InternetTraffic
-	Microsoft365Traffic
-	PrivateTraffic
+	TrafficNone TrafficProfile = iota
+	TrafficInternet
+	TrafficMicrosoft365
+	TrafficPrivate
 )
 
 // ClientApp is the type of the client application.
@@ -171,12 +171,12 @@ type ClientApp uint8
 // Client application types. Legacy protocols are ExchangeActiveSync and
 // OtherClients: they carry no device and answer no prompt.
 const (
-	UnknownClient ClientApp = iota
-	Browser
-	MobileOrDesktop
-	ExchangeActiveSync   // on a platform that policies do not support
-	ExchangeActiveSyncOK // on a supported platform: easSupported
-	OtherClients
+	ClientUnknown ClientApp = iota
+	ClientBrowser
+	ClientMobileOrDesktop
+	ClientExchangeActiveSync   // on a platform that policies do not support
+	ClientExchangeActiveSyncOK // on a supported platform: easSupported
+	ClientOther
 )
 
 // Platform is a device platform, as the user agent tells.
@@ -184,13 +184,13 @@ type Platform uint8
 
 // Platforms.
 const (
-	UnknownPlatform Platform = iota
-	Android
-	IOS
-	Windows
-	WindowsPhone
-	MacOS
-	Linux
+	PlatformUnknown Platform = iota
+	PlatformAndroid
+	PlatformIOS
+	PlatformWindows
+	PlatformWindowsPhone
+	PlatformMacOS
+	PlatformLinux
 )
 
 // TransferFlow is the authentication flow that a session began with.
@@ -198,9 +198,9 @@ type TransferFlow uint8
 
 // Flows.
 const (
-	NoTransfer TransferFlow = iota
-	DeviceCodeFlow
-	AuthenticationTransfer
+	TransferNone TransferFlow = iota
+	TransferDeviceCode
+	TransferAuthentication
 )
 
 // RiskLevel is a level of sign-in, user, service principal or agent risk.
@@ -243,8 +243,8 @@ type Device struct {
 	Ownership              string // Company, Personal
 	ProfileType            string // RegisteredDevice, SecureVM, Printer, Shared, IoT
 	TrustType              TrustType
-	Compliant              Tristate // Unknown: never reported; grants take it for No, rules for null
-	Managed                bool     // by Intune: isManaged
+	Compliant              claims.Answer // Unknown: never reported; grants take it for No, rules for null
+	Managed                bool          // by Intune: isManaged
 	// ExtensionAttributes 1 to 15. Entra knows them at the time of a sign-in
 	// only if the device is managed, compliant or hybrid joined; of any other
 	// device they are null here too.
@@ -258,18 +258,8 @@ type TrustType uint8
 
 // Trust types, with the words that filter rules use.
 const (
-	NoTrust    TrustType = iota // null
-	Registered                  // Workplace
-	Joined                      // AzureAD
-	Hybrid                      // ServerAD
-)
-
-// Tristate is a fact that may be unknown.
-type Tristate uint8
-
-// The values of a Tristate.
-const (
-	Unknown Tristate = iota
-	No
-	Yes
+	TrustNone       TrustType = iota // null
+	TrustRegistered                  // Workplace
+	TrustJoined                      // AzureAD
+	TrustHybrid                      // ServerAD
 )

@@ -34,7 +34,7 @@ func (s *Set) Subject(u *User) *Subject {
 	sub := &Subject{set: s, user: *u, row: newRow(s.blocks), traits: u.traits()}
 	exc := newRow(s.blocks)
 	s.who(u, nil, false, &window{inc: sub.row, exc: exc})
-	if u.alsoGuest() != Member {
+	if u.alsoGuest() != GuestNone {
 		sub.shared, exc = newRow(s.blocks), newRow(s.blocks)
 		s.who(u, nil, true, &window{inc: sub.shared, exc: exc})
 	}
@@ -42,24 +42,24 @@ func (s *Set) Subject(u *User) *Subject {
 }
 
 // alsoGuest is the type whose policies reach a user of another type in shared
-// channels: Member when there is none.
+// channels: GuestNone when there is none.
 //
 // Source: Microsoft Entra documentation, "Users and groups in Conditional
 // Access policy", note on B2B direct connect.
 func (u *User) alsoGuest() GuestType {
 	switch {
-	case u.Kind != Person:
-	case u.Guest == B2BCollaborationGuest, u.Guest == B2BCollaborationMember:
-		return B2BDirectConnectUser
-	case u.Guest == B2BDirectConnectUser && u.GuestAccount:
-		return B2BCollaborationGuest
+	case u.Kind != IdentityPerson:
+	case u.Guest == GuestB2BCollaboration, u.Guest == GuestB2BMember:
+		return GuestB2BDirectConnect
+	case u.Guest == GuestB2BDirectConnect && u.GuestAccount:
+		return GuestB2BCollaboration
 	}
-	return Member
+	return GuestNone
 }
 
 // refuse says why a user cannot be looked up.
 func (s *Set) refuse(u *User) Reason {
-	if u.Kind > AgentUser || u.Guest > ServiceProvider {
+	if u.Kind > IdentityAgentUser || u.Guest > GuestServiceProvider {
 		return OutOfRange
 	}
 	if s.ids.foreign(u.GroupSymbols) || s.ids.foreign(u.RoleSymbols) {
@@ -72,13 +72,13 @@ func (s *Set) refuse(u *User) Reason {
 // first, then less all exclusions.
 func (s *Set) who(u *User, known []uint32, shared bool, w *window) {
 	switch {
-	case u.Kind == Person:
+	case u.Kind == IdentityPerson:
 		s.person(u, known, shared, w)
-	case u.Kind == Workload && u.MultiTenant:
+	case u.Kind == IdentityWorkload && u.MultiTenant:
 		return
-	case u.Kind == Workload:
+	case u.Kind == IdentityWorkload:
 		s.principal(s.workloads, u, w)
-	case u.Kind == Agent:
+	case u.Kind == IdentityAgent:
 		s.principal(s.agents, u, w)
 	default:
 		s.principal(s.agentUsers, u, w)
@@ -107,7 +107,7 @@ func (s *Set) person(u *User, known []uint32, shared bool, w *window) {
 	for _, sym := range u.RoleSymbols {
 		s.roles.add(uint32(sym), w)
 	}
-	if u.Guest == Member {
+	if u.Guest == GuestNone {
 		return
 	}
 	tenant := s.ids.find(u.HomeTenant)
@@ -135,7 +135,7 @@ func (s *Set) guest(t GuestType, tenant uint32, w *window) {
 // sharedChannel adds the inclusions of the other type, not the exclusions:
 // those name people whom this one is not.
 func (s *Set) sharedChannel(other GuestType, tenant uint32, w *window) {
-	if other == Member {
+	if other == GuestNone {
 		return
 	}
 	g := s.guests[other]
@@ -152,7 +152,7 @@ func (s *Set) sharedChannel(other GuestType, tenant uint32, w *window) {
 func (s *Set) principal(sel *selector, u *User, w *window) {
 	sel.addRules(u.Attributes, w)
 	sel.add(s.ids.find(u.ID), w)
-	if u.Kind == Agent {
+	if u.Kind == IdentityAgent {
 		sel.add(s.ids.find(u.Blueprint), w)
 	}
 }

@@ -182,18 +182,18 @@ func (t *tally) decide(s *Set, d *Decision) {
 	d.Applied, d.Unevaluable = int(t.applied.n), int(t.unknown.n)
 	deciding := &t.applied
 	var controls *controlList
-	d.Outcome = Grant
+	d.Outcome = OutcomeGrant
 	switch {
 	case t.denied.n > 0:
-		d.Outcome, d.Reason, deciding = Block, BlockControl, &t.denied
+		d.Outcome, d.Reason, deciding = OutcomeBlock, BlockControl, &t.denied
 	case t.hopeless.n > 0:
-		d.Outcome, d.Reason, deciding, controls = Block, Unsatisfiable, &t.hopeless, &t.missing
+		d.Outcome, d.Reason, deciding, controls = OutcomeBlock, Unsatisfiable, &t.hopeless, &t.missing
 	case t.unknown.n > 0 && s.closed:
-		d.Outcome, d.Reason, deciding = Block, Unevaluable, &t.unknown
+		d.Outcome, d.Reason, deciding = OutcomeBlock, Unevaluable, &t.unknown
 	case t.waiting.n > 0:
-		d.Outcome, deciding, controls = Interrupt, &t.waiting, &t.prompt
+		d.Outcome, deciding, controls = OutcomeInterrupt, &t.waiting, &t.prompt
 	}
-	if d.Outcome == Block {
+	if d.Outcome == OutcomeBlock {
 		d.Session = Session{}
 	}
 	d.Deciding, d.deciding = int(deciding.n), deciding.first
@@ -207,7 +207,7 @@ func (t *tally) decide(s *Set, d *Decision) {
 
 // pending says whether the user is asked for MFA, or a strength of it, first.
 func (d *Decision) pending(s *Set) bool {
-	return d.Outcome == Interrupt && slices.ContainsFunc(d.controls[:d.Controls], func(n uint16) bool {
+	return d.Outcome == OutcomeInterrupt && slices.ContainsFunc(d.controls[:d.Controls], func(n uint16) bool {
 		k := s.controls[n].Kind
 		return k == MFA || k == AuthenticationStrength
 	})
@@ -219,7 +219,7 @@ func (t *tally) fill(s *Set, d *Decision) {
 	switch {
 	case d.Reason == Unsatisfiable:
 		from = r.missing
-	case d.Outcome != Interrupt:
+	case d.Outcome != OutcomeInterrupt:
 		from = nil
 	}
 	slices.Sort(from)
@@ -264,7 +264,7 @@ func (s *Set) log(f *facts, b, w int, applied, doubt uint64, r *Results) {
 			if s.verdict(f, p) != fulfilled {
 				r.Policies[p] = ResultFailure
 			}
-		case m.reportOnly[w]&bit != 0 && f.in.Action == NoAction:
+		case m.reportOnly[w]&bit != 0 && f.in.Action == ActionNone:
 			r.Policies[p] = reportOnlyResults[s.verdict(f, p)]
 		case m.unknown[w]&bit != 0 && s.idle[p] != ResultNotEnabled:
 			r.Policies[p] = ResultUnknown

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
-	"github.com/stretchr/testify/require"
 )
 
 // The tests of this file are the twelve places that evaluators of Conditional
@@ -19,7 +20,7 @@ const exchange = "00000002-0000-0ff1-ce00-000000000000"
 // rule makes an enforced policy for all users and applications.
 func rule(id string, grant []string, change ...func(*policy.Policy)) policy.Policy {
 	p := policy.Policy{
-		ID: id, State: policy.Enabled,
+		ID: id, State: policy.StateEnabled,
 		Conditions: policy.Conditions{
 			Users:        &policy.UserCondition{IncludeUsers: []string{"All"}},
 			Applications: &policy.ApplicationCondition{Include: []string{"All"}},
@@ -43,14 +44,14 @@ func setOf(t testing.TB, policies ...policy.Policy) *policy.Set {
 	t.Helper()
 	s := compile(t, &policy.Bundle{Policies: policies})
 	for _, d := range s.Diagnostics() {
-		require.NotEqual(t, policy.Error, d.Severity, d.String())
+		require.NotEqual(t, policy.SeverityError, d.Severity, d.String())
 	}
 	return s
 }
 
 // ask makes a sign-in of a member to Exchange Online from a browser.
 func ask(change ...func(*policy.SignIn)) *policy.SignIn {
-	in := &policy.SignIn{User: &policy.User{ID: "alice"}, AppID: exchange, ClientApp: policy.Browser, Platform: policy.Windows}
+	in := &policy.SignIn{User: &policy.User{ID: "alice"}, AppID: exchange, ClientApp: policy.ClientBrowser, Platform: policy.PlatformWindows}
 	for _, c := range change {
 		c(in)
 	}
@@ -72,7 +73,7 @@ func applies(s *policy.Set, in *policy.SignIn) []string {
 	return ids
 }
 
-var compliantLaptop = &policy.Device{ID: "d", TrustType: policy.Joined, Compliant: policy.Yes}
+var compliantLaptop = &policy.Device{ID: "d", TrustType: policy.TrustJoined, Compliant: claims.Yes}
 
 func Test01ControlsAreNotMergedAcrossPolicies(t *testing.T) {
 	s := setOf(t,
@@ -83,11 +84,11 @@ func Test01ControlsAreNotMergedAcrossPolicies(t *testing.T) {
 			p.Conditions.Platforms = &policy.PlatformCondition{Include: []string{"linux"}}
 		}))
 	d := s.Evaluate(ask(func(in *policy.SignIn) { in.Device = compliantLaptop }))
-	require.Equal(t, policy.Interrupt, d.Outcome, "a compliant device satisfies only one of the two")
+	require.Equal(t, policy.OutcomeInterrupt, d.Outcome, "a compliant device satisfies only one of the two")
 	require.Equal(t, []policy.ControlKind{policy.MFA}, prompts(d))
 	d = s.Evaluate(ask(func(in *policy.SignIn) { in.Methods = claims.FIDO2 }))
-	require.Equal(t, policy.Grant, d.Outcome, "MFA satisfies both")
-	d = s.Evaluate(ask(func(in *policy.SignIn) { in.Platform = policy.Linux }))
+	require.Equal(t, policy.OutcomeGrant, d.Outcome, "MFA satisfies both")
+	d = s.Evaluate(ask(func(in *policy.SignIn) { in.Platform = policy.PlatformLinux }))
 	require.Equal(t, []policy.ControlKind{policy.MFA, policy.CompliantDevice}, prompts(d), "AND asks for all")
 }
 
@@ -167,7 +168,7 @@ func Test05NoUsersIsNobody(t *testing.T) {
 		}))
 	require.Equal(t, []string{"no other condition"}, applies(s, ask()))
 	require.Equal(t, []string{"none but a group", "no other condition"}, applies(s, ask(func(in *policy.SignIn) { in.User.Groups = []string{"staff"} })))
-	workload := &policy.SignIn{User: &policy.User{Kind: policy.Workload, ID: "sp"}, AppID: exchange}
+	workload := &policy.SignIn{User: &policy.User{Kind: policy.IdentityWorkload, ID: "sp"}, AppID: exchange}
 	require.Equal(t, []string{"workload"}, applies(s, workload))
 	workload.User.MultiTenant = true
 	require.Empty(t, applies(s, workload))
@@ -189,15 +190,15 @@ func Test06Guests(t *testing.T) {
 	of := func(g policy.GuestType, tenant, app string) []string {
 		return applies(s, ask(func(in *policy.SignIn) { in.User.Guest, in.User.HomeTenant, in.AppID = g, tenant, app }))
 	}
-	require.Equal(t, []string{"all"}, of(policy.Member, "", exchange))
-	require.Equal(t, []string{"all", "members from contoso", "legacy"}, of(policy.B2BCollaborationMember, "Contoso", exchange), "userType Member, and external")
-	require.Equal(t, []string{"all", "legacy"}, of(policy.B2BCollaborationGuest, "fabrikam", exchange), "the tenants bind to the types")
-	for g := policy.InternalGuest; g <= policy.ServiceProvider; g++ {
+	require.Equal(t, []string{"all"}, of(policy.GuestNone, "", exchange))
+	require.Equal(t, []string{"all", "members from contoso", "legacy"}, of(policy.GuestB2BMember, "Contoso", exchange), "userType Member, and external")
+	require.Equal(t, []string{"all", "legacy"}, of(policy.GuestB2BCollaboration, "fabrikam", exchange), "the tenants bind to the types")
+	for g := policy.GuestInternal; g <= policy.GuestServiceProvider; g++ {
 		require.Contains(t, of(g, "x", exchange), "legacy", g.String())
 	}
 	teams := "cc15fd57-2c6c-4117-a88c-83b1d56b4bbe"
-	require.Contains(t, of(policy.B2BCollaborationGuest, "fabrikam", teams), "direct", "collaborators in Teams are direct connect users too")
-	require.NotContains(t, of(policy.B2BCollaborationGuest, "fabrikam", exchange), "direct")
+	require.Contains(t, of(policy.GuestB2BCollaboration, "fabrikam", teams), "direct", "collaborators in Teams are direct connect users too")
+	require.NotContains(t, of(policy.GuestB2BCollaboration, "fabrikam", exchange), "direct")
 }
 
 func Test07AnAddressLiesInManyLocations(t *testing.T) {
@@ -261,9 +262,9 @@ func Test09StrengthsAreCombinations(t *testing.T) {
 	outcome := func(m claims.Methods) policy.Outcome {
 		return s.Evaluate(ask(func(in *policy.SignIn) { in.Methods = m })).Outcome
 	}
-	require.Equal(t, policy.Interrupt, outcome(claims.Password|claims.SMS|claims.MarkMFA), "an MFA claim is not a strength")
-	require.Equal(t, policy.Interrupt, outcome(claims.DeviceBasedPush))
-	require.Equal(t, policy.Grant, outcome(claims.WindowsHello))
+	require.Equal(t, policy.OutcomeInterrupt, outcome(claims.Password|claims.SMS|claims.MarkMFA), "an MFA claim is not a strength")
+	require.Equal(t, policy.OutcomeInterrupt, outcome(claims.DeviceBasedPush))
+	require.Equal(t, policy.OutcomeGrant, outcome(claims.WindowsHello))
 
 	s = setOf(t,
 		rule("resistant everywhere", nil, strength(policy.StrengthPhishingResistant)),
@@ -272,30 +273,30 @@ func Test09StrengthsAreCombinations(t *testing.T) {
 		}),
 		rule("terms", nil, func(p *policy.Policy) { p.GrantControls.TermsOfUse = []string{"tou"} }))
 	register := ask(func(in *policy.SignIn) {
-		in.AppID, in.Action = "", policy.RegisterSecurityInfo
+		in.AppID, in.Action = "", policy.ActionRegisterSecurityInfo
 		in.Methods = claims.Password | claims.SMS
 	})
 	d := s.Evaluate(register)
 	require.Equal(t, []policy.ControlKind{policy.TermsOfUse}, prompts(d), "the action's strength replaces others, not other grants")
 	register.AcceptedTerms = []string{"TOU"}
 	d = s.Evaluate(register)
-	require.Equal(t, policy.Grant, d.Outcome)
-	register.AppID, register.Action = exchange, policy.NoAction
+	require.Equal(t, policy.OutcomeGrant, d.Outcome)
+	register.AppID, register.Action = exchange, policy.ActionNone
 	d = s.Evaluate(register)
-	require.Equal(t, policy.Interrupt, d.Outcome)
+	require.Equal(t, policy.OutcomeInterrupt, d.Outcome)
 }
 
 func Test10ReportOnlyIsEvaluatedAndNotEnforced(t *testing.T) {
-	report := func(p *policy.Policy) { p.State = policy.ReportOnly }
+	report := func(p *policy.Policy) { p.State = policy.StateReportOnly }
 	s := setOf(t,
 		rule("block", []string{"block"}, report), rule("mfa", []string{"mfa"}, report), rule("compliant", []string{"compliantDevice"}, report),
 		rule("linux", []string{"block"}, report, func(p *policy.Policy) { p.Conditions.Platforms = &policy.PlatformCondition{Include: []string{"linux"}} }),
-		rule("off", []string{"block"}, func(p *policy.Policy) { p.State = policy.Disabled }),
+		rule("off", []string{"block"}, func(p *policy.Policy) { p.State = policy.StateDisabled }),
 		rule("on", nil))
 	var r policy.Results
 	in := ask()
 	d := s.EvaluateInto(in, &r)
-	require.Equal(t, policy.Grant, d.Outcome)
+	require.Equal(t, policy.OutcomeGrant, d.Outcome)
 	require.Equal(t, []policy.Result{
 		policy.ResultReportOnlyFailure, policy.ResultReportOnlyInterrupted, policy.ResultReportOnlyFailure,
 		policy.ResultReportOnlyNotApplied, policy.ResultNotEnabled, policy.ResultSuccess,
@@ -303,7 +304,7 @@ func Test10ReportOnlyIsEvaluatedAndNotEnforced(t *testing.T) {
 	in.Methods, in.Device = claims.FIDO2, compliantLaptop
 	s.EvaluateInto(in, &r)
 	require.Equal(t, []policy.Result{policy.ResultReportOnlyFailure, policy.ResultReportOnlySuccess, policy.ResultReportOnlySuccess}, r.Policies[:3])
-	in.AppID, in.Action = "", policy.RegisterSecurityInfo
+	in.AppID, in.Action = "", policy.ActionRegisterSecurityInfo
 	s.EvaluateInto(in, &r)
 	require.Equal(t, policy.ResultReportOnlyNotApplied, r.Policies[0], "report-only does not see user actions")
 	require.Contains(t, applies(s, in), "block", "What If does")
@@ -325,8 +326,8 @@ func Test11Applications(t *testing.T) {
 	to := func(s *policy.Set, change func(*policy.SignIn)) []string { return applies(s, ask(change)) }
 	require.Equal(t, []string{"all", "all but one"}, to(s, func(in *policy.SignIn) {}), "the exclusion beats the group")
 	require.Equal(t, []string{"all", "office", "all but one"}, to(s, func(in *policy.SignIn) { in.AppID = "00000003-0000-0FF1-CE00-000000000000" }))
-	require.Equal(t, []string{"all", "register", "all but one"}, to(s, func(in *policy.SignIn) { in.AppID, in.Action = "", policy.RegisterSecurityInfo }))
-	require.Empty(t, to(s, func(in *policy.SignIn) { in.AppID, in.Action = "", policy.RegisterDevice }), "registering a device is asked for by name")
+	require.Equal(t, []string{"all", "register", "all but one"}, to(s, func(in *policy.SignIn) { in.AppID, in.Action = "", policy.ActionRegisterSecurityInfo }))
+	require.Empty(t, to(s, func(in *policy.SignIn) { in.AppID, in.Action = "", policy.ActionRegisterDevice }), "registering a device is asked for by name")
 	require.Equal(t, []string{"context"}, to(s, func(in *policy.SignIn) { in.AppID, in.AuthContext = "", 7 }), "all resources are not contexts")
 	require.Equal(t, []string{"all"}, to(s, func(in *policy.SignIn) { in.AppID = "wiki" }))
 	require.Equal(t, []string{"all", "all but one"}, to(s, func(in *policy.SignIn) { in.AppID = "Office365" }), "the name of a group is not an application")
@@ -378,12 +379,12 @@ func Test12TimeAndFlowAreOfTheSession(t *testing.T) {
 
 	s := setOf(t, rule("no device code", []string{"block"}, func(p *policy.Policy) {
 		p.Conditions.AuthenticationFlows = &policy.FlowCondition{TransferMethods: policy.Flags{"deviceCodeFlow"}}
-	}), rule("compliant", []string{"compliantDevice"}, func(p *policy.Policy) { p.State = policy.ReportOnly }))
-	d := s.Evaluate(ask(func(in *policy.SignIn) { in.Flow = policy.DeviceCodeFlow }))
+	}), rule("compliant", []string{"compliantDevice"}, func(p *policy.Policy) { p.State = policy.StateReportOnly }))
+	d := s.Evaluate(ask(func(in *policy.SignIn) { in.Flow = policy.TransferDeviceCode }))
 	require.Equal(t, policy.BlockControl, d.Reason)
 
 	s = setOf(t, rule("compliant", []string{"compliantDevice"}))
-	d = s.Evaluate(ask(func(in *policy.SignIn) { in.Flow, in.Device = policy.DeviceCodeFlow, compliantLaptop }))
+	d = s.Evaluate(ask(func(in *policy.SignIn) { in.Flow, in.Device = policy.TransferDeviceCode, compliantLaptop }))
 	require.Equal(t, policy.Unsatisfiable, d.Reason, "device code carries no device")
 	require.Equal(t, []policy.Control{{Kind: policy.CompliantDevice}}, slices.Collect(d.Missing()))
 }

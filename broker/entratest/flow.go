@@ -107,7 +107,7 @@ func (s *Server) enforce(w http.ResponseWriter, r *web.Request, fl *session.Flow
 	a := s.access.Evaluate(r, q)
 	results := r.Entry.Policies
 	r.Entry = nil
-	if a.Outcome == policy.Interrupt && len(a.Prompt) > 0 {
+	if a.Outcome == policy.OutcomeInterrupt && len(a.Prompt) > 0 {
 		switch c := a.Prompt[0]; c.Kind {
 		case policy.MFA, policy.ReauthenticateMFA, policy.AuthenticationStrength:
 			return s.askSecondFactor(w, r, fl, u, s.access.StrengthMethods(q, c))

@@ -199,8 +199,8 @@ func (s *Server) mayEnroll(w http.ResponseWriter, r *web.Request, fl *session.Fl
 		s.endFlow(w, r, fl, err)
 		return
 	}
-	a := s.access.Evaluate(r, access.Question{User: u, Session: fl.Session, Device: dev, Action: policy.RegisterSecurityInfo, Browser: true})
-	if a.Outcome == policy.Block || a.Outcome == policy.Interrupt && a.Named && asksForMFA(a.Prompt) {
+	a := s.access.Evaluate(r, access.Question{User: u, Session: fl.Session, Device: dev, Action: policy.ActionRegisterSecurityInfo, Browser: true})
+	if a.Outcome == policy.OutcomeBlock || a.Outcome == policy.OutcomeInterrupt && a.Named && asksForMFA(a.Prompt) {
 		s.endFlow(w, r, fl, web.Fail("access_denied", 53010, "Can't configure multi-factor authentication methods because the organization requires this information to be set from specific locations or devices."))
 		return
 	}

@@ -113,7 +113,7 @@ func TestJudge(t *testing.T) {
 	o.Judge = func(b *policy.Bundle, in *policy.SignIn) entratest.Judgement {
 		asked++
 		require.Len(t, b.Policies, 1)
-		return entratest.Judgement{Outcome: policy.Interrupt, Controls: []policy.Control{{Kind: policy.MFA}}, Deciding: []int{0}, Results: []policy.Result{policy.ResultFailure}}
+		return entratest.Judgement{Outcome: policy.OutcomeInterrupt, Controls: []policy.Control{{Kind: policy.MFA}}, Deciding: []int{0}, Results: []policy.Result{policy.ResultFailure}}
 	}
 	c := newClient(t, entratest.NewTB(t, o))
 	c.policy(`"block"`)

@@ -73,7 +73,7 @@ func (f *finder) distinct(now time.Time, values []value, keep func(from, to *pol
 		b.Policies = nil
 		for i := range t.bundle.Policies {
 			from := &t.bundle.Policies[i]
-			if from.State == policy.Disabled {
+			if from.State == policy.StateDisabled {
 				continue
 			}
 			to := policy.Policy{ID: from.ID, Conditions: policy.Conditions{Users: &policy.UserCondition{IncludeUsers: []string{"All"}}}}
@@ -102,7 +102,7 @@ func (f *finder) distinct(now time.Time, values []value, keep func(from, to *pol
 		}
 		sign := []byte(v.class)
 		for _, set := range sets {
-			if d := set.EvaluateInto(in, &r); d.Outcome == policy.Invalid {
+			if d := set.EvaluateInto(in, &r); d.Outcome == policy.OutcomeInvalid {
 				return nil, fmt.Errorf("%s cannot be judged: %s", v.name, invalidText(d.Reason))
 			}
 			for _, res := range r.Policies {
@@ -129,7 +129,7 @@ func (f *finder) distinct(now time.Time, values []value, keep func(from, to *pol
 func (f *finder) each(visit func(t *tenant, p *policy.Policy)) {
 	for _, t := range f.exports {
 		for i := range t.bundle.Policies {
-			if p := &t.bundle.Policies[i]; p.State != policy.Disabled {
+			if p := &t.bundle.Policies[i]; p.State != policy.StateDisabled {
 				visit(t, p)
 			}
 		}
@@ -192,7 +192,7 @@ func (f *finder) who() []value {
 		named bool
 		name  string
 		kind  policy.IdentityKind
-	}{{workloads, "any other workload", policy.Workload}, {agents, "any other agent", policy.Agent}, {agentUsers, "any other agent's user", policy.AgentUser}} {
+	}{{workloads, "any other workload", policy.IdentityWorkload}, {agents, "any other agent", policy.IdentityAgent}, {agentUsers, "any other agent's user", policy.IdentityAgentUser}} {
 		if k.named {
 			out = append(out, value{k.name, classWorkload, func(in *policy.SignIn) { in.User.ID, in.User.Kind = k.name, k.kind }})
 		}
@@ -205,7 +205,7 @@ func (f *finder) identity(m mention) (v value, ok bool) {
 	switch strings.ToLower(m.id) {
 	case "all", "none", "guestsorexternalusers", "serviceprincipalsinmytenant", "allagentidusers":
 		if m.kind == "user" && strings.EqualFold(m.id, "GuestsOrExternalUsers") {
-			return guestValue(policy.B2BCollaborationGuest), true
+			return guestValue(policy.GuestB2BCollaboration), true
 		}
 		return v, false
 	}
@@ -227,7 +227,7 @@ func (f *finder) identity(m mention) (v value, ok bool) {
 		}
 		return v, false
 	}
-	kind := map[string]policy.IdentityKind{"workload": policy.Workload, "agent": policy.Agent, "agent user": policy.AgentUser}[m.kind]
+	kind := map[string]policy.IdentityKind{"workload": policy.IdentityWorkload, "agent": policy.IdentityAgent, "agent user": policy.IdentityAgentUser}[m.kind]
 	return value{name, classWorkload, func(in *policy.SignIn) { in.User.ID, in.User.Kind = m.id, kind }}, true
 }
 
@@ -277,7 +277,7 @@ func (f *finder) targets() []value {
 		if err != nil {
 			continue
 		}
-		name := map[policy.UserAction]string{policy.RegisterSecurityInfo: "registering security information", policy.RegisterDevice: "registering a device"}[action]
+		name := map[policy.UserAction]string{policy.ActionRegisterSecurityInfo: "registering security information", policy.ActionRegisterDevice: "registering a device"}[action]
 		out = append(out, value{name, classAction, func(in *policy.SignIn) { in.AppID, in.Action = "", action }})
 	}
 	for n := range 100 {
@@ -300,8 +300,8 @@ func (f *finder) clients() []value {
 		return value{name, class, func(in *policy.SignIn) { in.ClientApp = c }}
 	}
 	return []value{
-		client("a browser", "", policy.Browser), client("an app", "", policy.MobileOrDesktop),
-		client("an older protocol", classLegacy, policy.OtherClients), client("Exchange ActiveSync", classLegacy, policy.ExchangeActiveSync),
+		client("a browser", "", policy.ClientBrowser), client("an app", "", policy.ClientMobileOrDesktop),
+		client("an older protocol", classLegacy, policy.ClientOther), client("Exchange ActiveSync", classLegacy, policy.ClientExchangeActiveSync),
 	}
 }
 
@@ -323,8 +323,8 @@ func (f *finder) platforms() []value {
 		}
 	})
 	return []value{
-		platform("Windows", windows, policy.Windows), platform("iOS", mobile, policy.IOS), platform("Android", mobile, policy.Android),
-		platform("macOS", "", policy.MacOS), platform("Linux", "", policy.Linux), platform("an unknown platform", "", policy.UnknownPlatform),
+		platform("Windows", windows, policy.PlatformWindows), platform("iOS", mobile, policy.PlatformIOS), platform("Android", mobile, policy.PlatformAndroid),
+		platform("macOS", "", policy.PlatformMacOS), platform("Linux", "", policy.PlatformLinux), platform("an unknown platform", "", policy.PlatformUnknown),
 	}
 }
 
@@ -375,9 +375,9 @@ func (f *finder) devices() []value {
 	}
 	out := []value{
 		{name: "no registered device"},
-		device("a registered device", "registered", policy.Device{ID: "device", TrustType: policy.Registered, Ownership: "Personal"}),
-		device("a compliant device", "compliant", policy.Device{ID: "device", TrustType: policy.Joined, Compliant: policy.Yes, Managed: true, Ownership: "Company"}),
-		device("a hybrid joined device", "hybrid", policy.Device{ID: "device", TrustType: policy.Hybrid, Managed: true, Ownership: "Company"}),
+		device("a registered device", "registered", policy.Device{ID: "device", TrustType: policy.TrustRegistered, Ownership: "Personal"}),
+		device("a compliant device", "compliant", policy.Device{ID: "device", TrustType: policy.TrustJoined, Compliant: claims.Yes, Managed: true, Ownership: "Company"}),
+		device("a hybrid joined device", "hybrid", policy.Device{ID: "device", TrustType: policy.TrustHybrid, Managed: true, Ownership: "Company"}),
 	}
 	used := false
 	f.each(func(t *tenant, p *policy.Policy) {
@@ -389,7 +389,7 @@ func (f *finder) devices() []value {
 		d := p.Conditions.Devices
 		if d != nil && d.Filter != nil {
 			for _, m := range comparison.FindAllStringSubmatch(d.Filter.Rule, -1) {
-				x := policy.Device{ID: "device", TrustType: policy.Joined, Compliant: policy.Yes, Managed: true, Ownership: "Company"}
+				x := policy.Device{ID: "device", TrustType: policy.TrustJoined, Compliant: claims.Yes, Managed: true, Ownership: "Company"}
 				if setProperty(&x, m[1], m[3]) == nil {
 					out = append(out, device(fmt.Sprintf("a compliant device of %s %q", m[1], m[3]), "compliant", x))
 				}
@@ -408,15 +408,15 @@ func (f *finder) flows() []value {
 	flow := func(name, class string, t policy.TransferFlow) value {
 		return value{name, class, func(in *policy.SignIn) { in.Flow = t }}
 	}
-	return []value{flow("no transfer", "", policy.NoTransfer), flow("device code", "", policy.DeviceCodeFlow), flow("authentication transfer", "", policy.AuthenticationTransfer)}
+	return []value{flow("no transfer", "", policy.TransferNone), flow("device code", "", policy.TransferDeviceCode), flow("authentication transfer", "", policy.TransferAuthentication)}
 }
 
 func (f *finder) risks() []value {
 	return levels(func(in *policy.SignIn, r policy.RiskLevel) {
 		switch in.User.Kind {
-		case policy.Workload:
+		case policy.IdentityWorkload:
 			in.ServicePrincipalRisk = r
-		case policy.Agent, policy.AgentUser:
+		case policy.IdentityAgent, policy.IdentityAgentUser:
 			in.AgentRisk = r
 		default:
 			in.SignInRisk = r

@@ -74,9 +74,9 @@ func rankOf(k answerKey) int {
 	switch {
 	case k.gap:
 		return 0
-	case k.outcome == policy.Grant:
+	case k.outcome == policy.OutcomeGrant:
 		return 1
-	case k.outcome == policy.Interrupt:
+	case k.outcome == policy.OutcomeInterrupt:
 		return 2
 	}
 	return 3

@@ -13,14 +13,14 @@ import (
 func (t *tenant) decision(d *policy.Decision) string {
 	by := t.deciding(d)
 	switch d.Outcome {
-	case policy.Grant:
+	case policy.OutcomeGrant:
 		if d.Applied == 0 {
 			return "Granted: no enforced policy applies, so nothing guards this sign-in."
 		}
 		return fmt.Sprintf("Granted: %s, and nothing is missing.", count(d.Applied, "enforced policy applies", "enforced policies apply"))
-	case policy.Interrupt:
+	case policy.OutcomeInterrupt:
 		return fmt.Sprintf("Interrupted: the user is asked for %s, because of %s.", t.controls(d.Prompt(), " and "), by)
-	case policy.Block:
+	case policy.OutcomeBlock:
 		return t.blocked(d, by)
 	}
 	return "Not judged: " + invalidText(d.Reason) + "."
@@ -79,7 +79,7 @@ func (t *tenant) remarks(d *policy.Decision) (out []string) {
 	if d.Unevaluable > 0 && d.Reason != policy.Unevaluable {
 		out = append(out, fmt.Sprintf("%s may apply and cannot be evaluated; see the diagnostics.", count(d.Unevaluable, "policy", "policies")))
 	}
-	if s := sessionText(&d.Session); s != "" && d.Outcome != policy.Block {
+	if s := sessionText(&d.Session); s != "" && d.Outcome != policy.OutcomeBlock {
 		out = append(out, "Session: "+s+".")
 	}
 	return out
@@ -98,11 +98,11 @@ func sessionText(s *policy.Session) string {
 	say(s.SignInFrequencyMFA > 0, "MFA again every "+span(s.SignInFrequencyMFA))
 	say(s.PersistentBrowser == policy.BrowserNever, "the browser session never persists")
 	say(s.PersistentBrowser == policy.BrowserAlways, "the browser session always persists")
-	say(s.CloudAppSecurity == policy.BlockDownloads, "downloads blocked by Defender for Cloud Apps")
-	say(s.CloudAppSecurity == policy.MonitorOnly, "monitored by Defender for Cloud Apps")
-	say(s.CloudAppSecurity == policy.CustomCloudAppSecurity, "a custom policy of Defender for Cloud Apps")
-	say(s.ContinuousAccess == policy.StrictLocation, "strictly enforced location")
-	say(s.ContinuousAccess == policy.StrictEnforcement, "strict continuous access evaluation")
+	say(s.CloudAppSecurity == policy.CloudAppSecurityBlockDownloads, "downloads blocked by Defender for Cloud Apps")
+	say(s.CloudAppSecurity == policy.CloudAppSecurityMonitorOnly, "monitored by Defender for Cloud Apps")
+	say(s.CloudAppSecurity == policy.CloudAppSecurityCustom, "a custom policy of Defender for Cloud Apps")
+	say(s.ContinuousAccess == policy.ContinuousAccessStrictLocation, "strictly enforced location")
+	say(s.ContinuousAccess == policy.ContinuousAccessStrict, "strict continuous access evaluation")
 	say(s.ContinuousAccess == policy.ContinuousAccessDisabled, "no continuous access evaluation")
 	say(s.AppEnforcedRestrictions, "app enforced restrictions")
 	say(s.TokenProtection, "token protection")

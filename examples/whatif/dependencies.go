@@ -32,7 +32,7 @@ func (t *tenant) dependencies(in *policy.SignIn) (out []string) {
 		behind := *in
 		behind.AppID = id
 		d := t.set.Evaluate(&behind)
-		if d.Outcome == own.Outcome && d.Outcome == policy.Grant || sameDemands(&own, &d) {
+		if d.Outcome == own.Outcome && d.Outcome == policy.OutcomeGrant || sameDemands(&own, &d) {
 			continue
 		}
 		out = append(out, fmt.Sprintf("Service dependency: %s signs in to %s too. %s", t.names.of(in.AppID), t.names.of(id), t.decision(&d)))

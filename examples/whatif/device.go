@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
@@ -15,7 +16,7 @@ func setDevice(in *policy.SignIn, a attempt) error {
 	if a.Device == "" || strings.EqualFold(a.Device, "none") || strings.EqualFold(a.Device, "unregistered") {
 		return nil
 	}
-	d := &policy.Device{ID: "device", TrustType: policy.Registered}
+	d := &policy.Device{ID: "device", TrustType: policy.TrustRegistered}
 	for fact := range strings.SplitSeq(a.Device, ",") {
 		fact = strings.TrimSpace(fact)
 		name, value, isProperty := strings.Cut(fact, "=")
@@ -41,11 +42,11 @@ type deviceWord struct {
 }
 
 var deviceWords = []deviceWord{
-	{"registered", func(d *policy.Device) { d.TrustType = policy.Registered }},
-	{"joined", func(d *policy.Device) { d.TrustType = policy.Joined }},
-	{"hybrid", func(d *policy.Device) { d.TrustType = policy.Hybrid }},
-	{"compliant", func(d *policy.Device) { d.Compliant = policy.Yes }},
-	{"noncompliant", func(d *policy.Device) { d.Compliant, d.Managed = policy.No, true }},
+	{"registered", func(d *policy.Device) { d.TrustType = policy.TrustRegistered }},
+	{"joined", func(d *policy.Device) { d.TrustType = policy.TrustJoined }},
+	{"hybrid", func(d *policy.Device) { d.TrustType = policy.TrustHybrid }},
+	{"compliant", func(d *policy.Device) { d.Compliant = claims.Yes }},
+	{"noncompliant", func(d *policy.Device) { d.Compliant, d.Managed = claims.No, true }},
 	{"managed", func(d *policy.Device) { d.Managed = true }},
 	{"company", func(d *policy.Device) { d.Ownership = "Company" }},
 	{"personal", func(d *policy.Device) { d.Ownership = "Personal" }},

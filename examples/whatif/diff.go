@@ -339,7 +339,7 @@ func (d *difference) changeOf(was, is answerKey, before, after []policy.Result) 
 	}
 	x := &change{was: was, is: is, Kind: changed}
 	x.Lost, x.Gained = without(was.demanded(), is.demanded()), without(is.demanded(), was.demanded())
-	if was.outcome == policy.Block && is.outcome == policy.Block { // one of the two is by the control block, beside which nothing counts
+	if was.outcome == policy.OutcomeBlock && is.outcome == policy.OutcomeBlock { // one of the two is by the control block, beside which nothing counts
 		x.Lost, x.Gained = onlyBlock(x.Lost), onlyBlock(x.Gained)
 	} else if is.demands == blockDemand {
 		x.Lost = nil

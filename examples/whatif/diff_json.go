@@ -55,7 +55,7 @@ func (d *difference) json() ([]byte, error) {
 
 func (k answerKey) json() answerJSON {
 	return answerJSON{
-		Outcome: outcomeName(k.outcome), Unguarded: k.gap && k.outcome == policy.Grant, Demands: some(k.demanded()),
+		Outcome: outcomeName(k.outcome), Unguarded: k.gap && k.outcome == policy.OutcomeGrant, Demands: some(k.demanded()),
 		By: k.deciding, Session: k.session, Unevaluable: k.open,
 	}
 }

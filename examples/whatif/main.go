@@ -128,7 +128,7 @@ func answerFrom(cfg config, t *tenant, stdout, stderr io.Writer, now time.Time) 
 		return 0, err
 	}
 	ex := t.set.Explain(in)
-	if ex.Decision.Outcome == policy.Invalid {
+	if ex.Decision.Outcome == policy.OutcomeInvalid {
 		return 0, fmt.Errorf("this sign-in cannot be judged: %s", invalidText(ex.Decision.Reason))
 	}
 	if cfg.json {

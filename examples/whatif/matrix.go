@@ -214,7 +214,7 @@ func (t *tenant) judgeOne(rep *report, p persona, a attempt, now time.Time) erro
 // addColumn judges a sign-in and adds how every policy stands in it.
 func (t *tenant) addColumn(rep *report, c *column, in *policy.SignIn) error {
 	ex := t.set.Explain(in)
-	if ex.Decision.Outcome == policy.Invalid {
+	if ex.Decision.Outcome == policy.OutcomeInvalid {
 		return fmt.Errorf("it cannot be judged: %s", invalidText(ex.Decision.Reason))
 	}
 	c.ID, c.Outcome, c.Open = len(rep.Columns), outcomeName(ex.Decision.Outcome), ex.Decision.Unevaluable
@@ -231,7 +231,7 @@ func (t *tenant) addColumn(rep *report, c *column, in *policy.SignIn) error {
 		rep.Rows[i].Ever = rep.Rows[i].Ever || applies || s.Status == unevaluable
 		guarded = guarded || applies && !s.ReportOnly && len(ex.Policies[i].Grants) > 0
 	}
-	if ex.Decision.Outcome == policy.Grant && !guarded {
+	if ex.Decision.Outcome == policy.OutcomeGrant && !guarded {
 		c.Gap = "No enforced policy applies."
 		if ex.Decision.Applied > 0 {
 			c.Gap = "The enforced policies that apply only limit the session; none demands anything of the sign-in."

@@ -56,7 +56,7 @@ type space struct {
 // signIn makes the sign-in of a point: with a password, just now.
 func (s *space) signIn(p point) *policy.SignIn {
 	in := &policy.SignIn{
-		User: &policy.User{}, ClientApp: policy.Browser, Platform: policy.Windows,
+		User: &policy.User{}, ClientApp: policy.ClientBrowser, Platform: policy.PlatformWindows,
 		Methods: passwordOnly, Now: s.now, AuthTime: s.now,
 	}
 	for a, v := range p {
@@ -165,7 +165,7 @@ func (k answerKey) demanded() []string {
 // judge evaluates one sign-in in a few words.
 func (t *tenant) key(in *policy.SignIn, r *policy.Results) (answerKey, error) {
 	d := t.set.EvaluateInto(in, r)
-	if d.Outcome == policy.Invalid {
+	if d.Outcome == policy.OutcomeInvalid {
 		return answerKey{}, fmt.Errorf("it cannot be judged: %s", invalidText(d.Reason))
 	}
 	k := answerKey{outcome: d.Outcome, open: d.Unevaluable, deciding: t.deciding(&d)}
@@ -177,10 +177,10 @@ func (t *tenant) key(in *policy.SignIn, r *policy.Results) (answerKey, error) {
 		names = []string{blockDemand}
 	}
 	k.demands = strings.Join(names, "\n")
-	if d.Outcome == policy.Grant {
+	if d.Outcome == policy.OutcomeGrant {
 		k.gap, k.deciding = !t.guarded(r), ""
 	}
-	if d.Outcome != policy.Block {
+	if d.Outcome != policy.OutcomeBlock {
 		k.session = sessionText(&d.Session)
 	}
 	return k, nil
@@ -201,9 +201,9 @@ func (t *tenant) guarded(r *policy.Results) bool {
 func (k answerKey) text() string {
 	var s string
 	switch k.outcome {
-	case policy.Grant:
+	case policy.OutcomeGrant:
 		s = "granted"
-	case policy.Interrupt:
+	case policy.OutcomeInterrupt:
 		s = "asked for " + enumerate(k.demanded())
 	default:
 		s = "blocked"

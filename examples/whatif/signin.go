@@ -232,9 +232,9 @@ func setRisk(in *policy.SignIn, a attempt) (err error) {
 		return err
 	}
 	switch in.User.Kind {
-	case policy.Workload:
+	case policy.IdentityWorkload:
 		in.ServicePrincipalRisk = risk
-	case policy.Agent, policy.AgentUser:
+	case policy.IdentityAgent, policy.IdentityAgentUser:
 		in.AgentRisk = risk
 	default:
 		in.SignInRisk = risk

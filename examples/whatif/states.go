@@ -29,13 +29,13 @@ func (f stateFlag) String() string { return "" }
 func (f stateFlag) Set(s string) error {
 	switch strings.ToLower(s) {
 	case "true":
-		*f.to = append(*f.to, policy.Disabled, policy.ReportOnly)
+		*f.to = append(*f.to, policy.StateDisabled, policy.StateReportOnly)
 	case "false":
 		*f.to = nil
 	case "disabled", "off":
-		*f.to = append(*f.to, policy.Disabled)
-	case "report-only", "reportonly", strings.ToLower(string(policy.ReportOnly)):
-		*f.to = append(*f.to, policy.ReportOnly)
+		*f.to = append(*f.to, policy.StateDisabled)
+	case "report-only", "reportonly", strings.ToLower(string(policy.StateReportOnly)):
+		*f.to = append(*f.to, policy.StateReportOnly)
 	default:
 		return fmt.Errorf("%q is not a state: it is disabled or report-only, or nothing for both", s)
 	}
@@ -56,13 +56,13 @@ func (s *states) apply(b *policy.Bundle) (string, error) {
 	for i := range b.Policies {
 		if p := &b.Policies[i]; slices.Contains(s.asEnabled, p.State) {
 			changed[p.State]++
-			p.State = policy.Enabled
+			p.State = policy.StateEnabled
 		}
 	}
-	if n := changed[policy.Disabled]; n > 0 {
+	if n := changed[policy.StateDisabled]; n > 0 {
 		did = append(did, count(n, "disabled policy is", "disabled policies are")+" judged as enabled")
 	}
-	if n := changed[policy.ReportOnly]; n > 0 {
+	if n := changed[policy.StateReportOnly]; n > 0 {
 		did = append(did, count(n, "report-only policy is", "report-only policies are")+" judged as enabled")
 	}
 	return enumerate(did), nil

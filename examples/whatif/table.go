@@ -43,7 +43,7 @@ func (t *tenant) writeTable(w io.Writer, in *policy.SignIn, ex *policy.Explanati
 	if n := t.worst(); n > 0 {
 		fmt.Fprintf(b, "\nThe loader found %s:\n", count(n, "error", "errors"))
 		for _, d := range t.diagnostics {
-			if d.Severity == policy.Error {
+			if d.Severity == policy.SeverityError {
 				fmt.Fprintf(b, "  %s\n", diagnosticText(d))
 			}
 		}
@@ -75,7 +75,7 @@ func (t *tenant) reportOnly(in *policy.SignIn, ex *policy.Explanation) string {
 // worst counts the diagnostics that make a policy unevaluable.
 func (t *tenant) worst() (n int) {
 	for _, d := range t.diagnostics {
-		if d.Severity == policy.Error {
+		if d.Severity == policy.SeverityError {
 			n++
 		}
 	}
@@ -101,9 +101,9 @@ func diagnosticText(d policy.Diagnostic) string {
 
 func stateText(s policy.State) string {
 	switch s {
-	case policy.Disabled:
+	case policy.StateDisabled:
 		return "off"
-	case policy.ReportOnly:
+	case policy.StateReportOnly:
 		return "report"
 	}
 	return "on"

@@ -45,62 +45,62 @@ func choose[T any](what, s string, words []word[T]) (T, error) {
 
 var (
 	identities = []word[policy.IdentityKind]{
-		{"person", policy.Person},
-		{"workload", policy.Workload},
-		{"agent", policy.Agent},
-		{"agentUser", policy.AgentUser},
+		{"person", policy.IdentityPerson},
+		{"workload", policy.IdentityWorkload},
+		{"agent", policy.IdentityAgent},
+		{"agentUser", policy.IdentityAgentUser},
 	}
 	guests = []word[policy.GuestType]{
-		{"member", policy.Member},
-		{"internalGuest", policy.InternalGuest},
-		{"b2bCollaborationGuest", policy.B2BCollaborationGuest},
-		{"b2bCollaborationMember", policy.B2BCollaborationMember},
-		{"b2bDirectConnectUser", policy.B2BDirectConnectUser},
-		{"otherExternalUser", policy.OtherExternalUser},
-		{"serviceProvider", policy.ServiceProvider},
+		{"member", policy.GuestNone},
+		{"internalGuest", policy.GuestInternal},
+		{"b2bCollaborationGuest", policy.GuestB2BCollaboration},
+		{"b2bCollaborationMember", policy.GuestB2BMember},
+		{"b2bDirectConnectUser", policy.GuestB2BDirectConnect},
+		{"otherExternalUser", policy.GuestOtherExternal},
+		{"serviceProvider", policy.GuestServiceProvider},
 	}
 	actions = []word[policy.UserAction]{
-		{"registerSecurityInformation", policy.RegisterSecurityInfo},
-		{"registerOrJoinDevices", policy.RegisterDevice},
-		{"urn:user:registersecurityinfo", policy.RegisterSecurityInfo},
-		{"urn:user:registerdevice", policy.RegisterDevice},
+		{"registerSecurityInformation", policy.ActionRegisterSecurityInfo},
+		{"registerOrJoinDevices", policy.ActionRegisterDevice},
+		{"urn:user:registersecurityinfo", policy.ActionRegisterSecurityInfo},
+		{"urn:user:registerdevice", policy.ActionRegisterDevice},
 	}
 	policyStates = []word[policy.State]{
-		{"enabled", policy.Enabled},
-		{"disabled", policy.Disabled},
-		{"enabledForReportingButNotEnforced", policy.ReportOnly},
-		{"report-only", policy.ReportOnly},
-		{"on", policy.Enabled},
-		{"off", policy.Disabled},
+		{"enabled", policy.StateEnabled},
+		{"disabled", policy.StateDisabled},
+		{"enabledForReportingButNotEnforced", policy.StateReportOnly},
+		{"report-only", policy.StateReportOnly},
+		{"on", policy.StateEnabled},
+		{"off", policy.StateDisabled},
 	}
 	clientApps = []word[policy.ClientApp]{
-		{"browser", policy.Browser},
-		{"mobileAppsAndDesktopClients", policy.MobileOrDesktop},
-		{"exchangeActiveSync", policy.ExchangeActiveSync},
-		{"easSupported", policy.ExchangeActiveSyncOK},
-		{"other", policy.OtherClients},
-		{"desktop", policy.MobileOrDesktop},
-		{"mobile", policy.MobileOrDesktop},
+		{"browser", policy.ClientBrowser},
+		{"mobileAppsAndDesktopClients", policy.ClientMobileOrDesktop},
+		{"exchangeActiveSync", policy.ClientExchangeActiveSync},
+		{"easSupported", policy.ClientExchangeActiveSyncOK},
+		{"other", policy.ClientOther},
+		{"desktop", policy.ClientMobileOrDesktop},
+		{"mobile", policy.ClientMobileOrDesktop},
 	}
 	platforms = []word[policy.Platform]{
-		{"unknown", policy.UnknownPlatform},
-		{"android", policy.Android},
-		{"iOS", policy.IOS},
-		{"windows", policy.Windows},
-		{"windowsPhone", policy.WindowsPhone},
-		{"macOS", policy.MacOS},
-		{"linux", policy.Linux},
+		{"unknown", policy.PlatformUnknown},
+		{"android", policy.PlatformAndroid},
+		{"iOS", policy.PlatformIOS},
+		{"windows", policy.PlatformWindows},
+		{"windowsPhone", policy.PlatformWindowsPhone},
+		{"macOS", policy.PlatformMacOS},
+		{"linux", policy.PlatformLinux},
 	}
 	flows = []word[policy.TransferFlow]{
-		{"none", policy.NoTransfer},
-		{"deviceCodeFlow", policy.DeviceCodeFlow},
-		{"authenticationTransfer", policy.AuthenticationTransfer},
+		{"none", policy.TransferNone},
+		{"deviceCodeFlow", policy.TransferDeviceCode},
+		{"authenticationTransfer", policy.TransferAuthentication},
 	}
 	profiles = []word[policy.TrafficProfile]{
-		{"none", policy.NoTraffic},
-		{"internet", policy.InternetTraffic},
-		{"m365", policy.Microsoft365Traffic},
-		{"private", policy.PrivateTraffic},
+		{"none", policy.TrafficNone},
+		{"internet", policy.TrafficInternet},
+		{"m365", policy.TrafficMicrosoft365},
+		{"private", policy.TrafficPrivate},
 	}
 	risks = []word[policy.RiskLevel]{
 		{"none", policy.RiskNone},
@@ -116,10 +116,10 @@ var (
 		{"elevated", policy.InsiderRiskElevated},
 	}
 	outcomes = []word[policy.Outcome]{
-		{"", policy.Invalid},
-		{"grant", policy.Grant},
-		{"interrupt", policy.Interrupt},
-		{"block", policy.Block},
+		{"", policy.OutcomeInvalid},
+		{"grant", policy.OutcomeGrant},
+		{"interrupt", policy.OutcomeInterrupt},
+		{"block", policy.OutcomeBlock},
 	}
 	// methodAliases are beside the names of authenticationMethodModes.
 	methodAliases = []word[claims.Methods]{

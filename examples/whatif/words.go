@@ -30,7 +30,7 @@ type standing struct {
 }
 
 func (t *tenant) standing(in *policy.SignIn, p *policy.PolicyExplanation) standing {
-	s := standing{ReportOnly: p.Policy.State == policy.ReportOnly}
+	s := standing{ReportOnly: p.Policy.State == policy.StateReportOnly}
 	for _, r := range p.Include {
 		s.Rules = append(s.Rules, "included by "+t.rule(r))
 	}
@@ -55,7 +55,7 @@ func (t *tenant) standing(in *policy.SignIn, p *policy.PolicyExplanation) standi
 // whyUnevaluable repeats the first error about a policy.
 func (t *tenant) whyUnevaluable(p *policy.Policy) string {
 	for _, d := range t.diagnostics {
-		if d.Severity == policy.Error && d.File == p.Source.File && strings.HasPrefix(d.Path, p.Source.Path+".") {
+		if d.Severity == policy.SeverityError && d.File == p.Source.File && strings.HasPrefix(d.Path, p.Source.Path+".") {
 			return strings.TrimPrefix(d.Path[strings.LastIndex(d.Path, ".")+1:]+" "+d.Message, " ")
 		}
 	}

@@ -35,7 +35,7 @@ type demand struct {
 // demands reads the enforced policies of a tenant.
 func demands(b *policy.Bundle) (out []demand) {
 	for i := range b.Policies {
-		if p := &b.Policies[i]; p.State == policy.Enabled {
+		if p := &b.Policies[i]; p.State == policy.StateEnabled {
 			out = append(out, demandOf(p))
 		}
 	}

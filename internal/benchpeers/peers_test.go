@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prtbroker/prtbroker/policy"
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // tenants are the engines with one tenant and one list of questions.
@@ -40,13 +41,13 @@ func setUp(tb testing.TB, policies, questions int) *tenants {
 // question i, and ours grants exactly when there are none.
 func (t *tenants) agree(tb testing.TB, i int) policy.Outcome {
 	outcome, want := t.ours.Unsatisfied(i)
-	require.Equal(tb, len(want) == 0, outcome == policy.Grant, "question %d: %v with %v", i, outcome, want)
+	require.Equal(tb, len(want) == 0, outcome == policy.OutcomeGrant, "question %d: %v with %v", i, outcome, want)
 	require.Equal(tb, outcome, t.ours.set.Evaluate(&t.ours.plain[i]).Outcome, "question %d, uncached", i)
 
 	got, err := t.cedar.Unsatisfied(i)
 	require.NoError(tb, err)
 	require.Equal(tb, want, got, "cedar, question %d", i)
-	require.Equal(tb, outcome == policy.Grant, t.cedar.Granted(i))
+	require.Equal(tb, outcome == policy.OutcomeGrant, t.cedar.Granted(i))
 	for name, o := range map[string]*OPA{"rules": t.rules, "data": t.data} {
 		got, err := o.Unsatisfied(tb.Context(), i)
 		require.NoError(tb, err)
@@ -63,9 +64,9 @@ func TestPeersAgree(t *testing.T) {
 			for i := range size.questions {
 				seen[all.agree(t, i)]++
 			}
-			t.Log("grants", seen[policy.Grant], "interrupts", seen[policy.Interrupt], "blocks", seen[policy.Block])
+			t.Log("grants", seen[policy.OutcomeGrant], "interrupts", seen[policy.OutcomeInterrupt], "blocks", seen[policy.OutcomeBlock])
 			// A tenant that says the same to everybody proves nothing.
-			for _, o := range []policy.Outcome{policy.Grant, policy.Interrupt, policy.Block} {
+			for _, o := range []policy.Outcome{policy.OutcomeGrant, policy.OutcomeInterrupt, policy.OutcomeBlock} {
 				require.Greater(t, seen[o], size.questions/20, "too few of outcome %d", o)
 			}
 		})

@@ -104,7 +104,7 @@ func who(r *rand.Rand, in *policy.SignIn, f *Facts) {
 	in.User = &policy.User{ID: f.User, Groups: f.Groups, Roles: f.Roles}
 	if chance(r, 10) {
 		f.Guest = "b2bCollaborationGuest"
-		in.User.Guest, in.User.HomeTenant = policy.B2BCollaborationGuest, "tenant-partner"
+		in.User.Guest, in.User.HomeTenant = policy.GuestB2BCollaboration, "tenant-partner"
 		in.User.MFATrust, in.User.DeviceTrust = true, true
 	}
 }
@@ -113,17 +113,17 @@ func how(r *rand.Rand, in *policy.SignIn, f *Facts) {
 	clients := []struct {
 		name  string
 		value policy.ClientApp
-	}{{"browser", policy.Browser}, {"mobileAppsAndDesktopClients", policy.MobileOrDesktop}, {"other", policy.OtherClients}}
+	}{{"browser", policy.ClientBrowser}, {"mobileAppsAndDesktopClients", policy.ClientMobileOrDesktop}, {"other", policy.ClientOther}}
 	c := clients[min(r.IntN(20)/9, 2)] // one in ten is a legacy client
 	f.Client, in.ClientApp = c.name, c.value
 	platforms := []struct {
 		name  string
 		value policy.Platform
-	}{{"windows", policy.Windows}, {"macOS", policy.MacOS}, {"iOS", policy.IOS}, {"android", policy.Android}, {"", policy.UnknownPlatform}}
+	}{{"windows", policy.PlatformWindows}, {"macOS", policy.PlatformMacOS}, {"iOS", policy.PlatformIOS}, {"android", policy.PlatformAndroid}, {"", policy.PlatformUnknown}}
 	p := platforms[r.IntN(len(platforms))]
 	f.Platform, in.Platform = p.name, p.value
-	if in.ClientApp == policy.MobileOrDesktop && chance(r, 8) {
-		f.Flow, in.Flow = "deviceCodeFlow", policy.DeviceCodeFlow
+	if in.ClientApp == policy.ClientMobileOrDesktop && chance(r, 8) {
+		f.Flow, in.Flow = "deviceCodeFlow", policy.TransferDeviceCode
 	}
 }
 
@@ -131,7 +131,7 @@ func how(r *rand.Rand, in *policy.SignIn, f *Facts) {
 // no device, and legacy clients no second factor.
 func proof(r *rand.Rand, in *policy.SignIn, f *Facts) {
 	in.Methods = claims.Password
-	if in.ClientApp == policy.OtherClients {
+	if in.ClientApp == policy.ClientOther {
 		return
 	}
 	if chance(r, 85) {
@@ -151,24 +151,24 @@ func proof(r *rand.Rand, in *policy.SignIn, f *Facts) {
 		in.AcceptedTerms = []string{"terms-1"}
 		f.Satisfied = append(f.Satisfied, "terms-1")
 	}
-	if in.Flow == policy.DeviceCodeFlow || in.Platform == policy.UnknownPlatform || chance(r, 15) {
+	if in.Flow == policy.TransferDeviceCode || in.Platform == policy.PlatformUnknown || chance(r, 15) {
 		return
 	}
-	d := &policy.Device{ID: "device", TrustType: policy.Joined, Compliant: policy.Yes}
+	d := &policy.Device{ID: "device", TrustType: policy.TrustJoined, Compliant: claims.Yes}
 	if chance(r, 20) {
-		d.Compliant = policy.No
+		d.Compliant = claims.No
 	} else {
 		f.Satisfied = append(f.Satisfied, "compliantDevice")
 	}
-	if in.Platform == policy.Windows && chance(r, 40) {
-		d.TrustType = policy.Hybrid
+	if in.Platform == policy.PlatformWindows && chance(r, 40) {
+		d.TrustType = policy.TrustHybrid
 		f.Satisfied = append(f.Satisfied, "domainJoinedDevice")
 	}
 	if chance(r, 5) {
 		d.ExtensionAttributes[0] = privileged
 		// A filter sees the attribute of a managed, compliant or hybrid joined
 		// device only (Microsoft Entra, "Filter for devices").
-		if d.Compliant == policy.Yes || d.TrustType == policy.Hybrid {
+		if d.Compliant == claims.Yes || d.TrustType == policy.TrustHybrid {
 			f.DeviceTag = privileged
 		}
 	}

@@ -77,13 +77,13 @@ func ranges(location int) []string {
 
 func draw(r *rand.Rand, i int) policy.Policy {
 	p := policy.Policy{
-		ID: fmt.Sprintf("policy-%04d", i), DisplayName: fmt.Sprintf("CA%04d", i), State: policy.Enabled,
+		ID: fmt.Sprintf("policy-%04d", i), DisplayName: fmt.Sprintf("CA%04d", i), State: policy.StateEnabled,
 		Conditions: policy.Conditions{Users: users(r), Applications: applications(r)},
 	}
 	if chance(r, 5) {
-		p.State = policy.ReportOnly
+		p.State = policy.StateReportOnly
 	} else if chance(r, 3) {
-		p.State = policy.Disabled
+		p.State = policy.StateDisabled
 	}
 	c := &p.Conditions
 	if chance(r, 50) {

@@ -114,7 +114,7 @@ func (g Generator) cased(s string) string {
 // Policy makes a policy, once in a while one that cannot be evaluated.
 func (g Generator) Policy() policy.Policy {
 	p := policy.Policy{
-		State:         pick(g, []policy.State{policy.Enabled, policy.Enabled, policy.Enabled, policy.ReportOnly, policy.Disabled, ""}),
+		State:         pick(g, []policy.State{policy.StateEnabled, policy.StateEnabled, policy.StateEnabled, policy.StateReportOnly, policy.StateDisabled, ""}),
 		Conditions:    g.conditions(),
 		GrantControls: g.grants(),
 	}

@@ -26,8 +26,8 @@ var addresses = []string{
 func (g Generator) SignIn() Question {
 	q := Question{SignIn: policy.SignIn{
 		User:      g.user(),
-		ClientApp: pick(g, []policy.ClientApp{policy.Browser, policy.Browser, policy.MobileOrDesktop, policy.MobileOrDesktop, policy.ExchangeActiveSync, policy.ExchangeActiveSyncOK, policy.OtherClients}),
-		Platform:  policy.Platform(g.IntN(int(policy.Linux) + 1)),
+		ClientApp: pick(g, []policy.ClientApp{policy.ClientBrowser, policy.ClientBrowser, policy.ClientMobileOrDesktop, policy.ClientMobileOrDesktop, policy.ClientExchangeActiveSync, policy.ClientExchangeActiveSyncOK, policy.ClientOther}),
+		Platform:  policy.Platform(g.IntN(int(policy.PlatformLinux) + 1)),
 		Device:    g.device(),
 		Methods:   g.methods(),
 		Now:       now,
@@ -38,7 +38,7 @@ func (g Generator) SignIn() Question {
 	g.risks(&q.SignIn)
 	g.proof(&q.SignIn)
 	if g.chance(6) {
-		q.Flow = pick(g, []policy.TransferFlow{policy.DeviceCodeFlow, policy.AuthenticationTransfer})
+		q.Flow = pick(g, []policy.TransferFlow{policy.TransferDeviceCode, policy.TransferAuthentication})
 	}
 	q.AgentEndpointUser, q.Background = g.chance(20), g.chance(10)
 	q.Confidential, q.Bound = g.chance(4), !g.chance(4)
@@ -49,11 +49,11 @@ func (g Generator) user() *policy.User {
 	u := &policy.User{ID: g.cased(pick(g, userIDs)), Groups: g.some(append(groupIDs, "group-elsewhere"), 3), Roles: g.some(roleIDs, 1)}
 	switch g.IntN(10) {
 	case 0:
-		u.Kind = pick(g, []policy.IdentityKind{policy.Workload, policy.Workload, policy.Agent, policy.AgentUser})
+		u.Kind = pick(g, []policy.IdentityKind{policy.IdentityWorkload, policy.IdentityWorkload, policy.IdentityAgent, policy.IdentityAgentUser})
 		u.ID, u.MultiTenant, u.Attributes = g.cased(pick(g, spIDs)), g.chance(5), g.attributes()
 		u.Blueprint = pick(g, append(blueprintIDs, "", "Blueprint-0"))
 	case 1, 2, 3:
-		u.Guest = policy.GuestType(1 + g.IntN(int(policy.ServiceProvider)))
+		u.Guest = policy.GuestType(1 + g.IntN(int(policy.GuestServiceProvider)))
 		u.HomeTenant = g.cased(pick(g, append(tenantIDs, "tenant-elsewhere", "")))
 		u.MFATrust, u.DeviceTrust, u.GuestAccount = g.chance(2), g.chance(2), g.chance(2)
 	}
@@ -74,7 +74,7 @@ func (g Generator) attributes() []policy.Attribute {
 func (g Generator) target(in *policy.SignIn) {
 	switch g.IntN(12) {
 	case 0, 1:
-		in.Action = pick(g, []policy.UserAction{policy.RegisterSecurityInfo, policy.RegisterSecurityInfo, policy.RegisterDevice})
+		in.Action = pick(g, []policy.UserAction{policy.ActionRegisterSecurityInfo, policy.ActionRegisterSecurityInfo, policy.ActionRegisterDevice})
 	case 2:
 		in.AuthContext = pick(g, []int{1, 2, 3, 99})
 	case 3:
@@ -156,7 +156,7 @@ func (g Generator) device() *policy.Device {
 	d := &policy.Device{
 		ID: "a", DisplayName: pick(g, []string{"", "Surface", "SAW-1", "ärger"}), Model: pick(g, []string{"", "Surface Pro", "surface"}),
 		Ownership: pick(g, []string{"", "Company", "Personal"}), OperatingSystem: "Windows", Manufacturer: pick(g, []string{"", "a", "xPro"}),
-		TrustType: policy.TrustType(g.IntN(4)), Compliant: policy.Tristate(g.IntN(3)),
+		TrustType: policy.TrustType(g.IntN(4)), Compliant: claims.Answer(g.IntN(3)),
 		SystemLabels: g.exact([]string{"CloudPC", "cloudpc", "M365Managed"}, 2),
 	}
 	d.Managed = g.chance(3)

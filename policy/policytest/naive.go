@@ -91,10 +91,10 @@ func Naive(b *policy.Bundle, o Options, in *policy.SignIn, locations ...string) 
 		p := &b.Policies[i]
 		x := n.policy(p)
 		v.Policies = append(v.Policies, x.PolicyVerdict)
-		if x.unknown && p.State != policy.Disabled && p.State != policy.ReportOnly {
+		if x.unknown && p.State != policy.StateDisabled && p.State != policy.StateReportOnly {
 			unknown = append(unknown, i)
 		}
-		if !x.Applies || p.State == policy.ReportOnly {
+		if !x.Applies || p.State == policy.StateReportOnly {
 			continue
 		}
 		applied = append(applied, i)
@@ -114,17 +114,17 @@ func Naive(b *policy.Bundle, o Options, in *policy.SignIn, locations ...string) 
 	v.Applied, v.Unevaluable = len(applied), len(unknown)
 	switch {
 	case len(denied) > 0:
-		v.Outcome, v.Reason, v.Deciding = policy.Block, policy.BlockControl, denied
+		v.Outcome, v.Reason, v.Deciding = policy.OutcomeBlock, policy.BlockControl, denied
 	case len(hopeless) > 0:
-		v.Outcome, v.Reason, v.Deciding, v.Controls = policy.Block, policy.Unsatisfiable, hopeless, missing
+		v.Outcome, v.Reason, v.Deciding, v.Controls = policy.OutcomeBlock, policy.Unsatisfiable, hopeless, missing
 	case len(unknown) > 0 && o.FailClosed:
-		v.Outcome, v.Reason, v.Deciding = policy.Block, policy.Unevaluable, unknown
+		v.Outcome, v.Reason, v.Deciding = policy.OutcomeBlock, policy.Unevaluable, unknown
 	case len(waiting) > 0:
-		v.Outcome, v.Deciding, v.Controls = policy.Interrupt, waiting, prompt
+		v.Outcome, v.Deciding, v.Controls = policy.OutcomeInterrupt, waiting, prompt
 	default:
-		v.Outcome, v.Deciding = policy.Grant, applied
+		v.Outcome, v.Deciding = policy.OutcomeGrant, applied
 	}
-	if v.Outcome == policy.Block {
+	if v.Outcome == policy.OutcomeBlock {
 		v.Session = policy.Session{}
 	}
 	n.failTerms(&v)
@@ -138,7 +138,7 @@ func (n *naive) failTerms(v *Verdict) {
 	mfa := slices.ContainsFunc(v.Controls, func(c policy.Control) bool {
 		return c.Kind == policy.MFA || c.Kind == policy.AuthenticationStrength
 	})
-	if v.Outcome != policy.Interrupt || !mfa {
+	if v.Outcome != policy.OutcomeInterrupt || !mfa {
 		return
 	}
 	in := *n.in
@@ -175,13 +175,13 @@ type judged struct {
 }
 
 func (n *naive) policy(p *policy.Policy) judged {
-	reportOnly := p.State == policy.ReportOnly
+	reportOnly := p.State == policy.StateReportOnly
 	var x judged
 	x.Result = policy.ResultNotApplied
 	if reportOnly {
 		x.Result = policy.ResultReportOnlyNotApplied
 	}
-	if p.State == policy.Disabled {
+	if p.State == policy.StateDisabled {
 		x.Result, x.Reason = policy.ResultNotEnabled, policy.ReasonPolicyNotEnabled
 		return x
 	}
@@ -200,7 +200,7 @@ func (n *naive) policy(p *policy.Policy) judged {
 	x.Applies = true
 	x.grant(n, p)
 	switch verdict := n.verdict(p, x); {
-	case reportOnly && n.in.Action != policy.NoAction:
+	case reportOnly && n.in.Action != policy.ActionNone:
 	case reportOnly && verdict == "good":
 		x.Result = policy.ResultReportOnlySuccess
 	case reportOnly && verdict == "prompt":
@@ -322,12 +322,12 @@ func (n *naive) controlsOf(g *policy.GrantControls) (controls []policy.Control, 
 }
 
 func (n *naive) strengthReplaced() bool {
-	if n.in.Action != policy.RegisterSecurityInfo {
+	if n.in.Action != policy.ActionRegisterSecurityInfo {
 		return false
 	}
 	for i := range n.b.Policies {
 		p := &n.b.Policies[i]
-		if p.State == policy.Disabled || p.State == policy.ReportOnly || !namesRegistration(p) {
+		if p.State == policy.StateDisabled || p.State == policy.StateReportOnly || !namesRegistration(p) {
 			continue
 		}
 		g := p.GrantControls

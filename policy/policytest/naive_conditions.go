@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
@@ -14,8 +15,8 @@ import (
 func (n *naive) unmet(p *policy.Policy, broken map[string]bool) policy.AnalysisReasons {
 	c, in := &p.Conditions, n.in
 	who := [...]string{"users", "workloads", "agents", "agentUsers"}[n.user.Kind]
-	outOfReach := n.user.Kind == policy.Workload && n.user.MultiTenant
-	if n.user.Kind == policy.AgentUser && broken["users"] {
+	outOfReach := n.user.Kind == policy.IdentityWorkload && n.user.MultiTenant
+	if n.user.Kind == policy.IdentityAgentUser && broken["users"] {
 		who = "users"
 	}
 	if outOfReach || !broken[who] && !n.includes(c) {
@@ -26,7 +27,7 @@ func (n *naive) unmet(p *policy.Policy, broken map[string]bool) policy.AnalysisR
 	}
 	if n.exempt() || !broken["applications"] && !n.targets(c.Applications) {
 		switch {
-		case in.Action != policy.NoAction:
+		case in.Action != policy.ActionNone:
 			return policy.ReasonUserActions
 		case in.AuthContext != 0:
 			return policy.ReasonAuthenticationContext
@@ -74,21 +75,21 @@ func nobody(c *policy.Conditions) bool {
 
 func (n *naive) includes(c *policy.Conditions) bool {
 	switch n.user.Kind {
-	case policy.Workload:
+	case policy.IdentityWorkload:
 		if c.ClientApplications == nil || n.user.MultiTenant {
 			return false
 		}
 		a := c.ClientApplications
 		in, out := n.principal(a.Include, a.Exclude, a.Filter)
 		return in && !out
-	case policy.Agent:
+	case policy.IdentityAgent:
 		if c.ClientApplications == nil {
 			return false
 		}
 		a := c.ClientApplications
 		in, out := n.principal(a.IncludeAgents, a.ExcludeAgents, a.AgentFilter)
 		return in && !out
-	case policy.AgentUser:
+	case policy.IdentityAgentUser:
 		return n.agentUser(c)
 	}
 	u := c.Users
@@ -98,7 +99,7 @@ func (n *naive) includes(c *policy.Conditions) bool {
 	in := n.person(u.IncludeUsers, u.IncludeGroups, u.IncludeRoles, u.IncludeGuests)
 	if !in && n.inSharedChannel() {
 		in = n.guest(u.IncludeGuests, n.otherGuest())
-		if n.otherGuest() != policy.Member && listed(u.IncludeUsers, "GuestsOrExternalUsers") {
+		if n.otherGuest() != policy.GuestNone && listed(u.IncludeUsers, "GuestsOrExternalUsers") {
 			in = true
 		}
 	}
@@ -120,21 +121,21 @@ func (n *naive) agentUser(c *policy.Conditions) bool {
 }
 
 func (n *naive) inSharedChannel() bool {
-	return n.otherGuest() != policy.Member && n.forApp() &&
+	return n.otherGuest() != policy.GuestNone && n.forApp() &&
 		listed([]string{"cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", "00000003-0000-0ff1-ce00-000000000000"}, n.app())
 }
 
 // otherGuest is as which type of guest the user counts in shared channels.
 func (n *naive) otherGuest() policy.GuestType {
 	switch n.user.Guest {
-	case policy.B2BCollaborationGuest, policy.B2BCollaborationMember:
-		return policy.B2BDirectConnectUser
-	case policy.B2BDirectConnectUser:
+	case policy.GuestB2BCollaboration, policy.GuestB2BMember:
+		return policy.GuestB2BDirectConnect
+	case policy.GuestB2BDirectConnect:
 		if n.user.GuestAccount {
-			return policy.B2BCollaborationGuest
+			return policy.GuestB2BCollaboration
 		}
 	}
-	return policy.Member
+	return policy.GuestNone
 }
 
 func (n *naive) person(users, groups, roles []string, guests *policy.GuestCondition) bool {
@@ -142,7 +143,7 @@ func (n *naive) person(users, groups, roles []string, guests *policy.GuestCondit
 	if listed(users, "All") || listed(users, u.ID) {
 		return true
 	}
-	if listed(users, "GuestsOrExternalUsers") && u.Guest != policy.Member {
+	if listed(users, "GuestsOrExternalUsers") && u.Guest != policy.GuestNone {
 		return true
 	}
 	for _, g := range u.Groups {
@@ -159,7 +160,7 @@ func (n *naive) person(users, groups, roles []string, guests *policy.GuestCondit
 }
 
 func (n *naive) guest(g *policy.GuestCondition, t policy.GuestType) bool {
-	if g == nil || t == policy.Member || !listed(g.Types, t.String()) {
+	if g == nil || t == policy.GuestNone || !listed(g.Types, t.String()) {
 		return false
 	}
 	return g.Tenants == nil || g.Tenants.MembershipKind == "all" || listed(g.Tenants.Members, n.user.HomeTenant)
@@ -169,7 +170,7 @@ func (n *naive) principal(include, exclude []string, f *policy.Filter) (in, out 
 	u := n.user
 	any := func(list []string) bool {
 		return listed(list, "All") || listed(list, "ServicePrincipalsInMyTenant") || listed(list, u.ID) ||
-			u.Kind == policy.Agent && listed(list, u.Blueprint)
+			u.Kind == policy.IdentityAgent && listed(list, u.Blueprint)
 	}
 	in, out = any(include), any(exclude)
 	if f != nil && rule(f.Rule, nil, u.Attributes) {
@@ -182,10 +183,10 @@ func (n *naive) principal(include, exclude []string, f *policy.Filter) (in, out 
 	return in, out
 }
 
-func (n *naive) forApp() bool { return n.in.Action == policy.NoAction && n.in.AuthContext == 0 }
+func (n *naive) forApp() bool { return n.in.Action == policy.ActionNone && n.in.AuthContext == 0 }
 
 var profiles = map[policy.TrafficProfile]string{
-	policy.InternetTraffic: "internet", policy.Microsoft365Traffic: "m365", policy.PrivateTraffic: "private",
+	policy.TrafficInternet: "internet", policy.TrafficMicrosoft365: "m365", policy.TrafficPrivate: "private",
 }
 
 var profileApps = map[string]string{
@@ -197,7 +198,7 @@ var profileApps = map[string]string{
 // app is the application that the request is judged as.
 func (n *naive) app() string {
 	switch {
-	case n.in.Traffic != policy.NoTraffic:
+	case n.in.Traffic != policy.TrafficNone:
 		return profileApps[profiles[n.in.Traffic]]
 	case !n.baseline() || n.o.LegacyBaselineScopes:
 		return n.in.AppID
@@ -210,7 +211,7 @@ func (n *naive) app() string {
 // exempt says whether an agent exchanges tokens on the way to another one, to
 // which no policy applies.
 func (n *naive) exempt() bool {
-	return n.user.Kind == policy.Agent && n.forApp() && strings.EqualFold(n.app(), "fb60f99c-7a34-4190-8149-302f77469936")
+	return n.user.Kind == policy.IdentityAgent && n.forApp() && strings.EqualFold(n.app(), "fb60f99c-7a34-4190-8149-302f77469936")
 }
 
 // baseline says whether nothing but baseline scopes are asked for; a
@@ -225,9 +226,9 @@ func (n *naive) targets(a *policy.ApplicationCondition) bool {
 		(a.Filter == nil || a.Filter.Mode == "exclude")
 	all := empty || listed(a.Include, "All")
 	switch {
-	case in.Action == policy.RegisterSecurityInfo:
+	case in.Action == policy.ActionRegisterSecurityInfo:
 		return all || listed(a.UserActions, "urn:user:registersecurityinfo")
-	case in.Action == policy.RegisterDevice:
+	case in.Action == policy.ActionRegisterDevice:
 		return a != nil && listed(a.UserActions, "urn:user:registerdevice")
 	case in.AuthContext != 0:
 		return a != nil && listed(a.AuthContexts, "c"+strconv.Itoa(in.AuthContext))
@@ -282,15 +283,15 @@ func (n *naive) client(list []string) bool {
 		return true
 	}
 	switch n.in.ClientApp {
-	case policy.Browser:
+	case policy.ClientBrowser:
 		return listed(list, "browser") || listed(list, "modern")
-	case policy.MobileOrDesktop:
+	case policy.ClientMobileOrDesktop:
 		return listed(list, "mobileAppsAndDesktopClients") || listed(list, "modern")
-	case policy.ExchangeActiveSync:
+	case policy.ClientExchangeActiveSync:
 		return listed(list, "exchangeActiveSync") || listed(list, "easUnsupported")
-	case policy.ExchangeActiveSyncOK:
+	case policy.ClientExchangeActiveSyncOK:
 		return listed(list, "exchangeActiveSync") || listed(list, "easSupported")
-	case policy.OtherClients:
+	case policy.ClientOther:
 		return listed(list, "other")
 	}
 	return false
@@ -325,7 +326,7 @@ func (n *naive) undecided(p *policy.Policy) bool {
 
 func (n *naive) filterUndecided(f *policy.Filter) bool {
 	d := n.device()
-	if d == nil || d.Managed || d.Compliant == policy.Yes || hybrid(d) {
+	if d == nil || d.Managed || d.Compliant == claims.Yes || hybrid(d) {
 		return false
 	}
 	return ruleByTable(f.Rule, d) != rule(f.Rule, d, nil)

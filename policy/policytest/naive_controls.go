@@ -93,7 +93,7 @@ func mergeSession(s *policy.Session, k *policy.SessionControls) {
 	s.TokenProtection = s.TokenProtection || on(k.SecureSignInSession)
 	s.ResilienceDisabled = s.ResilienceDisabled || k.DisableResilienceDefaults != nil && *k.DisableResilienceDefaults
 	if c := k.CloudAppSecurity; c != nil && c.IsEnabled {
-		modes := map[string]policy.CloudAppSecurityMode{"mcasConfigured": policy.CustomCloudAppSecurity, "monitorOnly": policy.MonitorOnly, "blockDownloads": policy.BlockDownloads}
+		modes := map[string]policy.CloudAppSecurityMode{"mcasConfigured": policy.CloudAppSecurityCustom, "monitorOnly": policy.CloudAppSecurityMonitorOnly, "blockDownloads": policy.CloudAppSecurityBlockDownloads}
 		s.CloudAppSecurity = max(s.CloudAppSecurity, modes[c.Type])
 	}
 	if c := k.PersistentBrowser; c != nil && c.IsEnabled {
@@ -104,7 +104,7 @@ func mergeSession(s *policy.Session, k *policy.SessionControls) {
 		}
 	}
 	if c := k.ContinuousAccessEvaluation; c != nil {
-		modes := map[string]policy.ContinuousAccessMode{"disabled": policy.ContinuousAccessDisabled, "strictEnforcement": policy.StrictEnforcement, "strictLocation": policy.StrictLocation}
+		modes := map[string]policy.ContinuousAccessMode{"disabled": policy.ContinuousAccessDisabled, "strictEnforcement": policy.ContinuousAccessStrict, "strictLocation": policy.ContinuousAccessStrictLocation}
 		s.ContinuousAccess = max(s.ContinuousAccess, modes[c.Mode])
 	}
 	if c := k.GlobalSecureAccessProfile; c != nil && c.IsEnabled {

@@ -9,18 +9,18 @@ import (
 )
 
 func (n *naive) external() bool {
-	return n.user.Guest != policy.Member && n.user.Guest != policy.InternalGuest
+	return n.user.Guest != policy.GuestNone && n.user.Guest != policy.GuestInternal
 }
 
 func (n *naive) legacy() bool {
 	c := n.in.ClientApp
-	return c == policy.ExchangeActiveSync || c == policy.ExchangeActiveSyncOK || c == policy.OtherClients
+	return c == policy.ClientExchangeActiveSync || c == policy.ClientExchangeActiveSyncOK || c == policy.ClientOther
 }
 
-func (n *naive) canPrompt() bool { return n.user.Kind == policy.Person && !n.legacy() }
+func (n *naive) canPrompt() bool { return n.user.Kind == policy.IdentityPerson && !n.legacy() }
 
 func (n *naive) answers() bool {
-	return (n.user.Kind == policy.Person || n.user.Kind == policy.AgentUser) && !n.legacy()
+	return (n.user.Kind == policy.IdentityPerson || n.user.Kind == policy.IdentityAgentUser) && !n.legacy()
 }
 
 // device is the device that the service sees, if it sees one.
@@ -32,14 +32,14 @@ func (n *naive) device() *policy.Device {
 }
 
 func (n *naive) showsDevice() bool {
-	return !n.legacy() && n.in.Flow != policy.DeviceCodeFlow && !(n.external() && !n.user.DeviceTrust)
+	return !n.legacy() && n.in.Flow != policy.TransferDeviceCode && !(n.external() && !n.user.DeviceTrust)
 }
 
 func compliant(d *policy.Device) bool {
-	return d != nil && d.Compliant == policy.Yes && d.TrustType != policy.NoTrust
+	return d != nil && d.Compliant == claims.Yes && d.TrustType != policy.TrustNone
 }
 
-func hybrid(d *policy.Device) bool { return d != nil && d.TrustType == policy.Hybrid }
+func hybrid(d *policy.Device) bool { return d != nil && d.TrustType == policy.TrustHybrid }
 
 const localFactors = claims.Password | claims.FederatedSingleFactor | claims.SMS | claims.Voice | claims.AuthenticatorPush | claims.SoftwareOATH
 
@@ -49,7 +49,7 @@ func (n *naive) counting(m claims.Methods) claims.Methods {
 	switch {
 	case !n.external() || n.user.MFATrust:
 		return m
-	case n.user.Guest == policy.B2BDirectConnectUser:
+	case n.user.Guest == policy.GuestB2BDirectConnect:
 		return 0
 	}
 	return m & localFactors
@@ -124,20 +124,20 @@ func (n *naive) can(c policy.Control) bool {
 	if !n.canPrompt() {
 		return false
 	}
-	mobile := n.in.Platform == policy.Android || n.in.Platform == policy.IOS
+	mobile := n.in.Platform == policy.PlatformAndroid || n.in.Platform == policy.PlatformIOS
 	switch c.Kind {
 	case policy.MFA:
 		return builtInMFA(n.reach())
 	case policy.AuthenticationStrength:
 		return fits(n.strength(c.ID), n.reach(), nil)
 	case policy.CompliantDevice:
-		return n.showsDevice() && n.in.Platform != policy.UnknownPlatform
+		return n.showsDevice() && n.in.Platform != policy.PlatformUnknown
 	case policy.HybridJoinedDevice:
-		return n.showsDevice() && n.in.Platform == policy.Windows
+		return n.showsDevice() && n.in.Platform == policy.PlatformWindows
 	case policy.ApprovedApplication:
 		return !n.external() && mobile
 	case policy.CompliantApplication:
-		return !n.external() && (mobile || n.in.Platform == policy.Windows)
+		return !n.external() && (mobile || n.in.Platform == policy.PlatformWindows)
 	case policy.PasswordChange, policy.RiskRemediation:
 		return !n.external()
 	}
@@ -149,7 +149,7 @@ func (n *naive) due(s *policy.SessionControls) policy.ControlKind {
 	if s == nil || s.SignInFrequency == nil || !s.SignInFrequency.IsEnabled {
 		return policy.NoControl
 	}
-	if n.in.Background && (n.in.ClientApp == policy.Browser || n.in.Confidential) {
+	if n.in.Background && (n.in.ClientApp == policy.ClientBrowser || n.in.Confidential) {
 		return policy.NoControl
 	}
 	f := s.SignInFrequency
@@ -191,7 +191,7 @@ func (n *naive) retired() bool {
 // unbound says whether token protection refuses the request.
 func (n *naive) unbound(s *policy.SessionControls) bool {
 	on := s != nil && s.SecureSignInSession != nil && s.SecureSignInSession.IsEnabled
-	user := n.user.Kind == policy.Person || n.user.Kind == policy.AgentUser
+	user := n.user.Kind == policy.IdentityPerson || n.user.Kind == policy.IdentityAgentUser
 	return on && user && !n.in.Bound
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
@@ -218,7 +219,7 @@ func (r *ruleReader) property(name string) (values []string, multiple bool) {
 	}
 	if s, ok := strings.CutPrefix(name, "extensionattribute"); ok {
 		if i, err := strconv.Atoi(s); err == nil && i >= 1 && i <= 15 {
-			if !d.Managed && d.Compliant != policy.Yes && d.TrustType != policy.Hybrid {
+			if !d.Managed && d.Compliant != claims.Yes && d.TrustType != policy.TrustHybrid {
 				return nil, false
 			}
 			return some(d.ExtensionAttributes[i-1]), false

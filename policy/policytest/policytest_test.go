@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
-	"github.com/stretchr/testify/require"
 )
 
 // Check notices when the Set is not that of the bundle: with one policy turned
@@ -40,7 +41,7 @@ var changes = []struct {
 	change func(*policy.Policy)
 }{
 	{"block", func(p *policy.Policy) { p.GrantControls = &policy.GrantControls{BuiltInControls: []string{"block"}} }},
-	{"state", func(p *policy.Policy) { p.State = policy.Disabled }},
+	{"state", func(p *policy.Policy) { p.State = policy.StateDisabled }},
 	{"operator", func(p *policy.Policy) { p.GrantControls = both(p.GrantControls) }},
 	{"platforms", func(p *policy.Policy) {
 		p.Conditions.Platforms = &policy.PlatformCondition{Exclude: []string{"all"}}
@@ -94,11 +95,11 @@ func TestGeneratorMeetsEverything(t *testing.T) {
 func ExampleNaive() {
 	b := &policy.Bundle{Policies: []policy.Policy{{
 		ID:            "mfa",
-		State:         policy.Enabled,
+		State:         policy.StateEnabled,
 		Conditions:    policy.Conditions{Users: &policy.UserCondition{IncludeUsers: []string{"All"}}},
 		GrantControls: &policy.GrantControls{Operator: "OR", BuiltInControls: []string{"mfa"}},
 	}}}
-	in := &policy.SignIn{User: &policy.User{ID: "alice"}, AppID: "app", ClientApp: policy.Browser, Methods: claims.Password}
+	in := &policy.SignIn{User: &policy.User{ID: "alice"}, AppID: "app", ClientApp: policy.ClientBrowser, Methods: claims.Password}
 	v := policytest.Naive(b, policytest.Options{}, in)
 	fmt.Println(v.Outcome, v.Controls)
 	// Output: interrupt [mfa]

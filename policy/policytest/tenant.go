@@ -61,11 +61,11 @@ func (t *Tenant) percent(p int) bool { return t.IntN(100) < p }
 
 func (t *Tenant) policy(i int) policy.Policy {
 	p := policy.Policy{
-		ID: guid(9, i), DisplayName: fmt.Sprintf("CA%03d", i), State: policy.Enabled,
+		ID: guid(9, i), DisplayName: fmt.Sprintf("CA%03d", i), State: policy.StateEnabled,
 		Conditions: policy.Conditions{Users: t.users(), Applications: t.apps()},
 	}
 	if t.percent(15) {
-		p.State = policy.ReportOnly
+		p.State = policy.StateReportOnly
 	}
 	t.environment(&p.Conditions)
 	t.signals(&p.Conditions)
@@ -234,14 +234,14 @@ func (t *Tenant) Employee(groups int) *policy.User {
 func (t *Tenant) Laptop() *policy.Device {
 	return &policy.Device{
 		ID: guid(4, 1), DisplayName: "LT-0815", Manufacturer: "LENOVO", Model: "ThinkPad X1", OperatingSystem: "Linux",
-		OperatingSystemVersion: "24.04", Ownership: "Company", TrustType: policy.Joined, Compliant: policy.Yes,
+		OperatingSystemVersion: "24.04", Ownership: "Company", TrustType: policy.TrustJoined, Compliant: claims.Yes,
 	}
 }
 
 // Office is a sign-in to Exchange Online from the office, with Windows Hello.
 func (t *Tenant) Office() policy.SignIn {
 	return policy.SignIn{
-		AppID: "00000002-0000-0ff1-ce00-000000000000", ClientApp: policy.MobileOrDesktop, Platform: policy.Linux,
+		AppID: "00000002-0000-0ff1-ce00-000000000000", ClientApp: policy.ClientMobileOrDesktop, Platform: policy.PlatformLinux,
 		IP: netip.MustParseAddr("198.51.100.70"), Country: "DE", Methods: claims.WindowsHello,
 		AcceptedTerms: termIDs, Now: now, AuthTime: now.Add(-time.Hour),
 	}

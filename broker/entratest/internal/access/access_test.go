@@ -204,7 +204,7 @@ func TestJudge(t *testing.T) {
 	var seen *policy.SignIn
 	e.Judge = func(_ *policy.Bundle, in *policy.SignIn) access.Judgement {
 		seen = in
-		return access.Judgement{Outcome: policy.Block, Deciding: []int{0}}
+		return access.Judgement{Outcome: policy.OutcomeBlock, Deciding: []int{0}}
 	}
 	e.Address = func(*http.Request) (netip.Addr, string) { return netip.MustParseAddr("192.0.2.1"), "DE" }
 	ss := e.Keeper.NewSession(u, claims.Password|claims.MarkRSA)
@@ -213,11 +213,11 @@ func TestJudge(t *testing.T) {
 	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)")
 	q := access.Question{User: u, Session: &ss, Context: 3, Browser: true}
 	require.Equal(t, 53003, code(e.Refusal(e.Evaluate(&web.Request{Request: r}, q), q, false)))
-	require.Equal(t, policy.Linux, seen.Platform)
+	require.Equal(t, policy.PlatformLinux, seen.Platform)
 	require.Equal(t, "DE", seen.Country)
-	require.Equal(t, policy.DeviceCodeFlow, seen.Flow)
+	require.Equal(t, policy.TransferDeviceCode, seen.Flow)
 	require.Equal(t, 3, seen.AuthContext)
-	require.Equal(t, policy.Browser, seen.ClientApp)
+	require.Equal(t, policy.ClientBrowser, seen.ClientApp)
 	require.Equal(t, claims.Password, seen.Methods, "marks are no methods")
-	require.Equal(t, policy.Windows, access.PlatformOf("Mozilla/5.0 (Windows NT 10.0)"))
+	require.Equal(t, policy.PlatformWindows, access.PlatformOf("Mozilla/5.0 (Windows NT 10.0)"))
 }

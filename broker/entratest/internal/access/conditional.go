@@ -46,8 +46,8 @@ type Answer struct {
 // Evaluate asks Conditional Access and writes the results to the log entry.
 func (e *Engine) Evaluate(r *web.Request, q Question) Answer {
 	a := e.evaluate(r, q)
-	if a.Outcome == policy.Grant && q.User.MFARequired && q.Session.MFA == 0 && q.Action == policy.NoAction {
-		a.Outcome, a.Prompt = policy.Interrupt, []policy.Control{{Kind: policy.MFA}}
+	if a.Outcome == policy.OutcomeGrant && q.User.MFARequired && q.Session.MFA == 0 && q.Action == policy.ActionNone {
+		a.Outcome, a.Prompt = policy.OutcomeInterrupt, []policy.Control{{Kind: policy.MFA}}
 	}
 	return a
 }
@@ -55,7 +55,7 @@ func (e *Engine) Evaluate(r *web.Request, q Question) Answer {
 func (e *Engine) evaluate(r *web.Request, q Question) Answer {
 	rules := e.Keeper.Directory.AccessRules(q.User.Tenant)
 	if rules == nil {
-		return Answer{Outcome: policy.Grant}
+		return Answer{Outcome: policy.OutcomeGrant}
 	}
 	set, bundle := rules.Full, rules.Bundle
 	if q.Resource != nil && q.Resource.NoDevice {
@@ -70,7 +70,7 @@ func (e *Engine) evaluate(r *web.Request, q Question) Answer {
 	for _, i := range j.Deciding {
 		p := &bundle.Policies[i]
 		a.deciding = append(a.deciding, directory.PolicyResult{ID: p.ID, Name: p.DisplayName})
-		if apps := p.Conditions.Applications; q.Action != policy.NoAction && apps != nil && len(apps.UserActions) > 0 {
+		if apps := p.Conditions.Applications; q.Action != policy.ActionNone && apps != nil && len(apps.UserActions) > 0 {
 			a.Named = true
 		}
 	}
@@ -111,7 +111,7 @@ func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
 		Scopes:         q.Scopes,
 		Confidential:   q.client != nil && !q.client.Public,
 		Bound:          q.Bound,
-		ClientApp:      policy.MobileOrDesktop,
+		ClientApp:      policy.ClientMobileOrDesktop,
 		Platform:       PlatformOf(r.UserAgent()),
 		Device:         policyDevice(q.Device),
 		Methods:        q.Session.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
@@ -124,19 +124,19 @@ func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
 		MFATime:        q.Session.MFATime(),
 	}
 	if q.User.Guest {
-		in.User.Guest = policy.InternalGuest
+		in.User.Guest = policy.GuestInternal
 	}
 	if q.Browser {
-		in.ClientApp = policy.Browser
+		in.ClientApp = policy.ClientBrowser
 	}
 	if q.Session.DeviceCode {
-		in.Flow = policy.DeviceCodeFlow
+		in.Flow = policy.TransferDeviceCode
 	}
 	in.IP, in.Country = e.ClientAddress(r)
 	in.UserRisk, _ = directory.RiskLevel(q.User.UserRisk) // checked when it was set
 	in.SignInRisk, _ = directory.RiskLevel(q.User.SignInRisk)
 	switch {
-	case q.Action != policy.NoAction:
+	case q.Action != policy.ActionNone:
 		in.Action = q.Action
 	case q.Context != 0:
 		in.AuthContext = q.Context
@@ -169,19 +169,19 @@ func policyDevice(dev *directory.Device) *policy.Device {
 	}
 	out := &policy.Device{
 		ID: dev.ID, DisplayName: dev.Name, OperatingSystem: dev.Kind, OperatingSystemVersion: dev.OSVersion,
-		TrustType: policy.Joined, Compliant: policy.Unknown,
+		TrustType: policy.TrustJoined, Compliant: claims.Unknown,
 	}
 	switch dev.JoinType {
 	case wire.JoinTypeRegister:
-		out.TrustType = policy.Registered
+		out.TrustType = policy.TrustRegistered
 	case wire.JoinTypeHybrid:
-		out.TrustType = policy.Hybrid
+		out.TrustType = policy.TrustHybrid
 	}
 	if dev.Managed {
-		out.Managed, out.Compliant = true, policy.No
+		out.Managed, out.Compliant = true, claims.No
 	}
 	if dev.Compliant {
-		out.Compliant = policy.Yes
+		out.Compliant = claims.Yes
 	}
 	return out
 }

@@ -14,19 +14,19 @@ func PlatformOf(agent string) policy.Platform {
 		mark     string
 		platform policy.Platform
 	}{
-		{"windows phone", policy.WindowsPhone}, {"android", policy.Android},
-		{"iphone", policy.IOS}, {"ipad", policy.IOS}, {"ios", policy.IOS},
-		{"windows", policy.Windows}, {"macintosh", policy.MacOS}, {"mac os", policy.MacOS}, {"macos", policy.MacOS},
-		{"cros", policy.UnknownPlatform}, {"linux", policy.Linux}, {"ubuntu", policy.Linux}, {"x11", policy.Linux},
+		{"windows phone", policy.PlatformWindowsPhone}, {"android", policy.PlatformAndroid},
+		{"iphone", policy.PlatformIOS}, {"ipad", policy.PlatformIOS}, {"ios", policy.PlatformIOS},
+		{"windows", policy.PlatformWindows}, {"macintosh", policy.PlatformMacOS}, {"mac os", policy.PlatformMacOS}, {"macos", policy.PlatformMacOS},
+		{"cros", policy.PlatformUnknown}, {"linux", policy.PlatformLinux}, {"ubuntu", policy.PlatformLinux}, {"x11", policy.PlatformLinux},
 	} {
 		if strings.Contains(agent, p.mark) {
 			return p.platform
 		}
 	}
-	return policy.UnknownPlatform
+	return policy.PlatformUnknown
 }
 
 var PlatformNames = map[policy.Platform]string{
-	policy.Android: "android", policy.IOS: "iOS", policy.Windows: "windows", policy.WindowsPhone: "windowsPhone",
-	policy.MacOS: "macOS", policy.Linux: "linux",
+	policy.PlatformAndroid: "android", policy.PlatformIOS: "iOS", policy.PlatformWindows: "windows", policy.PlatformWindowsPhone: "windowsPhone",
+	policy.PlatformMacOS: "macOS", policy.PlatformLinux: "linux",
 }

@@ -14,11 +14,11 @@ import (
 // A PRT says that the session came with one.
 func (e *Engine) Refusal(a Answer, q Question, prt bool) error {
 	switch a.Outcome {
-	case policy.Grant:
+	case policy.OutcomeGrant:
 		return nil
-	case policy.Interrupt:
+	case policy.OutcomeInterrupt:
 		return e.interrupt(a, q, prt)
-	case policy.Block:
+	case policy.OutcomeBlock:
 		if a.reason == policy.Unsatisfiable {
 			return e.unsatisfiable(a, q)
 		}

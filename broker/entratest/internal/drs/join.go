@@ -105,7 +105,7 @@ func (s *Service) mayRegister(r *web.Request, c *mint.BearerClaims, u *directory
 		ss.Methods |= claims.MarkMFA
 		ss.MFA = c.IssuedAt
 	}
-	q := access.Question{User: u, Session: &ss, Action: policy.RegisterDevice}
+	q := access.Question{User: u, Session: &ss, Action: policy.ActionRegisterDevice}
 	if err := s.Access.Refusal(s.Access.Evaluate(r, q), q, false); err != nil {
 		return web.DRSFail(http.StatusForbidden, "AuthorizationError", "Conditional Access does not allow the user to register a device.").Because("%v", err)
 	}

@@ -156,7 +156,7 @@ func (s *Service) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, e
 	now := s.Keeper.Now()
 	q := &policy.SignIn{
 		User:      &policy.User{ID: u.ID, Groups: s.Keeper.Directory.GroupsOf(u), Roles: u.Roles},
-		ClientApp: policy.Browser, Country: in.Conditions.Country, Methods: claims.Password, Now: now, AuthTime: now,
+		ClientApp: policy.ClientBrowser, Country: in.Conditions.Country, Methods: claims.Password, Now: now, AuthTime: now,
 	}
 	var err error
 	if q.UserRisk, err = directory.RiskLevel(in.Conditions.UserRisk); err != nil {
@@ -172,11 +172,11 @@ func (s *Service) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, e
 	}
 	switch in.Conditions.ClientApp {
 	case "mobileAppsAndDesktopClients":
-		q.ClientApp = policy.MobileOrDesktop
+		q.ClientApp = policy.ClientMobileOrDesktop
 	case "exchangeActiveSync":
-		q.ClientApp = policy.ExchangeActiveSync
+		q.ClientApp = policy.ClientExchangeActiveSync
 	case "other":
-		q.ClientApp = policy.OtherClients
+		q.ClientApp = policy.ClientOther
 	}
 	for p, name := range access.PlatformNames {
 		if strings.EqualFold(name, in.Conditions.Platform) {
@@ -185,21 +185,21 @@ func (s *Service) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, e
 	}
 	switch in.Conditions.Flow.Method {
 	case "deviceCodeFlow":
-		q.Flow = policy.DeviceCodeFlow
+		q.Flow = policy.TransferDeviceCode
 	case "authenticationTransfer":
-		q.Flow = policy.AuthenticationTransfer
+		q.Flow = policy.TransferAuthentication
 	}
 	if d := in.Conditions.Device; d != nil {
-		q.Device = &policy.Device{ID: d.DeviceID, OperatingSystem: d.OS, Compliant: policy.No, TrustType: trustType(d.TrustType)}
+		q.Device = &policy.Device{ID: d.DeviceID, OperatingSystem: d.OS, Compliant: claims.No, TrustType: trustType(d.TrustType)}
 		if d.IsCompliant {
-			q.Device.Compliant = policy.Yes
+			q.Device.Compliant = claims.Yes
 		}
 	}
 	switch {
 	case in.Context.Action == "registerSecurityInformation":
-		q.Action = policy.RegisterSecurityInfo
+		q.Action = policy.ActionRegisterSecurityInfo
 	case in.Context.Action == "registerOrJoinDevices":
-		q.Action = policy.RegisterDevice
+		q.Action = policy.ActionRegisterDevice
 	case in.Context.AuthContext != "":
 		q.AuthContext = access.ContextNumber(in.Context.AuthContext)
 	case len(in.Context.Apps) > 0:
@@ -211,11 +211,11 @@ func (s *Service) whatIfSignIn(in *whatIf, u *directory.User) (*policy.SignIn, e
 func trustType(s string) policy.TrustType {
 	switch strings.ToLower(s) {
 	case "azuread", "entraid", "entra id":
-		return policy.Joined
+		return policy.TrustJoined
 	case "serverad":
-		return policy.Hybrid
+		return policy.TrustHybrid
 	case "workplace":
-		return policy.Registered
+		return policy.TrustRegistered
 	}
-	return policy.NoTrust
+	return policy.TrustNone
 }
