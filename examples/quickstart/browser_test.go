@@ -32,6 +32,8 @@ func TestBrowser(t *testing.T) {
 	screen.users.Wait()
 	require.Zero(t, code, errs.String())
 	require.Equal(t, 2, screen.asked)
+	require.Regexp(t, `^This run waits twice, in steps 4 and 7, until you have signed in`, screen.text.String())
+	require.Contains(t, screen.text.String(), "Waiting for you (2 of 2)")
 	tellsTheStory(t, prompt.ReplaceAllString(screen.text.String(), "")) // the prompt alone shows the password
 }
 

@@ -82,6 +82,12 @@ func openKeys(ctx context.Context, kind, dir string) (tpm.KeyStore, func() error
 }
 
 func openEmulator(ctx context.Context, e *tpmtest.Emulator) (tpm.KeyStore, func() error, error) {
+	// The wrong PIN of an earlier run still counts, and so does a run that was
+	// killed; some more lock the TPM for a quarter of an hour.
+	err := e.ResetLockout()
+	if err != nil {
+		return nil, nil, errors.Join(err, e.Close())
+	}
 	store, err := tpm.Open(ctx, e.Opener(), tpm.Config{})
 	if err != nil {
 		return nil, nil, errors.Join(err, e.Close())

@@ -20,12 +20,15 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/prtbroker/prtbroker/broker"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// A pipe that nobody reads any more ends the run like an interrupt, so that
+	// temporary directories with keys are removed.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -50,9 +53,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.tpm, "tpm", "auto", "what holds the keys: auto, swtpm, simulator, device or software")
 	flags.StringVar(&o.tenant, "tenant", "", "run steps 1 to 3 against this tenant of real Entra ID, by device code")
-	flags.BoolVar(&o.browser, "browser", false, "do the MFA yourself, on the emulator's sign-in page")
+	flags.BoolVar(&o.browser, "browser", false, "sign in yourself on the emulator's pages; the run waits for you twice, in steps 4 and 7")
 	flags.BoolVar(&o.methods, "methods", false, "print which sign-in method counts for what, run end to end")
-	flags.StringVar(&o.state, "state", "", "keep the state in this directory (default: a temporary one)")
+	flags.StringVar(&o.state, "state", "", "keep the device, and the emulated tenant, in this `directory` (default: a temporary one)")
 	flags.BoolVar(&verbose, "v", false, "log what the broker does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -62,6 +65,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "quickstart: unexpected argument %q\n", flags.Arg(0))
+		return 2
+	}
+	if o.methods && o.state != "" {
+		fmt.Fprintln(stderr, "quickstart: -methods keeps no state: leave -state out")
 		return 2
 	}
 	o.logger = slog.New(slog.DiscardHandler)
@@ -77,6 +84,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		tell = methodTable
 	}
 	if err := tell(ctx, o, stdout); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
 		fmt.Fprintf(stderr, "quickstart: %v\n", err)
 		return 1
 	}

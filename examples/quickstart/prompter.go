@@ -35,7 +35,7 @@ func (p *page) Authorize(ctx context.Context, url, redirectPrefix string) (strin
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(p.out, "   Open %s\n   and sign in as %s, password %q, code %s.\n", local, p.person.Username, p.person.Password, code)
+	fmt.Fprintf(p.out, "   Open %s\n   and sign in as %s, password %q, code %s.\n   Waiting for you (%d of 2).\n", local, p.person.Username, p.person.Password, code, p.prompts)
 	select {
 	case u := <-redirected:
 		return u, nil

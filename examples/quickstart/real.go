@@ -45,6 +45,9 @@ func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := refuseEmulated(dir); err != nil {
+		return err
+	}
 	m, err := openMachine(ctx, chooseTPM(o.tpm, out), filepath.Join(dir, "keys"))
 	if err != nil {
 		return err

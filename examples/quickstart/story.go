@@ -27,6 +27,7 @@ type story struct {
 	page  *page
 
 	dir     string // of the state
+	kept    bool   // dir is of an earlier run
 	machine *machine
 	b       *broker.Broker
 	device  *broker.Device
@@ -41,6 +42,14 @@ func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cleanup()) }()
+	if s.kept {
+		if err := s.again(ctx); err != nil {
+			return err
+		}
+	}
+	if o.browser {
+		fmt.Fprint(out, "This run waits twice, in steps 4 and 7, until you have signed in in a browser.\n\n")
+	}
 	steps := []struct {
 		title string
 		run   func(context.Context) error
@@ -60,20 +69,33 @@ func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("step %d does not hold: %w", i+1, err)
 		}
+		if err := s.save(); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(out, "\nThe device, as it was before step 9 took its state away:\n\n%s", s.status)
 	return nil
 }
 
 func begin(ctx context.Context, o options, out io.Writer, tenant func(*entratest.Clock) entratest.Options) (*story, func() error, error) {
-	s := &story{o: o, out: out, clock: entratest.NewClock(time.Time{})}
+	s := &story{o: o, out: out}
 	s.o.tpm = chooseTPM(o.tpm, out)
 	dir, removeDir, err := stateDir(o.state)
 	if err != nil {
 		return nil, nil, err
 	}
 	s.dir = dir
-	s.srv = entratest.NewServer(tenant(s.clock))
+	earlier, err := readTenant(dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, removeDir())
+	}
+	s.kept = earlier.Tenant != nil
+	s.clock = entratest.NewClock(earlier.Now)
+	opts := tenant(s.clock)
+	opts.State = earlier.Tenant
+	if s.srv, err = entratest.Start(opts); err != nil {
+		return nil, nil, errors.Join(err, removeDir())
+	}
 	s.tap = &wiretap{next: s.srv.Client()}
 	s.page = &page{
 		srv:     s.srv,
@@ -83,7 +105,7 @@ func begin(ctx context.Context, o options, out io.Writer, tenant func(*entratest
 		out:     out,
 	}
 	cleanup := func() error {
-		err := s.closeMachine()
+		err := errors.Join(s.closeMachine(), s.save())
 		s.srv.Close()
 		return errors.Join(err, removeDir())
 	}

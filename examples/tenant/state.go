@@ -3,12 +3,11 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/internal/atomicfile"
 )
 
 // saveEvery is how often the state is compared with the file.
@@ -61,40 +60,10 @@ func (k *keeper) save() error {
 	if bytes.Equal(state, k.last) {
 		return nil
 	}
-	if err := writeFile(k.path, state); err != nil {
+	if err := atomicfile.Write(k.path, state, 0o600); err != nil {
 		return fmt.Errorf("save the state: %w", err)
 	}
 	k.last = state
-	return nil
-}
-
-// writeFile replaces a file as a whole, so that a crash leaves the old state or
-// the new one. Only the owner may read it: it holds the tenant's keys.
-func writeFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone after the rename
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	_ = d.Sync() // not every file system can
 	return nil
 }
 

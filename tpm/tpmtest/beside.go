@@ -101,17 +101,39 @@ func (e *Emulator) AdvanceClock(d time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("tpmtest: reading the clock: %w", err)
 	}
-	// go-tpm lacks TPM2_ClockSet (Part 3, 29.2).
-	cmd := []byte{0x80, 0x02, 0, 0, 0, 35, 0, 0, 0x01, 0x28}
-	cmd = append(cmd, 0x40, 0, 0, 0x01)                            // TPM_RH_OWNER
-	cmd = append(cmd, 0, 0, 0, 9, 0x40, 0, 0, 0x09, 0, 0, 0, 0, 0) // an empty password
-	cmd = binary.BigEndian.AppendUint64(cmd, now.CurrentTime.ClockInfo.Clock+uint64(d.Milliseconds()))
-	rsp, err := e.Send(cmd)
-	if err != nil {
+	// TPM2_ClockSet (Part 3, 29.2)
+	clock := binary.BigEndian.AppendUint64(nil, now.CurrentTime.ClockInfo.Clock+uint64(d.Milliseconds()))
+	if err := e.administer(0x128, tpm2.TPMRHOwner, clock); err != nil {
 		return fmt.Errorf("tpmtest: setting the clock: %w", err)
 	}
+	return nil
+}
+
+// ResetLockout forgets the wrong PINs that the TPM has counted, as its
+// administrator can (TPM2_DictionaryAttackLockReset). A TPM that lost its power
+// counts one too.
+func (e *Emulator) ResetLockout() error {
+	// Part 3, 25.2
+	if err := e.administer(0x139, tpm2.TPMRHLockout, nil); err != nil {
+		return fmt.Errorf("tpmtest: resetting the lockout: %w", err)
+	}
+	return nil
+}
+
+// administer sends a command that go-tpm lacks, on one handle that has an empty
+// password.
+func (e *Emulator) administer(command uint32, handle tpm2.TPMHandle, parameters []byte) error {
+	cmd := []byte{0x80, 0x02}
+	cmd = binary.BigEndian.AppendUint32(cmd, uint32(27+len(parameters)))
+	cmd = binary.BigEndian.AppendUint32(cmd, command)
+	cmd = binary.BigEndian.AppendUint32(cmd, uint32(handle))
+	cmd = append(cmd, 0, 0, 0, 9, 0x40, 0, 0, 0x09, 0, 0, 0, 0, 0) // an empty password
+	rsp, err := e.Send(append(cmd, parameters...))
+	if err != nil {
+		return err
+	}
 	if rc := code(rsp); rc != 0 {
-		return fmt.Errorf("tpmtest: setting the clock: %w", tpm2.TPMRC(rc))
+		return tpm2.TPMRC(rc)
 	}
 	return nil
 }
