@@ -113,6 +113,36 @@ func TestPagesAreAccessible(t *testing.T) {
 	}
 }
 
+// The page says which app asks, and the cursor is where something is to be typed.
+func TestSignInPageFocus(t *testing.T) {
+	c, _ := start(t)
+	focused := func(page string) string {
+		require.Equal(t, 1, strings.Count(page, " autofocus"))
+		before, _, _ := strings.Cut(page, " autofocus")
+		_, id, _ := strings.Cut(before[strings.LastIndex(before, "<input"):], `id="`)
+		id, _, _ = strings.Cut(id, `"`)
+		return id
+	}
+	show := func(hint string) *reply {
+		return c.get(authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "login_hint", hint))
+	}
+	page := show("")
+	require.Contains(t, string(page.body), `to continue to <strong>Payroll</strong>`)
+	require.Equal(t, "i0116", focused(string(page.body)), "the user name")
+	page = show("alice@contoso.example")
+	require.Equal(t, "i0118", focused(string(page.body)), "the password of a user who is known")
+	for _, tt := range []struct{ name, user, focus, alert string }{
+		{"a wrong password", "alice@contoso.example", "i0118", "invalid username or password"},
+		{"a wrong user name", "nobody@contoso.example", "i0116", "nobody@contoso.example"},
+	} {
+		cfg := config(c.t, page)
+		answer := c.form(onLogin(cfg["urlPost"]), "login", tt.user, "passwd", "wrong", "ctx", cfg["sCtx"].(string), "flowToken", cfg["sFT"].(string))
+		require.Contains(t, string(answer.body), `role="alert"`, tt.name)
+		require.Contains(t, string(answer.body), tt.alert, tt.name)
+		require.Equal(t, tt.focus, focused(string(answer.body)), tt.name)
+	}
+}
+
 type spy struct {
 	next http.RoundTripper
 	see  func(*http.Response, []byte)

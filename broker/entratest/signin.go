@@ -95,6 +95,9 @@ func formTarget(redirect string) string {
 func (s *Server) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	s.passkeys.Challenge(fl)
 	p := s.page(r, fl, "signin", "Sign in")
+	if name := s.AppName(fl.Request.Client); name != fl.Request.Client {
+		p.App = name
+	}
 	p.Action = pathOf(fl, "login")
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedSignIn", absolute(r, p.Action)
 	p.Config["sFidoChallenge"] = string(fl.Challenge)

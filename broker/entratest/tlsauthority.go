@@ -83,6 +83,8 @@ func tlsAuthorityFrom(caDER []byte, caKey any, hosts []string) (*tlsAuthority, e
 		der:  caDER,
 		key:  signer,
 		pem:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
-		leaf: tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key},
+		// The authority goes along: a browser that is told to trust its key, and
+		// not its certificate, looks for the key in what the server sends.
+		leaf: tls.Certificate{Certificate: [][]byte{leafDER, caDER}, PrivateKey: key},
 	}, nil
 }

@@ -31,8 +31,11 @@ type dashboard struct {
 	clock *entratest.Clock
 	env   []variable
 	port  string
-	page  *template.Template
-	mux   *http.ServeMux
+
+	browser string // command line that starts one for this tenant
+
+	page *template.Template
+	mux  *http.ServeMux
 
 	mu     sync.Mutex // guards notes
 	notes  []note     // what was done here, oldest first
@@ -65,6 +68,7 @@ func newDashboard(srv *entratest.Server, clock *entratest.Clock, env []variable,
 	d.mux.HandleFunc("GET /{$}", d.show("page.html"))
 	d.mux.HandleFunc("GET /live", d.show("live.html"))
 	d.mux.HandleFunc("GET /state.json", d.showJSON)
+	d.mux.HandleFunc("GET /ca.pem", d.showCA)
 	d.mux.HandleFunc("POST /do/{event}", d.do)
 	return d
 }
@@ -141,6 +145,13 @@ func (d *dashboard) showJSON(w http.ResponseWriter, _ *http.Request) {
 		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Users: d.srv.Users(),
 		Devices: d.srv.Devices(), PRTs: d.srv.PRTs(), SignIns: d.srv.SignIns(),
 	})
+}
+
+// showCA gives the authority's certificate, as browsers import it.
+func (d *dashboard) showCA(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/x-x509-ca-cert")
+	w.Header().Set("Content-Disposition", `attachment; filename="ca.pem"`)
+	_, _ = w.Write(d.srv.CA())
 }
 
 // do carries out an event and shows the page again.

@@ -15,6 +15,10 @@
 // their MFA claim, and the sign-in log; it revokes, disables, deletes, and moves
 // the clock.
 //
+// A browser reads none of these variables: the program prints a command that
+// starts Chromium, Chrome or Edge with a new profile that uses the proxy and
+// trusts the authority's key. For Firefox the dashboard says what to do.
+//
 // The state is in memory. With -data FILE it is kept there, with the keys and
 // passwords of the emulated tenant, readable by its owner only.
 package main
@@ -31,7 +35,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "tenant:", err)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -132,17 +133,24 @@ func isLoopbackName(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// listenLoopback listens on a loopback address only: the emulated tenant hands
-// out sessions to anybody who asks.
-func listenLoopback(addr string) (net.Listener, error) {
+// listenLoopback listens on the address that a flag gives. It is a loopback
+// address: the emulated tenant hands out sessions to anybody who asks.
+func listenLoopback(flag, addr string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	if !isLoopbackName(host) {
-		return nil, fmt.Errorf("%s is not a loopback address", addr)
+		return nil, fmt.Errorf("%s: %s is not a loopback address", flag, addr)
 	}
-	return net.Listen("tcp", addr)
+	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("another program, perhaps another tenant, listens on %s: give a free address with %s, such as %s", addr, flag, net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	return ln, nil
 }
 
 func serve(ln net.Listener, h http.Handler, logf func(string, ...any)) *http.Server {

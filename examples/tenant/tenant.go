@@ -2,8 +2,12 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -54,6 +58,7 @@ func start(o options, stderr io.Writer) (*tenant, error) {
 	}
 	t.proxy = newProxy(t.srv.DialContext, quiet)
 	t.dashboard = newDashboard(t.srv, t.clock, t.environment(), t.dashLn.Addr().String())
+	t.dashboard.browser = t.browser()
 	t.servers = append(t.servers,
 		serve(t.proxyLn, t.proxy, t.logf),
 		serve(t.dashLn, t.dashboard, t.logf))
@@ -68,11 +73,11 @@ func (t *tenant) open() (err error) {
 	if err := t.startServer(); err != nil {
 		return err
 	}
-	if t.proxyLn, err = listenLoopback(t.o.proxy); err != nil {
-		return fmt.Errorf("proxy: %w", err)
+	if t.proxyLn, err = listenLoopback("-proxy", t.o.proxy); err != nil {
+		return err
 	}
-	if t.dashLn, err = listenLoopback(t.o.dashboard); err != nil {
-		return fmt.Errorf("dashboard: %w", err)
+	if t.dashLn, err = listenLoopback("-dashboard", t.o.dashboard); err != nil {
+		return err
 	}
 	return t.writeCA()
 }
@@ -157,6 +162,25 @@ func (t *tenant) environment() []variable {
 	}
 }
 
+// browser is a command line that starts a browser for this tenant, with a new
+// profile. It trusts the authority's key: an everyday profile that trusted the
+// authority would take its word for every site.
+func (t *tenant) browser() string {
+	return fmt.Sprintf("chromium --user-data-dir=\"$(mktemp -d)\" --no-first-run --proxy-server=http://%s --ignore-certificate-errors-spki-list=%s",
+		t.proxyLn.Addr(), authorityKey(t.srv.CA()))
+}
+
+// authorityKey is the hash of a certificate's key as Chromium takes it.
+func authorityKey(text []byte) string {
+	block, _ := pem.Decode(text)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		panic(err) // the emulator made it
+	}
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
 func (t *tenant) announce(w io.Writer) {
 	fmt.Fprintf(w, "# Tenant %s (%s), emulated. Nothing here reaches Microsoft.\n", t.srv.Domain(), t.srv.TenantID())
 	fmt.Fprintf(w, "# Dashboard: http://%s/\n", t.dashLn.Addr())
@@ -174,6 +198,7 @@ func (t *tenant) announce(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "# Resource: %s wants MFA, %s is blocked\n", payrollURI, secretsURI)
+	fmt.Fprintf(w, "# Browser: %s\n", t.browser())
 	for _, v := range t.environment() {
 		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))
 	}

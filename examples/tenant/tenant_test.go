@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,9 +72,57 @@ func TestProxy(t *testing.T) {
 
 func TestLoopbackAlone(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", ":0", "192.0.2.1:0"} {
-		_, err := listenLoopback(addr)
-		require.Error(t, err, addr)
+		_, err := listenLoopback("-proxy", addr)
+		require.ErrorContains(t, err, "-proxy: "+addr+" is not a loopback address")
 	}
+}
+
+// A port in use is no riddle: the error names the flag that takes another.
+func TestPortInUse(t *testing.T) {
+	ten := startTest(t, "")
+	used := ten.dashLn.Addr().String()
+	for flag, o := range map[string]options{
+		"-proxy":     {proxy: used, dashboard: "127.0.0.1:0", domain: "contoso.example"},
+		"-dashboard": {proxy: "127.0.0.1:0", dashboard: used, domain: "contoso.example"},
+	} {
+		_, err := start(o, io.Discard)
+		require.ErrorContains(t, err, "listens on "+used)
+		require.ErrorContains(t, err, "give a free address with "+flag+", such as 127.0.0.1:0")
+	}
+}
+
+// The command that starts a browser is run as it is printed: a browser that
+// nobody told of the authority but by its flags shows the sign-in page.
+func TestBrowserCommand(t *testing.T) {
+	if _, err := exec.LookPath("chromium"); err != nil {
+		require.NotEqual(t, "1", os.Getenv("PRTBROKER_REQUIRE_TOOLS"), "chromium is missing")
+		t.Skip("chromium is not installed")
+	}
+	ten := startTest(t, "")
+	page := "'https://login.microsoftonline.com/common/oauth2/v2.0/authorize?client_id=" + appID +
+		"&response_type=code&scope=openid&redirect_uri=http%3A%2F%2Flocalhost'"
+	show := func(command string) string {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", command+" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --dump-dom "+page)
+		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		return string(out)
+	}
+	require.Contains(t, show(ten.browser()), `to continue to <strong>Desktop app</strong>`)
+	distrustful, _, _ := strings.Cut(ten.browser(), " --ignore-certificate-errors")
+	require.NotContains(t, show(distrustful), "Desktop app")
+}
+
+// A browser takes the authority's certificate from the page.
+func TestAuthorityOnThePage(t *testing.T) {
+	ten := startTest(t, "")
+	resp, err := http.Get("http://" + ten.dashLn.Addr().String() + "/ca.pem")
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "application/x-x509-ca-cert", resp.Header.Get("Content-Type"))
+	require.Equal(t, string(ten.srv.CA()), string(text))
 }
 
 func TestDashboardRefusesOthers(t *testing.T) {
@@ -228,6 +277,8 @@ func TestPageSaysWhatToUse(t *testing.T) {
 	ten := startTest(t, "")
 	_, body := signIn(t, ten.throughProxy(t), "bob@contoso.example", "battery staple")
 	require.Contains(t, body, "access_token")
+	_, body = signIn(t, ten.throughProxy(t), "bob@contoso.example", "wrong")
+	require.Contains(t, body, "AADSTS50126")
 	resp, err := http.Get("http://" + ten.dashLn.Addr().String() + "/")
 	require.NoError(t, err)
 	defer func() { _ = resp.Body.Close() }()
@@ -237,6 +288,9 @@ func TestPageSaysWhatToUse(t *testing.T) {
 		appID, webID, spaID, "web server", webSecret, webRedirect("contoso.example"), payrollURI, // what a client is given
 		"dave@corp.contoso.example</code> <span class=\"tag\">federated",
 		"Compliant devices, tried out: report-only: would refuse",
+		"AADSTS50126</span> <span>the user name or the password is wrong</span>",
+		"--ignore-certificate-errors-spki-list=", // how a browser trusts the authority
+		`<button id="user-`, "Delete the user Bob Example</button>",
 	} {
 		require.Contains(t, string(page), want)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
 
 // view is what the templates show.
@@ -18,6 +19,7 @@ type view struct {
 	Now              time.Time
 	Query            string
 	Env              []variable
+	Browser          string // command line
 	Apps             []appView
 	Users            []userView
 	Devices          []deviceView
@@ -89,7 +91,7 @@ const logShown = 40
 
 func (d *dashboard) view(query string) view {
 	v := view{
-		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Query: query, Env: d.env, Moves: clockMoves,
+		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Query: query, Env: d.env, Browser: d.browser, Moves: clockMoves,
 		Policies: d.srv.PolicyNames(), PolicyText: string(d.srv.Policies()),
 	}
 	if u, err := d.srv.AuthenticatorURL(); err == nil {
@@ -198,6 +200,12 @@ func (s *signInView) Result() string {
 		return "granted"
 	}
 	return "AADSTS" + strconv.Itoa(s.ErrorCode)
+}
+
+// Meaning is the error in words; "" for one without.
+func (s *signInView) Meaning() string {
+	e, _ := aadsts.Lookup(s.ErrorCode)
+	return e.Meaning
 }
 
 // What says what was asked for.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
 // page is a browser tab that remembers what its console said.
@@ -181,13 +184,14 @@ func TestBrowserSignIn(t *testing.T) {
 		p.run(t, chromedp.Navigate(authorizeURL(payroll, "")))
 		p.until(t, `document.querySelector("#i0116") !== null`)
 		p.check(t, "signin")
-		p.tabTo(t, "#i0116")
+		p.until(t, `document.activeElement.id === "i0116"`) // nobody has to look for the field
+		require.Contains(t, p.text(), "to continue to Desktop app")
 		p.typeKeys(t, alice)
 		p.tabTo(t, "#i0118")
 		p.typeKeys(t, "wrong"+kb.Enter)
 		p.until(t, `document.querySelector("[role=alert]")?.textContent.includes("username or password")`)
 		p.check(t, "signin-wrong-password")
-		p.tabTo(t, "#i0118")
+		p.until(t, `document.activeElement.id === "i0118"`)
 		p.typeKeys(t, alicePwd+kb.Enter)
 		p.until(t, `document.querySelector("#idTxtBx_SAOTCC_OTC") !== null`)
 		p.check(t, "code")
@@ -200,8 +204,7 @@ func TestBrowserSignIn(t *testing.T) {
 	flow(t, client, "number match, answered on the dashboard", func(t *testing.T) string {
 		p := openBrowser(t, 360)
 		p.run(t, chromedp.Navigate(authorizeURL(payroll, "carol@contoso.example")))
-		p.until(t, `document.querySelector("#i0118") !== null`)
-		p.tabTo(t, "#i0118")
+		p.until(t, `document.activeElement.id === "i0118"`)
 		p.typeKeys(t, "paper clip"+kb.Enter)
 		p.until(t, `/\b\d\d\b/.test(document.querySelector("main").innerText)`)
 		p.check(t, "number")
@@ -215,8 +218,7 @@ func TestBrowserSignIn(t *testing.T) {
 	flow(t, client, "blocked by policy", func(t *testing.T) string {
 		p := openBrowser(t, 360)
 		p.run(t, chromedp.Navigate(authorizeURL(secrets, bob)))
-		p.until(t, `document.querySelector("#i0118") !== null`)
-		p.tabTo(t, "#i0118")
+		p.until(t, `document.activeElement.id === "i0118"`)
 		p.typeKeys(t, bobPwd+kb.Enter)
 		p.until(t, `document.body.innerText.includes("53003")`)
 		p.screenshot(t, "blocked")
@@ -227,12 +229,10 @@ func TestBrowserSignIn(t *testing.T) {
 		require.NoError(t, err)
 		p := openBrowser(t, 360)
 		p.run(t, chromedp.Navigate("https://microsoft.com/devicelogin"))
-		p.until(t, `document.querySelector("#otc") !== null`)
+		p.until(t, `document.activeElement.id === "otc"`)
 		p.check(t, "devicelogin")
-		p.tabTo(t, "#otc")
 		p.typeKeys(t, dc.Result.UserCode+kb.Enter)
-		p.until(t, `document.querySelector("#i0116") !== null`)
-		p.tabTo(t, "#i0116")
+		p.until(t, `document.activeElement.id === "i0116"`)
 		p.typeKeys(t, bob)
 		p.tabTo(t, "#i0118")
 		p.typeKeys(t, bobPwd+kb.Enter)
@@ -276,6 +276,26 @@ func TestBrowserDashboard(t *testing.T) {
 		p.check(t, "dashboard-phone-after")
 		return "a device enabled and disabled"
 	})
+	flow(t, client, "deleting asks first, keyboard alone", func(t *testing.T) string {
+		const id = "9d2b1c5e-2222-4222-8333-944455566688"
+		running.press(t, "sync-computer", computer(t, id, "OLD-PC"))
+		there := func() bool {
+			return slices.ContainsFunc(running.state(t).Devices, func(d entratest.Device) bool { return d.ID == id })
+		}
+		p := openBrowser(t, 360)
+		p.run(t, chromedp.Navigate(running.dashboard))
+		p.tabTo(t, "#device-"+id+"-dels")
+		p.typeKeys(t, kb.Enter)
+		p.until(t, `document.querySelector("#device-`+id+`-del").open`)
+		p.check(t, "dashboard-delete")
+		require.True(t, there(), "opening the question deleted the device")
+		p.tabTo(t, "#device-"+id+"-x")
+		require.Equal(t, "Delete the device OLD-PC", p.eval(t, `document.activeElement.textContent`))
+		p.typeKeys(t, kb.Enter)
+		p.until(t, `document.querySelector("#log").textContent.includes("OLD-PC was deleted")`)
+		require.False(t, there())
+		return "a device deleted after a question"
+	})
 	flow(t, client, "dashboard, live", func(t *testing.T) string {
 		p := openBrowser(t, 1200)
 		p.run(t, chromedp.Navigate(running.dashboard+"?q=wrong-user"))
@@ -286,7 +306,7 @@ func TestBrowserDashboard(t *testing.T) {
 		require.Error(t, err)
 		// The log waits while somebody types in it, and goes on afterwards.
 		p.run(t, chromedp.Blur("#log-q"))
-		p.until(t, fmt.Sprintf(`[...document.querySelectorAll("#log li")].some(l => l.id.startsWith("sign-in-") && +l.id.slice(8) > %d && l.textContent.includes("AADSTS50079"))`, before))
+		p.until(t, fmt.Sprintf(`[...document.querySelectorAll("#log li")].some(l => l.id.startsWith("sign-in-") && +l.id.slice(8) > %d && l.textContent.includes("AADSTS50079 the user must register a second factor"))`, before))
 		p.run(t, chromedp.Evaluate(`document.querySelector("#log details summary").click()`, nil))
 		p.check(t, "dashboard-wide")
 		return "a refused sign-in with its policy appears"
