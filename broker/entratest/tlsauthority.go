@@ -80,9 +80,9 @@ func tlsAuthorityFrom(caDER []byte, caKey any, hosts []string) (*tlsAuthority, e
 		return nil, err
 	}
 	return &tlsAuthority{
-		der:  caDER,
-		key:  signer,
-		pem:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
+		der: caDER,
+		key: signer,
+		pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
 		// The authority goes along: a browser that is told to trust its key, and
 		// not its certificate, looks for the key in what the server sends.
 		leaf: tls.Certificate{Certificate: [][]byte{leafDER, caDER}, PrivateKey: key},
