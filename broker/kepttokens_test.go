@@ -3,8 +3,10 @@ package broker_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -101,36 +103,101 @@ func TestKeptTokensAtOnce(t *testing.T) {
 	}
 }
 
-// Twenty real processes at once: one exchange, and all have its token.
-func TestKeptTokensOfProcesses(t *testing.T) {
-	t.Parallel()
+// sharing is a machine whose processes are real ones.
+type sharing struct {
+	*world
+	job renewJob
+}
+
+func keepingForProcesses(t *testing.T) sharing {
 	dir := t.TempDir()
 	master := filepath.Join(dir, "master")
 	keys, err := softkeys.Open(softkeys.File(master), softkeys.InsecureFastPINs())
 	require.NoError(t, err)
-	defer keys.Close()
+	t.Cleanup(func() { _ = keys.Close() })
 	w := keeping(t, withKeys(keys), func(w *world, _ *entratestOptions) { w.store = fileStore(t, filepath.Join(dir, "state")) })
-	job, err := json.Marshal(renewJob{
+	return sharing{w, renewJob{
 		Master: master, State: filepath.Join(dir, "state"), Addr: w.srv.Addr(), CA: string(w.srv.CA()), Now: w.clock.Now(), Tokens: true,
-	})
+	}}
+}
+
+// process gets a token in a process of its own and returns the token's hash.
+func (s sharing) process(t *testing.T, dies death) (string, error) {
+	job := s.job
+	job.Die = dies
+	text, err := json.Marshal(job)
 	require.NoError(t, err)
-	before := len(w.srv.SignIns())
-	outputs := make([][]byte, 20)
-	var all sync.WaitGroup
-	for i := range outputs {
-		all.Go(func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0])
-			cmd.Env = append(os.Environ(), renewerEnv+"="+string(job))
-			cmd.Stderr = os.Stderr
-			outputs[i], _ = cmd.Output()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), renewerEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	return string(out), err
+}
+
+// Twenty real processes make one exchange, one after the other and at once, and
+// all have its token.
+func TestKeptTokensOfProcesses(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		run  func(do func())
+	}{
+		{"one after the other", func(do func()) { do() }},
+		{"at once", func(do func()) { go do() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := keepingForProcesses(t)
+			before := len(s.srv.SignIns())
+			outputs := make([]string, 20)
+			var all sync.WaitGroup
+			for i := range outputs {
+				all.Add(1)
+				tc.run(func() {
+					defer all.Done()
+					outputs[i], _ = s.process(t, "")
+				})
+			}
+			all.Wait()
+			for _, out := range outputs {
+				require.Contains(t, out, "token ")
+				require.Equal(t, outputs[0], out)
+			}
+			require.Len(t, s.srv.SignIns()[before:], 1, "the service saw one request")
 		})
 	}
-	all.Wait()
-	for _, out := range outputs {
-		require.Contains(t, string(out), "token ")
-		require.Equal(t, string(outputs[0]), string(out))
+}
+
+// A process that is killed while it gets a token holds up nobody, and takes no
+// token with it that was kept before.
+func TestKeptTokensOfADyingProcess(t *testing.T) {
+	t.Parallel()
+	for _, dies := range []death{dieAsking, dieTold, dieSaving} {
+		t.Run(string(dies), func(t *testing.T) {
+			t.Parallel()
+			s := keepingForProcesses(t)
+			kept := s.silent(open)
+			out, err := s.process(t, dies)
+			var killed *exec.ExitError
+			require.ErrorAs(t, err, &killed)
+			require.Empty(t, out)
+
+			s.wire.take()
+			b := s.open()
+			defer b.Close()
+			res, err := b.AcquireTokenSilent(t.Context(), open)
+			require.NoError(t, err)
+			require.Equal(t, kept.AccessToken, res.AccessToken)
+			require.Empty(t, s.wire.take())
+			out, err = s.process(t, "")
+			require.NoError(t, err)
+			require.Contains(t, out, "token ")
+			res, err = b.AcquireTokenSilent(t.Context(), graph)
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprintf("token %x\n", sha256.Sum256([]byte(res.AccessToken))), out, "the next process kept its token")
+			require.Empty(t, s.wire.take())
+		})
 	}
-	require.Len(t, w.srv.SignIns()[before:], 1, "the service saw one request")
 }
 
 // A newer token of another process is seen at the next miss.

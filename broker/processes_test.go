@@ -101,6 +101,38 @@ type renewJob struct {
 	Now                     time.Time
 	Count                   int  // of renewals
 	Tokens                  bool // get a token by Config.KeepTokens instead
+	Die                     death
+}
+
+// death is when the other process is killed.
+type death string
+
+const (
+	dieAsking death = "when it asks the service"
+	dieTold   death = "when the service has answered"
+	dieSaving death = "when it saves the token"
+)
+
+// kill ends this process as kill -9 does.
+func kill() error {
+	p, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		return err
+	}
+	if err := p.Kill(); err != nil {
+		return err
+	}
+	select {} // until it arrives
+}
+
+// dying is a store whose process is killed when it saves tokens.
+type dying struct{ *store.File }
+
+func (s dying) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	if strings.HasSuffix(name, ".tokens") {
+		return 0, kill()
+	}
+	return s.File.Put(ctx, name, data, old)
 }
 
 // renewer is the other process: it renews and prints the hash of each PRT that
@@ -141,9 +173,23 @@ func renew() error {
 		}
 		return nil
 	}}
+	var records store.Store = st
+	switch job.Die {
+	case dieAsking:
+		wire.hook = func(*http.Request) error { return kill() }
+	case dieTold:
+		wire.after = func(r *http.Request) error {
+			if prtOf(r) == "" {
+				return nil // the nonce
+			}
+			return kill()
+		}
+	case dieSaving:
+		records = dying{st}
+	}
 	ctx := context.Background()
 	b, err := broker.New(ctx, broker.Config{
-		Tenant: "contoso.example", Keys: keys, Store: st, Transport: wire,
+		Tenant: "contoso.example", Keys: keys, Store: records, Transport: wire,
 		Now: func() time.Time { return job.Now }, App: broker.App{ClientID: appID}, KeepTokens: job.Tokens,
 	})
 	if err != nil {
