@@ -12,6 +12,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 const bob = "bob@contoso.example"
@@ -149,10 +150,10 @@ func TestPRTPerCredential(t *testing.T) {
 	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true})
 	require.NoError(t, err)
 	s := w.status(acct)
-	require.Equal(t, broker.KindRefreshToken, s.Credential)
+	require.Equal(t, prt.ByRefreshToken, s.Credential)
 	require.Equal(t, claims.Yes, s.MFA.MFA)
 	require.Len(t, s.Others, 1)
-	require.Equal(t, broker.KindPassword, s.Others[0].Credential)
+	require.Equal(t, prt.ByPassword, s.Others[0].Credential)
 	require.Equal(t, claims.No, s.Others[0].MFA.MFA, "evidence is never mixed")
 
 	res, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})

@@ -9,6 +9,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // The PRT of the latest MFA is used first. Where a policy refuses it, one that
@@ -25,7 +26,7 @@ func TestAnotherPRTServes(t *testing.T) {
 	w.clock.Advance(time.Hour)
 	_, err = w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true})
 	require.NoError(t, err)
-	require.Equal(t, broker.KindRefreshToken, w.status(acct).Credential)
+	require.Equal(t, prt.ByRefreshToken, w.status(acct).Credential)
 	prompts := w.person.prompts()
 
 	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: ledger, ResourceID: ledgerID, Facts: broker.Facts{User: &policy.User{}, Compliant: claims.No}})

@@ -9,7 +9,7 @@ func decisions(all []account.Observation) (out []Decision) {
 	for _, o := range all {
 		out = append(out, Decision{
 			Time: o.Time, ClientID: o.ClientID, Resource: o.Resource, Outcome: Outcome(o.Outcome), Code: o.Code, Verdict: Verdict(o.Verdict), Claims: o.Claims,
-			Credential: CredentialKind(o.Credential), MFA: o.MFA, MFAOn: o.MFAOn, CorrelationID: o.CorrelationID,
+			Credential: o.Credential, MFA: o.MFA, MFAOn: o.MFAOn, CorrelationID: o.CorrelationID,
 		})
 	}
 	return out

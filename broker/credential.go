@@ -4,25 +4,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // A Credential is what a user signs in with. Which one it was is kept with the
 // PRT: a password change kills the PRTs that passwords made and no other.
 // Every credential prints as its kind, without its secret.
 type Credential interface {
-	kind() CredentialKind
+	kind() prt.CredentialKind
 }
-
-// A CredentialKind names a credential in [PRTStatus] and in the store.
-type CredentialKind string
-
-// Kinds of credentials.
-const (
-	KindPassword     CredentialKind = "password"
-	KindRefreshToken CredentialKind = "refresh_token"
-	KindSAML         CredentialKind = "saml"
-	KindHello        CredentialKind = "hello"
-)
 
 // Password is a user name and a password. It gives a PRT without the MFA
 // claim. The broker sends it once, keeps it nowhere and never sends it again
@@ -76,12 +67,12 @@ type Federated struct {
 // PIN is the PIN of a Hello key. It prints as [redacted].
 type PIN []byte
 
-func (Password) kind() CredentialKind       { return KindPassword }
-func (RefreshToken) kind() CredentialKind   { return KindRefreshToken }
-func (AuthCode) kind() CredentialKind       { return KindRefreshToken }
-func (DeviceCodeFlow) kind() CredentialKind { return KindRefreshToken }
-func (SAMLAssertion) kind() CredentialKind  { return KindSAML }
-func (Federated) kind() CredentialKind      { return KindSAML }
+func (Password) kind() prt.CredentialKind       { return prt.ByPassword }
+func (RefreshToken) kind() prt.CredentialKind   { return prt.ByRefreshToken }
+func (AuthCode) kind() prt.CredentialKind       { return prt.ByRefreshToken }
+func (DeviceCodeFlow) kind() prt.CredentialKind { return prt.ByRefreshToken }
+func (SAMLAssertion) kind() prt.CredentialKind  { return prt.BySAML }
+func (Federated) kind() prt.CredentialKind      { return prt.BySAML }
 
 func formatSecret(f fmt.State, name string) { _, _ = io.WriteString(f, name+"{"+redacted+"}") }
 

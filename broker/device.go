@@ -4,32 +4,8 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/prt"
 )
-
-// A JoinType is how a device belongs to a tenant.
-type JoinType int
-
-const (
-	// JoinEntra is an organization's device (Entra joined). It is the zero value.
-	JoinEntra JoinType = 0
-	// JoinPersonal is a person's own device (Entra registered).
-	JoinPersonal JoinType = 4
-	// JoinHybrid is a device of an on-premises directory (hybrid joined).
-	JoinHybrid JoinType = 6
-)
-
-// String returns the join type's name.
-func (j JoinType) String() string {
-	switch j {
-	case JoinEntra:
-		return "joined"
-	case JoinPersonal:
-		return "registered"
-	case JoinHybrid:
-		return "hybrid joined"
-	}
-	return "unknown"
-}
 
 // A DeviceInfo describes a machine in a registration.
 type DeviceInfo struct {
@@ -40,12 +16,12 @@ type DeviceInfo struct {
 
 // A Device is a registration of this machine in a tenant.
 type Device struct {
-	ID         string   `json:"deviceId"`
-	TenantID   string   `json:"tenantId"`
-	TenantName string   `json:"tenantName,omitempty"` // a domain, as configured; empty when only the id is known
-	UserID     string   `json:"userId,omitempty"`     // object id of who registered it, from the certificate
-	Region     string   `json:"region,omitempty"`     // two letters, from the certificate
-	JoinType   JoinType `json:"joinType"`
+	ID         string       `json:"deviceId"`
+	TenantID   string       `json:"tenantId"`
+	TenantName string       `json:"tenantName,omitempty"` // a domain, as configured; empty when only the id is known
+	UserID     string       `json:"userId,omitempty"`     // object id of who registered it, from the certificate
+	Region     string       `json:"region,omitempty"`     // two letters, from the certificate
+	JoinType   prt.JoinType `json:"joinType"`
 	// DisplayName is the name that the registration gave.
 	DisplayName string `json:"displayName"`
 	// Thumbprint is the SHA-1 of the stored certificate, in upper-case hex.
@@ -68,7 +44,7 @@ func deviceOf(d *device.Device) *Device {
 		TenantID:    r.TenantID,
 		UserID:      c.UserID,
 		Region:      c.Region,
-		JoinType:    JoinType(r.JoinType),
+		JoinType:    r.JoinType,
 		DisplayName: r.DisplayName,
 		Thumbprint:  c.Thumbprint,
 		NotBefore:   c.NotBefore,

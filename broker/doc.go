@@ -36,7 +36,7 @@
 //
 // # The device
 //
-// A registration ([JoinEntra], [JoinPersonal] or [JoinHybrid]) survives a crash at any
+// A registration ([prt.JoinEntra], [prt.JoinPersonal] or [prt.JoinHybrid]) survives a crash at any
 // point: the keys are made and saved first, the record says that the request
 // may have been sent before it is, and is completed after. The next call takes
 // an interrupted registration up with the same keys and asks for the same

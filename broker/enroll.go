@@ -15,11 +15,11 @@ type RegisterRequest struct {
 	// DeviceCodeFlow or RefreshToken of the broker client, or Password where
 	// the tenant asks for no MFA.
 	Credential Credential
-	// JoinType is JoinEntra when zero.
-	JoinType JoinType
+	// JoinType is prt.JoinEntra when zero.
+	JoinType prt.JoinType
 	// TargetDomain is a domain of the tenant. Empty: Config.Tenant.
 	TargetDomain string
-	// OnPremises is needed by JoinHybrid and by nothing else.
+	// OnPremises is needed by prt.JoinHybrid and by nothing else.
 	OnPremises *OnPremises
 	// Progress, if not nil, is told each step as it begins. It must return
 	// soon. Making keys in a hardware TPM takes up to 15 seconds each.
@@ -28,9 +28,9 @@ type RegisterRequest struct {
 
 // An EnrollRequest says how to register this machine and sign in.
 type EnrollRequest struct {
-	JoinType     JoinType   // JoinEntra when zero
-	TargetDomain string     // as in RegisterRequest
-	Progress     func(Step) // as in RegisterRequest
+	JoinType     prt.JoinType // prt.JoinEntra when zero
+	TargetDomain string       // as in RegisterRequest
+	Progress     func(Step)   // as in RegisterRequest
 }
 
 // A Step is a step of a registration.
@@ -62,7 +62,7 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *De
 	if d, err := b.registered(ctx, req.JoinType); d != nil || err != nil {
 		return d, opError(op, err)
 	}
-	if req.JoinType == JoinHybrid {
+	if req.JoinType == prt.JoinHybrid {
 		d, err := b.register(ctx, req, nil)
 		return d, opError(op, err)
 	}
@@ -76,8 +76,8 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *De
 }
 
 // registered returns the device if it is registered, nil if it is not.
-func (b *Broker) registered(ctx context.Context, want JoinType) (*Device, error) {
-	d, err := b.devices.Registered(ctx, prt.JoinType(want))
+func (b *Broker) registered(ctx context.Context, want prt.JoinType) (*Device, error) {
+	d, err := b.devices.Registered(ctx, want)
 	if d == nil || err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (b *Broker) registered(ctx context.Context, want JoinType) (*Device, error)
 func (b *Broker) register(ctx context.Context, req RegisterRequest, token *brokerToken) (_ *Device, err error) {
 	ctx, end := b.cfg.span(ctx, "register device")
 	defer func() { end(err) }()
-	r := device.Request{JoinType: prt.JoinType(req.JoinType), Domain: req.TargetDomain, Computer: (*device.Computer)(req.OnPremises), Step: func(s string) { req.step(Step(s)) }}
+	r := device.Request{JoinType: req.JoinType, Domain: req.TargetDomain, Computer: (*device.Computer)(req.OnPremises), Step: func(s string) { req.step(Step(s)) }}
 	if token != nil {
 		r.Token = token.AccessToken
 	}
@@ -155,7 +155,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	}
 	defer leave(&err)
 	rr := RegisterRequest{Credential: cred, JoinType: req.JoinType, TargetDomain: req.TargetDomain, Progress: req.Progress}
-	if req.JoinType == JoinHybrid {
+	if req.JoinType == prt.JoinHybrid {
 		return AuthResult{}, &Error{Op: op, detail: "a hybrid device is registered by RegisterDevice"}
 	}
 	d, err := b.registered(ctx, req.JoinType)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 const dora = "dora@fed.contoso.example"
@@ -30,7 +31,7 @@ func TestFederated(t *testing.T) {
 	w.join()
 	res, err := w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: password})
 	require.NoError(t, err)
-	require.Equal(t, broker.KindSAML, w.status(res.Account).Credential)
+	require.Equal(t, prt.BySAML, w.status(res.Account).Credential)
 	w.silent(graph)
 
 	_, err = w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: "wrong"})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
@@ -74,8 +75,8 @@ func TestFixturesOpen(t *testing.T) {
 			a, b := s.Accounts[0], s.Accounts[1]
 			require.Equal(t, alice, a.PreferredUsername)
 			require.Equal(t, "bob@contoso.example", b.PreferredUsername)
-			require.Equal(t, broker.KindHello, w.status(a).Credential)
-			require.Equal(t, broker.KindPassword, w.status(b).Credential)
+			require.Equal(t, prt.ByHello, w.status(a).Credential)
+			require.Equal(t, prt.ByPassword, w.status(b).Credential)
 			for _, acct := range s.Accounts {
 				log, err := w.b.SignInLog(t.Context(), acct)
 				require.NoError(t, err)

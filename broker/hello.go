@@ -26,7 +26,7 @@ import (
 // carries MFA from birth.
 type HelloPIN struct{ PIN PIN }
 
-func (HelloPIN) kind() CredentialKind { return KindHello }
+func (HelloPIN) kind() prt.CredentialKind { return prt.ByHello }
 
 // ProvisionHello makes a Hello key for the account on this device: an RSA key
 // of the key store that a PIN releases, registered at the service. The zero

@@ -13,6 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -331,7 +332,7 @@ func TestRemoveHello(t *testing.T) {
 	require.ErrorIs(t, err, broker.ErrNoHello)
 	require.ErrorIs(t, w.b.ChangePIN(t.Context(), acct, rightPIN, otherPIN), broker.ErrNoHello)
 	require.ErrorIs(t, w.b.ResetPIN(t.Context(), acct, otherPIN), broker.ErrNoHello)
-	require.NotEqual(t, broker.KindHello, w.status(acct).Credential, "the PRT of the key went with it")
+	require.NotEqual(t, prt.ByHello, w.status(acct).Credential, "the PRT of the key went with it")
 	w.silent(graph)
 
 	require.NoError(t, w.b.ProvisionHello(t.Context(), acct, otherPIN))
@@ -393,7 +394,7 @@ func TestHelloOutlivesThePassword(t *testing.T) {
 	require.NoError(t, w.srv.ChangePassword(alice, "new "+password))
 	w.clock.Advance(time.Minute)
 	w.silent(payroll)
-	require.Equal(t, broker.KindHello, w.status(acct).Credential)
+	require.Equal(t, prt.ByHello, w.status(acct).Credential)
 
 	require.NoError(t, w.srv.Revoke(alice))
 	w.clock.Advance(time.Minute)

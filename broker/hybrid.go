@@ -22,7 +22,7 @@ var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 
 // OnPremisesCertificate returns the certificate, DER, that the caller writes
 // into the userCertificate attribute of the computer, from where it is synced
-// to Entra before RegisterDevice with JoinHybrid can succeed. Its key stays in the
+// to Entra before RegisterDevice with prt.JoinHybrid can succeed. Its key stays in the
 // key store. A second call returns a certificate for the same key.
 func (b *Broker) OnPremisesCertificate(ctx context.Context, of OnPremises) (_ []byte, err error) {
 	const op = "on-premises certificate"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 const (
@@ -26,7 +27,7 @@ func TestHybridJoin(t *testing.T) {
 	keys, _ := softwareTPM(t) // the device key and the key of the computer are two keys
 	w := newWorld(t, withKeys(keys))
 	computer := broker.OnPremises{ObjectID: computerID, SID: computerSID}
-	_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.JoinHybrid, OnPremises: &computer})
+	_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: prt.JoinHybrid, OnPremises: &computer})
 	require.ErrorContains(t, err, "OnPremisesCertificate before it")
 
 	der, err := w.b.OnPremisesCertificate(t.Context(), computer)
@@ -51,11 +52,11 @@ func TestHybridJoin(t *testing.T) {
 		}
 		return ctx.Err()
 	})
-	d, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.JoinHybrid, OnPremises: &computer})
+	d, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: prt.JoinHybrid, OnPremises: &computer})
 	require.NoError(t, err)
 	require.Equal(t, 3, waits)
 	require.Equal(t, computerID, d.ID)
-	require.Equal(t, broker.JoinHybrid, d.JoinType)
+	require.Equal(t, prt.JoinHybrid, d.JoinType)
 	s, err := w.b.Status(t.Context())
 	require.NoError(t, err)
 	require.Contains(t, s.String(), "DomainJoined : YES")
@@ -70,7 +71,7 @@ func TestHybridNeedsTheComputer(t *testing.T) {
 		_, err := w.b.OnPremisesCertificate(t.Context(), c)
 		require.Error(t, err)
 	}
-	_, err := w.b.Enroll(t.Context(), broker.AuthCode{}, broker.EnrollRequest{JoinType: broker.JoinHybrid})
+	_, err := w.b.Enroll(t.Context(), broker.AuthCode{}, broker.EnrollRequest{JoinType: prt.JoinHybrid})
 	require.Error(t, err)
 }
 
@@ -92,7 +93,7 @@ func TestHybridJoinIsSentOnce(t *testing.T) {
 				sent++
 				return answer(), nil
 			})
-			_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.JoinHybrid, OnPremises: &computer})
+			_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: prt.JoinHybrid, OnPremises: &computer})
 			require.ErrorIs(t, err, broker.ErrTransient)
 			require.Equal(t, 1, sent)
 		})

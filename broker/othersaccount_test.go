@@ -10,6 +10,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // bareStore is a store that lends no leases. It lets another writer in before
@@ -55,7 +56,7 @@ func TestTwoFirstSignIns(t *testing.T) {
 				require.NoError(t, err)
 				require.Len(t, accts, 1)
 				s := w.status(accts[0])
-				require.Equal(t, broker.KindRefreshToken, s.Credential)
+				require.Equal(t, prt.ByRefreshToken, s.Credential)
 				require.Len(t, s.Others, 1)
 				w.silent(payroll)
 			})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // An expired password is changed on the service's page. The PRT of the
@@ -24,7 +25,7 @@ func TestPasswordExpires(t *testing.T) {
 	require.NoError(t, err)
 	w.signIn()
 	hello := w.status(acct)
-	require.Equal(t, broker.KindHello, hello.Credential)
+	require.Equal(t, prt.ByHello, hello.Credential)
 	require.NoError(t, w.srv.ExpirePassword(alice))
 	w.clock.Advance(time.Hour)
 

@@ -12,14 +12,14 @@ import (
 // A PRTStatus describes the PRT of an account that is used first. It holds no
 // secret.
 type PRTStatus struct {
-	Account    Account        `json:"account"`
-	State      PRTState       `json:"state"`
-	Credential CredentialKind `json:"credential,omitempty"` // what it was born of
-	IssuedOn   time.Time      `json:"issuedOn,omitzero"`
-	RenewedOn  time.Time      `json:"renewedOn,omitzero"` // equals IssuedOn before the first renewal
-	RenewOn    time.Time      `json:"renewOn,omitzero"`   // when it is due for renewal
-	ExpiresOn  time.Time      `json:"expiresOn,omitzero"` // unless it is renewed
-	DeviceID   string         `json:"deviceId,omitempty"`
+	Account    Account            `json:"account"`
+	State      PRTState           `json:"state"`
+	Credential prt.CredentialKind `json:"credential,omitempty"` // what it was born of
+	IssuedOn   time.Time          `json:"issuedOn,omitzero"`
+	RenewedOn  time.Time          `json:"renewedOn,omitzero"` // equals IssuedOn before the first renewal
+	RenewOn    time.Time          `json:"renewOn,omitzero"`   // when it is due for renewal
+	ExpiresOn  time.Time          `json:"expiresOn,omitzero"` // unless it is renewed
+	DeviceID   string             `json:"deviceId,omitempty"`
 	// MFA is what is known about the authentication it carries: whether MFA
 	// was done, by what, when, and which token said so.
 	MFA claims.Evidence `json:"mfa"`
@@ -82,7 +82,7 @@ func prtStatusOf(e account.PRT, acct Account, now time.Time) PRTStatus {
 	t := e.Token
 	s := PRTStatus{
 		Account:    acct,
-		Credential: CredentialKind(t.Credential),
+		Credential: t.Credential,
 		IssuedOn:   t.IssuedAt,
 		RenewedOn:  t.RenewedAt,
 		RenewOn:    t.RenewedAt.Add(prt.RenewAfter),

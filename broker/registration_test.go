@@ -15,15 +15,16 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 func TestRegistrationTypes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		join   broker.JoinType
+		join   prt.JoinType
 		joined string
 		work   string
-	}{{broker.JoinEntra, "YES", "NO"}, {broker.JoinPersonal, "NO", "YES"}} {
+	}{{prt.JoinEntra, "YES", "NO"}, {prt.JoinPersonal, "NO", "YES"}} {
 		t.Run(tt.join.String(), func(t *testing.T) {
 			w := newWorld(t)
 			d, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: tt.join, Credential: broker.Password{Username: alice, Password: password}})
@@ -59,7 +60,7 @@ func TestRegisterTwice(t *testing.T) {
 	require.Equal(t, first.ID, again.ID)
 	require.Empty(t, w.wire.take())
 
-	_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: broker.JoinPersonal})
+	_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: prt.JoinPersonal})
 	require.ErrorContains(t, err, "joined already")
 
 	// The same tenant by its id, in a broker of its own.

@@ -15,17 +15,17 @@ import (
 // local sign-in log, which explains after the fact why the user was, or was
 // not, asked. It holds no secret.
 type Decision struct {
-	Time          time.Time      `json:"time"`
-	ClientID      string         `json:"clientId"`
-	Resource      string         `json:"resource,omitempty"`
-	Outcome       Outcome        `json:"outcome"`
-	Code          int            `json:"code,omitempty"` // AADSTS
-	Verdict       Verdict        `json:"verdict,omitempty"`
-	Claims        string         `json:"claims,omitempty"` // what the service asked for
-	Credential    CredentialKind `json:"credential,omitempty"`
-	MFA           claims.Answer  `json:"mfa"` // what the PRT carried
-	MFAOn         time.Time      `json:"mfaOn,omitzero"`
-	CorrelationID string         `json:"correlationId,omitempty"`
+	Time          time.Time          `json:"time"`
+	ClientID      string             `json:"clientId"`
+	Resource      string             `json:"resource,omitempty"`
+	Outcome       Outcome            `json:"outcome"`
+	Code          int                `json:"code,omitempty"` // AADSTS
+	Verdict       Verdict            `json:"verdict,omitempty"`
+	Claims        string             `json:"claims,omitempty"` // what the service asked for
+	Credential    prt.CredentialKind `json:"credential,omitempty"`
+	MFA           claims.Answer      `json:"mfa"` // what the PRT carried
+	MFAOn         time.Time          `json:"mfaOn,omitzero"`
+	CorrelationID string             `json:"correlationId,omitempty"`
 }
 
 // An Outcome is how a token request ended.

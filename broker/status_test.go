@@ -11,6 +11,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -24,14 +25,14 @@ func statuses() map[string]broker.Status {
 		Realm: "f3d10000-0000-4000-8000-000000000002", LocalAccountID: "0b6a1c22-0000-4000-8000-000000000001",
 		PreferredUsername: "alice@contoso.example", Name: "Alice Example",
 	}
-	prt := broker.PRTStatus{
-		Account: acct, State: broker.PRTFresh, Credential: broker.KindRefreshToken, IssuedOn: at.Add(-20 * time.Hour),
+	session := broker.PRTStatus{
+		Account: acct, State: broker.PRTFresh, Credential: prt.ByRefreshToken, IssuedOn: at.Add(-20 * time.Hour),
 		RenewedOn: at.Add(-time.Hour), RenewOn: at.Add(3 * time.Hour), ExpiresOn: at.Add(13*24*time.Hour + 23*time.Hour),
 		DeviceID: "2bd0d16d-8533-4440-9c2c-4b201b58b7a9", SessionKey: true,
 		MFA: claims.Evidence{MFA: claims.Yes, Methods: claims.Password | claims.SoftwareOATH | claims.MarkMFA | claims.MarkRSA, At: at.Add(-20 * time.Hour), Source: claims.SourceRefresh},
 	}
-	revoked := prt
-	revoked.State, revoked.LastError, revoked.Credential = broker.PRTNeedsInteraction, 50173, broker.KindPassword
+	revoked := session
+	revoked.State, revoked.LastError, revoked.Credential = broker.PRTNeedsInteraction, 50173, prt.ByPassword
 	revoked.MFA = claims.Evidence{MFA: claims.No, Methods: claims.Password, Source: claims.SourcePRT}
 	drs := "https://enterpriseregistration.windows.net/EnrollmentServer/"
 	joined := broker.Status{
@@ -50,11 +51,11 @@ func statuses() map[string]broker.Status {
 			PRTAuthority: "https://login.microsoftonline.com/" + acct.Realm,
 		},
 		Protection: tpm.Info{Hardware: true, Backend: "tpm", Manufacturer: "INTC", Model: "Intel", Firmware: "600.18.0.0"},
-		Accounts:   []broker.Account{acct}, PRTs: []broker.PRTStatus{prt}, Time: at,
+		Accounts:   []broker.Account{acct}, PRTs: []broker.PRTStatus{session}, Time: at,
 	}
 	over := joined
 	over.PRTs, over.Protection = []broker.PRTStatus{revoked}, tpm.Info{Backend: "softkeys"}
-	over.Device.JoinType = broker.JoinPersonal
+	over.Device.JoinType = prt.JoinPersonal
 	return map[string]broker.Status{
 		"joined":       joined,
 		"revoked":      over,

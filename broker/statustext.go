@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/internal/aadsts"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // statusText builds the layout of `dsregcmd /status`, which the Entra
@@ -71,11 +72,11 @@ func (s Status) String() string {
 }
 
 func (s Status) deviceState(t *statusText) {
-	joined := s.Registered && s.Device.JoinType != JoinPersonal
+	joined := s.Registered && s.Device.JoinType != prt.JoinPersonal
 	t.section("Device State")
 	t.line("AzureAdJoined", yesNo(joined))
 	t.line("EnterpriseJoined", "NO")
-	t.line("DomainJoined", yesNo(s.Registered && s.Device.JoinType == JoinHybrid))
+	t.line("DomainJoined", yesNo(s.Registered && s.Device.JoinType == prt.JoinHybrid))
 	t.optional("Device Name", s.Device.DisplayName)
 	t.end()
 }
@@ -150,7 +151,7 @@ func (s Status) userState(t *statusText) {
 			t.line("Locked", "YES")
 		}
 	}
-	t.line("WorkplaceJoined", yesNo(s.Registered && s.Device.JoinType == JoinPersonal))
+	t.line("WorkplaceJoined", yesNo(s.Registered && s.Device.JoinType == prt.JoinPersonal))
 	t.line("WamDefaultSet", yesNo(len(s.Accounts) > 0))
 	for _, a := range s.Accounts {
 		t.line("Account", a.PreferredUsername)

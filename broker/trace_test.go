@@ -27,6 +27,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
@@ -415,7 +416,7 @@ func traceHybrid(t *testing.T, out *strings.Builder) {
 	require.NoError(t, err)
 	require.NoError(t, w.srv.SyncComputer(entratest.Computer{ID: computerID, SID: computerSID, Name: "PC-1", PublicKey: cert.PublicKey.(*rsa.PublicKey)}))
 	r.op("RegisterDevice, hybrid", func() error {
-		_, err := w.b.RegisterDevice(ctx, broker.RegisterRequest{JoinType: broker.JoinHybrid, OnPremises: &computer})
+		_, err := w.b.RegisterDevice(ctx, broker.RegisterRequest{JoinType: prt.JoinHybrid, OnPremises: &computer})
 		return err
 	})
 }

@@ -139,7 +139,7 @@ func verdict(err error) error {
 		return err
 	}
 	if other := new(device.OtherTypeError); errors.As(err, &other) {
-		return &Error{detail: "the device is " + JoinType(other.Is).String() + " already; unregister it before it is " + JoinType(other.Want).String()}
+		return &Error{detail: "the device is " + other.Is.String() + " already; unregister it before it is " + other.Want.String()}
 	}
 	if dead := new(account.Death); errors.As(err, &dead) {
 		return deathError(dead)

@@ -225,7 +225,7 @@ func (w *whyChain) device(ctx context.Context) (decided bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	w.fact("Is the device registered?", claims.Yes, d.Cert.DeviceID+", "+JoinType(d.Record.JoinType).String())
+	w.fact("Is the device registered?", claims.Yes, d.Cert.DeviceID+", "+d.Record.JoinType.String())
 	valid := !w.now.Before(d.Cert.NotBefore) && w.now.Before(d.Cert.NotAfter)
 	w.fact("Is its certificate valid?", answer(valid), "until "+d.Cert.NotAfter.UTC().Format(time.DateOnly))
 	info, err := w.b.cfg.Keys.Info(ctx)

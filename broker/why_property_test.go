@@ -20,6 +20,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/policy/policytest"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -72,7 +73,7 @@ type randomTenant struct {
 	policies string
 	facts    broker.Facts
 	truth    policy.SignIn // without the app and what a session has
-	sessions map[broker.CredentialKind]session
+	sessions map[prt.CredentialKind]session
 	allKnown bool
 	bundle   *policy.Bundle
 }
@@ -126,7 +127,7 @@ func (r *randomTenant) build() {
 		o.Groups = []entratest.Group{g}
 		o.ClientAddress = func(*http.Request) (netip.Addr, string) { return address, "" }
 	}))
-	join := pick(r, broker.JoinEntra, broker.JoinEntra, broker.JoinPersonal)
+	join := pick(r, prt.JoinEntra, prt.JoinEntra, prt.JoinPersonal)
 	d, err := r.w.b.RegisterDevice(r.t.Context(), broker.RegisterRequest{JoinType: join, Credential: broker.Password{Username: alice, Password: password}})
 	if err != nil { // a policy on registering devices is not among the random ones
 		r.t.Fatal(err)
@@ -140,7 +141,7 @@ func (r *randomTenant) build() {
 		UserRisk:   userRisk,
 		Device:     &policy.Device{ID: d.ID, DisplayName: "pc-1", OperatingSystem: "Linux", OperatingSystemVersion: "Debian 12", TrustType: policy.TrustJoined},
 	}
-	if join == broker.JoinPersonal {
+	if join == prt.JoinPersonal {
 		r.truth.Device.TrustType = policy.TrustRegistered
 	}
 	if member {
@@ -156,7 +157,7 @@ func (r *randomTenant) build() {
 	}
 	r.w.cfg.Keys = withoutPINs{r.w.cfg.Keys}
 	softwareHello(r.w)
-	r.sessions = map[broker.CredentialKind]session{}
+	r.sessions = map[prt.CredentialKind]session{}
 	for range 1 + r.IntN(3) {
 		r.signIn()
 		r.use()
@@ -186,29 +187,29 @@ func (r *randomTenant) signIn() {
 	code.flow = policy.TransferDeviceCode
 	switch r.IntN(5) {
 	case 0:
-		if r.try(broker.KindRefreshToken, page, broker.AuthCode{LoginHint: alice, MFA: true}) {
+		if r.try(prt.ByRefreshToken, page, broker.AuthCode{LoginHint: alice, MFA: true}) {
 			return
 		}
 	case 1: // the tenant may refuse device codes
-		if r.try(broker.KindRefreshToken, code, broker.DeviceCodeFlow{MFA: true}) {
+		if r.try(prt.ByRefreshToken, code, broker.DeviceCodeFlow{MFA: true}) {
 			return
 		}
 	case 2:
-		if r.try(broker.KindRefreshToken, page, broker.AuthCode{LoginHint: alice, MFA: true}) {
+		if r.try(prt.ByRefreshToken, page, broker.AuthCode{LoginHint: alice, MFA: true}) {
 			err := r.w.b.ProvisionHello(ctx, broker.Account{}, rightPIN)
 			if !errors.Is(err, broker.ErrHelloExists) {
 				require.NoError(r.t, err)
 			}
 			r.w.clock.Advance(time.Minute)
 			now = r.w.clock.Now()
-			require.True(r.t, r.try(broker.KindHello, session{methods: claims.WindowsHello | claims.MarkMFA, signedIn: now, mfa: now}, broker.HelloPIN{PIN: rightPIN}))
+			require.True(r.t, r.try(prt.ByHello, session{methods: claims.WindowsHello | claims.MarkMFA, signedIn: now, mfa: now}, broker.HelloPIN{PIN: rightPIN}))
 			return
 		}
 	}
-	require.True(r.t, r.try(broker.KindPassword, session{methods: claims.Password, signedIn: now}, broker.Password{Username: alice, Password: password}))
+	require.True(r.t, r.try(prt.ByPassword, session{methods: claims.Password, signedIn: now}, broker.Password{Username: alice, Password: password}))
 }
 
-func (r *randomTenant) try(kind broker.CredentialKind, s session, cred broker.Credential) bool {
+func (r *randomTenant) try(kind prt.CredentialKind, s session, cred broker.Credential) bool {
 	res, err := r.w.b.SignIn(r.t.Context(), cred)
 	if err != nil {
 		return false

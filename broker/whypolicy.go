@@ -159,10 +159,10 @@ func (w *whyChain) policyDevice() *policy.Device {
 		OperatingSystem: w.b.cfg.Device.Type, OperatingSystemVersion: w.b.cfg.Device.OSVersion,
 		TrustType: policy.TrustJoined,
 	}
-	switch JoinType(d.Record.JoinType) {
-	case JoinPersonal:
+	switch d.Record.JoinType {
+	case prt.JoinPersonal:
 		out.TrustType = policy.TrustRegistered
-	case JoinHybrid:
+	case prt.JoinHybrid:
 		out.TrustType = policy.TrustHybrid
 	}
 	if w.in.Facts.Device != nil {

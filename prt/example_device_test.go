@@ -100,24 +100,6 @@ func ExampleMarshalPublicKey() {
 	// Output: 283 bytes, RSA1, <nil>
 }
 
-func ExampleParsePublicKey() {
-	key := exampleKey("transport.pem").Public()
-	blob, err := prt.MarshalPublicKey(key)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	back, err := prt.ParsePublicKey(blob)
-	fmt.Println(back.Equal(key), err)
-	// Output: true <nil>
-}
-
-func ExampleHelloKeyID() {
-	kid, err := prt.HelloKeyID(exampleKey("transport.pem").Public())
-	fmt.Println(len(kid), err) // base64 of a SHA-256
-	// Output: 44 <nil>
-}
-
 func ExampleHelloRegistration() {
 	body, err := prt.HelloRegistration(exampleKey("transport.pem").Public())
 	fmt.Println(string(body[:13]), len(body), err)
@@ -174,6 +156,7 @@ func ExampleParseGUID() {
 	// S-1-12-1-3493434569-1102718200-85481121-3345845657
 }
 
+// A registration names administrators by SID; the directory knows them by id.
 func ExampleParseSID() {
 	g, err := prt.ParseSID("S-1-12-1-3493434569-1102718200-85481121-3345845657")
 	fmt.Println(g, err)

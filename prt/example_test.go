@@ -392,9 +392,17 @@ func ExampleDeviceCookieRequest_Sign() {
 	// {"grant_type":"device_auth","iss":"aad:brokerplugin","request_nonce":"AwABnonce"}
 }
 
+// A cloud that the package does not know is added to those that it does.
 func ExampleSignInHosts() {
-	fmt.Println(prt.SignInHosts()[0])
-	// Output: login.microsoftonline.com
+	r := prt.CookieRequest{
+		PRT:   prt.NewSecret("0.PRT"),
+		URL:   "https://login.contoso.example/common/oauth2/authorize",
+		Nonce: "AwABnonce",
+		Hosts: append(prt.SignInHosts(), "login.contoso.example"),
+	}
+	c, err := r.Sign(context.Background(), exampleSession())
+	fmt.Println(c.Name, err)
+	// Output: x-ms-RefreshTokenCredential <nil>
 }
 
 func ExampleNewSecret() {

@@ -10,21 +10,21 @@ import (
 
 // A Credential is the kind of credential that a PRT was born of. One PRT per
 // kind is kept: a password change ends those of passwords only.
-type Credential string
+type CredentialKind string
 
 const (
-	ByPassword     Credential = "password"
-	ByRefreshToken Credential = "refresh_token"
-	BySAML         Credential = "saml"
-	ByHello        Credential = "hello"
-	ByCertificate  Credential = "certificate"
+	ByPassword     CredentialKind = "password"
+	ByRefreshToken CredentialKind = "refresh_token"
+	BySAML         CredentialKind = "saml"
+	ByHello        CredentialKind = "hello"
+	ByCertificate  CredentialKind = "certificate"
 )
 
 // A Grant is how the user proves who they are in a [PRTRequest]:
 // [PasswordGrant], [RefreshTokenGrant], [SAMLGrant], [HelloGrant] or
 // [CertificateGrant].
 type Grant interface {
-	credential() Credential
+	credential() CredentialKind
 	client() string
 	fill(ctx context.Context, p *payload, nonce string) error
 }
@@ -35,8 +35,8 @@ type PasswordGrant struct {
 	Password Secret
 }
 
-func (PasswordGrant) credential() Credential { return ByPassword }
-func (PasswordGrant) client() string         { return wire.ClientWindowsSignIn }
+func (PasswordGrant) credential() CredentialKind { return ByPassword }
+func (PasswordGrant) client() string             { return wire.ClientWindowsSignIn }
 
 func (g PasswordGrant) fill(_ context.Context, p *payload, _ string) error {
 	if g.Username == "" || g.Password.IsZero() {
@@ -51,8 +51,8 @@ func (g PasswordGrant) fill(_ context.Context, p *payload, _ string) error {
 // inherits its authentication methods.
 type RefreshTokenGrant struct{ Token Secret }
 
-func (RefreshTokenGrant) credential() Credential { return ByRefreshToken }
-func (RefreshTokenGrant) client() string         { return wire.ClientBroker }
+func (RefreshTokenGrant) credential() CredentialKind { return ByRefreshToken }
+func (RefreshTokenGrant) client() string             { return wire.ClientBroker }
 
 func (g RefreshTokenGrant) fill(_ context.Context, p *payload, _ string) error {
 	if g.Token.IsZero() {
@@ -69,8 +69,8 @@ type SAMLGrant struct {
 	SAML2     bool   // false: SAML 1.1
 }
 
-func (SAMLGrant) credential() Credential { return BySAML }
-func (SAMLGrant) client() string         { return wire.ClientWindowsSignIn }
+func (SAMLGrant) credential() CredentialKind { return BySAML }
+func (SAMLGrant) client() string             { return wire.ClientWindowsSignIn }
 
 func (g SAMLGrant) fill(_ context.Context, p *payload, _ string) error {
 	if g.Assertion.IsZero() {
@@ -98,14 +98,14 @@ type HelloGrant struct {
 	Now      time.Time // required: when the assertion is made
 }
 
-func (HelloGrant) credential() Credential { return ByHello }
-func (HelloGrant) client() string         { return wire.ClientWindowsSignIn }
+func (HelloGrant) credential() CredentialKind { return ByHello }
+func (HelloGrant) client() string             { return wire.ClientWindowsSignIn }
 
 func (g HelloGrant) fill(ctx context.Context, p *payload, nonce string) error {
 	if g.Key == nil {
 		return badRequest("no Hello key")
 	}
-	kid, err := HelloKeyID(g.Key.Public())
+	kid, err := helloKeyID(g.Key.Public())
 	if err != nil {
 		return err
 	}
@@ -124,8 +124,8 @@ type CertificateGrant struct {
 	Now         time.Time // required: when the assertion is made
 }
 
-func (CertificateGrant) credential() Credential { return ByCertificate }
-func (CertificateGrant) client() string         { return wire.ClientWindowsSignIn }
+func (CertificateGrant) credential() CredentialKind { return ByCertificate }
+func (CertificateGrant) client() string             { return wire.ClientWindowsSignIn }
 
 func (g CertificateGrant) fill(ctx context.Context, p *payload, nonce string) error {
 	if g.Key == nil || len(g.Certificate) == 0 {

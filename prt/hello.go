@@ -8,10 +8,10 @@ import (
 	"github.com/prtbroker/prtbroker/internal/strictjson"
 )
 
-// HelloKeyID returns the kid of a Hello key's assertions: standard base64 of
+// helloKeyID returns the kid of a Hello key's assertions: standard base64 of
 // the SHA-256 of its BCRYPT_RSAKEY_BLOB (see [MarshalPublicKey]). It is not
 // the kid that the registration of the key returns.
-func HelloKeyID(pub crypto.PublicKey) (string, error) {
+func helloKeyID(pub crypto.PublicKey) (string, error) {
 	blob, err := MarshalPublicKey(pub)
 	if err != nil {
 		return "", err

@@ -38,28 +38,3 @@ func MarshalPublicKey(pub crypto.PublicKey) ([]byte, error) {
 	b = append(b, exponent...)
 	return append(b, modulus...), nil
 }
-
-// ParsePublicKey reads what [MarshalPublicKey] writes, and nothing else: the
-// encoding of a key is unique.
-func ParsePublicKey(blob []byte) (*rsa.PublicKey, error) {
-	if len(blob) < blobHeaderSize || string(blob[:4]) != blobMagic {
-		return nil, badReply("not a BCRYPT_RSAKEY_BLOB of a public key")
-	}
-	word := func(i int) uint64 { return uint64(binary.LittleEndian.Uint32(blob[4*i:])) }
-	bits, exponentLen, modulusLen := word(1), word(2), word(3)
-	body := blob[blobHeaderSize:]
-	switch {
-	case word(4) != 0 || word(5) != 0:
-		return nil, badReply("BCRYPT_RSAKEY_BLOB has primes")
-	case exponentLen == 0 || exponentLen > 4 || uint64(len(body)) != exponentLen+modulusLen:
-		return nil, badReply("BCRYPT_RSAKEY_BLOB has wrong lengths")
-	case body[0] == 0 || modulusLen == 0 || body[exponentLen] == 0:
-		return nil, badReply("BCRYPT_RSAKEY_BLOB has leading zeros")
-	}
-	n := new(big.Int).SetBytes(body[exponentLen:])
-	e := new(big.Int).SetBytes(body[:exponentLen]).Int64()
-	if uint64(n.BitLen()) != bits || bits < minModulusBits || bits > maxModulusBits || e < 3 || e&1 == 0 || e > 1<<31-1 {
-		return nil, badReply("BCRYPT_RSAKEY_BLOB of an unusual size or exponent")
-	}
-	return &rsa.PublicKey{N: n, E: int(e)}, nil
-}

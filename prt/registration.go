@@ -15,14 +15,30 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// A JoinType says how a device belongs to its tenant.
+// A JoinType is how a device belongs to its tenant.
 type JoinType int
 
 const (
-	Join     JoinType = wire.JoinTypeJoin     // Entra joined; the zero value
-	Register JoinType = wire.JoinTypeRegister // Entra registered (workplace)
-	Hybrid   JoinType = wire.JoinTypeHybrid   // joined to a domain that Entra knows
+	// JoinEntra is an organization's device (Entra joined). It is the zero value.
+	JoinEntra JoinType = wire.JoinTypeJoin
+	// JoinPersonal is a person's own device (Entra registered).
+	JoinPersonal JoinType = wire.JoinTypeRegister
+	// JoinHybrid is a device of an on-premises directory (hybrid joined).
+	JoinHybrid JoinType = wire.JoinTypeHybrid
 )
+
+// String returns the join type's name.
+func (j JoinType) String() string {
+	switch j {
+	case JoinEntra:
+		return "joined"
+	case JoinPersonal:
+		return "registered"
+	case JoinHybrid:
+		return "hybrid joined"
+	}
+	return "unknown"
+}
 
 // A JoinRequest asks the registration service for a device: POST to
 // /EnrollmentServer/device/ with a token for the service. The device key and
@@ -69,7 +85,7 @@ func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
 		return nil, badRequest("no device key")
 	case r.Domain == "" || r.DisplayName == "" || r.OSVersion == "":
 		return nil, badRequest("a join needs a domain, a display name and an OS version")
-	case r.Type != Join && r.Type != Register && r.Type != Hybrid:
+	case r.Type != JoinEntra && r.Type != JoinPersonal && r.Type != JoinHybrid:
 		return nil, badRequest("unknown join type")
 	}
 	transport, err := MarshalPublicKey(r.TransportKey)
@@ -81,7 +97,7 @@ func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	attributes := map[string]string{}
-	if r.Type != Register {
+	if r.Type != JoinPersonal {
 		attributes["ReturnClientSid"] = "true"
 	}
 	if r.Reuse {

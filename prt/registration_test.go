@@ -49,7 +49,7 @@ func TestJoinRequest(t *testing.T) {
 	require.NotContains(t, string(b), "AttestationData")
 
 	registered := r
-	registered.Type, registered.Reuse, registered.Attestation, registered.AIKCertificate = prt.Register, false, []byte{1}, []byte{2}
+	registered.Type, registered.Reuse, registered.Attestation, registered.AIKCertificate = prt.JoinPersonal, false, []byte{1}, []byte{2}
 	b2, err := registered.Marshal(bg)
 	require.NoError(t, err)
 	require.NotContains(t, string(b2), "Attributes", "only a join returns SIDs")

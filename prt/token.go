@@ -55,7 +55,7 @@ type Token struct {
 	Name     string // the user's display name
 	DeviceID string // the device that it is bound to; the caller sets it
 
-	Credential Credential      // what it was born of
+	Credential CredentialKind  // what it was born of
 	Evidence   claims.Evidence // how strongly
 
 	IssuedAt  time.Time // birth: renewals do not move it
@@ -152,7 +152,7 @@ func (t *Token) expiry(r *Reply, now time.Time) time.Time {
 // issued returns the evidence of a PRT at its birth. What its id_token says is
 // the service's word. When that says nothing, two credentials speak for
 // themselves: a Hello key is two factors, and a password alone is one.
-func issued(by Credential, id *claims.Token, now time.Time) claims.Evidence {
+func issued(by CredentialKind, id *claims.Token, now time.Time) claims.Evidence {
 	var e claims.Evidence
 	if id != nil {
 		e = id.Evidence(claims.SourcePRT)

@@ -30,7 +30,7 @@ type tokenJSON struct {
 	Username      string          `json:"username,omitempty"`
 	Name          string          `json:"name,omitempty"`
 	DeviceID      string          `json:"device_id,omitempty"`
-	Credential    Credential      `json:"credential,omitempty"`
+	Credential    CredentialKind  `json:"credential,omitempty"`
 	Evidence      claims.Evidence `json:"evidence"`
 	IssuedAt      time.Time       `json:"issued_at"`
 	RenewedAt     time.Time       `json:"renewed_at"`

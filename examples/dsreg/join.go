@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 // joined is the result of join and register.
@@ -22,7 +23,7 @@ type joined struct {
 }
 
 func (a *app) joinCommand() *cobra.Command {
-	c := a.enrolling("join", "Join this machine to the tenant and sign in (an organization's device)", broker.JoinEntra)
+	c := a.enrolling("join", "Join this machine to the tenant and sign in (an organization's device)", prt.JoinEntra)
 	c.Long = `Join makes the device keys, registers this machine as a device of the
 organization (Entra joined) and signs the user in, with one prompt for both.
 A machine that has joined already is left as it is.`
@@ -30,13 +31,13 @@ A machine that has joined already is left as it is.`
 }
 
 func (a *app) registerCommand() *cobra.Command {
-	c := a.enrolling("register", "Register this machine as the user's own device and sign in", broker.JoinPersonal)
+	c := a.enrolling("register", "Register this machine as the user's own device and sign in", prt.JoinPersonal)
 	c.Long = `Register makes the device keys, registers this machine as a personal device
 (Entra registered) and signs the user in, with one prompt for both.`
 	return c
 }
 
-func (a *app) enrolling(name, short string, kind broker.JoinType) *cobra.Command {
+func (a *app) enrolling(name, short string, kind prt.JoinType) *cobra.Command {
 	var cred credentialFlags
 	c := &cobra.Command{
 		Use:   name,
@@ -50,7 +51,7 @@ func (a *app) enrolling(name, short string, kind broker.JoinType) *cobra.Command
 	return c
 }
 
-func (a *app) enroll(ctx context.Context, cf credentialFlags, kind broker.JoinType) (err error) {
+func (a *app) enroll(ctx context.Context, cf credentialFlags, kind prt.JoinType) (err error) {
 	m, err := a.begin(ctx)
 	if err != nil {
 		return err

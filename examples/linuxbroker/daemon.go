@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/internal/atomicfile"
+	"github.com/prtbroker/prtbroker/prt"
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/dbus"
@@ -217,9 +218,9 @@ func (d *desktop) AcquireTokenInteractive(ctx context.Context, scopes []string, 
 	if st.Registered {
 		return d.Broker.AcquireTokenInteractive(ctx, scopes, opts...)
 	}
-	kind := broker.JoinPersonal
+	kind := prt.JoinPersonal
 	if d.join {
-		kind = broker.JoinEntra
+		kind = prt.JoinEntra
 	}
 	d.log.InfoContext(ctx, "registering this machine", "type", kind.String())
 	in, err := d.Enroll(ctx, broker.DeviceCodeFlow{}, broker.EnrollRequest{JoinType: kind})

@@ -58,7 +58,7 @@ func person(name string) Identity {
 	return Identity{HomeAccountID: name + ".tenant", Environment: "login.windows.net", Realm: "tenant", PreferredUsername: name + "@contoso.example"}
 }
 
-func bornOf(by prt.Credential) PRT {
+func bornOf(by prt.CredentialKind) PRT {
 	return PRT{Origin: Direct, Token: &prt.Token{
 		PRT: prt.NewSecret("prt of " + string(by)), KDF: prt.KDFv2, Credential: by, SessionKey: []byte("key of " + string(by)),
 		IssuedAt: noon, RenewedAt: noon, ExpiresAt: noon.Add(14 * 24 * time.Hour),

@@ -24,17 +24,17 @@ const (
 // An Observation is what the service did with one token request. It holds no
 // secret.
 type Observation struct {
-	Time          time.Time      `json:"time"`
-	ClientID      string         `json:"clientId"`
-	Resource      string         `json:"resource,omitempty"`
-	Outcome       string         `json:"outcome"`
-	Code          int            `json:"code,omitempty"` // AADSTS
-	Verdict       string         `json:"verdict,omitempty"`
-	Claims        string         `json:"claims,omitempty"` // what the service asked for
-	Credential    prt.Credential `json:"credential,omitempty"`
-	MFA           claims.Answer  `json:"mfa"` // what the PRT carried
-	MFAOn         time.Time      `json:"mfaOn,omitzero"`
-	CorrelationID string         `json:"correlationId,omitempty"`
+	Time          time.Time          `json:"time"`
+	ClientID      string             `json:"clientId"`
+	Resource      string             `json:"resource,omitempty"`
+	Outcome       string             `json:"outcome"`
+	Code          int                `json:"code,omitempty"` // AADSTS
+	Verdict       string             `json:"verdict,omitempty"`
+	Claims        string             `json:"claims,omitempty"` // what the service asked for
+	Credential    prt.CredentialKind `json:"credential,omitempty"`
+	MFA           claims.Answer      `json:"mfa"` // what the PRT carried
+	MFAOn         time.Time          `json:"mfaOn,omitzero"`
+	CorrelationID string             `json:"correlationId,omitempty"`
 }
 
 // signInLog holds the decisions that are not yet in the store.

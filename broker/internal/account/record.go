@@ -119,7 +119,7 @@ func (a *Record) Set(e PRT) {
 }
 
 // PRT returns the PRT of a credential; nil when there is none.
-func (a *Record) PRT(by prt.Credential) *PRT {
+func (a *Record) PRT(by prt.CredentialKind) *PRT {
 	i := slices.IndexFunc(a.PRTs, func(p PRT) bool { return p.Token.Credential == by })
 	if i < 0 {
 		return nil

@@ -61,7 +61,7 @@ func (k *Keeper) ComputerCertificate(ctx context.Context, c Computer) ([]byte, e
 		return nil, err
 	}
 	defer release()
-	stored, err := k.prepare(ctx, Request{JoinType: prt.Hybrid})
+	stored, err := k.prepare(ctx, Request{JoinType: prt.JoinHybrid})
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func unsynced(err error) bool {
 func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join prt.JoinRequest, directory tpm.Signer) (*prt.DeviceCertificate, error) {
 	var body hybridJSON
 	var err error
-	body.JoinType, body.Attributes = prt.Hybrid, map[string]string{"ReturnClientSid": "true"}
+	body.JoinType, body.Attributes = prt.JoinHybrid, map[string]string{"ReturnClientSid": "true"}
 	body.CertificateRequest.Type = "pkcs10"
 	if body.CertificateRequest.Data, err = prt.CSR(ctx, join.DeviceKey, k.cfg.Rand); err != nil {
 		return nil, err

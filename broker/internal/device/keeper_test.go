@@ -111,7 +111,7 @@ func TestRegister(t *testing.T) {
 	p := m.start()
 	_, err := p.Load(ctx)
 	require.ErrorIs(t, err, device.ErrNone)
-	d, err := p.Registered(ctx, prt.Join)
+	d, err := p.Registered(ctx, prt.JoinEntra)
 	require.NoError(t, err)
 	require.Nil(t, d)
 
@@ -133,9 +133,9 @@ func TestRegister(t *testing.T) {
 	require.True(t, existing)
 	require.Same(t, d, again)
 	var other *device.OtherTypeError
-	_, err = p.Registered(ctx, prt.Register)
+	_, err = p.Registered(ctx, prt.JoinPersonal)
 	require.ErrorAs(t, err, &other)
-	require.Equal(t, device.OtherTypeError{Is: prt.Join, Want: prt.Register}, *other)
+	require.Equal(t, device.OtherTypeError{Is: prt.JoinEntra, Want: prt.JoinPersonal}, *other)
 	require.ErrorContains(t, err, "registered as of type")
 
 	q := m.start()
@@ -244,7 +244,7 @@ func TestHybrid(t *testing.T) {
 	c := device.Computer{ObjectID: "5B0B6A3E-7C1D-4C0E-9B53-0D6A4C1F2E01", SID: "S-1-5-21-1004336348-1177238915-682003330-1105"}
 	_, err := p.ComputerCertificate(ctx, device.Computer{ObjectID: c.ObjectID})
 	require.ErrorIs(t, err, device.ErrComputer)
-	_, _, err = p.Register(ctx, device.Request{JoinType: prt.Hybrid, Computer: &c})
+	_, _, err = p.Register(ctx, device.Request{JoinType: prt.JoinHybrid, Computer: &c})
 	require.ErrorIs(t, err, device.ErrNoComputer, "it has no certificate")
 	der, err := p.ComputerCertificate(ctx, c)
 	require.NoError(t, err)
@@ -259,7 +259,7 @@ func TestHybrid(t *testing.T) {
 			}))
 		}
 	}
-	d, _, err := p.Register(ctx, device.Request{JoinType: prt.Hybrid, Computer: &c})
+	d, _, err := p.Register(ctx, device.Request{JoinType: prt.JoinHybrid, Computer: &c})
 	require.NoError(t, err)
 	require.Equal(t, 2, waits)
 	require.Equal(t, "5b0b6a3e-7c1d-4c0e-9b53-0d6a4c1f2e01", d.Cert.DeviceID)

@@ -217,7 +217,7 @@ func (k *Keeper) requestCertificate(ctx context.Context, req *Request, stored *S
 		}
 	}
 	req.step(stepRequest)
-	if req.JoinType == prt.Hybrid {
+	if req.JoinType == prt.JoinHybrid {
 		return k.hybridJoin(ctx, req, r, join)
 	}
 	body, err := join.Marshal(ctx)

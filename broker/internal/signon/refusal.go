@@ -50,7 +50,7 @@ func weight(v aadsts.Verdict) int {
 // the key only the key takes back (by). It is for answers of the service alone,
 // and only those of the account's own tenant count: another tenant does not
 // know the user. It erases nothing.
-func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, by prt.Credential, err error) {
+func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, by prt.CredentialKind, err error) {
 	rec := a.Record()
 	if rec == nil || !e.isHome(rec.Account, tenant) {
 		return

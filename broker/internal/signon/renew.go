@@ -14,13 +14,13 @@ import (
 // A renewal is of one PRT of one account.
 type renewal struct {
 	account string
-	by      prt.Credential
+	by      prt.CredentialKind
 }
 
 // Renew exchanges a PRT for its successor, once at a time among all processes,
 // and saves it beside the old one, which is dropped when the new one has been
 // used. Unless forced, a PRT that another process renewed meanwhile is taken.
-func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.Credential, force bool) (*prt.Token, error) {
+func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.CredentialKind, force bool) (*prt.Token, error) {
 	t, _, err := e.renewals.Do(ctx, renewal{a.Name(), by}, func(ctx context.Context) (*prt.Token, error) {
 		release, err := vault.Lease(ctx, e.cfg.Store, a.Name())
 		if err != nil {
