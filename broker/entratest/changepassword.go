@@ -21,10 +21,14 @@ const (
 	passwordMax = 256
 )
 
-// showChangePassword asks for a new password in place of an expired one.
+// showChangePassword asks for a new password in place of an expired one, or of one
+// that others may know.
 func (s *Server) showChangePassword(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	p := s.page(r, fl, "changepassword", "Update your password")
 	p.Action = "/common/ChangePassword"
+	if fl.Session != nil {
+		p.Text = "Someone else may know your password. Choose a new one to go on."
+	}
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedChangePassword", p.Action
 	p.Config["urlAsyncSsprBegin"], p.Config["urlAsyncSsprPoll"] = absolute(r, ssprBeginPath), absolute(r, ssprPollPath)
 	web.Explain(&p, err)
@@ -48,14 +52,12 @@ func (s *Server) changePassword(w http.ResponseWriter, r *web.Request) {
 		s.showMessage(w, r, "Your password was changed", "Sign in with the new one.")
 		return
 	}
-	if fl.Changed {
-		fl.Changed = false
-		if u := s.dir.User(fl.Username); u != nil {
-			s.signedInByPassword(w, r, fl, u)
-			return
-		}
+	u := s.dir.User(fl.Username)
+	if !fl.Changed {
+		u, err = s.renewPassword(fl, r.Values.Get("oldpasswd"), r.Values.Get("newpasswd"), r.Values.Get("confirmnewpasswd"))
+	} else if u == nil {
+		err = s.keeper.UnknownUser(nil, fl.Username)
 	}
-	u, err := s.renewPassword(fl, r.Values.Get("oldpasswd"), r.Values.Get("newpasswd"), r.Values.Get("confirmnewpasswd"))
 	if err != nil {
 		s.web.Mistake(r, "change of the password: %v", err)
 		r.Entry = s.flowEntry(r, fl)
@@ -63,8 +65,19 @@ func (s *Server) changePassword(w http.ResponseWriter, r *web.Request) {
 		s.showChangePassword(w, r, fl, err)
 		return
 	}
-	fl.Expired = false
-	s.signedInByPassword(w, r, fl, u)
+	fl.Expired, fl.Changed = false, false
+	if fl.Session == nil {
+		s.signedInByPassword(w, r, fl, u)
+		return
+	}
+	// The session lives on: the change was asked for because of the risk of the
+	// account, which it ends.
+	if err := s.dir.SetRisk(u.UPN, "none", u.SignInRisk, s.Now()); err != nil {
+		s.errorPage(w, r, err)
+		return
+	}
+	fl.Session.Gen, fl.Session.Auth, fl.Session.Remediated = u.PasswordGen, s.Now().Unix(), true
+	s.proceed(w, r, fl)
 }
 
 // Refusals of a new password ("Microsoft Entra authentication and authorization

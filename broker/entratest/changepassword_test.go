@@ -1,6 +1,7 @@
 package entratest_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -106,4 +107,46 @@ func TestChangePasswordPage(t *testing.T) {
 		require.Equal(t, 200, c.renew().status)
 		require.Equal(t, 200, c.token("grant_type", "refresh_token", "client_id", payrollID, "refresh_token", rt.str("refresh_token"), "resource", "api://payroll").status)
 	})
+}
+
+// A change of the password because of the account's risk comes after MFA, and ends
+// the risk (Microsoft, "Conditional Access: Grant", Require password change,
+// 2026-03).
+func TestPasswordChangeForRisk(t *testing.T) {
+	const next = "another horse"
+	for _, controls := range []string{`"passwordChange"`, `"mfa","passwordChange"`, `"riskRemediation"`} {
+		t.Run(controls, func(t *testing.T) {
+			c, _ := start(t)
+			p := policyJSON("P", payrollID, controls, `"userRiskLevels":["high"]`)
+			c.must(c.s.SetPolicies(policies(json.RawMessage(strings.Replace(string(p), `"OR"`, `"AND"`, 1)))))
+			require.Equal(t, 200, c.payroll().status)
+			c.must(c.s.SetRisk("alice", "high", "none"))
+			require.NotEqual(t, 200, c.payroll().status)
+
+			cfg := c.signInPage("alice")
+			require.Equal(t, "ConvergedTFA", cfg["pgid"], "MFA first")
+			code, _, err := c.s.OneTimeCode("alice")
+			require.NoError(t, err)
+			r := c.form(cfg["urlPost"].(string), "ctx", cfg["sCtx"].(string), "mfaAuthMethod", "PhoneAppOTP", "otc", code)
+			cfg = config(t, r)
+			require.Equal(t, "ConvergedChangePassword", cfg["pgid"])
+			require.Contains(t, string(r.body), "Someone else may know your password")
+			r = c.form("/common/ChangePassword", "ctx", cfg["sCtx"].(string), "oldpasswd", password, "newpasswd", next, "confirmnewpasswd", next)
+			to := r.header.Get("Location")
+			require.Contains(t, to, "code=", "%s", r.body)
+			require.Contains(t, jwtClaims(t, c.redeemCode(query(t, to).Get("code")).str("access_token"))["amr"], "mfa", "the session lives on")
+			require.Equal(t, "none", c.s.Users()[0].UserRisk)
+			require.Equal(t, 50126, c.payroll().code(), "the old password")
+		})
+	}
+	c, _ := start(t)
+	c.must(c.s.SetPolicies(policies(policyJSON("P", payrollID, `"passwordChange"`, `"userRiskLevels":["high"]`))))
+	c.must(c.s.SetRisk("alice", "high", "none"))
+	c.must(c.s.SetRisk("bob", "high", "none"))
+	p := c.alice()
+	p.NewPassword = next
+	_, err := c.tryAuthorize(p)
+	require.NoError(t, err)
+	_, err = c.tryAuthorize(entratest.Person{Username: "bob@contoso.example", Password: password, NewPassword: next, OnEnroll: func(string) {}})
+	require.Equal(t, 50135, pageCode(t, err), "who registered no method cannot prove who they are")
 }

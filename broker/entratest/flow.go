@@ -118,6 +118,17 @@ func (s *Server) enforce(w http.ResponseWriter, r *web.Request, fl *session.Flow
 		case policy.TermsOfUse:
 			s.showTerms(w, r, fl, c.ID)
 			return true
+		case policy.PasswordChange, policy.RiskRemediation:
+			// MFA is asked for first (Microsoft, "Conditional Access: Grant", Require
+			// password change). Only somebody with a password here has one to change.
+			if fl.Session.Password && fl.Session.MFA == 0 && session.HasSecondFactor(u) {
+				return s.askSecondFactor(w, r, fl, u, nil)
+			}
+			if fl.Session.Password && fl.Session.MFA != 0 && fl.Request.Prompt != "none" {
+				fl.Expired = true
+				s.showChangePassword(w, r, fl, nil)
+				return true
+			}
 		}
 	}
 	if err := s.access.Refusal(a, q, false); err != nil {

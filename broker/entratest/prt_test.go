@@ -8,7 +8,10 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/big"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -490,4 +493,50 @@ func ecRequest(t testing.TB) string {
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "7E980AD9-B86D-4306-9425-9AC066FB014A"}}, key)
 	require.NoError(t, err)
 	return base64.StdEncoding.EncodeToString(der)
+}
+
+// MS-OAPXBC v14.0 (2026-04-14), 3.2.5.1.3.1, requires iat, exp and the scope openid
+// in an exchange. What is missing is said in the test's log and not refused.
+func TestExchangeRequiredMembers(t *testing.T) {
+	var mu sync.Mutex // guards said
+	var said []string
+	o := options(entratest.NewClock(time.Time{}))
+	o.Logf = func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		said = append(said, fmt.Sprintf(format, args...))
+	}
+	c := newClient(t, entratest.NewTB(t, o))
+	c.join("alice", 0)
+	c.passwordPRT("alice")
+	now := c.s.Now().Unix()
+	for _, tt := range []struct {
+		change map[string]any
+		says   string // "": nothing
+	}{
+		{map[string]any{}, ""},
+		{map[string]any{"iat": now, "exp": now + 60}, ""},
+		{map[string]any{"iat": nil}, "iat is missing"},
+		{map[string]any{"exp": nil}, "exp is missing"},
+		{map[string]any{"iat": now + 24*3600}, "iat is in the future"},
+		{map[string]any{"exp": now - 3600}, "exp is past"},
+		{map[string]any{"scope": ""}, "scope lacks openid"},
+	} {
+		claims := map[string]any{"client_id": payrollID, "resource": "api://payroll", "scope": "openid", "redirect_uri": nativeURI}
+		for k, v := range tt.change {
+			claims[k] = v
+		}
+		mu.Lock()
+		said = nil
+		mu.Unlock()
+		require.Equal(t, 200, c.prtUse(claims).status)
+		mu.Lock()
+		all := strings.Join(said, "\n")
+		mu.Unlock()
+		if tt.says == "" {
+			require.NotContains(t, all, "3.2.5.1.3.1")
+			continue
+		}
+		require.Contains(t, all, tt.says)
+	}
 }

@@ -119,9 +119,13 @@ func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
 		CertIssuerSKI:  q.Session.Issuer,
 		CertPolicyOIDs: q.Session.Policies,
 		AcceptedTerms:  q.User.Terms,
-		Now:            e.Keeper.Now(),
-		AuthTime:       q.Session.AuthTime(),
-		MFATime:        q.Session.MFATime(),
+
+		PasswordChanged: q.Session.Remediated,
+		RiskRemediated:  q.Session.Remediated,
+
+		Now:      e.Keeper.Now(),
+		AuthTime: q.Session.AuthTime(),
+		MFATime:  q.Session.MFATime(),
 	}
 	if q.User.Guest {
 		in.User.Guest = policy.GuestInternal

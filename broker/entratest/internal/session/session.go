@@ -27,6 +27,7 @@ type Session struct {
 	SID        string         `json:"s"`
 	AAGUID     string         `json:"g,omitempty"` // model of the passkey
 	Issuer     string         `json:"i,omitempty"` // subject key identifier, hex, of the user certificate's authority
+	Remediated bool           `json:"r,omitempty"` // the user changed the password because of the account's risk, after MFA
 	Policies   []string       `json:"o,omitempty"` // policy OIDs of the user certificate
 	Contexts   []string       `json:"q,omitempty"` // authentication contexts satisfied
 }

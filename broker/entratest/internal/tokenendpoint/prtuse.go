@@ -220,6 +220,7 @@ func (s *Service) exchange(r *web.Request, b *boundToken, u *directory.User, c *
 			return nil, err
 		}
 	}
+	s.noteRequired(r, c)
 	tg, err := s.exchangeTarget(r, u, client, c)
 	if err != nil {
 		return nil, err
@@ -251,6 +252,30 @@ func (s *Service) exchange(r *web.Request, b *boundToken, u *directory.User, c *
 	}
 	return s.Mint.EncryptReply(b.Key, s.gcmFor(r), out), nil
 }
+
+// noteRequired says what a request lacks of the members that MS-OAPXBC, 3.2.5.1.3.1
+// requires. Clients that work against the service leave some of them out, and so
+// nothing is refused.
+func (s *Service) noteRequired(r *web.Request, c *verify.Claims) {
+	now := s.Keeper.Now().Unix()
+	for _, m := range []struct {
+		wrong bool
+		what  string
+	}{
+		{c.IssuedAt == 0, "claim iat is missing"},
+		{c.IssuedAt > now+clockSkew, "claim iat is in the future"},
+		{c.Expires == 0, "claim exp is missing"},
+		{c.Expires != 0 && c.Expires <= now-clockSkew, "claim exp is past"},
+		{!c.HasScope("openid"), "scope lacks openid"},
+	} {
+		if m.wrong {
+			s.Web.Mistake(r, "exchange of a PRT: %s (MS-OAPXBC 3.2.5.1.3.1)", m.what)
+		}
+	}
+}
+
+// clockSkew is how far a client's clock may be off, in seconds.
+const clockSkew = 5 * 60
 
 // isDeviceService reports whether a resource or scope is one of remote desktops,
 // for which the service takes no PRT but a refresh token of the app, as FreeRDP
