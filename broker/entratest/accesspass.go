@@ -3,6 +3,7 @@ package entratest
 import (
 	"net/http"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
@@ -13,6 +14,12 @@ import (
 // (AADSTS130504).
 func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 	return s.keeper.CreateAccessPass(username, once)
+}
+
+// DeleteAccessPass takes the user's temporary access pass away. What it signed in
+// lives on until the pass would have ended.
+func (s *Server) DeleteAccessPass(username string) error {
+	return s.dir.ChangeUser(username, func(u *directory.User) error { u.AccessPass = nil; return nil })
 }
 
 func (s *Server) loginAccessPass(w http.ResponseWriter, r *web.Request, fl *session.Flow) {

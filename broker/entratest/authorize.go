@@ -322,6 +322,10 @@ func (s *Server) sessionCookie(r *web.Request, fl *session.Flow) {
 	if _, err := s.keeper.UserOf(&ss); err != nil {
 		return
 	}
+	if ss.FromPRT && s.opts.BindBrowserSessions {
+		s.web.Mistake(r, "session cookie of a sign-in by a PRT ignored: the PRT is not shown with it")
+		return
+	}
 	if fl.Request.Hint != "" {
 		if u := s.dir.User(fl.Request.Hint); u == nil || u.ID != ss.User {
 			return

@@ -79,10 +79,14 @@ func (s *Server) RemoveHelloKey(username, keyID string) error {
 }
 
 // DisableDevice refuses the device (AADSTS135011); EnableDevice ends that.
-func (s *Server) DisableDevice(deviceID string) error { return s.dir.SetDeviceEnabled(deviceID, false) }
+func (s *Server) DisableDevice(deviceID string) error {
+	return s.dir.SetDeviceEnabled(deviceID, false, s.Now().Add(s.opts.TTL.Disable))
+}
 
 // EnableDevice enables the device again.
-func (s *Server) EnableDevice(deviceID string) error { return s.dir.SetDeviceEnabled(deviceID, true) }
+func (s *Server) EnableDevice(deviceID string) error {
+	return s.dir.SetDeviceEnabled(deviceID, true, s.Now())
+}
 
 // DeleteDevice removes the device and its Hello keys (AADSTS50155).
 func (s *Server) DeleteDevice(deviceID string) error { return s.dir.DeleteDevice(deviceID) }

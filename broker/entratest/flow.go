@@ -216,7 +216,9 @@ func (s *Server) finish(w http.ResponseWriter, r *web.Request, fl *session.Flow,
 		Expires: now.Add(s.opts.TTL.Code).Unix(),
 	})
 	s.web.Record(r, nil)
-	s.setSessionCookie(w, fl.Session, fl.KMSI)
+	kept := *fl.Session
+	kept.FromPRT = kept.FromPRT || fl.Key != nil
+	s.setSessionCookie(w, &kept, fl.KMSI)
 	out := url.Values{"code": {code}, "session_state": {fl.Session.SID}}
 	if fl.Request.NoCode {
 		code = ""

@@ -55,6 +55,19 @@ type Options struct {
 	// AADSTS50155, as Microsoft's page "Troubleshoot primary refresh token
 	// issues" says (2026-02), and not AADSTS135011, which clients report.
 	DisabledDevice50155 bool
+	// RefuseKDFv1 refuses requests signed by a key of the first derivation
+	// (AADSTS5000611), as Entra does to Windows builds that know no other
+	// ("Update on KDFv1 removal"); whether it does to protocol 3.0 is not
+	// published.
+	RefuseKDFv1 bool
+	// RollDropsMFA takes the MFA from a PRT born of a password when its session key
+	// rolls, after which it may be asked for again ("Understanding Primary Refresh
+	// Token (PRT)").
+	RollDropsMFA bool
+	// BindBrowserSessions ignores the session cookie of a sign-in by a PRT unless
+	// the PRT is shown again: its cookie is bound to the session key of the PRT
+	// (the same page).
+	BindBrowserSessions bool
 	// ReplicationTries ends the lag early after so many refused requests of
 	// the device, for clients whose clock stands still while they back off.
 	// Zero: two; negative: only the clock ends the lag.
@@ -256,6 +269,7 @@ type TTL struct {
 	FreshMFA     time.Duration // how long MFA counts as ngcmfa: 10 minutes
 	TAP          time.Duration // temporary access pass: 1 hour
 	Prompt       time.Duration // a number in the authenticator app, or a call, waits for the user: 1 minute
+	Disable      time.Duration // a disabled device works on: at once; Entra takes up to an hour ("Microsoft Entra device management FAQ")
 	Message      time.Duration // code of a text message, for which Entra publishes no figure: 3 minutes
 }
 

@@ -164,7 +164,7 @@ func newServer(o Options) (*Server, error) {
 		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
 	s.adfs = &adfs.Server{Keeper: s.keeper, Mint: s.mint, Web: s.web, ErrorPage: s.errorPage, FormTargets: s.formTargets}
 	s.sts = &tokenendpoint.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web, PRTs: s.prts,
-		InheritDeviceMFA: o.InheritDeviceMFA, RollSessionKey: o.RollSessionKey}
+		InheritDeviceMFA: o.InheritDeviceMFA, RollSessionKey: o.RollSessionKey, RefuseKDFv1: o.RefuseKDFv1, RollDropsMFA: o.RollDropsMFA}
 	s.newRoutes()
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())

@@ -127,6 +127,13 @@ func (s *Server) login(w http.ResponseWriter, r *web.Request) {
 	if name := strings.TrimSpace(r.Values.Get("login")); name != "" {
 		fl.Username = name
 	}
+	pass := r.Values.Get("credential") == "accesspass" || r.Values.Get("accesspass") != ""
+	if u := s.dir.User(fl.Username); pass && u != nil && u.FederatedMFA() {
+		// With enforceMfaByFederatedIdp a federated user is sent to the federation
+		// server and not asked for a pass ("Configure Temporary Access Pass").
+		s.toFederation(w, r, fl)
+		return
+	}
 	switch {
 	case r.Values.Get("credential") == "accesspass":
 		s.showAccessPass(w, r, fl, nil)

@@ -58,9 +58,19 @@ func (d *Directory) DeviceByKey(owner string, key *rsa.PublicKey) *Device {
 	return d.devices[d.byKey[keyOf(owner, key)]]
 }
 
-// SetDeviceEnabled enables or disables a device.
-func (d *Directory) SetDeviceEnabled(id string, on bool) error {
-	return d.changeDevice(id, func(dev *Device) error { dev.Enabled = on; return nil })
+// Works reports whether the device may still be used: it takes a while until that
+// it was disabled is applied.
+func (dev *Device) Works(now time.Time) bool { return dev.Enabled || now.Before(dev.WorksUntil) }
+
+// SetDeviceEnabled enables a device, or disables it; then it works until a time.
+func (d *Directory) SetDeviceEnabled(id string, on bool, until time.Time) error {
+	return d.changeDevice(id, func(dev *Device) error {
+		if dev.Enabled && !on {
+			dev.WorksUntil = until
+		}
+		dev.Enabled = on
+		return nil
+	})
 }
 
 // SetCompliant sets what the device management says of a device, which is managed

@@ -118,6 +118,7 @@ type Device struct {
 	CertSHA256    [32]byte
 	KeyMaterial   string // base64 of the transport key as sent
 	Enabled       bool
+	WorksUntil    time.Time // though it is not enabled
 	Compliant     bool
 	Managed       bool
 	Registered    time.Time

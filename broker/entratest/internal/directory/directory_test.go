@@ -175,7 +175,7 @@ func TestDevices(t *testing.T) {
 	require.Equal(t, "h1", k.ID)
 
 	require.NoError(t, d.SetCompliant("d1", true))
-	require.NoError(t, d.SetDeviceEnabled("d1", false))
+	require.NoError(t, d.SetDeviceEnabled("d1", false, now))
 	got := d.Device("D1")
 	require.True(t, got.Compliant && got.Managed && !got.Enabled)
 	require.NoError(t, d.DeleteDevice("d1"))

@@ -150,6 +150,7 @@ type savedDevice struct {
 	CertSHA256            []byte
 	KeyMaterial           string
 	Enabled               bool
+	WorksUntil            time.Time `json:",omitzero"`
 	Compliant             bool
 	Managed               bool
 	Registered            time.Time
@@ -167,7 +168,7 @@ func (dev *Device) save() (savedDevice, error) {
 	out := savedDevice{
 		Tenant: dev.Tenant.ID, ID: dev.ID, ObjectID: dev.ObjectID, Name: dev.Name, Kind: dev.Kind, OSVersion: dev.OSVersion,
 		JoinType: dev.JoinType, Owner: dev.Owner, CertSHA1: dev.CertSHA1, CertSHA256: dev.CertSHA256[:], KeyMaterial: dev.KeyMaterial,
-		Enabled: dev.Enabled, Compliant: dev.Compliant, Managed: dev.Managed, Registered: dev.Registered, Visible: dev.Visible,
+		Enabled: dev.Enabled, WorksUntil: dev.WorksUntil, Compliant: dev.Compliant, Managed: dev.Managed, Registered: dev.Registered, Visible: dev.Visible,
 		TriesLeft: dev.TriesLeft, Methods: dev.Methods, MFATime: dev.MFATime, Pending: dev.Pending,
 		ComputerSID: dev.ComputerSID, AttestationID: dev.AttestationID,
 	}
@@ -192,7 +193,7 @@ func (in *savedDevice) device(d *Directory) (*Device, error) {
 	dev := &Device{
 		Tenant: t, ID: in.ID, ObjectID: in.ObjectID, Name: in.Name, Kind: in.Kind, OSVersion: in.OSVersion,
 		JoinType: in.JoinType, Owner: in.Owner, CertSHA1: in.CertSHA1, KeyMaterial: in.KeyMaterial,
-		Enabled: in.Enabled, Compliant: in.Compliant, Managed: in.Managed, Registered: in.Registered, Visible: in.Visible,
+		Enabled: in.Enabled, WorksUntil: in.WorksUntil, Compliant: in.Compliant, Managed: in.Managed, Registered: in.Registered, Visible: in.Visible,
 		TriesLeft: in.TriesLeft, Methods: in.Methods, MFATime: in.MFATime, Pending: in.Pending,
 		ComputerSID: in.ComputerSID, AttestationID: in.AttestationID,
 	}

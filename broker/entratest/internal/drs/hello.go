@@ -71,7 +71,7 @@ func (s *Service) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User,
 	if c.DeviceID == "" {
 		return nil, nil, unauthorized.Because("the access token has no claim deviceid: it was not minted on a device")
 	}
-	if dev := s.Keeper.Directory.Device(c.DeviceID); dev == nil || !dev.Enabled {
+	if dev := s.Keeper.Directory.Device(c.DeviceID); dev == nil || !dev.Works(s.Keeper.Now()) {
 		return nil, nil, unauthorized.Because("the device of the access token is deleted or disabled")
 	}
 	if !c.Has("ngcmfa") {
@@ -88,7 +88,7 @@ func (s *Service) deleteKey(w http.ResponseWriter, r *web.Request) {
 		s.Web.RefuseDRS(w, r, derr)
 		return
 	}
-	if dev := s.Keeper.Directory.Device(c.DeviceID); dev == nil || !dev.Enabled {
+	if dev := s.Keeper.Directory.Device(c.DeviceID); dev == nil || !dev.Works(s.Keeper.Now()) {
 		s.Web.RefuseDRS(w, r, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token lacks a claim.").
 			Because("the access token names no device, or one that is deleted or disabled"))
 		return

@@ -31,7 +31,7 @@ func (s *Service) deviceStatus(w http.ResponseWriter, r *web.Request) {
 		s.Web.RefuseDRS(w, r, err)
 		return
 	}
-	if !dev.Enabled {
+	if !dev.Works(s.Keeper.Now()) {
 		s.Web.RefuseDRS(w, r, web.DRSFail(http.StatusUnauthorized, "AuthenticationError", "The device is either disabled or deleted."))
 		return
 	}

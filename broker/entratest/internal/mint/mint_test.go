@@ -196,7 +196,7 @@ func TestDeviceCertificates(t *testing.T) {
 	got, err := w.DeviceOfCertificate(cert)
 	require.NoError(t, err)
 	require.Equal(t, dev.ID, got.ID)
-	require.NoError(t, w.Keeper.Directory.SetDeviceEnabled(dev.ID, false))
+	require.NoError(t, w.Keeper.Directory.SetDeviceEnabled(dev.ID, false, w.now))
 	says("disabled")
 	w.now = w.now.AddDate(11, 0, 0)
 	says("valid from")

@@ -79,9 +79,9 @@ func (m *Mint) DeviceOfCertificate(cert *x509.Certificate) (*directory.Device, e
 		return nil, fmt.Errorf("device %s was deleted", cert.Subject.CommonName)
 	case dev.CertSHA256 != sha256.Sum256(cert.Raw):
 		return nil, fmt.Errorf("device %s has another certificate now", dev.ID)
-	case !dev.Enabled && !m.DisabledDevice50155:
+	case !dev.Works(m.Keeper.Now()) && !m.DisabledDevice50155:
 		return nil, session.ErrDeviceDisabled.Because("device %s is disabled", dev.ID)
-	case !dev.Enabled:
+	case !dev.Works(m.Keeper.Now()):
 		return nil, fmt.Errorf("device %s is disabled", dev.ID)
 	case !m.Keeper.Directory.Replicated(dev.ID, m.Keeper.Now()):
 		return nil, fmt.Errorf("device %s joined a moment ago and is not replicated yet", dev.ID)

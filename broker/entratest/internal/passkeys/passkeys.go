@@ -144,7 +144,7 @@ func (c *Checker) keysOf(u *directory.User) []Key {
 	for _, k := range u.Hello {
 		raw, err := base64.StdEncoding.DecodeString(k.Kid)
 		dev := c.Keeper.Directory.Device(k.DeviceID)
-		if err != nil || dev == nil || !dev.Enabled {
+		if err != nil || dev == nil || !dev.Works(c.Keeper.Now()) {
 			continue
 		}
 		out = append(out, Key{directory.Passkey{ID: base64.RawURLEncoding.EncodeToString(raw), Key: k.Key}, true})

@@ -31,5 +31,5 @@ type Keeper struct {
 type TTL struct {
 	Nonce, Code, DeviceCode, AccessToken, RefreshToken time.Duration
 	PRT, PRTMax, SessionKey                            time.Duration
-	FreshMFA, TAP, Prompt, Message                     time.Duration
+	FreshMFA, TAP, Prompt, Disable, Message            time.Duration
 }

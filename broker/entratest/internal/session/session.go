@@ -27,6 +27,7 @@ type Session struct {
 	SID        string         `json:"s"`
 	AAGUID     string         `json:"g,omitempty"` // model of the passkey
 	Issuer     string         `json:"i,omitempty"` // subject key identifier, hex, of the user certificate's authority
+	FromPRT    bool           `json:"k,omitempty"` // of a browser that a PRT signed in
 	Remediated bool           `json:"r,omitempty"` // the user changed the password because of the account's risk, after MFA
 	Policies   []string       `json:"o,omitempty"` // policy OIDs of the user certificate
 	Contexts   []string       `json:"q,omitempty"` // authentication contexts satisfied
@@ -61,6 +62,12 @@ func (ss *Session) UnlockedBy(fresh *Session) {
 func (ss *Session) ProveMFA(m claims.Methods, now time.Time) {
 	ss.Methods |= m | claims.MarkMFA
 	ss.MFA, ss.Fresh = now.Unix(), now.Unix()
+}
+
+// DropMFA forgets what was proved beside the first factor.
+func (ss *Session) DropMFA() {
+	ss.Methods &^= claims.MarkMFA | claims.AuthenticatorPush | claims.SoftwareOATH | claims.HardwareOATH | claims.SMS | claims.Voice
+	ss.MFA, ss.Fresh = 0, 0
 }
 
 // AuthTime is when the first factor was proved last.
@@ -143,7 +150,7 @@ func (k *Keeper) DeviceOf(ss *Session) (*directory.Device, error) {
 		return nil, web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed").
 			Because("device %s was deleted", ss.Device)
 	}
-	if !dev.Enabled {
+	if !dev.Works(k.Now()) {
 		return nil, ErrDeviceDisabled
 	}
 	return dev, nil

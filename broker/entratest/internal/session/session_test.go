@@ -129,7 +129,7 @@ func TestSessionDevice(t *testing.T) {
 	dev, err = w.DeviceOf(&ss)
 	require.NoError(t, err)
 	require.Equal(t, "d1", dev.ID)
-	require.NoError(t, w.Directory.SetDeviceEnabled("d1", false))
+	require.NoError(t, w.Directory.SetDeviceEnabled("d1", false, w.now))
 	_, err = w.DeviceOf(&ss)
 	require.Equal(t, 135011, code(err))
 }

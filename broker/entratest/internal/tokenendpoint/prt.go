@@ -117,6 +117,11 @@ func (s *Service) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c
 	if u.Tenant != dev.Tenant {
 		return nil, web.InvalidGrant(50020, "User account '%s' does not exist in the tenant of the device.", u.UPN)
 	}
+	if u.Guest && dev.JoinType != wire.JoinTypeRegister {
+		// Microsoft Entra device management FAQ: guests cannot sign in to a joined
+		// device. The code is not published.
+		return nil, web.InvalidGrant(50020, "User account '%s' does not exist in the tenant of the device.", u.UPN).Because("a guest signs in to a device that is joined")
+	}
 	if !c.HasScope("openid") || !c.HasScope(wire.ScopeAZA) {
 		if ss.bulk {
 			return s.bulkToken(r, u, ss.Session, c)
@@ -263,7 +268,7 @@ func (s *Service) helloCredential(assertion string) (*directory.User, *session.S
 	if dev == nil {
 		return nil, nil, errHelloDeviceGone
 	}
-	if !dev.Enabled {
+	if !dev.Works(s.Keeper.Now()) {
 		return nil, nil, web.InvalidGrant(130007, "NGC device is disabled.")
 	}
 	now := s.Keeper.Now()

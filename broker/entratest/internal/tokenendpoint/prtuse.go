@@ -64,6 +64,9 @@ func (s *Service) ProveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *d
 	case err != nil:
 		return nil, nil, nil, badJWT(err)
 	}
+	if s.RefuseKDFv1 && j.Header.KDFVer < 2 {
+		return nil, nil, nil, web.InvalidGrant(5000611, "Symmetric Key Derivation Function version 'KDFV1' is invalid. Update the device for the latest updates.")
+	}
 	if _, err := s.Keeper.UserOf(b.session()); err != nil && b.session().Ends != 0 {
 		return nil, nil, nil, err // the access pass is over, and with it the PRT
 	}
@@ -145,6 +148,9 @@ func (s *Service) renew(r *web.Request, b *boundToken, u *directory.User, dev *d
 		var err error
 		if wrapped, err = s.Mint.WrapSessionKey(dev.Transport, next.Key); err != nil {
 			return nil, err
+		}
+		if s.RollDropsMFA && next.Session.Password {
+			next.Session.DropMFA()
 		}
 	}
 	session.LogUser(r.Entry, u, &next.Session)

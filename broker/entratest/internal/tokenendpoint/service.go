@@ -20,4 +20,6 @@ type Service struct {
 
 	InheritDeviceMFA bool // the MFA of a registration seeps into the first PRT of the owner
 	RollSessionKey   bool // every renewal brings a new session key
+	RollDropsMFA     bool // a new session key takes the MFA from a PRT of a password
+	RefuseKDFv1      bool // the first derivation is refused
 }
