@@ -115,7 +115,7 @@ func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account.Account
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	release, err := vault.Lease(ctx, b.cfg.Store, a.Name()+helloLease)
+	release, err := vault.Lease(ctx, b.cfg.Store, a.Name()+helloLease, vault.LongWait)
 	if err != nil {
 		return nil, nil, nil, err
 	}

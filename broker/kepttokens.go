@@ -51,9 +51,7 @@ func (b *Broker) fromStore(ctx context.Context, a *account.Account, q *tokenRequ
 // returns is called when the token is in the store. It does not wait for ever:
 // a process that was stopped while it asks holds up nobody.
 func (b *Broker) alone(ctx context.Context, a *account.Account, q *tokenRequest) (release func()) {
-	ctx, cancel := context.WithTimeout(ctx, othersWait)
-	defer cancel()
-	release, err := vault.Lease(ctx, b.cfg.Store, a.Name()+".tokens-"+q.bucket())
+	release, err := vault.Lease(ctx, b.cfg.Store, a.Name()+".tokens-"+q.bucket(), othersWait)
 	if err != nil {
 		return func() {}
 	}

@@ -41,7 +41,7 @@ func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
 			return k, nil
 		}
 		owner := b.cfg.popOwner()
-		release, err := vault.Lease(ctx, b.cfg.Store, owner)
+		release, err := vault.Lease(ctx, b.cfg.Store, owner, vault.LongWait)
 		if err != nil {
 			return nil, err
 		}

@@ -102,6 +102,7 @@ type renewJob struct {
 	Count                   int  // of renewals
 	Tokens                  bool // get a token by Config.KeepTokens instead
 	Die                     death
+	Stop                    bool // stop the process while a renewal is under way
 }
 
 // death is when the other process is killed.
@@ -134,6 +135,9 @@ func (s dying) Put(ctx context.Context, name string, data []byte, old store.Vers
 	}
 	return s.File.Put(ctx, name, data, old)
 }
+
+// stopSelf stops this process until it is told to go on, where that can be done.
+var stopSelf = func() {}
 
 // renewer is the other process: it renews and prints the hash of each PRT that
 // it presented for renewal.
@@ -170,6 +174,10 @@ func renew() error {
 		if p := prtOf(r); p != "" {
 			sum := sha256.Sum256([]byte(p))
 			presented = hex.EncodeToString(sum[:])
+			if job.Stop {
+				job.Stop = false // once
+				stopSelf()
+			}
 		}
 		return nil
 	}}

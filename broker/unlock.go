@@ -145,7 +145,7 @@ func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 	if err != nil {
 		return opError(op, err)
 	}
-	release, err := vault.Lease(ctx, b.cfg.Store, a.Name())
+	release, err := vault.TryLease(ctx, b.cfg.Store, a.Name())
 	if err != nil {
 		return opError(op, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
+	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -107,6 +108,7 @@ var roomErrors = []struct {
 	{account.ErrNoPRT, ErrNoAccount, "the account has no PRT"},
 	{account.ErrNoHello, ErrNoHello, ""},
 	{account.ErrMeanwhile, ErrTransient, "the PIN or the Hello key was changed meanwhile: try again"},
+	{vault.ErrHeld, ErrTransient, "another process holds the state and does not let go of it: it may have been stopped"},
 	{account.ErrNotUnlocked, errors.ErrUnsupported, "Lock needs a Hello key, Config.Offline and a sign-in by the PIN in this process"},
 	{signon.ErrOtherUser, ErrInteractionRequired, "another user signed in than the one who was asked for"},
 	{device.ErrIncomplete, ErrDeviceNotRegistered, "the registration of the device was not completed: register again, with the same keys"},

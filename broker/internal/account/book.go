@@ -156,7 +156,7 @@ func (b *Book) All(ctx context.Context) (all []*Account, unreadable, err error) 
 // none leaves it to compare-and-swap, and then whoever comes second tries again.
 func (b *Book) Put(ctx context.Context, id Identity, change func(*Record) error) (*Account, error) {
 	owner := b.Owner(id)
-	release, err := vault.Lease(ctx, b.cfg.Store, owner)
+	release, err := vault.TryLease(ctx, b.cfg.Store, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (b *Book) noteOnly(all []*Account) {
 // when its record cannot be read.
 func (b *Book) Remove(ctx context.Context, id Identity) error {
 	owner := b.Owner(id)
-	release, err := vault.Lease(ctx, b.cfg.Store, owner)
+	release, err := vault.TryLease(ctx, b.cfg.Store, owner)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (e *OtherTypeError) Error() string {
 
 // Lease keeps two processes from registering, or from forgetting, at once.
 func (k *Keeper) Lease(ctx context.Context) (release func(), err error) {
-	return vault.Lease(ctx, k.cfg.Store, "register")
+	return vault.Lease(ctx, k.cfg.Store, "register", vault.LongWait)
 }
 
 // Registered returns the registration, and nil when there is none.

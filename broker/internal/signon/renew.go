@@ -22,7 +22,14 @@ type renewal struct {
 // used. Unless forced, a PRT that another process renewed meanwhile is taken.
 func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.CredentialKind, force bool) (*prt.Token, error) {
 	t, _, err := e.renewals.Do(ctx, renewal{a.Name(), by}, func(ctx context.Context) (*prt.Token, error) {
-		release, err := vault.Lease(ctx, e.cfg.Store, a.Name())
+		wait := vault.ShortWait
+		if force {
+			wait = vault.LongWait
+		}
+		release, err := vault.Lease(ctx, e.cfg.Store, a.Name(), wait)
+		if errors.Is(err, vault.ErrHeld) && !force && e.isOver(a, by) {
+			release, err = func() {}, nil // nothing is at hand in place of it
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -48,6 +55,16 @@ func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.Credentia
 		return renewed, err
 	})
 	return t, err
+}
+
+// isOver reports whether the PRT looks expired.
+func (e *Engine) isOver(a *account.Account, by prt.Credential) bool {
+	rec := a.Record()
+	if rec == nil {
+		return false
+	}
+	p := rec.PRT(by)
+	return p != nil && p.Token.State(e.cfg.Now()) == prt.Expired
 }
 
 func (e *Engine) renewLeased(ctx context.Context, a *account.Account, t *prt.Token, keep func() func()) (*prt.Token, error) {

@@ -2,19 +2,49 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
-// Lease holds a name among all processes that share the store. A store that
-// lends none leaves the exclusion to compare-and-swap.
-func Lease(ctx context.Context, s store.Store, name string) (release func(), err error) {
+// How long a lease is waited for: a process that was stopped while it holds one
+// must not stop the others. Making keys in a hardware TPM, under the long one,
+// takes up to 15 seconds for each.
+const (
+	ShortWait = 10 * time.Second
+	LongWait  = 2 * time.Minute
+)
+
+// ErrHeld: another process holds the lease and did not let go of it in time.
+var ErrHeld = errors.New("broker: another process holds the state")
+
+// Lease holds a name among all processes that share the store, and waits for it
+// no longer than wait. A store that lends none leaves the exclusion to
+// compare-and-swap.
+func Lease(ctx context.Context, s store.Store, name string, wait time.Duration) (release func(), err error) {
 	l, ok := s.(store.Leaser)
 	if !ok {
 		return func() {}, nil
 	}
-	return l.Lease(ctx, name)
+	bounded, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	release, err = l.Lease(bounded, name)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, ErrHeld
+	}
+	return release, err
+}
+
+// TryLease is Lease for ShortWait, and goes on without one after that: it is for
+// changes that compare-and-swap keeps apart, where a lease saves work.
+func TryLease(ctx context.Context, s store.Store, name string) (release func(), err error) {
+	release, err = Lease(ctx, s, name, ShortWait)
+	if errors.Is(err, ErrHeld) {
+		return func() {}, nil
+	}
+	return release, err
 }
 
 // Shared makes a lease end when the last of its holders is done: the caller

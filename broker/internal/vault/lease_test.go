@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,18 +13,24 @@ import (
 func TestLease(t *testing.T) {
 	t.Parallel()
 	s := &store.Memory{}
-	release, err := Lease(t.Context(), s, "register")
+	release, err := Lease(t.Context(), s, "register", time.Minute)
 	require.NoError(t, err)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = Lease(over, s, "register")
+	_, err = Lease(over, s, "register", time.Minute)
 	require.ErrorIs(t, err, context.Canceled)
+	_, err = Lease(t.Context(), s, "register", time.Millisecond)
+	require.ErrorIs(t, err, ErrHeld)
+	late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = Lease(late, s, "register", time.Minute)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "the caller's own end")
 	release()
-	release, err = Lease(t.Context(), s, "register")
+	release, err = Lease(t.Context(), s, "register", time.Minute)
 	require.NoError(t, err)
 	release()
 
-	release, err = Lease(t.Context(), struct{ store.Store }{s}, "register")
+	release, err = Lease(t.Context(), struct{ store.Store }{s}, "register", time.Minute)
 	require.NoError(t, err, "a store that lends nothing excludes nobody")
 	release()
 }
