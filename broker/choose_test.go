@@ -62,3 +62,86 @@ func TestNoOtherPRTCanServe(t *testing.T) {
 		w.signIn() // a later one, of a password, has no strength either
 	}
 }
+
+// noDeviceCode blocks for ledger what began with a device code, and requires MFA
+// there.
+const noDeviceCode = `[{"id":"99999999-0000-4000-8000-000000000001","displayName":"No device code for ledger","state":"enabled",
+ "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + ledgerID + `"]},"clientAppTypes":["all"],"authenticationFlows":{"transferMethods":"deviceCodeFlow"}},
+ "grantControls":{"operator":"OR","builtInControls":["block"]}},
+ {"id":"99999999-0000-4000-8000-000000000002","displayName":"MFA for ledger","state":"enabled",
+ "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + ledgerID + `"]},"clientAppTypes":["all"]},
+ "grantControls":{"operator":"OR","builtInControls":["mfa"]}}]`
+
+// Where one PRT is blocked and the other lacks MFA, what would help is said: the
+// user is needed.
+func TestStepUpWinsOverBlocked(t *testing.T) {
+	t.Parallel()
+	for name, order := range map[string][]broker.Credential{
+		"the blocked one first": {broker.DeviceCodeFlow{MFA: true}, broker.Password{Username: alice, Password: password}},
+		"the blocked one last":  {broker.Password{Username: alice, Password: password}, broker.DeviceCodeFlow{MFA: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withPolicies(noDeviceCode))
+			w.join()
+			for _, c := range order {
+				_, err := w.b.SignIn(t.Context(), c)
+				require.NoError(t, err)
+				w.clock.Advance(time.Minute)
+			}
+			w.wire.take()
+			_, err := w.b.AcquireTokenSilent(t.Context(), ledger)
+			require.Equal(t, 2, count(w.wire.take(), "token"))
+			require.ErrorIs(t, err, broker.ErrInteractionRequired)
+			require.NotErrorIs(t, err, broker.ErrBlocked)
+			var e *broker.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, 50076, e.Code)
+		})
+	}
+}
+
+// A policy that blocks what began with a device code does not block a sign-in on
+// a page: the user is needed. Where there is no page nobody is asked for another
+// device code, which would be blocked as well.
+func TestAPageHelpsWhereADeviceCodeIsBlocked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withPolicies(noDeviceCode))
+	w.join()
+	_, err := w.b.SignIn(t.Context(), broker.DeviceCodeFlow{MFA: true})
+	require.NoError(t, err)
+	_, err = w.b.AcquireTokenSilent(t.Context(), ledger)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	require.NotErrorIs(t, err, broker.ErrBlocked)
+	require.ErrorContains(t, err, "a sign-in on a page may be let in")
+	require.ErrorContains(t, err, "AADSTS53003")
+
+	codes := w.person.codes.Load()
+	w.person.none.Store(true)
+	_, err = w.b.AcquireTokenInteractive(t.Context(), ledger)
+	require.ErrorIs(t, err, broker.ErrBlocked)
+	require.NotErrorIs(t, err, broker.ErrInteractionRequired)
+	require.Equal(t, codes, w.person.codes.Load())
+
+	w.person.none.Store(false)
+	res, err := w.b.AcquireTokenInteractive(t.Context(), ledger)
+	require.NoError(t, err)
+	require.NotEmpty(t, res.AccessToken)
+	w.silent(ledger)
+}
+
+// A policy that blocks whatever the user does is no reason to ask, though a PRT
+// of a device code is one of those that it met.
+func TestBlockedIsBlocked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withPolicies(`[{"id":"99999999-0000-4000-8000-000000000001","displayName":"Nobody","state":"enabled",
+ "conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["`+ledgerID+`"]},"clientAppTypes":["all"]},
+ "grantControls":{"operator":"OR","builtInControls":["block"]}}]`))
+	w.join()
+	for _, c := range []broker.Credential{broker.DeviceCodeFlow{MFA: true}, broker.Password{Username: alice, Password: password}} {
+		_, err := w.b.SignIn(t.Context(), c)
+		require.NoError(t, err)
+	}
+	_, err := w.b.AcquireTokenInteractive(t.Context(), ledger)
+	require.ErrorIs(t, err, broker.ErrBlocked)
+	require.NotErrorIs(t, err, broker.ErrInteractionRequired)
+}

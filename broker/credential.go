@@ -39,6 +39,7 @@ type AuthCode struct {
 	MFA bool
 
 	again bool // the first factor too, not by a session of the browser
+	only  bool // on a page or not at all
 }
 
 // DeviceCodeFlow is a sign-in on another machine by [Prompter.DeviceCode]. The

@@ -32,7 +32,7 @@ func (b *Broker) request(ctx context.Context, op string, a *account.Account, q t
 	}
 	err = b.engine.Use(ctx, a, func(t *prt.Token, s prt.Session) error {
 		tokens, rep, err := b.engine.Exchange(ctx, a, t, s, x)
-		b.note(ctx, a, b.observation(q, t, rep, opError(op, err)))
+		b.note(a, b.observation(q, t, rep, opError(op, err)))
 		if err != nil {
 			return err
 		}

@@ -70,11 +70,19 @@ func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *sts.Reply, err e
 	return d
 }
 
-// note adds an observation to the log, and writes the log from time to time.
-func (b *Broker) note(ctx context.Context, a *account.Account, o account.Observation) {
-	if err := a.Note(context.WithoutCancel(ctx), o); err != nil {
-		b.cfg.Logger.InfoContext(ctx, "writing the sign-in log failed", "error", err)
+// note adds an observation to the log, and writes the log from time to time: in
+// the background, so that a store that hangs withholds no token.
+func (b *Broker) note(a *account.Account, o account.Observation) {
+	if !a.Note(o) {
+		return
 	}
+	b.background.Go(func() {
+		ctx, cancel := context.WithTimeout(b.ctx, keepWait)
+		defer cancel()
+		if err := a.Flush(ctx); err != nil && b.ctx.Err() == nil {
+			b.cfg.Logger.InfoContext(ctx, "writing the sign-in log failed", "error", err)
+		}
+	})
 }
 
 // flushTimeout bounds what Close writes.

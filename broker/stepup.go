@@ -158,7 +158,19 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 	if hint == "" {
 		hint = want.PreferredUsername
 	}
-	return b.stepUpByPage(ctx, op, AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}, want)
+	page := AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}
+	if e != nil && e.Code != 0 && e.action == aadsts.Interact {
+		if row, ok := aadsts.Lookup(e.Code); ok && row.Verdict == aadsts.Blocked {
+			page.only = true // another device code would be blocked as well
+		}
+	}
+	acct, err := b.stepUpByPage(ctx, op, page, want)
+	if page.only && errors.Is(err, errors.ErrUnsupported) {
+		blocked := *e
+		blocked.kind, blocked.action, blocked.Verdict = ErrBlocked, aadsts.Blocked, Verdict(aadsts.Blocked.String())
+		return Account{}, &blocked
+	}
+	return acct, err
 }
 
 // stepUpByPage gets a new PRT by a sign-in on the page or, where no page can be
@@ -166,7 +178,7 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 func (b *Broker) stepUpByPage(ctx context.Context, op string, page AuthCode, want Account) (Account, error) {
 	cred := Credential(page)
 	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, page)
-	if errors.Is(err, errors.ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) && !page.only {
 		cred = DeviceCodeFlow{MFA: page.MFA}
 		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), page.MFA)
 	}

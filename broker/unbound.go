@@ -107,7 +107,11 @@ func (b *Broker) unbound(ctx context.Context, op string, a *account.Account, q t
 	if q.pop != nil && !strings.EqualFold(r.TokenType, popType) {
 		return AuthResult{}, &Error{Op: op, detail: "the service gave a token that is not bound to the key"}
 	}
-	if err := b.keepRefresh(ctx, a, q.app.ClientID, r); err != nil {
+	err := b.keepRefresh(ctx, a, q.app.ClientID, r)
+	if err != nil && !b.book.Holds(a) {
+		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account} // removed meanwhile
+	}
+	if err != nil {
 		return AuthResult{}, err
 	}
 	res := b.result(q, &prt.Token{}, r, &sts.Reply{})
@@ -160,7 +164,9 @@ func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *
 	if err != nil {
 		return AuthResult{}, err
 	}
-	b.remember(q, res)
+	if err := b.keepToken(op, a, q, res); err != nil {
+		return AuthResult{}, err
+	}
 	if q.pop != nil {
 		return b.present(ctx, q, res)
 	}

@@ -1,12 +1,16 @@
 package broker_test
 
 import (
+	"context"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 // Two members of the family of client ids.
@@ -100,4 +104,52 @@ func TestFamilyOfClientIDs(t *testing.T) {
 	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
 	require.ErrorIs(t, err, broker.ErrInteractionRequired, "the app is not of the family")
 	w.silent(graph, broker.WithApp(word), broker.WithForceRefresh())
+}
+
+// An account that is removed while its sign-in comes to its end leaves no token
+// in memory.
+func TestUnboundTokenOfARemovedAccount(t *testing.T) {
+	t.Parallel()
+	w := unboundWorld(t)
+	res, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
+	require.NoError(t, err)
+	require.NoError(t, w.b.Close())
+	trap := &trapped{Store: w.store}
+	w.cfg.Store = trap
+	w.b = w.open()
+	trap.on(".refresh", func() { require.NoError(t, w.b.RemoveAccount(t.Context(), res.Account)) })
+	_, err = w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
+	require.ErrorIs(t, err, broker.ErrNoAccount)
+	_, err = w.b.AcquireTokenSilent(t.Context(), []string{"https://graph.microsoft.com/User.Read"}, broker.WithAccount(res.Account))
+	require.ErrorIs(t, err, broker.ErrNoAccount)
+}
+
+// trapped is a store that does something after the next write of a record.
+type trapped struct {
+	store.Store
+	mu     sync.Mutex // guards all below
+	suffix string
+	do     func()
+}
+
+func (s *trapped) on(suffix string, do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suffix, s.do = suffix, do
+}
+
+func (s *trapped) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	v, err := s.Store.Put(ctx, name, data, old)
+	s.mu.Lock()
+	do := s.do
+	if hit := err == nil && do != nil && strings.HasSuffix(name, s.suffix); hit {
+		s.do = nil
+	} else {
+		do = nil
+	}
+	s.mu.Unlock()
+	if do != nil {
+		do()
+	}
+	return v, err
 }

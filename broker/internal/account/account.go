@@ -32,6 +32,7 @@ func (b *Book) newAccount(owner string) *Account {
 		cfg:      &b.cfg,
 		vault:    vault.New(b.cfg.Ring, b.cfg.Store, b.cfg.Rand, owner),
 		sessions: map[string]*heldSession{},
+		log:      signInLog{turn: make(chan struct{}, 1)},
 	}
 }
 

@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,35 +40,47 @@ type Observation struct {
 
 // signInLog holds the decisions that are not yet in the store.
 type signInLog struct {
+	turn chan struct{} // has one place: for who writes or reads all of it
+
 	mu      sync.Mutex // guards all below
 	pending []Observation
+	first   int // how many were noted before the first of them
 }
 
-func (l *signInLog) note(d Observation) {
+// note adds a decision and returns how many are not in the store.
+func (l *signInLog) note(d Observation) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pending = append(l.pending, d)
-	if len(l.pending) > maxObservations {
-		l.pending = l.pending[len(l.pending)-maxObservations:]
+	if over := len(l.pending) - maxObservations; over > 0 {
+		l.pending, l.first = l.pending[over:], l.first+over
+	}
+	return len(l.pending)
+}
+
+// take waits for the turn. It is a channel so that waiting ends with the context.
+func (l *signInLog) take(ctx context.Context) (give func(), err error) {
+	select {
+	case l.turn <- struct{}{}:
+		return func() { <-l.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
-// take empties the log if it holds at least n decisions.
-func (l *signInLog) take(n int) []Observation {
+// peek returns the decisions, and what written takes them off the log by.
+func (l *signInLog) peek() (pending []Observation, upTo int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.pending) < n {
-		return nil
-	}
-	out := l.pending
-	l.pending = nil
-	return out
+	return slices.Clone(l.pending), l.first + len(l.pending)
 }
 
-func (l *signInLog) peek() []Observation {
+// written takes decisions off the log that are in the store.
+func (l *signInLog) written(upTo int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Observation(nil), l.pending...)
+	n := max(0, upTo-l.first)
+	l.pending, l.first = slices.Clone(l.pending[n:]), l.first+n
 }
 
 type logRecord struct {
@@ -88,10 +101,40 @@ func (a *Account) readLog(ctx context.Context) (*logRecord, vault.Record, error)
 	return rec, r, vault.Decode(a.owner+logSuffix, r.Plain, rec)
 }
 
-// flushLog writes the decisions if there are at least n.
-func (a *Account) flushLog(ctx context.Context, n int) error {
-	taken := a.log.take(n)
-	if len(taken) == 0 {
+// Note adds to the log, in memory, and reports whether it is time to write it.
+func (a *Account) Note(o Observation) (due bool) {
+	if len(o.Claims) > maxClaims {
+		o.Claims = ""
+	}
+	return a.log.note(o) >= flushEvery
+}
+
+// Log returns the log, the oldest entry first. What is not in the store yet
+// comes also with an error of reading the store.
+func (a *Account) Log(ctx context.Context) ([]Observation, error) {
+	give, err := a.log.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer give()
+	rec, _, err := a.readLog(ctx)
+	all, _ := a.log.peek()
+	if err == nil {
+		all = append(rec.Observed, all...)
+	}
+	return all[max(0, len(all)-maxObservations):], err
+}
+
+// Flush writes what is not in the store yet. What could not be written stays for
+// the next time.
+func (a *Account) Flush(ctx context.Context) error {
+	give, err := a.log.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer give()
+	pending, upTo := a.log.peek()
+	if len(pending) == 0 {
 		return nil
 	}
 	for range vault.MaxConflicts {
@@ -101,7 +144,7 @@ func (a *Account) flushLog(ctx context.Context, n int) error {
 		} else if err != nil {
 			return err
 		}
-		rec.Observed = append(rec.Observed, taken...)
+		rec.Observed = append(rec.Observed, pending...)
 		if len(rec.Observed) > maxObservations {
 			rec.Observed = rec.Observed[len(rec.Observed)-maxObservations:]
 		}
@@ -109,32 +152,13 @@ func (a *Account) flushLog(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		if _, err = a.vault.Write(ctx, logSuffix, plain, old); !errors.Is(err, store.ErrConflict) {
+		_, err = a.vault.Write(ctx, logSuffix, plain, old)
+		if err == nil {
+			a.log.written(upTo)
+		}
+		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
 	return store.ErrConflict
 }
-
-// Note adds to the log, and writes the log from time to time.
-func (a *Account) Note(ctx context.Context, o Observation) error {
-	if len(o.Claims) > maxClaims {
-		o.Claims = ""
-	}
-	a.log.note(o)
-	return a.flushLog(ctx, flushEvery)
-}
-
-// Log returns the log, the oldest entry first. What is not in the store yet
-// comes also with an error of reading the store.
-func (a *Account) Log(ctx context.Context) ([]Observation, error) {
-	rec, _, err := a.readLog(ctx)
-	all := a.log.peek()
-	if err == nil {
-		all = append(rec.Observed, all...)
-	}
-	return all[max(0, len(all)-maxObservations):], err
-}
-
-// Flush writes what is not in the store yet.
-func (a *Account) Flush(ctx context.Context) error { return a.flushLog(ctx, 1) }

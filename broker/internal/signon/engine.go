@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
@@ -47,6 +48,7 @@ type Config struct {
 type Engine struct {
 	cfg      Config
 	renewals flight.Group[renewal, *prt.Token]
+	hangs    atomic.Int64 // until when the store is left alone (aside), in nanoseconds of the Unix time
 }
 
 // New returns an engine. It makes no request.

@@ -111,17 +111,13 @@ func (e *Engine) Learn(ctx context.Context, a *account.Account, t *prt.Token, r 
 	if err != nil || !tok.HasAMR {
 		return
 	}
-	_, err = a.Update(ctx, func(rec *account.Record) error {
+	e.aside(ctx, a, "saving what a token says about MFA failed", func(rec *account.Record) {
 		p := rec.PRT(t.Credential)
 		if p == nil || !p.Token.PRT.Equal(t.PRT) {
-			return nil
+			return
 		}
 		n := *p.Token
 		n.Evidence = n.Evidence.Merge(tok.Evidence(claims.SourceAccessToken))
 		p.Token = &n
-		return nil
 	})
-	if err != nil {
-		e.cfg.Logger.InfoContext(ctx, "saving what a token says about MFA failed", "error", err)
-	}
 }

@@ -181,6 +181,8 @@ func (e *Engine) change(ctx context.Context, a *account.Account, by func(*accoun
 	if rec := a.Record(); rec == nil || !changed(&account.Record{Hello: rec.Hello}) {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, asideWait)
+	defer cancel()
 	err := e.cfg.Finish(ctx, func(ctx context.Context) error {
 		_, err := a.Update(ctx, func(r *account.Record) error {
 			if !changed(r) {

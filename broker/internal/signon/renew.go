@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
@@ -166,6 +167,13 @@ func (e *Engine) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error
 	return nil
 }
 
+// asideWait bounds how long a store may hold up what was asked for, by a write
+// that is made beside it, and how long after that none is tried.
+const (
+	asideWait  = 2 * time.Second
+	asidePause = time.Minute
+)
+
 // prove drops what a PRT replaced, now that it has been used.
 func (e *Engine) prove(ctx context.Context, a *account.Account, t *prt.Token) {
 	rec := a.Record()
@@ -175,17 +183,30 @@ func (e *Engine) prove(ctx context.Context, a *account.Account, t *prt.Token) {
 	if p := rec.PRT(t.Credential); p == nil || p.Previous == nil || !p.Token.PRT.Equal(t.PRT) {
 		return
 	}
-	_, err := a.Update(ctx, func(r *account.Record) error {
+	e.aside(ctx, a, "dropping the previous PRT failed", func(r *account.Record) {
 		if p := r.PRT(t.Credential); p != nil && p.Token.PRT.Equal(t.PRT) {
 			p.Previous = nil
 		}
-		return nil
 	})
-	if err != nil {
-		e.cfg.Logger.InfoContext(ctx, "dropping the previous PRT failed", "error", err)
-		return // what was asked for is there
-	}
 	a.ReleaseUnused()
+}
+
+// aside changes the record beside what was asked for, which is there: a store
+// that hangs holds it up for a moment, and then is left alone for a while.
+func (e *Engine) aside(ctx context.Context, a *account.Account, failed string, change func(*account.Record)) {
+	if now := e.cfg.Now(); now.Before(time.Unix(0, e.hangs.Load())) {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, asideWait)
+	defer cancel()
+	_, err := a.Update(bounded, func(r *account.Record) error { change(r); return nil })
+	if err == nil {
+		return
+	}
+	if bounded.Err() != nil && ctx.Err() == nil {
+		e.hangs.Store(e.cfg.Now().Add(asidePause).UnixNano())
+	}
+	e.cfg.Logger.InfoContext(ctx, failed, "error", err)
 }
 
 // revert goes back to the PRT before t, which works where t does not.

@@ -62,18 +62,48 @@ func (e *Engine) useOne(ctx context.Context, a *account.Account, do func(*prt.To
 		if !lacking(err) {
 			return err
 		}
-		if refusal == nil || verdict(err) == aadsts.StaleMFA && verdict(refusal) == aadsts.StepUp { // which a new sign-in of the same kind mends
+		if refusal == nil || outweighs(err, refusal) {
 			refusal = err
 		}
 		refused = append(refused, Refused{p, verdict(err) == aadsts.StaleMFA})
 	}
 	switch {
 	case refusal != nil:
-		return refusal
+		return unblocked(refusal, refused)
 	case ended != nil:
 		return ended
 	}
 	return rec.Over()
+}
+
+// outweighs reports whether of two refusals the later one says better what would
+// help: the user, where the other says that nothing does; and a new sign-in of
+// the same kind, where the other asks for more.
+func outweighs(later, refusal error) bool {
+	return blocks(refusal) && !blocks(later) || verdict(later) == aadsts.StaleMFA && verdict(refusal) == aadsts.StepUp
+}
+
+func blocks(err error) bool {
+	var said *sts.Error
+	return errors.As(err, &said) && said.Blocks()
+}
+
+// blockedByPolicy is the code of a policy that grants nothing, or not to what a
+// sign-in began with.
+const blockedByPolicy = 53003
+
+// unblocked is a refusal by a policy that blocks, where each PRT that it met
+// began with a device code: policies may block those alone (the condition
+// "authentication flows"), and a sign-in on a page gives another one.
+func unblocked(refusal error, refused []Refused) error {
+	var said *sts.Error
+	if !errors.As(refusal, &said) || said.Code != blockedByPolicy ||
+		slices.ContainsFunc(refused, func(r Refused) bool { return r.Origin != account.DeviceCode }) {
+		return refusal
+	}
+	c := *said
+	c.Verdict, c.Detail = aadsts.Interact, "a policy blocks what began with a device code; a sign-in on a page may be let in"
+	return &c
 }
 
 // lacking reports whether a PRT was refused for what it lacks, so that another
