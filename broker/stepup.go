@@ -159,18 +159,24 @@ func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Acco
 		hint = want.PreferredUsername
 	}
 	page := AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}
-	if e != nil && e.Code != 0 && e.action == aadsts.Interact {
-		if row, ok := aadsts.Lookup(e.Code); ok && row.Verdict == aadsts.Blocked {
-			page.only = true // another device code would be blocked as well
-		}
+	var was aadsts.Verdict
+	if e != nil && e.action == aadsts.Interact {
+		was, page.only = blockedAs(e.Code) // another device code would be refused as well
 	}
 	acct, err := b.stepUpByPage(ctx, op, page, want)
 	if page.only && errors.Is(err, errors.ErrUnsupported) {
-		blocked := *e
-		blocked.kind, blocked.action, blocked.Verdict = ErrBlocked, aadsts.Blocked, Verdict(aadsts.Blocked.String())
-		return Account{}, &blocked
+		refused := *e
+		refused.kind, refused.action, refused.Verdict = sentinels[was], was, Verdict(was.String())
+		return Account{}, &refused
 	}
 	return acct, err
+}
+
+// blockedAs reports whether a code says that a policy or an administrator refuses,
+// and how.
+func blockedAs(code int) (aadsts.Verdict, bool) {
+	row, ok := aadsts.Lookup(code)
+	return row.Verdict, ok && (row.Verdict == aadsts.Blocked || row.Verdict == aadsts.DeviceNotCompliant)
 }
 
 // stepUpByPage gets a new PRT by a sign-in on the page or, where no page can be

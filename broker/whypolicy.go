@@ -35,6 +35,25 @@ func (w *whyChain) policies(prts []account.PRT) {
 			tried = append(tried, signon.Refused{PRT: prts[i], Stale: stale})
 		}
 	}
+	if w.out.Verdict == WhyRefused && !slices.ContainsFunc(tried, func(r signon.Refused) bool { return r.Origin != account.DeviceCode }) {
+		w.tryPage(set, id)
+	}
+}
+
+// tryPage judges a sign-in on a page in place of the device code that all PRTs
+// began with. Where that is not blocked, the user is asked for it.
+func (w *whyChain) tryPage(set *policy.Set, id string) {
+	page := *w.prt
+	page.Origin = account.Page
+	other := *w
+	other.prt, other.out.Policies = &page, nil
+	other.judge(set, id)
+	switch other.out.Verdict {
+	case WhySilent, WhyAsked:
+		w.decide(WhyAsked, "policy "+policyNames(&w.out.Decision)+" refuses what began with a device code; a sign-in on a page is not refused")
+	case WhyUnknown:
+		w.decide(WhyUnknown, other.out.Because)
+	}
 }
 
 // stale reports whether the age of a sign-in is what the policies ask about, or
@@ -62,6 +81,9 @@ func (w *whyChain) tryOther(set *policy.Set, id string, e *account.PRT) (stale b
 	case v == WhySilent:
 		w.prt, w.out = e, other.out
 		w.fact("Does another PRT have what it lacks?", claims.Yes, detail)
+	case v == WhyAsked && w.out.Verdict == WhyRefused && w.prt.Origin == account.DeviceCode && e.Origin != account.DeviceCode: // what would help outweighs what does not
+		w.prt, w.out = e, other.out
+		w.fact("Does another PRT have what it lacks?", claims.No, detail+": the user has to do something")
 	case v == WhyUnknown && w.out.Verdict != WhyUnknown:
 		w.fact("Does another PRT have what it lacks?", claims.Unknown, detail)
 		w.decide(v, other.out.Because)

@@ -62,7 +62,7 @@ func (e *Engine) useOne(ctx context.Context, a *account.Account, do func(*prt.To
 		if !lacking(err) {
 			return err
 		}
-		if refusal == nil || outweighs(err, refusal) {
+		if refusal == nil || outweighs(err, p, refusal, refused) {
 			refusal = err
 		}
 		refused = append(refused, Refused{p, verdict(err) == aadsts.StaleMFA})
@@ -76,11 +76,21 @@ func (e *Engine) useOne(ctx context.Context, a *account.Account, do func(*prt.To
 	return rec.Over()
 }
 
-// outweighs reports whether of two refusals the later one says better what would
-// help: the user, where the other says that nothing does; and a new sign-in of
-// the same kind, where the other asks for more.
-func outweighs(later, refusal error) bool {
-	return blocks(refusal) && !blocks(later) || verdict(later) == aadsts.StaleMFA && verdict(refusal) == aadsts.StepUp
+// outweighs reports whether the refusal of a PRT says better what would help than
+// the one of those before it: that the user is needed, where those are blocked,
+// perhaps for how their session began; and that a new sign-in of the same kind is
+// enough, where the other asks for more.
+func outweighs(err error, p account.PRT, refusal error, before []Refused) bool {
+	if blocks(refusal) && !blocks(err) {
+		return !slices.ContainsFunc(before, func(r Refused) bool { return !beganOtherwise(p, r) })
+	}
+	return verdict(err) == aadsts.StaleMFA && verdict(refusal) == aadsts.StepUp
+}
+
+// beganOtherwise reports whether a PRT has an origin that policies do not look at,
+// and the refused one has, or may have, one that they do.
+func beganOtherwise(p account.PRT, than Refused) bool {
+	return p.Origin != account.DeviceCode && (than.Origin == account.DeviceCode || than.Origin == account.Unknown)
 }
 
 func blocks(err error) bool {
@@ -92,17 +102,18 @@ func blocks(err error) bool {
 // sign-in began with.
 const blockedByPolicy = 53003
 
-// unblocked is a refusal by a policy that blocks, where each PRT that it met
-// began with a device code: policies may block those alone (the condition
-// "authentication flows"), and a sign-in on a page gives another one.
+// unblocked is a refusal by a policy that blocks or asks for a compliant device,
+// where each PRT that it met began with a device code: policies may block those
+// alone (the condition "authentication flows"), they carry no state of the device,
+// and a sign-in on a page gives another one.
 func unblocked(refusal error, refused []Refused) error {
 	var said *sts.Error
-	if !errors.As(refusal, &said) || said.Code != blockedByPolicy ||
+	if !errors.As(refusal, &said) || said.Code != blockedByPolicy && said.Verdict != aadsts.DeviceNotCompliant ||
 		slices.ContainsFunc(refused, func(r Refused) bool { return r.Origin != account.DeviceCode }) {
 		return refusal
 	}
 	c := *said
-	c.Verdict, c.Detail = aadsts.Interact, "a policy blocks what began with a device code; a sign-in on a page may be let in"
+	c.Verdict, c.Detail = aadsts.Interact, "a policy refuses what began with a device code; a sign-in on a page may be let in"
 	return &c
 }
 
@@ -138,7 +149,7 @@ func mayAdd(p account.PRT, to Refused) bool {
 	if p.Token.Evidence.MayAdd(to.Token.Evidence, to.Stale) {
 		return true
 	}
-	return p.Origin != account.DeviceCode && (to.Origin == account.DeviceCode || to.Origin == account.Unknown)
+	return beganOtherwise(p, to)
 }
 
 // Try runs do with one PRT, and with the one before it when a renewal gave
