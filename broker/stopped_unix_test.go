@@ -17,6 +17,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
@@ -53,7 +54,7 @@ func TestStoppedProcess(t *testing.T) {
 	w := newWorld(t, withKeys(keys), func(w *world, _ *entratestOptions) { w.store = impatient{st, t} })
 	w.join()
 	acct := w.signIn()
-	w.clock.Advance(broker.RenewAfter + time.Minute)
+	w.clock.Advance(prt.RenewAfter + time.Minute)
 
 	job, err := json.Marshal(renewJob{Master: master, State: st.Dir(), Addr: w.srv.Addr(), CA: string(w.srv.CA()), Now: w.clock.Now(), Count: 1, Stop: true})
 	require.NoError(t, err)
