@@ -281,13 +281,13 @@ func (r *randomTenant) question(app string) (broker.Explanation, broker.WhyVerdi
 		case v == broker.WhyAsked && want == broker.WhyRefused && session.flow != r.strongest().flow: // it has what the strongest lacks
 			want = v
 		}
-		codes = codes && session.flow == policy.DeviceCodeFlow
+		codes = codes && session.flow == policy.TransferDeviceCode
 	}
 	var e *broker.Error
 	if want == broker.WhyRefused && codes && errors.As(err, &e) && (e.Code == 53003 || e.Code == 53000) && got == broker.WhyAsked {
 		// The broker does not know whether a page would help, and asks for it.
 		page := r.strongest()
-		page.flow = policy.NoTransfer
+		page.flow = policy.TransferNone
 		got = broker.WhyRefused
 		if r.naively(app, page) != broker.WhyRefused {
 			want, got = broker.WhyAsked, broker.WhyAsked
