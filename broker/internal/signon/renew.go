@@ -59,7 +59,7 @@ func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.Credentia
 }
 
 // isOver reports whether the PRT looks expired.
-func (e *Engine) isOver(a *account.Account, by prt.Credential) bool {
+func (e *Engine) isOver(a *account.Account, by prt.CredentialKind) bool {
 	rec := a.Record()
 	if rec == nil {
 		return false
