@@ -18,7 +18,37 @@ func (t Tenant) spec() directory.TenantSpec {
 		out.Groups = append(out.Groups, directory.GroupSpec(g))
 	}
 	for _, a := range t.Apps {
-		out.Apps = append(out.Apps, directory.AppSpec(a))
+		out.Apps = append(out.Apps, a.spec())
+	}
+	return out
+}
+
+func (a App) spec() directory.AppSpec {
+	out := directory.AppSpec{
+		ClientID: a.ClientID, Name: a.Name, Redirects: a.Redirects, Public: a.Public, Secret: a.Secret, SPA: a.SPA,
+		Certificates: a.Certificates, ServicePrincipalID: a.ServicePrincipalID, ManagedIdentity: a.ManagedIdentity,
+		Roles: a.Roles, RoleAssignments: a.RoleAssignments, Permissions: a.Permissions, AssignmentRequired: a.AssignmentRequired, GroupClaims: a.GroupClaims,
+		URIs: a.URIs, Exposes: a.Exposes, TokenVersion: a.TokenVersion, OptionalClaims: a.OptionalClaims,
+		Preauthorised: a.Preauthorised, PreauthorisedClients: a.PreauthorisedClients, AdminConsent: a.AdminConsent,
+		FirstParty: a.FirstParty, FOCI: a.FOCI, DeviceTokens: a.DeviceTokens, AssignTo: a.AssignTo, Disabled: a.Disabled,
+	}
+	for _, c := range a.Federated {
+		out.Federated = append(out.Federated, directory.FederatedCredential(c))
+	}
+	return out
+}
+
+func appOf(a directory.AppSpec) App {
+	out := App{
+		ClientID: a.ClientID, Name: a.Name, Redirects: a.Redirects, Public: a.Public, Secret: a.Secret, SPA: a.SPA,
+		Certificates: a.Certificates, ServicePrincipalID: a.ServicePrincipalID, ManagedIdentity: a.ManagedIdentity,
+		Roles: a.Roles, RoleAssignments: a.RoleAssignments, Permissions: a.Permissions, AssignmentRequired: a.AssignmentRequired, GroupClaims: a.GroupClaims,
+		URIs: a.URIs, Exposes: a.Exposes, TokenVersion: a.TokenVersion, OptionalClaims: a.OptionalClaims,
+		Preauthorised: a.Preauthorised, PreauthorisedClients: a.PreauthorisedClients, AdminConsent: a.AdminConsent,
+		FirstParty: a.FirstParty, FOCI: a.FOCI, DeviceTokens: a.DeviceTokens, AssignTo: a.AssignTo, Disabled: a.Disabled,
+	}
+	for _, c := range a.Federated {
+		out.Federated = append(out.Federated, FederatedCredential(c))
 	}
 	return out
 }
@@ -49,7 +79,7 @@ func (o *Options) tenants() []directory.TenantSpec {
 func signInOf(e directory.LogEntry) SignIn {
 	out := SignIn{
 		Seq: e.Seq, Time: e.Time, CorrelationID: e.CorrelationID, Endpoint: Endpoint(e.Endpoint), Grant: e.Grant, Interactive: e.Interactive,
-		Username: e.Username, UserID: e.UserID, ClientID: e.ClientID, Resource: e.Resource, DeviceID: e.DeviceID,
+		Username: e.Username, UserID: e.UserID, ClientID: e.ClientID, ServicePrincipalID: e.ServicePrincipal, Resource: e.Resource, DeviceID: e.DeviceID,
 		Platform: e.Platform, DeviceCode: e.DeviceCode, AMR: e.AMR, MFAPrompts: e.MFAPrompts,
 		ErrorCode: e.ErrorCode, Error: e.Error, Suberror: e.Suberror,
 	}

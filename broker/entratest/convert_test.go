@@ -73,6 +73,10 @@ func TestConversions(t *testing.T) {
 	filled(t, reflect.ValueOf(&tenant).Elem())
 	whole(t, reflect.ValueOf(tenant.spec()), "Tenant")
 
+	var app App
+	filled(t, reflect.ValueOf(&app).Elem())
+	require.Equal(t, app, appOf(app.spec()), "there and back")
+
 	var fault Fault
 	filled(t, reflect.ValueOf(&fault).Elem())
 	whole(t, reflect.ValueOf(fault.fault()), "Fault")

@@ -76,10 +76,19 @@
 // crypto/rsa, crypto/ecdsa and concurrency decide: the padding of wrapped
 // session keys, the TLS certificates, and the order of concurrent requests.
 //
+// # Programs without a user
+//
+// Applications get tokens of their own by a secret, a certificate or the token of
+// another issuer ([App.Federated]), and managed identities by the endpoints that
+// Azure's machines and services offer ([Server.ManagedIdentity]); services act on
+// behalf of the user whose token they were shown. App roles and groups are in tokens
+// as the app is configured, and policies for workload identities apply. The keys of
+// other issuers are not fetched: the emulator plays those issuers itself
+// ([Server.FederatedToken]).
+//
 // # What is not
 //
-// There are no Kerberos tickets (tgt_ad and tgt_cloud say so), no grants without
-// a user or on behalf of one (client credentials, on-behalf-of), no guests of
+// There are no Kerberos tickets (tgt_ad and tgt_cloud say so), no guests of
 // other tenants, no protocol version 4.0 with its keys on P-256, and no Microsoft
 // account. Users sign in by certificates that the emulator issued, bound by the
 // principal name alone; those of another authority are not taken. A text

@@ -49,16 +49,6 @@ func TestCapabilitiesForResourcesThatAsk(t *testing.T) {
 	require.Equal(t, []any{"CP1"}, ask()["xms_cc"])
 }
 
-// A grant that is not emulated is refused as one ("Microsoft identity platform and
-// OAuth 2.0 On-Behalf-Of flow" needs requested_token_use).
-func TestOnBehalfOfIsUnsupported(t *testing.T) {
-	c, _ := start(t)
-	r := c.token("grant_type", jwtBearer, "client_id", webID, "client_secret", "web secret", "assertion", "e30.e30.e30",
-		"requested_token_use", "on_behalf_of", "scope", "https://graph.microsoft.com/.default")
-	require.Equal(t, 70003, r.code(), "%s", r.body)
-	require.Equal(t, "unsupported_grant_type", r.str("error"))
-}
-
 // "Understanding Primary Refresh Token (PRT)": the session key is renewed every 30
 // days on joined and hybrid joined devices.
 func TestSessionKeyRollsOnJoinedDevices(t *testing.T) {

@@ -11,11 +11,12 @@ import (
 // AddUser adds a user to the tenant of the user's domain.
 func (s *Server) AddUser(u User) error { return s.dir.AddUser(u.spec()) }
 
+// AddApp adds an application to the first tenant, or replaces the one of its client
+// id.
+func (s *Server) AddApp(a App) error { return s.dir.AddApp(a.spec()) }
+
 // AddGroup adds a group to the first tenant.
 func (s *Server) AddGroup(g Group) error { return s.dir.AddGroup(directory.GroupSpec(g)) }
-
-// AddApp adds an application to the first tenant.
-func (s *Server) AddApp(a App) error { return s.dir.AddApp(directory.AppSpec(a)) }
 
 // SetPolicies replaces the Conditional Access policies of the first tenant.
 func (s *Server) SetPolicies(graphJSON json.RawMessage) error {

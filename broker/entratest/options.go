@@ -218,6 +218,20 @@ type App struct {
 	// not needs a secret or certificate: AADSTS7000218 without one.
 	Public bool
 	Secret string // of a confidential client
+	// Certificates, DER, are those of a confidential client whose keys (RSA) sign
+	// its assertions, with PS256 or RS256.
+	Certificates [][]byte
+	// Federated are tokens of other issuers that prove the client in place of an
+	// assertion of its own (workload identity federation);
+	// [Server.FederatedToken] makes them.
+	Federated []FederatedCredential
+	// ServicePrincipalID is the object id of the client itself, which its app-only
+	// tokens name and policies for workload identities list. "": derived from Seed.
+	ServicePrincipalID string
+	// ManagedIdentity is the resource id of a user-assigned managed identity, such
+	// as /subscriptions/…/userAssignedIdentities/shop: [Server.ManagedIdentity] hands
+	// out its tokens. "": the app is none.
+	ManagedIdentity string
 	// SPA marks single-page redirects: refresh tokens live 24 hours.
 	SPA bool
 
@@ -230,6 +244,23 @@ type App struct {
 	TokenVersion int
 	// OptionalClaims of v2 tokens, such as amr, auth_time, acct, ipaddr.
 	OptionalClaims []string
+
+	// Roles are the app roles that the resource defines.
+	Roles []string
+	// RoleAssignments are the users and groups that have a role of this resource,
+	// by role: the claim roles of their tokens.
+	RoleAssignments map[string][]string
+	// Permissions are the app roles of resources, by URI or id, that the client
+	// itself was granted ("application permissions"): the claim roles of its
+	// app-only tokens.
+	Permissions map[string][]string
+	// AssignmentRequired refuses app-only tokens for the resource to clients with
+	// none of its roles (AADSTS501051).
+	AssignmentRequired bool
+	// GroupClaims puts the groups of a user, nested ones too, into tokens of the
+	// app: as the claim groups, or where they are more than 200 as a reference to
+	// Microsoft Graph (_claim_names).
+	GroupClaims bool
 
 	// Preauthorised are the scopes, by resource URI or id, that the client
 	// has without asking; "*" stands for all. Others need consent
@@ -254,6 +285,14 @@ type App struct {
 
 	AssignTo []string // users and groups that may use the app; nil: everyone (else AADSTS50105)
 	Disabled bool     // AADSTS7000112
+}
+
+// FederatedCredential names the tokens of another issuer that stand for an
+// application, compared letter by letter.
+type FederatedCredential struct {
+	Issuer   string
+	Subject  string
+	Audience string // "": api://AzureADTokenExchange
 }
 
 // TTL holds lifetimes. Zero fields mean the values that Entra uses.

@@ -1,6 +1,10 @@
 package entratest
 
-import "github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+import (
+	"net/http"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+)
 
 // newRoutes lists every endpoint. The first match wins.
 func (s *Server) newRoutes() {
@@ -53,3 +57,6 @@ func (s *Server) loginRoutes() {
 	s.web.Handle(web.OnCertAuth, "POST", "/{tenant}/certauth", web.EndpointLogin, s.certAuth)
 	s.web.Handle(web.OnDeviceLogin, "GET", "/devicelogin", web.EndpointLogin, s.deviceLoginPage)
 }
+
+// Handler serves every host of the emulator, told apart by the Host header.
+func (s *Server) Handler() http.Handler { return s.web }

@@ -12,15 +12,18 @@ type SignIn struct {
 	Grant         string // such as password, refresh_token, prt, prt_renewal, prt_exchange, prt_cookie
 	Interactive   bool
 
-	Username   string
-	UserID     string
-	ClientID   string
-	Resource   string // app id of the resource; "" for a PRT
-	DeviceID   string // "": no device
-	Platform   string // from the User-Agent
-	DeviceCode bool   // the session began with a device code
-	AMR        []string
-	MFAPrompts int // how often this sign-in asked for a second factor
+	Username string
+	UserID   string
+	ClientID string
+	// ServicePrincipalID is the object id of an application that asked for a token
+	// of its own; "": a user did.
+	ServicePrincipalID string
+	Resource           string // app id of the resource; "" for a PRT
+	DeviceID           string // "": no device
+	Platform           string // from the User-Agent
+	DeviceCode         bool   // the session began with a device code
+	AMR                []string
+	MFAPrompts         int // how often this sign-in asked for a second factor
 
 	ErrorCode int // AADSTS code; zero: granted
 	Error     string

@@ -76,7 +76,7 @@ func (st *savedState) options(o Options) Options {
 		policies := t.Policies
 		var apps []App
 		for _, a := range t.Apps {
-			apps = append(apps, App(a))
+			apps = append(apps, appOf(a))
 		}
 		if i > 0 {
 			o.OtherTenants = append(o.OtherTenants, Tenant{Domain: t.Domain, TenantID: t.ID, DisplayName: t.Name,

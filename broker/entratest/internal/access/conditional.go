@@ -16,7 +16,7 @@ import (
 
 // Question is what Conditional Access is asked.
 type Question struct {
-	User     *directory.User
+	User     *directory.User // nil: a workload asks
 	Session  *session.Session
 	Device   *directory.Device // nil: none was proved
 	Resource *directory.App    // nil: the user's own directory entry
@@ -26,6 +26,19 @@ type Question struct {
 	Browser  bool // the client is a web or single-page app
 	Bound    bool // the request is signed with the session key of a PRT
 	Action   policy.UserAction
+	tenant   *directory.Tenant // of a workload
+}
+
+// OfWorkload is the question about a token for an application itself.
+func OfWorkload(client, resource *directory.App, t *directory.Tenant) Question {
+	return Question{Resource: resource, client: client, Scopes: policy.AnyScopes, tenant: t}
+}
+
+func (q *Question) inTenant() *directory.Tenant {
+	if q.User == nil {
+		return q.tenant
+	}
+	return q.User.Tenant
 }
 
 // ToResource is the question about a token for a target.
@@ -46,14 +59,14 @@ type Answer struct {
 // Evaluate asks Conditional Access and writes the results to the log entry.
 func (e *Engine) Evaluate(r *web.Request, q Question) Answer {
 	a := e.evaluate(r, q)
-	if a.Outcome == policy.OutcomeGrant && q.User.MFARequired && q.Session.MFA == 0 && q.Action == policy.ActionNone {
+	if a.Outcome == policy.OutcomeGrant && q.User != nil && q.User.MFARequired && q.Session.MFA == 0 && q.Action == policy.ActionNone {
 		a.Outcome, a.Prompt = policy.OutcomeInterrupt, []policy.Control{{Kind: policy.MFA}}
 	}
 	return a
 }
 
 func (e *Engine) evaluate(r *web.Request, q Question) Answer {
-	rules := e.Keeper.Directory.AccessRules(q.User.Tenant)
+	rules := e.Keeper.Directory.AccessRules(q.inTenant())
 	if rules == nil {
 		return Answer{Outcome: policy.OutcomeGrant}
 	}
@@ -105,7 +118,20 @@ var resultNames = map[policy.Result]string{
 	policy.ResultReportOnlyNotApplied: "reportOnlyNotApplied", policy.ResultReportOnlyInterrupted: "reportOnlyInterrupted",
 }
 
+// workload is the sign-in of an application itself.
+func (e *Engine) workload(r *http.Request, q Question) *policy.SignIn {
+	in := &policy.SignIn{
+		User: &policy.User{Kind: policy.IdentityWorkload, ID: q.client.ServicePrincipalID}, AppID: q.Resource.PolicyID,
+		Scopes: q.Scopes, Confidential: true, Now: e.Keeper.Now(),
+	}
+	in.IP, in.Country = e.ClientAddress(r)
+	return in
+}
+
 func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
+	if q.User == nil {
+		return e.workload(r, q)
+	}
 	in := &policy.SignIn{
 		User:           &policy.User{ID: q.User.ID, Groups: e.Keeper.Directory.GroupsOf(q.User), Roles: q.User.Roles},
 		Scopes:         q.Scopes,
@@ -196,7 +222,7 @@ func (e *Engine) StrengthMethods(q Question, c policy.Control) []string {
 	if c.Kind != policy.AuthenticationStrength {
 		return nil
 	}
-	bundle := e.Keeper.Directory.AccessRules(q.User.Tenant).Bundle
+	bundle := e.Keeper.Directory.AccessRules(q.inTenant()).Bundle
 	known := slices.Clone(bundle.Strengths)
 	for _, p := range bundle.Policies {
 		if p.GrantControls != nil && p.GrantControls.AuthenticationStrength != nil {

@@ -71,6 +71,9 @@ func (t *Target) ScopeString(v2 bool) string {
 
 var oidcScopes = []string{"openid", "profile", "email", "offline_access"}
 
+// OpenIDScope reports whether a scope is one of OpenID Connect, which no resource has.
+func OpenIDScope(scope string) bool { return slices.Contains(oidcScopes, scope) }
+
 // ResolveV1 resolves the resource parameter of the v1 endpoint. Scopes of the
 // protocol itself (aza, ugs) are ignored here.
 func (e *Engine) ResolveV1(t *directory.Tenant, client *directory.App, u *directory.User, resource, scope string) (*Target, error) {

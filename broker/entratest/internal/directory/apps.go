@@ -52,6 +52,9 @@ func (t *Tenant) addApp(r *ids.Source, o any) error {
 	if a.PolicyID == "" {
 		a.PolicyID = a.ID
 	}
+	if a.ServicePrincipalID == "" {
+		a.ServicePrincipalID = r.Derived("service principal", t.Domain+"/"+a.ID)
+	}
 	if a.Exposes == nil {
 		a.Exposes = []string{"user_impersonation"}
 	}
@@ -68,6 +71,35 @@ func (t *Tenant) addApp(r *ids.Source, o any) error {
 		t.resources[ResourceKey(uri)] = a
 	}
 	return nil
+}
+
+// Proves says whether the application has a credential of its own, so that it can
+// be a confidential client.
+func (a *App) Proves() bool {
+	return a.Secret != "" || len(a.Certificates) > 0 || len(a.Federated) > 0
+}
+
+// Granted returns the application permissions that a client has of a resource,
+// and whether it is assigned at all.
+func (d *Directory) Granted(t *Tenant, client, resource *App) (roles []string, assigned bool) {
+	for uri, list := range client.Permissions {
+		if d.Resource(t, uri) == resource {
+			roles, assigned = append(roles, list...), true
+		}
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles), assigned || client == resource
+}
+
+// RolesOf returns the app roles of a resource that a user has, alone or by a group.
+func (d *Directory) RolesOf(a *App, u *User) (roles []string) {
+	for role, who := range a.RoleAssignments {
+		if d.Assigned(who, u) {
+			roles = append(roles, role)
+		}
+	}
+	slices.Sort(roles)
+	return roles
 }
 
 // ResourceKey is how the tenant's resources are indexed: without case and a last

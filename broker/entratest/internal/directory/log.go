@@ -70,15 +70,18 @@ type LogEntry struct {
 	Grant         string
 	Interactive   bool
 
-	Username   string
-	UserID     string
-	ClientID   string
-	Resource   string
-	DeviceID   string
-	Platform   string
-	DeviceCode bool
-	AMR        []string
-	MFAPrompts int
+	Username string
+	UserID   string
+	ClientID string
+	// ServicePrincipal is the object id of an application that asked for a token
+	// of its own; "": a user did.
+	ServicePrincipal string
+	Resource         string
+	DeviceID         string
+	Platform         string
+	DeviceCode       bool
+	AMR              []string
+	MFAPrompts       int
 
 	ErrorCode int
 	Error     string

@@ -48,6 +48,11 @@ type PasskeySpec struct {
 	Count      uint32
 }
 
+// FederatedCredential is a token of another issuer that stands for an application.
+type FederatedCredential struct {
+	Issuer, Subject, Audience string
+}
+
 // AppSpec describes an application.
 type AppSpec struct {
 	ClientID, Name string
@@ -56,6 +61,17 @@ type AppSpec struct {
 	Public    bool
 	Secret    string
 	SPA       bool
+
+	Certificates       [][]byte
+	Federated          []FederatedCredential
+	ServicePrincipalID string
+	ManagedIdentity    string
+
+	Roles              []string
+	RoleAssignments    map[string][]string
+	Permissions        map[string][]string
+	AssignmentRequired bool
+	GroupClaims        bool
 
 	URIs           []string
 	Exposes        []string

@@ -4,6 +4,7 @@ package graph
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -33,6 +34,8 @@ func (s *Service) Routes() {
 			on("GET", who, s.about(readUser(), s.me))
 			on("GET", who+"/memberOf", s.about(readGroups(), s.directMemberOf))
 			on("GET", who+"/transitiveMemberOf", s.about(readGroups(), s.memberOf))
+			on("POST", who+"/getMemberObjects", s.about(readGroups(), s.memberIDs))
+			on("POST", who+"/getMemberGroups", s.about(readGroups(), s.memberIDs))
 			on("GET", who+"/photo/$value", s.about(readUser(), s.photo))
 			on("POST", who+"/revokeSignInSessions", s.about(revokeSessions(), s.revoke))
 			on("GET", who+hello, s.about(readMethods(), s.helloKeys))
@@ -59,8 +62,8 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 // gets a claims challenge when its client announced that it handles them (cp1);
 // others are good until they expire (Entra, "Continuous access evaluation").
 func (s *Service) bearer(w http.ResponseWriter, r *web.Request, scopes ...string) (*mint.BearerClaims, *directory.User, bool) {
-	c, u, err := s.Mint.Bearer(r.Header.Get("Authorization"), wire.ResourceGraph, wire.ResourceGraphApp)
-	if c != nil && c.Overtaken(u) {
+	c, u, err := s.caller(r)
+	if c != nil && !c.AppOnly() && c.Overtaken(u) {
 		s.challenge(w, u)
 		return nil, nil, false
 	}
@@ -88,6 +91,25 @@ func (s *Service) challenge(w http.ResponseWriter, u *directory.User) {
 	refuse(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
 }
 
+// caller is who shows an access token: a user, or an application, which stands
+// here as a user without a name whose scopes are its roles.
+func (s *Service) caller(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
+	audiences := []string{wire.ResourceGraph, wire.ResourceGraphApp}
+	c, err := s.Mint.BearerToken(r.Header.Get("Authorization"), audiences...)
+	if err != nil || !c.AppOnly() {
+		return s.Mint.Bearer(r.Header.Get("Authorization"), audiences...)
+	}
+	t := s.Keeper.Directory.Tenant(c.Tenant)
+	if t == nil {
+		return nil, nil, errors.New("the tenant of the access token is unknown")
+	}
+	if a := s.Keeper.Directory.App(t, c.AppID); a == nil || a.Disabled {
+		return nil, nil, errors.New("the application of the access token is deleted or disabled")
+	}
+	c.Scopes = strings.Join(c.Roles, " ")
+	return c, &directory.User{ID: c.User, UPN: c.AppID, Tenant: t}, nil
+}
+
 func (s *Service) named(w http.ResponseWriter, r *web.Request, self *directory.User) *directory.User {
 	name, named := r.Vars["user"]
 	if !named {
@@ -102,6 +124,12 @@ func (s *Service) named(w http.ResponseWriter, r *web.Request, self *directory.U
 		return nil
 	}
 	return u
+}
+
+// memberIDs lists the ids of the groups of a user, nested ones too.
+func (s *Service) memberIDs(w http.ResponseWriter, _ *web.Request, u *directory.User) {
+	web.WriteJSON(w, http.StatusOK, map[string]any{
+		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#Collection(Edm.String)", "value": s.Keeper.Directory.GroupsOf(u)})
 }
 
 func (s *Service) me(w http.ResponseWriter, _ *web.Request, u *directory.User) {

@@ -83,6 +83,10 @@ func (s *Service) about(p permission, serve func(http.ResponseWriter, *web.Reque
 			return
 		}
 		name, named := r.Vars["user"]
+		if c.AppOnly() {
+			s.asApplication(w, r, p, c, self, serve)
+			return
+		}
 		own := !named || strings.EqualFold(name, self.ID) || strings.EqualFold(name, self.UPN)
 		scopes := p.others
 		if own {
@@ -94,6 +98,20 @@ func (s *Service) about(p permission, serve func(http.ResponseWriter, *web.Reque
 		if u := s.named(w, r, self); u != nil {
 			serve(w, r, u)
 		}
+	}
+}
+
+// asApplication serves a request of an application, which has no user of its own.
+func (s *Service) asApplication(w http.ResponseWriter, r *web.Request, p permission, c *mint.BearerClaims, self *directory.User, serve func(http.ResponseWriter, *web.Request, *directory.User)) {
+	if _, named := r.Vars["user"]; !named {
+		refuse(w, http.StatusBadRequest, "BadRequest", "/me request is only valid with delegated authentication flow.")
+		return
+	}
+	if !s.hasScope(w, r, c, p.others) {
+		return
+	}
+	if u := s.named(w, r, self); u != nil {
+		serve(w, r, u)
 	}
 }
 

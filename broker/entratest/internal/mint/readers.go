@@ -22,6 +22,8 @@ type BearerClaims struct {
 	AMR      []string `json:"amr"`
 	AppID    string   `json:"appid"`
 	Scopes   string   `json:"scp"`
+	Roles    []string `json:"roles"`
+	Kind     string   `json:"idtyp"`
 	IssuedAt int64    `json:"iat"`
 	// Capabilities is xms_cc: CP1 when the client handles claims challenges.
 	Capabilities []string `json:"xms_cc"`
@@ -39,28 +41,41 @@ func (c *BearerClaims) Overtaken(u *directory.User) bool {
 // ErrUserGone is the refusal of a token whose user is deleted or disabled.
 var ErrUserGone = errors.New("the user of the access token is deleted or disabled")
 
+// AppOnly reports whether an application has the token for itself.
+func (c *BearerClaims) AppOnly() bool { return c.Kind == "app" }
+
 // Bearer checks an Authorization header with an access token for one of the
 // audiences. With ErrUserGone it returns the claims all the same.
 func (m *Mint) Bearer(header string, audiences ...string) (*BearerClaims, *directory.User, error) {
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return nil, nil, errors.New("header Authorization is not a bearer token")
-	}
-	var c BearerClaims
-	if err := m.Keys.verifyOwn(strings.TrimSpace(token), &c); err != nil {
-		return nil, nil, fmt.Errorf("access token: %w", err)
-	}
-	if m.Keeper.Now().Unix() >= c.Expires {
-		return nil, nil, errors.New("the access token has expired")
-	}
-	if !slices.ContainsFunc(audiences, func(a string) bool { return directory.ResourceKey(a) == directory.ResourceKey(c.Audience) }) {
-		return nil, nil, fmt.Errorf("the access token is for %q", c.Audience)
+	c, err := m.BearerToken(header, audiences...)
+	if err != nil {
+		return nil, nil, err
 	}
 	u := m.Keeper.Directory.UserByID(c.User)
 	if u == nil || u.Disabled {
-		return &c, u, ErrUserGone
+		return c, u, ErrUserGone
 	}
-	return &c, u, nil
+	return c, u, nil
+}
+
+// BearerToken checks an Authorization header with an access token of a user or an
+// application for one of the audiences.
+func (m *Mint) BearerToken(header string, audiences ...string) (*BearerClaims, error) {
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return nil, errors.New("header Authorization is not a bearer token")
+	}
+	var c BearerClaims
+	if err := m.Keys.verifyOwn(strings.TrimSpace(token), &c); err != nil {
+		return nil, fmt.Errorf("access token: %w", err)
+	}
+	if m.Keeper.Now().Unix() >= c.Expires {
+		return nil, errors.New("the access token has expired")
+	}
+	if !slices.ContainsFunc(audiences, func(a string) bool { return directory.ResourceKey(a) == directory.ResourceKey(c.Audience) }) {
+		return nil, fmt.Errorf("the access token is for %q", c.Audience)
+	}
+	return &c, nil
 }
 
 // Has reports whether the token states one of the methods.

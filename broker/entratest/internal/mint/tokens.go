@@ -10,6 +10,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -38,7 +39,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 		"scp": strings.Join(in.Scopes, " "), "sid": in.Session.SID,
 		"uti": base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16)),
 		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
-		"aio": base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24)),
+		"aio": m.reuse(in),
 	}
 	if res.TokenVersion == 2 {
 		c["aud"], c["iss"], c["ver"] = res.ID, directory.IssuerV2(u.Tenant.ID), "2.0"
@@ -53,6 +54,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 		c["amr"] = amr
 	}
 	m.optionalClaims(c, in, res)
+	m.memberships(c, in, res)
 	c["xms_st"] = map[string]int{"ev": u.Critical}
 	if len(u.Roles) > 0 {
 		c["wids"] = u.Roles
@@ -138,6 +140,38 @@ func (m *Mint) optionalClaims(c map[string]any, in *Issuance, a *directory.App) 
 	}
 }
 
+// reuse is the claim aio, opaque to everybody else. A service that can prove itself
+// may come back with the token to act for the user: for such a one it holds the
+// session.
+func (m *Mint) reuse(in *Issuance) string {
+	if !in.Resource.Proves() {
+		return base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24))
+	}
+	return m.Keeper.Box.Seal(session.KindReuse, in.Session)
+}
+
+// maxGroups is how many groups a JWT names; with more it refers to Microsoft Graph
+// (Microsoft, "Configure group claims for applications").
+const maxGroups = 200
+
+// memberships adds the app roles of the user, and the groups where the app asks.
+func (m *Mint) memberships(c map[string]any, in *Issuance, a *directory.App) {
+	if roles := m.Keeper.Directory.RolesOf(a, in.User); len(roles) > 0 {
+		c["roles"] = roles
+	}
+	if !a.GroupClaims {
+		return
+	}
+	groups := m.Keeper.Directory.GroupsOf(in.User)
+	if len(groups) <= maxGroups {
+		c["groups"] = groups
+		return
+	}
+	c["_claim_names"] = map[string]string{"groups": "src1"}
+	c["_claim_sources"] = map[string]any{"src1": map[string]string{
+		"endpoint": "https://graph.microsoft.com/v1.0/users/" + in.User.ID + "/getMemberObjects"}}
+}
+
 func boolInt(b bool) int {
 	if b {
 		return 1
@@ -182,6 +216,7 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 		c["amr"] = amr
 	}
 	m.optionalClaims(c, in, in.Client)
+	m.memberships(c, in, in.Client)
 	if in.Nonce != "" {
 		c["nonce"] = in.Nonce
 	}

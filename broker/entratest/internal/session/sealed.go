@@ -30,6 +30,7 @@ const (
 	KindFlow    seal.Kind = "AQABEgE"
 	KindBulk    seal.Kind = "0.AXkA"
 	KindCookie  seal.Kind = "0.AXsA"
+	KindReuse   seal.Kind = "AUQAu" // the claim aio, by which a service asks on behalf of the user
 
 	KindDesktopSSO seal.Kind = "DSSO."
 )

@@ -23,7 +23,12 @@ func DeviceAuthority() *rsa.PrivateKey { return deviceAuthority() }
 // each time.
 func UserAuthority() *rsa.PrivateKey { return userAuthority() }
 
+// OutsideIssuer returns the key that signs what other issuers would, the same one
+// each time.
+func OutsideIssuer() *rsa.PrivateKey { return outsideIssuer() }
+
 var (
+	outsideIssuer   = sync.OnceValue(func() *rsa.PrivateKey { return key(outsideIssuerP, outsideIssuerQ) })
 	tokenSigning    = sync.OnceValue(func() *rsa.PrivateKey { return key(tokenSigningP, tokenSigningQ) })
 	deviceAuthority = sync.OnceValue(func() *rsa.PrivateKey { return key(deviceAuthorityP, deviceAuthorityQ) })
 	userAuthority   = sync.OnceValue(func() *rsa.PrivateKey { return key(userAuthorityP, userAuthorityQ) })
@@ -77,4 +82,12 @@ const (
 		"e116fc6e9837ec090ec2bc9a90d65d15dd6d58b85083fd849c2a8af5d380c0bd" +
 		"88dd296b0274640482c6f18679c6827b2f8269c3fd80a5255f30675d9498a9e9" +
 		"1a35cbbcac0ae6ad3479a73f90b3efd6475939dae2ccd82622f1b63a80c7388f"
+	outsideIssuerP = "e21f4a97cbea7e730da7231af10a614bbd8e4b5ec4283023259f46e6959a6d34" +
+		"baeebc941f473b5348faaf4814a4b9080af54f1f7487c23977173f9c8fba3f50" +
+		"5847673ddb3488cbf81cbc42da461a2881a8eff32c94d796c2fb51bab007cfe9" +
+		"be7d12cdb1da9b1a5fafb0ab84a95ef0279a57d58f0f7f9505813cc3ab286dfb"
+	outsideIssuerQ = "d222f750365b9c503ab8db3e6adb309e0412271805cbdafab12c79bf4e16aaa1" +
+		"77a61cb84775306469c35e01861441880b11835f734e10cc7f3e63058a4b57ea" +
+		"b431028b227611a745179ebdec04663c0e3c59a2bbc3f4300d59116dc3e53e03" +
+		"387d1f41a56bf448d3c80d3fa8d83cad5c010bcb4f4648ab126647ead28bee5f"
 )

@@ -39,10 +39,6 @@ func (s *Service) signedGrant(r *web.Request) (any, error) {
 	s.begin(r, "prt")
 	text := r.Values.Get("request")
 	if text == "" {
-		if use := r.Values.Get("requested_token_use"); use != "" {
-			return nil, web.Fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", web.Clip(wire.GrantJWTBearer)).
-				Because("requested_token_use=%s is not emulated", web.Clip(use))
-		}
 		if r.Values.Get("assertion") != "" {
 			return nil, web.InvalidRequest(240002, "Input id_token cannot be used as 'urn:ietf:params:oauth:grant-type:jwt-bearer' grant.")
 		}

@@ -58,7 +58,12 @@ func (s *Service) grant(r *web.Request, grant string) (any, error) {
 	case wire.GrantSAML11, wire.GrantSAML20:
 		return s.samlGrant(r, grant)
 	case wire.GrantJWTBearer:
+		if r.Values.Get("request") == "" && r.Values.Get("requested_token_use") != "" {
+			return s.onBehalfOfGrant(r)
+		}
 		return s.signedGrant(r)
+	case "client_credentials":
+		return s.clientCredentialsGrant(r)
 	}
 	return nil, web.Fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", web.Clip(grant))
 }
@@ -70,19 +75,6 @@ func (s *Service) begin(r *web.Request, grant string) *directory.LogEntry {
 		ClientID: strings.ToLower(r.Values.Get("client_id")), Platform: access.PlatformNames[access.PlatformOf(r.UserAgent())],
 	}
 	return r.Entry
-}
-
-// plainClient checks the client of a grant in the form.
-func (s *Service) plainClient(r *web.Request, t *directory.Tenant) (*directory.App, error) {
-	id, secret := r.Values.Get("client_id"), r.Values.Get("client_secret")
-	if user, pass, ok := r.BasicAuth(); ok && id == "" {
-		id, secret = user, pass
-	}
-	a, err := s.Access.ClientApp(t, id)
-	if err != nil {
-		return nil, err
-	}
-	return a, access.AuthenticateClient(a, secret, r.Values.Get("client_assertion") != "")
 }
 
 // target resolves what a grant in the form asks for.

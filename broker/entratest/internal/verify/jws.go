@@ -44,6 +44,8 @@ type Header struct {
 	Use    string
 	KDFVer int      // 0: not present
 	Ctx    []byte   // decoded; nil: not present
+	X5T    []byte   // SHA-1 of a certificate; nil: not present
+	X5T256 []byte   // its SHA-256; nil: not present
 	X5C    [][]byte // DER, leaf first; nil: not present
 	// X5CString says that x5c was a bare string, as Windows sends it, instead
 	// of the array of RFC 7515.
@@ -89,6 +91,8 @@ func parseHeader(data []byte) (Header, error) {
 		Ctx    *string         `json:"ctx"`
 		KDFVer json.RawMessage `json:"kdf_ver"`
 		X5C    json.RawMessage `json:"x5c"`
+		X5T    string          `json:"x5t"`
+		X5T256 string          `json:"x5t#S256"`
 		Crit   json.RawMessage `json:"crit"`
 	}
 	if err := json.Unmarshal(data, &in); err != nil {
@@ -113,6 +117,12 @@ func parseHeader(data []byte) (Header, error) {
 		return Header{}, fmt.Errorf("%w: header kdf_ver is %.20s instead of the number 1 or 2", ErrMalformed, v)
 	}
 	var err error
+	if h.X5T, err = thumbprint(in.X5T); err == nil {
+		h.X5T256, err = thumbprint(in.X5T256)
+	}
+	if err != nil {
+		return Header{}, err
+	}
 	h.X5C, h.X5CString, err = parseX5C(in.X5C)
 	return h, err
 }
@@ -141,6 +151,18 @@ func parseX5C(data json.RawMessage) (ders [][]byte, bare bool, err error) {
 		ders = append(ders, der)
 	}
 	return ders, bare, nil
+}
+
+// thumbprint decodes the members x5t and x5t#S256; nil: there is none.
+func thumbprint(text string) ([]byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	sum, err := looseBase64(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the thumbprint in the header is not base64", ErrMalformed)
+	}
+	return sum, nil
 }
 
 // looseBase64 accepts both alphabets, with and without padding.

@@ -1,0 +1,137 @@
+package mint
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/internal/wire"
+)
+
+// AppIssuance is what an application's token of its own is made of.
+type AppIssuance struct {
+	Client, Resource *directory.App
+	Tenant           *directory.Tenant
+	Audience         string   // as the client named the resource
+	Roles            []string // application permissions
+	Proof            string   // claim appidacr
+	Managed          string   // resource id of a managed identity; "": none
+	CAE              bool
+	Now, Expires     time.Time
+}
+
+// AppToken makes an app-only access token: its subject is the application's
+// service principal, and its permissions are roles instead of scopes.
+func (m *Mint) AppToken(in AppIssuance) string {
+	c := map[string]any{
+		"iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Expires.Unix(),
+		"oid": in.Client.ServicePrincipalID, "sub": in.Client.ServicePrincipalID, "tid": in.Tenant.ID,
+		"uti": base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16)),
+		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
+		"aio": base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24)),
+	}
+	if in.Resource.TokenVersion == 2 {
+		c["aud"], c["iss"], c["ver"] = in.Resource.ID, directory.IssuerV2(in.Tenant.ID), "2.0"
+		c["azp"], c["azpacr"] = in.Client.ID, in.Proof
+	} else {
+		c["aud"], c["iss"], c["ver"] = in.Audience, directory.IssuerV1(in.Tenant.ID), "1.0"
+		c["appid"], c["appidacr"], c["idp"] = in.Client.ID, in.Proof, directory.IssuerV1(in.Tenant.ID)
+		c["tenant_region_scope"] = in.Tenant.Region
+	}
+	if len(in.Roles) > 0 {
+		c["roles"] = in.Roles
+	}
+	if in.Resource.ID == wire.ResourceGraphApp || slices.Contains(in.Resource.OptionalClaims, "idtyp") {
+		c["idtyp"] = "app"
+	}
+	if in.Resource.ID == wire.ResourceGraphApp {
+		c["app_displayname"] = in.Client.Name
+	}
+	if in.Managed != "" {
+		c["xms_mirid"] = in.Managed
+	}
+	if in.CAE && asksForCapabilities(in.Resource) {
+		c["xms_cc"] = []string{"CP1"}
+	}
+	return m.Keys.Sign(c)
+}
+
+// Errors of a token that is shown as an assertion.
+var (
+	ErrNotOurs = errors.New("not signed by this service")
+	errNoJWT   = errors.New("not a JWT")
+)
+
+// Presented is an access token that a service shows to act on behalf of its user.
+type Presented struct {
+	Audience string          `json:"aud"`
+	Expires  int64           `json:"exp"`
+	Tenant   string          `json:"tid"`
+	Subject  string          `json:"sub"`
+	Object   string          `json:"oid"`
+	Scopes   string          `json:"scp"`
+	Roles    json.RawMessage `json:"roles"`
+	Access   json.RawMessage `json:"uti"`
+	Version  string          `json:"ver"`
+	AppID    string          `json:"appid"`
+	Party    string          `json:"azp"`
+	Reuse    string          `json:"aio"`
+}
+
+// AppOnly reports whether an application has the token for itself.
+func (p *Presented) AppOnly() bool { return p.Scopes == "" && p.Subject == p.Object }
+
+// IDToken reports whether it is no access token: those name the client that they
+// were issued to.
+func (p *Presented) IDToken() bool { return p.AppID == "" && p.Party == "" }
+
+// Presented reads a token of this service. Its time is the caller's to check.
+func (m *Mint) Presented(text string) (*Presented, error) {
+	if _, err := jws.Parse([]byte(text), jws.WithCompact()); err != nil {
+		return nil, errNoJWT
+	}
+	var p Presented
+	if err := m.Keys.verifyOwn(text, &p); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrNotOurs, err)
+	}
+	return &p, nil
+}
+
+// federatedKeyID names the key that stands for all issuers outside.
+const federatedKeyID = "outside"
+
+// FederatedToken makes the token of another issuer, such as a cluster's or a
+// pipeline's, which the emulator plays too.
+func (m *Mint) FederatedToken(c directory.FederatedCredential, life time.Duration) string {
+	now := m.Keeper.Now()
+	payload, err := json.Marshal(map[string]any{"iss": c.Issuer, "sub": c.Subject, "aud": c.Audience,
+		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(), "jti": m.Keeper.Rand.GUID()})
+	if err != nil {
+		panic("entratest: " + err.Error())
+	}
+	h := jws.NewHeaders()
+	for name, v := range map[string]any{jws.TypeKey: "JWT", jws.KeyIDKey: federatedKeyID} {
+		if err := h.Set(name, v); err != nil {
+			panic("entratest: " + err.Error())
+		}
+	}
+	out, err := jws.Sign(payload, jws.WithKey(jwa.RS256, testkeys.OutsideIssuer(), jws.WithProtectedHeaders(h)))
+	if err != nil {
+		panic("entratest: " + err.Error()) // the key is an RSA key
+	}
+	return string(out)
+}
+
+// VerifyFederated checks the signature of the token of another issuer.
+func (m *Mint) VerifyFederated(a *verify.ClientAssertion) error {
+	return a.VerifyKey(&testkeys.OutsideIssuer().PublicKey)
+}

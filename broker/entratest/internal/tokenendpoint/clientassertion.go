@@ -1,0 +1,187 @@
+package tokenendpoint
+
+import (
+	"crypto/x509"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+)
+
+// assertionType is the only client_assertion_type (RFC 7523, 2.2).
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// exchangeAudience is the audience of a federated credential that names none.
+const exchangeAudience = "api://AzureADTokenExchange"
+
+// maxAssertionLife is how far in the future an assertion may end: Microsoft's page
+// "Application authentication certificate credentials" asks for 5 to 10 minutes and
+// lets it be 24 hours at most.
+const maxAssertionLife = 24 * time.Hour
+
+// proof is how a client proved itself: the claim appidacr.
+type proof string
+
+const (
+	noProof     proof = "0"
+	bySecret    proof = "1"
+	byAssertion proof = "2"
+)
+
+// plainClient checks the client of a grant in the form.
+func (s *Service) plainClient(r *web.Request, t *directory.Tenant) (*directory.App, error) {
+	a, _, err := s.provenClient(r, t)
+	return a, err
+}
+
+// provenClient checks the client of a grant in the form, and says how it proved
+// itself.
+func (s *Service) provenClient(r *web.Request, t *directory.Tenant) (*directory.App, proof, error) {
+	id, secret := r.Values.Get("client_id"), r.Values.Get("client_secret")
+	if user, pass, ok := r.BasicAuth(); ok && id == "" {
+		id, secret = user, pass
+	}
+	assertion := r.Values.Get("client_assertion")
+	a, err := s.Access.ClientApp(t, id)
+	if err != nil {
+		return nil, noProof, err
+	}
+	if assertion == "" || a.Public {
+		how := bySecret
+		if a.Public {
+			how = noProof
+		}
+		return a, how, access.AuthenticateClient(a, secret, assertion != "")
+	}
+	if kind := r.Values.Get("client_assertion_type"); kind != assertionType {
+		return nil, noProof, web.InvalidRequest(900144, "The request body must contain the following parameter: 'client_assertion_type'.").
+			Because("client_assertion_type is %q", web.Clip(kind))
+	}
+	return a, byAssertion, s.asserted(a, t, assertion)
+}
+
+// asserted checks the assertion of a client: its own, or the token of an issuer
+// that the application trusts.
+func (s *Service) asserted(a *directory.App, t *directory.Tenant, text string) error {
+	c, err := verify.ParseClientAssertion(text)
+	if err != nil {
+		return web.Fail("invalid_client", 50027, "JWT token is invalid or malformed.").Because("client_assertion: %v", err)
+	}
+	if c.Issuer != "" && !strings.EqualFold(c.Issuer, a.ID) {
+		return s.federated(a, c)
+	}
+	if len(a.Certificates) == 0 {
+		return web.Fail("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s'].", web.Clip(c.Thumbprint())).
+			Because("client %s has no certificate", a.Name)
+	}
+	return s.signedByCertificate(a, t, c)
+}
+
+func (s *Service) signedByCertificate(a *directory.App, t *directory.Tenant, c *verify.ClientAssertion) error {
+	if !strings.EqualFold(c.Subject, a.ID) || c.Issuer == "" {
+		return web.Fail("invalid_client", 700021, "Client assertion application identifier doesn't match 'client_id' parameter. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials .").
+			Because("iss is %q and sub %q", web.Clip(c.Issuer), web.Clip(c.Subject))
+	}
+	if c.SHA1 == nil && c.SHA256 == nil {
+		return web.Fail("invalid_client", 50027, "JWT token is invalid or malformed. No certificate thumbprint specified in token header.")
+	}
+	cert, err := s.namedCertificate(a, c)
+	if err != nil {
+		return err
+	}
+	if err := c.Verify(cert); err != nil {
+		return web.Fail("invalid_client", 700027, "Client assertion failed signature validation. [Reason - Key was found, but use of the key to verify the signature failed., Thumbprint of key used by client: '%s'].", c.Thumbprint()).
+			Because("%v", err)
+	}
+	if !slices.ContainsFunc(c.Audience, func(aud string) bool { return tokenAudience(t, aud) }) {
+		return web.Fail("invalid_client", 700023, "Client assertion audience claim does not match Realm issuer. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials .").
+			Because("aud is %q", c.Audience)
+	}
+	return s.timely(c)
+}
+
+// namedCertificate finds the certificate that an assertion names by its thumbprint.
+func (s *Service) namedCertificate(a *directory.App, c *verify.ClientAssertion) (*x509.Certificate, error) {
+	for _, der := range a.Certificates {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil || !c.Names(cert) {
+			continue
+		}
+		if now := s.Keeper.Now(); now.After(cert.NotAfter) || now.Before(cert.NotBefore) {
+			return nil, web.Fail("invalid_client", 700027, "Client assertion failed signature validation. [Reason - The key used is expired., Thumbprint of key used by client: '%s'].", c.Thumbprint())
+		}
+		return cert, nil
+	}
+	return nil, web.Fail("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s'].", web.Clip(c.Thumbprint()))
+}
+
+// tokenAudience says whether an audience is this tenant's token endpoint or issuer.
+func tokenAudience(t *directory.Tenant, aud string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimRight(aud, "/"), strings.TrimRight(web.LoginURL, "/")+"/")
+	if !ok {
+		host := ""
+		for _, h := range web.LoginHosts {
+			if after, found := strings.CutPrefix(aud, "https://"+h+"/"); found {
+				rest, host = strings.TrimRight(after, "/"), h
+			}
+		}
+		if host == "" {
+			return false
+		}
+	}
+	tenant, path, _ := strings.Cut(rest, "/")
+	if !strings.EqualFold(tenant, t.ID) && !strings.EqualFold(tenant, t.Domain) {
+		return false
+	}
+	return slices.Contains([]string{"", "v2.0", "oauth2/token", "oauth2/v2.0/token"}, path)
+}
+
+// timely checks the times of an assertion, with the five minutes that clocks may differ.
+func (s *Service) timely(c *verify.ClientAssertion) error {
+	const skew = 5 * time.Minute
+	now := s.Keeper.Now()
+	switch {
+	case c.Expires.IsZero():
+		return web.Fail("invalid_client", 50027, "JWT token is invalid or malformed.").Because("client_assertion has no exp")
+	case now.After(c.Expires.Add(skew)), !c.NotBefore.IsZero() && now.Before(c.NotBefore.Add(-skew)), c.Expires.Sub(now) > maxAssertionLife+skew:
+		return web.Fail("invalid_client", 700024, "Client assertion is not within its valid time range. Current time: %s, assertion valid from %s, expiry time of assertion %s.",
+			now.UTC().Format(time.RFC3339), c.NotBefore.UTC().Format(time.RFC3339), c.Expires.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// federated checks the token of another issuer (Microsoft, "Workload identity
+// federation"; the codes are those that azure-workload-identity and Azure/login
+// document). Subject, issuer and audience are compared letter by letter, as since 2025.
+func (s *Service) federated(a *directory.App, c *verify.ClientAssertion) error {
+	if len(a.Federated) == 0 {
+		return web.Fail("invalid_client", 70025, "The client '%s'(%s) has no configured federated identity credentials.", a.ID, a.Name)
+	}
+	const seeAlso = "Check your federated identity credential Subject, Audience and Issuer against the presented assertion. https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+	with := slices.DeleteFunc(slices.Clone(a.Federated), func(f directory.FederatedCredential) bool { return f.Issuer != c.Issuer })
+	if len(with) == 0 {
+		return web.Fail("invalid_client", 700211, "No matching federated identity record found for presented assertion issuer '%s'. %s", web.Clip(c.Issuer), seeAlso)
+	}
+	with = slices.DeleteFunc(with, func(f directory.FederatedCredential) bool { return f.Subject != c.Subject })
+	if len(with) == 0 {
+		return web.Fail("invalid_client", 700213, "No matching federated identity record found for presented assertion subject '%s'. %s", web.Clip(c.Subject), seeAlso)
+	}
+	if !slices.ContainsFunc(with, func(f directory.FederatedCredential) bool { return slices.Contains(c.Audience, audienceOf(f)) }) {
+		return web.Fail("invalid_client", 700212, "No matching federated identity record found for presented assertion audience '%s'. %s", web.Clip(strings.Join(c.Audience, " ")), seeAlso)
+	}
+	if err := s.Mint.VerifyFederated(c); err != nil {
+		return web.Fail("invalid_client", 700027, "Client assertion failed signature validation.").Because("the token of %s: %v", web.Clip(c.Issuer), err)
+	}
+	return s.timely(c)
+}
+
+func audienceOf(f directory.FederatedCredential) string {
+	if f.Audience == "" {
+		return exchangeAudience
+	}
+	return f.Audience
+}

@@ -1,0 +1,288 @@
+package interop
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
+	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+// A tenant for programs without a user: a daemon with every credential, a web API
+// that acts for its caller, a managed identity.
+const (
+	daemonID  = "7a11e51e-1001-4000-8000-000000000001"
+	ordersID  = "7a11e51e-1002-4000-8000-000000000002"
+	frontID   = "7a11e51e-1003-4000-8000-000000000003"
+	machineID = "7a11e51e-1004-4000-8000-000000000004"
+
+	daemonSecret = "daemon~secret"
+	ordersSecret = "orders~secret"
+	ordersScope  = "api://orders/.default"
+	cluster      = "https://oidc.cluster.example/"
+	account      = "system:serviceaccount:shop:checkout"
+	shop         = "/subscriptions/0/resourcegroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/shop"
+)
+
+func newDaemonTenant(t *testing.T) (*emulator, *rsa.PrivateKey, *x509.Certificate) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "daemon"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return newEmulator(t, entratest.Options{
+		Users: []entratest.User{{Username: "alice", Password: alicePwd}},
+		Apps: []entratest.App{
+			{ClientID: daemonID, Name: "Daemon", Secret: daemonSecret, Certificates: [][]byte{der},
+				Federated: []entratest.FederatedCredential{{Issuer: cluster, Subject: account}}, Permissions: map[string][]string{"api://orders": {"Orders.Read.All"}}},
+			{ClientID: ordersID, Name: "Orders", URIs: []string{"api://orders"}, Secret: ordersSecret, Roles: []string{"Orders.Read.All"}, AdminConsent: true},
+			{ClientID: frontID, Name: "Front", Public: true, Redirects: []string{loopback}, AdminConsent: true},
+			{ClientID: machineID, Name: "Shop", ManagedIdentity: shop, Permissions: map[string][]string{"api://orders": {"Orders.Read.All"}}},
+		},
+	}), key, cert
+}
+
+func sawApp(t *testing.T, token string, err error) string {
+	t.Helper()
+	require.NoError(t, err)
+	claims := claimsOf(t, token)
+	require.Equal(t, []any{"Orders.Read.All"}, claims["roles"])
+	require.Equal(t, claims["oid"], claims["sub"])
+	return fmt.Sprintf("token, roles %v", claims["roles"])
+}
+
+func sawRefusal(t *testing.T, err error, code int) string {
+	t.Helper()
+	require.ErrorContains(t, err, fmt.Sprintf("AADSTS%d", code))
+	var failed *azidentity.AuthenticationFailedError
+	require.True(t, errors.As(err, &failed), "%v", err)
+	return fmt.Sprintf("refused: AuthenticationFailedError, AADSTS%d", code)
+}
+
+func TestAzidentity(t *testing.T) {
+	const client = "azidentity for Go"
+	e, key, cert := newDaemonTenant(t)
+	o := azcore.ClientOptions{Transport: e.Client(), Retry: policy.RetryOptions{MaxRetries: -1}}
+	get := func(t *testing.T, c azcore.TokenCredential, err error) (string, error) {
+		t.Helper()
+		require.NoError(t, err)
+		token, err := c.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{ordersScope}})
+		return token.Token, err
+	}
+	flow(t, client, "ClientSecretCredential", func(t *testing.T) string {
+		c, err := azidentity.NewClientSecretCredential(e.TenantID(), daemonID, daemonSecret, &azidentity.ClientSecretCredentialOptions{ClientOptions: o})
+		token, err := get(t, c, err)
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "ClientSecretCredential, a wrong secret", func(t *testing.T) string {
+		c, err := azidentity.NewClientSecretCredential(e.TenantID(), daemonID, "x", &azidentity.ClientSecretCredentialOptions{ClientOptions: o})
+		_, err = get(t, c, err)
+		return sawRefusal(t, err, 7000215)
+	})
+	flow(t, client, "ClientCertificateCredential", func(t *testing.T) string {
+		c, err := azidentity.NewClientCertificateCredential(e.TenantID(), daemonID, []*x509.Certificate{cert}, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: o})
+		token, err := get(t, c, err)
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "ClientCertificateCredential, another key", func(t *testing.T) string {
+		other, err := rsa.GenerateKey(rand.Reader, 2048)
+		require.NoError(t, err)
+		template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, other.Public(), other)
+		require.NoError(t, err)
+		foreign, err := x509.ParseCertificate(der)
+		require.NoError(t, err)
+		c, err := azidentity.NewClientCertificateCredential(e.TenantID(), daemonID, []*x509.Certificate{foreign}, other, &azidentity.ClientCertificateCredentialOptions{ClientOptions: o})
+		_, err = get(t, c, err)
+		return sawRefusal(t, err, 700027)
+	})
+	tokenFile := func(t *testing.T, subject string) string {
+		file := filepath.Join(t.TempDir(), "token")
+		require.NoError(t, os.WriteFile(file, []byte(e.FederatedToken(entratest.FederatedCredential{Issuer: cluster, Subject: subject})), 0o600))
+		return file
+	}
+	workload := func(t *testing.T, subject string) (string, error) {
+		c, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: o,
+			ClientID: daemonID, TenantID: e.TenantID(), TokenFilePath: tokenFile(t, subject)})
+		return get(t, c, err)
+	}
+	flow(t, client, "WorkloadIdentityCredential", func(t *testing.T) string {
+		token, err := workload(t, account)
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "WorkloadIdentityCredential, another service account", func(t *testing.T) string {
+		_, err := workload(t, "system:serviceaccount:shop:other")
+		return sawRefusal(t, err, 700213)
+	})
+	flow(t, client, "OnBehalfOfCredential", func(t *testing.T) string {
+		user, err := azidentity.NewUsernamePasswordCredential(e.TenantID(), frontID, alice, alicePwd, &azidentity.UsernamePasswordCredentialOptions{ClientOptions: o}) //nolint:staticcheck // a flow that the client has is a flow to run
+		assertion, err := get(t, user, err)
+		require.NoError(t, err)
+		c, err := azidentity.NewOnBehalfOfCredentialWithSecret(e.TenantID(), ordersID, assertion, ordersSecret, &azidentity.OnBehalfOfCredentialOptions{ClientOptions: o})
+		require.NoError(t, err)
+		token, err := c.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{userRead}})
+		require.NoError(t, err)
+		require.Equal(t, alice, claimsOf(t, token.Token)["upn"])
+		return "token of the user for Graph"
+	})
+	flow(t, client, "a policy blocks workload identities", func(t *testing.T) string {
+		require.NoError(t, e.SetPolicies([]byte(`{"id":"w","displayName":"Workloads","state":"enabled","conditions":{"applications":{"includeApplications":["All"]},
+			"clientApplications":{"includeServicePrincipals":["ServicePrincipalsInMyTenant"]}},"grantControls":{"operator":"OR","builtInControls":["block"]}}`)))
+		defer func() { require.NoError(t, e.SetPolicies(nil)) }()
+		c, err := azidentity.NewClientSecretCredential(e.TenantID(), daemonID, daemonSecret, &azidentity.ClientSecretCredentialOptions{ClientOptions: o})
+		_, err = get(t, c, err)
+		return sawRefusal(t, err, 53003)
+	})
+}
+
+// served runs the endpoint of a managed identity, and puts it into the environment
+// of this process, where azidentity looks for it.
+func served(t *testing.T, e *emulator, m entratest.ManagedIdentity) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	srv := &http.Server{Handler: e.ManagedIdentity(m), ReadHeaderTimeout: time.Minute}
+	go func() { _ = srv.Serve(ln) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	for _, kv := range m.Environment("http://" + ln.Addr().String()) {
+		name, value, _ := strings.Cut(kv, "=")
+		t.Setenv(name, value)
+	}
+}
+
+func TestAzidentityManaged(t *testing.T) {
+	const client = "azidentity for Go"
+	e, _, _ := newDaemonTenant(t)
+	managed := func(t *testing.T, id azidentity.ManagedIDKind) (string, error) {
+		t.Helper()
+		c, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ID: id, ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}}})
+		require.NoError(t, err)
+		token, err := c.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{ordersScope}})
+		return token.Token, err
+	}
+	flow(t, client, "ManagedIdentityCredential, App Service, system-assigned", func(t *testing.T) string {
+		served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, ClientID: machineID, Header: "h"})
+		token, err := managed(t, nil)
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "ManagedIdentityCredential, App Service, by resource id", func(t *testing.T) string {
+		served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, Header: "h"})
+		token, err := managed(t, azidentity.ResourceID(shop))
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "ManagedIdentityCredential, App Service, unknown identity", func(t *testing.T) string {
+		served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, Header: "h"})
+		_, err := managed(t, azidentity.ClientID(daemonID))
+		require.ErrorContains(t, err, "Identity not found")
+		return "refused: Identity not found"
+	})
+	flow(t, client, "ManagedIdentityCredential, Azure Arc", func(t *testing.T) string {
+		const dir = "/var/opt/azcmagent/tokens"
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Skipf("not run: the agent's directory cannot be made: %v", err)
+		}
+		if err := os.MkdirAll("/opt/azcmagent/bin", 0o755); err == nil { // where the client looks for the agent
+			_ = os.WriteFile("/opt/azcmagent/bin/himds", nil, 0o755)
+		}
+		served(t, e, entratest.ManagedIdentity{Service: entratest.AzureArc, ClientID: machineID})
+		token, err := managed(t, nil)
+		return sawApp(t, token, err)
+	})
+}
+
+func TestMSALGoConfidential(t *testing.T) {
+	const client = "MSAL Go"
+	e, key, cert := newDaemonTenant(t)
+	authority := "https://login.microsoftonline.com/" + e.TenantID()
+	byCertificate, err := confidential.NewCredFromCert([]*x509.Certificate{cert}, key)
+	require.NoError(t, err)
+	bySecret, err := confidential.NewCredFromSecret(daemonSecret)
+	require.NoError(t, err)
+	for name, cred := range map[string]confidential.Credential{"confidential client, secret": bySecret, "confidential client, certificate": byCertificate} {
+		flow(t, client, name, func(t *testing.T) string {
+			c, err := confidential.New(authority, daemonID, cred, confidential.WithHTTPClient(e.Client()))
+			require.NoError(t, err)
+			r, err := c.AcquireTokenByCredential(t.Context(), []string{ordersScope})
+			return sawApp(t, r.AccessToken, err)
+		})
+	}
+	flow(t, client, "confidential client, a scope instead of .default", func(t *testing.T) string {
+		c, err := confidential.New(authority, daemonID, bySecret, confidential.WithHTTPClient(e.Client()))
+		require.NoError(t, err)
+		_, err = c.AcquireTokenByCredential(t.Context(), []string{"api://orders/Orders.Read.All"})
+		return sawCall(t, err, 1002012)
+	})
+}
+
+// pemOf writes key and certificate as clients of other languages read them.
+func pemOf(t *testing.T, key *rsa.PrivateKey, cert *x509.Certificate) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "daemon.pem")
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+	return file
+}
+
+func TestMSALPythonConfidential(t *testing.T) {
+	const client = "MSAL Python"
+	e, key, cert := newDaemonTenant(t)
+	user, err := public.New(frontID, public.WithAuthority("https://login.microsoftonline.com/"+e.TenantID()), public.WithHTTPClient(e.Client()))
+	require.NoError(t, err)
+	signedIn, err := ropc(t, user, []string{"api://orders/user_impersonation"}, alice, alicePwd)
+	require.NoError(t, err)
+
+	sum := sha1.Sum(cert.Raw)
+	file, err := filepath.Abs(filepath.Join("testdata", "apponly.py"))
+	require.NoError(t, err)
+	cmd := running.command(t, "python", file, e.TenantID(), pemOf(t, key, cert), hex.EncodeToString(sum[:]),
+		e.FederatedToken(entratest.FederatedCredential{Issuer: cluster, Subject: account}), signedIn.AccessToken)
+	cmd.Env, cmd.Stderr = e.env, os.Stderr
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		var r struct {
+			Flow string `json:"flow"`
+			reply
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &r))
+		flow(t, client, r.Flow, func(t *testing.T) string {
+			switch r.Flow {
+			case "confidential client, a wrong secret":
+				require.Equal(t, 7000215, r.code())
+				return r.saw()
+			case "on behalf of a user":
+				require.Equal(t, alice, claimsOf(t, r.AccessToken)["upn"], line)
+				return "token of the user for Graph"
+			}
+			require.NotEmpty(t, r.AccessToken, line)
+			return sawApp(t, r.AccessToken, nil)
+		})
+	}
+}
