@@ -39,9 +39,9 @@ func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 	return out, nil
 }
 
-// find returns the account that is meant: want, or the only one when want is
+// accountFor returns the account that is meant: want, or the only one when want is
 // zero.
-func (b *Broker) find(ctx context.Context, want Account) (*account.Account, *account.Record, error) {
+func (b *Broker) accountFor(ctx context.Context, want Account) (*account.Account, *account.Record, error) {
 	a, rec, err := b.book.Find(ctx, account.Identity(want))
 	return a, rec, withAccount(verdict(err), want)
 }

@@ -39,7 +39,7 @@ type Broker struct {
 	devices *device.Keeper
 	engine  *signon.Engine
 
-	pop atomic.Pointer[popKey] // nil until it was asked for
+	pop atomic.Pointer[proofKey] // nil until it was asked for
 
 	mu     sync.Mutex // guards all below; not held over I/O
 	closed bool

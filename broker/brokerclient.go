@@ -15,12 +15,8 @@ import (
 // not reach one. Its redirects are none of this machine's own, so the app that
 // embeds the broker brings them back (Prompter.Authorize).
 
-// brokerToken is what the broker client got for a user: a token for resource,
-// if one was asked for, and a refresh token that can become a PRT.
-type brokerToken = prt.Reply
-
 // byAuthCode signs in at the authorize page for the broker client.
-func (b *Broker) byAuthCode(ctx context.Context, op, resource string, c AuthCode) (*brokerToken, error) {
+func (b *Broker) byAuthCode(ctx context.Context, op, resource string, c AuthCode) (*prt.Reply, error) {
 	return b.visit(ctx, op, sts.Visit{
 		Tenant:    b.cfg.Tenant,
 		Path:      wire.PathAuthorize,
@@ -57,7 +53,7 @@ func (b *Broker) visit(ctx context.Context, op string, v sts.Visit) (*prt.Reply,
 }
 
 // refreshBroker redeems a refresh token of the broker client for a resource.
-func (b *Broker) refreshBroker(ctx context.Context, op string, token prt.Secret, resource string) (*brokerToken, error) {
+func (b *Broker) refreshBroker(ctx context.Context, op string, token prt.Secret, resource string) (*prt.Reply, error) {
 	t, err := b.sts.Grant(ctx, b.cfg.Tenant, wire.PathToken, url.Values{
 		"grant_type":    {wire.GrantRefreshToken},
 		"client_id":     {wire.ClientBroker},

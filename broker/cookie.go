@@ -24,14 +24,14 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 		return nil, err
 	}
 	defer leave(&err)
-	c, err := b.call("SSOCookies", cookieOptions, opts)
+	c, err := b.options("SSOCookies", cookieOptions, opts)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := b.devices.Load(ctx); err != nil {
 		return nil, opError(op, err)
 	}
-	a, rec, err := b.find(ctx, c.account)
+	a, rec, err := b.accountFor(ctx, c.account)
 	if err != nil {
 		return nil, opError(op, err)
 	}

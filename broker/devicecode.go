@@ -48,7 +48,7 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 		return DeviceCode{}, err
 	}
 	defer leave(&err)
-	c, err := b.call("AcquireTokenByDeviceCode", deviceCodeOptions, opts)
+	c, err := b.options("AcquireTokenByDeviceCode", deviceCodeOptions, opts)
 	if err != nil {
 		return DeviceCode{}, err
 	}
@@ -127,7 +127,7 @@ func interactive(r AuthResult, err error) (AuthResult, error) {
 }
 
 // byDeviceCode signs in on another machine for the broker client.
-func (b *Broker) byDeviceCode(ctx context.Context, op, resource string, mfa bool) (*brokerToken, error) {
+func (b *Broker) byDeviceCode(ctx context.Context, op, resource string, mfa bool) (*prt.Reply, error) {
 	f, err := b.startBrokerCode(ctx, resource, mfa)
 	if err != nil {
 		return nil, opError(op, err)

@@ -67,7 +67,7 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *De
 		return d, opError(op, err)
 	}
 	req.step(StepSignIn)
-	t, err := b.brokerToken(ctx, op, req.Credential, b.registrationResource())
+	t, err := b.brokerClientToken(ctx, op, req.Credential, b.registrationResource())
 	if err != nil {
 		return nil, opError(op, err)
 	}
@@ -88,7 +88,7 @@ func (b *Broker) registered(ctx context.Context, want prt.JoinType) (*Device, er
 
 // register registers the device; token is for the registration service, nil when
 // the computer of a hybrid device proves itself.
-func (b *Broker) register(ctx context.Context, req RegisterRequest, token *brokerToken) (_ *Device, err error) {
+func (b *Broker) register(ctx context.Context, req RegisterRequest, token *prt.Reply) (_ *Device, err error) {
 	ctx, end := b.cfg.span(ctx, "register device")
 	defer func() { end(err) }()
 	r := device.Request{JoinType: req.JoinType, Domain: req.TargetDomain, Computer: (*device.Computer)(req.OnPremises), Step: func(s string) { req.step(Step(s)) }}
@@ -117,9 +117,9 @@ func (r *RegisterRequest) step(s Step) {
 	}
 }
 
-// brokerToken gets the broker client's token for a resource by a credential.
+// brokerClientToken gets the broker client's token for a resource by a credential.
 // AuthCode and DeviceCodeFlow have the user do something.
-func (b *Broker) brokerToken(ctx context.Context, op string, cred Credential, resource string) (*brokerToken, error) {
+func (b *Broker) brokerClientToken(ctx context.Context, op string, cred Credential, resource string) (*prt.Reply, error) {
 	switch c := cred.(type) {
 	case AuthCode:
 		return b.byAuthCode(ctx, op, resource, c)
@@ -171,7 +171,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 		return AuthResult{}, opError(op, err)
 	}
 	rr.step(StepSignIn)
-	t, err := b.brokerToken(ctx, op, cred, b.registrationResource())
+	t, err := b.brokerClientToken(ctx, op, cred, b.registrationResource())
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}

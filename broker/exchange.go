@@ -15,9 +15,9 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// request gets a token from the service: by the PRT, or by a plain refresh
+// requestToken gets a token from the service: by the PRT, or by a plain refresh
 // token on a machine that has no device registration.
-func (b *Broker) request(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
+func (b *Broker) requestToken(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	_, err := b.devices.Current(ctx)
 	if b.cfg.AllowUnbound && errors.Is(err, device.ErrNone) {
 		return b.redeem(ctx, op, a, q)
@@ -26,7 +26,7 @@ func (b *Broker) request(ctx context.Context, op string, a *account.Account, q t
 		return AuthResult{}, err
 	}
 	var res AuthResult
-	x, err := b.exchange(q)
+	x, err := b.exchangeRequest(q)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -46,8 +46,8 @@ func (b *Broker) request(ctx context.Context, op string, a *account.Account, q t
 	return res, nil
 }
 
-// exchange is what the engine is to exchange a PRT for.
-func (b *Broker) exchange(q tokenRequest) (signon.Request, error) {
+// exchangeRequest is what the engine is to exchange a PRT for.
+func (b *Broker) exchangeRequest(q tokenRequest) (signon.Request, error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
 		return signon.Request{}, err
@@ -69,7 +69,7 @@ func (b *Broker) redirectURI(app App) string {
 	return "https://" + b.cloud().LoginHost + "/common/oauth2/nativeclient"
 }
 
-func (c *call) checkClaims() error {
+func (c *callOptions) checkClaims() error {
 	_, err := c.claimsRequest()
 	return err
 }
@@ -78,7 +78,7 @@ func (c *call) checkClaims() error {
 const capability = "cp1"
 
 // claimsRequest returns what the caller asks for, with its capabilities.
-func (c *call) claimsRequest() (string, error) {
+func (c *callOptions) claimsRequest() (string, error) {
 	r, err := claims.ParseRequest(c.claims)
 	if err != nil {
 		return "", &Error{detail: "WithClaims needs the decoded JSON of a claims request", cause: err}

@@ -16,14 +16,14 @@ func WaitBackground(b *Broker) { b.background.Wait() }
 
 // Multiply keeps the token of the only account for Graph for so many apps.
 func Multiply(b *Broker, apps int) {
-	c := call{account: Account(*b.book.Only()), app: b.cfg.App}
+	c := callOptions{account: Account(*b.book.Only()), app: b.cfg.App}
 	res, ok := b.inMemory(&c, []string{b.cfg.Cloud.graph() + "/.default"}, b.cfg.Now())
 	if !ok {
 		panic("no token to multiply")
 	}
 	for i := 1; i < apps; i++ {
 		c.app.ClientID = fmt.Sprintf("22222222-aaaa-4bbb-8ccc-%012d", i)
-		q := tokenRequest{call: c, set: tokencache.Set{b.cfg.Cloud.graph() + "/.default"}}
+		q := tokenRequest{callOptions: c, set: tokencache.Set{b.cfg.Cloud.graph() + "/.default"}}
 		q.belongsTo(c.account)
 		b.remember(q, res)
 	}

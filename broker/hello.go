@@ -111,7 +111,7 @@ const helloLease = ".hello"
 
 // leaseHello finds the account and reads it under that lease.
 func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account.Account, *account.Record, func(), error) {
-	a, _, err := b.find(ctx, acct)
+	a, _, err := b.accountFor(ctx, acct)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -224,7 +224,7 @@ func (b *Broker) openHello(ctx context.Context, rec *account.Record, pin PIN) (t
 // signInHello gets a PRT by the Hello key and opens what else its PIN opens. It
 // waits for the service no longer than wait, if that is not zero.
 func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin PIN, wait time.Duration) (AuthResult, error) {
-	a, rec, err := b.find(ctx, want)
+	a, rec, err := b.accountFor(ctx, want)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -251,7 +251,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 	if err != nil {
 		return AuthResult{}, err
 	}
-	if err := b.reopen(ctx, a, pin, rec.Hello.Key); err != nil {
+	if err := b.signedInByPIN(ctx, a, pin, rec.Hello.Key); err != nil {
 		b.cfg.Logger.InfoContext(ctx, "preparing the offline unlock failed", "error", err)
 	}
 	return res, nil

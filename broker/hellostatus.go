@@ -38,7 +38,7 @@ func (b *Broker) HelloStatus(ctx context.Context, acct Account) (_ HelloStatus, 
 		return HelloStatus{}, err
 	}
 	defer leave(&err)
-	_, rec, err := b.find(ctx, acct)
+	_, rec, err := b.accountFor(ctx, acct)
 	if err != nil {
 		return HelloStatus{}, opError("Hello status", err)
 	}

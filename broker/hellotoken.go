@@ -155,14 +155,14 @@ var errMalformedAddress = errors.New("broker: an address is malformed")
 // device and without fresh MFA: enough to delete a key.
 func (b *Broker) keyServiceToken(ctx context.Context, op string, a *account.Account, acct Account) (token prt.Secret, err error) {
 	q := tokenRequest{
-		call: call{account: acct, app: App{
+		callOptions: callOptions{account: acct, app: App{
 			ClientID:    wire.ClientDeviceRegistration,
 			RedirectURI: wire.RedirectPluginPrefix + wire.ClientDeviceRegistration,
 		}},
 		resource: b.registrationResource(),
 		tenant:   b.cfg.Tenant,
 	}
-	x, err := b.exchange(q)
+	x, err := b.exchangeRequest(q)
 	if err != nil {
 		return token, err
 	}

@@ -39,10 +39,10 @@ func (b *Broker) offlineLeft(ctx context.Context, a *account.Account) tpm.Limit 
 	return left
 }
 
-// reopen is what a sign-in by the PIN does for the offline unlock: what was put
+// signedInByPIN is what a sign-in by the PIN does for the offline unlock: what was put
 // away comes back, tokens too, and the limits begin anew. Only what the TPM
 // says is over is given up: the service has just given a new PRT in its place.
-func (b *Broker) reopen(ctx context.Context, a *account.Account, pin PIN, used []byte) error {
+func (b *Broker) signedInByPIN(ctx context.Context, a *account.Account, pin PIN, used []byte) error {
 	rec := a.Record()
 	if rec == nil || rec.Hello == nil || !bytes.Equal(rec.Hello.Key, used) {
 		return account.ErrReplaced

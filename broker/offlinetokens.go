@@ -75,8 +75,8 @@ func (b *Broker) bringBackToken(acct Account, t account.KeptToken) {
 		return
 	}
 	q := tokenRequest{
-		call: call{account: acct, app: App{ClientID: t.Client}, tenant: t.Tenant, cae: t.CAE},
-		set:  tokencache.Set(t.Scopes),
+		callOptions: callOptions{account: acct, app: App{ClientID: t.Client}, tenant: t.Tenant, cae: t.CAE},
+		set:         tokencache.Set(t.Scopes),
 	}
 	q.belongsTo(acct)
 	if _, have := b.tokens.Serve(&q.key, q.set, b.cfg.Now()); have == tokencache.Fresh || have == tokencache.Stale {

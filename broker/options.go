@@ -98,8 +98,8 @@ func WithNewSignIn() CallOption { return CallOption{kind: optNewSignIn} }
 // it. It is for callers that cannot know the nonce.
 func WithInsecureNoNonce() CallOption { return CallOption{kind: optInsecureNoNonce} }
 
-// call is the options of one call, resolved.
-type call struct {
+// callOptions is the options of one call, resolved.
+type callOptions struct {
 	account         Account
 	claims          string
 	tenant          string
@@ -114,17 +114,17 @@ type call struct {
 	newSignIn       bool
 }
 
-func (b *Broker) call(method string, allowed optionKind, opts []CallOption) (call, error) {
-	c := call{app: b.cfg.App}
+func (b *Broker) options(method string, allowed optionKind, opts []CallOption) (callOptions, error) {
+	c := callOptions{app: b.cfg.App}
 	if err := c.apply(method, allowed, opts); err != nil {
-		return call{}, err
+		return callOptions{}, err
 	}
 	return c, nil
 }
 
 // apply copies no option: they are of 200 bytes, and a token from memory costs
 // little more than copying a few of those.
-func (c *call) apply(method string, allowed optionKind, opts []CallOption) error {
+func (c *callOptions) apply(method string, allowed optionKind, opts []CallOption) error {
 	var seen optionKind
 	for i := range opts {
 		o := &opts[i]

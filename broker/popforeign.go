@@ -7,9 +7,9 @@ import (
 )
 
 // keyFor returns the key that a token is to be bound to.
-func (b *Broker) keyFor(ctx context.Context, p PoP) (*popKey, error) {
+func (b *Broker) keyFor(ctx context.Context, p PoP) (*proofKey, error) {
 	if p.KeyID == "" {
-		return b.popKey(ctx)
+		return b.proofKey(ctx)
 	}
 	return foreignKey(p)
 }
@@ -20,14 +20,14 @@ var keyIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{20,128}$`)
 
 // foreignKey is a key of the caller's own, of which only the thumbprint is
 // known here.
-func foreignKey(p PoP) (*popKey, error) {
+func foreignKey(p PoP) (*proofKey, error) {
 	if !keyIDPattern.MatchString(p.KeyID) {
 		return nil, &Error{kind: ErrAppConfig, detail: "PoP.KeyID is not a thumbprint in base64url"}
 	}
 	if p.Method != "" || p.URL != "" || p.Nonce != "" || p.Claims != nil {
 		return nil, &Error{kind: ErrAppConfig, detail: "a token for a key of the caller's own is not put into a request here: PoP has a KeyID and more"}
 	}
-	return &popKey{
+	return &proofKey{
 		thumbprint:   p.KeyID,
 		confirmation: base64.RawURLEncoding.EncodeToString([]byte(`{"kid":"` + p.KeyID + `"}`)),
 	}, nil

@@ -51,7 +51,7 @@ func (b *Broker) PRTStatus(ctx context.Context, acct Account) (_ PRTStatus, err 
 		return PRTStatus{}, err
 	}
 	defer leave(&err)
-	_, rec, err := b.find(ctx, acct)
+	_, rec, err := b.accountFor(ctx, acct)
 	if err != nil {
 		return PRTStatus{}, opError("PRT status", err)
 	}

@@ -16,7 +16,7 @@ func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 	if _, err := b.devices.Load(ctx); err != nil {
 		return opError(op, err)
 	}
-	a, rec, err := b.find(ctx, acct)
+	a, rec, err := b.accountFor(ctx, acct)
 	if err != nil {
 		return opError(op, err)
 	}

@@ -56,7 +56,7 @@ func (t *RoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, errors.New("broker: a token is not sent to an address without TLS")
 	}
-	first, err := t.authorize(r, r.Body, "")
+	first, err := t.setToken(r, r.Body, "")
 	if err != nil {
 		closeBody(r)
 		return nil, err
@@ -81,7 +81,7 @@ func (t *RoundTripper) again(r *http.Request, challenge string) (*http.Response,
 			return nil, err
 		}
 	}
-	second, err := t.authorize(r, body, challenge)
+	second, err := t.setToken(r, body, challenge)
 	if err != nil {
 		if body != nil {
 			_ = body.Close()
@@ -91,8 +91,8 @@ func (t *RoundTripper) again(r *http.Request, challenge string) (*http.Response,
 	return t.base().RoundTrip(second)
 }
 
-// authorize returns a copy of r with a token.
-func (t *RoundTripper) authorize(r *http.Request, body io.ReadCloser, challenge string) (*http.Request, error) {
+// setToken returns a copy of r with a token.
+func (t *RoundTripper) setToken(r *http.Request, body io.ReadCloser, challenge string) (*http.Request, error) {
 	res, err := t.token(r.Context(), r, challenge)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		return AuthResult{}, err
 	}
 	defer leave(&err)
-	c, err := b.call("SignIn", optAccount|optLoginHint, opts)
+	c, err := b.options("SignIn", optAccount|optLoginHint, opts)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -50,7 +50,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 
 // grantFor turns a credential into what buys a PRT.
 func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint string) (prt.Grant, signon.Provenance, error) {
-	var t *brokerToken
+	var t *prt.Reply
 	var grant prt.Grant
 	var err error
 	switch c := cred.(type) {

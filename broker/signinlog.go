@@ -116,7 +116,7 @@ func (b *Broker) SignInLog(ctx context.Context, acct Account) (_ []Decision, err
 		return nil, err
 	}
 	defer leave(&err)
-	a, _, err := b.find(ctx, acct)
+	a, _, err := b.accountFor(ctx, acct)
 	if err != nil {
 		return nil, opError(op, err)
 	}

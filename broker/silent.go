@@ -39,7 +39,7 @@ const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefr
 // network failure is an ErrTransient, a policy that no user can meet an
 // ErrBlocked.
 func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error) {
-	c := call{app: b.cfg.App}
+	c := callOptions{app: b.cfg.App}
 	if err := c.apply("AcquireTokenSilent", silentOptions, opts); err != nil {
 		return AuthResult{}, err
 	}
@@ -63,7 +63,7 @@ type cachedToken struct {
 const refreshPause = time.Minute
 
 // cached looks into memory and nowhere else.
-func (b *Broker) cached(c *call, scopes []string) *cachedToken {
+func (b *Broker) cached(c *callOptions, scopes []string) *cachedToken {
 	acct := &c.account
 	if acct.HomeAccountID == "" {
 		if acct = (*Account)(b.book.Only()); acct == nil {
@@ -85,7 +85,7 @@ func (b *Broker) cached(c *call, scopes []string) *cachedToken {
 
 // inMemory returns the token that a silent call would be answered with from
 // memory.
-func (b *Broker) inMemory(c *call, scopes []string, now time.Time) (AuthResult, bool) {
+func (b *Broker) inMemory(c *callOptions, scopes []string, now time.Time) (AuthResult, bool) {
 	set, _, err := b.scopeSet(scopes)
 	if err != nil {
 		return AuthResult{}, false
@@ -99,7 +99,7 @@ func (b *Broker) inMemory(c *call, scopes []string, now time.Time) (AuthResult, 
 }
 
 // key is what a token is kept under, but for its scopes.
-func (c *call) key(acct *Account) tokencache.Key {
+func (c *callOptions) key(acct *Account) tokencache.Key {
 	k := tokencache.Key{
 		Account:     acct.HomeAccountID,
 		Environment: acct.Environment,
@@ -115,7 +115,7 @@ func (c *call) key(acct *Account) tokencache.Key {
 
 // refreshSoon gets a new token in the background, once at a time and, after a
 // failure, not at once again. Meanwhile the one in memory serves.
-func (b *Broker) refreshSoon(t *cachedToken, c call, scopes []string, now time.Time) {
+func (b *Broker) refreshSoon(t *cachedToken, c callOptions, scopes []string, now time.Time) {
 	last := t.notBefore.Load()
 	if now.UnixNano() < last || !t.notBefore.CompareAndSwap(last, now.Add(refreshPause).UnixNano()) {
 		return
@@ -123,7 +123,7 @@ func (b *Broker) refreshSoon(t *cachedToken, c call, scopes []string, now time.T
 	b.goBackground(c, slices.Clone(scopes), t)
 }
 
-func (b *Broker) goBackground(c call, scopes []string, t *cachedToken) {
+func (b *Broker) goBackground(c callOptions, scopes []string, t *cachedToken) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -145,18 +145,18 @@ func (b *Broker) goBackground(c call, scopes []string, t *cachedToken) {
 
 // A tokenRequest is a call for a token, resolved.
 type tokenRequest struct {
-	call
+	callOptions
 	key      tokencache.Key
 	set      tokencache.Set
 	scopes   []string // as the caller wrote them
 	resource string   // as the caller wrote it
 	tenant   string
-	pop      *popKey // nil: a bearer token
+	pop      *proofKey // nil: a bearer token
 }
 
 // resolveApp finds out for what app and scopes a token is asked for.
-func (b *Broker) resolveApp(ctx context.Context, c call, scopes []string) (tokenRequest, error) {
-	q := tokenRequest{call: c, scopes: scopes, tenant: c.tenant}
+func (b *Broker) resolveApp(ctx context.Context, c callOptions, scopes []string) (tokenRequest, error) {
+	q := tokenRequest{callOptions: c, scopes: scopes, tenant: c.tenant}
 	if c.app.ClientID == "" {
 		return q, errNoApp
 	}
@@ -179,12 +179,12 @@ func (b *Broker) resolveApp(ctx context.Context, c call, scopes []string) (token
 }
 
 // resolve finds out whose token for what is asked for.
-func (b *Broker) resolve(ctx context.Context, c call, scopes []string) (*account.Account, tokenRequest, error) {
+func (b *Broker) resolve(ctx context.Context, c callOptions, scopes []string) (*account.Account, tokenRequest, error) {
 	q, err := b.resolveApp(ctx, c, scopes)
 	if err != nil {
 		return nil, q, err
 	}
-	a, rec, err := b.find(ctx, c.account)
+	a, rec, err := b.accountFor(ctx, c.account)
 	if err != nil {
 		return nil, q, err
 	}
@@ -195,7 +195,7 @@ func (b *Broker) resolve(ctx context.Context, c call, scopes []string) (*account
 // belongsTo names the account of a request.
 func (q *tokenRequest) belongsTo(acct Account) {
 	q.account = acct
-	q.key = q.call.key(&acct)
+	q.key = q.callOptions.key(&acct)
 	q.tenant = q.key.Tenant
 	if q.pop != nil {
 		q.key.Scheme, q.key.PoPKey = tokencache.PoP, q.pop.thumbprint
@@ -223,7 +223,7 @@ func (b *Broker) resource(scopes []string) (string, error) {
 }
 
 // acquire is a silent call that memory did not answer.
-func (b *Broker) acquire(ctx context.Context, c call, scopes []string) (res AuthResult, err error) {
+func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (res AuthResult, err error) {
 	const op = "acquire token"
 	ctx, end := b.cfg.span(ctx, op)
 	defer func() { end(err) }()
@@ -263,7 +263,7 @@ func (b *Broker) serve(ctx context.Context, op string, a *account.Account, q tok
 		case tokencache.Fresh:
 			return e.Value.result, nil
 		case tokencache.Stale:
-			b.refreshSoon(e.Value, q.call, q.scopes, now)
+			b.refreshSoon(e.Value, q.callOptions, q.scopes, now)
 			return e.Value.result, nil
 		case tokencache.Closing:
 			have = e
@@ -325,7 +325,7 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 
 // ask gets a token from the service and keeps it in memory.
 func (b *Broker) ask(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
-	res, err := b.request(ctx, op, a, q)
+	res, err := b.requestToken(ctx, op, a, q)
 	if err != nil {
 		return AuthResult{}, err
 	}

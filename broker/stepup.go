@@ -43,7 +43,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		return AuthResult{}, err
 	}
 	defer leave(&err)
-	c, err := b.call("AcquireTokenInteractive", silentOptions|optLoginHint|optNewSignIn, opts)
+	c, err := b.options("AcquireTokenInteractive", silentOptions|optLoginHint|optNewSignIn, opts)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -71,7 +71,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		res, err := b.interactiveApp(ctx, op, c, scopes, why)
 		return res, b.about(opError(op, err), scopes, c.account)
 	}
-	steps := []func(context.Context, string, call, error) (Account, error){b.stepUpByHello, b.stepUp}
+	steps := []func(context.Context, string, callOptions, error) (Account, error){b.stepUpByHello, b.stepUp}
 	if c.newSignIn {
 		steps = steps[1:] // whoever wants to may sign in
 	}
@@ -110,14 +110,14 @@ var errNoPIN = fmt.Errorf("broker: no step-up by a PIN: %w", errors.ErrUnsupport
 // stepUpByHello gets a new PRT by the PIN of the Hello key. A sign-in by it is
 // MFA, but none that the user was asked for just now (ngcmfa), and it is no
 // help where a PRT that it gave was not enough.
-func (b *Broker) stepUpByHello(ctx context.Context, op string, c call, why error) (Account, error) {
+func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, why error) (Account, error) {
 	var e *Error
 	errors.As(why, &e)
 	want := c.account
 	if want.IsZero() && e != nil {
 		want = e.Account
 	}
-	_, rec, err := b.find(ctx, want)
+	_, rec, err := b.accountFor(ctx, want)
 	if err != nil || rec.Hello == nil || rec.Hello.Refused != nil {
 		return Account{}, errNoPIN // whoever is meant signs in on the page
 	}
@@ -147,7 +147,7 @@ func (b *Broker) promptPIN(ctx context.Context, acct Account) (PIN, error) {
 
 // stepUp gets a new PRT with what the service asked for: by the authorize page
 // for the broker client, or by a device code.
-func (b *Broker) stepUp(ctx context.Context, op string, c call, why error) (Account, error) {
+func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error) (Account, error) {
 	var e *Error
 	errors.As(why, &e)
 	hint := c.loginHint
@@ -216,7 +216,7 @@ func needsMFA(e *Error) bool {
 
 // interactiveApp signs in at the authorize page for the app's own client. The
 // token does not come of the PRT, and the refresh token is dropped.
-func (b *Broker) interactiveApp(ctx context.Context, op string, c call, scopes []string, why error) (AuthResult, error) {
+func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, scopes []string, why error) (AuthResult, error) {
 	a, q, err := b.resolve(ctx, c, scopes)
 	if err != nil {
 		return AuthResult{}, err
@@ -264,7 +264,7 @@ func isOf(r *prt.Reply, acct Account) bool {
 
 // interactiveUnbound signs in for the app's own client on a machine without a
 // registration.
-func (b *Broker) interactiveUnbound(ctx context.Context, op string, c call, scopes []string) (AuthResult, error) {
+func (b *Broker) interactiveUnbound(ctx context.Context, op string, c callOptions, scopes []string) (AuthResult, error) {
 	q, err := b.resolveApp(ctx, c, scopes)
 	if err != nil {
 		return AuthResult{}, err

@@ -145,7 +145,7 @@ func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, 
 
 // signInApp signs in for Config.App without asking for a token of a resource
 // but Graph, which every app may ask for the user's own name.
-func (b *Broker) signInApp(ctx context.Context, op string, cred Credential, c call) (AuthResult, error) {
+func (b *Broker) signInApp(ctx context.Context, op string, cred Credential, c callOptions) (AuthResult, error) {
 	q, err := b.resolveApp(ctx, c, []string{b.cloud().Graph() + "/User.Read"})
 	if err != nil {
 		return AuthResult{}, err
@@ -229,7 +229,7 @@ func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequ
 		acct.Realm, acct.LocalAccountID = strings.ToLower(r.ID.TenantID), strings.ToLower(r.ID.ObjectID)
 		acct.PreferredUsername, acct.Name = r.ID.Username, r.ID.Name
 	}
-	if q.call.tenant != "" && !strings.EqualFold(q.call.tenant, b.cfg.Tenant) {
+	if q.callOptions.tenant != "" && !strings.EqualFold(q.callOptions.tenant, b.cfg.Tenant) {
 		// A guest's id_token is about the tenant of this one request.
 		acct.Realm, acct.LocalAccountID = strings.ToLower(r.ClientInfo.UTID), strings.ToLower(r.ClientInfo.UID)
 	}

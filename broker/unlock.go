@@ -51,7 +51,7 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 		return Unlocked{}, err
 	}
 	defer leave(&err)
-	a, rec, err := b.find(ctx, acct)
+	a, rec, err := b.accountFor(ctx, acct)
 	if err != nil {
 		return Unlocked{}, err
 	}
@@ -141,7 +141,7 @@ func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 		return err
 	}
 	defer leave(&err)
-	a, rec, err := b.find(ctx, acct)
+	a, rec, err := b.accountFor(ctx, acct)
 	if err != nil {
 		return opError(op, err)
 	}

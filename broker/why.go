@@ -181,7 +181,7 @@ func (w *whyChain) run(ctx context.Context) error {
 	if decided, err := w.device(ctx); decided || err != nil {
 		return err
 	}
-	a, rec, err := w.b.find(ctx, w.in.Account)
+	a, rec, err := w.b.accountFor(ctx, w.in.Account)
 	if errors.Is(err, ErrNoAccount) {
 		w.fact("Is the user signed in here?", claims.No, "")
 		w.decide(WhyAsked, "nobody is signed in, or not this account")
@@ -300,7 +300,7 @@ func (w *whyChain) pickPRT(rec *account.Record) (decided bool) {
 // inMemory asks whether a token is there that is handed out without asking
 // the service.
 func (w *whyChain) inMemory(rec *account.Record) (decided bool) {
-	r, ok := w.b.inMemory(&call{account: Account(rec.Account), app: w.in.App}, w.in.Scopes, w.now)
+	r, ok := w.b.inMemory(&callOptions{account: Account(rec.Account), app: w.in.App}, w.in.Scopes, w.now)
 	if !ok {
 		w.fact("Is a token in memory?", claims.No, "")
 		return false

@@ -15,9 +15,9 @@ import (
 // Authorization header that carries them.
 const popType = "PoP"
 
-// popKey is the key that bound tokens are bound to: one for each user of the
+// proofKey is the key that bound tokens are bound to: one for each user of the
 // machine, in the key store, made when it is first asked for.
-type popKey struct {
+type proofKey struct {
 	signer       tpm.Signer // nil: the key is the caller's, and nothing is signed here
 	thumbprint   string
 	confirmation string // req_cnf
@@ -30,13 +30,13 @@ type popRecord struct {
 
 func (c *Config) popOwner() string { return "pop-" + vault.HashedID("user", c.UserID) }
 
-// popKey returns the key, from the store or new. Making one in a hardware TPM
+// proofKey returns the key, from the store or new. Making one in a hardware TPM
 // takes up to 15 seconds.
-func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
+func (b *Broker) proofKey(ctx context.Context) (*proofKey, error) {
 	if k := b.pop.Load(); k != nil {
 		return k, nil
 	}
-	return do(ctx, &b.flights, "pop key", func(ctx context.Context) (*popKey, error) {
+	return do(ctx, &b.flights, "pop key", func(ctx context.Context) (*proofKey, error) {
 		if k := b.pop.Load(); k != nil {
 			return k, nil
 		}
@@ -60,7 +60,7 @@ func (b *Broker) popKey(ctx context.Context) (*popKey, error) {
 	})
 }
 
-func (b *Broker) openPoPKey(ctx context.Context, v *vault.Vault) (*popKey, error) {
+func (b *Broker) openPoPKey(ctx context.Context, v *vault.Vault) (*proofKey, error) {
 	if err := v.Open(ctx); err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (b *Broker) openPoPKey(ctx context.Context, v *vault.Vault) (*popKey, error
 	return newPoPKey(k)
 }
 
-func (b *Broker) makePoPKey(ctx context.Context, v *vault.Vault) (*popKey, error) {
+func (b *Broker) makePoPKey(ctx context.Context, v *vault.Vault) (*proofKey, error) {
 	if err := v.Create(ctx); err != nil {
 		return nil, err
 	}
@@ -102,13 +102,13 @@ func (b *Broker) makePoPKey(ctx context.Context, v *vault.Vault) (*popKey, error
 	return k, nil
 }
 
-func newPoPKey(k tpm.Key) (*popKey, error) {
+func newPoPKey(k tpm.Key) (*proofKey, error) {
 	signer, ok := k.(tpm.Signer)
 	if !ok {
 		_ = k.Close()
 		return nil, fmt.Errorf("%w: the key of bound tokens does not sign", ErrStateDamaged)
 	}
-	out := &popKey{signer: signer}
+	out := &proofKey{signer: signer}
 	var err error
 	if out.thumbprint, err = prt.KeyThumbprint(k.Public()); err == nil {
 		out.confirmation, err = prt.KeyConfirmation(k.Public())
@@ -122,7 +122,7 @@ func newPoPKey(k tpm.Key) (*popKey, error) {
 
 // present puts a bound token into a request that the key signs.
 func (b *Broker) present(ctx context.Context, q tokenRequest, res AuthResult) (AuthResult, error) {
-	signed, err := b.signRequest(ctx, q.pop.signer, res.AccessToken, *q.call.pop)
+	signed, err := b.signRequest(ctx, q.pop.signer, res.AccessToken, *q.callOptions.pop)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -161,7 +161,7 @@ func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p Po
 	if p.KeyID != "" {
 		return "", &Error{Op: op, detail: "a key of the caller's own does not sign here"}
 	}
-	k, err := b.popKey(ctx)
+	k, err := b.proofKey(ctx)
 	if err != nil {
 		return "", opError(op, err)
 	}
@@ -177,7 +177,7 @@ func (b *Broker) PoPKeyID(ctx context.Context) (_ string, err error) {
 		return "", err
 	}
 	defer leave(&err)
-	k, err := b.popKey(ctx)
+	k, err := b.proofKey(ctx)
 	if err != nil {
 		return "", opError("PoP key", err)
 	}
