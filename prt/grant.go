@@ -8,7 +8,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// A Credential is the kind of credential that a PRT was born of. One PRT per
+// CredentialKind is the kind of credential that a PRT was born of. One PRT per
 // kind is kept: a password change ends those of passwords only.
 type CredentialKind string
 

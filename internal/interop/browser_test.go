@@ -280,7 +280,7 @@ func TestBrowserDashboard(t *testing.T) {
 		const id = "9d2b1c5e-2222-4222-8333-944455566688"
 		running.press(t, "sync-computer", computer(t, id, "OLD-PC"))
 		there := func() bool {
-			return slices.ContainsFunc(running.state(t).Devices, func(d entratest.Device) bool { return d.ID == id })
+			return slices.ContainsFunc(running.state(t).Devices, func(d entratest.DeviceStatus) bool { return d.ID == id })
 		}
 		p := openBrowser(t, 360)
 		p.run(t, chromedp.Navigate(running.dashboard))
