@@ -40,7 +40,9 @@ func (HelloPIN) kind() prt.CredentialKind { return prt.ByHello }
 // A PIN that Config.PIN does not take is an ErrPINRules. A key store without a
 // TPM is refused with [errors.ErrUnsupported], because nothing there counts
 // wrong PINs, unless Config.InsecureSoftwareHello allows it. An account that
-// has a key already is an ErrHelloExists.
+// has a key already is an ErrHelloExists, unless the service does not know that
+// key any more (HelloStatus.Unknown): then the new one takes its place, as with
+// ResetPIN.
 func (b *Broker) ProvisionHello(ctx context.Context, acct Account, pin PIN) error {
 	const op = "provision Hello"
 	return opError(op, b.provision(ctx, op, acct, pin, false))
@@ -82,7 +84,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	switch {
 	case rec.Hello == nil && replace:
 		return &Error{kind: ErrNoHello, Account: Account(rec.Account)}
-	case rec.Hello != nil && !replace:
+	case rec.Hello != nil && !replace && !rec.Hello.Unknown():
 		return &Error{kind: ErrHelloExists, Account: Account(rec.Account)}
 	}
 	token, err := b.freshToken(ctx, op, a, Account(rec.Account))

@@ -26,6 +26,9 @@ type HelloStatus struct {
 	// Unfinished says that the registration of a key was begun and not
 	// answered: ProvisionHello or ResetPIN takes care of it.
 	Unfinished bool `json:"unfinished,omitempty"`
+	// Unknown says that the service does not know the key: an administrator or the
+	// user removed it there. ProvisionHello makes a new one.
+	Unknown bool `json:"unknown,omitempty"`
 	// Locked says that Lock put the account away.
 	Locked bool `json:"locked,omitempty"`
 }
@@ -49,7 +52,7 @@ func helloStatus(r *account.Record, now time.Time) HelloStatus {
 	s := HelloStatus{Account: Account(r.Account), Unfinished: r.NextHello != nil, Locked: r.Locked()}
 	if h := r.Hello; h != nil {
 		s.Set, s.KeyID, s.Created, s.Software = true, h.ID, h.Created, h.Software
-		s.WrongPINs, s.RetryAfter = h.Wrong, h.Wait(now)
+		s.WrongPINs, s.RetryAfter, s.Unknown = h.Wrong, h.Wait(now), h.Unknown()
 	}
 	return s
 }

@@ -326,3 +326,38 @@ func TestRestoredDevice(t *testing.T) {
 	l.cut()
 	require.True(t, l.unlock(rightPIN).Offline)
 }
+
+// A Hello key that the service does not know any more is shown as such, and a new
+// one takes its place.
+func TestUnknownHelloKey(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
+	status := func() broker.HelloStatus {
+		h, err := l.b.HelloStatus(t.Context(), l.acct)
+		require.NoError(t, err)
+		return h
+	}
+	before := status()
+	require.False(t, before.Unknown)
+	require.ErrorIs(t, l.b.ProvisionHello(t.Context(), l.acct, otherPIN), broker.ErrHelloExists)
+	require.NoError(t, l.srv.RemoveHelloKey(alice, before.KeyID))
+	_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	require.True(t, status().Unknown)
+	s, err := l.b.Status(t.Context())
+	require.NoError(t, err)
+	require.True(t, s.Hello[0].Unknown)
+	require.Contains(t, s.String(), "NgcKnown : NO")
+
+	require.NoError(t, l.b.ProvisionHello(t.Context(), l.acct, otherPIN))
+	after := status()
+	require.False(t, after.Unknown)
+	require.NotEqual(t, before.KeyID, after.KeyID)
+	require.Equal(t, []string{after.KeyID}, l.helloKeys(alice))
+	require.False(t, l.unlock(otherPIN).Offline)
+	_, err = l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrWrongPIN)
+	require.ErrorIs(t, l.b.ProvisionHello(t.Context(), l.acct, rightPIN), broker.ErrHelloExists)
+	l.cut()
+	require.True(t, l.unlock(otherPIN).Offline)
+}

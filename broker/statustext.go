@@ -144,6 +144,9 @@ func (s Status) userState(t *statusText) {
 		t.line("NgcKeyId", "{"+strings.ToUpper(h.KeyID)+"}")
 		t.line("NgcProtection", h.protection())
 		t.line("CanReset", "DestructiveOnly") // ResetPIN makes a new key
+		if h.Unknown {
+			t.line("NgcKnown", "NO")
+		}
 		if h.RetryAfter > 0 {
 			t.line("NgcRetryAfter", h.RetryAfter.String())
 		}

@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -21,7 +23,10 @@ import (
 
 // File keeps records in the files of a directory that several processes
 // may share. The directory has mode 0700 and its files 0600; a directory or a
-// file that is a symbolic link, or that another user owns, is refused.
+// file that is a symbolic link, or that another user owns, is refused. The one
+// link that is followed is a directory's that root owns, to a directory of the
+// user, as systemd makes them for StateDirectory= with DynamicUser=yes; a unit
+// also needs StateDirectoryMode=0700.
 //
 // A write goes to a temporary file, which is synced and renamed over the old
 // one, and then the directory is synced: after a crash a record is the old one
@@ -38,11 +43,18 @@ const (
 	lockRetry  = 5 * time.Millisecond
 )
 
-// NewFile returns a store in dir, which it makes if it is not there. The
-// parent of dir must exist.
+// NewFile returns a store in dir, which it makes if it is not there, with its
+// parents, for the user alone. Temporary files that a killed process left behind
+// are removed.
 func NewFile(dir string) (*File, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
+		return nil, fmt.Errorf("store: state directory: %w", err)
+	}
+	if dir, err = followRoots(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return nil, fmt.Errorf("store: state directory: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -52,7 +64,56 @@ func NewFile(dir string) (*File, error) {
 	if err := s.checkDir(); err != nil {
 		return nil, err
 	}
+	s.sweep()
 	return s, nil
+}
+
+// followRoots follows one link that root owns.
+func followRoots(dir string) (string, error) {
+	fi, err := os.Lstat(dir)
+	if err != nil || fi.Mode()&fs.ModeSymlink == 0 || !ofRoot(fi) {
+		return dir, nil // what is wrong shows when it is used
+	}
+	to, err := os.Readlink(dir)
+	if err != nil {
+		return "", fmt.Errorf("store: state directory: %w", err)
+	}
+	if !filepath.IsAbs(to) {
+		to = filepath.Join(filepath.Dir(dir), to)
+	}
+	return to, nil
+}
+
+// leftOver matches the names of temporary files of records.
+var leftOver = regexp.MustCompile(`^\.(.+\.rec[0-9]+|tmp-.+)$`)
+
+// sweep removes temporary files. Whoever writes one holds the write lock, so that
+// under it all of them are left over. While somebody else has it, they stay.
+func (s *File) sweep() {
+	if len(s.leftOver()) == 0 {
+		return
+	}
+	l := flock.New(filepath.Join(s.dir, writeLock), flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
+	if ok, err := l.TryLock(); err != nil || !ok {
+		return
+	}
+	defer l.Close()
+	for _, name := range s.leftOver() {
+		_ = os.Remove(filepath.Join(s.dir, name))
+	}
+}
+
+func (s *File) leftOver() (names []string) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil // it shows where the store is used
+	}
+	for _, e := range entries {
+		if e.Type().IsRegular() && leftOver.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // Dir returns the directory.
@@ -65,7 +126,7 @@ func (s *File) checkDir() error {
 	}
 	switch {
 	case fi.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("store: state directory %s is a symbolic link: %w", s.dir, fs.ErrPermission)
+		return fmt.Errorf("store: state directory %s is a symbolic link that root does not own: %w", s.dir, fs.ErrPermission)
 	case !fi.IsDir():
 		return fmt.Errorf("store: state directory %s is not a directory: %w", s.dir, fs.ErrExist)
 	}
@@ -73,7 +134,7 @@ func (s *File) checkDir() error {
 		return err
 	}
 	if loose(fi) {
-		return fmt.Errorf("store: state directory %s is open to others (mode %04o, want 0700): %w",
+		return fmt.Errorf("store: state directory %s is open to others (mode %04o, want 0700; in a systemd unit StateDirectoryMode=0700): %w",
 			s.dir, fi.Mode().Perm(), fs.ErrPermission)
 	}
 	return nil
@@ -249,11 +310,24 @@ func (s *File) lock(ctx context.Context, file string) (func(), error) {
 		return nil, err
 	}
 	l := flock.New(filepath.Join(s.dir, file), flock.SetFlag(lockFlags), flock.SetPermissions(0o600))
-	if ok, err := l.TryLockContext(ctx, lockRetry); err != nil || !ok {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fmt.Errorf("store: locking the state: %w", err)
+	if err := untilLocked(ctx, l.TryLockContext); err != nil {
+		return nil, err
 	}
 	return sync.OnceFunc(func() { _ = l.Close() }), nil
+}
+
+// untilLocked tries again when a signal interrupts the system, as it may on a
+// network file system.
+func untilLocked(ctx context.Context, try func(context.Context, time.Duration) (bool, error)) error {
+	for {
+		ok, err := try(ctx, lockRetry)
+		switch {
+		case err == nil && ok:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.Is(err, syscall.EINTR):
+			return fmt.Errorf("store: locking the state: %w", err)
+		}
+	}
 }

@@ -25,6 +25,7 @@ func openNoFollow(path string) (*os.File, error) {
 // Access is a matter of the directory's access control list here, which a
 // user's profile inherits.
 func checkOwner(string, fs.FileInfo) error { return nil }
+func ofRoot(fs.FileInfo) bool              { return false }
 func loose(fs.FileInfo) bool               { return false }
 
 func syncDir(string) error { return nil }

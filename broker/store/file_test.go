@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -78,10 +79,13 @@ func TestFileLeasesDoNotKeepWriters(t *testing.T) {
 
 func TestFileRefusals(t *testing.T) {
 	t.Parallel()
-	t.Run("directory is a link", func(t *testing.T) {
+	t.Run("directory is a link that root does not own", func(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.Mkdir(dir+"/real", 0o700))
 		require.NoError(t, os.Symlink(dir+"/real", dir+"/state"))
+		if os.Geteuid() == 0 {
+			require.NoError(t, os.Lchown(dir+"/state", 4242, 4242))
+		}
 		_, err := store.NewFile(dir + "/state")
 		require.ErrorIs(t, err, fs.ErrPermission)
 	})
@@ -99,9 +103,11 @@ func TestFileRefusals(t *testing.T) {
 		_, err := store.NewFile(p)
 		require.ErrorIs(t, err, fs.ErrExist)
 	})
-	t.Run("no parent", func(t *testing.T) {
-		_, err := store.NewFile(t.TempDir() + "/a/b")
-		require.ErrorIs(t, err, fs.ErrNotExist)
+	t.Run("parent is a file", func(t *testing.T) {
+		p := t.TempDir() + "/state"
+		require.NoError(t, os.WriteFile(p, nil, 0o600))
+		_, err := store.NewFile(p + "/a/b")
+		require.ErrorIs(t, err, syscall.ENOTDIR)
 	})
 	t.Run("record is a link", func(t *testing.T) {
 		dir := t.TempDir()
@@ -143,9 +149,52 @@ func TestFileRefusals(t *testing.T) {
 			_, _, err := s.Get(t.Context(), "x")
 			require.ErrorIs(t, err, store.ErrDamaged)
 			_, err = s.Put(t.Context(), "x", []byte("y"), 0)
-			require.Error(t, err, "a damaged record is not overwritten")
+			require.ErrorIs(t, err, store.ErrDamaged, "a damaged record is not overwritten")
 		}
 	})
+}
+
+// Parents are made, for the user alone.
+func TestFileMakesParents(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := fileStore(t, dir+"/a/b/state")
+	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
+	for _, d := range []string{"/a", "/a/b", "/a/b/state"} {
+		fi, err := os.Stat(dir + d)
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o700), fi.Mode().Perm(), d)
+	}
+}
+
+// What a killed process left behind goes, nothing else, and not while somebody
+// writes.
+func TestFileSweeps(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/state"
+	s := fileStore(t, dir)
+	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
+	left := []string{".x.rec1234567", ".account-1.key.rec98", ".tmp-77"}
+	stays := []string{"notes.txt", ".hidden", ".x.record1", "y.rec"}
+	for _, name := range append(left, stays...) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("?"), 0o600))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(dir, ".d.rec5"), 0o700))
+	writing := flock.New(filepath.Join(dir, ".write.lock"))
+	require.NoError(t, writing.Lock())
+	fileStore(t, dir)
+	require.FileExists(t, filepath.Join(dir, left[0]), "somebody writes")
+	require.NoError(t, writing.Close())
+	fileStore(t, dir)
+	for _, name := range left {
+		require.NoFileExists(t, filepath.Join(dir, name))
+	}
+	for _, name := range append(stays, "x.rec") {
+		require.FileExists(t, filepath.Join(dir, name))
+	}
+	require.DirExists(t, filepath.Join(dir, ".d.rec5"))
 }
 
 func fileStore(t testing.TB, dir string) *store.File {

@@ -30,6 +30,12 @@ func checkOwner(path string, fi fs.FileInfo) error {
 	return fmt.Errorf("store: %s belongs to user %d, not to %d: %w", path, st.Uid, os.Geteuid(), fs.ErrPermission)
 }
 
+// ofRoot reports whether root owns a file.
+func ofRoot(fi fs.FileInfo) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && st.Uid == 0
+}
+
 func loose(fi fs.FileInfo) bool { return fi.Mode().Perm()&0o077 != 0 }
 
 // syncDir makes a rename or a removal survive a crash.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/store"
 )
 
 func TestFileUnwritable(t *testing.T) {
@@ -24,6 +26,38 @@ func TestFileUnwritable(t *testing.T) {
 	defer func() { _ = os.Chmod(s.Dir(), 0o700) }()
 	_, err := s.Put(t.Context(), "x", []byte("y"), 0)
 	require.ErrorIs(t, err, fs.ErrPermission)
+}
+
+// Under systemd, StateDirectory= with DynamicUser=yes is a link that root owns into
+// a directory of the dynamic user, which is not root.
+func TestFileOfADynamicUser(t *testing.T) {
+	const at = "PRTBROKER_TEST_STATE_DIRECTORY"
+	link := os.Getenv(at)
+	if link == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("needs root to make the link")
+		}
+		dir, err := os.MkdirTemp("", "systemd")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		require.NoError(t, os.Chmod(dir, 0o755))
+		require.NoError(t, os.MkdirAll(dir+"/private/app", 0o755))
+		require.NoError(t, os.Chmod(dir+"/private/app", 0o755))
+		require.NoError(t, os.Chown(dir+"/private/app", 65534, 65534))
+		require.NoError(t, os.Symlink("private/app", dir+"/app"))
+		t.Setenv(at, dir+"/app")
+		asNobody(t)
+		return
+	}
+	_, err := store.NewFile(link)
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.ErrorContains(t, err, "StateDirectoryMode=0700", "the default is 0755")
+	require.NoError(t, os.Chmod(link, 0o700))
+	s, err := store.NewFile(link)
+	require.NoError(t, err)
+	_, err = s.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(filepath.Dir(link), "private", "app", "x.rec"))
 }
 
 // asNobody runs the calling test again as a user without rights.

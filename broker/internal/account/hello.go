@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -45,6 +46,9 @@ type Hello struct {
 	Doubt    *Death    `json:"doubt,omitempty"`
 	Restored time.Time `json:"restored,omitzero"`
 }
+
+// Unknown reports whether the service said that it does not know the key.
+func (h *Hello) Unknown() bool { return h.Refused != nil && h.Refused.Verdict == aadsts.HelloKey }
 
 // The broker's own limit beside the TPM's, whose counter is shared with every
 // other program: after so many wrong PINs in a row, wait, and longer each time.
