@@ -6,6 +6,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -27,8 +28,44 @@ type PRTStatus struct {
 	SessionKey bool `json:"sessionKey"`
 	// LastError is the AADSTS code that ended it; 0 while it lives.
 	LastError int `json:"lastError,omitempty"`
+	// Failed is the last attempt to get or to renew a PRT of the account, when it
+	// failed; nil after a success.
+	Failed *Attempt `json:"failed,omitempty"`
 	// Others are the PRTs of the account's other credentials.
 	Others []PRTStatus `json:"others,omitempty"`
+}
+
+// An Attempt is a failed attempt to get or to renew a PRT, with what `dsregcmd
+// /status` tells of one (AcquirePrtDiagnostics, RefreshPrtDiagnostics).
+type Attempt struct {
+	Time       time.Time          `json:"time"`
+	Renewal    bool               `json:"renewal"` // of a PRT; false: a sign-in or an unlock
+	Username   string             `json:"username,omitempty"`
+	Credential prt.CredentialKind `json:"credential,omitempty"`
+	// CorrelationID finds the request in the tenant's sign-in log.
+	CorrelationID string `json:"correlationId,omitempty"`
+	Endpoint      string `json:"endpoint,omitempty"`
+	Method        string `json:"method,omitempty"`
+	HTTPError     string `json:"httpError,omitempty"`  // why there was no reply
+	HTTPStatus    int    `json:"httpStatus,omitempty"` // 0: there was no reply
+	Code          int    `json:"code,omitempty"`       // AADSTS
+	ErrorCode     string `json:"errorCode,omitempty"`  // the OAuth error, such as "invalid_grant"
+	// Description is what Microsoft's reference says about Code.
+	Description string `json:"description,omitempty"`
+}
+
+func attemptOf(at *account.Attempt) *Attempt {
+	if at == nil {
+		return nil
+	}
+	out := &Attempt{
+		Time: at.At, Renewal: at.Renewal, Username: at.Username, Credential: at.Credential, CorrelationID: at.CorrelationID,
+		Endpoint: at.Endpoint, Method: at.Method, HTTPError: at.HTTPError, HTTPStatus: at.HTTPStatus, Code: at.Code, ErrorCode: at.OAuth,
+	}
+	if row, ok := aadsts.Lookup(at.Code); ok {
+		out.Description = row.Meaning
+	}
+	return out
 }
 
 // A PRTState says what a PRT is good for.
@@ -69,9 +106,10 @@ func statusOf(r *account.Record, now time.Time) PRTStatus {
 		}
 	}
 	if len(all) == 0 {
-		return PRTStatus{Account: Account(r.Account), State: PRTNone}
+		return PRTStatus{Account: Account(r.Account), State: PRTNone, Failed: attemptOf(r.Failed)}
 	}
 	first := all[0]
+	first.Failed = attemptOf(r.Failed)
 	if len(all) > 1 {
 		first.Others = all[1:]
 	}

@@ -22,6 +22,9 @@ type Status struct {
 	Accounts   []Account `json:"accounts"`
 	// PRTs has one entry for each account.
 	PRTs []PRTStatus `json:"prts"`
+	// Failed is the last sign-in in this process of a user who has no account here,
+	// when it failed; nil after a success.
+	Failed *Attempt `json:"failed,omitempty"`
 	// Hello has one entry for each account with a Hello key.
 	Hello []HelloStatus `json:"hello,omitempty"`
 	// Problem says why the state could not be read whole; empty when it was.
@@ -60,7 +63,7 @@ func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 		return Status{}, err
 	}
 	defer leave(&err)
-	s := Status{Time: b.cfg.Now(), Accounts: []Account{}, PRTs: []PRTStatus{}}
+	s := Status{Time: b.cfg.Now(), Failed: attemptOf(b.engine.Failed()), Accounts: []Account{}, PRTs: []PRTStatus{}}
 	info, err := b.cfg.Keys.Info(ctx)
 	if err != nil {
 		return s, opError("status", keyError("status", err))

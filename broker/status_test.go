@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
@@ -56,7 +58,18 @@ func statuses() map[string]broker.Status {
 	over := joined
 	over.PRTs, over.Protection = []broker.PRTStatus{revoked}, tpm.Info{Backend: "softkeys"}
 	over.Device.JoinType = prt.JoinPersonal
+	failed := joined
+	failed.PRTs = []broker.PRTStatus{session}
+	failed.PRTs[0].Failed = &broker.Attempt{
+		Time: at.Add(-time.Minute), Renewal: true, Username: acct.PreferredUsername, Credential: prt.ByRefreshToken,
+		Endpoint: joined.Tenant.TokenURL, Method: "POST", HTTPError: "the service cannot be reached: no route to host",
+	}
+	failed.Failed = &broker.Attempt{
+		Time: at, Username: "bob@contoso.example", Credential: prt.ByPassword, CorrelationID: "63648321-fc5c-46eb-996e-ed1f3ba7740f",
+		Endpoint: joined.Tenant.TokenURL, Method: "POST", HTTPStatus: 400, Code: 50126, ErrorCode: "invalid_grant", Description: "the user name or password is wrong",
+	}
 	return map[string]broker.Status{
+		"failed":       failed,
 		"joined":       joined,
 		"revoked":      over,
 		"unregistered": {Protection: joined.Protection, Accounts: []broker.Account{}, PRTs: []broker.PRTStatus{}, Time: at},
@@ -88,4 +101,89 @@ func golden(t *testing.T, path, got string) {
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, string(want), got)
+}
+
+// After a sign-in, an unlock or a renewal that failed, Status tells what dsregcmd
+// does, in the next process too, until one succeeds.
+func TestFailedAttempts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: "hunter2hunter2"})
+	require.ErrorIs(t, err, broker.ErrBadCredential)
+	s := w.wholeStatus()
+	require.Empty(t, s.PRTs)
+	require.NotContains(t, s.String(), "hunter2")
+	require.Equal(t, 50126, s.Failed.Code)
+	// The labels are those of Microsoft's page "Troubleshoot devices by using the
+	// dsregcmd command", section "SSO state", of 2025-06.
+	for _, line := range []string{
+		"AzureAdPrt : NO", "AcquirePrtDiagnostics : PRESENT", "Previous Prt Attempt : 2026-03-02", "Attempt Status : AADSTS50126", "User Identity : " + alice,
+		"Credential Type : password", "Correlation ID : " + w.lastSignIn().CorrelationID, "Endpoint URI : https://login.microsoftonline.com/contoso.example/oauth2/token",
+		"HTTP Method : POST", "HTTP Error : 0x0", "HTTP status : 400", "Server Error Code : invalid_grant", "Server Error Description : AADSTS50126: ",
+	} {
+		require.Contains(t, s.String(), line)
+	}
+
+	acct := w.hello()
+	require.Nil(t, w.wholeStatus().Failed)
+	require.Nil(t, w.status(acct).Failed)
+
+	for _, tt := range []struct {
+		name    string
+		fault   entratest.Fault
+		do      func() error
+		renewal bool
+		by      prt.CredentialKind
+		code    int
+		status  int
+	}{
+		{"sign-in", entratest.Fault{}, func() error {
+			_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: "hunter2hunter2"})
+			return err
+		}, false, prt.ByPassword, 50126, 400},
+		{"unlock", entratest.Fault{Kind: entratest.AADSTS, Code: 50057}, func() error {
+			_, err := w.b.Unlock(t.Context(), acct, rightPIN)
+			return err
+		}, false, prt.ByHello, 50057, 400},
+		{"renewal", entratest.Fault{Kind: entratest.AADSTS, Code: 50155}, func() error { return w.b.RenewPRT(t.Context(), acct) }, true, prt.ByRefreshToken, 50155, 400},
+		{"renewal without a network", entratest.Fault{Kind: entratest.DropBefore, Times: -1}, func() error { return w.b.RenewPRT(t.Context(), acct) }, true, prt.ByRefreshToken, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			remove := func() {}
+			if tt.name != "sign-in" {
+				tt.fault.Endpoint, tt.fault.Times = entratest.EndpointToken, -1
+				remove = w.srv.AddFault(tt.fault)
+			}
+			require.Error(t, tt.do(), "which one is for other tests")
+			w.b = w.open() // the next process
+			got := w.status(acct).Failed
+			require.NotNil(t, got)
+			require.Equal(t, []any{tt.renewal, tt.code, tt.status, alice, w.clock.Now()}, []any{got.Renewal, got.Code, got.HTTPStatus, got.Username, got.Time})
+			require.Equal(t, tt.by, got.Credential)
+			require.Equal(t, tt.status == 0, got.HTTPError != "", got.HTTPError)
+			require.NotEmpty(t, got.CorrelationID)
+			text := w.wholeStatus().String()
+			require.Contains(t, text, "AzureAdPrt : YES", "it is as it was")
+			require.Equal(t, tt.renewal, strings.Contains(text, "RefreshPrtDiagnostics : PRESENT"))
+			remove()
+			w.clock.Advance(time.Hour) // circuits close
+			require.NoError(t, w.b.RenewPRT(t.Context(), acct))
+			require.Nil(t, w.status(acct).Failed)
+			require.NotContains(t, w.wholeStatus().String(), "PrtDiagnostics")
+		})
+	}
+}
+
+func (w *world) wholeStatus() broker.Status {
+	w.t.Helper()
+	s, err := w.b.Status(w.t.Context())
+	require.NoError(w.t, err)
+	return s
+}
+
+func (w *world) lastSignIn() entratest.SignIn {
+	all := w.srv.SignIns()
+	return all[len(all)-1]
 }

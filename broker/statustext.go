@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +52,8 @@ func stamp(at time.Time) string {
 	return at.UTC().Format("2006-01-02 15:04:05.000 UTC")
 }
 
-// String returns the sections of `dsregcmd /status` that apply here. MfaClaim
+// String returns the sections of `dsregcmd /status` that apply here. What it tells
+// of a failed attempt is there while that is newer than the last success. MfaClaim
 // and what follows it, KeyProtection, and NgcProtection and what follows it
 // but for CanReset, are lines of our own.
 func (s Status) String() string {
@@ -173,15 +175,18 @@ func (s Status) ssoState(t *statusText) {
 	t.section("SSO State")
 	if len(s.PRTs) == 0 {
 		t.line("AzureAdPrt", "NO")
-		t.end()
-		return
 	}
 	for i, p := range s.PRTs {
 		if i > 0 {
 			t.end()
 		}
 		s.prtState(t, p)
+		p.Failed.lines(t)
 	}
+	if s.Failed != nil && len(s.PRTs) > 0 {
+		t.end()
+	}
+	s.Failed.lines(t)
 	t.end()
 }
 
@@ -205,7 +210,40 @@ func (s Status) prtState(t *statusText, p PRTStatus) {
 	t.optional("MfaMethods", p.MFA.Methods.String())
 	t.optional("MfaTime", stamp(p.MFA.At))
 	t.optional("MfaSource", string(p.MFA.Source))
-	if p.LastError != 0 {
+	if p.LastError != 0 && p.Failed == nil {
 		t.line("Attempt Status", fmt.Sprintf("AADSTS%d", p.LastError))
 	}
+}
+
+// lines shows a failed attempt as dsregcmd does. Attempt Status is an HRESULT
+// there, and the AADSTS code here.
+func (a *Attempt) lines(t *statusText) {
+	if a == nil {
+		return
+	}
+	if a.Renewal {
+		t.line("RefreshPrtDiagnostics", "PRESENT")
+	} else {
+		t.line("AcquirePrtDiagnostics", "PRESENT")
+	}
+	t.line("Previous Prt Attempt", stamp(a.Time))
+	status, description := "failed", a.Description
+	if a.Code != 0 {
+		status = fmt.Sprintf("AADSTS%d", a.Code)
+		description = status + ": " + description
+	}
+	t.line("Attempt Status", status)
+	t.optional("User Identity", a.Username)
+	t.optional("Credential Type", string(a.Credential))
+	t.optional("Correlation ID", a.CorrelationID)
+	t.line("Endpoint URI", a.Endpoint)
+	t.line("HTTP Method", a.Method)
+	if a.HTTPError != "" {
+		t.line("HTTP Error", a.HTTPError)
+	} else {
+		t.line("HTTP Error", "0x0")
+	}
+	t.line("HTTP status", strconv.Itoa(a.HTTPStatus))
+	t.optional("Server Error Code", aadsts.Clean(a.ErrorCode))
+	t.optional("Server Error Description", strings.TrimSuffix(description, ": "))
 }

@@ -24,6 +24,9 @@ type Record struct {
 	// NextHello is a key whose registration was begun and not answered: the
 	// service may know it.
 	NextHello *Hello `json:"next_hello,omitempty"`
+	// Failed is the last try to get or to renew a PRT, when it failed; nil: it
+	// succeeded.
+	Failed *Attempt `json:"failed,omitempty"`
 	// Away are the PRTs that were put away to where only the PIN opens them,
 	// sealed under the offline key; nil: the account is not locked.
 	Away []byte `json:"away,omitempty"`

@@ -48,7 +48,8 @@ type Config struct {
 type Engine struct {
 	cfg      Config
 	renewals flight.Group[renewal, *prt.Token]
-	hangs    atomic.Int64 // until when the store is left alone (aside), in nanoseconds of the Unix time
+	stranger atomic.Pointer[account.Attempt] // the last failed sign-in of a user without an account here
+	hangs    atomic.Int64                    // until when the store is left alone (aside), in nanoseconds of the Unix time
 }
 
 // New returns an engine. It makes no request.

@@ -53,6 +53,7 @@ func (e *Engine) Issue(ctx context.Context, grant prt.Grant, from Provenance, wa
 	issued, rep, err := e.requestPRT(ctx, d, grant)
 	if err != nil {
 		e.heardOf(ctx, want, err)
+		e.issueFailed(ctx, grant, want, err)
 		return Issuance{}, err
 	}
 	t := issued.Token
@@ -83,7 +84,7 @@ func (e *Engine) Issue(ctx context.Context, grant prt.Grant, from Provenance, wa
 // account, and its session key open.
 func (e *Engine) saveIssued(ctx context.Context, id account.Identity, p account.PRT, key tpm.SessionKey) (*account.Account, error) {
 	a, err := e.cfg.Book.Put(ctx, id, func(r *account.Record) error {
-		r.Account = id
+		r.Account, r.Failed = id, nil
 		r.Set(p)
 		return nil
 	})
@@ -91,6 +92,7 @@ func (e *Engine) saveIssued(ctx context.Context, id account.Identity, p account.
 		_ = key.Close()
 		return nil, err
 	}
+	e.stranger.Store(nil)
 	a.HoldSession(string(p.Token.SessionKey), key)
 	a.ReleaseUnused()
 	_, _, err = e.cfg.Book.All(ctx)

@@ -77,6 +77,7 @@ func (e *Engine) renewLeased(ctx context.Context, a *account.Account, t *prt.Tok
 	renewed, err := e.requestRenewal(ctx, t, s)
 	e.heard(ctx, a, e.cfg.Tenant, "", err)
 	if err != nil {
+		e.renewalFailed(ctx, a, t, err)
 		if over(err) {
 			e.bury(ctx, a, t, err)
 		}
@@ -91,6 +92,7 @@ func (e *Engine) renewLeased(ctx context.Context, a *account.Account, t *prt.Tok
 				return account.ErrReplaced
 			}
 			r.Set(account.PRT{Token: renewed, Previous: t, Origin: p.Origin})
+			r.Failed = nil
 			return nil
 		})
 		return err
