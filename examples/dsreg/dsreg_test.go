@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Dir:                 "testdata/script",
 				RequireExplicitExec: true,
+				Cmds:                map[string]func(*testscript.TestScript, bool, []string){"revoke": revoke, "seen": seen},
 				Condition: func(c string) (bool, error) {
 					return c == keys, nil
 				},
@@ -59,6 +60,9 @@ func TestScripts(t *testing.T) {
 					e.Setenv("DSREG_STATE", filepath.Join(e.WorkDir, "state"))
 					e.Setenv("DSREG_EMULATOR", "true")
 					e.Setenv("KEYS", "--software-keys")
+					if err := startService(e); err != nil {
+						return err
+					}
 					if program == "" {
 						return nil
 					}
