@@ -207,3 +207,28 @@ func TestKeyAuth(t *testing.T) {
 		m.reopened(t, open(t, e.Opener(), cfg)).all(t)
 	})
 }
+
+// The count of wrong PINs as the TPM tells it, up to the lockout and after its
+// administrator ended it.
+func TestLockoutIsTold(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		s := open(t, e.Opener(), tpm.Config{})
+		k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+		require.NoError(t, err)
+		told := func() tpm.Lockout {
+			l, err := s.Lockout(t.Context())
+			require.NoError(t, err)
+			return l
+		}
+		before := told()
+		require.Equal(t, tpm.Lockout{MaxWrongPINs: 3, Forgets: 1000 * time.Second}, before)
+		for n := 1; n <= 3; n++ {
+			require.ErrorIs(t, signWith(t, s, k.Blob(), wrongPIN), tpm.ErrWrongPIN)
+			require.Equal(t, tpm.Lockout{WrongPINs: n, MaxWrongPINs: 3, Forgets: 1000 * time.Second, Locked: n == 3}, told())
+		}
+		require.ErrorIs(t, signWith(t, s, k.Blob(), rightPIN), tpm.ErrLockedOut)
+		require.NoError(t, e.ResetLockout())
+		require.Equal(t, before, told())
+		require.NoError(t, signWith(t, s, k.Blob(), rightPIN))
+	})
+}

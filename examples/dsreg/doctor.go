@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -107,6 +108,7 @@ func (d *doctor) examine() {
 		return
 	}
 	d.keys(s.Protection)
+	d.tpm(m.keys)
 	d.registration(s)
 	for _, p := range s.PRTs {
 		d.prt(p)
@@ -181,6 +183,42 @@ func (d *doctor) chip() {
 		return
 	}
 	d.keys(info)
+	d.tpm(keys)
+}
+
+// examinable is what a key store in a TPM can tell of it.
+type examinable interface {
+	Check(context.Context) error
+	Lockout(context.Context) (tpm.Lockout, error)
+}
+
+// tpm asks what the TPM can do and how many wrong PINs it has counted.
+func (d *doctor) tpm(keys tpm.KeyStore) {
+	t, ok := keys.(examinable)
+	if !ok {
+		return
+	}
+	err := t.Check(d.ctx)
+	if lacks := new(tpm.CheckError); errors.As(err, &lacks) {
+		d.add("TPM capabilities", broken, "this TPM cannot hold a device's keys: join --software-keys does without one, and is weaker", "lacks %s", strings.Join(lacks.Lacks, ", "))
+	} else if err != nil {
+		d.add("TPM capabilities", broken, "is another program using the TPM?", "%v", err)
+	} else {
+		d.add("TPM capabilities", healthy, "", "all that a device key and a Hello key need")
+	}
+	l, err := t.Lockout(d.ctx)
+	switch {
+	case err != nil:
+		d.add("TPM lockout", broken, "", "%v", err)
+	case l.Locked && l.Forgets == 0:
+		d.add("TPM lockout", broken, "the TPM's administrator resets it (tpm2_dictionarylockout --clear-lockout)", "%d wrong PINs: locked until its administrator ends it", l.WrongPINs)
+	case l.Locked:
+		d.add("TPM lockout", broken, "wait, or the TPM's administrator resets it (tpm2_dictionarylockout --clear-lockout)", "%d wrong PINs: locked; it forgets one every %s", l.WrongPINs, l.Forgets)
+	case l.WrongPINs > 0:
+		d.add("TPM lockout", unsure, "the right PIN does not take them back; time does", "%d of %d wrong PINs counted, by any program; it forgets one every %s", l.WrongPINs, l.MaxWrongPINs, l.Forgets)
+	default:
+		d.add("TPM lockout", healthy, "", "no wrong PIN counted, of %d", l.MaxWrongPINs)
+	}
 }
 
 func (d *doctor) keys(i tpm.Info) {
@@ -197,15 +235,32 @@ func (d *doctor) registration(s broker.Status) {
 		d.add("state", broken, "", "%s", s.Problem)
 	case !s.Registered:
 		d.add("registration", unsure, "dsreg join", "the registration is not complete")
-	case s.Time.After(s.Device.NotAfter):
-		d.add("registration", broken, "dsreg leave --local, then dsreg join", "the device certificate ended on %s", s.Device.NotAfter.UTC().Format(time.DateOnly))
-	case s.Time.Before(s.Device.NotBefore):
-		d.add("registration", broken, "set the clock", "the device certificate begins on %s: the clock is wrong", s.Device.NotBefore.UTC().Format(time.DateTime))
 	default:
-		d.add("registration", healthy, "", "device %s of %s, certificate until %s", s.Device.ID, firstOf(s.Device.TenantName, s.Device.TenantID), s.Device.NotAfter.UTC().Format(time.DateOnly))
+		d.add("registration", healthy, "", "device %s of %s", s.Device.ID, firstOf(s.Device.TenantName, s.Device.TenantID))
+	}
+	if s.Registered {
+		d.certificate(s)
 	}
 	if s.Registered && len(s.Accounts) == 0 {
 		d.add("account", unsure, "dsreg signin", "nobody is signed in")
+	}
+}
+
+// endsSoon is how long before its end a certificate is worth a note.
+const endsSoon = 30 * 24 * time.Hour
+
+func (d *doctor) certificate(s broker.Status) {
+	const again = "dsreg leave, then dsreg join"
+	from, to := s.Device.NotBefore.UTC(), s.Device.NotAfter.UTC()
+	switch {
+	case s.Time.After(to):
+		d.add("certificate", broken, "dsreg leave --local, then dsreg join", "the device certificate ended on %s", to.Format(time.DateOnly))
+	case s.Time.Before(from):
+		d.add("certificate", broken, "set the clock", "the device certificate begins on %s: the clock is wrong", from.Format(time.DateTime))
+	case to.Sub(s.Time) < endsSoon:
+		d.add("certificate", unsure, again, "the device certificate ends on %s", to.Format(time.DateOnly))
+	default:
+		d.add("certificate", healthy, "", "valid until %s, thumbprint %s", to.Format(time.DateOnly), s.Device.Thumbprint)
 	}
 }
 
@@ -245,6 +300,9 @@ func endpointsOf(t broker.Tenant) []endpoint {
 	if u, err := url.Parse(t.Join.URL); err == nil && u.Host != "" {
 		all[1].address = "https://" + u.Host + "/"
 	}
+	if u, err := url.Parse(t.Key.URL); err == nil && u.Host != "" && u.Host != host(all[1].address) {
+		all = append(all, endpoint{"Hello key registration", "https://" + u.Host + "/"})
+	}
 	return all
 }
 
@@ -268,10 +326,17 @@ func (d *doctor) endpoints(client *http.Client, all []endpoint) {
 	switch {
 	case !known:
 	case skew.Abs() > maxSkew:
-		d.add("clock", broken, "set the clock (timedatectl set-ntp true)", "this machine's clock is off by %s", skew.Round(time.Second))
+		d.add("clock", broken, "set the clock (timedatectl set-ntp true)", "this machine's clock is %s %s the service's", skew.Abs().Round(time.Minute), aheadOrBehind(skew))
 	default:
 		d.add("clock", healthy, "", "agrees with the service within %s", (skew.Abs() + time.Second).Round(time.Second))
 	}
+}
+
+func aheadOrBehind(skew time.Duration) string {
+	if skew > 0 {
+		return "ahead of"
+	}
+	return "behind"
 }
 
 // reach sends a request without credentials and returns the reply's date. Any

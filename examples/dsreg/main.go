@@ -27,6 +27,9 @@ import (
 )
 
 func main() {
+	// A reader that goes away, as head does, must not end the program before the
+	// state is closed: with somebody to notify, writing to it is an error alone.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv)
 	stop()
