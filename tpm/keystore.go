@@ -117,11 +117,11 @@ type KeySpec struct {
 
 // Info says what protects the keys of a store.
 type Info struct {
-	Hardware     bool   // a TPM holds the keys; whether it is a chip is the manufacturer's word
-	Backend      string // "tpm" or "softkeys"
-	Manufacturer string // the TPM's vendor id, such as "INTC", "IBM"; empty without a TPM
-	Model        string // the TPM's vendor string
-	Firmware     string // the TPM's firmware version
+	Hardware     bool   `json:"hardware"`               // a TPM holds the keys; whether it is a chip is the manufacturer's word
+	Backend      string `json:"backend"`                // "tpm" or "softkeys"
+	Manufacturer string `json:"manufacturer,omitempty"` // the TPM's vendor id, such as "INTC", "IBM"; empty without a TPM
+	Model        string `json:"model,omitempty"`        // the TPM's vendor string
+	Firmware     string `json:"firmware,omitempty"`     // the TPM's firmware version
 }
 
 // An OpenOption changes how a key is opened.

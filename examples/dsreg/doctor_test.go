@@ -69,10 +69,10 @@ func TestDoctorLines(t *testing.T) {
 			d.registration(s)
 			d.findings = d.findings[2:]
 		}, []finding{{"account", unsure, "nobody is signed in", "dsreg signin"}}},
-		{"fresh PRT", func(d *doctor) { d.prt(prt(broker.PRTFresh, now)) }, []finding{{"PRT of alice", healthy, "fresh until 2026-11-28 10:00:00, MFA unknown", ""}}},
-		{"expired PRT", func(d *doctor) { d.prt(prt(broker.PRTExpired, now)) }, []finding{{"PRT of alice", unsure, "expired on 2026-11-28 10:00:00", "dsreg refresh"}}},
+		{"fresh PRT", func(d *doctor) { d.prt(prtIn(broker.PRTFresh, now)) }, []finding{{"PRT of alice", healthy, "fresh until 2026-11-28 10:00:00, MFA unknown", ""}}},
+		{"expired PRT", func(d *doctor) { d.prt(prtIn(broker.PRTExpired, now)) }, []finding{{"PRT of alice", unsure, "expired on 2026-11-28 10:00:00", "dsreg refresh"}}},
 		{"revoked PRT", func(d *doctor) {
-			p := prt(broker.PRTNeedsInteraction, now)
+			p := prtIn(broker.PRTNeedsInteraction, now)
 			p.LastError = 50173
 			d.prt(p)
 		}, []finding{{"PRT of alice", unsure, string(broker.PRTNeedsInteraction) + ", AADSTS50173", "dsreg signin"}}},
@@ -147,7 +147,7 @@ func status(now time.Time, d broker.Device) broker.Status {
 	return broker.Status{Registered: true, Device: d, Time: now, Accounts: []broker.Account{{PreferredUsername: "alice"}}}
 }
 
-func prt(s broker.PRTState, expires time.Time) broker.PRTStatus {
+func prtIn(s broker.PRTState, expires time.Time) broker.PRTStatus {
 	return broker.PRTStatus{Account: broker.Account{PreferredUsername: "alice"}, State: s, ExpiresOn: expires}
 }
 
