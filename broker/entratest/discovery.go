@@ -16,10 +16,12 @@ func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
 	if r.Tenant != nil {
 		path, id, region = r.Tenant.ID, r.Tenant.ID, r.Tenant.Region
 	}
-	base, issuer, keys, v := web.LoginURL+path+"/oauth2/", directory.IssuerV1(id), web.LoginURL+"common/discovery/keys", ""
+	local, at := web.LocalBase(r.Request), web.Base(r.Request)
+	base, issuer, keys, v := at+path+"/oauth2/", directory.IssuerV1(local, id), at+"common/discovery/keys", ""
 	if r.V2 {
-		v, issuer, keys = "v2.0/", directory.IssuerV2(id), web.LoginURL+path+"/discovery/v2.0/keys"
+		v, issuer, keys = "v2.0/", directory.IssuerV2(local, id), at+path+"/discovery/v2.0/keys"
 	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
 	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer,
 		"authorization_endpoint":                base + v + "authorize",
@@ -28,7 +30,7 @@ func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
 		"end_session_endpoint":                  base + v + "logout",
 		"userinfo_endpoint":                     "https://graph.microsoft.com/oidc/userinfo",
 		"jwks_uri":                              keys,
-		"kerberos_endpoint":                     web.LoginURL + path + "/kerberos",
+		"kerberos_endpoint":                     at + path + "/kerberos",
 		"tenant_region_scope":                   region,
 		"cloud_instance_name":                   "microsoftonline.com",
 		"cloud_graph_host_name":                 "graph.windows.net",
@@ -50,10 +52,12 @@ func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
 }
 
 func (s *Server) jwks(w http.ResponseWriter, r *web.Request) {
-	issuer := "https://login.microsoftonline.com/{tenantid}/v2.0"
+	id := "{tenantid}"
 	if r.Tenant != nil {
-		issuer = directory.IssuerV2(r.Tenant.ID)
+		id = r.Tenant.ID
 	}
+	issuer := directory.IssuerV2(web.LocalBase(r.Request), id)
+	w.Header().Set("Access-Control-Allow-Origin", "*")
 	web.WriteJSON(w, http.StatusOK, s.mint.Keys.JWKS(issuer))
 }
 
@@ -81,7 +85,7 @@ func (s *Server) instance(w http.ResponseWriter, r *web.Request) {
 		v = "v2.0/"
 	}
 	out := map[string]any{
-		"tenant_discovery_endpoint": web.LoginURL + url.PathEscape(segments[0]) + "/" + v + ".well-known/openid-configuration",
+		"tenant_discovery_endpoint": web.Base(r.Request) + url.PathEscape(segments[0]) + "/" + v + ".well-known/openid-configuration",
 	}
 	if version == "1.1" {
 		out["api-version"] = "1.1"

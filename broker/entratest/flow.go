@@ -262,7 +262,7 @@ func (s *Server) frontIDToken(r *web.Request, fl *session.Flow, u *directory.Use
 	}
 	dev, _ := s.keeper.DeviceOf(fl.Session)
 	address, _ := s.access.ClientAddress(r.Request)
-	return s.mint.IDToken(&mint.Issuance{Address: address, Client: client, User: u, Session: fl.Session, V2: fl.Request.V2,
+	return s.mint.IDToken(&mint.Issuance{Base: web.LocalBase(r.Request), Address: address, Client: client, User: u, Session: fl.Session, V2: fl.Request.V2,
 		Nonce: fl.Request.Nonce, Code: code, Aged: fl.Request.MaxAge != nil, Now: s.Now()}, dev)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/drs"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/graph"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/local"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
@@ -56,6 +57,8 @@ type Server struct {
 	http     *http.Server
 	done     chan struct{} // closed by Close
 	close    sync.Once
+
+	locals local.Listeners
 
 	plainMu sync.Mutex // guards plain
 	plain   *plainServer
@@ -174,6 +177,7 @@ func newServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.locals.Handler, s.locals.Serves, s.locals.TLS = s.web, s.serves, s.tlsCA.leaf
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
@@ -210,6 +214,7 @@ func (s *Server) Close() {
 	s.close.Do(func() {
 		close(s.done)
 		_ = s.http.Close()
+		s.locals.Close()
 		s.plainMu.Lock()
 		if s.plain != nil {
 			s.plain.close()

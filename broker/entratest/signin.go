@@ -51,6 +51,9 @@ func (s *Server) page(r *web.Request, fl *session.Flow, name, title string) page
 // two factors (pages captured by the authors of saml2aws); interrupts such as the
 // question to stay signed in are sent to by their path.
 func absolute(r *web.Request, path string) string {
+	if base := web.LocalBase(r.Request); base != "" {
+		return strings.TrimSuffix(base, "/") + path
+	}
 	if !web.IsLoginHost(strings.ToLower(r.Host)) { // see BrowserURL
 		return "http://" + r.Host + path
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -102,4 +103,32 @@ func (s *Server) serves(host string) bool {
 		}
 	}
 	return s.dir.FederationTenant(host) != nil
+}
+
+// ListenOptions say how [Server.Listen] serves.
+type ListenOptions struct {
+	// InsecureHTTP serves without TLS, on loopback addresses only. Tokens and
+	// passwords then travel in the clear on this machine, and MSAL refuses such an
+	// authority.
+	InsecureHTTP bool
+}
+
+// Listen serves the sign-in service at an address of this machine, such as
+// localhost:8443 or localhost:0, for clients that are told an authority of their own
+// instead of being led to the real host names by a proxy. It returns the base of
+// that authority, such as https://localhost:8443/: discovery, endpoints, pages and
+// the issuers of tokens are of that address. A client then signs in at
+// base + tenant, and must not look the authority up at Microsoft: knownAuthorities
+// or instance_discovery=False in MSAL, DisableInstanceDiscovery in azidentity.
+//
+// The other hosts are below it by their names: Microsoft Graph is at
+// base + "graph.microsoft.com/v1.0". Passkeys are bound to a real host name and do
+// not work there, and neither do user certificates. The server's own authority
+// ([Server.CA]) signs the certificate. [Server.Close] ends it.
+func (s *Server) Listen(addr string, o ListenOptions) (base string, err error) {
+	base, err = s.locals.Listen(addr, o.InsecureHTTP)
+	if err != nil {
+		return "", fmt.Errorf("entratest: %w", err)
+	}
+	return base, nil
 }

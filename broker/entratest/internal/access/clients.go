@@ -116,5 +116,5 @@ func SameTenant(r *web.Request, u *directory.User) error {
 
 // NotInTenant refuses a user of another tenant.
 func NotInTenant(u *directory.User, t *directory.Tenant) error {
-	return web.InvalidGrant(50020, "User account '%s' from identity provider '%s' does not exist in tenant '%s'.", u.UPN, directory.IssuerV1(u.Tenant.ID), t.Name)
+	return web.InvalidGrant(50020, "User account '%s' from identity provider '%s' does not exist in tenant '%s'.", u.UPN, directory.IssuerV1("", u.Tenant.ID), t.Name)
 }

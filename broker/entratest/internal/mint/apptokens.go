@@ -27,6 +27,7 @@ type AppIssuance struct {
 	Managed          string   // resource id of a managed identity; "": none
 	CAE              bool
 	Now, Expires     time.Time
+	Base             string // where the service is that issues; "": at its real host names
 }
 
 // AppToken makes an app-only access token: its subject is the application's
@@ -40,11 +41,11 @@ func (m *Mint) AppToken(in AppIssuance) string {
 		"aio": base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24)),
 	}
 	if in.Resource.TokenVersion == 2 {
-		c["aud"], c["iss"], c["ver"] = in.Resource.ID, directory.IssuerV2(in.Tenant.ID), "2.0"
+		c["aud"], c["iss"], c["ver"] = in.Resource.ID, directory.IssuerV2(in.Base, in.Tenant.ID), "2.0"
 		c["azp"], c["azpacr"] = in.Client.ID, in.Proof
 	} else {
-		c["aud"], c["iss"], c["ver"] = in.Audience, directory.IssuerV1(in.Tenant.ID), "1.0"
-		c["appid"], c["appidacr"], c["idp"] = in.Client.ID, in.Proof, directory.IssuerV1(in.Tenant.ID)
+		c["aud"], c["iss"], c["ver"] = in.Audience, directory.IssuerV1(in.Base, in.Tenant.ID), "1.0"
+		c["appid"], c["appidacr"], c["idp"] = in.Client.ID, in.Proof, directory.IssuerV1(in.Base, in.Tenant.ID)
 		c["tenant_region_scope"] = in.Tenant.Region
 	}
 	if len(in.Roles) > 0 {

@@ -40,4 +40,5 @@ type Issuance struct {
 	IDNone   bool       // the id_token is unsigned
 	SID      bool       // the id_token names the user's SID (scope ugs)
 	Now      time.Time
+	Base     string // where the service is that issues; "": at its real host names
 }

@@ -42,7 +42,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 		"aio": m.reuse(in),
 	}
 	if res.TokenVersion == 2 {
-		c["aud"], c["iss"], c["ver"] = res.ID, directory.IssuerV2(u.Tenant.ID), "2.0"
+		c["aud"], c["iss"], c["ver"] = res.ID, directory.IssuerV2(in.Base, u.Tenant.ID), "2.0"
 		c["azp"], c["azpacr"] = in.Client.ID, ClientACR(in.Client)
 		c["preferred_username"] = u.UPN
 	} else {
@@ -83,7 +83,7 @@ func ClientACR(a *directory.App) string {
 func (m *Mint) v1Claims(c map[string]any, in *Issuance, dev *directory.Device) {
 	u := in.User
 	given, familyName, _ := strings.Cut(u.Name, " ")
-	c["iss"], c["ver"] = directory.IssuerV1(u.Tenant.ID), "1.0"
+	c["iss"], c["ver"] = directory.IssuerV1(in.Base, u.Tenant.ID), "1.0"
 	c["upn"], c["unique_name"], c["given_name"], c["family_name"] = u.UPN, u.UPN, given, familyName
 	c["puid"] = puid(u.ID)
 	c["tenant_region_scope"] = u.Tenant.Region
@@ -205,7 +205,7 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	version := 1
 	if in.V2 {
 		version = 2
-		c["iss"], c["ver"], c["preferred_username"] = directory.IssuerV2(u.Tenant.ID), "2.0", u.UPN
+		c["iss"], c["ver"], c["preferred_username"] = directory.IssuerV2(in.Base, u.Tenant.ID), "2.0", u.UPN
 		c["uti"] = base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16))
 	} else {
 		m.v1Claims(c, in, dev)

@@ -61,12 +61,12 @@ func (s *Service) provenClient(r *web.Request, t *directory.Tenant) (*directory.
 		return nil, noProof, web.InvalidRequest(900144, "The request body must contain the following parameter: 'client_assertion_type'.").
 			Because("client_assertion_type is %q", web.Clip(kind))
 	}
-	return a, byAssertion, s.asserted(a, t, assertion)
+	return a, byAssertion, s.asserted(a, t, assertion, web.LocalBase(r.Request))
 }
 
 // asserted checks the assertion of a client: its own, or the token of an issuer
 // that the application trusts.
-func (s *Service) asserted(a *directory.App, t *directory.Tenant, text string) error {
+func (s *Service) asserted(a *directory.App, t *directory.Tenant, text, base string) error {
 	c, err := verify.ParseClientAssertion(text)
 	if err != nil {
 		return web.Fail("invalid_client", 50027, "JWT token is invalid or malformed.").Because("client_assertion: %v", err)
@@ -78,10 +78,10 @@ func (s *Service) asserted(a *directory.App, t *directory.Tenant, text string) e
 		return web.Fail("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s'].", web.Clip(c.Thumbprint())).
 			Because("client %s has no certificate", a.Name)
 	}
-	return s.signedByCertificate(a, t, c)
+	return s.signedByCertificate(a, t, c, base)
 }
 
-func (s *Service) signedByCertificate(a *directory.App, t *directory.Tenant, c *verify.ClientAssertion) error {
+func (s *Service) signedByCertificate(a *directory.App, t *directory.Tenant, c *verify.ClientAssertion, base string) error {
 	if !strings.EqualFold(c.Subject, a.ID) || c.Issuer == "" {
 		return web.Fail("invalid_client", 700021, "Client assertion application identifier doesn't match 'client_id' parameter. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials .").
 			Because("iss is %q and sub %q", web.Clip(c.Issuer), web.Clip(c.Subject))
@@ -97,7 +97,7 @@ func (s *Service) signedByCertificate(a *directory.App, t *directory.Tenant, c *
 		return web.Fail("invalid_client", 700027, "Client assertion failed signature validation. [Reason - Key was found, but use of the key to verify the signature failed., Thumbprint of key used by client: '%s'].", c.Thumbprint()).
 			Because("%v", err)
 	}
-	if !slices.ContainsFunc(c.Audience, func(aud string) bool { return tokenAudience(t, aud) }) {
+	if !slices.ContainsFunc(c.Audience, func(aud string) bool { return tokenAudience(t, aud, base) }) {
 		return web.Fail("invalid_client", 700023, "Client assertion audience claim does not match Realm issuer. Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials .").
 			Because("aud is %q", c.Audience)
 	}
@@ -119,25 +119,24 @@ func (s *Service) namedCertificate(a *directory.App, c *verify.ClientAssertion) 
 	return nil, web.Fail("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s'].", web.Clip(c.Thumbprint()))
 }
 
-// tokenAudience says whether an audience is this tenant's token endpoint or issuer.
-func tokenAudience(t *directory.Tenant, aud string) bool {
-	rest, ok := strings.CutPrefix(strings.TrimRight(aud, "/"), strings.TrimRight(web.LoginURL, "/")+"/")
-	if !ok {
-		host := ""
-		for _, h := range web.LoginHosts {
-			if after, found := strings.CutPrefix(aud, "https://"+h+"/"); found {
-				rest, host = strings.TrimRight(after, "/"), h
-			}
+// tokenAudience says whether an audience is this tenant's token endpoint or issuer,
+// at a sign-in host or at the base of a request to an address of this machine.
+func tokenAudience(t *directory.Tenant, aud, base string) bool {
+	bases := []string{base}
+	for _, host := range web.LoginHosts {
+		bases = append(bases, "https://"+host+"/")
+	}
+	for _, b := range bases {
+		rest, ok := strings.CutPrefix(aud, b)
+		if !ok || b == "" {
+			continue
 		}
-		if host == "" {
-			return false
+		tenant, path, _ := strings.Cut(strings.TrimRight(rest, "/"), "/")
+		if strings.EqualFold(tenant, t.ID) || strings.EqualFold(tenant, t.Domain) {
+			return slices.Contains([]string{"", "v2.0", "oauth2/token", "oauth2/v2.0/token"}, path)
 		}
 	}
-	tenant, path, _ := strings.Cut(rest, "/")
-	if !strings.EqualFold(tenant, t.ID) && !strings.EqualFold(tenant, t.Domain) {
-		return false
-	}
-	return slices.Contains([]string{"", "v2.0", "oauth2/token", "oauth2/v2.0/token"}, path)
+	return false
 }
 
 // timely checks the times of an assertion, with the five minutes that clocks may differ.

@@ -72,13 +72,17 @@ func (s *Service) startDeviceCode(r *web.Request) (map[string]any, error) {
 		Expires: now.Add(s.Keeper.TTL.DeviceCode).Unix(),
 	}
 	s.Keeper.Pending.AddDeviceLogin(d, now)
-	message := fmt.Sprintf("To sign in, use a web browser to open the page %s and enter the code %s to authenticate.", DeviceLoginURL, d.UserCode)
+	page := DeviceLoginURL
+	if base := web.LocalBase(r.Request); base != "" {
+		page = base + "common/oauth2/deviceauth"
+	}
+	message := fmt.Sprintf("To sign in, use a web browser to open the page %s and enter the code %s to authenticate.", page, d.UserCode)
 	life := web.Seconds(s.Keeper.TTL.DeviceCode)
 	if r.V2 {
-		return map[string]any{"user_code": d.UserCode, "device_code": d.DeviceCode, "verification_uri": DeviceLoginURL,
+		return map[string]any{"user_code": d.UserCode, "device_code": d.DeviceCode, "verification_uri": page,
 			"expires_in": int64(s.Keeper.TTL.DeviceCode.Seconds()), "interval": pollInterval, "message": message}, nil
 	}
-	return map[string]any{"user_code": d.UserCode, "device_code": d.DeviceCode, "verification_url": DeviceLoginURL,
+	return map[string]any{"user_code": d.UserCode, "device_code": d.DeviceCode, "verification_url": page,
 		"expires_in": life, "interval": fmt.Sprint(pollInterval), "message": message}, nil
 }
 

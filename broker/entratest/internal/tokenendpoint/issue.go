@@ -41,7 +41,7 @@ type issuance struct {
 
 // issue asks Conditional Access and makes the reply of a token request.
 func (s *Service) issue(in issuance) (map[string]any, error) {
-	in.Now = s.Keeper.Now()
+	in.Now, in.Base = s.Keeper.Now(), web.LocalBase(in.req.Request)
 	in.Resource, in.Audience, in.Scopes = in.target.Resource, in.target.Audience, in.target.Scopes
 	in.CAE, in.Contexts = in.want.CAE, in.want.Contexts
 	in.Address, _ = s.Access.ClientAddress(in.req.Request)

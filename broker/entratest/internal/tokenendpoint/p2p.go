@@ -58,7 +58,7 @@ func (s *Service) deviceToken(r *web.Request, dev *directory.Device, c *verify.C
 	return map[string]any{
 		"token_type": "Bearer", "expires_in": web.Seconds(life), "ext_expires_in": web.Seconds(life), "resource": c.Resource,
 		"access_token": s.Mint.Keys.Sign(map[string]any{
-			"aud": c.Resource, "iss": directory.IssuerV1(dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
+			"aud": c.Resource, "iss": directory.IssuerV1("", dev.Tenant.ID), "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(life).Unix(),
 			"tid": dev.Tenant.ID, "appid": client.ID, "appidacr": mint.ClientACR(client), "deviceid": dev.ID, "oid": dev.ObjectID,
 			"sub": dev.ObjectID, "idtyp": "device", "amr": []string{"rsa"}, "ver": "1.0",
 		}),

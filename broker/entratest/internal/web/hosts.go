@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"slices"
@@ -35,6 +36,29 @@ const CertAuthHost = "certauth.login.microsoftonline.com"
 var OtherHosts = []string{
 	wire.RegistrationHost, wire.GraphHost, deviceLoginHost, "www.microsoft.com",
 	CertAuthHost, autologonHost, officeHost, armHost,
+}
+
+type baseKey struct{} // of the base of a request to an address of this machine
+
+// WithBase marks a request that came to an address of this machine instead of a host
+// that the emulator plays. The base ends with a slash.
+func WithBase(r *http.Request, base string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), baseKey{}, base))
+}
+
+// LocalBase is where a request came in that came to an address of this machine, with
+// a slash at the end; "": it came to a real host name.
+func LocalBase(r *http.Request) string {
+	base, _ := r.Context().Value(baseKey{}).(string)
+	return base
+}
+
+// Base is where the sign-in service of a request is, with a slash at the end.
+func Base(r *http.Request) string {
+	if base := LocalBase(r); base != "" {
+		return base
+	}
+	return LoginURL
 }
 
 // IsLoginHost reports whether a host, in lower case, is of the sign-in service.
