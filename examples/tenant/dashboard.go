@@ -5,6 +5,7 @@ import (
 	"embed"
 	"encoding/json"
 	"html/template"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -69,6 +70,7 @@ func newDashboard(srv *entratest.Server, clock *entratest.Clock, env []variable,
 	d.mux.HandleFunc("GET /live", d.show("live.html"))
 	d.mux.HandleFunc("GET /state.json", d.showJSON)
 	d.mux.HandleFunc("GET /ca.pem", d.showCA)
+	d.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	d.mux.HandleFunc("POST /do/{event}", d.do)
 	return d
 }

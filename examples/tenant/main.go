@@ -31,6 +31,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -48,13 +49,45 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.schema {
+		text, err := schema()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(stdout, "%s\n", text)
+		return err
+	}
 	t, err := start(o, stderr)
 	if err != nil {
 		return err
 	}
+	if o.withParent {
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin) // until there is nobody at the other end
+			end()
+		}()
+	}
 	t.announce(stdout)
 	<-ctx.Done()
 	return t.close()
+}
+
+// fromEnvironment sets the flags that the command line does not: -exit-with-parent is
+// TENANT_EXIT_WITH_PARENT.
+func fromEnvironment(flags *flag.FlagSet) (err error) {
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	flags.VisitAll(func(f *flag.Flag) {
+		name := "TENANT_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v, ok := os.LookupEnv(name); ok && !given[f.Name] && err == nil {
+			if e := flags.Set(f.Name, v); e != nil {
+				err = fmt.Errorf("%s: %w", name, e)
+			}
+		}
+	})
+	return err
 }
 
 // options are the flags. The zero value of each is what its flag says.
@@ -68,6 +101,12 @@ type options struct {
 	clock     string
 	seed      uint64
 	verbose   bool
+
+	config       string
+	listen       string
+	insecureHTTP bool
+	withParent   bool
+	schema       bool
 }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
@@ -83,7 +122,15 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.clock, "clock", "", "`time` (RFC 3339) at which the tenant's clock starts to run; the default is now")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of a new tenant's identifiers; 0 takes a random one")
 	flags.BoolVar(&o.verbose, "v", false, "log what clients do wrong")
+	flags.StringVar(&o.config, "config", "", "YAML or JSON `file` with the users, groups, apps and policies of a new tenant; -schema prints what it may hold")
+	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority of its own, for clients that no proxy leads")
+	flags.BoolVar(&o.insecureHTTP, "insecure-http", false, "with -listen: without TLS, on loopback alone")
+	flags.BoolVar(&o.withParent, "exit-with-parent", false, "end when standard input ends, as it does when the program that started this one is gone")
+	flags.BoolVar(&o.schema, "schema", false, "print the JSON Schema of -config files and end")
 	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if err := fromEnvironment(flags); err != nil {
 		return o, err
 	}
 	if flags.NArg() > 0 {

@@ -35,6 +35,7 @@ type tenant struct {
 	dashLn    net.Listener
 	servers   []*http.Server
 	caFile    string
+	authority string // base of -listen; "": there is none
 	tempDir   string // "": the CA is where the user wants it
 	keeper    *keeper
 	closed    bool
@@ -79,6 +80,11 @@ func (t *tenant) open() (err error) {
 	if t.dashLn, err = listenLoopback("-dashboard", t.o.dashboard); err != nil {
 		return err
 	}
+	if t.o.listen != "" {
+		if t.authority, err = t.srv.Listen(t.o.listen, entratest.ListenOptions{InsecureHTTP: t.o.insecureHTTP}); err != nil {
+			return fmt.Errorf("-listen: %w", err)
+		}
+	}
 	return t.writeCA()
 }
 
@@ -88,7 +94,14 @@ func (t *tenant) startServer() (err error) {
 	if t.o.verbose {
 		o.Logf = t.logf
 	}
+	cfg, err := t.config()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
+	if t.o.clock == "" && cfg != nil {
+		t.o.clock = cfg.Clock
+	}
 	if t.o.clock != "" {
 		if start, err = time.Parse(time.RFC3339, t.o.clock); err != nil {
 			return fmt.Errorf("-clock: %w", err)
@@ -112,7 +125,13 @@ func (t *tenant) startServer() (err error) {
 			return err
 		}
 	}
-	if o.State == nil {
+	switch {
+	case o.State != nil:
+	case cfg != nil:
+		if err := cfg.apply(&o); err != nil {
+			return fmt.Errorf("-config: %w", err)
+		}
+	default:
 		o.Users, o.Apps, o.Policies = seedUsers(o.Domain), seedApps(o.Domain), seedPolicies()
 		o.Federated = []string{federatedDomain(o.Domain)}
 	}
@@ -125,6 +144,14 @@ func (t *tenant) startServer() (err error) {
 	}
 	t.srv, err = entratest.Start(o)
 	return err
+}
+
+// config reads the file of -config; nil: there is none.
+func (t *tenant) config() (*config, error) {
+	if t.o.config == "" {
+		return nil, nil
+	}
+	return readConfig(t.o.config)
 }
 
 // writeCA puts the authority's certificate where the environment points to.
@@ -187,6 +214,21 @@ func (t *tenant) announce(w io.Writer) {
 	for _, u := range t.srv.Users() {
 		fmt.Fprintf(w, "# User: %s, password %q\n", u.Username, u.Password)
 	}
+	if t.o.config == "" {
+		t.announceSeed(w)
+	}
+	if t.authority != "" {
+		fmt.Fprintf(w, "# Authority: %s%s\n", t.authority, t.srv.TenantID())
+	}
+	fmt.Fprintf(w, "# Browser: %s\n", t.browser())
+	for _, v := range t.environment() {
+		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))
+	}
+	fmt.Fprintln(w, "# ready")
+}
+
+// announceSeed tells what a tenant has that nobody configured.
+func (t *tenant) announceSeed(w io.Writer) {
 	fmt.Fprintf(w, "# Codes and prompts of their authenticator apps are on the dashboard; dave is federated (WS-Trust).\n")
 	for _, a := range seedApps(t.srv.Domain()) {
 		secret := ""
@@ -198,10 +240,6 @@ func (t *tenant) announce(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "# Resource: %s wants MFA, %s is blocked\n", payrollURI, secretsURI)
-	fmt.Fprintf(w, "# Browser: %s\n", t.browser())
-	for _, v := range t.environment() {
-		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))
-	}
 }
 
 // close stops everything and keeps the state; a second call does nothing.
