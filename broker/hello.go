@@ -159,7 +159,7 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account.Accoun
 		return err
 	}
 	e := d.Record.Endpoints
-	rep, err := b.sts.Register(ctx, http.MethodPost, sts.WithVersion(e.Key, e.KeyVersion), body, token)
+	rep, err := b.sts.Register(ctx, http.MethodPost, sts.WithVersion(e.Key, e.KeyVersion), body, token, h.Username)
 	if err != nil {
 		return opError(op, err)
 	}
@@ -248,7 +248,6 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 		Key:      helloSigner{a, key},
 		Username: rec.Hello.Username,
 		Audience: d.Record.TenantID,
-		Now:      b.cfg.Now(),
 	}, signon.Provenance{Origin: account.Direct}, Account(rec.Account))
 	if err != nil {
 		return AuthResult{}, err

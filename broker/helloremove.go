@@ -49,7 +49,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	if rec.NextHello == nil { // else which of the two the service has is not known
 		address += rec.Hello.ID
 	}
-	if err := b.sts.DeleteKey(ctx, sts.WithVersion(address, d.Record.Endpoints.KeyVersion), token); err != nil {
+	if err := b.sts.DeleteKey(ctx, sts.WithVersion(address, d.Record.Endpoints.KeyVersion), token, rec.Account.HomeAccountID); err != nil {
 		return opError(op, err)
 	}
 	done := keep()

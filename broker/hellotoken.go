@@ -111,7 +111,7 @@ func (b *Broker) follow(ctx context.Context, op, page, prefix string, t *prt.Tok
 		if err != nil {
 			return "", err
 		}
-		rep, err := b.sts.Open(ctx, page, prefix, cookie)
+		rep, err := b.sts.Open(ctx, page, prefix, cookie, t.HomeAccountID())
 		if err != nil {
 			return "", err
 		}

@@ -137,7 +137,7 @@ func (b *Broker) signRequest(ctx context.Context, key tpm.Signer, accessToken st
 		URL:         p.URL,
 		Nonce:       p.Nonce,
 		Claims:      p.Claims,
-		Now:         b.cfg.Now(),
+		Now:         b.sts.Now(),
 	}.Sign(ctx, key)
 	if err != nil {
 		return "", err

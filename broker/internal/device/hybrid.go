@@ -244,7 +244,7 @@ func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join p
 		return nil, err
 	}
 	address := sts.WithVersion(strings.TrimSuffix(r.Endpoints.Join, "/")+"/"+req.Computer.ObjectID, wire.DRSVersionDevice)
-	rep, err := k.cfg.Services.Register(ctx, http.MethodPut, address, raw, prt.Secret{})
+	rep, err := k.cfg.Services.Register(ctx, http.MethodPut, address, raw, prt.Secret{}, req.Computer.SID)
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +256,7 @@ func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join p
 }
 
 func (k *Keeper) identity(ctx context.Context, key tpm.Signer, sid string) (hybridIdentity, error) {
-	id := hybridIdentity{Type: "sha256signed", SID: sid + "." + k.cfg.Now().UTC().Format("2006-01-02 15:04:05Z")}
+	id := hybridIdentity{Type: "sha256signed", SID: sid + "." + k.cfg.Services.Now().UTC().Format("2006-01-02 15:04:05Z")}
 	sum := sha256.Sum256([]byte(id.SID))
 	sig, err := key.SignContext(ctx, sum[:], crypto.SHA256)
 	if err != nil {

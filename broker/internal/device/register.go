@@ -224,7 +224,7 @@ func (k *Keeper) requestCertificate(ctx context.Context, req *Request, stored *S
 	if err != nil {
 		return nil, err
 	}
-	rep, err := k.cfg.Services.Register(ctx, http.MethodPost, sts.WithVersion(r.Endpoints.Join, r.Endpoints.JoinVersion), body, req.Token)
+	rep, err := k.cfg.Services.Register(ctx, http.MethodPost, sts.WithVersion(r.Endpoints.Join, r.Endpoints.JoinVersion), body, req.Token, "")
 	if err != nil {
 		return nil, err
 	}

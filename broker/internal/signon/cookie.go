@@ -34,7 +34,7 @@ func (e *Engine) Cookie(ctx context.Context, t *prt.Token, s prt.Session, q Cook
 		Nonce:           q.Nonce,
 		Hosts:           append([]string{e.cfg.Services.Cloud().LoginHost}, e.cfg.Services.Cloud().Aliases...),
 		InsecureNoNonce: q.InsecureNoNonce,
-		Now:             e.cfg.Now(),
+		Now:             e.cfg.Services.Now(),
 		Client:          prt.CookieClient{OSVersion: e.cfg.OSVersion},
 	}
 	cookie, err := req.Sign(ctx, s)

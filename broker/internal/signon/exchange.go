@@ -3,6 +3,7 @@ package signon
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
@@ -21,6 +22,15 @@ type Request struct {
 	Confirmation                            string   // req_cnf of the key that the token is to be bound to; empty: a bearer token
 	CorrelationID                           string   // empty: a new one
 	Scopes                                  []string // as the caller wrote them
+}
+
+func (q *Request) from(t *prt.Token) sts.From {
+	return sts.From{
+		Client:        q.ClientID,
+		Scopes:        strings.Join(append(slices.Sorted(slices.Values(q.Scopes)), q.Resource), " "),
+		Account:       t.HomeAccountID(),
+		CorrelationID: q.CorrelationID,
+	}
 }
 
 // Exchange sends the PRT for a token, and keeps what follows from the answer.
@@ -47,7 +57,7 @@ func (e *Engine) exchange(ctx context.Context, t *prt.Token, s prt.Session, q Re
 			Resource:    q.Resource,
 			Claims:      q.Claims,
 			OSVersion:   e.cfg.OSVersion,
-			Now:         e.cfg.Now(),
+			Now:         e.cfg.Services.Now(),
 		}
 		if q.Confirmation != "" {
 			x.ReqCnf = q.Confirmation
@@ -56,7 +66,7 @@ func (e *Engine) exchange(ctx context.Context, t *prt.Token, s prt.Session, q Re
 		if err != nil {
 			return err
 		}
-		if rep, err = e.cfg.Services.Post(ctx, q.Tenant, f, sts.ByPRT, q.CorrelationID); err != nil {
+		if rep, err = e.cfg.Services.Post(ctx, q.Tenant, f, sts.ByPRT, q.from(t)); err != nil {
 			return err
 		}
 		if tokens, err = prt.ParseReply(ctx, rep.Body, s); err != nil {

@@ -3,6 +3,7 @@ package signon
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
@@ -140,14 +141,33 @@ func (e *Engine) requestPRT(ctx context.Context, d *device.Device, grant prt.Gra
 	}
 }
 
+// from says who signs in, as far as the credential does.
+func from(g prt.Grant) sts.From {
+	switch g := g.(type) {
+	case prt.PasswordGrant:
+		return sts.From{Scopes: "password", Account: strings.ToLower(g.Username)}
+	case prt.HelloGrant:
+		return sts.From{Scopes: "hello", Account: strings.ToLower(g.Username)}
+	case prt.RefreshTokenGrant:
+		return sts.From{Scopes: "refresh_token", Account: g.Token.Reveal()} // only its hash is kept
+	case prt.SAMLGrant:
+		return sts.From{Scopes: "saml", Account: g.Assertion.Reveal()}
+	}
+	return sts.From{}
+}
+
 func (e *Engine) requestPRTOnce(ctx context.Context, d *device.Device, grant prt.Grant) (issued *prt.Issuance, rep *sts.Reply, err error) {
 	err = e.cfg.Services.WithNonce(ctx, func(nonce string) error {
+		if h, ok := grant.(prt.HelloGrant); ok {
+			h.Now = e.cfg.Services.Now() // which the reply with the nonce has told
+			grant = h
+		}
 		req := prt.PRTRequest{Grant: grant, Nonce: nonce, OSVersion: e.cfg.OSVersion}
 		f, err := req.Sign(ctx, d.Proof())
 		if err != nil {
 			return err
 		}
-		rep, err = e.cfg.Services.Post(ctx, e.cfg.Tenant, f, sts.ByUser, "")
+		rep, err = e.cfg.Services.Post(ctx, e.cfg.Tenant, f, sts.ByUser, from(grant))
 		if err != nil {
 			return err
 		}

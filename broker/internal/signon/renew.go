@@ -130,12 +130,12 @@ func (e *Engine) requestRenewal(ctx context.Context, t *prt.Token, s prt.Session
 			Nonce:     nonce,
 			Protocol:  t.Protocol,
 			OSVersion: e.cfg.OSVersion,
-			Now:       e.cfg.Now(),
+			Now:       e.cfg.Services.Now(),
 		}.Sign(ctx, s)
 		if err != nil {
 			return err
 		}
-		rep, err := e.cfg.Services.Post(ctx, e.cfg.Tenant, f, sts.ByPRT, "")
+		rep, err := e.cfg.Services.Post(ctx, e.cfg.Tenant, f, sts.ByPRT, sts.From{Client: t.ClientID, Account: t.HomeAccountID(), Scopes: string(t.Credential)})
 		if err != nil {
 			return err
 		}

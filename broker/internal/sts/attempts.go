@@ -25,14 +25,27 @@ func (c *Client) Do(ctx context.Context, q Request) (*Reply, error) {
 		}
 		q.CorrelationID = id
 	}
+	key := q.key()
+	if err := c.throttled.Enter(key, endpointOf(q.URL), c.cfg.Now()); err != nil {
+		return nil, circuitError(err)
+	}
 	report, err := c.circuits.Enter(endpointOf(q.URL), c.cfg.Now())
 	if err != nil {
 		return nil, circuitError(err)
 	}
 	for n := 1; ; n++ {
 		span, end := c.cfg.Span(ctx, "request")
+		began := c.cfg.Now()
 		rep, sent, err := c.attempt(span, q)
 		r := c.judge(ctx, q, rep, sent, err)
+		if err == nil && !r.Stranger && q.Endpoint == TokenEndpoint {
+			c.learnTime(rep, began)
+		}
+		rest := r.Rest()
+		if rest > 0 {
+			r.RetryAfter, rep.RetryAfter = rest, rest
+		}
+		c.throttled.Report(key, r, rest, c.cfg.Now())
 		if r.Stranger {
 			rep, err = nil, stranger(q, rep)
 		}
@@ -71,10 +84,14 @@ func (c *Client) judge(ctx context.Context, q Request, rep *Reply, sent bool, er
 	r := retry.Result{Status: rep.Status, RetryAfter: rep.RetryAfter}
 	if !rep.OK() {
 		e := prt.ParseError(rep.Status, rep.Body)
-		r.Verdict = aadsts.Classify(e.Codes, e.Code, e.Suberror).Verdict
+		entry := aadsts.Classify(e.Codes, e.Code, e.Suberror)
+		r.Verdict, r.Loop = entry.Verdict, entry.Code == loop
 	}
 	return r
 }
+
+// loop is the code of a request that came again and again.
+const loop = 50196
 
 // endpointOf returns the host and the path of an address: what has a circuit.
 // It stands in errors, so the user's name, in which the path of a realm ends,

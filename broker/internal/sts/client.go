@@ -49,6 +49,8 @@ type Client struct {
 	place     atomic.Pointer[place]
 	policy    retry.Policy
 	circuits  retry.Breaker
+	throttled retry.Throttle
+	offset    atomic.Int64 // nanoseconds by which the service's clock is ahead
 	nonces    nonce.Cache
 	instances flight.Group[string, struct{}]
 }

@@ -39,7 +39,7 @@ const (
 
 // DeviceCode asks a tenant for a device code, v1 or v2.
 func (c *Client) DeviceCode(ctx context.Context, tenant, path string, v url.Values) (*DeviceCode, error) {
-	r, err := c.Post(ctx, tenant, prt.Form{Path: path, Values: v}, ByUser, "")
+	r, err := c.Post(ctx, tenant, prt.Form{Path: path, Values: v}, ByUser, From{})
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func (c *Client) requestAssertion(ctx context.Context, endpoint string, v wsTrus
 	if err != nil {
 		return nil, err
 	}
-	now := c.cfg.Now().UTC()
+	now := c.Now().UTC()
 	const stamp = "2006-01-02T15:04:05.000Z"
 	var s strings.Builder
 	write := func(parts ...string) {
@@ -200,6 +200,7 @@ func (c *Client) requestAssertion(ctx context.Context, endpoint string, v wsTrus
 		Body:        []byte(s.String()),
 		Once:        true,
 		Endpoint:    FederationServer,
+		From:        From{Account: username},
 	})
 	if err != nil {
 		return nil, err

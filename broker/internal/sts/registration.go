@@ -35,9 +35,9 @@ func RegistrationError(r *Reply) *Error {
 	return e
 }
 
-// Register sends what makes a device or a key, once, and returns the reply of
-// success.
-func (c *Client) Register(ctx context.Context, method, address string, body []byte, token prt.Secret) (*Reply, error) {
+// Register sends what makes a device, or a key of an account, once, and returns
+// the reply of success.
+func (c *Client) Register(ctx context.Context, method, address string, body []byte, token prt.Secret, account string) (*Reply, error) {
 	r, err := c.Do(ctx, Request{
 		Method:      method,
 		URL:         address,
@@ -46,6 +46,7 @@ func (c *Client) Register(ctx context.Context, method, address string, body []by
 		Bearer:      token,
 		Once:        true,
 		Endpoint:    Registration,
+		From:        From{Account: account},
 	})
 	if err != nil {
 		return nil, err
@@ -65,9 +66,10 @@ func (c *Client) DeleteDevice(ctx context.Context, address string, t Transport) 
 	return err
 }
 
-// DeleteKey removes a Hello key. That the service does not have it is no error.
-func (c *Client) DeleteKey(ctx context.Context, address string, token prt.Secret) error {
-	r, err := c.Do(ctx, Request{Method: http.MethodDelete, URL: address, Bearer: token, Once: true, Endpoint: Removal})
+// DeleteKey removes an account's Hello key. That the service does not have it is
+// no error.
+func (c *Client) DeleteKey(ctx context.Context, address string, token prt.Secret, account string) error {
+	r, err := c.Do(ctx, Request{Method: http.MethodDelete, URL: address, Bearer: token, Once: true, Endpoint: Removal, From: From{Account: account}})
 	if err == nil && !r.OK() && r.Status != http.StatusNotFound {
 		return RegistrationError(r)
 	}

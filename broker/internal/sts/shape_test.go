@@ -65,11 +65,11 @@ var calls = map[string]struct {
 		return err
 	}},
 	"exchange of a PRT": {ok: canned{200, nil, "e30.a.b.c.d"}, no: refused(50076), do: func(ctx context.Context, c *Client) error {
-		_, err := c.Post(ctx, "t", prt.Form{Path: wire.PathToken, Values: url.Values{"grant_type": {wire.GrantJWTBearer}}}, ByPRT, "")
+		_, err := c.Post(ctx, "t", prt.Form{Path: wire.PathToken, Values: url.Values{"grant_type": {wire.GrantJWTBearer}}}, ByPRT, From{})
 		return err
 	}},
 	"issuance of a PRT": {true, canned{200, nil, `{"refresh_token":"x","session_key_jwe":"y"}`}, refused(50155), func(ctx context.Context, c *Client) error {
-		_, err := c.Post(ctx, "t", prt.Form{Path: wire.PathToken, Values: url.Values{"grant_type": {wire.GrantJWTBearer}}}, ByUser, "")
+		_, err := c.Post(ctx, "t", prt.Form{Path: wire.PathToken, Values: url.Values{"grant_type": {wire.GrantJWTBearer}}}, ByUser, From{})
 		return err
 	}},
 	"password": {true, tokens, refused(50126), func(ctx context.Context, c *Client) error {
@@ -114,26 +114,26 @@ var calls = map[string]struct {
 			return err
 		}},
 	"join": {true, canned{200, nil, `{"Certificate":{"Thumbprint":"x","RawBody":"y"}}`}, drsRefused, func(ctx context.Context, c *Client) error {
-		_, err := c.Register(ctx, http.MethodPost, "https://drs.example/device", []byte("{}"), prt.NewSecret("t"))
+		_, err := c.Register(ctx, http.MethodPost, "https://drs.example/device", []byte("{}"), prt.NewSecret("t"), "")
 		return err
 	}},
 	"hybrid join": {true, canned{200, nil, `{"Certificate":{"RawBody":"y"}}`}, drsRefused, func(ctx context.Context, c *Client) error {
-		_, err := c.Register(ctx, http.MethodPut, "https://drs.example/device/id", []byte("{}"), prt.Secret{})
+		_, err := c.Register(ctx, http.MethodPut, "https://drs.example/device/id", []byte("{}"), prt.Secret{}, "")
 		return err
 	}},
 	"Hello key": {true, canned{200, nil, `{"kid":"1","upn":"a@b.example"}`}, drsRefused, func(ctx context.Context, c *Client) error {
-		_, err := c.Register(ctx, http.MethodPost, "https://drs.example/key", []byte("{}"), prt.NewSecret("t"))
+		_, err := c.Register(ctx, http.MethodPost, "https://drs.example/key", []byte("{}"), prt.NewSecret("t"), "")
 		return err
 	}},
 	"removal of a Hello key": {true, canned{200, map[string]string{"request-id": "1"}, `{"upn":"a@b.example"}`}, drsRefused, func(ctx context.Context, c *Client) error {
-		return c.DeleteKey(ctx, "https://drs.example/key/1", prt.NewSecret("t"))
+		return c.DeleteKey(ctx, "https://drs.example/key/1", prt.NewSecret("t"), "")
 	}},
 	"removal of the device": {true, canned{200, nil, `{"AttestationResult":{"KeyId":"1"}}`}, drsRefused, func(ctx context.Context, c *Client) error {
 		return c.DeleteDevice(ctx, "https://drs.example/device/1", nil)
 	}},
 	"sign-in page": {ok: canned{302, map[string]string{"Location": "ms-appx-web://app?code=c&state=s"}, ""}, no: canned{200, map[string]string{"Content-Type": "text/html"}, "<html><script>$Config={};</script>"},
 		do: func(ctx context.Context, c *Client) error {
-			r, err := c.Open(ctx, "https://login.microsoftonline.com/t/oauth2/authorize", "ms-appx-web://app", prt.Cookie{})
+			r, err := c.Open(ctx, "https://login.microsoftonline.com/t/oauth2/authorize", "ms-appx-web://app", prt.Cookie{}, "")
 			if err == nil && r.Status != 302 {
 				return &Error{Said: true, Detail: "a page"}
 			}

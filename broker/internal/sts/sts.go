@@ -12,7 +12,7 @@ import (
 // Nonce returns a fresh nonce, from memory or from the service.
 func (c *Client) Nonce(ctx context.Context) (string, error) {
 	return c.nonces.Get(ctx, c.Cloud().LoginHost, c.cfg.Now, func(ctx context.Context) (string, error) {
-		r, err := c.Post(ctx, "common", prt.NonceRequest(), ByUser, "")
+		r, err := c.Post(ctx, "common", prt.NonceRequest(), ByUser, From{})
 		if err != nil {
 			return "", err
 		}
@@ -42,14 +42,14 @@ func (c *Client) WithNonce(ctx context.Context, send func(nonce string) error) e
 
 // Post sends a form to the token endpoint. An error reply, with whatever
 // status, is an [*Error]; a redirect is one too.
-func (c *Client) Post(ctx context.Context, tenant string, f prt.Form, by By, correlationID string) (*Reply, error) {
+func (c *Client) Post(ctx context.Context, tenant string, f prt.Form, by By, from From) (*Reply, error) {
 	if err := c.Verify(ctx); err != nil {
 		return nil, err
 	}
 	for {
 		at := c.place.Load()
 		q := form(at.Login(tenant, f.Path), f.Values)
-		q.CorrelationID, q.Once = correlationID, usedUp(f.Values, by)
+		q.CorrelationID, q.From, q.Once = from.CorrelationID, from, usedUp(f.Values, by)
 		r, err := c.Do(ctx, q)
 		if err != nil {
 			return nil, err
@@ -79,7 +79,7 @@ func usedUp(v url.Values, by By) bool {
 // Grant sends an ordinary OAuth grant and reads its plain reply.
 func (c *Client) Grant(ctx context.Context, tenant, path string, values url.Values) (*prt.Reply, error) {
 	values.Set("client_info", "1")
-	r, err := c.Post(ctx, tenant, prt.Form{Path: path, Values: values}, ByUser, "")
+	r, err := c.Post(ctx, tenant, prt.Form{Path: path, Values: values}, ByUser, From{})
 	if err != nil {
 		return nil, err
 	}

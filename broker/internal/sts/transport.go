@@ -3,6 +3,7 @@ package sts
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
@@ -91,8 +92,10 @@ type Request struct {
 	CorrelationID string     // empty: a new one
 	Once          bool       // it must not be handled twice
 	Endpoint      Endpoint   // zero: TokenEndpoint
+	From          From       // who asks for what, where the rest does not say
 
-	redirect string // with SignInPage: where the visit ends
+	redirect string     // with SignInPage: where the visit ends
+	form     url.Values // what Body holds, if that is a form
 }
 
 func form(address string, values url.Values) Request {
@@ -101,7 +104,44 @@ func form(address string, values url.Values) Request {
 		URL:         address,
 		ContentType: "application/x-www-form-urlencoded",
 		Body:        []byte(values.Encode()),
+		form:        values,
 	}
+}
+
+// From says who asks for what, of a request whose form does not say because it
+// is signed. The service throttles requests by it.
+type From struct {
+	Client  string
+	Scopes  string
+	Account string
+	// CorrelationID names the request in the tenant's sign-in log; empty: a new
+	// one.
+	CorrelationID string
+}
+
+// identifying are the fields of a form that tell one request from another. A
+// password is not among them: another one is no reason to ask again.
+var identifying = []string{"grant_type", "client_id", "scope", "resource", "username", "refresh_token", "code", "device_code", "assertion"}
+
+// key names a request as MSAL does: by client, authority, scopes and account.
+func (q *Request) key() retry.Key {
+	h := sha256.New()
+	part := func(s string) { fmt.Fprintf(h, "%d:%s", len(s), s) }
+	part(q.Method)
+	if u, err := url.Parse(q.URL); err == nil {
+		part(u.Host)
+		part(u.Path)
+		for _, name := range identifying {
+			part(u.Query().Get(name))
+		}
+	}
+	for _, name := range identifying {
+		part(q.form.Get(name))
+	}
+	part(q.From.Client)
+	part(q.From.Scopes)
+	part(q.From.Account)
+	return retry.Key(h.Sum(nil))
 }
 
 // attempt sends a request once and returns within ctx, whatever the transport

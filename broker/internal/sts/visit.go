@@ -81,10 +81,10 @@ func (p *Page) Redeem(ctx context.Context, redirected string) (*prt.Reply, error
 	return p.c.Grant(ctx, p.visit.Tenant, p.visit.TokenPath, p.visit.redemption(code, p.verifier))
 }
 
-// Open asks for a page with a cookie in place of a browser. Its redirect is
-// what a visit ends at.
-func (c *Client) Open(ctx context.Context, address, redirect string, cookie prt.Cookie) (*Reply, error) {
-	return c.Do(ctx, Request{Method: http.MethodGet, URL: address, Credential: cookie, Endpoint: SignInPage, redirect: redirect})
+// Open asks for a page with an account's cookie in place of a browser. Its
+// redirect is what a visit ends at.
+func (c *Client) Open(ctx context.Context, address, redirect string, cookie prt.Cookie, account string) (*Reply, error) {
+	return c.Do(ctx, Request{Method: http.MethodGet, URL: address, Credential: cookie, Endpoint: SignInPage, From: From{Account: account}, redirect: redirect})
 }
 
 func (v Visit) query(verifier, state string) url.Values {

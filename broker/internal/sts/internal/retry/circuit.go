@@ -20,36 +20,36 @@ const (
 	maxEndpoints = 256
 )
 
-// An OpenError says that a request was not sent, because the endpoint asked
-// to be left alone or keeps failing.
+// An OpenError says that a request was not sent, because the service throttles
+// it or because the endpoint keeps failing.
 type OpenError struct {
 	Endpoint  string
-	Throttled bool          // the service asked for it
+	Throttled bool          // the service throttles this very request
 	Wait      time.Duration // how long until the next request may go out
 }
 
 func (e *OpenError) Error() string {
 	if e.Throttled {
-		return fmt.Sprintf("not sent: %s asked to be left alone for %v more", e.Endpoint, e.Wait.Round(time.Second))
+		return fmt.Sprintf("not sent: %s throttles this request for %v more", e.Endpoint, e.Wait.Round(time.Second))
 	}
 	return fmt.Sprintf("not sent: %s keeps failing; the next try is in %v", e.Endpoint, e.Wait.Round(time.Second))
 }
 
-// A Breaker holds a circuit per endpoint: closed while the endpoint works,
-// open for as long as it asked for in Retry-After or after it failed
-// repeatedly, and then half-open: one request tries it for all. Its zero
-// value is ready. It is safe for concurrent use.
+// A Breaker holds a circuit per endpoint: closed while the endpoint works, open
+// after it failed repeatedly, and then half-open: one request tries it for all.
+// Only connections that fail and 5xx count as failures; that the service
+// throttles a request is the matter of [Throttle]. Its zero value is ready. It
+// is safe for concurrent use.
 type Breaker struct {
 	mu       sync.Mutex // guards circuits and what it holds
 	circuits map[string]*circuit
 }
 
 type circuit struct {
-	failed    int       // requests in a row
-	rests     int       // how often it opened in a row
-	until     time.Time // open until; zero: closed
-	throttled bool      // by the service's wish
-	trying    bool      // half-open, and a request is on its way
+	failed int       // requests in a row
+	rests  int       // how often it opened in a row
+	until  time.Time // open until; zero: closed
+	trying bool      // half-open, and a request is on its way
 }
 
 // Enter asks leave to send a request to endpoint, with all its attempts. The
@@ -62,11 +62,11 @@ func (b *Breaker) Enter(endpoint string, now time.Time) (report func(Result, tim
 		return func(r Result, now time.Time) { b.report(endpoint, r, now, false) }, nil
 	}
 	if wait := clock.Left(c.until, now); wait > 0 {
-		return nil, &OpenError{Endpoint: endpoint, Throttled: c.throttled, Wait: wait}
+		return nil, &OpenError{Endpoint: endpoint, Wait: wait}
 	}
 	probe := !c.until.IsZero()
 	if probe && c.trying {
-		return nil, &OpenError{Endpoint: endpoint, Throttled: c.throttled}
+		return nil, &OpenError{Endpoint: endpoint}
 	}
 	c.trying = c.trying || probe
 	return func(r Result, now time.Time) { b.report(endpoint, r, now, probe) }, nil
@@ -80,13 +80,11 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	if c != nil && probe {
 		c.trying = false
 	}
-	switch class {
-	case Stopped, Elsewhere: // says nothing about the endpoint
+	switch {
+	case r.Err == nil && r.Status < 500 && r.Stranger, class == Stopped: // says nothing about the endpoint
 		return
-	case Done:
-		if c != nil && (!c.throttled || clock.Left(c.until, now) <= 0) {
-			delete(b.circuits, endpoint)
-		}
+	case r.Err == nil && r.Status < 500, class == Done: // it works, whatever it says
+		delete(b.circuits, endpoint)
 		return
 	}
 	if c == nil {
@@ -94,24 +92,22 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	}
 	c.failed++
 	switch {
-	case r.RetryAfter > 0 && (class == Refused || class == Failed):
-		c.open(now.Add(r.RetryAfter), true)
 	case !probe && c.failed < failures:
 	case class == Unsent:
 		// This machine has no network, or nobody answers: a rest spares callers
 		// a wait and the service nothing, and the network may be back any time.
-		c.open(now.Add(openFor), false)
+		c.open(now.Add(openFor))
 	default:
 		rest := min(openFor<<min(c.rests, 8), openMost)
 		c.rests++
-		c.open(now.Add(rest), false)
+		c.open(now.Add(rest))
 	}
 }
 
 // open opens the circuit, never for less than it is open already.
-func (c *circuit) open(until time.Time, throttled bool) {
+func (c *circuit) open(until time.Time) {
 	if until.After(c.until) {
-		c.until, c.throttled = until, throttled
+		c.until = until
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/clock/clocktest"
 )
 
@@ -76,35 +77,75 @@ func TestNoNetworkIsNoFailureOfTheService(t *testing.T) {
 	now = now.Add(openFor)
 	require.Zero(t, send(t, &b, now, busy))
 	require.Equal(t, 2*openFor, send(t, &b, now, ok))
+}
 
-	b = Breaker{}
-	require.Zero(t, send(t, &b, start, Result{Status: 429, RetryAfter: time.Minute}))
-	for i := range 5 {
-		now = start.Add(time.Duration(i+1) * time.Minute)
-		require.Zero(t, send(t, &b, now, unsent))
-		require.Equal(t, openFor, send(t, &b, now, ok), "nor after the service asked for a rest")
+// Only connections and 5xx open a circuit: a 429, a refusal and what a portal
+// says leave the endpoint to all other requests.
+func TestCircuitIsForConnectionsAndServerErrors(t *testing.T) {
+	broken := errors.New("reset")
+	for name, tt := range map[string]struct {
+		r     Result
+		opens bool
+	}{
+		"no connection":              {Result{Err: broken}, true},
+		"connection lost":            {Result{Err: broken, Sent: true}, true},
+		"500":                        {Result{Status: 500}, true},
+		"503 of the service":         {Result{Status: 503, Verdict: aadsts.Retry}, true},
+		"503 that names a time":      {Result{Status: 503, RetryAfter: time.Hour}, true},
+		"503 of a balancer":          {Result{Status: 503, Stranger: true}, true},
+		"504 of a gateway":           {Result{Status: 504, Stranger: true, RetryAfter: time.Second}, true},
+		"429":                        {Result{Status: 429}, false},
+		"429 that names a time":      {Result{Status: 429, RetryAfter: time.Hour}, false},
+		"429 of a proxy":             {Result{Status: 429, Stranger: true, RetryAfter: time.Hour}, false},
+		"408 of a proxy":             {Result{Status: 408, Stranger: true}, false},
+		"a loop":                     {Result{Status: 400, Verdict: aadsts.Throttled, Loop: true}, false},
+		"temporary, by a code":       {Result{Status: 400, Verdict: aadsts.Retry}, false},
+		"a refusal":                  {Result{Status: 400, Verdict: aadsts.Interact}, false},
+		"a refusal that is sent 500": {Result{Status: 500, Verdict: aadsts.Blocked}, false},
+		"a portal":                   {Result{Status: 302, Stranger: true, RetryAfter: time.Hour}, false},
+		"the caller gave up":         {Result{Err: broken, Stopped: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b Breaker
+			for range failures {
+				require.Zero(t, send(t, &b, start, tt.r))
+			}
+			require.Equal(t, tt.opens, send(t, &b, start, ok) > 0)
+		})
 	}
 }
 
-func TestRetryAfterHoldsOthers(t *testing.T) {
-	var b Breaker
-	early, err := b.Enter(endpoint, start)
-	require.NoError(t, err)
-	throttled := Result{Status: 429, RetryAfter: time.Minute}
-	require.Zero(t, send(t, &b, start, throttled))
-	require.Equal(t, time.Minute, send(t, &b, start, ok))
-	early(ok, start)
-	require.Equal(t, 50*time.Second, send(t, &b, start.Add(10*time.Second), ok), "an earlier request's success does not lift it")
-	_, err = b.Enter(endpoint, start)
-	require.ErrorContains(t, err, "asked to be left alone for 1m0s more")
-	require.Zero(t, send(t, &b, start.Add(time.Minute), ok))
+// What says that the endpoint works closes its circuit: also a 429.
+func TestCircuitCloses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		r      Result
+		closes bool
+	}{
+		"success":    {ok, true},
+		"a refusal":  {Result{Status: 400, Verdict: aadsts.Interact}, true},
+		"429":        {Result{Status: 429, RetryAfter: time.Minute}, true},
+		"a portal":   {Result{Status: 200, Stranger: true}, false},
+		"no network": {Result{Err: errors.New("no route")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b Breaker
+			for range failures - 1 {
+				require.Zero(t, send(t, &b, start, busy))
+			}
+			require.Zero(t, send(t, &b, start, tt.r))
+			require.Zero(t, send(t, &b, start.Add(openFor), busy))
+			require.Equal(t, !tt.closes, send(t, &b, start.Add(openFor), ok) > 0)
+		})
+	}
 }
 
 func TestSuspendIsARest(t *testing.T) {
 	var b Breaker
 	now := time.Now()
-	require.Zero(t, send(t, &b, now, Result{Status: 429, RetryAfter: time.Hour}))
-	require.Equal(t, time.Hour, send(t, &b, now, ok))
+	for range failures {
+		require.Zero(t, send(t, &b, now, busy))
+	}
+	require.Equal(t, openFor, send(t, &b, now, ok))
 	require.Zero(t, send(t, &b, clocktest.Apart(t, now, 3600), ok))
 }
 

@@ -1,5 +1,6 @@
-// Package retry decides whether and when a request is sent again, and keeps
-// requests away from an endpoint that fails.
+// Package retry decides whether and when a request is sent again. It spares the
+// service the requests that it throttles, and keeps all requests away from an
+// endpoint that fails.
 //
 // A request is repeated only when the service asked for it or cannot have
 // seen it: 429, 5xx, the AADSTS codes of temporary failures, and connections
@@ -30,6 +31,7 @@ type Result struct {
 	Verdict    aadsts.Verdict
 	RetryAfter time.Duration // of the reply; 0: it did not say
 	Stranger   bool          // the reply is not the service's
+	Loop       bool          // the service sees the same request again and again
 }
 
 // A Class is what a result means for the next attempt.
@@ -66,7 +68,7 @@ func (r Result) Class() Class {
 		return Failed
 	case r.Stranger:
 		return Elsewhere
-	case r.Verdict == aadsts.Throttled, r.Status == http.StatusTooManyRequests:
+	case r.throttled():
 		return Refused
 	case r.Verdict != aadsts.Retry && r.Verdict != aadsts.None:
 		return Done // the code knows better than the status
@@ -76,6 +78,11 @@ func (r Result) Class() Class {
 		return Failed
 	}
 	return Done
+}
+
+// throttled reports whether the service asks for fewer requests.
+func (r Result) throttled() bool {
+	return r.Verdict == aadsts.Throttled || r.Status == http.StatusTooManyRequests
 }
 
 // A Policy says how often and how fast to try. Its zero value is the default.
