@@ -50,6 +50,7 @@ type Client struct {
 	policy    retry.Policy
 	circuits  retry.Breaker
 	throttled retry.Throttle
+	found     atomic.Bool  // the tenant answered in this cloud
 	offset    atomic.Int64 // nanoseconds by which the service's clock is ahead
 	nonces    nonce.Cache
 	instances flight.Group[string, struct{}]

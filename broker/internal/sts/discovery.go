@@ -51,10 +51,14 @@ func (c Cloud) fallback(tenantID string) Endpoints {
 
 var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// TenantID resolves a tenant by its OpenID configuration, which
-// also proves that the tenant is there.
+// TenantID resolves a tenant by its OpenID configuration, which also proves that
+// the tenant is there. One that is given as a GUID is not looked up, unless it is
+// not known yet in which cloud it is.
 func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
 	at := c.place.Load()
+	if id := strings.ToLower(tenant); guidPattern.MatchString(id) && (!at.movable || c.found.Load()) {
+		return id, nil
+	}
 	r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: at.Login(tenant, wire.PathDiscovery), Endpoint: OpenIDConfiguration})
 	if err != nil {
 		return "", err
@@ -82,6 +86,7 @@ func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
 	if !guidPattern.MatchString(id) {
 		return "", &Error{Verdict: aadsts.AppConfig, Detail: "the tenant has no id: name a tenant, not common", CorrelationID: r.CorrelationID}
 	}
+	c.found.Store(true)
 	return id, nil
 }
 

@@ -9,10 +9,13 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
+// noTenant is asked for what no tenant decides.
+const noTenant = "common"
+
 // Nonce returns a fresh nonce, from memory or from the service.
 func (c *Client) Nonce(ctx context.Context) (string, error) {
 	return c.nonces.Get(ctx, c.Cloud().LoginHost, c.cfg.Now, func(ctx context.Context) (string, error) {
-		r, err := c.Post(ctx, "common", prt.NonceRequest(), ByUser, From{})
+		r, err := c.Post(ctx, noTenant, prt.NonceRequest(), ByUser, From{})
 		if err != nil {
 			return "", err
 		}
@@ -55,6 +58,9 @@ func (c *Client) Post(ctx context.Context, tenant string, f prt.Form, by By, fro
 			return nil, err
 		}
 		if r.OK() {
+			if tenant != noTenant {
+				c.found.Store(true)
+			}
 			return r, nil
 		}
 		e := Refusal(r, by)
