@@ -14,6 +14,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
+	"github.com/prtbroker/prtbroker/broker/internal/remember"
 	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
@@ -32,6 +33,7 @@ type Broker struct {
 
 	tokens  *tokencache.Cache[*cachedToken]
 	flights flights
+	needs   remember.Answers[account.Generation, *Error] // of silent requests that the service does not serve without the user
 
 	ring *vault.Keyring
 	book *account.Book

@@ -160,6 +160,10 @@ type Error struct {
 	RetryAfter time.Duration
 	// Verdict names what the code means for the caller, such as "step-up".
 	Verdict Verdict
+	// Remembered says that the service was not asked: it said so less than two
+	// minutes ago to the same request with the same PRT. A sign-in, a step-up or a
+	// renewal ends that, and WithForceRefresh and WithClaims ask all the same.
+	Remembered bool
 	// Scopes are those of the token request that failed, for the interactive
 	// one that follows.
 	Scopes []string
@@ -199,6 +203,9 @@ func (e *Error) Error() string {
 	}
 	if e.Code == 0 && e.OAuth == "" && e.StatusCode != 0 {
 		at = append(at, fmt.Sprintf("HTTP %d", e.StatusCode))
+	}
+	if e.Remembered {
+		at = append(at, "remembered")
 	}
 	if e.CorrelationID != "" {
 		at = append(at, "correlation id "+aadsts.Clean(e.CorrelationID))

@@ -112,6 +112,7 @@ type callOptions struct {
 	cae             bool
 	pop             *PoP
 	newSignIn       bool
+	anew            bool // what the service said before counts for nothing
 }
 
 func (b *Broker) options(method string, allowed optionKind, opts []CallOption) (callOptions, error) {

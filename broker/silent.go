@@ -278,6 +278,21 @@ func (b *Broker) serve(ctx context.Context, op string, a *account.Account, q tok
 	return res, err
 }
 
+// generation is that of the account's PRTs as this process knows them.
+func generation(a *account.Account) account.Generation {
+	if rec := a.Record(); rec != nil {
+		return rec.Generation()
+	}
+	return account.Generation{}
+}
+
+// same names the request but for what has it sent all the same.
+func (q *tokenRequest) same(a *account.Account) string {
+	plain := *q
+	plain.forceRefresh, plain.anew, plain.claims = false, false, ""
+	return plain.flight(a)
+}
+
 // flight names what is the same request.
 func (q *tokenRequest) flight(a *account.Account) string {
 	flags := "token"
@@ -286,6 +301,9 @@ func (q *tokenRequest) flight(a *account.Account) string {
 	}
 	if q.cae {
 		flags += "c"
+	}
+	if q.anew {
+		flags += "a"
 	}
 	return strings.Join([]string{flags, a.Name(), q.tenant, q.app.ClientID, q.app.RedirectURI, q.key.PoPKey, strings.Join(q.set, " "), q.claims}, "\x00")
 }
@@ -323,10 +341,26 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 	return res, nil
 }
 
-// ask gets a token from the service and keeps it in memory.
+// ask gets a token from the service and keeps it in memory, unless the service
+// said moments ago that it wants the user.
 func (b *Broker) ask(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
+	same, before := q.same(a), generation(a)
+	if q.claims == "" && !q.forceRefresh && !q.anew {
+		if said, ok := b.needs.Get(same, before, b.cfg.Now()); ok {
+			again := *said
+			again.Remembered = true
+			return AuthResult{}, &again
+		}
+	} else {
+		b.needs.Forget(same)
+	}
 	res, err := b.requestToken(ctx, op, a, q)
 	if err != nil {
+		var said *Error
+		// With another generation it may not be about the PRTs that are there now.
+		if q.claims == "" && before != (account.Generation{}) && generation(a) == before && errors.As(err, &said) && memorable(said) {
+			b.needs.Keep(same, before, b.cfg.Now(), said)
+		}
 		return AuthResult{}, err
 	}
 	if err := b.keepToken(op, a, q, res); err != nil {

@@ -51,6 +51,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	if c.claims == "" && c.newSignIn {
 		why = &Error{Op: op, kind: ErrInteractionRequired, action: aadsts.SignInAgain, Scopes: scopes, Account: c.account, detail: "a new sign-in is asked for"}
 	} else if c.claims == "" {
+		c.anew = true // one request more is less than a prompt that nobody needs
 		res, err := b.acquire(ctx, c, scopes)
 		if !errors.Is(err, ErrInteractionRequired) {
 			return res, err

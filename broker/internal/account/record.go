@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,6 +129,28 @@ func (a *Record) PRT(by prt.CredentialKind) *PRT {
 		return nil
 	}
 	return &a.PRTs[i]
+}
+
+// A Generation tells the PRTs of an account from those before: a sign-in, a
+// step-up or a renewal, of whichever process, makes another one. That of an
+// account without a PRT is zero.
+type Generation [sha256.Size]byte
+
+// Generation returns that of the PRTs that are in use.
+func (r *Record) Generation() Generation {
+	h := sha256.New()
+	some := false
+	for _, p := range r.PRTs {
+		if p.Dead == nil {
+			some = true
+			fmt.Fprintf(h, "%s %d ", p.Token.Credential, len(p.Token.PRT.Reveal()))
+			_, _ = h.Write([]byte(p.Token.PRT.Reveal()))
+		}
+	}
+	if !some {
+		return Generation{}
+	}
+	return Generation(h.Sum(nil))
 }
 
 // Locked reports whether only the PIN opens the account's PRTs.
