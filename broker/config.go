@@ -127,6 +127,14 @@ type Config struct {
 // national cloud it is the same path on that cloud's sign-in host.
 const NativeClientRedirect = wire.RedirectNativeClient
 
+// The client and the redirect of Microsoft's broker, by which the broker signs
+// users in. A program without a registration of its own may use them as its
+// [App]; for Graph they have little beyond User.Read (AADSTS65002).
+const (
+	BrokerClientID = wire.ClientBroker
+	BrokerRedirect = wire.RedirectBroker
+)
+
 // An App is a public client of the tenant: the program that wants tokens.
 type App struct {
 	// ClientID is the app's id in the tenant.

@@ -53,7 +53,10 @@ func TestClaimsReplace(t *testing.T) {
 // What the app's registration lacks is said with what to change.
 func TestAppConfiguration(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	const loopbackOnly = "11111111-aaaa-4bbb-8ccc-00000000000b"
+	w := newWorld(t, withOptions(func(o *entratestOptions) {
+		o.Apps = append(o.Apps, entratest.App{ClientID: loopbackOnly, Public: true, Redirects: []string{"http://localhost"}, AdminConsent: true})
+	}))
 	w.join()
 	w.signIn()
 	for _, tt := range []struct {
@@ -62,7 +65,8 @@ func TestAppConfiguration(t *testing.T) {
 		code []int
 		text string
 	}{
-		{"redirect", broker.App{ClientID: appID, RedirectURI: "http://localhost"}, []int{50011}, "mobile and desktop"},
+		{"redirect", broker.App{ClientID: appID, RedirectURI: "http://localhost"}, []int{50011}, "lacks the redirect URI http://localhost under mobile and desktop applications (AADSTS50011"},
+		{"default redirect", broker.App{ClientID: loopbackOnly}, []int{50011}, "lacks the redirect URI " + broker.NativeClientRedirect + " (NativeClientRedirect) under mobile and desktop"},
 		{"unknown app", broker.App{ClientID: "aaaaaaaa-0000-4000-8000-000000000000"}, []int{700016}, "not in the tenant"},
 		{"no public client", broker.App{ClientID: payrollID}, []int{50011, 7000218}, "mobile and desktop"},
 	} {

@@ -265,6 +265,9 @@ func (d *doctor) certificate(s broker.Status) {
 }
 
 func (d *doctor) prt(p broker.PRTStatus) {
+	if p.Failed != nil {
+		defer d.failed(*p.Failed)
+	}
 	who := "PRT of " + p.Account.PreferredUsername
 	switch p.State {
 	case broker.PRTFresh, broker.PRTNeedsRenewal:
@@ -278,6 +281,16 @@ func (d *doctor) prt(p broker.PRTStatus) {
 		}
 		d.add(who, unsure, "dsreg signin", "%s", detail)
 	}
+}
+
+// failed tells of the last attempt to get or renew a PRT.
+func (d *doctor) failed(a broker.Attempt) {
+	why := firstOf(a.HTTPError, a.ErrorCode)
+	if a.Code != 0 {
+		why = fmt.Sprintf("AADSTS%d, %s", a.Code, firstOf(a.Description, a.ErrorCode))
+	}
+	d.add("last attempt", unsure, "dsreg status shows it whole, with the correlation id for the tenant's sign-in log",
+		"failed on %s: %s", a.Time.UTC().Format(time.DateTime), why)
 }
 
 // endpoint is a host that has to be reached.

@@ -76,6 +76,16 @@ func TestDoctorLines(t *testing.T) {
 			p.LastError = 50173
 			d.prt(p)
 		}, []finding{{"PRT of alice", unsure, string(broker.PRTNeedsInteraction) + ", AADSTS50173", "dsreg signin"}}},
+		{"failed attempt", func(d *doctor) {
+			p := prtIn(broker.PRTFresh, now)
+			p.Failed = &broker.Attempt{Time: now, Code: 50126, Description: "the password is wrong"}
+			d.prt(p)
+			p.Failed = &broker.Attempt{Time: now, HTTPError: "network is unreachable"}
+			d.prt(p)
+			d.findings = []finding{d.findings[1], d.findings[3]}
+		}, []finding{
+			{"last attempt", unsure, "failed on 2026-11-28 10:00:00: AADSTS50126, the password is wrong", "dsreg status"},
+			{"last attempt", unsure, "failed on 2026-11-28 10:00:00: network is unreachable", "dsreg status"}}},
 		{"open directory", func(d *doctor) { d.directory(open) }, []finding{{"state directory", unsure, open + " can be read by others (mode 0755)", "chmod 700 " + open}}},
 		{"closed directory", func(d *doctor) { d.directory(closed) }, []finding{{"state directory", healthy, closed, ""}}},
 		{"no directory", func(d *doctor) { d.directory(filepath.Join(closed, "none")) }, []finding{{"state directory", healthy, filepath.Join(closed, "none") + " is not there yet", ""}}},

@@ -25,7 +25,6 @@ const (
 	emulatedPassword = "correct horse battery staple"
 	emulatedTOTP     = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 	emulatedApp      = "7d1f3c52-0b6e-4b57-9a53-2f6f0e1c9a11"
-	nativeRedirect   = "https://login.microsoftonline.com/common/oauth2/nativeclient"
 	payrollID        = "0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01"
 	emulatedPolicies = `{"value":[{"id":"a1f4e6b2-3c5d-4e7f-8a9b-0c1d2e3f4a5b","displayName":"Payroll requires MFA","state":"enabled",
  "conditions":{"clientAppTypes":["all"],"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + payrollID + `"]}},
@@ -52,7 +51,7 @@ func emulate(dir, domain string, say io.Writer) (*emulated, error) {
 		o.Domain = domain
 		o.Users = []entratest.User{{Username: emulatedUser, Name: "Alice Example", Password: emulatedPassword, TOTPSecret: emulatedTOTP}}
 		o.Apps = []entratest.App{
-			{ClientID: emulatedApp, Name: "dsreg", Public: true, Redirects: []string{nativeRedirect}, AdminConsent: true},
+			{ClientID: emulatedApp, Name: "dsreg", Public: true, Redirects: []string{broker.NativeClientRedirect}, AdminConsent: true},
 			{ClientID: payrollID, Name: "Payroll", URIs: []string{"api://payroll"}},
 			{ClientID: "499b84ac-1321-427f-aa17-267ca6975798", Name: "Azure DevOps"},
 			{ClientID: aksServer, Name: "Azure Kubernetes Service AAD Server"},
@@ -69,7 +68,7 @@ func emulate(dir, domain string, say io.Writer) (*emulated, error) {
 func (e *emulated) use(cfg *broker.Config) {
 	cfg.Transport = e.srv.Client()
 	cfg.Prompter = e
-	if cfg.App.ClientID == brokerClient {
+	if cfg.App.ClientID == broker.BrokerClientID {
 		cfg.App = broker.App{ClientID: emulatedApp}
 	}
 }

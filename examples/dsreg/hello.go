@@ -162,6 +162,12 @@ func (a *app) helloStatus() *cobra.Command {
 			if s.RetryAfter > 0 {
 				fmt.Fprintf(w, "No PIN is tried for another %s.\n", s.RetryAfter)
 			}
+			if s.Unknown {
+				fmt.Fprintln(w, "The service does not know it any more: dsreg hello set makes a new one.")
+			}
+			if s.Unfinished {
+				fmt.Fprintln(w, "Its registration was begun and not answered: dsreg hello set goes on with it.")
+			}
 			if s.Locked {
 				fmt.Fprintln(w, "The account is locked.")
 			}

@@ -20,13 +20,6 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
-// The Microsoft Authentication Broker client may read the signed-in user's own
-// profile without any registration of an app in the tenant.
-const (
-	brokerClient   = "29d9ed98-a469-4536-ade2-f981bc1d605e"
-	brokerRedirect = "msauth://Microsoft.AAD.BrokerPlugin"
-)
-
 // settled is what join decided and later commands keep: a state that was made
 // with a TPM is never opened with anything else.
 type settled struct {
@@ -233,7 +226,7 @@ func spaces(path string) int {
 
 func (a *app) client() broker.App {
 	if a.flags.app == "" {
-		return broker.App{ClientID: brokerClient, RedirectURI: brokerRedirect}
+		return broker.App{ClientID: broker.BrokerClientID, RedirectURI: broker.BrokerRedirect}
 	}
 	return broker.App{ClientID: a.flags.app, RedirectURI: a.flags.redirect}
 }

@@ -12,13 +12,6 @@ import (
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
-// The Microsoft Authentication Broker client may read the signed-in user's own
-// profile without any registration of an app in the tenant.
-const (
-	brokerClient   = "29d9ed98-a469-4536-ade2-f981bc1d605e"
-	brokerRedirect = "msauth://Microsoft.AAD.BrokerPlugin"
-)
-
 // A terminal shows a device code. It shows no pages.
 type terminal struct{ out io.Writer }
 
@@ -59,7 +52,7 @@ func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	b, err := broker.New(ctx, broker.Config{
 		Tenant:   o.tenant,
-		App:      broker.App{ClientID: brokerClient, RedirectURI: brokerRedirect},
+		App:      broker.App{ClientID: broker.BrokerClientID, RedirectURI: broker.BrokerRedirect},
 		Keys:     m.keys,
 		Store:    state,
 		Prompter: terminal{out},

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 
+	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
@@ -18,7 +19,6 @@ const (
 	payrollID   = "0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01"
 	expensesID  = "0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c02"
 	policyID    = "a1f4e6b2-3c5d-4e7f-8a9b-0c1d2e3f4a5b"
-	nativeURI   = "https://login.microsoftonline.com/common/oauth2/nativeclient"
 	graphScope  = "https://graph.microsoft.com/User.Read"
 	payrollURI  = "api://payroll"
 	expensesURI = "api://expenses"
@@ -31,7 +31,7 @@ func tenantOptions(clock *entratest.Clock) entratest.Options {
 		Seed:   1,
 		Users:  []entratest.User{{Username: username, Name: "Alice Example", Password: password, TOTPSecret: totpSecret}},
 		Apps: []entratest.App{
-			{ClientID: clientID, Name: "Quickstart", Public: true, Redirects: []string{nativeURI}, AdminConsent: true},
+			{ClientID: clientID, Name: "Quickstart", Public: true, Redirects: []string{broker.NativeClientRedirect}, AdminConsent: true},
 			{ClientID: payrollID, Name: "Payroll", URIs: []string{payrollURI}},
 			{ClientID: expensesID, Name: "Expenses", URIs: []string{expensesURI}},
 		},
