@@ -244,7 +244,7 @@ func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (r
 	}
 	res, err = b.serve(ctx, op, a, q)
 	if err != nil {
-		return AuthResult{}, b.redirected(opError(op, err), scopes, q.account, q.app)
+		return AuthResult{}, b.about(namingRedirect(opError(op, err), b.redirectURI(q.app)), scopes, q.account)
 	}
 	if q.pop != nil && q.pop.signer != nil {
 		res, err = b.present(ctx, q, res)
@@ -423,18 +423,17 @@ func (b *Broker) about(err error, scopes []string, acct Account) error {
 // redirectMismatch is the code of a redirect that the app did not register.
 const redirectMismatch = 50011
 
-// redirected is about, for a request with the redirect of an app: where the
-// registration lacks it, the error names it.
-func (b *Broker) redirected(err error, scopes []string, acct Account, app App) error {
-	err = b.about(err, scopes, acct)
+// namingRedirect names the redirect of a request in the error that the app's
+// registration lacks it.
+func namingRedirect(err error, uri string) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Code != redirectMismatch {
 		return err
 	}
-	uri := b.redirectURI(app)
 	if uri == NativeClientRedirect {
 		uri += " (NativeClientRedirect)"
 	}
-	e.detail = "the app's registration lacks the redirect URI " + uri + " under mobile and desktop applications"
-	return e
+	c := *e
+	c.detail = "the app's registration lacks the redirect URI " + uri + " under mobile and desktop applications"
+	return &c
 }

@@ -66,11 +66,11 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	}
 	if b.unregistered(ctx) {
 		res, err := b.interactiveUnbound(ctx, op, c, scopes)
-		return res, b.redirected(opError(op, err), scopes, c.account, c.app)
+		return res, b.about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
 	}
 	if isConsent(why) {
 		res, err := b.interactiveApp(ctx, op, c, scopes, why)
-		return res, b.redirected(opError(op, err), scopes, c.account, c.app)
+		return res, b.about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
 	}
 	steps := []func(context.Context, string, callOptions, error) (Account, error){b.stepUpByHello, b.stepUp}
 	if c.newSignIn {
@@ -88,7 +88,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		res, err := b.acquire(ctx, c, scopes)
 		if errors.Is(err, ErrInteractionRequired) && isConsent(err) {
 			res, err = b.interactiveApp(ctx, op, c, scopes, err)
-			return res, b.redirected(opError(op, err), scopes, acct, c.app)
+			return res, b.about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, acct)
 		}
 		if !errors.Is(err, ErrInteractionRequired) {
 			return interactive(res, err)

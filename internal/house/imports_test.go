@@ -86,6 +86,9 @@ func TestBrokerDependencies(t *testing.T) {
 			continue
 		}
 		require.Emptyf(t, p.CgoFiles, "%s uses cgo", p.ImportPath)
+		for _, above := range []string{"/examples/", "/broker/prompt/", "/broker/entratest", "/broker/dbus", "/broker/webflow", "/broker/oauth2broker"} {
+			require.NotContains(t, p.ImportPath, module+above, "importers of broker compile what stands on it")
+		}
 		modules[p.Module.Path] = true
 	}
 	require.NotContains(t, modules, "github.com/stretchr/testify")
