@@ -127,6 +127,9 @@ func (c *Client) Accounts(ctx context.Context) ([]broker.Account, error) {
 	return out, nil
 }
 
+// What takes a broker takes a client.
+var _ broker.Silent = (*Client)(nil)
+
 // AcquireTokenSilent is [broker.Broker.AcquireTokenSilent] by the broker on the
 // bus. It takes the same options.
 //

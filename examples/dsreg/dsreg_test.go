@@ -146,6 +146,22 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
+// An application by itself is the scope for all of it.
+func TestScopesOf(t *testing.T) {
+	for arg, want := range map[string]string{
+		"0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01":          "0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01/.default",
+		"0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01/.default": "0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01/.default",
+		"api://payroll":                         "api://payroll/.default",
+		"api://payroll/read":                    "api://payroll/read",
+		"https://graph.microsoft.com/":          "https://graph.microsoft.com/.default",
+		"https://graph.microsoft.com/User.Read": "https://graph.microsoft.com/User.Read",
+		"User.Read":                             "User.Read",
+	} {
+		require.Equal(t, []string{want}, scopesOf([]string{arg}))
+	}
+	require.Equal(t, []string{"api://payroll", "User.Read"}, scopesOf([]string{"api://payroll", "User.Read"}))
+}
+
 // What a state was made with is never replaced by something weaker.
 func TestNoFallBack(t *testing.T) {
 	dir := t.TempDir()

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"regexp"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -39,14 +42,15 @@ func (a *app) statusCommand() *cobra.Command {
 func (a *app) whyCommand() *cobra.Command {
 	var policies, resource string
 	c := &cobra.Command{
-		Use:   "why SCOPE…",
+		Use:   "why APP|SCOPE...",
 		Short: "Say whether an app's token takes a prompt, and because of what",
 		Long: `Why follows the chain from the registration of this device to the policies of the
 tenant and says whether the user is asked when the app of --app wants a token
-for SCOPE. It makes no request. With --policies it judges the tenant's
+for SCOPE, or for the application APP, given by its id or its URI. It makes no
+request. With --policies it judges the tenant's
 Conditional Access policies, as Microsoft Graph exports them; without, it
 knows what the service said the last time.`,
-		Example: "  dsreg why https://graph.microsoft.com/User.Read\n  dsreg why api://payroll/.default --policies export/",
+		Example: "  dsreg why https://graph.microsoft.com/User.Read\n  dsreg why 0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01 --policies export/",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, scopes []string) error {
 			ctx := c.Context()
@@ -70,11 +74,28 @@ func (a *app) why(ctx context.Context, m *machine, scopes []string, resource, pa
 		}
 		m.policies = set
 	}
-	e, err := m.broker.Why(ctx, broker.WhyInput{Account: acct, Scopes: scopes, ResourceID: resource})
+	e, err := m.broker.Why(ctx, broker.WhyInput{Account: acct, Scopes: scopesOf(scopes), ResourceID: resource})
 	if err != nil {
 		return err
 	}
+	e.Because = strings.ReplaceAll(e.Because, "set ResourceID", "give it with --resource")
 	return a.print(e, func(w io.Writer) { fmt.Fprint(w, e) })
+}
+
+var appID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// scopesOf takes an application by itself for the scope that stands for all that
+// it grants.
+func scopesOf(args []string) []string {
+	if len(args) != 1 {
+		return args
+	}
+	u, err := url.Parse(args[0])
+	whole := err == nil && u.Host != "" && (u.Path == "" || u.Path == "/")
+	if whole || appID.MatchString(args[0]) {
+		return []string{strings.TrimSuffix(args[0], "/") + "/.default"}
+	}
+	return args
 }
 
 func (a *app) logCommand() *cobra.Command {

@@ -27,7 +27,7 @@ func (a *app) tokenCommand() *cobra.Command {
 	var interactive, force bool
 	var claims string
 	c := &cobra.Command{
-		Use:   "token SCOPE…",
+		Use:   "token SCOPE...",
 		Short: "Print an access token for an app, without a prompt",
 		Long: `Token prints an access token. It asks nobody: when a policy of the tenant wants
 the user, it ends with status 3, and --interactive asks.
