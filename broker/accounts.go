@@ -2,11 +2,37 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 )
+
+// An Account is a user of a tenant as MSAL names it. Its zero value is no
+// account.
+type Account struct {
+	// HomeAccountID is the user's object id and home tenant, "oid.tid". With
+	// Environment it is the key of an account.
+	HomeAccountID string `json:"homeAccountId"`
+	// Environment is the cloud's token cache name, "login.windows.net" in the
+	// public cloud.
+	Environment string `json:"environment"`
+	// Realm is the tenant id.
+	Realm string `json:"realm"`
+	// LocalAccountID is the user's object id in Realm.
+	LocalAccountID string `json:"localAccountId"`
+	// PreferredUsername is the user principal name.
+	PreferredUsername string `json:"username"`
+	// Name is the display name. It may be empty.
+	Name string `json:"name,omitempty"`
+}
+
+// IsZero reports whether a is no account.
+func (a Account) IsZero() bool { return a == Account{} }
+
+// Key identifies the account among all accounts of all clouds.
+func (a Account) Key() string { return a.HomeAccountID + "-" + a.Environment }
 
 // Accounts returns who is signed in, by name. An account whose record is not
 // readable is left out, as long as another one is; [Broker.Status] says so, and
@@ -39,8 +65,8 @@ func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 	return out, nil
 }
 
-// accountFor returns the account that is meant: want, or the only one when want is
-// zero.
+// accountFor returns the account that is meant: want, the one of that user name
+// when want says no more, or the only one when want is zero.
 func (b *Broker) accountFor(ctx context.Context, want Account) (*account.Account, *account.Record, error) {
 	a, rec, err := b.book.Find(ctx, account.Identity(want))
 	return a, rec, withAccount(verdict(err), want)
@@ -58,6 +84,16 @@ func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 	defer leave(&err)
 	if acct.IsZero() {
 		return &Error{Op: "remove account", detail: "the zero Account is nobody"}
+	}
+	if account.Identity(acct).ByName() {
+		_, rec, err := b.accountFor(ctx, acct)
+		if errors.Is(err, ErrNoAccount) {
+			return nil
+		}
+		if err != nil {
+			return opError("remove account", err)
+		}
+		acct = Account(rec.Account)
 	}
 	if err := b.book.Remove(ctx, account.Identity(acct)); err != nil {
 		return opError("remove account", err)

@@ -32,6 +32,10 @@ var (
 	// ErrInteractionRequired.
 	ErrNoAccount error = derived{"broker: no such account is signed in", ErrInteractionRequired}
 
+	// ErrSeveralAccounts: several accounts are signed in, and the call does not say
+	// which is meant: see [WithAccount].
+	ErrSeveralAccounts = errors.New("broker: several accounts are signed in")
+
 	// ErrBlocked: refused by a policy or an administrator; asking the user
 	// does not help.
 	ErrBlocked = errors.New("broker: blocked")

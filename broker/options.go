@@ -49,8 +49,9 @@ var optionNames = map[optionKind]string{
 	optNewSignIn:       "WithNewSignIn",
 }
 
-// WithAccount says for whom. Without it the only account is meant; with
-// several accounts it is required.
+// WithAccount says for whom: an account as [Broker.Accounts] and results have it,
+// or one with a PreferredUsername alone. Without it the only account is meant;
+// with several accounts it or [WithLoginHint] is required (ErrSeveralAccounts).
 func WithAccount(a Account) CallOption { return CallOption{kind: optAccount, account: a} }
 
 // WithClaims adds a claims request: decoded JSON, as a claims challenge of a
@@ -71,7 +72,8 @@ func WithForceRefresh() CallOption { return CallOption{kind: optForceRefresh} }
 // WithNonce gives the sso_nonce of the sign-in page that asks for a cookie.
 func WithNonce(nonce string) CallOption { return CallOption{kind: optNonce, text: nonce} }
 
-// WithLoginHint fills in the user name on a sign-in page.
+// WithLoginHint fills in the user name on a sign-in page. Without WithAccount it
+// also says whose token is meant, where that user is signed in.
 func WithLoginHint(user string) CallOption { return CallOption{kind: optLoginHint, text: user} }
 
 // WithCorrelationID names the request in the tenant's sign-in log: a GUID.

@@ -37,7 +37,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		return AuthResult{}, opError(op, err)
 	}
 	if h, ok := cred.(HelloPIN); ok {
-		res, err := b.signInHello(ctx, op, c.account, h.PIN, 0)
+		res, err := b.signInHello(ctx, op, c.meant(), h.PIN, 0)
 		return res, opError(op, err)
 	}
 	grant, from, err := b.grantFor(ctx, op, cred, c.loginHint)

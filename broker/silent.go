@@ -14,11 +14,11 @@ import (
 	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
-const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefresh | optCorrelationID | optCAE | optPoP
+const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefresh | optCorrelationID | optCAE | optPoP | optLoginHint
 
 // AcquireTokenSilent returns a token for scopes of one resource without the
 // user: from memory, or by an exchange of the PRT. It takes WithAccount,
-// WithApp, WithTenantID, WithClaims, WithForceRefresh, WithCAE, WithPoP and
+// WithLoginHint, WithApp, WithTenantID, WithClaims, WithForceRefresh, WithCAE, WithPoP and
 // WithCorrelationID.
 //
 // A token in memory answers when it was asked for with the same scopes,
@@ -66,7 +66,11 @@ const refreshPause = time.Minute
 func (b *Broker) cached(c *callOptions, scopes []string) *cachedToken {
 	acct := &c.account
 	if acct.HomeAccountID == "" {
-		if acct = (*Account)(b.book.Only()); acct == nil {
+		meant := acct.PreferredUsername
+		if meant == "" {
+			meant = c.loginHint
+		}
+		if acct = (*Account)(b.book.Only()); acct == nil || meant != "" && !strings.EqualFold(meant, acct.PreferredUsername) {
 			return nil
 		}
 	}
@@ -184,12 +188,21 @@ func (b *Broker) resolve(ctx context.Context, c callOptions, scopes []string) (*
 	if err != nil {
 		return nil, q, err
 	}
-	a, rec, err := b.accountFor(ctx, c.account)
+	a, rec, err := b.accountFor(ctx, c.meant())
 	if err != nil {
 		return nil, q, err
 	}
 	q.belongsTo(Account(rec.Account))
 	return a, q, nil
+}
+
+// meant is whose token is asked for: the account that the caller names, or the one
+// of the login hint.
+func (c *callOptions) meant() Account {
+	if c.account.IsZero() {
+		return Account{PreferredUsername: c.loginHint}
+	}
+	return c.account
 }
 
 // belongsTo names the account of a request.

@@ -114,7 +114,7 @@ var errNoPIN = fmt.Errorf("broker: no step-up by a PIN: %w", errors.ErrUnsupport
 func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, why error) (Account, error) {
 	var e *Error
 	errors.As(why, &e)
-	want := c.account
+	want := c.meant()
 	if want.IsZero() && e != nil {
 		want = e.Account
 	}
@@ -153,7 +153,7 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	errors.As(why, &e)
 	hint := c.loginHint
 	want := c.account
-	if want.IsZero() && e != nil {
+	if want.IsZero() && e != nil && !account.Identity(e.Account).ByName() { // a hint binds nobody: it may be another name of the user
 		want = e.Account
 	}
 	if hint == "" {

@@ -236,7 +236,7 @@ func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequ
 	switch {
 	case acct.HomeAccountID == "" || acct.Realm == "":
 		return nil, acct, &Error{Op: op, detail: "the reply does not say who signed in"}
-	case !want.IsZero() && want.Key() != acct.Key():
+	case !account.Identity(want).Means(account.Identity(acct)):
 		return nil, acct, &Error{Op: op, kind: ErrInteractionRequired, Account: want, detail: "another user signed in than the one who was asked for"}
 	}
 	a, err := b.book.Put(ctx, account.Identity(acct), nil)

@@ -103,7 +103,7 @@ var roomErrors = []struct {
 	detail   string
 }{
 	{account.ErrNobody, ErrNoAccount, "nobody is signed in"},
-	{account.ErrSeveral, nil, "several accounts are signed in: say which by WithAccount"},
+	{account.ErrSeveral, ErrSeveralAccounts, "several accounts are signed in: say which by WithAccount or WithLoginHint"},
 	{account.ErrUnknown, ErrNoAccount, ""},
 	{account.ErrLocked, ErrLocked, "the account is locked: Unlock opens it by the PIN"},
 	{account.ErrNoPRT, ErrNoAccount, "the account has no PRT"},
@@ -113,7 +113,7 @@ var roomErrors = []struct {
 	{account.ErrNotUnlocked, errors.ErrUnsupported, "Lock needs a Hello key, Config.Offline and a sign-in by the PIN in this process"},
 	{signon.ErrOtherUser, ErrInteractionRequired, "another user signed in than the one who was asked for"},
 	{device.ErrIncomplete, ErrDeviceNotRegistered, "the registration of the device was not completed: register again, with the same keys"},
-	{device.ErrNone, ErrDeviceNotRegistered, ""},
+	{device.ErrNone, ErrDeviceNotRegistered, "this machine is not registered: call Enroll, which registers it and signs in, or RegisterDevice"},
 	{device.ErrComputer, nil, "OnPremises needs the objectGUID and the SID of the computer"},
 	{device.ErrNoComputer, nil, "a hybrid registration needs OnPremises, and OnPremisesCertificate before it"},
 }

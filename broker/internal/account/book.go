@@ -91,22 +91,33 @@ func (b *Book) userPrefix() string {
 // Owner names the records of an account.
 func (b *Book) Owner(id Identity) string { return b.userPrefix() + vault.HashedID("account", id.Key()) }
 
-// Find returns the account that is meant: want, or the only one when want is
-// zero.
+// Find returns the account that is meant: want, the one of that user name when
+// want says no more, or the only one when want is zero.
 func (b *Book) Find(ctx context.Context, want Identity) (*Account, *Record, error) {
-	if want.IsZero() {
+	if want.IsZero() || want.ByName() {
 		all, unreadable, err := b.All(ctx)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, nil, err
+		}
+		all = slices.DeleteFunc(all, func(a *Account) bool {
+			rec := a.Record()
+			return rec == nil || !want.Means(rec.Account)
+		})
+		switch {
+		case len(all) == 1 && want.ByName():
 		case unreadable != nil: // it may be the one that is meant
 			return nil, nil, unreadable
+		case len(all) == 0 && want.ByName():
+			return nil, nil, ErrUnknown
 		case len(all) == 0:
 			return nil, nil, ErrNobody
 		case len(all) > 1:
 			return nil, nil, ErrSeveral
 		}
-		return all[0], all[0].Record(), nil
+		if rec := all[0].Record(); rec != nil {
+			return all[0], rec, nil
+		}
+		return nil, nil, ErrUnknown // removed meanwhile
 	}
 	a, rec, err := b.lookUp(ctx, b.Owner(want))
 	if errors.Is(err, store.ErrNotFound) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
@@ -52,9 +51,12 @@ func (e *Engine) issueFailed(ctx context.Context, grant prt.Grant, want account.
 	case prt.SAMLGrant:
 		at.Credential = prt.BySAML
 	}
-	a := e.cfg.Book.Known()[e.cfg.Book.Owner(want)]
+	if want.IsZero() {
+		want.PreferredUsername = at.Username
+	}
+	var a *account.Account
 	for _, known := range e.cfg.Book.Known() {
-		if rec := known.Record(); a == nil && want.IsZero() && rec != nil && at.Username != "" && strings.EqualFold(rec.Account.PreferredUsername, at.Username) {
+		if rec := known.Record(); rec != nil && !want.IsZero() && want.Means(rec.Account) {
 			a = known
 		}
 	}

@@ -64,7 +64,7 @@ func (e *Engine) Issue(ctx context.Context, grant prt.Grant, from Provenance, wa
 	if id.HomeAccountID == "" {
 		return Issuance{}, &sts.Error{Detail: "the reply does not say whose PRT it is", CorrelationID: rep.CorrelationID}
 	}
-	if !want.IsZero() && want.Key() != id.Key() {
+	if !want.Means(id) {
 		return Issuance{}, ErrOtherUser
 	}
 	key, err := e.cfg.Keys.UnwrapSession(ctx, d.Transport, issued.WrappedSessionKey)
