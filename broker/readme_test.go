@@ -10,7 +10,7 @@ import (
 )
 
 // signInAndGetToken is the program of the README, compiled. It needs a TPM and
-// a tenant, so it does not run here.
+// a tenant; house.TestReadmePiecesRun runs it where both are emulated.
 func signInAndGetToken(ctx context.Context, dir, clientID string, ui broker.Prompter) (string, error) {
 	keys := must(tpm.Open(ctx, tpm.Default(), tpm.Config{}))
 	b := must(broker.New(ctx, broker.Config{
