@@ -122,6 +122,7 @@ func TestExitStatus(t *testing.T) {
 		{nil, exitOK},
 		{errors.New("anything"), exitFailed},
 		{usagef("wrong"), exitUsage},
+		{broker.ErrSeveralAccounts, exitUsage},
 		{broker.ErrInteractionRequired, exitUser},
 		{broker.ErrNoAccount, exitUser},
 		{broker.ErrPRTExpired, exitUser},

@@ -48,6 +48,7 @@ var exitClasses = []struct {
 	err    error
 	status int
 }{
+	{broker.ErrSeveralAccounts, exitUsage},
 	{broker.ErrWrongPIN, exitRefused},
 	{broker.ErrBadCredential, exitRefused},
 	{broker.ErrPINLocked, exitLater},
@@ -102,6 +103,8 @@ func advice(err error) string {
 	switch {
 	case errors.Is(err, broker.ErrDeviceNotRegistered):
 		return "this machine is not registered: dsreg join --tenant DOMAIN"
+	case errors.Is(err, broker.ErrSeveralAccounts):
+		return "say which with --account USER: dsreg accounts lists them"
 	case errors.Is(err, broker.ErrLocked):
 		return "the account is locked: dsreg unlock"
 	case errors.Is(err, broker.ErrNoAccount):
