@@ -17,7 +17,7 @@ import (
 
 // byAuthCode signs in at the authorize page for the broker client.
 func (b *Broker) byAuthCode(ctx context.Context, op, resource string, c AuthCode) (*prt.Reply, error) {
-	return b.visit(ctx, op, sts.Visit{
+	return b.visit(ctx, op, c.pages, sts.Visit{
 		Tenant:    b.cfg.Tenant,
 		Path:      wire.PathAuthorize,
 		TokenPath: wire.PathToken,
@@ -31,9 +31,13 @@ func (b *Broker) byAuthCode(ctx context.Context, op, resource string, c AuthCode
 	})
 }
 
-// visit has the user sign in at the authorize page.
-func (b *Broker) visit(ctx context.Context, op string, v sts.Visit) (*prt.Reply, error) {
-	if b.cfg.Prompter == nil {
+// visit has the user sign in at the authorize page, by pages or, where that is nil,
+// by the Prompter.
+func (b *Broker) visit(ctx context.Context, op string, pages Pages, v sts.Visit) (*prt.Reply, error) {
+	if pages == nil {
+		pages = b.cfg.Prompter
+	}
+	if pages == nil {
 		return nil, &Error{Op: op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
 	}
 	for {
@@ -41,7 +45,7 @@ func (b *Broker) visit(ctx context.Context, op string, v sts.Visit) (*prt.Reply,
 		if err != nil {
 			return nil, opError(op, err)
 		}
-		redirected, err := prompt(ctx, func() (string, error) { return b.cfg.Prompter.Authorize(ctx, page.URL, v.Redirect) })
+		redirected, err := prompt(ctx, func() (string, error) { return pages.Authorize(ctx, page.URL, v.Redirect) })
 		if err != nil {
 			return nil, opError(op, err)
 		}

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,8 +40,9 @@ type AuthCode struct {
 	// MFA asks for a fresh MFA, which the PRT then carries.
 	MFA bool
 
-	again bool // the first factor too, not by a session of the browser
-	only  bool // on a page or not at all
+	again bool  // the first factor too, not by a session of the browser
+	only  bool  // on a page or not at all
+	pages Pages // in place of Config.Prompter; nil: that
 }
 
 // DeviceCodeFlow is a sign-in on another machine by [Prompter.DeviceCode]. The
@@ -48,6 +51,42 @@ type AuthCode struct {
 type DeviceCodeFlow struct {
 	// MFA asks for a fresh MFA, which the PRT then carries.
 	MFA bool
+}
+
+// WebFlow is a sign-in on the service's pages without a browser: Pages goes through
+// them and asks the user for what they want. It is AuthCode with its own way to the
+// user in place of Config.Prompter.
+type WebFlow struct {
+	// Pages goes through the pages, such as a *webflow.Pages. It is required.
+	Pages Pages
+	// LoginHint is the user's name. Empty: that of WithLoginHint.
+	LoginHint string
+	// MFA asks for a fresh MFA, which the PRT then carries.
+	MFA bool
+}
+
+// Pages goes through sign-in pages.
+type Pages interface {
+	// Authorize is [Prompter].Authorize.
+	Authorize(ctx context.Context, url, redirectPrefix string) (redirected string, err error)
+}
+
+// asPage is a WebFlow as the AuthCode that it is, and any other credential itself.
+func asPage(cred Credential) Credential {
+	w, ok := cred.(WebFlow)
+	if !ok {
+		return cred
+	}
+	if w.Pages == nil {
+		w.Pages = noPages{}
+	}
+	return AuthCode{LoginHint: w.LoginHint, MFA: w.MFA, pages: w.Pages}
+}
+
+type noPages struct{}
+
+func (noPages) Authorize(context.Context, string, string) (string, error) {
+	return "", errors.New("broker: WebFlow.Pages is required")
 }
 
 // SAMLAssertion is what a federation server issued for the user.
@@ -72,6 +111,7 @@ func (Password) kind() prt.CredentialKind       { return prt.ByPassword }
 func (RefreshToken) kind() prt.CredentialKind   { return prt.ByRefreshToken }
 func (AuthCode) kind() prt.CredentialKind       { return prt.ByRefreshToken }
 func (DeviceCodeFlow) kind() prt.CredentialKind { return prt.ByRefreshToken }
+func (WebFlow) kind() prt.CredentialKind        { return prt.ByRefreshToken }
 func (SAMLAssertion) kind() prt.CredentialKind  { return prt.BySAML }
 func (Federated) kind() prt.CredentialKind      { return prt.BySAML }
 

@@ -11,7 +11,7 @@ import (
 
 // A RegisterRequest says how to register this machine.
 type RegisterRequest struct {
-	// Credential authenticates the user who registers: AuthCode,
+	// Credential authenticates the user who registers: AuthCode, WebFlow,
 	// DeviceCodeFlow or RefreshToken of the broker client, or Password where
 	// the tenant asks for no MFA.
 	Credential Credential
@@ -67,7 +67,7 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *De
 		return d, opError(op, err)
 	}
 	req.step(StepSignIn)
-	t, err := b.brokerClientToken(ctx, op, req.Credential, b.registrationResource())
+	t, err := b.brokerClientToken(ctx, op, asPage(req.Credential), b.registrationResource())
 	if err != nil {
 		return nil, opError(op, err)
 	}
@@ -140,7 +140,7 @@ func (b *Broker) brokerClientToken(ctx context.Context, op string, cred Credenti
 	case nil:
 		return nil, &Error{Op: op, detail: "a credential is required"}
 	}
-	return nil, &Error{Op: op, detail: "this credential gives no refresh token of the broker client: use AuthCode, DeviceCodeFlow, RefreshToken or Password"}
+	return nil, &Error{Op: op, detail: "this credential gives no refresh token of the broker client: use AuthCode, WebFlow, DeviceCodeFlow, RefreshToken or Password"}
 }
 
 // Enroll registers this machine and signs the user in with one prompt: the
@@ -154,6 +154,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 		return AuthResult{}, err
 	}
 	defer leave(&err)
+	cred = asPage(cred)
 	rr := RegisterRequest{Credential: cred, JoinType: req.JoinType, TargetDomain: req.TargetDomain, Progress: req.Progress}
 	if req.JoinType == prt.JoinHybrid {
 		return AuthResult{}, &Error{Op: op, detail: "a hybrid device is registered by RegisterDevice"}

@@ -25,6 +25,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		return AuthResult{}, err
 	}
 	defer leave(&err)
+	cred = asPage(cred)
 	c, err := b.options("SignIn", optAccount|optLoginHint, opts)
 	if err != nil {
 		return AuthResult{}, err

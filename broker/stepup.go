@@ -230,7 +230,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 	if err != nil {
 		return AuthResult{}, err
 	}
-	r, err := b.visit(ctx, op, b.appVisit(q, q.account.PreferredUsername, wanted))
+	r, err := b.visit(ctx, op, nil, b.appVisit(q, q.account.PreferredUsername, wanted))
 	if err != nil {
 		return AuthResult{}, err
 	}

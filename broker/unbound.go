@@ -179,7 +179,7 @@ func (b *Broker) unboundGrant(ctx context.Context, op string, cred Credential, q
 		if c.LoginHint == "" {
 			c.LoginHint = q.loginHint
 		}
-		return b.visit(ctx, op, b.appVisit(q, c.LoginHint, v.Get("claims")))
+		return b.visit(ctx, op, c.pages, b.appVisit(q, c.LoginHint, v.Get("claims")))
 	case DeviceCodeFlow:
 		f, err := b.sts.DeviceCode(ctx, q.tenant, wire.PathDeviceCodeV2, v)
 		if err != nil {

@@ -74,6 +74,14 @@ func serviceError(op string, e *sts.Error) *Error {
 	return out
 }
 
+// ErrorOf is the error of an AADSTS code that an adapter read by itself, such as
+// from a sign-in page.
+func ErrorOf(op string, code int) *Error {
+	entry := aadsts.Classify([]int{code}, "", "")
+	return &Error{Op: op, Code: code, Codes: []int{code}, detail: entry.Meaning, kind: sentinels[entry.Verdict],
+		action: entry.Verdict, Verdict: Verdict(entry.Verdict.String())}
+}
+
 // action returns what the table says about err; None when err is not the
 // service's.
 func action(err error) aadsts.Verdict {

@@ -1,0 +1,136 @@
+package webflow
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
+)
+
+// Errors of a sign-in, for [errors.Is], beside those of package broker:
+// [broker.ErrBadCredential], [broker.ErrAccountLocked], [broker.ErrUserDisabled],
+// [broker.ErrUserNotFound], [broker.ErrBlocked], [broker.ErrAppConfig] and the
+// others say what the service said, with its AADSTS number in a [*broker.Error].
+var (
+	// ErrTryAgain: what was typed is wrong and the flow goes on: the challenge
+	// that came with the error is to be answered. It comes with
+	// broker.ErrBadCredential.
+	ErrTryAgain = errors.New("webflow: wrong, and may be tried again")
+
+	// ErrDenied: the user declined in the app or on the phone, or chose a wrong
+	// number there, which the service does not tell apart. It is also a
+	// broker.ErrUserCanceled.
+	ErrDenied error = derived{"webflow: the sign-in was declined", broker.ErrUserCanceled}
+
+	// ErrTimeout: the user did not answer in time. It is also a
+	// broker.ErrInteractionRequired.
+	ErrTimeout error = derived{"webflow: nobody answered in time", broker.ErrInteractionRequired}
+
+	// ErrNoMethod: MFA is required and the user has no method that this package
+	// can drive, or has to register one first, which needs a browser: device
+	// code is the way on. It is also an ErrPage.
+	ErrNoMethod error = derived{"webflow: the user has no method to sign in with here", ErrPage}
+
+	// ErrConsent: the app lacks consent, which needs a browser. It is also an
+	// ErrPage and a broker.ErrAppConfig.
+	ErrConsent error = derived{"webflow: the app lacks consent", errors.Join(ErrPage, broker.ErrAppConfig)}
+
+	// ErrPage: the service shows a page that this package does not know, or one
+	// without something that it needs. Device code is the way on, which is why it
+	// is also an errors.ErrUnsupported: a [broker.Prompter] that returns it makes
+	// the broker ask by device code.
+	ErrPage error = derived{"webflow: the page cannot be driven", errors.ErrUnsupported}
+
+	// ErrClosed: the flow was closed.
+	ErrClosed = errors.New("webflow: the flow is closed")
+)
+
+// derived is a sentinel that is also another one.
+type derived struct {
+	text string
+	is   error
+}
+
+func (e derived) Error() string { return e.text }
+func (e derived) Unwrap() error { return e.is }
+
+// An Error says which page a sign-in ended at. It holds nothing of what is on the
+// page.
+type Error struct {
+	// Page is the id of the page ($Config.pgid); empty: it has none.
+	Page string
+	// Missing is the field that the page lacks; empty: none.
+	Missing string
+
+	detail string
+	causes []error
+}
+
+// Error returns one line.
+func (e *Error) Error() string {
+	s := "webflow: " + e.detail
+	for _, c := range e.causes {
+		var said *broker.Error
+		if errors.As(c, &said) && said.Code != 0 {
+			s += fmt.Sprintf(" (AADSTS%d)", said.Code)
+		}
+	}
+	return s
+}
+
+// Unwrap returns the sentinels, and what the service said.
+func (e *Error) Unwrap() []error { return e.causes }
+
+const deviceCode = "sign in by device code"
+
+// failed is an error of the flow itself.
+func failed(detail string, causes ...error) *Error { return &Error{detail: detail, causes: causes} }
+
+// unknownPage is a page that nothing here can answer.
+func unknownPage(p *page.Page) *Error {
+	e := failed("page "+page.Name(p.ID)+" is not known: "+deviceCode, ErrPage)
+	e.Page = p.ID
+	return e
+}
+
+// lacking turns a page's missing field into an Error.
+func lacking(err error) error {
+	var m *page.MissingError
+	if !errors.As(err, &m) {
+		return err
+	}
+	e := failed(m.Error()+": "+deviceCode, ErrPage)
+	e.Page, e.Missing = m.Page, m.Field
+	return e
+}
+
+const op = "sign-in page"
+
+// refused is what a page says by its AADSTS code.
+func refused(p *page.Page) error { return broker.ErrorOf(op, p.Code()) }
+
+// wrong is a wrong password or code, after which the flow goes on.
+func wrong(detail string, code int) error {
+	if code == 0 {
+		return failed(detail, ErrTryAgain, broker.ErrBadCredential)
+	}
+	return failed(detail, ErrTryAgain, broker.ErrorOf(op, code), broker.ErrBadCredential)
+}
+
+var aadsts = regexp.MustCompile(`^AADSTS(\d{1,9})\b`)
+
+// redirectError is an error that came back with the redirect.
+func redirectError(q url.Values) error {
+	if m := aadsts.FindStringSubmatch(q.Get("error_description")); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return broker.ErrorOf(op, n)
+	}
+	if q.Get("error") == "access_denied" {
+		return failed("the sign-in was declined", ErrDenied)
+	}
+	return failed("the sign-in ended with an error that has no AADSTS number: "+deviceCode, ErrPage)
+}

@@ -1,0 +1,39 @@
+package webflow
+
+import "context"
+
+// A Methods says which credentials a user can begin with.
+type Methods struct {
+	// Exists is false when the directory says that it has no such user. The
+	// service does not always say so.
+	Exists bool
+	// Federated: the organization's own server takes the password.
+	Federated                                bool
+	Password, AccessPass, SecurityKey, Phone bool
+}
+
+// FindMethods asks which credentials o.Username can begin with, before a password
+// is asked for. It makes no phone ring: for that reason the service may leave out
+// that the user has one to sign in with, which [Begin] without a password finds
+// out. It makes two requests.
+func FindMethods(ctx context.Context, o Options) (Methods, error) {
+	o.Password = redacted // no credential is sent: it keeps the phone quiet
+	if err := o.check(); err != nil {
+		return Methods{}, err
+	}
+	o = o.withDefaults()
+	q := newRequest(o)
+	f := newFlow(o, q.Redirect)
+	defer f.Close()
+	f.at.Quiet = true
+	var out Methods
+	_, err := f.step(ctx, func(ctx context.Context) error {
+		r, err := f.web.get(ctx, q.url(o.Cloud))
+		if err != nil {
+			return err
+		}
+		out, err = f.methods(ctx, r)
+		return err
+	})
+	return out, err
+}
