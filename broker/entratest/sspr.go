@@ -44,7 +44,7 @@ func (s *Server) ssprBegin(w http.ResponseWriter, r *web.Request) {
 		e := web.AsSTSError(err)
 		fl.Failed = &session.Failure{Code: e.Code, Text: e.Text}
 	default:
-		fl.Username, fl.Expired, fl.Changed = u.UPN, false, true
+		fl.Username, fl.Expired, fl.Changed, fl.Failed = u.UPN, false, true, nil
 	}
 	s.writeSSPR(w, fl, true)
 }

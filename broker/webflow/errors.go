@@ -21,12 +21,13 @@ var (
 	// broker.ErrBadCredential.
 	ErrTryAgain = errors.New("webflow: wrong, and may be tried again")
 
-	// ErrDenied: the user declined in the app or on the phone, or chose a wrong
-	// number there, which the service does not tell apart. It is also a
-	// broker.ErrUserCanceled.
+	// ErrDenied: the user declined in the app or on the phone, chose a wrong number
+	// there, or did not answer before the service gave up; it does not always tell
+	// these apart. It is also a broker.ErrUserCanceled.
 	ErrDenied error = derived{"webflow: the sign-in was declined", broker.ErrUserCanceled}
 
-	// ErrTimeout: the user did not answer in time. It is also a
+	// ErrTimeout: the user did not answer in as many polls as the page allows, or
+	// the service says so. It is also a
 	// broker.ErrInteractionRequired.
 	ErrTimeout error = derived{"webflow: nobody answered in time", broker.ErrInteractionRequired}
 

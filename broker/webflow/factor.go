@@ -169,7 +169,7 @@ func (f *Flow) pollFactor(ctx context.Context) error {
 	case s.Retry:
 		return nil
 	}
-	return factorRefused("the request on the phone was declined", &s)
+	return factorRefused("the request on the phone was declined, or not answered in time", &s)
 }
 
 // sendCode sends a code, once. A wrong one may be followed by another.

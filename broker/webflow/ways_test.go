@@ -123,8 +123,11 @@ var rows = []row{
 		}}}, mfa: claims.Yes},
 	{name: "number match, declined", user: carol, steps: []step{{kind: webflow.Number, do: decline("carol")}},
 		err: []error{webflow.ErrDenied, broker.ErrUserCanceled}, code: 500121},
-	{name: "number match, nobody answers", user: carol, steps: []step{{kind: webflow.Number}},
-		err: []error{webflow.ErrTimeout, broker.ErrInteractionRequired}},
+	{name: "number match, nobody answers in as many polls as the page says", user: carol,
+		before: func(_ *testing.T, w *world) { w.web.edit(setConfig("ConvergedTFA", "iMaxPollAttempts", "5")) },
+		steps:  []step{{kind: webflow.Number}}, err: []error{webflow.ErrTimeout, broker.ErrInteractionRequired}},
+	{name: "number match, the prompt is over", user: carol, steps: []step{{kind: webflow.Number}},
+		err: []error{webflow.ErrDenied}, code: 500121, text: "not answered in time"},
 	{name: "text message", user: pia, steps: []step{
 		{kind: webflow.Code, method: "OneWaySMS", do: typed("000000"), wrong: again}, {kind: webflow.Code, do: textMessage("pia")},
 	}, mfa: claims.Yes},

@@ -42,11 +42,12 @@ const (
 	payroll = "7a11e51e-0002-4000-8000-000000000002"
 	secrets = "7a11e51e-0003-4000-8000-000000000003"
 	app     = "7a11e51e-0004-4000-8000-000000000004" // has no consent
+	ledger  = "7a11e51e-0005-4000-8000-000000000005"
 	native  = "https://login.microsoftonline.com/common/oauth2/nativeclient"
 )
 
 const policies = `{"value":[
- {"id":"p1","displayName":"Payroll needs MFA","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + payroll + `"]},"clientAppTypes":["all"]},"grantControls":{"operator":"OR","builtInControls":["mfa"]}},
+ {"id":"p1","displayName":"Payroll needs MFA","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + payroll + `","` + ledger + `"]},"clientAppTypes":["all"]},"grantControls":{"operator":"OR","builtInControls":["mfa"]}},
  {"id":"p2","displayName":"Secrets are blocked","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + secrets + `"]},"clientAppTypes":["all"]},"grantControls":{"operator":"OR","builtInControls":["block"]}}]}`
 
 // A world is a tenant with one user for each way to sign in, and a machine.
@@ -80,7 +81,8 @@ func newWorld(t *testing.T, change func(*entratest.Options)) *world {
 			{Username: dave, Password: secret, TOTPSecret: totp},
 		},
 		Apps: []entratest.App{
-			{ClientID: payroll, Name: "Payroll", URIs: []string{"api://payroll"}},
+			{ClientID: payroll, Name: "Payroll", URIs: []string{"api://payroll"}, PreauthorisedClients: map[string][]string{app: {"*"}}},
+			{ClientID: ledger, Name: "Ledger", URIs: []string{"api://ledger"}, PreauthorisedClients: map[string][]string{app: {"*"}}},
 			{ClientID: secrets, Name: "Secrets", URIs: []string{"api://secrets"}, PreauthorisedClients: map[string][]string{app: {"*"}}},
 			{ClientID: app, Name: "The app", Public: true, Redirects: []string{native}},
 		},
