@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/webflow"
 )
 
 // ErrNoTerminal is returned when the process has no terminal to ask on. It is
@@ -52,6 +53,14 @@ type Prompter struct {
 	// device code instead, which is easier for a person and which some tenants
 	// block.
 	Paste bool
+
+	// SignIn lets Authorize go through the sign-in page by itself and ask on the
+	// terminal for what the page wants, without a browser: see package webflow,
+	// which is unstable as the pages are. A page that it does not know is
+	// errors.ErrUnsupported, and the broker asks by a device code instead. Options
+	// that are zero have their defaults; an empty Username is that of the request,
+	// or is asked for. Nil: Authorize shows the page's address (Paste), or nothing.
+	SignIn *webflow.Options
 
 	// NoQR leaves the QR code out. It is left out as well when TERM is "dumb"
 	// or the locale is not UTF-8.
@@ -98,6 +107,9 @@ const maxPastes = 3
 // the page redirected to, as the user pastes it. The paste is not shown: the
 // address holds a code that signs the user in.
 func (p *Prompter) Authorize(ctx context.Context, page, redirectPrefix string) (string, error) {
+	if p.SignIn != nil {
+		return p.signIn(ctx, page, redirectPrefix)
+	}
 	if !p.Paste {
 		return "", fmt.Errorf("terminal: Prompter.Paste is not set: %w", errors.ErrUnsupported)
 	}
