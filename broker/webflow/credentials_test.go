@@ -23,7 +23,9 @@ func TestCredentialsShowTheDevice(t *testing.T) {
 	require.NoError(t, err)
 	o := w.options(alice)
 	o.Password, o.MFA = "", false
-	o.Credentials = func(ctx context.Context, signInURL string) ([]*http.Cookie, error) { return b.SSOCookies(ctx, signInURL) }
+	o.Credentials = func(ctx context.Context, signInURL string) ([]*http.Cookie, error) {
+		return b.SSOCookies(ctx, signInURL)
+	}
 	var with, without int
 	o.Transport = transport(func(r *http.Request) (*http.Response, error) {
 		if strings.Contains(r.Header.Get("Cookie"), "x-ms-RefreshTokenCredential") {
