@@ -7,10 +7,13 @@
 #             the emulated tenant; installs them under internal/interop.
 #             INTEROP=all adds those that take long to install (libhimmelblau,
 #             MSAL for Java, azure-identity, the Azure CLI, kubelogin, oauth2-proxy)
-# make bench  the benchmarks, with peers in internal/benchpeers
+# make bench  the benchmarks, beside peers: writes BENCHMARKS.md, its charts and
+#             the table in README.md, and says what changed (benchstat). ONLY=silent
+#             runs one section; COUNT=6 each benchmark six times
 
 GO         ?= go
 FUZZTIME   ?= 10m
+COUNT      ?= 1
 MODULES    := $(shell find . -name node_modules -prune -o -path './.*' -prune -o -path ./tools -prune -o -name go.mod -exec dirname {} \; | sort)
 STATIC     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
@@ -76,7 +79,8 @@ fuzz:
 	./scripts/fuzz $(FUZZTIME)
 
 bench:
-	@for m in $(MODULES); do (cd $$m && $(GO) test -run '^$$' -bench . -benchmem ./...) || exit 1; done
+	@./scripts/install swtpm 2>/dev/null || true
+	$(GO) run ./internal/bench -only '$(ONLY)' -count $(COUNT)
 
 interop: export PRTBROKER_INTEROP = 1
 interop:

@@ -109,7 +109,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if d != nil {
 		b.sts.Return(d.Record.Endpoints.Token)
 	}
-	_, unreadable, err := b.book.All(ctx)
+	unreadable, err := b.book.Refresh(ctx)
 	if err != nil {
 		_ = b.Close()
 		return nil, opError("open", err)

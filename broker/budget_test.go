@@ -16,8 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
-	"github.com/prtbroker/prtbroker/tpm"
-	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
 // A silent token through the PRT is one token request, one for a nonce when
@@ -70,123 +68,6 @@ func TestColdBudget(t *testing.T) {
 	w.silent(graph)
 	commands := counting.Take()
 	require.LessOrEqual(t, len(commands), 6, names(commands))
-}
-
-// An unlock costs the lock screen few commands of the TPM and no more requests
-// than it needs, and none without a network: on a bare connection and behind a
-// resource manager, with the storage root key that an operating system left and
-// with one that is made when it is needed. What reaches the chip behind a
-// resource manager is counted as well: it swaps what each descriptor has loaded.
-func TestUnlockBudget(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name                      string
-		persistent, managed       bool
-		warm, process             int
-		warmAtChip, processAtChip int
-		provision, renew, offline int
-	}{
-		{name: "bare, persistent SRK", persistent: true, warm: 12, process: 25, provision: 15, renew: 2, offline: 16},
-		{name: "bare, transient SRK", warm: 12, process: 26, provision: 16, renew: 2, offline: 18},
-		{name: "managed, persistent SRK", persistent: true, managed: true, warm: 12, process: 25, warmAtChip: 54, processAtChip: 130, provision: 15, renew: 2, offline: 16},
-		{name: "managed, transient SRK", managed: true, warm: 12, process: 26, warmAtChip: 90, processAtChip: 202, provision: 16, renew: 2, offline: 18},
-	} {
-		for emulator, start := range map[string]func(testing.TB) *tpmtest.Emulator{"swtpm": tpmtest.Swtpm, "simulator": tpmtest.Simulator} {
-			t.Run(tt.name+", "+emulator, func(t *testing.T) {
-				e := start(t) // none of the pool's, whose keys are under another parent
-				if tt.persistent {
-					persistSRK(t, e)
-				}
-				chip := tpmtest.NewCounting(e.Opener())
-				o := chip.Opener()
-				if tt.managed {
-					m := tpmtest.NewManaged(o)
-					t.Cleanup(func() { _ = m.Close() })
-					o = m.Opener()
-				}
-				app := tpmtest.NewCounting(o)
-				openTPM := func() *tpm.TPM {
-					keys, err := tpm.Open(t.Context(), app.Opener(), tpm.Config{})
-					require.NoError(t, err)
-					t.Cleanup(func() { _ = keys.Close() })
-					return keys
-				}
-				l := &laptop{tpm: e}
-				l.prepare(t, openTPM(), aWeek)
-				l.clock.Advance(time.Hour)
-				spent := func(what string, most, mostAtChip int, op func()) {
-					t.Helper()
-					app.Take()
-					chip.Take()
-					op()
-					sent, took := app.Take(), chip.Take()
-					atChip := len(took)
-					model := ""
-					for _, c := range tpmtest.Chips {
-						model += fmt.Sprintf(", %s %.2f s", c.Name, c.Time(took).Seconds())
-					}
-					t.Logf("%-28s %2d commands, %3d at the chip%s: %s", what, len(sent), atChip, model, commandNames(sent))
-					require.LessOrEqual(t, len(sent), most, what)
-					if tt.managed && mostAtChip > 0 {
-						require.LessOrEqual(t, atChip, mostAtChip, what)
-					}
-				}
-				online := func() { require.False(t, l.unlock(rightPIN).Offline) }
-
-				l.wire.take()
-				spent("unlock, warm", tt.warm, tt.warmAtChip, online)
-				require.Equal(t, []string{"nonce", "token"}, l.wire.take())
-
-				require.NoError(t, l.b.Close())
-				require.NoError(t, l.keys.Close())
-				l.clock.Advance(time.Hour)
-				app.Take()
-				spent("open, new and unlock", tt.process, tt.processAtChip, func() {
-					l.keys = openTPM()
-					l.cfg.Keys = l.keys
-					l.b = l.open()
-					online()
-				})
-				require.Equal(t, []string{"nonce", "token"}, l.wire.take())
-
-				l.clock.Advance(5 * time.Hour)
-				l.silent(ledger) // the session key is loaded
-				prts := 1 + len(l.status(l.acct).Others)
-				// Another PRT's session key takes the place of the one that is loaded,
-				// under a parent that its space does not keep loaded.
-				swap := 2
-				if tt.managed && !tt.persistent {
-					swap = 4
-				}
-				spent("renewal of all PRTs", tt.renew*prts+swap*(prts-1), 0, func() { require.NoError(t, l.b.RenewPRT(t.Context(), l.acct)) })
-
-				require.NoError(t, l.b.Close())
-				require.NoError(t, l.keys.Close())
-				l.cut()
-				spent("open, new and unlock offline", tt.offline, 0, func() {
-					l.keys = openTPM()
-					l.cfg.Keys = l.keys
-					l.b = l.open()
-					require.True(t, l.unlock(rightPIN).Offline)
-				})
-			})
-		}
-	}
-}
-
-// persistSRK makes a persistent storage root key, as an operating system does.
-func persistSRK(t *testing.T, e *tpmtest.Emulator) {
-	t.Helper()
-	rsp, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(e)
-	require.NoError(t, err)
-	_, err = tpm2.EvictControl{
-		Auth:             tpm2.TPMRHOwner,
-		ObjectHandle:     &tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name},
-		PersistentHandle: 0x81000001,
-	}.Execute(e)
-	require.NoError(t, err)
-	_, err = tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}.Execute(e)
-	require.NoError(t, err)
 }
 
 // New costs the TPM the same with one account as with many.

@@ -76,7 +76,10 @@ type Config struct {
 	// measures it, never the wall clock, which whoever holds the machine can
 	// set; its clock stands still without power, which Resets and Restarts
 	// bound. Of the three only Resets holds against a thief who prepares in
-	// time to try PINs later: see [tpm.Limit]. Zero Time: the PIN unlocks
+	// time to try PINs later: see [tpm.Limit]. A confirmation that comes before an
+	// eighth of Time is over, and before the TPM was reset or restarted, does
+	// not begin it anew, which spares commands: users have seven eighths at
+	// least, and never more than all. Zero Time: the PIN unlocks
 	// nothing offline here, and this process keeps no token for that; what
 	// another process prepared with limits of its own stays. It needs a TPM.
 	Offline tpm.Limit

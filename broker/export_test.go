@@ -44,3 +44,12 @@ func HeldAccounts(b *Broker) int { return b.book.Len() }
 
 // Canceled is closed when Close has cancelled what was under way.
 func Canceled(b *Broker) <-chan struct{} { return b.ctx.Done() }
+
+// Watch is what Run does each second.
+func Watch(ctx context.Context, b *Broker) error {
+	if err := b.devices.Notice(ctx); err != nil {
+		return err
+	}
+	_, err := b.book.Refresh(ctx)
+	return err
+}

@@ -27,7 +27,8 @@ type steppedKeys struct {
 	onUnsealed func() error
 }
 
-// at sets what happens once after the next sealing, or before or after the next
+// at sets what happens once after the next sealing or question whether one is
+// due, or before or after the next
 // opening. Its error is what the caller gets.
 func (k *steppedKeys) at(point *func() error, what func() error) {
 	k.mu.Lock()
@@ -49,6 +50,12 @@ func (k *steppedKeys) step(point *func() error) error {
 func (k *steppedKeys) SealPIN(ctx context.Context, plain, aad, pin []byte, l tpm.Limit) ([]byte, error) {
 	sealed, err := k.TPM.SealPIN(ctx, plain, aad, pin, l)
 	return sealed, errors.Join(err, k.step(&k.onSeal))
+}
+
+// Left is asked where sealing anew may not be due.
+func (k *steppedKeys) Left(ctx context.Context, sealed, aad []byte) (tpm.Limit, error) {
+	left, err := k.TPM.Left(ctx, sealed, aad)
+	return left, errors.Join(err, k.step(&k.onSeal))
 }
 
 func (k *steppedKeys) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, error) {
@@ -89,13 +96,18 @@ func TestLockDuringUnlock(t *testing.T) {
 		offline bool
 		another bool
 		locked  bool // before
+		due     bool // an eighth of the limit is over
 	}{
 		{name: "online"}, {name: "online, another process", another: true},
 		{name: "offline", offline: true}, {name: "offline, another process", offline: true, another: true},
 		{name: "offline, locked before", offline: true, another: true, locked: true},
+		{name: "online, sealed anew", due: true}, {name: "online, sealed anew, another process", due: true, another: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l, keys := newSteppedLaptop(t)
+			if tt.due {
+				l.clock.Advance(24 * time.Hour)
+			}
 			locker := l.b
 			if tt.another {
 				locker = l.another()
@@ -128,21 +140,32 @@ func TestLockDuringUnlock(t *testing.T) {
 // undoes nothing of it.
 func TestHelloKeyChangesDuringSignIn(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
+	type change struct {
 		name   string
 		change func(*laptop, *broker.Broker) error
 		opens  broker.PIN // nil: nothing
-	}{
+		due    bool       // an eighth of the limit is over
+	}
+	var all []change
+	for _, c := range []change{
 		{"a new PIN", func(l *laptop, b *broker.Broker) error {
 			return b.ChangePIN(l.t.Context(), l.acct, rightPIN, otherPIN)
-		}, otherPIN},
+		}, otherPIN, false},
 		{"a new key", func(l *laptop, b *broker.Broker) error {
 			return b.ResetPIN(l.t.Context(), l.acct, otherPIN)
-		}, otherPIN},
-		{"no key", func(l *laptop, b *broker.Broker) error { return b.RemoveHello(l.t.Context(), l.acct) }, nil},
+		}, otherPIN, false},
+		{"no key", func(l *laptop, b *broker.Broker) error { return b.RemoveHello(l.t.Context(), l.acct) }, nil, false},
 	} {
+		all = append(all, c)
+		c.name, c.due = c.name+", sealed anew", true
+		all = append(all, c)
+	}
+	for _, tt := range all {
 		t.Run(tt.name, func(t *testing.T) {
 			l, keys := newSteppedLaptop(t)
+			if tt.due {
+				l.clock.Advance(24 * time.Hour)
+			}
 			other := l.another()
 			_, err := l.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice, MFA: true}) // fresh enough for a new key
 			require.NoError(t, err)

@@ -48,7 +48,7 @@ func newLaptop(t *testing.T, e *tpmtest.Emulator, limit tpm.Limit) *laptop {
 	return l
 }
 
-func (l *laptop) prepare(t *testing.T, keys tpm.KeyStore, limit tpm.Limit) {
+func (l *laptop) prepare(t testing.TB, keys tpm.KeyStore, limit tpm.Limit) {
 	t.Helper()
 	l.dir = filepath.Join(t.TempDir(), "state")
 	l.world = newWorld(t, func(w *world, _ *entratestOptions) {

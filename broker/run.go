@@ -67,7 +67,7 @@ func (b *Broker) watch(ctx context.Context) {
 		}
 		// What goes wrong here shows, and is said, where the store is needed.
 		_ = b.devices.Notice(ctx)
-		_, _, _ = b.book.All(ctx)
+		_, _ = b.book.Refresh(ctx)
 	}
 }
 

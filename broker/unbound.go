@@ -243,6 +243,6 @@ func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequ
 	if err != nil {
 		return nil, acct, err
 	}
-	_, _, err = b.book.All(ctx)
+	_, err = b.book.Refresh(ctx)
 	return a, acct, err
 }

@@ -199,6 +199,10 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, e
 		if err != nil {
 			return nil, err
 		}
+		if t.sessions != t.keys {
+			// A resource manager would swap the primary around every demand.
+			t.keys.dropPrimary()
+		}
 		return t.unsealPIN(t.keys, s, o, p, demands, value)
 	}, value)
 	if err != nil {

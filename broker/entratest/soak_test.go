@@ -179,35 +179,127 @@ func (c *tc) round(user string, count func(string)) {
 	count("prt_renewal")
 }
 
-func BenchmarkPasswordSignIn(b *testing.B) {
-	c := newClient(b, entratest.NewTB(b, quiet()))
-	c.http = &http.Client{Transport: c.s.Transport()}
-	for b.Loop() {
-		if r := c.payroll(); r.status != 200 {
-			b.Fatalf("%s", r.body)
+// BenchmarkRequests is what the emulator does in a second, with one client and
+// with 64 at once: a sign-in by password, a token by the PRT, and an interactive
+// sign-in with its pages.
+func BenchmarkRequests(b *testing.B) {
+	for _, clients := range []int{1, 64} {
+		for _, k := range []struct {
+			kind  string
+			ready func(*tc)
+			do    func(*tc) error
+		}{
+			{"password", func(*tc) {}, func(c *tc) error { return failed(c.payroll()) }},
+			{"exchange", func(c *tc) { c.joined() }, func(c *tc) error { return failed(c.exchange(payrollID, "api://payroll")) }},
+			{"interactive", func(*tc) {}, func(c *tc) error {
+				_, err := c.tryAuthorize(c.alice(), "amr_values", "mfa")
+				return err
+			}},
+		} {
+			b.Run(fmt.Sprintf("kind=%s/clients=%d", k.kind, clients), func(b *testing.B) {
+				s := entratest.NewTB(b, quiet())
+				first := newClient(b, s)
+				first.http.Transport = s.Transport()
+				k.ready(first)
+				all := make([]*tc, clients)
+				for i := range all {
+					one := *first
+					all[i] = &one
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				var running sync.WaitGroup
+				for i, c := range all {
+					running.Go(func() {
+						for n := i; n < b.N; n += clients {
+							if err := k.do(c); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				running.Wait()
+			})
 		}
 	}
 }
 
-func BenchmarkPRTExchange(b *testing.B) {
-	c := newClient(b, entratest.NewTB(b, quiet()))
-	c.http = &http.Client{Transport: c.s.Transport()}
-	c.joined()
-	for b.Loop() {
-		if r := c.exchange(payrollID, "api://payroll"); r.status != 200 {
-			b.Fatalf("%s", r.body)
-		}
+func failed(r *reply) error {
+	if r.status == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("%d: %s", r.status, r.body)
+}
+
+// BenchmarkLargeDirectory asks a tenant of 100,000 users, where nothing may take
+// longer than with two.
+func BenchmarkLargeDirectory(b *testing.B) {
+	o := quiet()
+	for i := range 100000 {
+		o.Users = append(o.Users, entratest.User{Username: fmt.Sprintf("user%06d", i), Password: password})
+	}
+	c := newClient(b, entratest.NewTB(b, o))
+	c.http.Transport = c.s.Transport()
+	for _, k := range []struct {
+		request string
+		do      func() *reply
+	}{
+		{"realm", func() *reply {
+			return c.do("GET", login+"/common/userrealm/user099999@contoso.example?api-version=1.0", nil, "")
+		}},
+		{"password", func() *reply {
+			return c.token("grant_type", "password", "client_id", payrollID, "username", "user099999@contoso.example", "password", password, "resource", "api://payroll")
+		}},
+	} {
+		b.Run("request="+k.request, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := failed(k.do()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
-func BenchmarkInteractiveSignIn(b *testing.B) {
-	c := newClient(b, entratest.NewTB(b, quiet()))
-	p := c.alice()
-	for b.Loop() {
-		if _, err := c.tryAuthorize(p, "amr_values", "mfa"); err != nil {
-			b.Fatal(err)
-		}
+// Nothing grows with the tenant: a request to one of 100,000 users costs as many
+// allocations as one to a tenant of two, give or take what maps and buffers do.
+func TestLargeDirectory(t *testing.T) {
+	users := 100000
+	if testing.Short() {
+		users = 5000
 	}
+	allocs := func(users int) map[string]float64 {
+		o := quiet()
+		for i := range users {
+			o.Users = append(o.Users, entratest.User{Username: fmt.Sprintf("user%06d", i), Password: password})
+		}
+		c := newClient(t, entratest.NewTB(t, o))
+		c.http.Transport = c.s.Transport()
+		out := map[string]float64{}
+		for name, do := range map[string]func() *reply{
+			"realm": func() *reply {
+				return c.do("GET", login+"/common/userrealm/user000001@contoso.example?api-version=1.0", nil, "")
+			},
+			"password": c.payroll,
+		} {
+			require.NoError(t, failed(do()), name)
+			out[name] = testing.AllocsPerRun(20, func() { do() })
+		}
+		return out
+	}
+	few, many := allocs(2), allocs(users)
+	t.Log(few, many)
+	for name := range few {
+		require.InDelta(t, few[name], many[name], 20, name)
+	}
+}
+
+// A tenant of its own for each test is cheap: keys are made once a process.
+func TestNewServerAllocations(t *testing.T) {
+	entratest.NewServer(quiet()).Close()
+	require.Less(t, testing.AllocsPerRun(5, func() { entratest.NewServer(quiet()).Close() }), 2500.0)
 }
 
 func BenchmarkNewServer(b *testing.B) {

@@ -51,13 +51,14 @@ func Options() entratest.Options {
 	return o
 }
 
-// NewBroker joins a device, signs in and fetches the tokens.
-func NewBroker(ctx context.Context, srv *entratest.Server, keys tpm.KeyStore, state store.Store, tokens int) (*Broker, error) {
-	b := &Broker{tokens: tokens, inner: srv.Client()}
+// NewBroker joins a device and signs in. A broker that keeps tokens has them in
+// its store too.
+func NewBroker(ctx context.Context, srv *entratest.Server, keys tpm.KeyStore, state store.Store, keep bool) (*Broker, error) {
+	b := &Broker{inner: srv.Client()}
 	var err error
 	b.broker, err = broker.New(ctx, broker.Config{
 		Tenant: "contoso.example", App: broker.App{ClientID: clientID},
-		Keys: keys, Store: state, Transport: b,
+		Keys: keys, Store: state, Transport: b, KeepTokens: keep,
 	})
 	if err != nil {
 		return nil, err
@@ -71,17 +72,25 @@ func NewBroker(ctx context.Context, srv *entratest.Server, keys tpm.KeyStore, st
 		return nil, err
 	}
 	b.account = broker.WithAccount(res.Account)
-	for i := range tokens {
-		if _, err := b.Silent(ctx, i); err != nil {
-			return nil, err
+	return b, nil
+}
+
+// Fill fetches tokens until there are as many, and asks for each once more: how
+// its scopes are written is then known.
+func (b *Broker) Fill(ctx context.Context, tokens int) error {
+	for ; b.tokens < tokens; b.tokens++ {
+		for range 2 {
+			if _, err := b.Silent(ctx, b.tokens); err != nil {
+				return err
+			}
 		}
 	}
-	return b, nil
+	return nil
 }
 
 // Silent serves token i.
 func (b *Broker) Silent(ctx context.Context, i int) (string, error) {
-	res, err := b.broker.AcquireTokenSilent(ctx, resource(i%b.tokens), b.account)
+	res, err := b.broker.AcquireTokenSilent(ctx, resource(i), b.account)
 	return res.AccessToken, err
 }
 

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	tenantID = "0f2cc1a3-5bd5-4a0e-9a55-0f6bdc2a0c11"
-	clientID = "5e2f4e2e-3b1b-4c7f-8f0a-2f8e2f3c7d10"
-	objectID = "8f1b6a52-7d0e-4c39-9d52-6ddc1b6a4e20"
+	tenantID  = "0f2cc1a3-5bd5-4a0e-9a55-0f6bdc2a0c11"
+	authority = "https://login.microsoftonline.com/" + tenantID
+	clientID  = "5e2f4e2e-3b1b-4c7f-8f0a-2f8e2f3c7d10"
+	objectID  = "8f1b6a52-7d0e-4c39-9d52-6ddc1b6a4e20"
 )
 
 // MSAL is a client of MSAL Go with one account and some cached tokens, each
@@ -26,43 +27,83 @@ type MSAL struct {
 	client  public.Client
 	account public.Account
 	tokens  int
+	cache   *lateCache
 	service *fakeEntra
 }
 
-// NewMSAL fills a client with tokens from a service in memory. accessor is the
-// persistent cache, nil for none.
-func NewMSAL(ctx context.Context, tokens int, accessor cache.ExportReplace) (*MSAL, error) {
+// A lateCache leaves out what a client that is being filled reads and writes.
+type lateCache struct {
+	cache.ExportReplace
+	reads, writes bool
+}
+
+// Replace implements cache.ExportReplace.
+func (c *lateCache) Replace(ctx context.Context, into cache.Unmarshaler, hints cache.ReplaceHints) error {
+	if !c.reads {
+		return nil
+	}
+	return c.ExportReplace.Replace(ctx, into, hints)
+}
+
+// Export implements cache.ExportReplace.
+func (c *lateCache) Export(ctx context.Context, from cache.Marshaler, hints cache.ExportHints) error {
+	if !c.writes {
+		return nil
+	}
+	return c.ExportReplace.Export(ctx, from, hints)
+}
+
+// NewMSAL is a client that gets its tokens from a service in memory. accessor is
+// the persistent cache, nil for none.
+func NewMSAL(accessor cache.ExportReplace) (*MSAL, error) {
 	service := new(fakeEntra)
 	opts := []public.Option{
-		public.WithAuthority("https://login.microsoftonline.com/" + tenantID),
+		public.WithAuthority(authority),
 		public.WithInstanceDiscovery(false),
 		public.WithHTTPClient(service),
 	}
+	m := &MSAL{service: service}
 	if accessor != nil {
-		opts = append(opts, public.WithCache(accessor))
+		m.cache = &lateCache{accessor, true, true}
+		opts = append(opts, public.WithCache(m.cache))
 	}
 	client, err := public.New(clientID, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("benchpeers: msal: %w", err)
 	}
-	m := &MSAL{client: client, tokens: tokens, service: service}
-	for i := range tokens {
-		res, err := client.AcquireTokenByAuthCode(ctx, "code", "http://localhost", resource(i))
+	m.client = client
+	return m, nil
+}
+
+// Fill fetches tokens until there are as many. The persistent cache sees the
+// last one only: MSAL reads and writes all of it for each.
+func (m *MSAL) Fill(ctx context.Context, tokens int) error {
+	for ; m.tokens < tokens; m.tokens++ {
+		if m.cache != nil {
+			m.cache.reads, m.cache.writes = false, m.tokens+1 == tokens
+		}
+		res, err := m.client.AcquireTokenByAuthCode(ctx, "code", "http://localhost", resource(m.tokens))
 		if err != nil {
-			return nil, fmt.Errorf("benchpeers: msal: %w", err)
+			return fmt.Errorf("benchpeers: msal: %w", err)
 		}
 		m.account = res.Account
 	}
-	return m, nil
+	if m.cache != nil {
+		m.cache.reads, m.cache.writes = true, true
+	}
+	return nil
 }
 
 // Silent serves token i from the cache.
 func (m *MSAL) Silent(ctx context.Context, i int) (string, error) {
-	res, err := m.client.AcquireTokenSilent(ctx, resource(i%m.tokens), public.WithSilentAccount(m.account))
+	res, err := m.client.AcquireTokenSilent(ctx, resource(i), public.WithSilentAccount(m.account))
 	return res.AccessToken, err
 }
 
-var resources = func() (out [100][]string) {
+// most is how many tokens a client can have.
+const most = 10000
+
+var resources = func() (out [most][]string) {
 	for i := range out {
 		out[i] = []string{fmt.Sprintf("https://resource%d.example/.default", i)}
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,6 +162,55 @@ func (b *Book) All(ctx context.Context) (all []*Account, unreadable, err error) 
 		b.noteOnly(all)
 	}
 	return all, unreadable, nil
+}
+
+// Refresh forgets the accounts that another process removed, and notes which one
+// is the only one. However many there are it lists their names once and reads
+// one record at most; what is wrong with that is unreadable.
+func (b *Book) Refresh(ctx context.Context) (unreadable, err error) {
+	gone := b.Known() // before the list: who signs in meanwhile is not in it
+	names, err := b.cfg.Store.List(ctx, b.userPrefix())
+	if err != nil {
+		return nil, err
+	}
+	owners := vault.Owners(names)
+	for _, owner := range owners {
+		delete(gone, owner)
+	}
+	b.forgetRemoved(ctx, gone)
+	var signedIn []string
+	for _, name := range names {
+		if owner, ok := strings.CutSuffix(name, vault.StateSuffix); ok {
+			signedIn = append(signedIn, owner)
+		}
+	}
+	switch {
+	case len(signedIn) != 1:
+		b.only.Store(nil)
+		return nil, nil
+	case len(owners) > 1: // a sign-in that did not come to its end, or damage
+		_, unreadable, err = b.All(ctx)
+		return unreadable, err
+	}
+	a, err := b.hold(signedIn[0])
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(names, a.owner+vault.KeySuffix) {
+		unreadable = a.vault.Check(ctx) // what is in memory hides it
+	}
+	if unreadable == nil {
+		_, unreadable = a.Load(ctx)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(unreadable, store.ErrNotFound): // removed meanwhile
+		return nil, nil
+	case unreadable == nil:
+		b.noteOnly([]*Account{a})
+	}
+	return unreadable, nil
 }
 
 // Put is Account.put under the lease of the account. A store that lends

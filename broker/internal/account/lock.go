@@ -38,8 +38,9 @@ var (
 
 // PrepareOffline seals the offline key under the PIN, now that the service has
 // confirmed the user by it with the Hello key whose blob is used: the limits of
-// Config.Offline begin anew. The offline key stays the same, so that what other
-// processes sealed under it stays open to them.
+// Config.Offline begin anew. As long as seven eighths of the time and all of the
+// other limits are left, it leaves what is sealed as it is. The offline key stays
+// the same, so that what other processes sealed under it stays open to them.
 func (a *Account) PrepareOffline(ctx context.Context, pin, used []byte, limit tpm.Limit) error {
 	s, ok := a.cfg.Keys.(tpm.PINSealer)
 	if !ok || limit.Time == 0 {
@@ -51,6 +52,9 @@ func (a *Account) PrepareOffline(ctx context.Context, pin, used []byte, limit tp
 	}
 	o := a.Offline()
 	fresh := !rec.SealedUnder(o)
+	if !fresh && a.lasts(ctx, s, rec, o, used, limit) {
+		return a.stillSealed(ctx, o, used)
+	}
 	if fresh {
 		var err error
 		if o, err = a.makeOffline(); err != nil {
@@ -91,6 +95,39 @@ func (a *Account) sealOffline(ctx context.Context, s tpm.PINSealer, o *Offline, 
 		r.Hello = &h
 		return nil
 	})
+	if now := a.cfg.Now(); err == nil {
+		o.sealedAt.Store(&now)
+	}
+	return err
+}
+
+// lasts reports whether the offline key that is sealed opens about as long as one
+// that would be sealed now. What the TPM says of it is without proof: whoever
+// makes it say so keeps a blob in use that they could have kept anyway.
+func (a *Account) lasts(ctx context.Context, s tpm.PINSealer, rec *Record, o *Offline, used []byte, limit tpm.Limit) bool {
+	if !bytes.Equal(rec.Hello.Key, used) { // another PIN
+		return false
+	}
+	least := limit.Time - limit.Time/8
+	// By the clock of the machine it may be over for certain, at the price of
+	// no command. Only this process knows when it sealed.
+	if at := o.sealedAt.Load(); at != nil {
+		if gone := a.cfg.Now().Sub(*at); gone < 0 || gone > limit.Time/8 {
+			return false
+		}
+	}
+	left, err := s.Left(ctx, rec.Hello.Offline.Sealed, a.offlineAAD(o.ID))
+	return err == nil && left.Time >= least && left.Time <= limit.Time &&
+		left.Resets == max(limit.Resets, -1) && left.Restarts == max(limit.Restarts, -1)
+}
+
+// stillSealed fails when another process changed the PIN, the Hello key or the
+// offline key meanwhile.
+func (a *Account) stillSealed(ctx context.Context, o *Offline, used []byte) error {
+	rec, err := a.Load(ctx)
+	if err == nil && (!rec.SealedUnder(o) || !bytes.Equal(rec.Hello.Key, used)) {
+		return ErrReplaced
+	}
 	return err
 }
 

@@ -2,6 +2,8 @@ package account
 
 import (
 	"bytes"
+	"sync/atomic"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 )
@@ -19,6 +21,8 @@ type SealedOffline struct {
 type Offline struct {
 	vault *vault.Vault // seals under the offline key
 	ID    string
+
+	sealedAt atomic.Pointer[time.Time] // when this process sealed it; nil: it did not
 }
 
 // awaySuffix names what Lock put away among what the offline key seals.

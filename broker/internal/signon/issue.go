@@ -96,7 +96,7 @@ func (e *Engine) saveIssued(ctx context.Context, id account.Identity, p account.
 	e.stranger.Store(nil)
 	a.HoldSession(string(p.Token.SessionKey), key)
 	a.ReleaseUnused()
-	_, _, err = e.cfg.Book.All(ctx)
+	_, err = e.cfg.Book.Refresh(ctx)
 	return a, err
 }
 

@@ -56,6 +56,9 @@ func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, b
 		return
 	}
 	if err == nil {
+		if h := rec.Hello; h != nil && h.Refused != nil && ofDevice(h.Refused.Verdict) {
+			e.readAll(ctx) // whom that was noted of, too
+		}
 		e.change(ctx, a, e.pardon(func(was aadsts.Verdict) bool { return was != aadsts.HelloKey || by == prt.ByHello }))
 		e.changeOthers(ctx, a, e.pardon(ofDevice))
 		return
@@ -68,10 +71,15 @@ func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, b
 	if !ofDevice(note.Verdict) {
 		return
 	}
-	if _, _, err := e.cfg.Book.All(ctx); err != nil { // those, too, that another process signed in
+	e.readAll(ctx) // those, too, that another process signed in
+	e.changeOthers(ctx, a, refuse(note))
+}
+
+// readAll makes every account known here.
+func (e *Engine) readAll(ctx context.Context) {
+	if _, _, err := e.cfg.Book.All(ctx); err != nil {
 		e.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
 	}
-	e.changeOthers(ctx, a, refuse(note))
 }
 
 // judged is what an answer says against the user, the device or the Hello key;

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -45,12 +44,14 @@ func Decode(name string, plain []byte, v any) error {
 // Owners returns the owners whose records are among names: those with a data key,
 // and those with a state, whose data key may be missing.
 func Owners(names []string) (owners []string) {
+	seen := make(map[string]bool, len(names))
 	for _, n := range names {
 		owner, ok := strings.CutSuffix(n, KeySuffix)
 		if !ok {
 			owner, ok = strings.CutSuffix(n, StateSuffix)
 		}
-		if ok && !slices.Contains(owners, owner) {
+		if ok && !seen[owner] {
+			seen[owner] = true
 			owners = append(owners, owner)
 		}
 	}
