@@ -331,7 +331,6 @@ func TestScopesAndOptionsThatDoNotApply(t *testing.T) {
 		"two resources":    {[]string{"User.Read", "api://payroll/a"}, nil, "one resource"},
 		"default and more": {[]string{".default", "User.Read"}, nil, "stands alone"},
 		"not JSON":         {graph, []broker.CallOption{broker.WithClaims("eyJh")}, "decoded JSON"},
-		"login hint":       {graph, []broker.CallOption{broker.WithLoginHint("x")}, "AcquireTokenSilent: WithLoginHint does not apply"},
 		"nonce":            {graph, []broker.CallOption{broker.WithNonce("x")}, "WithNonce does not apply"},
 		"twice":            {graph, []broker.CallOption{broker.WithCAE(), broker.WithCAE()}, "WithCAE is given twice"},
 		"zero":             {graph, []broker.CallOption{{}}, "the zero CallOption does not apply"},
