@@ -72,3 +72,23 @@ func TestFederatedPasswordGoesNowhereElse(t *testing.T) {
 		require.Zero(t, w.web.sent("passwd="), to)
 	}
 }
+
+// A TPM seals small secrets alone, and a flow is larger.
+func TestSaveUnderATPM(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	keys := machines["swtpm"](t)
+	f, c, err := webflow.Begin(t.Context(), w.options(carol))
+	require.NoError(t, err)
+	data, err := f.Save(t.Context(), keys)
+	require.NoError(t, err)
+	f.Close()
+	g, resumed, err := webflow.Resume(t.Context(), data, keys, webflow.Options{Transport: w.web, Now: w.Now, Wait: w.wait})
+	require.NoError(t, err)
+	defer g.Close()
+	require.Equal(t, c, resumed)
+	require.True(t, w.AnswerNumberMatch("carol", c.Number))
+	c, err = g.Wait(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, webflow.Done, c.Kind)
+}
