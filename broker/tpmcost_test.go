@@ -269,6 +269,35 @@ func TestOfflineSealedWhenDue(t *testing.T) {
 	})
 }
 
+// Whether to seal anew is asked without proof. Whoever changes the answer gets
+// no longer time by it and stops no unlock.
+func TestTamperedClockAtUnlock(t *testing.T) {
+	t.Parallel()
+	e := tpms.Swtpm(t)
+	faulty := tpmtest.NewFaulty(e.Opener())
+	keys, err := tpm.Open(t.Context(), faulty.Opener(), tpm.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = keys.Close() })
+	l := &laptop{tpm: e}
+	l.prepare(t, e.Store(keys), aWeek)
+	const response = 10 + 25 // the header and TPMS_TIME_INFO
+	for at := range response {
+		faulty.Inject(tpmtest.Fault{On: tpm2.TPMCCReadClock, Tamper: func(rsp []byte) []byte {
+			require.Len(t, rsp, response)
+			rsp[at] ^= 1
+			return rsp
+		}})
+		require.False(t, l.unlock(rightPIN).Offline, "byte %d", at)
+		faulty.Clear()
+	}
+	require.GreaterOrEqual(t, faulty.Injected(), response)
+	l.cut()
+	u := l.unlock(rightPIN)
+	require.True(t, u.Offline)
+	require.LessOrEqual(t, u.Left.Time, aWeek.Time)
+	require.LessOrEqual(t, u.Left.Resets, aWeek.Resets)
+}
+
 // BenchmarkTPM prints what each operation asks of a TPM, and how long a slow, a
 // middling and a fast chip take for it by the model of tpmtest.Chips. Nothing is
 // timed: run it with -benchtime 1x.
