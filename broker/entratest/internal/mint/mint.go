@@ -4,6 +4,7 @@
 package mint
 
 import (
+	"crypto/rsa"
 	"net/netip"
 	"time"
 
@@ -29,16 +30,17 @@ type Issuance struct {
 	Audience string         // as the client named the resource
 	Scopes   []string
 	V2       bool
-	CAE      bool       // the client handles claims challenges
-	Contexts []string   // authentication contexts that were met
-	Address  netip.Addr // of the client; invalid: unknown
-	Nonce    string     // for the id_token
-	Code     string     // whose hash the id_token beside it carries; "": none
-	Aged     bool       // max_age was asked for: the id_token says when the user signed in
-	CNF      string     // kid of the key of a PoP token; "" for a bearer token
-	Fresh    bool       // the value ngcmfa was asked for
-	IDNone   bool       // the id_token is unsigned
-	SID      bool       // the id_token names the user's SID (scope ugs)
+	CAE      bool           // the client handles claims challenges
+	Contexts []string       // authentication contexts that were met
+	Address  netip.Addr     // of the client; invalid: unknown
+	Nonce    string         // for the id_token
+	Code     string         // whose hash the id_token beside it carries; "": none
+	Aged     bool           // max_age was asked for: the id_token says when the user signed in
+	CNF      string         // kid of the key of a PoP token; "" for a bearer token
+	SSH      *rsa.PublicKey // the key of the SSH certificate that is asked for in place of an access token; nil: none
+	Fresh    bool           // the value ngcmfa was asked for
+	IDNone   bool           // the id_token is unsigned
+	SID      bool           // the id_token names the user's SID (scope ugs)
 	Now      time.Time
 	Base     string // where the service is that issues; "": at its real host names
 }

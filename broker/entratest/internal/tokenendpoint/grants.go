@@ -1,8 +1,6 @@
 package tokenendpoint
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -233,16 +231,4 @@ func checkVerifier(rec *session.CodeRecord, verifier string) error {
 		return web.InvalidGrant(501481, "The Code_Verifier does not match the code_challenge supplied in the authorization request.")
 	}
 	return nil
-}
-
-// popKey reads req_cnf: base64url of {"kid": thumbprint}.
-func popKey(reqCnf string) (string, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(reqCnf, "="))
-	var c struct {
-		Kid string `json:"kid"`
-	}
-	if err != nil || json.Unmarshal(raw, &c) != nil || c.Kid == "" {
-		return "", web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("req_cnf is not the base64url of an object with kid")
-	}
-	return c.Kid, nil
 }

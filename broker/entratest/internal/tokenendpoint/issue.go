@@ -66,7 +66,7 @@ func (s *Service) issue(in issuance) (map[string]any, error) {
 	if err := s.checkAccess(&in, dev); err != nil {
 		return nil, err
 	}
-	return s.reply(&in, dev), nil
+	return s.reply(&in, dev)
 }
 
 // checkAccess asks Conditional Access about the resource, then about each
@@ -102,18 +102,32 @@ func (s *Service) checkAccess(in *issuance, dev *directory.Device) error {
 // refreshed: after half of it.
 const refreshInFrom = 2 * time.Hour
 
-func (s *Service) reply(in *issuance, dev *directory.Device) map[string]any {
+// sshLife is how long an SSH certificate lives (Microsoft, "Sign in to a Linux virtual
+// machine in Azure by using Microsoft Entra ID and OpenSSH": an hour).
+const sshLife = time.Hour
+
+func (s *Service) reply(in *issuance, dev *directory.Device) (map[string]any, error) {
 	out := map[string]any{"token_type": "Bearer"}
 	life := s.Keeper.TTL.AccessToken
 	if in.want.CAE {
 		life = max(life, 24*time.Hour)
+	}
+	if in.SSH != nil {
+		life = sshLife
 	}
 	life = in.Session.Capped(life, in.Now)
 	expires := in.Now.Add(life)
 	if life >= refreshInFrom {
 		out["refresh_in"] = int64(life / 2 / time.Second)
 	}
-	if in.target.Resource != nil {
+	switch {
+	case in.SSH != nil:
+		cert, err := s.Mint.SSHCertificate(&in.Issuance, expires)
+		if err != nil {
+			return nil, malformed("%v", err)
+		}
+		out["access_token"], out["token_type"], out["scope"] = cert, "ssh-cert", in.target.ScopeString(in.V2)
+	case in.target.Resource != nil:
 		out["access_token"] = s.Mint.AccessToken(&in.Issuance, dev, expires)
 		out["scope"] = in.target.ScopeString(in.V2)
 		if in.CNF != "" {
@@ -148,7 +162,7 @@ func (s *Service) reply(in *issuance, dev *directory.Device) map[string]any {
 	if in.info {
 		out["client_info"] = mint.ClientInfo(in.User)
 	}
-	return out
+	return out, nil
 }
 
 func (s *Service) refreshToken(in *issuance) (token string, left int64) {

@@ -235,19 +235,17 @@ func (s *Service) exchange(r *web.Request, b *boundToken, u *directory.User, c *
 	if err != nil {
 		return nil, err
 	}
-	pop := ""
-	if strings.EqualFold(r.Values.Get("token_type"), "pop") {
-		if pop, err = popKey(r.Values.Get("req_cnf")); err != nil {
-			return nil, err
-		}
-	}
 	rolls := c.HasScope(wire.ScopeAZA) && b.PRT != nil
-	out, err := s.issue(issuance{
-		Issuance: mint.Issuance{Client: client, User: u, Session: b.session(), V2: r.V2, CNF: pop, Fresh: want.WantsFresh()},
+	in := issuance{
+		Issuance: mint.Issuance{Client: client, User: u, Session: b.session(), V2: r.V2, Fresh: want.WantsFresh()},
 		req:      r, target: tg, want: want, prt: true,
 		refresh: !rolls, key: b.Key, kdf: b.kdf,
 		info: r.Values.Get("client_info") == "1",
-	})
+	}
+	if err := confirm(r, &in); err != nil {
+		return nil, err
+	}
+	out, err := s.issue(in)
 	if err != nil {
 		return nil, err
 	}

@@ -114,16 +114,13 @@ func (s *Service) issueForm(r *web.Request, client *directory.App, u *directory.
 	if err != nil {
 		return nil, err
 	}
-	in.CNF = ""
-	if strings.EqualFold(r.Values.Get("token_type"), "pop") {
-		if in.CNF, err = popKey(r.Values.Get("req_cnf")); err != nil {
-			return nil, err
-		}
-	}
 	in.req, in.Client, in.User, in.Session, in.target, in.want, in.V2 = r, client, u, ss, tg, want, r.V2
 	in.refresh = !r.V2 || tg.Offline()
 	in.info = r.Values.Get("client_info") == "1"
 	in.Fresh = in.Fresh || want.WantsFresh()
 	session.LogUser(r.Entry, u, ss)
+	if err := confirm(r, &in); err != nil {
+		return nil, err
+	}
 	return s.issue(in)
 }
