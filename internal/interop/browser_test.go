@@ -215,6 +215,14 @@ func TestBrowserSignIn(t *testing.T) {
 		p.until(t, `location.search.includes("code=")`)
 		return "signed in"
 	})
+	flow(t, client, "wrong password", func(t *testing.T) string {
+		p := openBrowser(t, 360)
+		p.run(t, chromedp.Navigate(authorizeURL(payroll, bob)))
+		p.until(t, `document.activeElement.id === "i0118"`)
+		p.typeKeys(t, "wrong"+kb.Enter)
+		p.until(t, `document.querySelector("[role=alert]")?.dataset.aadsts === "50126"`)
+		return "a page that says AADSTS50126"
+	})
 	flow(t, client, "blocked by policy", func(t *testing.T) string {
 		p := openBrowser(t, 360)
 		p.run(t, chromedp.Navigate(authorizeURL(secrets, bob)))

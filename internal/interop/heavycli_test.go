@@ -111,6 +111,23 @@ func TestHeavyAzureCLI(t *testing.T) {
 		return az.refused(t, "AADSTS65001", "account", "get-access-token", "--resource", "api://payroll")
 	})
 	row("az account list", func(t *testing.T) string { return subscription(t, az.must(t, "account", "list", "-o", "json")) })
+	var pc *pc
+	browser := newOpener(t)
+	row("az login, on a device with a PRT", func(t *testing.T) string {
+		pc = newPC(t, az.emulator)
+		out, err := browser.run(t, az.command(t, "login", "--tenant", az.TenantID(), "-o", "json", "--only-show-errors"), func(start, redirect string) (string, error) {
+			return pc.authorize(t, start, redirect)
+		})
+		require.NoError(t, err)
+		require.Equal(t, pc.id, claimsOf(t, strings.TrimSpace(token(t, "https://graph.microsoft.com")))["deviceid"])
+		return subscription(t, out)
+	})
+	row("az account get-access-token, disabled device", func(t *testing.T) (saw string) {
+		pc.disabled(t, func() {
+			saw = az.refused(t, "AADSTS135011", "account", "get-access-token", "--resource", "https://vault.azure.net")
+		})
+		return saw
+	})
 	row("az account get-access-token, sessions revoked", func(t *testing.T) string {
 		az.clock.Advance(2 * time.Hour)
 		require.NoError(t, az.Revoke(alice))
@@ -153,6 +170,24 @@ func TestHeavyKubelogin(t *testing.T) {
 		return args(t, "--login", "ropc", "--username", user, "--password", password)
 	}
 	row("get-token --login ropc", func(t *testing.T) string { return credential(t, k.must(t, ropc(t, alice, alicePwd)...)) })
+	browser, pc := newOpener(t), newPC(t, k.emulator)
+	interactive := func(t *testing.T) (string, error) {
+		return browser.run(t, k.command(t, args(t, "--login", "interactive", "--redirect-url", "http://localhost:"+freePort(t))...), func(start, redirect string) (string, error) {
+			return pc.authorize(t, start, redirect)
+		})
+	}
+	row("get-token --login interactive, on a device with a PRT", func(t *testing.T) string {
+		out, err := interactive(t)
+		require.NoError(t, err)
+		return credential(t, out)
+	})
+	row("get-token --login interactive, disabled device", func(t *testing.T) (saw string) {
+		pc.disabled(t, func() {
+			_, err := interactive(t)
+			saw = pageError(t, err, "AADSTS135011")
+		})
+		return saw
+	})
 	row("get-token --login ropc, wrong password", func(t *testing.T) string {
 		return k.refused(t, "AADSTS50126", ropc(t, alice, "wrong")...)
 	})
@@ -205,6 +240,17 @@ func TestHeavyOAuth2Proxy(t *testing.T) {
 			require.Equal(t, http.StatusFound, get(t, got).StatusCode, "%s", &said)
 			require.Equal(t, http.StatusOK, get(t, "http://"+address+"/").StatusCode)
 			return "let through to the site"
+		})
+		flow(t, client, provider+", disabled device", func(t *testing.T) (saw string) {
+			pc := newPC(t, e)
+			got, err := pc.authorize(t, start(t), callback)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusFound, get(t, got).StatusCode, "%s", &said)
+			pc.disabled(t, func() {
+				_, err := pc.authorize(t, start(t), callback)
+				saw = pageError(t, err, "AADSTS135011")
+			})
+			return saw
 		})
 		flow(t, client, provider+", without a session", func(t *testing.T) string {
 			browser.Jar, _ = cookiejar.New(nil)

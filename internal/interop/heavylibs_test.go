@@ -106,6 +106,18 @@ func TestHeavyLibraries(t *testing.T) {
 					return c.must(t, "finish")
 				})
 			}
+			row("disabled device", func(t *testing.T) string {
+				pc := newPC(t, e)
+				got, err := pc.authorize(t, pc.signInURL(userRead), loopback)
+				require.NoError(t, err)
+				u, err := url.Parse(got)
+				require.NoError(t, err)
+				c.must(t, "code", u.Query().Get("code"), loopback, userRead)
+				c.must(t, "silent", "https://management.azure.com/.default")
+				saw := ""
+				pc.disabled(t, func() { saw = c.refused(t, "AADSTS135011", "silent", "https://vault.azure.net/.default") })
+				return saw
+			})
 			row("disabled user", func(t *testing.T) string {
 				require.NoError(t, e.DisableUser("bob"))
 				return c.refused(t, "AADSTS50057", "ropc", bob, bobPwd, userRead)

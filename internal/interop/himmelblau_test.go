@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -245,6 +248,21 @@ func TestHimmelblauDevice(t *testing.T) {
 		return "certificate"
 	})
 	row("certificate of the user for peers (P2P)", func(t *testing.T) string { h.must(t, "p2p-user"); return "certificate" })
+	row("SSH certificate", func(t *testing.T) string {
+		dir := t.TempDir()
+		out, err := exec.Command("ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "pc-mfa", "-f", filepath.Join(dir, "id_rsa")).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		public, err := os.ReadFile(filepath.Join(dir, "id_rsa.pub"))
+		require.NoError(t, err)
+		who, cert, _ := strings.Cut(h.must(t, "ssh", strings.TrimSpace(string(public))), "\t")
+		require.Equal(t, alice, who)
+		file := filepath.Join(dir, "id_rsa-cert.pub")
+		require.NoError(t, os.WriteFile(file, []byte(cert+"\n"), 0o600))
+		out, err = exec.Command("ssh-keygen", "-L", "-f", file).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), alice)
+		return "certificate, which ssh-keygen reads"
+	})
 	row("federation provider (odc.officeapps.live.com)", func(t *testing.T) string {
 		require.Equal(t, "login.microsoftonline.com "+h.TenantID()+" https://graph.microsoft.com", h.must(t, "provider", "contoso.example"))
 		return "login.microsoftonline.com, the tenant, graph.microsoft.com"
