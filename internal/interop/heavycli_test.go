@@ -119,12 +119,12 @@ func TestHeavyAzureCLI(t *testing.T) {
 			return pc.authorize(t, start, redirect)
 		})
 		require.NoError(t, err)
-		require.Equal(t, pc.id, claimsOf(t, strings.TrimSpace(token(t, "https://graph.microsoft.com")))["deviceid"])
+		require.Equal(t, pc.id, claimsOf(t, strings.TrimSpace(token(t, "https://database.windows.net")))["deviceid"])
 		return subscription(t, out)
 	})
 	row("az account get-access-token, disabled device", func(t *testing.T) (saw string) {
 		pc.disabled(t, func() {
-			saw = az.refused(t, "AADSTS135011", "account", "get-access-token", "--resource", "https://vault.azure.net")
+			saw = az.refused(t, "AADSTS135011", "account", "get-access-token", "--resource", "https://storage.azure.com")
 		})
 		return saw
 	})

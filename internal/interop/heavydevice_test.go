@@ -2,7 +2,6 @@ package interop
 
 import (
 	"bytes"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -115,9 +114,7 @@ func (o opener) run(t *testing.T, cmd *exec.Cmd, sign func(start, redirect strin
 		<-ended
 		return "", err
 	}
-	resp, err := http.Get(got)
-	require.NoError(t, err)
-	_ = resp.Body.Close()
+	require.NoError(t, deliver(start, got))
 	require.NoError(t, <-ended, "%s%s", &stdout, &stderr)
 	return stdout.String(), nil
 }

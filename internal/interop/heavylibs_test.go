@@ -112,10 +112,8 @@ func TestHeavyLibraries(t *testing.T) {
 				require.NoError(t, err)
 				u, err := url.Parse(got)
 				require.NoError(t, err)
-				c.must(t, "code", u.Query().Get("code"), loopback, userRead)
-				c.must(t, "silent", "https://management.azure.com/.default")
 				saw := ""
-				pc.disabled(t, func() { saw = c.refused(t, "AADSTS135011", "silent", "https://vault.azure.net/.default") })
+				pc.disabled(t, func() { saw = c.refused(t, "AADSTS135011", "code", u.Query().Get("code"), loopback, userRead) })
 				return saw
 			})
 			row("disabled user", func(t *testing.T) string {
