@@ -96,7 +96,7 @@ func TestEveryEndpoint(t *testing.T) {
 		{"GET", graph + "/oidc/userinfo", 401, js, `InvalidAuthenticationToken`},
 	}
 	for _, v := range []string{"/v1.0", "/beta"} {
-		for _, p := range []string{"GET /me", "GET /users/x", "GET /me/memberOf", "GET /users/x/memberOf", "GET /me/photo/$value", "GET /users/x/photo/$value", "GET /groups", "GET /servicePrincipals/x/endpoints", "GET /me/transitiveMemberOf", "POST /me/getMemberObjects", "POST /users/x/getMemberObjects", "POST /me/getMemberGroups", "POST /users/x/getMemberGroups", "GET /users/x/transitiveMemberOf", "POST /me/revokeSignInSessions",
+		for _, p := range []string{"GET /me", "GET /users/x", "GET /me/memberOf", "GET /users/x/memberOf", "GET /me/photo/$value", "GET /users/x/photo/$value", "GET /groups", "GET /servicePrincipals/x/endpoints", "GET /me/transitiveMemberOf", "GET /me/memberOf/x", "GET /users/x/memberOf/x", "GET /me/transitiveMemberOf/x", "GET /users/x/transitiveMemberOf/x", "POST /me/getMemberObjects", "POST /users/x/getMemberObjects", "POST /me/getMemberGroups", "POST /users/x/getMemberGroups", "GET /users/x/transitiveMemberOf", "POST /me/revokeSignInSessions",
 			"POST /users/x/revokeSignInSessions", "GET /me/authentication/windowsHelloForBusinessMethods", "DELETE /me/authentication/windowsHelloForBusinessMethods/y", "GET /users/x/authentication/windowsHelloForBusinessMethods", "DELETE /users/x/authentication/windowsHelloForBusinessMethods/y",
 			"GET /devices", "GET /devices(deviceId='x')", "DELETE /devices(deviceId='x')", "GET /identity/conditionalAccess/policies",
 			"GET /identity/conditionalAccess/namedLocations", "GET /policies/authenticationStrengthPolicies", "POST /identity/conditionalAccess/evaluate"} {

@@ -34,6 +34,8 @@ func (s *Service) Routes() {
 			on("GET", who, s.about(readUser(), s.me))
 			on("GET", who+"/memberOf", s.about(readGroups(), s.directMemberOf))
 			on("GET", who+"/transitiveMemberOf", s.about(readGroups(), s.memberOf))
+			on("GET", who+"/memberOf/{cast}", s.about(readGroups(), s.directMemberOf))
+			on("GET", who+"/transitiveMemberOf/{cast}", s.about(readGroups(), s.memberOf))
 			on("POST", who+"/getMemberObjects", s.about(readGroups(), s.memberIDs))
 			on("POST", who+"/getMemberGroups", s.about(readGroups(), s.memberIDs))
 			on("GET", who+"/photo/$value", s.about(readUser(), s.photo))
@@ -145,20 +147,35 @@ func (s *Service) me(w http.ResponseWriter, _ *web.Request, u *directory.User) {
 	})
 }
 
-func (s *Service) memberOf(w http.ResponseWriter, _ *web.Request, u *directory.User) {
-	s.writeMemberships(w, u, s.Keeper.Directory.Memberships(u))
+func (s *Service) memberOf(w http.ResponseWriter, r *web.Request, u *directory.User) {
+	s.writeMemberships(w, r, u, s.Keeper.Directory.Memberships(u))
 }
 
-func (s *Service) directMemberOf(w http.ResponseWriter, _ *web.Request, u *directory.User) {
-	s.writeMemberships(w, u, s.Keeper.Directory.DirectMemberships(u))
+func (s *Service) directMemberOf(w http.ResponseWriter, r *web.Request, u *directory.User) {
+	s.writeMemberships(w, r, u, s.Keeper.Directory.DirectMemberships(u))
 }
 
-func (s *Service) writeMemberships(w http.ResponseWriter, u *directory.User, groups []directory.Group) {
+// writeMemberships lists groups and roles, or those of the type that the path casts
+// them to (Microsoft Graph, "List a user's memberships": /transitiveMemberOf/
+// microsoft.graph.group). The provider of authd asks for graph.group.
+func (s *Service) writeMemberships(w http.ResponseWriter, r *web.Request, u *directory.User, groups []directory.Group) {
+	cast := strings.TrimPrefix(r.Vars["cast"], "microsoft.")
+	roles := u.Roles
+	switch cast {
+	case "":
+	case "graph.group":
+		roles = nil
+	case "graph.directoryRole":
+		groups = nil
+	default:
+		refuse(w, http.StatusBadRequest, "BadRequest", "The type '"+web.Clip(cast)+"' is not one of a membership.")
+		return
+	}
 	list := []map[string]any{}
 	for _, g := range groups {
 		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.group", "id": g.ID, "displayName": g.Name, "securityEnabled": true})
 	}
-	for _, role := range u.Roles {
+	for _, role := range roles {
 		list = append(list, map[string]any{"@odata.type": "#microsoft.graph.directoryRole", "id": s.Keeper.Rand.Derived("role", role), "roleTemplateId": role})
 	}
 	web.WriteJSON(w, http.StatusOK, map[string]any{"value": list})

@@ -113,6 +113,12 @@ func TestUsers(t *testing.T) {
 
 	_, got = w.ask(t, "alice", "User.Read", "GET", "/v1.0/me/transitiveMemberOf", "")
 	require.Len(t, got["value"], 2)
+	for cast, want := range map[string]int{"graph.group": 2, "microsoft.graph.group": 2, "microsoft.graph.directoryRole": 0} {
+		_, got = w.ask(t, "alice", "User.Read", "GET", "/v1.0/me/transitiveMemberOf/"+cast, "")
+		require.Len(t, got["value"], want, cast)
+	}
+	status, _ = w.ask(t, "alice", "User.Read", "GET", "/v1.0/me/memberOf/graph.unicorn", "")
+	require.Equal(t, http.StatusBadRequest, status)
 	_, got = w.ask(t, "alice", "User.Read", "GET", "/v1.0/me/memberOf", "")
 	require.Len(t, got["value"], 1)
 	_, got = w.ask(t, "root", "GroupMember.Read.All", "GET", "/v1.0/groups?$filter=displayName+eq+'Outer'", "")
