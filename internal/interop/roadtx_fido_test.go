@@ -30,7 +30,7 @@ func helloSignIn(t *testing.T, d *device, keyFile string) string {
 	noFollow := *running.http
 	noFollow.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	// The fields are those that roadtx sends (selenium.py).
-	resp, err := noFollow.PostForm("https://login.microsoftonline.com"+cfg["urlPost"].(string), url.Values{
+	resp, err := noFollow.PostForm(cfg["urlPost"].(string), url.Values{
 		cfg["sCanaryTokenName"].(string): {cfg["canary"].(string)}, cfg["sFTName"].(string): {cfg["sFT"].(string)},
 		"lmcCanary": {cfg["sCrossDomainCanary"].(string)}, "ctx": {cfg["sCtx"].(string)}, "hpgrequestid": {cfg["sessionId"].(string)},
 		"type": {"23"}, "ps": {"23"}, "assertion": {strings.TrimSpace(string(out))}})
