@@ -40,6 +40,6 @@ func TestPayrollAsksForMFA(t *testing.T) {
 	require.ErrorIs(t, err, broker.ErrInteractionRequired) // the policy asks
 
 	require.NoError(t, srv.SetPolicies(nil))
-	_, err = b.AcquireTokenSilent(t.Context(), []string{scope})
+	_, err = b.AcquireTokenSilent(t.Context(), []string{scope}, broker.WithForceRefresh())
 	require.NoError(t, err)
 }
