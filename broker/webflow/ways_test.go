@@ -189,6 +189,13 @@ var rows = []row{
 		steps: []step{{kind: webflow.Code, do: appCode(alice)}}, mfa: claims.Yes},
 	{name: "stay signed in", user: alice, tenant: func(o *entratest.Options) { o.AskToStaySignedIn = true },
 		steps: []step{{kind: webflow.Code, do: appCode(alice)}}, mfa: claims.Yes},
+	{name: "every interrupt at once", user: pia, before: expires("pia"), tenant: func(o *entratest.Options) {
+		o.AskToStaySignedIn = true
+		o.Pages = entratest.Pages{Intermediate: true, ScriptRedirect: true, RegistrationCampaign: true}
+	}, steps: []step{
+		{kind: webflow.NewPassword, do: changes(secret, "new rubber band")}, {kind: webflow.Code, do: chosen("TwoWayVoiceMobile")},
+		{kind: webflow.Call, do: chosen("OneWaySMS")}, {kind: webflow.Code, do: typed("000000"), wrong: again}, {kind: webflow.Code, do: textMessage("pia")},
+	}, mfa: claims.Yes},
 	{name: "consent", user: alice, options: thirdParty("https://graph.microsoft.com/Mail.Send"), err: []error{webflow.ErrConsent, webflow.ErrPage, broker.ErrAppConfig}, text: "consent"},
 	{name: "federated", user: dave, options: noMFA, mfa: claims.No},
 	{name: "federated, second factor", user: dave, steps: []step{{kind: webflow.Code, do: appCode(dave)}}, mfa: claims.Yes},
