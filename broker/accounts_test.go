@@ -1,9 +1,12 @@
 package broker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -272,17 +275,58 @@ func TestSessionKeyRolls(t *testing.T) {
 func TestReplyFormats(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func(*entratestOptions){
-		"GCM":   func(o *entratestOptions) { o.GCMReplies = true },
-		"plain": func(o *entratestOptions) { o.PlainReplies = true },
+		"GCM": func(o *entratestOptions) { o.GCMReplies = true },
+		"CBC": func(*entratestOptions) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, withOptions(f))
 			w.join()
 			acct := w.signIn()
-			w.silent(graph)
+			res, err := w.b.AcquireTokenSilent(t.Context(), graph)
+			require.NoError(t, err)
+			require.True(t, res.Metadata.Encrypted)
 			require.NoError(t, w.b.RenewPRT(t.Context(), acct))
 		})
 	}
+}
+
+// An answer in the clear to a request that the session key signed: a token is taken,
+// seen in the result and logged once, unless it must not be; a PRT is not.
+func TestRepliesInTheClear(t *testing.T) {
+	t.Parallel()
+	plain := withOptions(func(o *entratestOptions) { o.PlainReplies = true })
+	t.Run("a token", func(t *testing.T) {
+		var log bytes.Buffer
+		w := newWorld(t, plain)
+		w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		w.b = w.open()
+		w.join()
+		w.signIn()
+		for _, scopes := range [][]string{graph, open} {
+			res, err := w.b.AcquireTokenSilent(t.Context(), scopes)
+			require.NoError(t, err)
+			require.False(t, res.Metadata.Encrypted)
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "in the clear"))
+	})
+	t.Run("a token, where encrypted ones are required", func(t *testing.T) {
+		w := newWorld(t, plain)
+		w.cfg.RequireEncryptedReplies = true
+		w.b = w.open()
+		w.join()
+		w.signIn()
+		_, err := w.b.AcquireTokenSilent(t.Context(), graph)
+		require.ErrorContains(t, err, "in the clear")
+	})
+	t.Run("a renewed PRT", func(t *testing.T) {
+		w := newWorld(t, plain)
+		w.join()
+		acct := w.signIn()
+		before := w.status(acct)
+		require.ErrorContains(t, w.b.RenewPRT(t.Context(), acct), "in the clear")
+		require.Equal(t, before.RenewedOn, w.status(acct).RenewedOn, "the PRT at hand stays")
+		require.Equal(t, broker.PRTFresh, w.status(acct).State)
+	})
 }
 
 func TestDeviceCodeFlow(t *testing.T) {

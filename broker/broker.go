@@ -99,7 +99,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	})
 	b.engine = signon.New(signon.Config{
 		Book: b.book, Devices: b.devices, Services: b.sts, Keys: cfg.Keys, Store: cfg.Store, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
-		Tenant: cfg.Tenant, OSVersion: cfg.Device.OSVersion, Finish: b.finish, Span: cfg.span,
+		Tenant: cfg.Tenant, OSVersion: cfg.Device.OSVersion, RequireEncrypted: cfg.RequireEncryptedReplies, Finish: b.finish, Span: cfg.span,
 	})
 	d, err := b.devices.Load(ctx)
 	if err != nil && !errors.Is(err, device.ErrNone) {

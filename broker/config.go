@@ -94,6 +94,13 @@ type Config struct {
 	// False: tokens live in memory alone.
 	KeepTokens bool
 
+	// RequireEncryptedReplies refuses an answer in the clear to a request that the
+	// session key signed. Entra encrypts them; no published capture settles whether
+	// it always does, so that by default a token in the clear is taken, said in
+	// [ResultMetadata].Encrypted and logged once. A renewal in the clear is refused
+	// in any case.
+	RequireEncryptedReplies bool
+
 	// InsecureSoftwareHello allows Hello keys without a TPM. Nothing counts
 	// wrong PINs there but this process: who has the files and the key of the
 	// store can try all PINs. The service takes such a key for MFA all the

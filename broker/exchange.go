@@ -108,6 +108,7 @@ func (b *Broker) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *sts.Rep
 			DeviceID:      t.DeviceID,
 			CorrelationID: rep.CorrelationID,
 			MFA:           t.Evidence,
+			Encrypted:     r.Encrypted,
 		},
 	}
 	if q.pop != nil {

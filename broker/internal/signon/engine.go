@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,10 @@ type Config struct {
 	Tenant    string // an id or a verified domain, in lower case
 	OSVersion string
 
+	// RequireEncrypted refuses an answer in the clear to a request that the session
+	// key signed.
+	RequireEncrypted bool
+
 	// Finish runs what must be written although the caller's context ends, and
 	// returns within it.
 	Finish func(ctx context.Context, work func(context.Context) error) error
@@ -48,6 +53,7 @@ type Config struct {
 type Engine struct {
 	cfg      Config
 	renewals flight.Group[renewal, *prt.Token]
+	inClear  sync.Once                       // a token in the clear is logged once
 	stranger atomic.Pointer[account.Attempt] // the last failed sign-in of a user without an account here
 	hangs    atomic.Int64                    // until when the store is left alone (aside), in nanoseconds of the Unix time
 }

@@ -72,12 +72,38 @@ func (e *Engine) exchange(ctx context.Context, t *prt.Token, s prt.Session, q Re
 		if tokens, err = prt.ParseReply(ctx, rep.Body, s); err != nil {
 			return sts.Unreadable(rep, err, sts.ByPRT)
 		}
+		if err := e.checkEncrypted(ctx, tokens, rep); err != nil {
+			return err
+		}
 		if q.Resource == "" {
 			return nil // for the refresh token alone
 		}
 		return e.checkToken(q, tokens, rep)
 	})
 	return tokens, rep, err
+}
+
+// errInClear says that a reply which is to be encrypted to the session key is not.
+func errInClear(rep *sts.Reply) error {
+	return &sts.Error{Detail: "the answer is in the clear, although the session key signed the request", CorrelationID: rep.CorrelationID}
+}
+
+// checkEncrypted refuses tokens in the clear where encrypted ones are required, and
+// else says so once: libhimmelblau and ROADtools take both, and no capture settles
+// which Entra sends.
+func (e *Engine) checkEncrypted(ctx context.Context, tokens *prt.Reply, rep *sts.Reply) error {
+	switch {
+	case tokens.Encrypted:
+	case e.cfg.RequireEncrypted:
+		tokens.AccessToken.Clear()
+		tokens.RefreshToken.Clear()
+		return errInClear(rep)
+	default:
+		e.inClear.Do(func() {
+			e.cfg.Logger.WarnContext(ctx, "a token came in the clear although the session key signed the request", "correlation_id", rep.CorrelationID)
+		})
+	}
+	return nil
 }
 
 // checkToken refuses a reply that is not the token that was asked for.

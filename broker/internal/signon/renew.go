@@ -143,6 +143,10 @@ func (e *Engine) requestRenewal(ctx context.Context, t *prt.Token, s prt.Session
 		if err != nil {
 			return sts.Unreadable(rep, err, sts.ByPRT)
 		}
+		if !r.Encrypted {
+			r.RefreshToken.Clear()
+			return errInClear(rep)
+		}
 		if renewed, err = t.Renewed(r, e.cfg.Now()); err != nil {
 			return sts.Malformed(rep, err)
 		}
