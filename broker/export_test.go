@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
@@ -52,4 +53,9 @@ func Watch(ctx context.Context, b *Broker) error {
 	}
 	_, err := b.book.Refresh(ctx)
 	return err
+}
+
+// SteppingUp is how many calls wait for a step-up that they may share.
+func (b *Broker) SteppingUp() int {
+	return b.flights.group.Waiters(func(key string) bool { return strings.HasPrefix(key, "step up ") })
 }

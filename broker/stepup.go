@@ -164,13 +164,28 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	if e != nil && e.action == aadsts.Interact {
 		was, page.only = blockedAs(e.Code) // another device code would be refused as well
 	}
-	acct, err := b.stepUpByPage(ctx, op, page, want)
+	acct, err := b.stepUpOnce(ctx, op, c, page, want)
 	if page.only && errors.Is(err, errors.ErrUnsupported) {
 		refused := *e
 		refused.kind, refused.action, refused.Verdict = sentinels[was], was, Verdict(was.String())
 		return Account{}, &refused
 	}
 	return acct, err
+}
+
+// stepUpOnce shares one prompt among the calls that want the same of the same user
+// at the same time: a step-up is of the PRT, and serves them all. A call that ends
+// leaves the prompt to the others.
+func (b *Broker) stepUpOnce(ctx context.Context, op string, c callOptions, page AuthCode, want Account) (Account, error) {
+	if c.newSignIn {
+		return b.stepUpByPage(ctx, op, page, want)
+	}
+	a, _, err := b.accountFor(ctx, want)
+	if err != nil { // whoever signs in is new here
+		return b.stepUpByPage(ctx, op, page, want)
+	}
+	key := fmt.Sprintf("step up %q %q %q %q %v %v", a.Name(), c.app.ClientID, c.app.RedirectURI, c.claims, generation(a), page)
+	return do(ctx, &b.flights, key, func(ctx context.Context) (Account, error) { return b.stepUpByPage(ctx, op, page, want) })
 }
 
 // blockedAs reports whether a code says that a policy or an administrator refuses,

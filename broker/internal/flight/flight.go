@@ -58,6 +58,18 @@ func (g *Group[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V
 	}
 }
 
+// Waiters is how many callers wait for the work of a key that fits.
+func (g *Group[K, V]) Waiters(fits func(K) bool) (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for k, c := range g.calls {
+		if fits(k) {
+			n += c.waiters
+		}
+	}
+	return n
+}
+
 // join returns the call under way, or starts one.
 func (g *Group[K, V]) join(ctx context.Context, key K, fn func(context.Context) (V, error)) (*call[V], bool, error) {
 	g.mu.Lock()
