@@ -56,6 +56,6 @@ func Watch(ctx context.Context, b *Broker) error {
 }
 
 // SteppingUp is how many calls wait for a step-up that they may share.
-func (b *Broker) SteppingUp() int {
+func SteppingUp(b *Broker) int {
 	return b.flights.group.Waiters(func(key string) bool { return strings.HasPrefix(key, "step up ") })
 }

@@ -54,7 +54,7 @@ func newStepUps(t *testing.T, ask ...func(*broker.Broker) error) *stepUps {
 
 // wait until so many calls wait for a step-up.
 func (s *stepUps) wait(n int) {
-	require.Eventually(s.t, func() bool { return s.b.SteppingUp() == n }, time.Minute, time.Millisecond, "calls that wait")
+	require.Eventually(s.t, func() bool { return broker.SteppingUp(s.b) == n }, time.Minute, time.Millisecond, "calls that wait")
 }
 
 func (s *stepUps) done() []error {
@@ -108,7 +108,7 @@ func TestPromptsThatAreNotShared(t *testing.T) {
 	const fresh = `{"access_token":{"amr":{"essential":true,"values":["ngcmfa"]}}}`
 	for name, ask := range map[string]func(ctx context.Context) func(*broker.Broker) error{
 		"other claims": func(ctx context.Context) func(*broker.Broker) error {
-			return want(ctx, payroll, broker.WithClaims(fresh))
+			return want(ctx, payroll, broker.WithLoginHint(alice), broker.WithClaims(fresh))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

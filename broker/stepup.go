@@ -164,7 +164,14 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	if e != nil && e.action == aadsts.Interact {
 		was, page.only = blockedAs(e.Code) // another device code would be refused as well
 	}
-	acct, err := b.stepUpOnce(ctx, op, c, page, want)
+	signIn := func(ctx context.Context) (Account, error) { return b.stepUpByPage(ctx, op, page, want) }
+	var acct Account
+	a, _, err := b.accountFor(ctx, want)
+	if err != nil || c.newSignIn { // whoever signs in may be new here
+		acct, err = signIn(ctx)
+	} else {
+		acct, err = do(ctx, &b.flights, c.stepUpKey(a, page), signIn)
+	}
 	if page.only && errors.Is(err, errors.ErrUnsupported) {
 		refused := *e
 		refused.kind, refused.action, refused.Verdict = sentinels[was], was, Verdict(was.String())
@@ -173,19 +180,12 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	return acct, err
 }
 
-// stepUpOnce shares one prompt among the calls that want the same of the same user
-// at the same time: a step-up is of the PRT, and serves them all. A call that ends
-// leaves the prompt to the others.
-func (b *Broker) stepUpOnce(ctx context.Context, op string, c callOptions, page AuthCode, want Account) (Account, error) {
-	if c.newSignIn {
-		return b.stepUpByPage(ctx, op, page, want)
-	}
-	a, _, err := b.accountFor(ctx, want)
-	if err != nil { // whoever signs in is new here
-		return b.stepUpByPage(ctx, op, page, want)
-	}
-	key := fmt.Sprintf("step up %q %q %q %q %v %v", a.Name(), c.app.ClientID, c.app.RedirectURI, c.claims, generation(a), page)
-	return do(ctx, &b.flights, key, func(ctx context.Context) (Account, error) { return b.stepUpByPage(ctx, op, page, want) })
+// stepUpKey names a step-up: calls that want the same of the same user at the same
+// time share one prompt, since it serves them all. One that ends leaves the prompt
+// to the others.
+func (c *callOptions) stepUpKey(a *account.Account, page AuthCode) string {
+	return fmt.Sprintf("step up %q %q %q %q %x %q %v", a.Name(), c.app.ClientID, c.app.RedirectURI, c.claims, generation(a),
+		page.LoginHint, []bool{page.MFA, page.again, page.only})
 }
 
 // blockedAs reports whether a code says that a policy or an administrator refuses,
