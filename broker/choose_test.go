@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/why"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/prt"
@@ -29,10 +30,10 @@ func TestAnotherPRTServes(t *testing.T) {
 	require.Equal(t, prt.ByRefreshToken, w.status(acct).Credential)
 	prompts := w.person.prompts()
 
-	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: ledger, ResourceID: ledgerID, Facts: broker.Facts{User: &policy.User{}, Compliant: claims.No}})
+	explained, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: ledger, ResourceID: ledgerID, Facts: why.Facts{User: &policy.User{}, Compliant: claims.No}})
 	require.NoError(t, err)
-	require.Equal(t, broker.WhySilent, why.Verdict, why)
-	last := why.Chain[len(why.Chain)-1]
+	require.Equal(t, why.Silent, explained.Verdict, explained)
+	last := explained.Chain[len(explained.Chain)-1]
 	require.Equal(t, claims.Yes, last.Answer)
 	require.Contains(t, last.Detail, "born of hello")
 

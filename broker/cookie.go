@@ -41,7 +41,7 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 		return err
 	})
 	if err != nil {
-		return nil, b.about(opError(op, err), nil, Account(rec.Account))
+		return nil, about(opError(op, err), nil, Account(rec.Account))
 	}
 	return []*http.Cookie{{
 		Name:     cookie.Name,

@@ -65,7 +65,7 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 		return DeviceCode{}, opError(op, err)
 	}
 	mfa := c.claims != ""
-	f, err := b.startBrokerCode(ctx, b.registrationResource(), mfa)
+	f, err := b.startBrokerCode(ctx, wire.ResourceRegistrationApp, mfa)
 	if err != nil {
 		return DeviceCode{}, opError(op, err)
 	}
@@ -93,7 +93,7 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 }
 
 func (b *Broker) unboundCode(ctx context.Context, op string, q tokenRequest) (DeviceCode, error) {
-	v, err := b.unboundForm(q)
+	v, err := q.unboundForm()
 	if err != nil {
 		return DeviceCode{}, err
 	}

@@ -67,7 +67,7 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *De
 		return d, opError(op, err)
 	}
 	req.step(StepSignIn)
-	t, err := b.brokerClientToken(ctx, op, asPage(req.Credential), b.registrationResource())
+	t, err := b.brokerClientToken(ctx, op, asPage(req.Credential), wire.ResourceRegistrationApp)
 	if err != nil {
 		return nil, opError(op, err)
 	}
@@ -106,10 +106,6 @@ func (b *Broker) register(ctx context.Context, req RegisterRequest, token *prt.R
 	}
 	return out, nil
 }
-
-// registrationResource is the registration service by its application id,
-// which is the same in every cloud; its URI names a host of one.
-func (b *Broker) registrationResource() string { return wire.ResourceRegistrationApp }
 
 func (r *RegisterRequest) step(s Step) {
 	if r.Progress != nil {
@@ -168,11 +164,11 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 		res, err := b.SignIn(ctx, cred)
 		return res, opError(op, err)
 	}
-	if err := b.checkKeys(ctx); err != nil {
+	if err := b.cfg.checkKeys(ctx); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
 	rr.step(StepSignIn)
-	t, err := b.brokerClientToken(ctx, op, cred, b.registrationResource())
+	t, err := b.brokerClientToken(ctx, op, cred, wire.ResourceRegistrationApp)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
@@ -188,12 +184,12 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 // checkKeys asks a key store that can say so whether it is able to do all that a
 // registered device needs, before a credential is used for what cannot come to
 // its end.
-func (b *Broker) checkKeys(ctx context.Context) error {
-	c, ok := b.cfg.Keys.(interface{ Check(context.Context) error })
+func (c *Config) checkKeys(ctx context.Context) error {
+	k, ok := c.Keys.(interface{ Check(context.Context) error })
 	if !ok {
 		return nil
 	}
-	if err := c.Check(ctx); err != nil {
+	if err := k.Check(ctx); err != nil {
 		return keyError("enroll", err)
 	}
 	return nil

@@ -55,13 +55,13 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	done := keep()
 	return b.finish(ctx, func(ctx context.Context) error {
 		defer done()
-		return b.forgetHello(ctx, a, rec)
+		return forgetHello(ctx, a, rec)
 	})
 }
 
 // forgetHello erases the Hello key of rec here, with what only its PIN opens
 // and the PRT that was born of it.
-func (b *Broker) forgetHello(ctx context.Context, a *account.Account, rec *account.Record) error {
+func forgetHello(ctx context.Context, a *account.Account, rec *account.Record) error {
 	_, err := a.Update(ctx, func(r *account.Record) error {
 		if r.Hello != nil && rec.Hello != nil && r.Hello.ID != rec.Hello.ID {
 			return account.ErrReplaced // a new one meanwhile, in a store that lends no leases

@@ -63,7 +63,7 @@ func (b *Broker) visitByPRT(ctx context.Context, op string, t *prt.Token, s prt.
 		TokenPath: wire.PathToken,
 		ClientID:  wire.ClientDeviceRegistration,
 		Redirect:  wire.RedirectPluginPrefix + wire.ClientDeviceRegistration,
-		Resource:  b.registrationResource(),
+		Resource:  wire.ResourceRegistrationApp,
 		Scope:     wire.ScopeOpen,
 		MFA:       true,
 		Silent:    true,
@@ -159,7 +159,7 @@ func (b *Broker) keyServiceToken(ctx context.Context, op string, a *account.Acco
 			ClientID:    wire.ClientDeviceRegistration,
 			RedirectURI: wire.RedirectPluginPrefix + wire.ClientDeviceRegistration,
 		}},
-		resource: b.registrationResource(),
+		resource: wire.ResourceRegistrationApp,
 		tenant:   b.cfg.Tenant,
 	}
 	x, err := b.exchangeRequest(q)

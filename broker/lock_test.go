@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/why"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
@@ -37,10 +38,10 @@ func TestLock(t *testing.T) {
 			h, err := b.HelloStatus(t.Context(), l.acct)
 			require.NoError(t, err)
 			require.True(t, h.Locked)
-			why, err := b.Why(t.Context(), broker.WhyInput{Scopes: payroll})
+			explained, err := b.Why(t.Context(), broker.WhyInput{Scopes: payroll})
 			require.NoError(t, err)
-			require.Equal(t, broker.WhyAsked, why.Verdict)
-			require.Contains(t, why.Because, "its PIN opens it")
+			require.Equal(t, why.Asked, explained.Verdict)
+			require.Contains(t, explained.Because, "its PIN opens it")
 		}
 		locked(l.b)
 		locked(other)

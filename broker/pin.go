@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"strconv"
 )
 
 // PINRules say which PINs a new Hello key takes. They are checked where a PIN
@@ -40,7 +41,7 @@ func (r PINRules) refuse(pin PIN) error {
 	}
 	switch digits, letters := pin.count(); {
 	case len(pin) < least:
-		return pinRule("the PIN has fewer than " + itoa(least) + " characters")
+		return pinRule("the PIN has fewer than " + strconv.Itoa(least) + " characters")
 	case r.Letters && letters == 0:
 		return pinRule("the PIN needs a letter")
 	case digits == len(pin) && pin.pattern():
@@ -56,7 +57,7 @@ func pinRule(detail string) error { return &Error{kind: ErrPINRules, detail: det
 // encodings, and a keyboard at another layout would lock the user out.
 func (p PIN) wellFormed() error {
 	if len(p) < minPIN || len(p) > maxPIN {
-		return pinRule("a PIN has " + itoa(minPIN) + " to " + itoa(maxPIN) + " characters")
+		return pinRule("a PIN has " + strconv.Itoa(minPIN) + " to " + strconv.Itoa(maxPIN) + " characters")
 	}
 	for _, c := range p {
 		if c < ' ' || c > '~' {

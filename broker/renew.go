@@ -22,12 +22,12 @@ func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 	}
 	alive := b.engine.Choices(rec)
 	if len(alive) == 0 {
-		return b.about(obituary(op, rec), nil, Account(rec.Account))
+		return about(obituary(op, rec), nil, Account(rec.Account))
 	}
 	var errs []error
 	for _, e := range alive {
 		if _, err := b.engine.Renew(ctx, a, e.Token.Credential, true); err != nil {
-			errs = append(errs, b.about(opError(op, err), nil, Account(rec.Account)))
+			errs = append(errs, about(opError(op, err), nil, Account(rec.Account)))
 		}
 	}
 	if len(errs) > 0 {

@@ -81,10 +81,10 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 	all, _, err := b.book.All(ctx)
 	if err != nil {
 		b.cfg.Logger.InfoContext(ctx, "reading the accounts failed", "error", err)
-		return runRetry + b.jitter(runJitter), ctx.Err()
+		return runRetry + b.cfg.jitter(runJitter), ctx.Err()
 	}
 	if _, err := b.devices.Load(ctx); err != nil {
-		return next + b.jitter(runJitter), ctx.Err()
+		return next + b.cfg.jitter(runJitter), ctx.Err()
 	}
 	for _, a := range all {
 		next = min(next, b.renewAccount(ctx, a))
@@ -92,7 +92,7 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 			b.cfg.Logger.InfoContext(ctx, "writing the tokens for an offline unlock failed", "error", err)
 		}
 	}
-	return next + b.jitter(runJitter), ctx.Err()
+	return next + b.cfg.jitter(runJitter), ctx.Err()
 }
 
 func (b *Broker) renewAccount(ctx context.Context, a *account.Account) time.Duration {
@@ -116,9 +116,9 @@ func (b *Broker) renewAccount(ctx context.Context, a *account.Account) time.Dura
 }
 
 // jitter returns a random duration below limit.
-func (b *Broker) jitter(limit time.Duration) time.Duration {
+func (c *Config) jitter(limit time.Duration) time.Duration {
 	var r [8]byte
-	if _, err := io.ReadFull(b.cfg.Rand, r[:]); err != nil {
+	if _, err := io.ReadFull(c.Rand, r[:]); err != nil {
 		return 0
 	}
 	return time.Duration(binary.BigEndian.Uint64(r[:]) % uint64(limit))

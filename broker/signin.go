@@ -65,7 +65,7 @@ func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint 
 		}
 		t, err = b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c)
 	case DeviceCodeFlow:
-		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), c.MFA)
+		t, err = b.byDeviceCode(ctx, op, wire.ResourceRegistrationApp, c.MFA)
 	case SAMLAssertion:
 		grant = samlGrant(c.Assertion)
 	case Federated:

@@ -7,36 +7,8 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
-	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/broker/why"
 	"github.com/prtbroker/prtbroker/prt"
-)
-
-// A Decision is what the service did with one token request: an entry of the
-// local sign-in log, which explains after the fact why the user was, or was
-// not, asked. It holds no secret.
-type Decision struct {
-	Time          time.Time          `json:"time"`
-	ClientID      string             `json:"clientId"`
-	Resource      string             `json:"resource,omitempty"`
-	Outcome       Outcome            `json:"outcome"`
-	Code          int                `json:"code,omitempty"` // AADSTS
-	Verdict       Verdict            `json:"verdict,omitempty"`
-	Claims        string             `json:"claims,omitempty"` // what the service asked for
-	Credential    prt.CredentialKind `json:"credential,omitempty"`
-	MFA           claims.Answer      `json:"mfa"` // what the PRT carried
-	MFAOn         time.Time          `json:"mfaOn,omitzero"`
-	CorrelationID string             `json:"correlationId,omitempty"`
-}
-
-// An Outcome is how a token request ended.
-type Outcome string
-
-// Outcomes of a token request.
-const (
-	OutcomeSilent  Outcome = "silent"  // a token, and nobody was asked
-	OutcomeAsked   Outcome = "asked"   // the service wants the user
-	OutcomeRefused Outcome = "refused" // an error that the user cannot change
-	OutcomeFailed  Outcome = "failed"  // the network or passing trouble
 )
 
 // observation is what the service did with a token request.
@@ -45,7 +17,7 @@ func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *sts.Reply, err e
 		Time:       b.cfg.Now(),
 		ClientID:   q.app.ClientID,
 		Resource:   q.resource,
-		Outcome:    string(OutcomeSilent),
+		Outcome:    string(why.OutcomeSilent),
 		Credential: t.Credential,
 		MFA:        t.Evidence.MFA,
 		MFAOn:      t.Evidence.At,
@@ -58,11 +30,11 @@ func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *sts.Reply, err e
 	case err == nil:
 		return d
 	case errors.Is(err, ErrInteractionRequired):
-		d.Outcome = string(OutcomeAsked)
+		d.Outcome = string(why.OutcomeAsked)
 	case errors.Is(err, ErrTransient), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		d.Outcome = string(OutcomeFailed)
+		d.Outcome = string(why.OutcomeFailed)
 	default:
-		d.Outcome = string(OutcomeRefused)
+		d.Outcome = string(why.OutcomeRefused)
 	}
 	if errors.As(err, &e) {
 		d.Code, d.Verdict, d.CorrelationID, d.Claims = e.Code, string(e.Verdict), e.CorrelationID, e.Claims
@@ -109,7 +81,7 @@ func (b *Broker) flush(accounts []*account.Account) {
 // SignInLog returns the last 256 decisions of the service about the account's
 // token requests, the oldest first; the zero Account is the only one. Tokens
 // that came from memory are not in it.
-func (b *Broker) SignInLog(ctx context.Context, acct Account) (_ []Decision, err error) {
+func (b *Broker) SignInLog(ctx context.Context, acct Account) (_ []why.Observation, err error) {
 	const op = "sign-in log"
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
@@ -124,5 +96,5 @@ func (b *Broker) SignInLog(ctx context.Context, acct Account) (_ []Decision, err
 	if err != nil {
 		return nil, opError(op, err)
 	}
-	return decisions(all), nil
+	return observations(all), nil
 }

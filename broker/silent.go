@@ -253,11 +253,11 @@ func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (r
 		}
 	}
 	if err != nil {
-		return AuthResult{}, b.about(opError(op, err), scopes, c.account)
+		return AuthResult{}, about(opError(op, err), scopes, c.account)
 	}
 	res, err = b.serve(ctx, op, a, q)
 	if err != nil {
-		return AuthResult{}, b.about(namingRedirect(opError(op, err), b.redirectURI(q.app)), scopes, q.account)
+		return AuthResult{}, about(namingRedirect(opError(op, err), b.redirectURI(q.app)), scopes, q.account)
 	}
 	if q.pop != nil && q.pop.signer != nil {
 		res, err = b.present(ctx, q, res)
@@ -417,7 +417,7 @@ func (b *Broker) dropTokens(id account.Identity) {
 
 // about adds to an error whose request it was, for the interactive one that
 // follows.
-func (b *Broker) about(err error, scopes []string, acct Account) error {
+func about(err error, scopes []string, acct Account) error {
 	var e *Error
 	if err == nil || !errors.As(err, &e) {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/why"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -143,8 +144,8 @@ func TestSignInLog(t *testing.T) {
 	log, err := w.b.SignInLog(t.Context(), acct)
 	require.NoError(t, err)
 	require.Len(t, log, 2, "a token from memory is no decision of the service")
-	require.Equal(t, broker.OutcomeSilent, log[0].Outcome)
-	require.Equal(t, broker.OutcomeAsked, log[1].Outcome)
+	require.Equal(t, why.OutcomeSilent, log[0].Outcome)
+	require.Equal(t, why.OutcomeAsked, log[1].Outcome)
 	require.Equal(t, 50076, log[1].Code)
 	require.Equal(t, claims.No, log[1].MFA)
 	require.NotEmpty(t, log[1].CorrelationID)

@@ -66,11 +66,11 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	}
 	if b.unregistered(ctx) {
 		res, err := b.interactiveUnbound(ctx, op, c, scopes)
-		return res, b.about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
+		return res, about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
 	}
 	if isConsent(why) {
 		res, err := b.interactiveApp(ctx, op, c, scopes, why)
-		return res, b.about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
+		return res, about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
 	}
 	steps := []func(context.Context, string, callOptions, error) (Account, error){b.stepUpByHello, b.stepUp}
 	if c.newSignIn {
@@ -82,13 +82,13 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 			continue
 		}
 		if err != nil {
-			return AuthResult{}, b.about(opError(op, err), scopes, c.account)
+			return AuthResult{}, about(opError(op, err), scopes, c.account)
 		}
 		c.account, c.forceRefresh = acct, true
 		res, err := b.acquire(ctx, c, scopes)
 		if errors.Is(err, ErrInteractionRequired) && isConsent(err) {
 			res, err = b.interactiveApp(ctx, op, c, scopes, err)
-			return res, b.about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, acct)
+			return res, about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, acct)
 		}
 		if !errors.Is(err, ErrInteractionRequired) {
 			return interactive(res, err)
@@ -202,7 +202,7 @@ func (b *Broker) stepUpByPage(ctx context.Context, op string, page AuthCode, wan
 	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, page)
 	if errors.Is(err, errors.ErrUnsupported) && !page.only {
 		cred = DeviceCodeFlow{MFA: page.MFA}
-		t, err = b.byDeviceCode(ctx, op, b.registrationResource(), page.MFA)
+		t, err = b.byDeviceCode(ctx, op, wire.ResourceRegistrationApp, page.MFA)
 	}
 	if err != nil {
 		return Account{}, err

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/why"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -31,29 +32,29 @@ func TestStoryStatusAndWhy(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Policies = policySet(t, mfaForMoney)
 	w.b = w.open()
-	facts := broker.Facts{User: &policy.User{}, Compliant: claims.No}
+	facts := why.Facts{User: &policy.User{}, Compliant: claims.No}
 	in := broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts}
 
-	why, err := w.b.Why(t.Context(), in)
+	explained, err := w.b.Why(t.Context(), in)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhyAsked, why.Verdict)
-	require.Contains(t, why.Because, "not registered")
+	require.Equal(t, why.Asked, explained.Verdict)
+	require.Contains(t, explained.Because, "not registered")
 	s, err := w.b.Status(t.Context())
 	require.NoError(t, err)
 	require.Contains(t, s.String(), "AzureAdJoined : NO")
 	require.Contains(t, s.String(), "AzureAdPrt : NO")
 
 	d := w.join()
-	why, err = w.b.Why(t.Context(), in)
+	explained, err = w.b.Why(t.Context(), in)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhyAsked, why.Verdict)
-	require.Contains(t, why.Because, "nobody is signed in")
+	require.Equal(t, why.Asked, explained.Verdict)
+	require.Contains(t, explained.Because, "nobody is signed in")
 
 	acct := w.signIn()
-	why, err = w.b.Why(t.Context(), in)
+	explained, err = w.b.Why(t.Context(), in)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhyAsked, why.Verdict, why)
-	require.Contains(t, why.Because, "“MFA for money” asks for MFA")
+	require.Equal(t, why.Asked, explained.Verdict, explained)
+	require.Contains(t, explained.Because, "“MFA for money” asks for MFA")
 	d2, err := w.b.Preflight(t.Context(), in)
 	require.NoError(t, err)
 	require.Equal(t, policy.OutcomeInterrupt, d2.Outcome)
@@ -62,31 +63,31 @@ func TestStoryStatusAndWhy(t *testing.T) {
 
 	_, err = w.b.AcquireTokenInteractive(t.Context(), payroll)
 	require.NoError(t, err)
-	why, err = w.b.Why(t.Context(), in)
+	explained, err = w.b.Why(t.Context(), in)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhySilent, why.Verdict)
-	require.Contains(t, why.Because, "token in memory")
+	require.Equal(t, why.Silent, explained.Verdict)
+	require.Contains(t, explained.Because, "token in memory")
 	require.NoError(t, w.b.Close())
 	w.b = w.open() // the memory is gone, the PRT is not
-	why, err = w.b.Why(t.Context(), in)
+	explained, err = w.b.Why(t.Context(), in)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhySilent, why.Verdict, why)
-	require.Contains(t, why.Because, "the PRT carries the MFA claim, earned 2026-03-02")
-	require.Equal(t, broker.OutcomeSilent, why.Last.Outcome)
-	require.Contains(t, why.String(), "is not asked, because")
+	require.Equal(t, why.Silent, explained.Verdict, explained)
+	require.Contains(t, explained.Because, "the PRT carries the MFA claim, earned 2026-03-02")
+	require.Equal(t, why.OutcomeSilent, explained.Last.Outcome)
+	require.Contains(t, explained.String(), "is not asked, because")
 
 	// Facts that are not given make the answer Unknown only where they count.
 	none := broker.WhyInput{Scopes: payroll, ResourceID: payrollID}
-	why, err = w.b.Why(t.Context(), none)
+	explained, err = w.b.Why(t.Context(), none)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhySilent, why.Verdict, why)
+	require.Equal(t, why.Silent, explained.Verdict, explained)
 	w.cfg.Policies = policySet(t, strings.ReplaceAll(mfaForMoney, `"includeUsers":["All"]`, `"includeGroups":["33333333-0000-4000-8000-000000000001"]`))
 	w.signOutMFA(t, acct)
 	w.b = w.open()
-	why, err = w.b.Why(t.Context(), none)
+	explained, err = w.b.Why(t.Context(), none)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhyUnknown, why.Verdict)
-	require.Contains(t, why.Because, "groups")
+	require.Equal(t, why.Unknown, explained.Verdict)
+	require.Contains(t, explained.Because, "groups")
 	empty, err := w.b.Preflight(t.Context(), none)
 	require.NoError(t, err)
 	require.Equal(t, policy.OutcomeInvalid, empty.Outcome)
@@ -94,10 +95,10 @@ func TestStoryStatusAndWhy(t *testing.T) {
 	// Without policies: what was last observed.
 	w.cfg.Policies = nil
 	w.b = w.open()
-	why, err = w.b.Why(t.Context(), none)
+	explained, err = w.b.Why(t.Context(), none)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhyUnknown, why.Verdict)
-	require.Contains(t, why.Because, "the last request")
+	require.Equal(t, why.Unknown, explained.Verdict)
+	require.Contains(t, explained.Because, "the last request")
 
 	s, err = w.b.Status(t.Context())
 	require.NoError(t, err)
@@ -206,24 +207,24 @@ func TestStoryPolicies(t *testing.T) {
 			if tt.prepare != nil {
 				tt.prepare(w, d)
 			}
-			facts := broker.Facts{User: &policy.User{}, Compliant: claims.No, IP: netip.MustParseAddr("127.0.0.1")}
+			facts := why.Facts{User: &policy.User{}, Compliant: claims.No, IP: netip.MustParseAddr("127.0.0.1")}
 			if strings.HasPrefix(tt.name, "strength") {
 				// The service's amr says MFA and not how, so that nobody can tell.
-				why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts})
+				explained, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts})
 				require.NoError(t, err)
-				require.Equal(t, broker.WhyUnknown, why.Verdict, why)
-				require.Contains(t, why.Because, "by which method MFA was done")
+				require.Equal(t, why.Unknown, explained.Verdict, explained)
+				require.Contains(t, explained.Because, "by which method MFA was done")
 				facts.Methods = claims.Password | claims.SoftwareOATH
 			}
 			if strings.HasSuffix(tt.name, "and it is") {
 				facts.Compliant = claims.Yes
 			}
-			why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts})
+			explained, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID, Facts: facts})
 			require.NoError(t, err)
 			prompts := w.person.prompts()
 			_, err = w.b.AcquireTokenSilent(t.Context(), payroll)
 			require.Equal(t, prompts, w.person.prompts())
-			require.Equal(t, verdictOf(t, err), why.Verdict, why)
+			require.Equal(t, verdictOf(t, err), explained.Verdict, explained)
 			w.silent(open)
 			if tt.want == nil {
 				require.NoError(t, err)

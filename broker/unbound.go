@@ -35,7 +35,7 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 	}
 	var last error = &Error{Op: op, kind: ErrNoAccount, detail: "the user has not signed in for this app"}
 	for _, e := range tokens {
-		v, err := b.unboundForm(q)
+		v, err := q.unboundForm()
 		if err != nil {
 			return AuthResult{}, err
 		}
@@ -59,7 +59,7 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 }
 
 // unboundForm is what every grant of the app's own client sends.
-func (b *Broker) unboundForm(q tokenRequest) (url.Values, error) {
+func (q *tokenRequest) unboundForm() (url.Values, error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (b *Broker) unregistered(ctx context.Context) bool {
 // signInUnbound signs a user in for the app and keeps the refresh token. The
 // account appears when it is new.
 func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, q tokenRequest) (AuthResult, error) {
-	v, err := b.unboundForm(q)
+	v, err := q.unboundForm()
 	if err != nil {
 		return AuthResult{}, err
 	}

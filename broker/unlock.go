@@ -74,14 +74,14 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 		err = &Error{kind: ErrTransient, detail: "the service did not answer in time", cause: err}
 	}
 	if ctx.Err() != nil || !errors.Is(err, ErrTransient) {
-		return Unlocked{}, b.orCleared(ctx, a, err)
+		return Unlocked{}, orCleared(ctx, a, err)
 	}
 	return b.unlockOffline(ctx, op, a, pin, err)
 }
 
 // orCleared tells a TPM that was cleared from another one. The Hello key's blob
 // does not know which it is; that of the data key does.
-func (b *Broker) orCleared(ctx context.Context, a *account.Account, err error) error {
+func orCleared(ctx context.Context, a *account.Account, err error) error {
 	if !errors.Is(err, tpm.ErrTPMChanged) {
 		return err
 	}

@@ -91,7 +91,7 @@ func (b *Broker) removeHelloKeys(ctx context.Context, op string) {
 }
 
 func (b *Broker) deleteDevice(ctx context.Context, d *device.Device) error {
-	t, err := b.mutualTLS(ctx, d)
+	t, err := b.cfg.mutualTLS(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -102,17 +102,17 @@ func (b *Broker) deleteDevice(ctx context.Context, d *device.Device) error {
 }
 
 // mutualTLS returns a transport that shows the device certificate.
-func (b *Broker) mutualTLS(ctx context.Context, d *device.Device) (Transport, error) {
+func (c *Config) mutualTLS(ctx context.Context, d *device.Device) (Transport, error) {
 	cert := d.TLSCertificate(ctx)
-	if b.cfg.MutualTLS != nil {
-		return b.cfg.MutualTLS(cert), nil
+	if c.MutualTLS != nil {
+		return c.MutualTLS(cert), nil
 	}
-	c, ok := b.cfg.Transport.(*http.Client)
+	h, ok := c.Transport.(*http.Client)
 	if !ok {
 		return nil, &Error{detail: "Config.Transport cannot show a certificate: set Config.MutualTLS"}
 	}
 	var t *http.Transport
-	switch rt := c.Transport.(type) {
+	switch rt := h.Transport.(type) {
 	case nil:
 		t = sts.NewTransport().Transport.(*http.Transport)
 	case *http.Transport:
@@ -128,7 +128,7 @@ func (b *Broker) mutualTLS(ctx context.Context, d *device.Device) (Transport, er
 	t.TLSClientConfig.Certificates = []tls.Certificate{cert}
 	t.ForceAttemptHTTP2 = false
 	t.TLSClientConfig.NextProtos = []string{"http/1.1"}
-	return &http.Client{Transport: t, Timeout: c.Timeout, CheckRedirect: sts.NoRedirect}, nil
+	return &http.Client{Transport: t, Timeout: h.Timeout, CheckRedirect: sts.NoRedirect}, nil
 }
 
 // forget deletes the registration's record and what depends on it.

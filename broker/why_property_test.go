@@ -16,6 +16,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/why"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/policy"
@@ -39,29 +40,29 @@ func TestWhyPredictsTheService(t *testing.T) {
 		tenants = 60
 	}
 	var asked, unknown, needless int
-	seen := map[broker.WhyVerdict]int{}
+	seen := map[why.Verdict]int{}
 	for seed := range tenants {
 		r := &randomTenant{t: t, Rand: rand.New(rand.NewPCG(uint64(seed), 7))}
 		r.build()
 		for _, app := range []string{payrollID, openID, wire.ResourceGraphApp} {
-			why, got := r.question(app)
+			explained, got := r.question(app)
 			asked++
-			seen[why.Verdict]++
-			if why.Verdict == broker.WhyUnknown {
+			seen[explained.Verdict]++
+			if explained.Verdict == why.Unknown {
 				unknown++
 				if r.allKnown {
 					needless++
 				}
 				continue
 			}
-			require.Equal(t, got, why.Verdict, "tenant %d, app %s: %s\n%s", seed, app, why, r.policies)
+			require.Equal(t, got, explained.Verdict, "tenant %d, app %s: %s\n%s", seed, app, explained, r.policies)
 		}
 		_ = r.w.b.Close()
 	}
 	t.Logf("%d questions: %v; %d unknown although all facts were given", asked, seen, needless)
 	require.Less(t, unknown, asked/3, "Unknown is not a way out")
 	require.Less(t, needless, asked/10)
-	for _, v := range []broker.WhyVerdict{broker.WhySilent, broker.WhyAsked, broker.WhyRefused} {
+	for _, v := range []why.Verdict{why.Silent, why.Asked, why.Refused} {
 		require.Greater(t, seen[v], asked/40, v)
 	}
 }
@@ -71,7 +72,7 @@ type randomTenant struct {
 	t        *testing.T
 	w        *world
 	policies string
-	facts    broker.Facts
+	facts    why.Facts
 	truth    policy.SignIn // without the app and what a session has
 	sessions map[prt.CredentialKind]session
 	allKnown bool
@@ -233,7 +234,7 @@ func (r *randomTenant) strongest() (best session) {
 func (r *randomTenant) know(risk, userRisk policy.RiskLevel) {
 	r.allKnown = r.chance(60)
 	given := func() bool { return r.allKnown || r.chance(75) }
-	r.facts = broker.Facts{AcceptedTerms: []string{}}
+	r.facts = why.Facts{AcceptedTerms: []string{}}
 	if given() {
 		u := *r.truth.User
 		r.facts.User = &u
@@ -257,7 +258,7 @@ func (r *randomTenant) know(risk, userRisk policy.RiskLevel) {
 }
 
 // question asks Why, then the service, then the naive evaluator.
-func (r *randomTenant) question(app string) (broker.Explanation, broker.WhyVerdict) {
+func (r *randomTenant) question(app string) (why.Explanation, why.Verdict) {
 	scopes := map[string][]string{payrollID: payroll, openID: open, wire.ResourceGraphApp: graph}[app]
 	set, err := policy.Compile(r.bundle)
 	require.NoError(r.t, err)
@@ -266,9 +267,9 @@ func (r *randomTenant) question(app string) (broker.Explanation, broker.WhyVerdi
 	b, err := broker.New(r.t.Context(), cfg)
 	require.NoError(r.t, err)
 	defer b.Close()
-	why, err := b.Why(r.t.Context(), broker.WhyInput{Scopes: scopes, ResourceID: app, Facts: r.facts})
+	explained, err := b.Why(r.t.Context(), broker.WhyInput{Scopes: scopes, ResourceID: app, Facts: r.facts})
 	require.NoError(r.t, err)
-	require.NotEmpty(r.t, why.Because)
+	require.NotEmpty(r.t, explained.Because)
 
 	_, err = b.AcquireTokenSilent(r.t.Context(), scopes)
 	got := verdictOf(r.t, err)
@@ -276,29 +277,29 @@ func (r *randomTenant) question(app string) (broker.Explanation, broker.WhyVerdi
 	want, codes := r.naively(app, r.strongest()), true
 	for _, session := range r.sessions {
 		switch v := r.naively(app, session); {
-		case v == broker.WhySilent:
+		case v == why.Silent:
 			want = v
-		case v == broker.WhyAsked && want == broker.WhyRefused && session.flow != r.strongest().flow: // it has what the strongest lacks
+		case v == why.Asked && want == why.Refused && session.flow != r.strongest().flow: // it has what the strongest lacks
 			want = v
 		}
 		codes = codes && session.flow == policy.TransferDeviceCode
 	}
 	var e *broker.Error
-	if want == broker.WhyRefused && codes && errors.As(err, &e) && (e.Code == 53003 || e.Code == 53000) && got == broker.WhyAsked {
+	if want == why.Refused && codes && errors.As(err, &e) && (e.Code == 53003 || e.Code == 53000) && got == why.Asked {
 		// The broker does not know whether a page would help, and asks for it.
 		page := r.strongest()
 		page.flow = policy.TransferNone
-		got = broker.WhyRefused
-		if r.naively(app, page) != broker.WhyRefused {
-			want, got = broker.WhyAsked, broker.WhyAsked
+		got = why.Refused
+		if r.naively(app, page) != why.Refused {
+			want, got = why.Asked, why.Asked
 		}
 	}
 	require.Equal(r.t, want, got, "the broker with the emulator, and the naive evaluator: %v\n%+v\n%s", err, r.sessions, r.policies)
-	return why, got
+	return explained, got
 }
 
 // naively is what the naive evaluator decides for a session.
-func (r *randomTenant) naively(app string, s session) broker.WhyVerdict {
+func (r *randomTenant) naively(app string, s session) why.Verdict {
 	in := r.truth
 	in.AppID, in.Now = app, r.w.clock.Now()
 	in.Methods, in.AuthTime, in.MFATime, in.Flow = s.methods, s.signedIn, s.mfa, s.flow
@@ -313,32 +314,32 @@ func judgeNaively(b *policy.Bundle, in *policy.SignIn) entratest.Judgement {
 	return entratest.Judgement{Outcome: v.Outcome, Reason: v.Reason, Controls: v.Controls, Deciding: v.Deciding}
 }
 
-func verdictOf(t *testing.T, err error) broker.WhyVerdict {
+func verdictOf(t *testing.T, err error) why.Verdict {
 	t.Helper()
 	switch {
 	case err == nil:
-		return broker.WhySilent
+		return why.Silent
 	case errors.Is(err, broker.ErrInteractionRequired):
-		return broker.WhyAsked
+		return why.Asked
 	case errors.Is(err, broker.ErrBlocked):
-		return broker.WhyRefused
+		return why.Refused
 	}
 	t.Fatalf("neither silent nor asked nor refused: %v", err)
 	return ""
 }
 
-func naiveVerdict(v policytest.Verdict) broker.WhyVerdict {
+func naiveVerdict(v policytest.Verdict) why.Verdict {
 	switch v.Outcome {
 	case policy.OutcomeGrant:
-		return broker.WhySilent
+		return why.Silent
 	case policy.OutcomeInterrupt:
 		switch v.Controls[0].Kind {
 		case policy.CompliantDevice, policy.HybridJoinedDevice, policy.ApprovedApplication:
-			return broker.WhyRefused
+			return why.Refused
 		}
-		return broker.WhyAsked
+		return why.Asked
 	}
-	return broker.WhyRefused
+	return why.Refused
 }
 
 // randomPolicies is a Graph export of one to five policies.

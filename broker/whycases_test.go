@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/why"
 )
 
 // A token in memory is handed out whatever became of the PRT.
@@ -19,10 +20,10 @@ func TestWhyOfATokenInMemory(t *testing.T) {
 	require.NoError(t, w.srv.Revoke("alice"))
 	_, err := w.b.AcquireTokenSilent(t.Context(), graph)
 	require.ErrorIs(t, err, broker.ErrPRTRevoked)
-	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	explained, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
 	require.NoError(t, err)
 	w.silent(open) // nobody is asked
-	require.Equal(t, broker.WhySilent, why.Verdict, why.Because)
+	require.Equal(t, why.Silent, explained.Verdict, explained.Because)
 }
 
 // The clock here may be wrong: a PRT that looks expired is tried.
@@ -36,11 +37,11 @@ func TestWhyOfAnExpiredPRT(t *testing.T) {
 	b, err := broker.New(t.Context(), cfg)
 	require.NoError(t, err)
 	defer b.Close()
-	why, err := b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	explained, err := b.Why(t.Context(), broker.WhyInput{Scopes: open})
 	require.NoError(t, err)
 	_, err = b.AcquireTokenSilent(t.Context(), open)
 	require.NoError(t, err)
-	require.Equal(t, broker.WhyUnknown, why.Verdict, why.Because)
+	require.Equal(t, why.Unknown, explained.Verdict, explained.Because)
 }
 
 // Without a registration the app's refresh token serves silently.
@@ -50,12 +51,12 @@ func TestWhyWithoutARegistration(t *testing.T) {
 	_, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
 	require.NoError(t, err)
 	w.silent(open)
-	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	explained, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
 	require.NoError(t, err)
-	require.Equal(t, broker.WhySilent, why.Verdict, why.Because)
+	require.Equal(t, why.Silent, explained.Verdict, explained.Because)
 	w.reopen() // and nothing is in memory
-	why, err = w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
+	explained, err = w.b.Why(t.Context(), broker.WhyInput{Scopes: open})
 	require.NoError(t, err)
-	require.Equal(t, broker.WhyUnknown, why.Verdict, why.Because)
+	require.Equal(t, why.Unknown, explained.Verdict, explained.Because)
 	w.silent(open)
 }

@@ -195,3 +195,24 @@ func (e Evidence) MayAdd(to Evidence, stale bool) bool {
 	}
 	return stale && later(e.AuthTime, to.AuthTime)
 }
+
+// A Session is what Conditional Access sees of how a session began.
+type Session struct {
+	Evidence
+	// DeviceCode says whether it began with a device code, which policies may
+	// block, and which stays with every token born of it.
+	DeviceCode Answer
+}
+
+// MayAdd reports whether the session may be served where to was refused by a
+// policy: for its evidence, as [Evidence.MayAdd] says, or because it did not begin
+// with a device code, and to did or may have.
+func (s Session) MayAdd(to Session, stale bool) bool {
+	return s.Evidence.MayAdd(to.Evidence, stale) || s.BeganOtherwise(to)
+}
+
+// BeganOtherwise reports whether the session did not begin with a device code, and
+// than did or may have.
+func (s Session) BeganOtherwise(than Session) bool {
+	return s.DeviceCode != Yes && than.DeviceCode != No
+}

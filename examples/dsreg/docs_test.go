@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/why"
 )
 
 var jsonBlock = regexp.MustCompile("(?s)```json ([a-z]+)\n(.*?)```")
@@ -40,7 +41,7 @@ func samples(t *testing.T) map[string]any {
 func TestDocumentedJSON(t *testing.T) {
 	types := map[string]any{
 		"token": token{}, "join": joined{}, "signin": signedIn{}, "refresh": broker.PRTStatus{}, "status": broker.Status{},
-		"hello": broker.HelloStatus{}, "why": broker.Explanation{}, "log": []broker.Decision{}, "doctor": []finding{},
+		"hello": broker.HelloStatus{}, "why": why.Explanation{}, "log": []why.Observation{}, "doctor": []finding{},
 		"accounts": []broker.Account{}, "cookie": []cookie{}, "version": build{}, "done": done{},
 		"error": struct {
 			Error failure `json:"error"`

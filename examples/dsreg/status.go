@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/why"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -105,7 +106,7 @@ func (a *app) logCommand() *cobra.Command {
 			return err
 		}
 		if all == nil {
-			all = []broker.Decision{}
+			all = []why.Observation{}
 		}
 		return a.print(all, func(w io.Writer) {
 			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

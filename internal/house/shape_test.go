@@ -26,13 +26,13 @@ var ceilings = []struct {
 	pkg, typ string
 	most     int
 }{
-	{"broker", "Broker", 108},
+	{"broker", "Broker", 101},
 	{"broker/entratest", "Server", 112},
 }
 
 // crowded lists packages over maxFiles, with how many files they have. Lower
 // them as the numbers fall.
-var crowded = map[string]int{"broker": 53, "broker/entratest": 44}
+var crowded = map[string]int{"broker": 50, "broker/entratest": 44}
 
 // leaks lists what exported signatures and fields show of internal packages,
 // which nobody outside can name or read about. It only shrinks.

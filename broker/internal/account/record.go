@@ -43,6 +43,18 @@ type PRT struct {
 	Origin   Origin
 }
 
+// Session is what Conditional Access sees of the session behind the PRT.
+func (p *PRT) Session() claims.Session {
+	s := claims.Session{Evidence: p.Token.Evidence, DeviceCode: claims.No}
+	switch p.Origin {
+	case DeviceCode:
+		s.DeviceCode = claims.Yes
+	case Unknown:
+		s.DeviceCode = claims.Unknown
+	}
+	return s
+}
+
 // An Origin is how the session of a PRT began. The mark of a device code stays
 // with every token that is born of it.
 type Origin string

@@ -82,15 +82,9 @@ func (e *Engine) useOne(ctx context.Context, a *account.Account, do func(*prt.To
 // enough, where the other asks for more.
 func outweighs(err error, p account.PRT, refusal error, before []Refused) bool {
 	if blocks(refusal) && !blocks(err) {
-		return !slices.ContainsFunc(before, func(r Refused) bool { return !beganOtherwise(p, r) })
+		return !slices.ContainsFunc(before, func(r Refused) bool { return !p.Session().BeganOtherwise(r.Session()) })
 	}
 	return verdict(err) == aadsts.StaleMFA && verdict(refusal) == aadsts.StepUp
-}
-
-// beganOtherwise reports whether a PRT has an origin that policies do not look at,
-// and the refused one has, or may have, one that they do.
-func beganOtherwise(p account.PRT, than Refused) bool {
-	return p.Origin != account.DeviceCode && (than.Origin == account.DeviceCode || than.Origin == account.Unknown)
 }
 
 func blocks(err error) bool {
@@ -135,7 +129,7 @@ func MayHelp(p account.PRT, refused []Refused, now time.Time) bool {
 	if len(refused) > 0 && p.Token.State(now) == prt.Expired {
 		return false
 	}
-	return !slices.ContainsFunc(refused, func(r Refused) bool { return !mayAdd(p, r) })
+	return !slices.ContainsFunc(refused, func(r Refused) bool { return !p.Session().MayAdd(r.Session(), r.Stale) })
 }
 
 // Refused is a PRT that a policy refused, for the age of its sign-in or MFA
@@ -143,13 +137,6 @@ func MayHelp(p account.PRT, refused []Refused, now time.Time) bool {
 type Refused struct {
 	account.PRT
 	Stale bool
-}
-
-func mayAdd(p account.PRT, to Refused) bool {
-	if p.Token.Evidence.MayAdd(to.Token.Evidence, to.Stale) {
-		return true
-	}
-	return beganOtherwise(p, to)
 }
 
 // Try runs do with one PRT, and with the one before it when a renewal gave

@@ -1,11 +1,9 @@
-package broker
+package why
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
@@ -20,7 +18,7 @@ type doubt struct {
 // facts are told apart: those with few values, which are all tried, and those
 // with many, such as groups, for which a policy that looks at them, and that
 // nothing else rules out, is enough to make the answer unknown.
-func (w *whyChain) unknowns(set *policy.Set, in *policy.SignIn) string {
+func (w *chain) unknowns(set *policy.Set, in *policy.SignIn) string {
 	if d := set.Evaluate(in); d.Outcome == policy.OutcomeInvalid || d.Unevaluable > 0 {
 		return "a policy that may apply cannot be judged here"
 	}
@@ -41,8 +39,8 @@ func (w *whyChain) unknowns(set *policy.Set, in *policy.SignIn) string {
 }
 
 // outcomes returns the different answers under all values of the doubts.
-func outcomes(set *policy.Set, in policy.SignIn, doubts []doubt) map[WhyVerdict]bool {
-	out := map[WhyVerdict]bool{}
+func outcomes(set *policy.Set, in policy.SignIn, doubts []doubt) map[Verdict]bool {
+	out := map[Verdict]bool{}
 	var try func(policy.SignIn, int)
 	try = func(s policy.SignIn, i int) {
 		if i == len(doubts) {
@@ -63,32 +61,32 @@ func outcomes(set *policy.Set, in policy.SignIn, doubts []doubt) map[WhyVerdict]
 
 // category is the answer that a decision means. The first control decides: it
 // is what the service asks for.
-func category(d *policy.Decision) WhyVerdict {
+func category(d *policy.Decision) Verdict {
 	switch d.Outcome {
 	case policy.OutcomeGrant:
-		return WhySilent
+		return Silent
 	case policy.OutcomeInterrupt:
 		for c := range d.Prompt() {
 			if !userCan(c.Kind) {
-				return WhyRefused
+				return Refused
 			}
-			return WhyAsked
+			return Asked
 		}
 	case policy.OutcomeBlock:
 		for c := range d.Missing() {
 			if d.Reason == policy.Unsatisfiable && c.Kind == policy.CompliantApplication {
-				return WhyAsked // the service sends the user to the app's protection
+				return Asked // the service sends the user to the app's protection
 			}
 			break
 		}
-		return WhyRefused
+		return Refused
 	}
-	return WhyUnknown
+	return Unknown
 }
 
 // doubts are the facts with few values that are not known.
-func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
-	f, e := &w.in.Facts, w.prt.Token.Evidence
+func (w *chain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
+	f, e := &w.Facts, w.prt.Session.Evidence
 	if f.Compliant == claims.Unknown && (f.Device == nil || f.Device.Compliant == claims.Unknown) {
 		out = append(out, doubt{"whether the device is compliant", []func(*policy.SignIn){compliance(claims.No), compliance(claims.Yes)}})
 	}
@@ -102,7 +100,7 @@ func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 		terms := termsOf(set)
 		out = append(out, doubt{"whether the terms of use were accepted", []func(*policy.SignIn){func(s *policy.SignIn) { s.AcceptedTerms = terms }}})
 	}
-	if w.prt.Origin == account.Unknown {
+	if w.prt.Session.DeviceCode == claims.Unknown {
 		out = append(out, doubt{"whether the session began with a device code", []func(*policy.SignIn){func(s *policy.SignIn) { s.Flow = policy.TransferDeviceCode }}})
 	}
 	if more := e.OtherMethods(); more != 0 && f.Methods == 0 {
@@ -112,13 +110,13 @@ func (w *whyChain) doubts(set *policy.Set, in *policy.SignIn) (out []doubt) {
 }
 
 // timeDoubts are about sign-in frequencies: when the user authenticated.
-func (w *whyChain) timeDoubts(in *policy.SignIn) (out []doubt) {
-	e := w.prt.Token.Evidence
+func (w *chain) timeDoubts(in *policy.SignIn) (out []doubt) {
+	e := w.prt.Session.Evidence
 	if in.AuthTime.IsZero() {
-		out = append(out, doubt{"when the user signed in", times(w.now, func(s *policy.SignIn, at time.Time) { s.AuthTime = at })})
+		out = append(out, doubt{"when the user signed in", times(w.Now, func(s *policy.SignIn, at time.Time) { s.AuthTime = at })})
 	}
 	if in.MFATime.IsZero() && e.MFA != claims.No {
-		out = append(out, doubt{"when MFA was done", times(w.now, func(s *policy.SignIn, at time.Time) { s.MFATime = at })})
+		out = append(out, doubt{"when MFA was done", times(w.Now, func(s *policy.SignIn, at time.Time) { s.MFATime = at })})
 	}
 	return out
 }
@@ -158,8 +156,8 @@ func termsOf(set *policy.Set) (out []string) {
 }
 
 // open returns why facts with many values leave the answer open.
-func (w *whyChain) open(set *policy.Set, in *policy.SignIn) string {
-	f := &w.in.Facts
+func (w *chain) open(set *policy.Set, in *policy.SignIn) string {
+	f := &w.Facts
 	for _, c := range []struct {
 		unknown bool
 		name    string
@@ -201,7 +199,7 @@ func looksAtGroups(p *policy.Policy) bool {
 // matters reports whether an enforced policy looks at a fact and would apply
 // if it did not. Risks, locations and what else is not known are taken out of
 // it as well, so that they do not rule it out.
-func (w *whyChain) matters(set *policy.Set, in *policy.SignIn, looks func(*policy.Policy) bool, strip func(*policy.Policy)) bool {
+func (w *chain) matters(set *policy.Set, in *policy.SignIn, looks func(*policy.Policy) bool, strip func(*policy.Policy)) bool {
 	var bundle policy.Bundle
 	for i := range set.Len() {
 		p := set.Policy(i)
@@ -213,7 +211,7 @@ func (w *whyChain) matters(set *policy.Set, in *policy.SignIn, looks func(*polic
 		q.Conditions.Locations = nil // named locations are not at hand here
 		q.Conditions.SignInRiskLevels, q.Conditions.UserRiskLevels = nil, nil
 		q.Conditions.InsiderRiskLevels, q.Conditions.AuthenticationFlows = nil, nil
-		if q.Conditions.Devices != nil && w.in.Facts.Device == nil {
+		if q.Conditions.Devices != nil && w.Facts.Device == nil {
 			q.Conditions.Devices = nil
 		}
 		strip(&q)
@@ -253,5 +251,3 @@ func controlName(c policy.Control) string {
 	}
 	return name
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

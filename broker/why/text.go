@@ -1,8 +1,9 @@
-package broker
+package why
 
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
@@ -12,15 +13,15 @@ import (
 func (e Explanation) String() string {
 	var s strings.Builder
 	subject := "The user"
-	if e.Account.PreferredUsername != "" {
-		subject = e.Account.PreferredUsername
+	if e.Username != "" {
+		subject = e.Username
 	}
 	switch e.Verdict {
-	case WhySilent:
+	case Silent:
 		fmt.Fprintf(&s, "%s is not asked, because %s.\n", subject, e.Because)
-	case WhyAsked:
+	case Asked:
 		fmt.Fprintf(&s, "%s is asked, because %s.\n", subject, e.Because)
-	case WhyRefused:
+	case Refused:
 		fmt.Fprintf(&s, "%s gets no token, because %s.\n", subject, e.Because)
 	default:
 		fmt.Fprintf(&s, "It is not known whether %s is asked: %s.\n", subject, e.Because)
@@ -60,4 +61,11 @@ func (e Explanation) String() string {
 		s.WriteString(".\n")
 	}
 	return s.String()
+}
+
+func stamp(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02 15:04:05.000 UTC")
 }

@@ -1,12 +1,11 @@
-package broker
+package why
 
 import (
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/prtbroker/prtbroker/broker/internal/account"
-	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 	"github.com/prtbroker/prtbroker/prt"
@@ -14,52 +13,67 @@ import (
 
 // policies judges the policies of the tenant, for the PRTs in the order in
 // which they would be tried.
-func (w *whyChain) policies(prts []account.PRT) {
-	set := w.set()
+func (w *chain) policies(prts []PRT) {
+	set := w.Policies
 	if set == nil {
 		w.fact("Are the tenant's policies known?", claims.Unknown, "")
-		w.decide(WhyUnknown, w.observed("the tenant's policies are not known here"))
+		w.decide(Unknown, w.observed("the tenant's policies are not known here"))
 		return
 	}
-	id := w.resourceID()
+	id := w.ResourceID
 	if id == "" {
-		w.decide(WhyUnknown, "the application id of the resource is not known: set ResourceID")
+		w.decide(Unknown, "the application id of the resource is not known: set ResourceID")
 		return
 	}
 	w.fact("Are the tenant's policies known?", claims.Yes, "")
 	w.judge(set, id)
-	tried := []signon.Refused{{PRT: prts[0], Stale: w.stale()}}
-	for i := 1; i < len(prts) && w.out.Verdict != WhySilent; i++ {
-		if signon.MayHelp(prts[i], tried, w.now) {
+	tried := []refused{{prts[0].Session, w.stale()}}
+	for i := 1; i < len(prts) && w.out.Verdict != Silent; i++ {
+		if mayHelp(prts[i], tried) {
 			stale := w.tryOther(set, id, &prts[i])
-			tried = append(tried, signon.Refused{PRT: prts[i], Stale: stale})
+			tried = append(tried, refused{prts[i].Session, stale})
 		}
 	}
-	if w.out.Verdict == WhyRefused && !slices.ContainsFunc(tried, func(r signon.Refused) bool { return r.Origin != account.DeviceCode }) {
+	if w.out.Verdict == Refused && !slices.ContainsFunc(tried, func(t refused) bool { return t.DeviceCode != claims.Yes }) {
 		w.tryPage(set, id)
 	}
 }
 
+// refused is the session of a PRT that the policies do not serve, for the age of
+// its sign-in or MFA or for something else.
+type refused struct {
+	claims.Session
+	stale bool
+}
+
+// mayHelp reports whether a PRT may be served where others were refused.
+func mayHelp(p PRT, others []refused) bool {
+	if p.State == prt.Expired {
+		return false
+	}
+	return !slices.ContainsFunc(others, func(r refused) bool { return !p.Session.MayAdd(r.Session, r.stale) })
+}
+
 // tryPage judges a sign-in on a page in place of the device code that all PRTs
 // began with. Where that is not blocked, the user is asked for it.
-func (w *whyChain) tryPage(set *policy.Set, id string) {
+func (w *chain) tryPage(set *policy.Set, id string) {
 	page := *w.prt
-	page.Origin = account.Page
+	page.Session.DeviceCode = claims.No
 	other := *w
 	other.prt, other.out.Policies = &page, nil
 	other.judge(set, id)
 	switch other.out.Verdict {
-	case WhySilent, WhyAsked:
-		w.decide(WhyAsked, "policy "+policyNames(&w.out.Decision)+" refuses what began with a device code; a sign-in on a page is not refused")
-	case WhyUnknown:
-		w.decide(WhyUnknown, other.out.Because)
+	case Silent, Asked:
+		w.decide(Asked, "policy "+policyNames(&w.out.Decision)+" refuses what began with a device code; a sign-in on a page is not refused")
+	case Unknown:
+		w.decide(Unknown, other.out.Because)
 	}
 }
 
 // stale reports whether the age of a sign-in is what the policies ask about, or
 // may be.
-func (w *whyChain) stale() bool {
-	if w.out.Verdict == WhyUnknown {
+func (w *chain) stale() bool {
+	if w.out.Verdict == Unknown {
 		return true
 	}
 	for c := range w.out.Decision.Prompt() {
@@ -70,21 +84,21 @@ func (w *whyChain) stale() bool {
 
 // tryOther judges another PRT than the strongest. What it is served, the user
 // is not asked for; what is not known of it leaves the answer open.
-func (w *whyChain) tryOther(set *policy.Set, id string, e *account.PRT) (stale bool) {
+func (w *chain) tryOther(set *policy.Set, id string, e *PRT) (stale bool) {
 	other := *w
 	other.prt = e
-	other.in.Facts.Methods = 0 // they are those of the strongest
+	other.Facts.Methods = 0 // they are those of the strongest
 	other.out.Policies = nil
 	other.judge(set, id)
-	detail := "born of " + string(e.Token.Credential) + ", " + e.Token.Evidence.Methods.String()
+	detail := "born of " + string(e.Credential) + ", " + e.Session.Methods.String()
 	switch v := other.out.Verdict; {
-	case v == WhySilent:
+	case v == Silent:
 		w.prt, w.out = e, other.out
 		w.fact("Does another PRT have what it lacks?", claims.Yes, detail)
-	case v == WhyAsked && w.out.Verdict == WhyRefused && w.prt.Origin == account.DeviceCode && e.Origin != account.DeviceCode: // what would help outweighs what does not
+	case v == Asked && w.out.Verdict == Refused && w.prt.Session.DeviceCode == claims.Yes && e.Session.DeviceCode != claims.Yes: // what would help outweighs what does not
 		w.prt, w.out = e, other.out
 		w.fact("Does another PRT have what it lacks?", claims.No, detail+": the user has to do something")
-	case v == WhyUnknown && w.out.Verdict != WhyUnknown:
+	case v == Unknown && w.out.Verdict != Unknown:
 		w.fact("Does another PRT have what it lacks?", claims.Unknown, detail)
 		w.decide(v, other.out.Because)
 	}
@@ -93,43 +107,36 @@ func (w *whyChain) tryOther(set *policy.Set, id string, e *account.PRT) (stale b
 
 // judge judges the policies for one PRT, under every value that the facts
 // which are not known could have.
-func (w *whyChain) judge(set *policy.Set, id string) {
+func (w *chain) judge(set *policy.Set, id string) {
 	in := w.signIn(id)
 	w.explain(set, in)
 	if missing := w.unknowns(set, in); missing != "" {
-		w.decide(WhyUnknown, missing)
+		w.decide(Unknown, missing)
 		return
 	}
 	w.verdict(set.Evaluate(in))
 }
 
-func (w *whyChain) set() *policy.Set {
-	if w.b.cfg.Policies == nil {
-		return nil
-	}
-	return w.b.cfg.Policies()
-}
-
 // observed adds what the service said last to a reason.
-func (w *whyChain) observed(because string) string {
+func (w *chain) observed(because string) string {
 	d := w.out.Last
 	if d == nil {
 		return because + ", and the service was not asked about this app yet"
 	}
 	s := because + "; the last request, " + stamp(d.Time) + ", was " + string(d.Outcome)
 	if d.Code != 0 {
-		s += " (AADSTS" + itoa(d.Code) + ")"
+		s += " (AADSTS" + strconv.Itoa(d.Code) + ")"
 	}
 	return s
 }
 
 // signIn puts together what is known.
-func (w *whyChain) signIn(resourceID string) *policy.SignIn {
-	f, e := &w.in.Facts, w.prt.Token.Evidence
+func (w *chain) signIn(resourceID string) *policy.SignIn {
+	f, e := &w.Facts, w.prt.Session.Evidence
 	in := &policy.SignIn{
-		User:          &policy.User{ID: w.out.Account.LocalAccountID},
+		User:          &policy.User{ID: w.Account.LocalID},
 		AppID:         resourceID,
-		Scopes:        policy.ScopesOf(w.in.Scopes),
+		Scopes:        policy.ScopesOf(w.Scopes),
 		Bound:         true, // requests through a PRT are signed with its session key
 		ClientApp:     policy.ClientMobileOrDesktop,
 		Platform:      f.Platform,
@@ -138,7 +145,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 		Device:        w.policyDevice(),
 		Methods:       e.Methods &^ (claims.MarkFreshMFA | claims.MarkRSA),
 		AcceptedTerms: f.AcceptedTerms,
-		Now:           w.now,
+		Now:           w.Now,
 		AuthTime:      e.AuthTime,
 		MFATime:       e.At,
 	}
@@ -150,7 +157,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 		in.User = &u
 	}
 	if in.Platform == policy.PlatformUnknown {
-		in.Platform = platformOf(w.b.cfg.UserAgent)
+		in.Platform = platformOf(w.UserAgent)
 	}
 	if f.Methods != 0 {
 		in.Methods = f.Methods
@@ -158,7 +165,7 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 	if e.MFA == claims.Yes {
 		in.Methods |= claims.MarkMFA
 	}
-	if w.prt.Origin == account.DeviceCode {
+	if w.prt.Session.DeviceCode == claims.Yes {
 		in.Flow = policy.TransferDeviceCode
 	}
 	if f.SignInRisk != nil {
@@ -170,28 +177,28 @@ func (w *whyChain) signIn(resourceID string) *policy.SignIn {
 	return in
 }
 
-func (w *whyChain) policyDevice() *policy.Device {
-	d := w.b.devices.Open()
+func (w *chain) policyDevice() *policy.Device {
+	d := w.Device
 	if d == nil {
-		return w.in.Facts.Device
+		return w.Facts.Device
 	}
 	out := policy.Device{
-		ID:              d.Cert.DeviceID,
-		DisplayName:     d.Record.DisplayName,
-		OperatingSystem: w.b.cfg.Device.Type, OperatingSystemVersion: w.b.cfg.Device.OSVersion,
+		ID:              d.ID,
+		DisplayName:     d.DisplayName,
+		OperatingSystem: d.OperatingSystem, OperatingSystemVersion: d.OSVersion,
 		TrustType: policy.TrustJoined,
 	}
-	switch d.Record.JoinType {
+	switch d.JoinType {
 	case prt.JoinPersonal:
 		out.TrustType = policy.TrustRegistered
 	case prt.JoinHybrid:
 		out.TrustType = policy.TrustHybrid
 	}
-	if w.in.Facts.Device != nil {
-		out = *w.in.Facts.Device
+	if w.Facts.Device != nil {
+		out = *w.Facts.Device
 	}
-	if w.in.Facts.Compliant != claims.Unknown {
-		out.Compliant = w.in.Facts.Compliant
+	if w.Facts.Compliant != claims.Unknown {
+		out.Compliant = w.Facts.Compliant
 	}
 	return &out
 }
@@ -215,12 +222,12 @@ func platformOf(userAgent string) policy.Platform {
 }
 
 // explain lists the policies that apply as far as is known.
-func (w *whyChain) explain(set *policy.Set, in *policy.SignIn) {
+func (w *chain) explain(set *policy.Set, in *policy.SignIn) {
 	for _, p := range set.Explain(in).Policies {
 		if !p.Applies || p.Policy.State == policy.StateDisabled {
 			continue
 		}
-		out := WhyPolicy{ID: p.Policy.ID, Name: p.Policy.DisplayName, ReportOnly: p.Policy.State == policy.StateReportOnly}
+		out := Policy{ID: p.Policy.ID, Name: p.Policy.DisplayName, ReportOnly: p.Policy.State == policy.StateReportOnly}
 		for _, g := range p.Grants {
 			out.Asks = append(out.Asks, controlName(g.Control))
 			if !g.Satisfied {
@@ -232,13 +239,13 @@ func (w *whyChain) explain(set *policy.Set, in *policy.SignIn) {
 }
 
 // verdict turns the decision of the policies into the answer.
-func (w *whyChain) verdict(d policy.Decision) {
+func (w *chain) verdict(d policy.Decision) {
 	w.out.Decision = d
 	asks := controls(d.Prompt())
 	switch v := category(&d); {
-	case v == WhySilent:
+	case v == Silent:
 		w.decide(v, w.granted(&d))
-	case d.Outcome == policy.OutcomeInterrupt && v == WhyAsked:
+	case d.Outcome == policy.OutcomeInterrupt && v == Asked:
 		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", and the PRT does not have it")
 	case d.Outcome == policy.OutcomeInterrupt:
 		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", which is not for the user to give")
@@ -247,7 +254,7 @@ func (w *whyChain) verdict(d policy.Decision) {
 	case d.Outcome == policy.OutcomeBlock:
 		w.decide(v, "policy "+policyNames(&d)+" blocks")
 	default:
-		w.decide(WhyUnknown, "the policies could not be judged")
+		w.decide(Unknown, "the policies could not be judged")
 	}
 }
 
@@ -260,17 +267,17 @@ func controls(list iter.Seq[policy.Control]) string {
 }
 
 // granted says why the policies that apply ask for nothing more.
-func (w *whyChain) granted(d *policy.Decision) string {
+func (w *chain) granted(d *policy.Decision) string {
 	if d.Applied == 0 {
 		return "no policy applies to this app"
 	}
-	e := w.prt.Token.Evidence
+	e := w.prt.Session.Evidence
 	if e.MFA == claims.Yes {
 		s := "the PRT carries the MFA claim"
 		if !e.At.IsZero() {
 			s += ", earned " + stamp(e.At)
 		}
-		if w.prt.Token.Credential == prt.ByHello && w.software {
+		if w.prt.Credential == prt.ByHello && w.Account.Hello != nil && w.Account.Hello.Software {
 			s += " by a software key, whose PIN nothing protects"
 		}
 		return s + ", and satisfies policy " + policyNames(d)
