@@ -24,7 +24,7 @@ func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallO
 		return nil, err
 	}
 	defer leave(&err)
-	c, err := b.options("SSOCookies", cookieOptions, opts)
+	c, err := b.cfg.options("SSOCookies", cookieOptions, opts)
 	if err != nil {
 		return nil, err
 	}

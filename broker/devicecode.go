@@ -48,7 +48,7 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 		return DeviceCode{}, err
 	}
 	defer leave(&err)
-	c, err := b.options("AcquireTokenByDeviceCode", deviceCodeOptions, opts)
+	c, err := b.cfg.options("AcquireTokenByDeviceCode", deviceCodeOptions, opts)
 	if err != nil {
 		return DeviceCode{}, err
 	}
@@ -132,7 +132,7 @@ func (b *Broker) byDeviceCode(ctx context.Context, op, resource string, mfa bool
 	if err != nil {
 		return nil, opError(op, err)
 	}
-	if err := b.showDeviceCode(ctx, op, shown(f)); err != nil {
+	if err := b.cfg.showDeviceCode(ctx, op, shown(f)); err != nil {
 		return nil, err
 	}
 	t, err := f.Tokens(ctx)
@@ -143,11 +143,11 @@ func shown(d *sts.DeviceCode) DeviceCode {
 	return DeviceCode{UserCode: d.UserCode, VerificationURL: d.VerificationURL, Message: d.Message, ExpiresOn: d.ExpiresOn}
 }
 
-func (b *Broker) showDeviceCode(ctx context.Context, op string, dc DeviceCode) error {
-	if b.cfg.Prompter == nil {
+func (c *Config) showDeviceCode(ctx context.Context, op string, dc DeviceCode) error {
+	if c.Prompter == nil {
 		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
 	}
-	_, err := prompt(ctx, func() (struct{}, error) { return struct{}{}, b.cfg.Prompter.DeviceCode(ctx, dc) })
+	_, err := prompt(ctx, func() (struct{}, error) { return struct{}{}, c.Prompter.DeviceCode(ctx, dc) })
 	return opError(op, err)
 }
 

@@ -21,7 +21,7 @@ type Options struct {
 // ResolveOptions returns what the options of a call say. An option that is
 // given twice, or the zero CallOption, is an error.
 func ResolveOptions(opts ...CallOption) (Options, error) {
-	c, err := new(Broker).options("options", ^optionKind(0), opts)
+	c, err := new(Config).options("options", ^optionKind(0), opts)
 	if err != nil {
 		return Options{}, err
 	}

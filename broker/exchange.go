@@ -32,11 +32,11 @@ func (b *Broker) requestToken(ctx context.Context, op string, a *account.Account
 	}
 	err = b.engine.Use(ctx, a, func(t *prt.Token, s prt.Session) error {
 		tokens, rep, err := b.engine.Exchange(ctx, a, t, s, x)
-		b.note(a, b.observation(q, t, rep, opError(op, err)))
+		b.note(a, b.cfg.observation(q, t, rep, opError(op, err)))
 		if err != nil {
 			return err
 		}
-		res = b.result(q, t, tokens, rep)
+		res = b.cfg.result(q, t, tokens, rep)
 		b.engine.Learn(ctx, a, t, tokens)
 		return q.checkGranted(op, b.cfg.Cloud.graph(), &res)
 	})
@@ -91,11 +91,11 @@ func (c *callOptions) claimsRequest() (string, error) {
 
 // result makes what the caller gets. A refresh token that came with the token
 // is dropped: the PRT replaces it.
-func (b *Broker) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *sts.Reply) AuthResult {
+func (c *Config) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *sts.Reply) AuthResult {
 	r.RefreshToken.Clear()
 	// The caller gets the wall clock alone: by the other one the times would be
 	// wrong after a suspend.
-	now := b.cfg.Now().Round(0)
+	now := c.Now().Round(0)
 	res := AuthResult{
 		Account:       q.account,
 		AccessToken:   r.AccessToken.Reveal(),

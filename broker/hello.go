@@ -67,7 +67,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err := b.cfg.PIN.refuse(pin); err != nil {
 		return err
 	}
-	software, err := b.softwareHello(ctx)
+	software, err := b.cfg.softwareHello(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,12 +131,12 @@ func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account.Account
 
 // softwareHello refuses a key store in which a PIN can be searched, unless
 // that was allowed.
-func (b *Broker) softwareHello(ctx context.Context) (bool, error) {
-	info, err := b.cfg.Keys.Info(ctx)
+func (c *Config) softwareHello(ctx context.Context) (bool, error) {
+	info, err := c.Keys.Info(ctx)
 	if err != nil {
 		return false, keyError("reading what protects the keys", err)
 	}
-	if info.Hardware || b.cfg.InsecureSoftwareHello {
+	if info.Hardware || c.InsecureSoftwareHello {
 		return !info.Hardware, nil
 	}
 	return false, &Error{cause: errors.ErrUnsupported, detail: "a Hello key needs a TPM, which counts wrong PINs; Config.InsecureSoftwareHello does without"}
@@ -204,14 +204,14 @@ func (s helloSigner) SignContext(ctx context.Context, digest []byte, opts crypto
 
 // openHello opens the account's Hello key with a PIN, which is tried at the
 // first signature.
-func (b *Broker) openHello(ctx context.Context, rec *account.Record, pin PIN) (tpm.Signer, error) {
+func (c *Config) openHello(ctx context.Context, rec *account.Record, pin PIN) (tpm.Signer, error) {
 	if rec.Hello == nil {
 		return nil, &Error{kind: ErrNoHello, Account: Account(rec.Account)}
 	}
 	if err := pin.possible(); err != nil {
 		return nil, err
 	}
-	key, err := b.cfg.Keys.OpenKey(ctx, rec.Hello.Key, tpm.WithPIN(pin))
+	key, err := c.Keys.OpenKey(ctx, rec.Hello.Key, tpm.WithPIN(pin))
 	if err != nil {
 		return nil, keyError("opening the Hello key", err)
 	}
@@ -234,7 +234,7 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 	if err != nil {
 		return AuthResult{}, err
 	}
-	key, err := b.openHello(ctx, rec, pin)
+	key, err := b.cfg.openHello(ctx, rec, pin)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -298,7 +298,7 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err
 // changePINOf changes the PIN of the key and of what it opens offline, both or
 // neither.
 func (b *Broker) changePINOf(ctx context.Context, a *account.Account, rec *account.Record, old, pin PIN) error {
-	key, err := b.openHello(ctx, rec, old)
+	key, err := b.cfg.openHello(ctx, rec, old)
 	if err != nil {
 		return err
 	}

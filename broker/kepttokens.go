@@ -50,8 +50,8 @@ func (b *Broker) fromStore(ctx context.Context, a *account.Account, q *tokenRequ
 // alone keeps other processes from asking the service for the same. What it
 // returns is called when the token is in the store. It does not wait for ever:
 // a process that was stopped while it asks holds up nobody.
-func (b *Broker) alone(ctx context.Context, a *account.Account, q *tokenRequest) (release func()) {
-	release, err := vault.Lease(ctx, b.cfg.Store, a.Name()+".tokens-"+q.bucket(), othersWait)
+func (c *Config) alone(ctx context.Context, a *account.Account, q *tokenRequest) (release func()) {
+	release, err := vault.Lease(ctx, c.Store, a.Name()+".tokens-"+q.bucket(), othersWait)
 	if err != nil {
 		return func() {}
 	}
@@ -67,14 +67,14 @@ func (q *tokenRequest) bucket() string {
 
 // keepInStore keeps a token for the next process. The token is there already:
 // what goes wrong is logged.
-func (b *Broker) keepInStore(ctx context.Context, a *account.Account, q *tokenRequest, r AuthResult) {
+func (c *Config) keepInStore(ctx context.Context, a *account.Account, q *tokenRequest, r AuthResult) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWait)
 	defer cancel()
-	now := b.cfg.Now()
+	now := c.Now()
 	t := q.kept(r)
 	t.At = now
 	if err := a.KeepToken(ctx, t, now); err != nil {
-		b.cfg.Logger.InfoContext(ctx, "a token cannot be kept", "client", q.app.ClientID, "error", err)
+		c.Logger.InfoContext(ctx, "a token cannot be kept", "client", q.app.ClientID, "error", err)
 	}
 }
 
@@ -89,25 +89,25 @@ func (q *tokenRequest) kept(r AuthResult) account.KeptToken {
 
 // dropChallenged drops the kept tokens of a resource that answered one of them
 // with a claims challenge.
-func (b *Broker) dropChallenged(ctx context.Context, a *account.Account, q *tokenRequest) {
+func (c *Config) dropChallenged(ctx context.Context, a *account.Account, q *tokenRequest) {
 	resource := q.set.Resource()
 	err := a.DropTokens(ctx, func(t account.KeptToken) bool {
 		return t.Client == q.key.Client && t.Tenant == q.key.Tenant && strings.EqualFold(tokencache.Set(t.Scopes).Resource(), resource)
 	})
 	if err != nil {
-		b.cfg.Logger.InfoContext(ctx, "challenged tokens cannot be dropped", "client", q.app.ClientID, "error", err)
+		c.Logger.InfoContext(ctx, "challenged tokens cannot be dropped", "client", q.app.ClientID, "error", err)
 	}
 }
 
 // dropRefused erases the kept tokens when the service does not accept the user,
 // the device or the PRT any more.
-func (b *Broker) dropRefused(ctx context.Context, a *account.Account, err error) {
+func (c *Config) dropRefused(ctx context.Context, a *account.Account, err error) {
 	for _, over := range []error{ErrPRTRevoked, ErrUserDisabled, ErrUserNotFound, ErrDeviceDisabled, ErrDeviceGone} {
 		if !errors.Is(err, over) {
 			continue
 		}
 		if err := a.EraseTokens(context.WithoutCancel(ctx)); err != nil {
-			b.cfg.Logger.InfoContext(ctx, "kept tokens cannot be erased", "error", err)
+			c.Logger.InfoContext(ctx, "kept tokens cannot be erased", "error", err)
 		}
 		return
 	}

@@ -31,10 +31,10 @@ func (b *Broker) openOffline(ctx context.Context, a *account.Account, pin PIN) e
 }
 
 // offlineLeft is what is left of Config.Offline, for showing.
-func (b *Broker) offlineLeft(ctx context.Context, a *account.Account) tpm.Limit {
+func (c *Config) offlineLeft(ctx context.Context, a *account.Account) tpm.Limit {
 	left, err := a.OfflineLeft(ctx)
 	if err != nil {
-		b.cfg.Logger.InfoContext(ctx, "what is left of the offline time could not be read", "error", err)
+		c.Logger.InfoContext(ctx, "what is left of the offline time could not be read", "error", err)
 	}
 	return left
 }

@@ -117,8 +117,8 @@ type callOptions struct {
 	anew            bool // what the service said before counts for nothing
 }
 
-func (b *Broker) options(method string, allowed optionKind, opts []CallOption) (callOptions, error) {
-	c := callOptions{app: b.cfg.App}
+func (cfg *Config) options(method string, allowed optionKind, opts []CallOption) (callOptions, error) {
+	c := callOptions{app: cfg.App}
 	if err := c.apply(method, allowed, opts); err != nil {
 		return callOptions{}, err
 	}

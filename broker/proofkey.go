@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
@@ -48,9 +49,9 @@ func (b *Broker) proofKey(ctx context.Context) (*proofKey, error) {
 		defer release()
 		v := vault.New(b.ring, b.cfg.Store, b.cfg.Rand, owner)
 		defer v.Close()
-		k, err := b.openPoPKey(ctx, v)
+		k, err := b.cfg.openPoPKey(ctx, v)
 		if errors.Is(err, store.ErrNotFound) {
-			k, err = b.makePoPKey(ctx, v)
+			k, err = b.cfg.makePoPKey(ctx, v)
 		}
 		if err != nil {
 			return nil, err
@@ -60,7 +61,7 @@ func (b *Broker) proofKey(ctx context.Context) (*proofKey, error) {
 	})
 }
 
-func (b *Broker) openPoPKey(ctx context.Context, v *vault.Vault) (*proofKey, error) {
+func (c *Config) openPoPKey(ctx context.Context, v *vault.Vault) (*proofKey, error) {
 	if err := v.Open(ctx); err != nil {
 		return nil, err
 	}
@@ -72,18 +73,18 @@ func (b *Broker) openPoPKey(ctx context.Context, v *vault.Vault) (*proofKey, err
 	if err := vault.Decode(v.Owner(), r.Plain, &rec); err != nil {
 		return nil, err
 	}
-	k, err := b.cfg.Keys.OpenKey(ctx, rec.Key)
+	k, err := c.Keys.OpenKey(ctx, rec.Key)
 	if err != nil {
 		return nil, keyError("opening the key of bound tokens", err)
 	}
 	return newPoPKey(k)
 }
 
-func (b *Broker) makePoPKey(ctx context.Context, v *vault.Vault) (*proofKey, error) {
+func (c *Config) makePoPKey(ctx context.Context, v *vault.Vault) (*proofKey, error) {
 	if err := v.Create(ctx); err != nil {
 		return nil, err
 	}
-	made, err := b.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
+	made, err := c.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
 	if err != nil {
 		return nil, keyError("making a key for bound tokens", err)
 	}
@@ -121,8 +122,8 @@ func newPoPKey(k tpm.Key) (*proofKey, error) {
 }
 
 // present puts a bound token into a request that the key signs.
-func (b *Broker) present(ctx context.Context, q tokenRequest, res AuthResult) (AuthResult, error) {
-	signed, err := b.signRequest(ctx, q.pop.signer, res.AccessToken, *q.callOptions.pop)
+func present(ctx context.Context, now time.Time, q tokenRequest, res AuthResult) (AuthResult, error) {
+	signed, err := signRequest(ctx, now, q.pop.signer, res.AccessToken, *q.callOptions.pop)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -130,14 +131,14 @@ func (b *Broker) present(ctx context.Context, q tokenRequest, res AuthResult) (A
 	return res, nil
 }
 
-func (b *Broker) signRequest(ctx context.Context, key tpm.Signer, accessToken string, p PoP) (string, error) {
+func signRequest(ctx context.Context, now time.Time, key tpm.Signer, accessToken string, p PoP) (string, error) {
 	s, err := prt.SignedRequest{
 		AccessToken: prt.NewSecret(accessToken),
 		Method:      p.Method,
 		URL:         p.URL,
 		Nonce:       p.Nonce,
 		Claims:      p.Claims,
-		Now:         b.sts.Now(),
+		Now:         now,
 	}.Sign(ctx, key)
 	if err != nil {
 		return "", err
@@ -165,7 +166,7 @@ func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p Po
 	if err != nil {
 		return "", opError(op, err)
 	}
-	s, err := b.signRequest(ctx, k.signer, accessToken, p)
+	s, err := signRequest(ctx, b.sts.Now(), k.signer, accessToken, p)
 	return s, opError(op, err)
 }
 

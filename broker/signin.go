@@ -26,7 +26,7 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	}
 	defer leave(&err)
 	cred = asPage(cred)
-	c, err := b.options("SignIn", optAccount|optLoginHint, opts)
+	c, err := b.cfg.options("SignIn", optAccount|optLoginHint, opts)
 	if err != nil {
 		return AuthResult{}, err
 	}

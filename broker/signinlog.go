@@ -12,9 +12,9 @@ import (
 )
 
 // observation is what the service did with a token request.
-func (b *Broker) observation(q tokenRequest, t *prt.Token, rep *sts.Reply, err error) account.Observation {
+func (c *Config) observation(q tokenRequest, t *prt.Token, rep *sts.Reply, err error) account.Observation {
 	d := account.Observation{
-		Time:       b.cfg.Now(),
+		Time:       c.Now(),
 		ClientID:   q.app.ClientID,
 		Resource:   q.resource,
 		Outcome:    string(why.OutcomeSilent),

@@ -260,7 +260,7 @@ func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (r
 		return AuthResult{}, about(namingRedirect(opError(op, err), b.redirectURI(q.app)), scopes, q.account)
 	}
 	if q.pop != nil && q.pop.signer != nil {
-		res, err = b.present(ctx, q, res)
+		res, err = present(ctx, b.sts.Now(), q, res)
 	}
 	return res, opError(op, err)
 }
@@ -334,23 +334,23 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 		return b.ask(ctx, op, a, q)
 	}
 	if q.claims != "" {
-		b.dropChallenged(ctx, a, &q)
+		b.cfg.dropChallenged(ctx, a, &q)
 	}
 	if q.claims == "" && !q.forceRefresh {
 		if res, ok := b.fromStore(ctx, a, &q); ok {
 			return res, nil
 		}
-		defer b.alone(ctx, a, &q)()
+		defer b.cfg.alone(ctx, a, &q)()
 		if res, ok := b.fromStore(ctx, a, &q); ok {
 			return res, nil // another process was faster
 		}
 	}
 	res, err := b.ask(ctx, op, a, q)
 	if err != nil {
-		b.dropRefused(ctx, a, err)
+		b.cfg.dropRefused(ctx, a, err)
 		return AuthResult{}, err
 	}
-	b.keepInStore(ctx, a, &q, res)
+	b.cfg.keepInStore(ctx, a, &q, res)
 	return res, nil
 }
 

@@ -43,7 +43,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		return AuthResult{}, err
 	}
 	defer leave(&err)
-	c, err := b.options("AcquireTokenInteractive", silentOptions|optLoginHint|optNewSignIn, opts)
+	c, err := b.cfg.options("AcquireTokenInteractive", silentOptions|optLoginHint|optNewSignIn, opts)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -131,7 +131,7 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, wh
 	if tried && e != nil && e.action == aadsts.StepUp && c.claims == "" {
 		return Account{}, errNoPIN
 	}
-	pin, err := b.promptPIN(ctx, Account(rec.Account))
+	pin, err := b.cfg.promptPIN(ctx, Account(rec.Account))
 	if err != nil {
 		return Account{}, err
 	}
@@ -141,8 +141,8 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, wh
 }
 
 // promptPIN asks for the PIN.
-func (b *Broker) promptPIN(ctx context.Context, acct Account) (PIN, error) {
-	pin, err := prompt(ctx, func() (PIN, error) { return b.cfg.Prompter.PIN(ctx, acct) })
+func (c *Config) promptPIN(ctx context.Context, acct Account) (PIN, error) {
+	pin, err := prompt(ctx, func() (PIN, error) { return c.Prompter.PIN(ctx, acct) })
 	return bytes.Clone(pin), err
 }
 
@@ -260,7 +260,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 		c.forceRefresh = true
 		return interactive(b.acquire(ctx, c, scopes))
 	}
-	res := b.result(q, &prt.Token{}, r, &sts.Reply{})
+	res := b.cfg.result(q, &prt.Token{}, r, &sts.Reply{})
 	res.Metadata.Source = SourceInteractive
 	if err := b.keepToken(op, a, q, res); err != nil {
 		return AuthResult{}, err

@@ -20,11 +20,11 @@ import (
 // client ids (foci), which Microsoft's own apps are.
 
 // keepRefresh saves a refresh token.
-func (b *Broker) keepRefresh(ctx context.Context, a *account.Account, client string, r *prt.Reply) error {
+func (c *Config) keepRefresh(ctx context.Context, a *account.Account, client string, r *prt.Reply) error {
 	if r.RefreshToken.IsZero() {
 		return nil
 	}
-	return a.KeepRefresh(ctx, account.RefreshToken{Client: client, Family: r.FamilyID, Token: r.RefreshToken.Reveal(), At: b.cfg.Now()})
+	return a.KeepRefresh(ctx, account.RefreshToken{Client: client, Family: r.FamilyID, Token: r.RefreshToken.Reveal(), At: c.Now()})
 }
 
 // redeem gets a token by a refresh token of the app or of its family.
@@ -107,14 +107,14 @@ func (b *Broker) unbound(ctx context.Context, op string, a *account.Account, q t
 	if q.pop != nil && !strings.EqualFold(r.TokenType, popType) {
 		return AuthResult{}, &Error{Op: op, detail: "the service gave a token that is not bound to the key"}
 	}
-	err := b.keepRefresh(ctx, a, q.app.ClientID, r)
+	err := b.cfg.keepRefresh(ctx, a, q.app.ClientID, r)
 	if err != nil && !b.book.Holds(a) {
 		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account} // removed meanwhile
 	}
 	if err != nil {
 		return AuthResult{}, err
 	}
-	res := b.result(q, &prt.Token{}, r, &sts.Reply{})
+	res := b.cfg.result(q, &prt.Token{}, r, &sts.Reply{})
 	res.Metadata.Source = source
 	return res, nil
 }
@@ -168,7 +168,7 @@ func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *
 		return AuthResult{}, err
 	}
 	if q.pop != nil {
-		return b.present(ctx, q, res)
+		return present(ctx, b.sts.Now(), q, res)
 	}
 	return res, nil
 }
@@ -185,7 +185,7 @@ func (b *Broker) unboundGrant(ctx context.Context, op string, cred Credential, q
 		if err != nil {
 			return nil, opError(op, err)
 		}
-		if err := b.showDeviceCode(ctx, op, shown(f)); err != nil {
+		if err := b.cfg.showDeviceCode(ctx, op, shown(f)); err != nil {
 			return nil, err
 		}
 		t, err := f.Tokens(ctx)

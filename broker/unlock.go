@@ -110,7 +110,7 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Accoun
 	if err != nil {
 		return Unlocked{}, err
 	}
-	u := Unlocked{Account: Account(rec.Account), Offline: true, Left: b.offlineLeft(ctx, a)}
+	u := Unlocked{Account: Account(rec.Account), Offline: true, Left: b.cfg.offlineLeft(ctx, a)}
 	switch rec = a.Record(); {
 	case rec == nil:
 		return Unlocked{}, ErrClosed
