@@ -7,7 +7,7 @@ var emulator = section{
 	about: `
 Requests a second that one emulated Entra answers, at full strength: RSA-2048
 signatures, the device's proof checked, policies evaluated. The client runs on
-the same processors. "100,000 users" is a directory of that many, with 10,000 devices.
+the same processors. "100,000 users" is a directory of that many.
 `,
 	benchmarks: []benchmark{{".", []string{"-bench", "^(BenchmarkRequests|BenchmarkNewServer|BenchmarkLargeDirectory)$", "-benchtime", "500ms", "./broker/entratest"}}},
 	render: func(r *report) (output, error) {

@@ -140,7 +140,8 @@ func TestAzidentity(t *testing.T) {
 		return sawRefusal(t, err, 700213)
 	})
 	flow(t, client, "OnBehalfOfCredential", func(t *testing.T) string {
-		user, err := azidentity.NewUsernamePasswordCredential(e.TenantID(), frontID, alice, alicePwd, &azidentity.UsernamePasswordCredentialOptions{ClientOptions: o}) //nolint:staticcheck // a flow that the client has is a flow to run
+		//lint:ignore SA1019 a flow that the client has is a flow to run
+		user, err := azidentity.NewUsernamePasswordCredential(e.TenantID(), frontID, alice, alicePwd, &azidentity.UsernamePasswordCredentialOptions{ClientOptions: o})
 		assertion, err := get(t, user, err)
 		require.NoError(t, err)
 		c, err := azidentity.NewOnBehalfOfCredentialWithSecret(e.TenantID(), ordersID, assertion, ordersSecret, &azidentity.OnBehalfOfCredentialOptions{ClientOptions: o})
