@@ -9,6 +9,9 @@
 //
 //	broker             the manager: device, accounts, tokens, state, errors
 //	broker/entratest   an Entra in the process, for tests and demos
+//	broker/webflow     sign-in without a browser, for login managers (unstable)
+//	broker/dbus        the Linux broker interface, served and spoken
+//	broker/prompt/…    prompters: a terminal, a Chromium window
 //	prt                the PRT protocol, client side, without I/O
 //	claims             what a token says about a sign-in: methods, MFA, device
 //	claims/verify      tokens checked against a JWKS
