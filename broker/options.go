@@ -66,7 +66,8 @@ func WithTenantID(id string) CallOption { return CallOption{kind: optTenant, tex
 // WithApp asks for another app than Config.App.
 func WithApp(app App) CallOption { return CallOption{kind: optApp, app: app} }
 
-// WithForceRefresh bypasses the cache; the new token replaces the cached one.
+// WithForceRefresh asks the service: past the cache, whose token the new one replaces, and
+// past a refusal that is remembered ([Error].Remembered).
 func WithForceRefresh() CallOption { return CallOption{kind: optForceRefresh} }
 
 // WithNonce gives the sso_nonce of the sign-in page that asks for a cookie.
