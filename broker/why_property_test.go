@@ -221,8 +221,16 @@ func (r *randomTenant) try(kind prt.CredentialKind, s session, cred broker.Crede
 }
 
 // strongest is the session of the latest MFA, or the latest.
-func (r *randomTenant) strongest() (best session) {
+func (r *randomTenant) strongest() session {
+	return r.strongestOf(func(session) bool { return true })
+}
+
+// strongestOf is the strongest of those that are like that.
+func (r *randomTenant) strongestOf(like func(session) bool) (best session) {
 	for _, s := range r.sessions {
+		if !like(s) {
+			continue
+		}
 		if s.mfa.After(best.mfa) || s.mfa.Equal(best.mfa) && s.signedIn.After(best.signedIn) {
 			best = s
 		}
@@ -275,14 +283,16 @@ func (r *randomTenant) question(app string) (why.Explanation, why.Verdict) {
 	got := verdictOf(r.t, err)
 
 	want, codes := r.naively(app, r.strongest()), true
-	for _, session := range r.sessions {
-		switch v := r.naively(app, session); {
+	for _, one := range r.sessions {
+		switch v := r.naively(app, one); {
 		case v == why.Silent:
 			want = v
-		case v == why.Asked && want == why.Refused && session.flow != r.strongest().flow: // it has what the strongest lacks
+		case v == why.Asked && want == why.Refused && one.flow != r.strongest().flow &&
+			one == r.strongestOf(func(s session) bool { return s.flow == one.flow }):
+			// It has what the strongest lacks, and none stronger of its kind is refused.
 			want = v
 		}
-		codes = codes && session.flow == policy.TransferDeviceCode
+		codes = codes && one.flow == policy.TransferDeviceCode
 	}
 	var e *broker.Error
 	if want == why.Refused && codes && errors.As(err, &e) && (e.Code == 53003 || e.Code == 53000) && got == why.Asked {
