@@ -17,7 +17,7 @@
 //
 // A browser reads none of these variables: the program prints a command that
 // starts Chromium, Chrome or Edge with a new profile that uses the proxy and
-// trusts the authority's key. For Firefox the dashboard says what to do.
+// trusts the tenant's key. For Firefox the dashboard says what to do.
 //
 // The state is in memory. With -data FILE it is kept there, with the keys and
 // passwords of the emulated tenant, readable by its owner only.

@@ -3,11 +3,10 @@ package main
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -190,21 +189,22 @@ func (t *tenant) environment() []variable {
 }
 
 // browser is a command line that starts a browser for this tenant, with a new
-// profile. It trusts the authority's key: an everyday profile that trusted the
+// profile. It trusts the server's key: an everyday profile that trusted the
 // authority would take its word for every site.
 func (t *tenant) browser() string {
 	return fmt.Sprintf("chromium --user-data-dir=\"$(mktemp -d)\" --no-first-run --proxy-server=http://%s --ignore-certificate-errors-spki-list=%s",
-		t.proxyLn.Addr(), authorityKey(t.srv.CA()))
+		t.proxyLn.Addr(), t.serverKey())
 }
 
-// authorityKey is the hash of a certificate's key as Chromium takes it.
-func authorityKey(text []byte) string {
-	block, _ := pem.Decode(text)
-	cert, err := x509.ParseCertificate(block.Bytes)
+// serverKey is the hash of the key of the tenant's TLS certificate as Chromium takes
+// it; "": the tenant does not answer.
+func (t *tenant) serverKey() string {
+	conn, err := tls.Dial("tcp", t.srv.Addr(), &tls.Config{RootCAs: t.srv.CertPool(), ServerName: "localhost", MinVersion: tls.VersionTLS12})
 	if err != nil {
-		panic(err) // the emulator made it
+		return ""
 	}
-	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	defer func() { _ = conn.Close() }()
+	sum := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
