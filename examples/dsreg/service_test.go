@@ -49,7 +49,7 @@ func startService(e *testscript.Env) error {
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	server.StartTLS()
 	e.Defer(server.Close)
-	proxy := httptest.NewServer(http.HandlerFunc(tunnelTo(server.Listener.Addr().String())))
+	proxy := httptest.NewServer(tunnelTo(server.Listener.Addr().String()))
 	e.Defer(proxy.Close)
 
 	authority := filepath.Join(e.WorkDir, "service.pem")
