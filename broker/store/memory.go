@@ -107,3 +107,19 @@ func (s *Memory) Lease(ctx context.Context, name string) (func(), error) {
 		return nil, ctx.Err()
 	}
 }
+
+// snapshot returns the records. Their data is never changed in place.
+func (s *Memory) snapshot() map[string]memoryRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	records := make(map[string]memoryRecord, len(s.records)+1)
+	maps.Copy(records, s.records)
+	return records
+}
+
+// replace makes records, which the caller gives away, all that there are.
+func (s *Memory) replace(records map[string]memoryRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records = records
+}

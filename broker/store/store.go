@@ -1,6 +1,7 @@
 // Package store keeps opaque records by name: the contract that the broker's
-// state needs ([Store], [Leaser]), a store in memory ([Memory]) and one in the
-// files of a directory that several processes share ([File]).
+// state needs ([Store], [Leaser]), a store in memory ([Memory]), one in the files
+// of a directory that several processes share ([File]) and one whose records are
+// a single value, for programs that keep the state of a user themselves ([Blob]).
 //
 // What a store keeps is sealed before it gets there: it never sees a secret.
 // Package [github.com/prtbroker/prtbroker/broker/store/storetest] is the suite
