@@ -11,17 +11,8 @@ import (
 	"net/url"
 
 	"github.com/prtbroker/prtbroker/internal/kdf"
-	"github.com/prtbroker/prtbroker/internal/secret"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
-
-// A Secret is a token, password or key that prints [redacted] through fmt,
-// log/slog and encoding/json. Copies share memory; Clear overwrites it in all
-// of them. Bytes and Reveal return what it holds.
-type Secret = secret.Value
-
-// NewSecret makes a Secret of a copy of s.
-func NewSecret(s string) Secret { return secret.FromString(s) }
 
 // A Signer signs with an RSA key, a device key or a Hello key, and returns
 // within its context. The keys of package tpm are Signers.

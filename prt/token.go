@@ -7,6 +7,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/clock"
+	"github.com/prtbroker/prtbroker/internal/secret"
 )
 
 // Lifetime of a PRT (the Entra documentation of the Primary Refresh Token).
@@ -71,7 +72,7 @@ type Token struct {
 	TGTs          []TGT
 	TopLevelNames string // names that Kerberos serves, separated by commas
 
-	extra Secret // members that a newer version wrote, a JSON object
+	extra secret.Value // members that a newer version wrote, a JSON object
 }
 
 // HomeAccountID returns oid.tid, the key of the account.
