@@ -40,6 +40,7 @@ type Broker struct {
 
 	devices *device.Keeper
 	engine  *signon.Engine
+	signIns signIns
 
 	pop atomic.Pointer[proofKey] // nil until it was asked for
 
@@ -90,6 +91,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 		}),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	b.signIns = signIns{cfg: &b.cfg, sts: b.sts}
 	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
 	b.ring = vault.NewKeyring(cfg.Keys, cfg.Store, cfg.Rand)
 	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.dropTokens})

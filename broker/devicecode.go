@@ -3,11 +3,9 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/url"
 	"slices"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -65,7 +63,7 @@ func (b *Broker) AcquireTokenByDeviceCode(ctx context.Context, scopes []string, 
 		return DeviceCode{}, opError(op, err)
 	}
 	mfa := c.claims != ""
-	f, err := b.startBrokerCode(ctx, wire.ResourceRegistrationApp, mfa)
+	f, err := b.signIns.startBrokerCode(ctx, wire.ResourceRegistrationApp, mfa)
 	if err != nil {
 		return DeviceCode{}, opError(op, err)
 	}
@@ -124,39 +122,4 @@ func interactive(r AuthResult, err error) (AuthResult, error) {
 		r.Metadata.Source = SourceInteractive
 	}
 	return r, err
-}
-
-// byDeviceCode signs in on another machine for the broker client.
-func (b *Broker) byDeviceCode(ctx context.Context, op, resource string, mfa bool) (*prt.Reply, error) {
-	f, err := b.startBrokerCode(ctx, resource, mfa)
-	if err != nil {
-		return nil, opError(op, err)
-	}
-	if err := b.cfg.showDeviceCode(ctx, op, shown(f)); err != nil {
-		return nil, err
-	}
-	t, err := f.Tokens(ctx)
-	return t, opError(op, err)
-}
-
-func shown(d *sts.DeviceCode) DeviceCode {
-	return DeviceCode{UserCode: d.UserCode, VerificationURL: d.VerificationURL, Message: d.Message, ExpiresOn: d.ExpiresOn}
-}
-
-func (c *Config) showDeviceCode(ctx context.Context, op string, dc DeviceCode) error {
-	if c.Prompter == nil {
-		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
-	}
-	_, err := prompt(ctx, func() (struct{}, error) { return struct{}{}, c.Prompter.DeviceCode(ctx, dc) })
-	return opError(op, err)
-}
-
-// startBrokerCode asks for a device code of the broker client, whose refresh
-// token can become a PRT.
-func (b *Broker) startBrokerCode(ctx context.Context, resource string, mfa bool) (*sts.DeviceCode, error) {
-	v := url.Values{"client_id": {wire.ClientBroker}, "resource": {resource}}
-	if mfa {
-		v.Set("amr_values", "ngcmfa")
-	}
-	return b.sts.DeviceCode(ctx, b.cfg.Tenant, wire.PathDeviceCode, v)
 }

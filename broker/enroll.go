@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"net/url"
 
 	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -67,7 +66,7 @@ func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *De
 		return d, opError(op, err)
 	}
 	req.step(StepSignIn)
-	t, err := b.brokerClientToken(ctx, op, asPage(req.Credential), wire.ResourceRegistrationApp)
+	t, err := b.signIns.brokerClientToken(ctx, op, asPage(req.Credential), wire.ResourceRegistrationApp)
 	if err != nil {
 		return nil, opError(op, err)
 	}
@@ -113,32 +112,6 @@ func (r *RegisterRequest) step(s Step) {
 	}
 }
 
-// brokerClientToken gets the broker client's token for a resource by a credential.
-// AuthCode and DeviceCodeFlow have the user do something.
-func (b *Broker) brokerClientToken(ctx context.Context, op string, cred Credential, resource string) (*prt.Reply, error) {
-	switch c := cred.(type) {
-	case AuthCode:
-		return b.byAuthCode(ctx, op, resource, c)
-	case DeviceCodeFlow:
-		return b.byDeviceCode(ctx, op, resource, c.MFA)
-	case RefreshToken:
-		return b.refreshBroker(ctx, op, prt.NewSecret(c.Token), resource)
-	case Password:
-		t, err := b.sts.Grant(ctx, b.cfg.Tenant, wire.PathToken, url.Values{
-			"grant_type": {wire.GrantPassword},
-			"client_id":  {wire.ClientBroker},
-			"resource":   {resource},
-			"username":   {c.Username},
-			"password":   {c.Password},
-			"scope":      {wire.ScopeOpen},
-		})
-		return t, opError(op, err)
-	case nil:
-		return nil, &Error{Op: op, detail: "a credential is required"}
-	}
-	return nil, &Error{Op: op, detail: "this credential gives no refresh token of the broker client: use AuthCode, WebFlow, DeviceCodeFlow, RefreshToken or Password"}
-}
-
 // Enroll registers this machine and signs the user in with one prompt: the
 // refresh token of one sign-in buys the registration and becomes the PRT, with
 // the MFA that was done for it. On a registered device it is SignIn. It
@@ -168,7 +141,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 		return AuthResult{}, opError(op, err)
 	}
 	rr.step(StepSignIn)
-	t, err := b.brokerClientToken(ctx, op, cred, wire.ResourceRegistrationApp)
+	t, err := b.signIns.brokerClientToken(ctx, op, cred, wire.ResourceRegistrationApp)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}

@@ -53,7 +53,7 @@ func (b *Broker) exchangeRequest(q tokenRequest) (signon.Request, error) {
 		return signon.Request{}, err
 	}
 	x := signon.Request{
-		Tenant: q.tenant, ClientID: q.app.ClientID, RedirectURI: b.redirectURI(q.app), Resource: q.resource, Scopes: q.scopes,
+		Tenant: q.tenant, ClientID: q.app.ClientID, RedirectURI: q.app.redirect(b.cloud()), Resource: q.resource, Scopes: q.scopes,
 		Claims: wanted, CorrelationID: q.correlationID,
 	}
 	if q.pop != nil {
@@ -62,11 +62,12 @@ func (b *Broker) exchangeRequest(q tokenRequest) (signon.Request, error) {
 	return x, nil
 }
 
-func (b *Broker) redirectURI(app App) string {
-	if app.RedirectURI != "" {
-		return app.RedirectURI
+// redirect is the redirect URI that the app asks with.
+func (a App) redirect(c sts.Cloud) string {
+	if a.RedirectURI != "" {
+		return a.RedirectURI
 	}
-	return "https://" + b.cloud().LoginHost + "/common/oauth2/nativeclient"
+	return "https://" + c.LoginHost + "/common/oauth2/nativeclient"
 }
 
 func (c *callOptions) checkClaims() error {

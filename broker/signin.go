@@ -1,12 +1,12 @@
 package broker
 
 import (
-	"bytes"
 	"context"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/signon"
-	"github.com/prtbroker/prtbroker/internal/wire"
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/prt"
 )
 
@@ -41,54 +41,12 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 		res, err := b.signInHello(ctx, op, c.meant(), h.PIN, 0)
 		return res, opError(op, err)
 	}
-	grant, from, err := b.grantFor(ctx, op, cred, c.loginHint)
+	grant, from, err := b.signIns.grantFor(ctx, op, cred, c.loginHint)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
 	res, err := b.issue(ctx, op, grant, from, c.account)
 	return res, opError(op, err)
-}
-
-// grantFor turns a credential into what buys a PRT.
-func (b *Broker) grantFor(ctx context.Context, op string, cred Credential, hint string) (prt.Grant, signon.Provenance, error) {
-	var t *prt.Reply
-	var grant prt.Grant
-	var err error
-	switch c := cred.(type) {
-	case Password:
-		grant = prt.PasswordGrant{Username: c.Username, Password: prt.NewSecret(c.Password)}
-	case RefreshToken:
-		grant = prt.RefreshTokenGrant{Token: prt.NewSecret(c.Token)}
-	case AuthCode:
-		if c.LoginHint == "" {
-			c.LoginHint = hint
-		}
-		t, err = b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, c)
-	case DeviceCodeFlow:
-		t, err = b.byDeviceCode(ctx, op, wire.ResourceRegistrationApp, c.MFA)
-	case SAMLAssertion:
-		grant = samlGrant(c.Assertion)
-	case Federated:
-		var assertion []byte
-		assertion, err = b.sts.Assertion(ctx, c.Username, c.Password)
-		grant, err = samlGrant(assertion), opError(op, err)
-	case nil:
-		err = &Error{Op: op, detail: "a credential is required"}
-	default:
-		err = &Error{Op: op, detail: "this credential gives no PRT here"}
-	}
-	if err != nil {
-		return nil, signon.Provenance{}, err
-	}
-	if t != nil {
-		grant = prt.RefreshTokenGrant{Token: t.RefreshToken}
-	}
-	return grant, provenanceOf(cred, t, b.cfg.Now()), nil
-}
-
-func samlGrant(assertion []byte) prt.Grant {
-	saml2 := bytes.Contains(assertion, []byte("urn:oasis:names:tc:SAML:2.0:assertion"))
-	return prt.SAMLGrant{Assertion: prt.NewSecret(string(assertion)), SAML2: saml2}
 }
 
 // issue buys a PRT and keeps it. want, if not zero, is who must have signed in.
@@ -109,4 +67,39 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from sig
 		ExpiresOn: in.Token.ExpiresAt,
 		Metadata:  ResultMetadata{Source: SourceInteractive, DeviceID: in.Token.DeviceID, CorrelationID: in.CorrelationID, MFA: in.Token.Evidence},
 	}, nil
+}
+
+// provenanceOf returns that of a credential; t is the refresh token that it
+// gave, nil for one that buys a PRT by itself.
+func provenanceOf(cred Credential, t *prt.Reply, now time.Time) signon.Provenance {
+	switch c := cred.(type) {
+	case AuthCode:
+		p := signon.Provenance{Origin: account.Page, Seen: seen(t, c.MFA, now)}
+		if c.again && p.Seen.AuthTime.IsZero() {
+			p.Seen.AuthTime = now
+		}
+		return p
+	case DeviceCodeFlow:
+		return signon.Provenance{Origin: account.DeviceCode, Seen: seen(t, c.MFA, now)}
+	case RefreshToken:
+		return signon.Provenance{}
+	}
+	return signon.Provenance{Origin: account.Direct}
+}
+
+// seen returns the evidence of a sign-in that just gave t. Where MFA was asked
+// for (amr_values=ngcmfa) and done without a word about the time, it is now:
+// the service takes no MFA for fresh that is older than ten minutes.
+func seen(t *prt.Reply, fresh bool, now time.Time) claims.Evidence {
+	if t == nil || t.ID == nil {
+		return claims.Evidence{}
+	}
+	e := t.ID.Evidence(claims.SourceIDToken)
+	if fresh && e.MFA == claims.Yes && e.At.IsZero() {
+		e.At = now
+		if e.AuthTime.IsZero() {
+			e.AuthTime = now
+		}
+	}
+	return e
 }

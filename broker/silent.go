@@ -257,7 +257,7 @@ func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (r
 	}
 	res, err = b.serve(ctx, op, a, q)
 	if err != nil {
-		return AuthResult{}, about(namingRedirect(opError(op, err), b.redirectURI(q.app)), scopes, q.account)
+		return AuthResult{}, about(namingRedirect(opError(op, err), q.app.redirect(b.cloud())), scopes, q.account)
 	}
 	if q.pop != nil && q.pop.signer != nil {
 		res, err = present(ctx, b.sts.Now(), q, res)

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,11 +65,11 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	}
 	if b.unregistered(ctx) {
 		res, err := b.interactiveUnbound(ctx, op, c, scopes)
-		return res, about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
+		return res, about(namingRedirect(opError(op, err), c.app.redirect(b.cloud())), scopes, c.account)
 	}
 	if isConsent(why) {
 		res, err := b.interactiveApp(ctx, op, c, scopes, why)
-		return res, about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, c.account)
+		return res, about(namingRedirect(opError(op, err), c.app.redirect(b.cloud())), scopes, c.account)
 	}
 	steps := []func(context.Context, string, callOptions, error) (Account, error){b.stepUpByHello, b.stepUp}
 	if c.newSignIn {
@@ -88,7 +87,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		res, err := b.acquire(ctx, c, scopes)
 		if errors.Is(err, ErrInteractionRequired) && isConsent(err) {
 			res, err = b.interactiveApp(ctx, op, c, scopes, err)
-			return res, about(namingRedirect(opError(op, err), b.redirectURI(c.app)), scopes, acct)
+			return res, about(namingRedirect(opError(op, err), c.app.redirect(b.cloud())), scopes, acct)
 		}
 		if !errors.Is(err, ErrInteractionRequired) {
 			return interactive(res, err)
@@ -131,19 +130,13 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, wh
 	if tried && e != nil && e.action == aadsts.StepUp && c.claims == "" {
 		return Account{}, errNoPIN
 	}
-	pin, err := b.cfg.promptPIN(ctx, Account(rec.Account))
+	pin, err := b.signIns.promptPIN(ctx, Account(rec.Account))
 	if err != nil {
 		return Account{}, err
 	}
 	defer clear(pin)
 	res, err := b.signInHello(ctx, op, Account(rec.Account), pin, 0)
 	return res.Account, err
-}
-
-// promptPIN asks for the PIN.
-func (c *Config) promptPIN(ctx context.Context, acct Account) (PIN, error) {
-	pin, err := prompt(ctx, func() (PIN, error) { return c.Prompter.PIN(ctx, acct) })
-	return bytes.Clone(pin), err
 }
 
 // stepUp gets a new PRT with what the service asked for: by the authorize page
@@ -199,10 +192,10 @@ func blockedAs(code int) (aadsts.Verdict, bool) {
 // shown, by a device code.
 func (b *Broker) stepUpByPage(ctx context.Context, op string, page AuthCode, want Account) (Account, error) {
 	cred := Credential(page)
-	t, err := b.byAuthCode(ctx, op, wire.ResourceUpdatePRT, page)
+	t, err := b.signIns.byAuthCode(ctx, op, wire.ResourceUpdatePRT, page)
 	if errors.Is(err, errors.ErrUnsupported) && !page.only {
 		cred = DeviceCodeFlow{MFA: page.MFA}
-		t, err = b.byDeviceCode(ctx, op, wire.ResourceRegistrationApp, page.MFA)
+		t, err = b.signIns.byDeviceCode(ctx, op, wire.ResourceRegistrationApp, page.MFA)
 	}
 	if err != nil {
 		return Account{}, err
@@ -245,7 +238,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 	if err != nil {
 		return AuthResult{}, err
 	}
-	r, err := b.visit(ctx, op, nil, b.appVisit(q, q.account.PreferredUsername, wanted))
+	r, err := b.signIns.visit(ctx, op, nil, q.visit(b.cloud(), q.account.PreferredUsername, wanted))
 	if err != nil {
 		return AuthResult{}, err
 	}

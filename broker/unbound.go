@@ -136,7 +136,7 @@ func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, 
 	if err != nil {
 		return AuthResult{}, err
 	}
-	r, err := b.unboundGrant(ctx, op, cred, q, v)
+	r, err := b.signIns.grantForApp(ctx, op, cred, q, v)
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -173,47 +173,14 @@ func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *
 	return res, nil
 }
 
-func (b *Broker) unboundGrant(ctx context.Context, op string, cred Credential, q tokenRequest, v url.Values) (*prt.Reply, error) {
-	switch c := cred.(type) {
-	case AuthCode:
-		if c.LoginHint == "" {
-			c.LoginHint = q.loginHint
-		}
-		return b.visit(ctx, op, c.pages, b.appVisit(q, c.LoginHint, v.Get("claims")))
-	case DeviceCodeFlow:
-		f, err := b.sts.DeviceCode(ctx, q.tenant, wire.PathDeviceCodeV2, v)
-		if err != nil {
-			return nil, opError(op, err)
-		}
-		if err := b.cfg.showDeviceCode(ctx, op, shown(f)); err != nil {
-			return nil, err
-		}
-		t, err := f.Tokens(ctx)
-		return t, opError(op, err)
-	case RefreshToken:
-		v.Set("grant_type", wire.GrantRefreshToken)
-		v.Set("refresh_token", c.Token)
-	case Password:
-		v.Set("grant_type", wire.GrantPassword)
-		v.Set("username", c.Username)
-		v.Set("password", c.Password)
-	case nil:
-		return nil, &Error{Op: op, detail: "a credential is required"}
-	default:
-		return nil, &Error{Op: op, kind: ErrDeviceNotRegistered, detail: "this credential needs a registered device"}
-	}
-	t, err := b.sts.Grant(ctx, q.tenant, wire.PathTokenV2, v)
-	return t, opError(op, err)
-}
-
-// appVisit is a visit to the authorize page for the app's own client.
-func (b *Broker) appVisit(q tokenRequest, hint, wanted string) sts.Visit {
+// visit is a visit to the authorize page for the app's own client.
+func (q *tokenRequest) visit(c sts.Cloud, hint, wanted string) sts.Visit {
 	return sts.Visit{
 		Tenant:    q.tenant,
 		Path:      wire.PathAuthorizeV2,
 		TokenPath: wire.PathTokenV2,
 		ClientID:  q.app.ClientID,
-		Redirect:  b.redirectURI(q.app),
+		Redirect:  q.app.redirect(c),
 		Scope:     appScope(q.scopes),
 		LoginHint: hint,
 		Claims:    wanted,
