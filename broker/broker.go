@@ -31,7 +31,7 @@ type Broker struct {
 
 	onlineWait time.Duration // of Unlock, before it goes offline
 
-	tokens  *tokencache.Cache[*cachedToken]
+	tokens  heldTokens
 	flights flights
 	needs   remember.Answers[account.Generation, *Error] // of silent requests that the service does not serve without the user
 
@@ -92,9 +92,10 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	}
 	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	b.signIns = signIns{cfg: &b.cfg, sts: b.sts}
-	b.tokens = tokencache.New[*cachedToken](cfg.Cloud.graph(), 0)
+	b.tokens = heldTokens{Cache: tokencache.New[*cachedToken](cfg.Cloud.graph(), 0), cfg: &b.cfg}
 	b.ring = vault.NewKeyring(cfg.Keys, cfg.Store, cfg.Rand)
-	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.dropTokens})
+	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.tokens.drop})
+	b.tokens.book = b.book
 	b.devices = device.New(device.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
 		Services: b.sts, Tenant: cfg.Tenant, Type: cfg.Device.Type, DisplayName: cfg.Device.DisplayName, OSVersion: cfg.Device.OSVersion,
 		Finish: b.finish, Gone: b.tokens.Clear,

@@ -223,3 +223,11 @@ func (c *Config) check() error {
 	}
 	return nil
 }
+
+// span reports an operation to the tracer, if there is one.
+func (c *Config) span(ctx context.Context, operation string) (context.Context, func(error)) {
+	if c.Tracer == nil {
+		return ctx, func(error) {}
+	}
+	return c.Tracer.Start(ctx, operation)
+}

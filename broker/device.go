@@ -1,6 +1,13 @@
 package broker
 
 import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/device"
@@ -55,4 +62,76 @@ func deviceOf(d *device.Device) *Device {
 		out.TenantName = r.TenantNames[0]
 	}
 	return out
+}
+
+// OnPremises says which computer of the on-premises directory this machine is.
+type OnPremises struct {
+	// ObjectID is the objectGUID of the computer, which becomes the device id.
+	ObjectID string
+	// SID is the security identifier of the computer.
+	SID string
+	// DomainController is where the computer object was changed last. It may
+	// be empty.
+	DomainController string
+}
+
+var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// OnPremisesCertificate returns the certificate, DER, that the caller writes
+// into the userCertificate attribute of the computer, from where it is synced
+// to Entra before RegisterDevice with prt.JoinHybrid can succeed. Its key stays in the
+// key store. A second call returns a certificate for the same key.
+func (b *Broker) OnPremisesCertificate(ctx context.Context, of OnPremises) (_ []byte, err error) {
+	const op = "on-premises certificate"
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave(&err)
+	der, err := b.devices.ComputerCertificate(ctx, device.Computer(of))
+	return der, opError(op, err)
+}
+
+// osTypes are the device types that registrations name.
+var osTypes = map[string]string{"linux": "Linux", "windows": "Windows", "darwin": "MacOS", "android": "Android", "ios": "iOS"}
+
+const maxOSRelease = 64 << 10
+
+func (d *DeviceInfo) fill() {
+	if d.Type == "" {
+		d.Type = osTypes[runtime.GOOS]
+	}
+	if d.Type == "" {
+		d.Type = runtime.GOOS
+	}
+	if d.DisplayName == "" {
+		d.DisplayName, _ = os.Hostname()
+	}
+	if d.DisplayName == "" {
+		d.DisplayName = d.Type
+	}
+	if d.OSVersion == "" {
+		d.OSVersion = osVersion()
+	}
+}
+
+// osVersion is the name that the distribution gives itself.
+func osVersion() string {
+	f, err := os.Open("/etc/os-release")
+	if err != nil {
+		return runtime.GOOS
+	}
+	defer f.Close()
+	return prettyName(io.LimitReader(f, maxOSRelease))
+}
+
+func prettyName(r io.Reader) string {
+	for s := bufio.NewScanner(r); s.Scan(); {
+		if v, ok := strings.CutPrefix(s.Text(), "PRETTY_NAME="); ok {
+			if v = strings.Trim(v, `"'`); v != "" {
+				return v
+			}
+		}
+	}
+	return runtime.GOOS
 }

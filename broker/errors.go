@@ -234,3 +234,11 @@ func (e *Error) Unwrap() []error {
 	}
 	return errs
 }
+
+// NewError returns e as one of the sentinels of this package, with a sentence
+// that says what happened, for implementations of the broker's methods
+// elsewhere. The cause may be nil. Neither may hold a secret.
+func NewError(sentinel error, text string, cause error, e Error) *Error {
+	e.kind, e.detail, e.cause = sentinel, text, cause
+	return &e
+}

@@ -18,7 +18,7 @@ func WaitBackground(b *Broker) { b.background.Wait() }
 // Multiply keeps the token of the only account for Graph for so many apps.
 func Multiply(b *Broker, apps int) {
 	c := callOptions{account: Account(*b.book.Only()), app: b.cfg.App}
-	res, ok := b.inMemory(&c, []string{b.cfg.Cloud.graph() + "/.default"}, b.cfg.Now())
+	res, ok := b.tokens.inMemory(&c, []string{b.cfg.Cloud.graph() + "/.default"}, b.cfg.Now())
 	if !ok {
 		panic("no token to multiply")
 	}
@@ -26,7 +26,7 @@ func Multiply(b *Broker, apps int) {
 		c.app.ClientID = fmt.Sprintf("22222222-aaaa-4bbb-8ccc-%012d", i)
 		q := tokenRequest{callOptions: c, set: tokencache.Set{b.cfg.Cloud.graph() + "/.default"}}
 		q.belongsTo(c.account)
-		b.remember(q, res)
+		b.tokens.remember(q, res)
 	}
 }
 

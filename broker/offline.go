@@ -15,7 +15,7 @@ func (b *Broker) prepareOffline(ctx context.Context, a *account.Account, pin PIN
 	if err := a.PrepareOffline(ctx, pin, used, b.cfg.Offline); err != nil {
 		return err
 	}
-	return b.saveOffline(ctx, a)
+	return b.tokens.saveOffline(ctx, a)
 }
 
 // openOffline opens by the PIN what it opens without the service, and takes the
@@ -24,7 +24,7 @@ func (b *Broker) openOffline(ctx context.Context, a *account.Account, pin PIN) e
 	if err := a.OpenOffline(ctx, pin); err != nil {
 		return err
 	}
-	if err := b.bringBackTokens(ctx, a); err != nil {
+	if err := b.tokens.bringBackTokens(ctx, a); err != nil {
 		b.cfg.Logger.InfoContext(ctx, "the tokens for an offline unlock are not readable", "error", err)
 	}
 	return nil

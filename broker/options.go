@@ -178,3 +178,44 @@ func optionError(method string, k optionKind, what string) error {
 }
 
 var errNoApp = errors.New("broker: no app: set Config.App.ClientID or say WithApp")
+
+// Options are the options of one call, resolved, for implementations of the
+// broker's methods elsewhere, such as the client of a broker on D-Bus. The zero
+// value is a call without options.
+type Options struct {
+	Account         Account
+	App             App
+	TenantID        string
+	Claims          string
+	ForceRefresh    bool
+	NewSignIn       bool
+	Nonce           string
+	LoginHint       string
+	InsecureNoNonce bool
+	CorrelationID   string
+	CAE             bool
+	PoP             *PoP // nil: a bearer token
+}
+
+// ResolveOptions returns what the options of a call say. An option that is
+// given twice, or the zero CallOption, is an error.
+func ResolveOptions(opts ...CallOption) (Options, error) {
+	c, err := new(Config).options("options", ^optionKind(0), opts)
+	if err != nil {
+		return Options{}, err
+	}
+	return Options{
+		Account:         c.account,
+		App:             c.app,
+		TenantID:        c.tenant,
+		Claims:          c.claims,
+		ForceRefresh:    c.forceRefresh,
+		NewSignIn:       c.newSignIn,
+		Nonce:           c.nonce,
+		LoginHint:       c.loginHint,
+		InsecureNoNonce: c.insecureNoNonce,
+		CorrelationID:   c.correlationID,
+		CAE:             c.cae,
+		PoP:             c.pop,
+	}, nil
+}

@@ -88,7 +88,7 @@ func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 	}
 	for _, a := range all {
 		next = min(next, b.renewAccount(ctx, a))
-		if err := b.saveOffline(ctx, a); err != nil {
+		if err := b.tokens.saveOffline(ctx, a); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "writing the tokens for an offline unlock failed", "error", err)
 		}
 	}
@@ -122,4 +122,36 @@ func (c *Config) jitter(limit time.Duration) time.Duration {
 		return 0
 	}
 	return time.Duration(binary.BigEndian.Uint64(r[:]) % uint64(limit))
+}
+
+// RenewPRT renews the account's PRTs now, whatever their age; the zero Account
+// is the only one. Renewal moves the expiry and nothing else.
+func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
+	const op = "renew PRT"
+	ctx, leave, err := b.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave(&err)
+	if _, err := b.devices.Load(ctx); err != nil {
+		return opError(op, err)
+	}
+	a, rec, err := b.accountFor(ctx, acct)
+	if err != nil {
+		return opError(op, err)
+	}
+	alive := b.engine.Choices(rec)
+	if len(alive) == 0 {
+		return about(obituary(op, rec), nil, Account(rec.Account))
+	}
+	var errs []error
+	for _, e := range alive {
+		if _, err := b.engine.Renew(ctx, a, e.Token.Credential, true); err != nil {
+			errs = append(errs, about(opError(op, err), nil, Account(rec.Account)))
+		}
+	}
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	return nil
 }

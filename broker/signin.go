@@ -60,7 +60,7 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from sig
 	// Who signs in anew may want tokens that say so; an unlock is no reason to
 	// fetch those of every app again.
 	if in.Token.Credential != prt.ByHello {
-		b.dropTokens(in.Account)
+		b.tokens.drop(in.Account)
 	}
 	return AuthResult{
 		Account:   Account(in.Account),

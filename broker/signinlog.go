@@ -72,7 +72,7 @@ func (b *Broker) flush(accounts []*account.Account) {
 		if err := a.Flush(ctx); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "writing the sign-in log failed", "error", err)
 		}
-		if err := b.saveOffline(ctx, a); err != nil {
+		if err := b.tokens.saveOffline(ctx, a); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "writing the tokens for an offline unlock failed", "error", err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
@@ -51,14 +50,6 @@ func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts .
 	return b.acquire(ctx, c, slices.Clone(scopes))
 }
 
-// cachedToken is a token in memory.
-type cachedToken struct {
-	result AuthResult
-	// notBefore is when the next refresh in the background may begin, in
-	// nanoseconds of the Unix time.
-	notBefore atomic.Int64
-}
-
 // refreshPause is how long a background refresh that failed is not repeated.
 const refreshPause = time.Minute
 
@@ -85,21 +76,6 @@ func (b *Broker) cached(c *callOptions, scopes []string) *cachedToken {
 		return e.Value
 	}
 	return nil
-}
-
-// inMemory returns the token that a silent call would be answered with from
-// memory.
-func (b *Broker) inMemory(c *callOptions, scopes []string, now time.Time) (AuthResult, bool) {
-	set, _, err := b.scopeSet(scopes)
-	if err != nil {
-		return AuthResult{}, false
-	}
-	k := c.key(&c.account)
-	e, state := b.tokens.Serve(&k, set, now)
-	if state != tokencache.Fresh && state != tokencache.Stale {
-		return AuthResult{}, false
-	}
-	return e.Value.result, true
 }
 
 // key is what a token is kept under, but for its scopes.
@@ -330,27 +306,27 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 			return e.Value.result, nil
 		}
 	}
-	if !b.keeps(&q) {
+	if !b.tokens.keeps(&q) {
 		return b.ask(ctx, op, a, q)
 	}
 	if q.claims != "" {
-		b.cfg.dropChallenged(ctx, a, &q)
+		b.tokens.dropChallenged(ctx, a, &q)
 	}
 	if q.claims == "" && !q.forceRefresh {
-		if res, ok := b.fromStore(ctx, a, &q); ok {
+		if res, ok := b.tokens.fromStore(ctx, a, &q); ok {
 			return res, nil
 		}
-		defer b.cfg.alone(ctx, a, &q)()
-		if res, ok := b.fromStore(ctx, a, &q); ok {
+		defer b.tokens.alone(ctx, a, &q)()
+		if res, ok := b.tokens.fromStore(ctx, a, &q); ok {
 			return res, nil // another process was faster
 		}
 	}
 	res, err := b.ask(ctx, op, a, q)
 	if err != nil {
-		b.cfg.dropRefused(ctx, a, err)
+		b.tokens.dropRefused(ctx, a, err)
 		return AuthResult{}, err
 	}
-	b.cfg.keepInStore(ctx, a, &q, res)
+	b.tokens.keepInStore(ctx, a, &q, res)
 	return res, nil
 }
 
@@ -376,43 +352,10 @@ func (b *Broker) ask(ctx context.Context, op string, a *account.Account, q token
 		}
 		return AuthResult{}, err
 	}
-	if err := b.keepToken(op, a, q, res); err != nil {
+	if err := b.tokens.keep(op, a, q, res); err != nil {
 		return AuthResult{}, err
 	}
 	return res, nil
-}
-
-// keepToken keeps a token in memory, unless the account was removed or locked
-// while it was under way.
-func (b *Broker) keepToken(op string, a *account.Account, q tokenRequest, res AuthResult) error {
-	b.remember(q, res)
-	var err error
-	if !b.book.Holds(a) {
-		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account}
-	} else if rec := a.Record(); rec != nil && rec.Locked() {
-		err = obituary(op, rec)
-	}
-	if err != nil {
-		b.tokens.DropAccount(q.account.HomeAccountID, q.account.Environment)
-	}
-	return err
-}
-
-// remember keeps a token in memory, in place of the one for the same.
-func (b *Broker) remember(q tokenRequest, res AuthResult) {
-	t := &cachedToken{result: res}
-	t.result.Metadata.Source = SourceCache
-	b.tokens.Put(&q.key, q.set, tokencache.Entry[*cachedToken]{
-		Value:     t,
-		ExpiresOn: res.ExpiresOn,
-		RefreshOn: res.Metadata.RefreshOn,
-		Granted:   res.GrantedScopes,
-	}, b.cfg.Now())
-}
-
-// dropTokens drops the tokens in memory of an account.
-func (b *Broker) dropTokens(id account.Identity) {
-	b.tokens.DropAccount(id.HomeAccountID, id.Environment)
 }
 
 // about adds to an error whose request it was, for the interactive one that

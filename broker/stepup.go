@@ -255,7 +255,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 	}
 	res := b.cfg.result(q, &prt.Token{}, r, &sts.Reply{})
 	res.Metadata.Source = SourceInteractive
-	if err := b.keepToken(op, a, q, res); err != nil {
+	if err := b.tokens.keep(op, a, q, res); err != nil {
 		return AuthResult{}, err
 	}
 	return res, nil

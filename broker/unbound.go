@@ -164,7 +164,7 @@ func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *
 	if err != nil {
 		return AuthResult{}, err
 	}
-	if err := b.keepToken(op, a, q, res); err != nil {
+	if err := b.tokens.keep(op, a, q, res); err != nil {
 		return AuthResult{}, err
 	}
 	if q.pop != nil {

@@ -150,13 +150,13 @@ func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 		return opError(op, err)
 	}
 	defer release()
-	if err := b.saveOffline(ctx, a); err != nil {
+	if err := b.tokens.saveOffline(ctx, a); err != nil {
 		return opError(op, err)
 	}
 	if err := a.PutAway(ctx); err != nil {
 		return withAccount(opError(op, err), Account(rec.Account))
 	}
-	b.dropTokens(rec.Account)
+	b.tokens.drop(rec.Account)
 	b.cfg.Logger.InfoContext(ctx, "locked", "account", rec.Account.HomeAccountID)
 	return nil
 }

@@ -130,7 +130,7 @@ func (b *Broker) accountSnapshot(ctx context.Context, in WhyInput, s *why.Snapsh
 			out.Last = &o
 		}
 	}
-	if r, ok := b.inMemory(&callOptions{account: Account(rec.Account), app: in.App}, in.Scopes, s.Now); ok {
+	if r, ok := b.tokens.inMemory(&callOptions{account: Account(rec.Account), app: in.App}, in.Scopes, s.Now); ok {
 		out.TokenUntil = r.ExpiresOn
 	}
 	for _, p := range b.engine.Choices(rec) {
