@@ -28,7 +28,7 @@ type Account struct {
 	Name string `json:"name,omitempty"`
 }
 
-// IsZero reports whether a is no account.
+// IsZero reports whether a names no account.
 func (a Account) IsZero() bool { return a == Account{} }
 
 // Key identifies the account among all accounts of all clouds.

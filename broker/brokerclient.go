@@ -47,7 +47,7 @@ func (s *signIns) visit(ctx context.Context, op string, pages Pages, v sts.Visit
 		pages = s.cfg.Prompter
 	}
 	if pages == nil {
-		return nil, &Error{Op: op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
+		return nil, &Error{Op: op, kind: ErrInteractionRequired, detail: "user interaction is required, and Config.Prompter is nil"}
 	}
 	for {
 		page, err := s.sts.Visit(ctx, v)
@@ -92,7 +92,7 @@ func (s *signIns) byDeviceCode(ctx context.Context, op, resource string, mfa boo
 
 func (s *signIns) showDeviceCode(ctx context.Context, op string, dc DeviceCode) error {
 	if s.cfg.Prompter == nil {
-		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the user is needed, and Config.Prompter is nil"}
+		return &Error{Op: op, kind: ErrInteractionRequired, detail: "user interaction is required, and Config.Prompter is nil"}
 	}
 	_, err := prompt(ctx, func() (struct{}, error) { return struct{}{}, s.cfg.Prompter.DeviceCode(ctx, dc) })
 	return opError(op, err)

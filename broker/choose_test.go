@@ -102,8 +102,8 @@ func TestStepUpWinsOverBlocked(t *testing.T) {
 }
 
 // A policy that blocks what began with a device code does not block a sign-in on
-// a page: the user is needed. Where there is no page nobody is asked for another
-// device code, which would be blocked as well.
+// a page, so the user must be asked. Without a page the user is not asked for
+// another device code, which would be blocked as well.
 func TestAPageHelpsWhereADeviceCodeIsBlocked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withPolicies(noDeviceCode))
@@ -130,8 +130,8 @@ func TestAPageHelpsWhereADeviceCodeIsBlocked(t *testing.T) {
 	w.silent(ledger)
 }
 
-// A policy that blocks whatever the user does is no reason to ask, though a PRT
-// of a device code is one of those that it met.
+// When a policy blocks whatever the user does, asking is pointless, even if a
+// PRT from a device code was among those it blocked.
 func TestBlockedIsBlocked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withPolicies(`[{"id":"99999999-0000-4000-8000-000000000001","displayName":"Nobody","state":"enabled",

@@ -15,7 +15,7 @@
 //
 // from then on, without the user. When a policy of the tenant asks for more
 // than the PRT carries, the silent call ends in [ErrInteractionRequired] and
-// nothing else means that the user is needed. [Broker.AcquireTokenInteractive]
+// nothing else means that the user must be asked. [Broker.AcquireTokenInteractive]
 // then steps up: the user does MFA once, a new PRT carries the claim, and the
 // later calls of every app are silent again.
 //

@@ -15,10 +15,10 @@ import (
 // Sentinels, for [errors.Is]. What the service said is in the [*Error] that
 // wraps them, for [errors.As].
 var (
-	// ErrInteractionRequired: the user is needed; AcquireTokenInteractive or
+	// ErrInteractionRequired: user interaction is required; AcquireTokenInteractive or
 	// SignIn is next. It is the only outcome of a silent call that says so: a
 	// network failure never is.
-	ErrInteractionRequired = errors.New("broker: the user is needed")
+	ErrInteractionRequired = errors.New("broker: user interaction is required")
 
 	// ErrPRTRevoked: the PRT was revoked, by a password change or by an
 	// administrator. It is also an ErrInteractionRequired.
@@ -81,7 +81,7 @@ var (
 	ErrNoHello = errors.New("broker: there is no Hello key")
 
 	// ErrHelloExists: the account has a Hello key on this device already.
-	ErrHelloExists = errors.New("broker: there is a Hello key already")
+	ErrHelloExists = errors.New("broker: a Hello key exists already")
 
 	// ErrLocked: the account was locked, and the PIN opens it (Unlock). It is
 	// also an ErrInteractionRequired.
@@ -111,8 +111,8 @@ var (
 	// It is also an ErrTransient.
 	ErrThrottled error = derived{"broker: throttled", ErrTransient}
 
-	// ErrTransient: the network, the service or the TPM had a passing trouble.
-	ErrTransient = errors.New("broker: passing trouble")
+	// ErrTransient: the network, the service or the TPM failed temporarily.
+	ErrTransient = errors.New("broker: temporary failure")
 
 	// ErrKeyUnusable: the key store does not open the keys of this state: it
 	// is another machine's, or the TPM was cleared. Nothing is deleted.

@@ -89,7 +89,7 @@ func TestAuthdRegistrationFails(t *testing.T) {
 		require.NoError(t, request(w), "another time it can")
 		require.Len(t, w.srv.Devices(), 1)
 	})
-	t.Run("a tenant that is no domain", func(t *testing.T) {
+	t.Run("a tenant that is not a domain", func(t *testing.T) {
 		w := authd(t)
 		w.cfg.Tenant = "userwithoutdomain"
 		_, err := broker.New(t.Context(), w.cfg)

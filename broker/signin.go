@@ -57,8 +57,8 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from sig
 	if err != nil {
 		return AuthResult{}, withAccount(opError(op, err), want)
 	}
-	// Who signs in anew may want tokens that say so; an unlock is no reason to
-	// fetch those of every app again.
+	// A new sign-in may be wanted in the tokens' claims; after an unlock the
+	// tokens of the apps stay useful.
 	if in.Token.Credential != prt.ByHello {
 		b.tokens.drop(in.Account)
 	}

@@ -59,7 +59,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	}
 	if b.cfg.Prompter == nil {
 		if c.claims != "" {
-			why = &Error{Op: op, kind: ErrInteractionRequired, Claims: c.claims, Scopes: scopes, Account: c.account, detail: "the user is needed, and Config.Prompter is nil"}
+			why = &Error{Op: op, kind: ErrInteractionRequired, Claims: c.claims, Scopes: scopes, Account: c.account, detail: "user interaction is required, and Config.Prompter is nil"}
 		}
 		return AuthResult{}, why
 	}

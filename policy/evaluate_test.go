@@ -191,7 +191,7 @@ func TestRestrictedStrengths(t *testing.T) {
 		{"the sixth policy does not count", "cards", func(in *policy.SignIn) {
 			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "9a4248c6", []string{"1", "2", "3", "4", "5", "1.2.3"}
 		}, policy.OutcomeInterrupt},
-		{"Hello is no step-up", "hello", func(in *policy.SignIn) { in.Methods = claims.Password }, policy.OutcomeBlock},
+		{"Hello is not a step-up", "hello", func(in *policy.SignIn) { in.Methods = claims.Password }, policy.OutcomeBlock},
 		{"Hello", "hello", func(in *policy.SignIn) { in.Methods = claims.WindowsHello }, policy.OutcomeGrant},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -19,7 +19,7 @@ var (
 
 	// ErrTPMChanged: what answers is not the TPM that the storage root key was
 	// pinned on. It is also an ErrKeyUnusable.
-	ErrTPMChanged = fmt.Errorf("tpm: this is not the TPM it was: %w", ErrKeyUnusable)
+	ErrTPMChanged = fmt.Errorf("tpm: the keys belong to another TPM: %w", ErrKeyUnusable)
 
 	// ErrCleared: what answers is the TPM it was, by its attestation key, and
 	// the storage root key is not there any more: the TPM was cleared, or,
@@ -29,7 +29,7 @@ var (
 
 	// ErrExpired: the [Limit] of what was sealed under a PIN is over. No try
 	// was counted.
-	ErrExpired = errors.New("tpm: the time that the PIN opens this for is over")
+	ErrExpired = errors.New("tpm: the PIN's time limit is over")
 
 	// ErrWrongPIN: see [WrongPINError], which carries the tries left.
 	ErrWrongPIN = errors.New("tpm: wrong PIN")

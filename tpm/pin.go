@@ -14,7 +14,7 @@ type pinSigner struct{ *signer }
 
 var _ PINKey = (*pinSigner)(nil)
 
-var errEmptyPIN = errors.New("tpm: an empty PIN is none")
+var errEmptyPIN = errors.New("tpm: the PIN is empty")
 
 // ChangePIN is Load, ObjectChangeAuth and Flush, and two commands more where
 // the storage root key is a transient primary. Both PINs stay off the bus: the

@@ -76,7 +76,7 @@ func TestPINSealForgedTime(t *testing.T) {
 			refused(fmt.Sprintf("%d bytes", n), func(rsp []byte) []byte { return rsp[:min(n, len(rsp))] })
 		}
 		require.GreaterOrEqual(t, changed, 2*(len(last)-5))
-		refused("an answer of before", func([]byte) []byte { return bytes.Clone(last) })
+		refused("an earlier answer", func([]byte) []byte { return bytes.Clone(last) })
 		opens(t, s, sealPIN(t, s, threeDays))
 	})
 }

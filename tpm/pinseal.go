@@ -253,7 +253,7 @@ func (sp *space) satisfy(p *session, demands []comparison) error {
 	for i, c := range demands {
 		err := sp.demand(p, c)
 		if errors.Is(err, tpm2.TPMRCPolicy) && i > 0 { // the commitment cannot fail
-			return fmt.Errorf("%w, says the TPM", ErrExpired)
+			return fmt.Errorf("%w, according to the TPM", ErrExpired)
 		}
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ func (s KeySpec) Check() error {
 	case s.Purpose == Unwrap && s.PIN != nil:
 		return errors.New("tpm: a transport key has no PIN")
 	case s.PIN != nil && len(s.PIN) == 0:
-		return errors.New("tpm: an empty PIN is none; leave KeySpec.PIN nil")
+		return errors.New("tpm: the PIN is empty; leave KeySpec.PIN nil for none")
 	}
 	return nil
 }

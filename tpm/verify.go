@@ -55,7 +55,7 @@ func MakeCredential(id *Identity, secret []byte) (*Credential, error) {
 	}
 	ek, err := parsePublic(id.EK)
 	if err != nil || !soundEK(ek) {
-		return nil, refuse("the EK is no endorsement key")
+		return nil, refuse("the EK is not an endorsement key")
 	}
 	if err := checkAK(id.AK); err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (a *Attestation) verifyEK(v Verification) error {
 	}
 	ek, err := parsePublic(a.EK)
 	if err != nil || !soundEK(ek) {
-		return refuse("the EK is no endorsement key")
+		return refuse("the EK is not an endorsement key")
 	}
 	public, err := publicKey(ek)
 	if err != nil {

@@ -63,7 +63,7 @@ func New(b broker.Silent, o *Options) *Credential {
 }
 
 // GetToken returns a token for the scopes of one resource. It never asks the
-// user: when the user is needed its error is [broker.ErrInteractionRequired],
+// user: when the user must be asked, its error is [broker.ErrInteractionRequired],
 // and the app calls AcquireTokenInteractive with what the [broker.Error] holds.
 //
 // Where nobody is signed in, or the device is not registered, the error also

@@ -119,7 +119,7 @@ func parseMaxAge(text string) (*int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || n < 0 {
-		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("max_age %q is no number of seconds", web.Clip(text))
+		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").Because("max_age %q is not a number of seconds", web.Clip(text))
 	}
 	return &n, nil
 }
@@ -248,7 +248,7 @@ func (s *Server) prtCookie(r *web.Request, text string) (ss *session.Session, ke
 		return nil, nil, false, err
 	}
 	if b.PRT == nil {
-		return ignore("the refresh token in it is no PRT")
+		return ignore("the refresh token in it is not a PRT")
 	}
 	return &b.PRT.Session, b.Key, false, nil
 }

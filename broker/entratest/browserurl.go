@@ -33,7 +33,7 @@ func (p *plainServer) close() { _ = p.http.Close() }
 func (s *Server) BrowserURL(authorizeURL string) (local string, redirected <-chan string, err error) {
 	u, err := url.Parse(authorizeURL)
 	if err != nil || !web.IsLoginHost(strings.ToLower(u.Hostname())) {
-		return "", nil, fmt.Errorf("entratest: %q is no URL of the sign-in service", web.Clip(authorizeURL))
+		return "", nil, fmt.Errorf("entratest: %q is not a URL of the sign-in service", web.Clip(authorizeURL))
 	}
 	redirect := u.Query().Get("redirect_uri")
 	if redirect == "" {

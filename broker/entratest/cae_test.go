@@ -63,7 +63,7 @@ func TestCriticalEvents(t *testing.T) {
 			}
 		})
 	}
-	t.Run("what is no critical event", func(t *testing.T) {
+	t.Run("not a critical event", func(t *testing.T) {
 		c, _ := start(t)
 		tok := c.token("grant_type", "password", "client_id", financeID, "resource", "https://graph.microsoft.com", "username", "alice@contoso.example", "password", password,
 			"claims", `{"access_token":{"xms_cc":{"values":["cp1"]}}}`)

@@ -32,7 +32,7 @@ func TestRestoredDevice(t *testing.T) {
 	require.Equal(t, 50155, c.renew().code())
 	require.Equal(t, 50155, c.passwordPRT("alice").code())
 	require.NoError(t, c.s.RestoreDevice(c.deviceID))
-	require.Equal(t, 200, c.renew().status, "the PRT of before")
+	require.Equal(t, 200, c.renew().status, "the previous PRT")
 	require.Equal(t, 200, c.passwordPRT("alice").status)
 	require.False(t, c.s.Devices()[0].Compliant)
 	require.ErrorContains(t, c.s.RestoreDevice(c.deviceID), "deleted", "it is not deleted any more")

@@ -147,7 +147,7 @@ func (s *Server) loginCertificate(w http.ResponseWriter, r *web.Request, fl *ses
 		return
 	}
 	if ss.User != token.Session.User || !session.Allows(fl.Accept, method, ss.Methods) {
-		err := web.InvalidGrant(500121, "Authentication failed during strong authentication request.").Because("the certificate is no second factor here")
+		err := web.InvalidGrant(500121, "Authentication failed during strong authentication request.").Because("the certificate is not a second factor here")
 		r.Entry = s.flowEntry(r, fl)
 		s.web.Record(r, err)
 		s.errorPage(w, r, err)

@@ -67,7 +67,7 @@ type view struct {
 	Identities, KeyList, KeyChallenge string
 }
 
-// Begin opens the sign-in page and goes on until the user is needed. The
+// Begin opens the sign-in page and continues until the user must answer. The
 // challenge is of kind Done where nobody is; then, and after the last answer,
 // [Flow.Tokens] has the result. The caller closes the flow, which is nil with an
 // error that ends it: with ErrTryAgain it is not, and the challenge is to be
@@ -275,7 +275,7 @@ const (
 	maxSubmits = 10 // pages that a script sends on
 )
 
-// arrive looks at a page and goes on until the user is needed.
+// arrive looks at a page and continues until the user must answer.
 func (f *Flow) arrive(ctx context.Context, r *reply) error {
 	submits := 0
 	for range maxPages {

@@ -14,7 +14,7 @@ const (
 	exitOK      = 0
 	exitFailed  = 1
 	exitUsage   = 2
-	exitUser    = 3 // the user is needed
+	exitUser    = 3 // the user must be asked
 	exitLater   = 4 // a temporary failure
 	exitRefused = 5 // by the service, a policy or the TPM
 )
@@ -116,7 +116,7 @@ func advice(err error) string {
 	case errors.Is(err, broker.ErrUserCanceled):
 		return ""
 	case errors.Is(err, broker.ErrInteractionRequired):
-		return "the user is needed: dsreg token --interactive SCOPE, or dsreg signin"
+		return "the user must be asked: dsreg token --interactive SCOPE, or dsreg signin"
 	case errors.Is(err, broker.ErrKeyUnusable):
 		return "dsreg doctor says which keys this state needs"
 	}

@@ -11,7 +11,7 @@
 // everything runs against an Entra inside the process, without a tenant.
 //
 // The exit status is 0 for success, 1 for a failure, 2 for a wrong command line,
-// 3 when the user is needed, 4 when a later try can succeed, and 5 when the
+// 3 when the user must be asked, 4 when a later try can succeed, and 5 when the
 // service, a policy or the TPM refused. docs/dsreg.md describes the output of
 // --json.
 package main

@@ -16,7 +16,7 @@ func (a *app) root() *cobra.Command {
 		Long: `dsreg joins this machine to a Microsoft Entra tenant, signs users in and gives
 their programs tokens. Keys are in the TPM unless join was told --software-keys.
 
-Exit status: 0 success, 1 failure, 2 wrong command line, 3 the user is needed,
+Exit status: 0 success, 1 failure, 2 wrong command line, 3 the user must be asked,
 4 try later, 5 refused by the service, a policy or the TPM.
 
 It is not supported by Microsoft.`,

@@ -77,7 +77,7 @@ func TestLoopbackAlone(t *testing.T) {
 	}
 }
 
-// A port in use is no riddle: the error names the flag that takes another.
+// When the port is in use, the error names the flag that selects another one.
 func TestPortInUse(t *testing.T) {
 	ten := startTest(t, "")
 	used := ten.dashLn.Addr().String()

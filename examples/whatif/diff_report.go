@@ -25,7 +25,7 @@ func (d *difference) report(now time.Time) (*report, error) {
 	return rep, nil
 }
 
-// addRemoved adds a row for each policy that is no more.
+// addRemoved adds a row for each policy that was removed.
 func (d *difference) addRemoved(rep *report) {
 	for i := range rep.Rows {
 		for _, p := range d.Policies {
@@ -40,7 +40,7 @@ func (d *difference) addRemoved(rep *report) {
 	}
 }
 
-// removed are the indices of the policies that are no more.
+// removed are the indices of the policies that were removed.
 func (d *difference) removed() (out []int) {
 	for _, p := range d.Policies {
 		if p.after < 0 {
@@ -99,7 +99,7 @@ func (d *difference) compareCells(rep *report, x *trial, c *column) error {
 		r := &rep.Rows[len(d.after.bundle.Policies)+n]
 		r.Ever = r.Ever || old.Status != notApplied && old.Status != off
 		r.Cells = append(r.Cells, cell{
-			standing: standing{Status: notApplied, Text: "the policy is no more"}, Column: c,
+			standing: standing{Status: notApplied, Text: "the policy was removed"}, Column: c,
 			Was: statusWords[old.Status] + ": " + old.Text,
 		})
 	}

@@ -74,7 +74,7 @@ func (m *matrix) check() error {
 		}
 		for _, p := range a.Personas {
 			if !known[p] {
-				return fmt.Errorf("sign-in %q is of %q, who is no persona", a.Name, p)
+				return fmt.Errorf("sign-in %q is of %q, who is not a persona", a.Name, p)
 			}
 		}
 		if _, err := choose("outcome to expect", a.Expect, outcomes); err != nil {

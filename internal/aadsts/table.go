@@ -21,7 +21,7 @@ var table = [...]Entry{
 	{50008, BadCredential, "invalid_grant", "the SAML assertion is missing or wrong"},
 	{50011, AppConfig, "invalid_request", "the app's registration lacks the redirect URI, under mobile and desktop applications"},
 	{50012, Fail, "invalid_client", "a certificate or an assertion is not trusted"},
-	{50013, SignInAgain, "invalid_grant", "the assertion is invalid, or the refresh token in it is no PRT: check the clock"},
+	{50013, SignInAgain, "invalid_grant", "the assertion is invalid, or the refresh token in it is not a PRT: check the clock"},
 	{50014, Blocked, "invalid_grant", "the guest account is not ready in this tenant"},
 	{50017, Fail, "invalid_grant", "the certificate could not be validated"},
 	{50020, Blocked, "invalid_grant", "the user belongs to another identity provider or tenant"},

@@ -43,7 +43,7 @@ type plot struct {
 	x        []float64 // where the axis has words
 	formatX  func(float64) string
 	formatY  func(float64) string
-	hasWords string // for those who cannot see it
+	hasWords string // for readers who cannot see the chart
 }
 
 func (p plot) svg() string {

@@ -24,8 +24,8 @@ type output struct {
 
 type chart struct{ name, words, svg string }
 
-// sections are all there are, in the order of the page. Who measures something
-// else adds one.
+// sections are all sections, in the order of the page. A new measurement adds
+// one.
 var sections = []section{silent, process, decisions, tpmCommands, emulator, importing}
 
 func first(v float64, _ bool) float64 { return v }

@@ -24,7 +24,7 @@ func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 		return nil, err
 	}
 	if len(pin) == 0 {
-		return nil, errors.New("softkeys: an empty PIN is none")
+		return nil, errors.New("softkeys: the PIN is empty")
 	}
 	pin = bytes.Clone(pin)
 	blob, err := bounded(ctx, func() ([]byte, error) { return k.relocked(pin) })

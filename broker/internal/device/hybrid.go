@@ -26,7 +26,7 @@ import (
 
 var (
 	// ErrComputer: what identifies the computer is not a GUID and a SID.
-	ErrComputer = errors.New("broker: a computer has an objectGUID and a SID")
+	ErrComputer = errors.New("broker: a hybrid registration needs the computer's objectGUID and SID")
 	// ErrNoComputer: a hybrid registration lacks the computer, or its certificate.
 	ErrNoComputer = errors.New("broker: a hybrid registration needs a computer with a certificate")
 )

@@ -77,7 +77,7 @@ func (e *Engine) useOne(ctx context.Context, a *account.Account, do func(*prt.To
 }
 
 // outweighs reports whether the refusal of a PRT says better what would help than
-// the one of those before it: that the user is needed, where those are blocked,
+// the one of those before it: that the user must be asked, where those are blocked,
 // perhaps for how their session began; and that a new sign-in of the same kind is
 // enough, where the other asks for more.
 func outweighs(err error, p account.PRT, refusal error, before []Refused) bool {

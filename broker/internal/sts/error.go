@@ -91,7 +91,7 @@ func (e *Error) Over() bool {
 	return e.Verdict == aadsts.Expired || e.Verdict == aadsts.SignInAgain && !doubtful[e.Code]
 }
 
-// WantsUser reports whether the user is needed.
+// WantsUser reports whether the user must be asked.
 func (e *Error) WantsUser() bool {
 	switch e.Verdict {
 	case aadsts.StepUp, aadsts.StaleMFA, aadsts.Interact, aadsts.SignInAgain, aadsts.Expired, aadsts.HelloKey, aadsts.Restart:

@@ -119,8 +119,9 @@ type From struct {
 	CorrelationID string
 }
 
-// identifying are the fields of a form that tell one request from another. A
-// password is not among them: another one is no reason to ask again.
+// identifying are the fields of a form that tell one request from another. The
+// password is not among them: a request with another password is still the same
+// request.
 var identifying = []string{"grant_type", "client_id", "scope", "resource", "username", "refresh_token", "code", "device_code", "assertion"}
 
 // key names a request as MSAL does: by client, authority, scopes and account.

@@ -84,7 +84,7 @@ func checkScope(s string) error {
 
 func (s Set) check() error {
 	if len(s) == 0 {
-		return fmt.Errorf("%w: none of a resource", ErrScopes)
+		return fmt.Errorf("%w: none names a resource", ErrScopes)
 	}
 	for _, scope := range s {
 		if r := ResourceOf(scope); r != s.Resource() {

@@ -41,8 +41,8 @@ func TestNormalizeRefuses(t *testing.T) {
 		in   []string
 		says string
 	}{
-		{"nothing", nil, "none of a resource"},
-		{"reserved only", []string{"openid"}, "none of a resource"},
+		{"nothing", nil, "none names a resource"},
+		{"reserved only", []string{"openid"}, "none names a resource"},
 		{"empty", []string{""}, "an empty one"},
 		{"resource alone", []string{"https://graph.microsoft.com/"}, "add .default"},
 		{"two resources", []string{"User.Read", "api://payroll/access"}, "one resource"},

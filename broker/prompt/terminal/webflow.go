@@ -27,7 +27,7 @@ func (p *Prompter) Ask(ctx context.Context, c webflow.Challenge, wrong error) (w
 	case c.Kind == webflow.NewPassword:
 		return p.newPassword(ctx, c)
 	case c.Kind == webflow.SecurityKey && len(c.Methods) == 0:
-		return webflow.Answer{}, fmt.Errorf("terminal: there is no security key to ask: %w", errors.ErrUnsupported)
+		return webflow.Answer{}, fmt.Errorf("terminal: security keys are not supported: %w", errors.ErrUnsupported)
 	case c.Kind == webflow.SecurityKey:
 		return p.otherWay(ctx, c)
 	}

@@ -19,7 +19,7 @@ func Check(digest []byte, opts crypto.SignerOpts) error {
 	}
 	hash := opts.HashFunc()
 	if _, ok := hashes[hash]; !ok {
-		return fmt.Errorf("tpm: signing: hash %v is none of SHA-256, SHA-384, SHA-512", hash)
+		return fmt.Errorf("tpm: signing: hash %v is not SHA-256, SHA-384 or SHA-512", hash)
 	}
 	if len(digest) != hash.Size() {
 		return fmt.Errorf("tpm: signing: digest of %d bytes where %v has %d", len(digest), hash, hash.Size())

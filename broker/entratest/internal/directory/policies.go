@@ -72,5 +72,5 @@ func RiskLevel(s string) (policy.RiskLevel, error) {
 	case "high":
 		return policy.RiskHigh, nil
 	}
-	return 0, fmt.Errorf("entratest: risk %q is none of none, low, medium, high", s)
+	return 0, fmt.Errorf("entratest: risk %q is not none, low, medium or high", s)
 }

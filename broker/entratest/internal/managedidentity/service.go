@@ -117,7 +117,8 @@ func (s *Service) fromHere(w http.ResponseWriter, r *http.Request) bool {
 	return s.Kind != Arc || s.challenged(w, r)
 }
 
-// challenged lets in who can read a file that only programs of the machine can.
+// challenged admits callers that can read a file which only programs on the
+// machine can read.
 func (s *Service) challenged(w http.ResponseWriter, r *http.Request) bool {
 	if key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Basic "); ok && s.redeem(key) {
 		return true

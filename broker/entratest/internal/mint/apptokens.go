@@ -91,8 +91,8 @@ type Presented struct {
 // AppOnly reports whether an application has the token for itself.
 func (p *Presented) AppOnly() bool { return p.Scopes == "" && p.Subject == p.Object }
 
-// IDToken reports whether it is no access token: those name the client that they
-// were issued to.
+// IDToken reports whether it is an id_token: an access token names the client
+// that it was issued to.
 func (p *Presented) IDToken() bool { return p.AppID == "" && p.Party == "" }
 
 // Presented reads a token of this service. Its time is the caller's to check.

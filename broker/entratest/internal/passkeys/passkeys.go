@@ -92,7 +92,7 @@ func (c *Checker) keyFor(fl *session.Flow, id string, wrong *web.STSError) (*dir
 		return u, &keys[i], nil
 	}
 	if _, ok := session.SecondFactor(u, fl, session.MethodKey); !ok || keys[i].Hello {
-		return nil, nil, wrong.Because("the passkey is no second factor here")
+		return nil, nil, wrong.Because("the passkey is not a second factor here")
 	}
 	return u, &keys[i], nil
 }

@@ -34,7 +34,7 @@ func TestClass(t *testing.T) {
 		{"unavailable", Result{Status: 503}, Refused, true, false},
 		{"server error", Result{Status: 500}, Failed, true, false},
 		{"bad gateway", Result{Status: 502}, Failed, true, false},
-		{"passing trouble by code", Result{Status: 400, Verdict: aadsts.Retry}, Failed, true, false},
+		{"temporary failure by code", Result{Status: 400, Verdict: aadsts.Retry}, Failed, true, false},
 		{"server error that stays", Result{Status: 500, Verdict: aadsts.Blocked}, Done, false, false},
 		{"unavailable for good", Result{Status: 503, Verdict: aadsts.Blocked}, Done, false, false},
 		{"unavailable, by code too", Result{Status: 503, Verdict: aadsts.Retry}, Refused, true, false},
