@@ -76,7 +76,7 @@ ifeq ($(shell $(GO) env GOHOSTOS GOHOSTARCH | tr '\n' /),linux/amd64/)
 endif
 
 fuzz:
-	./scripts/fuzz $(FUZZTIME)
+	@for m in $(MODULES); do (cd $$m && FUZZLOG=$(CURDIR)/fuzz.log $(CURDIR)/scripts/fuzz $(FUZZTIME)) || exit 1; done
 
 bench:
 	@./scripts/install swtpm 2>/dev/null || true

@@ -27,6 +27,8 @@ type KeyRequest struct {
 	// Credentials are the ids that may sign. Empty: any that the key holds for
 	// the relying party.
 	Credentials [][]byte
+	// Username is the user's name (UPN), for a key that holds several accounts.
+	Username string
 }
 
 // An Assertion is what a security key answers.
@@ -59,7 +61,7 @@ func (f *Flow) askKey(origin string, ids []string) error {
 	if err != nil {
 		return err
 	}
-	k := &KeyRequest{RelyingParty: u.Hostname(), ClientDataJSON: data}
+	k := &KeyRequest{RelyingParty: u.Hostname(), ClientDataJSON: data, Username: f.at.User}
 	for _, id := range ids {
 		if raw := decode(id); raw != nil {
 			k.Credentials = append(k.Credentials, raw)

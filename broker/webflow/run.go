@@ -12,8 +12,9 @@ type Asker interface {
 	// Ask shows a challenge and returns the answer. wrong, if not nil, says why the
 	// last answer was not taken ([ErrTryAgain]). Where the user answers elsewhere
 	// (Kind.Polls) Ask shows the message and returns at once: Answer{Poll: true},
-	// or a choice of another method. It is not asked about a security key that Run
-	// has an Authenticator for.
+	// or a choice of another method. Where Run has an Authenticator, Ask is asked
+	// about a security key only after that failed, with its error as wrong: the
+	// answer is another method, or Challenge.Method to try the key again.
 	Ask(ctx context.Context, c Challenge, wrong error) (Answer, error)
 }
 
@@ -48,16 +49,20 @@ func run(ctx context.Context, f *Flow, wrong error, ask Asker, key Authenticator
 	return nil
 }
 
+// answerTo has the security key sign, or the user answer. A key that fails is not the
+// end, since the user may have another way.
 func answerTo(ctx context.Context, c Challenge, wrong error, ask Asker, key Authenticator) (Answer, error) {
 	if c.Kind != SecurityKey || key == nil {
-		a, err := ask.Ask(ctx, c, wrong)
-		return a, err
+		return ask.Ask(ctx, c, wrong)
 	}
 	s, err := key.Assert(ctx, *c.Fido)
-	if err != nil {
-		return Answer{}, fmt.Errorf("webflow: the security key: %w", err)
+	switch {
+	case err == nil:
+		return Answer{Assertion: s}, nil
+	case ctx.Err() != nil:
+		return Answer{}, err
 	}
-	return Answer{Assertion: s}, nil
+	return ask.Ask(ctx, c, fmt.Errorf("webflow: the security key: %w", err))
 }
 
 // Pages goes through the pages of a sign-in that somebody else began: the Pages of
@@ -69,7 +74,8 @@ type Pages struct {
 	Options Options
 	// Asker asks the user. It is required.
 	Asker Asker
-	// Key is the user's security key. Nil: the Asker is asked.
+	// Key is the user's security key, such as a *fido.Key of broker/webflow/fido.
+	// Nil: the Asker is asked.
 	Key Authenticator
 }
 

@@ -24,7 +24,11 @@ func TestPublicAPI(t *testing.T) {
 	for _, f := range old {
 		left[f] = true
 	}
-	for _, p := range list(t, module+"/...") {
+	pkgs := list(t, module+"/...")
+	for _, dir := range nested(t) {
+		pkgs = append(pkgs, listIn(t, dir, "./...")...)
+	}
+	for _, p := range pkgs {
 		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
 		if p.Name == "main" || strings.HasPrefix(name, "internal/") || strings.Contains(name, "/internal/") {
 			continue
@@ -34,7 +38,9 @@ func TestPublicAPI(t *testing.T) {
 		}
 		file := filepath.Join(dir, strings.ReplaceAll(name, "/", "_")+".txt")
 		delete(left, file)
-		got, err := exec.Command("go", "doc", "-all", p.ImportPath).Output()
+		doc := exec.Command("go", "doc", "-all", p.ImportPath)
+		doc.Dir = p.Dir
+		got, err := doc.Output()
 		require.NoError(t, err, p.ImportPath)
 		if *update {
 			require.NoError(t, os.WriteFile(file, got, 0o600))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,7 +58,11 @@ type pkg struct {
 
 func TestImportRules(t *testing.T) {
 	rows := allowed(t)
-	for _, p := range list(t, module+"/...") {
+	pkgs := list(t, module+"/...")
+	for _, dir := range nested(t) {
+		pkgs = append(pkgs, listIn(t, dir, "./...")...)
+	}
+	for _, p := range pkgs {
 		name := strings.TrimPrefix(p.ImportPath, module+"/")
 		rules, ok := rows[name]
 		if !ok && p.Name != "main" && p.ImportPath != module && len(p.GoFiles) > 0 && name != "internal/house" {
@@ -99,9 +104,30 @@ func TestBrokerDependencies(t *testing.T) {
 	require.LessOrEqual(t, len(modules), 10, "modules: %v", modules)
 }
 
-func list(t *testing.T, args ...string) (pkgs []pkg) {
+// nested finds the modules of their own that others import: those with a go.mod
+// that are not internal.
+func nested(t *testing.T) (dirs []string) {
+	t.Helper()
+	root := filepath.Join("..", "..", "broker")
+	require.NoError(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Name() == "go.mod" {
+			dirs = append(dirs, filepath.Dir(path))
+		}
+		return err
+	}))
+	require.NotEmpty(t, dirs)
+	return dirs
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	return listIn(t, ".", args...)
+}
+
+func listIn(t *testing.T, dir string, args ...string) (pkgs []pkg) {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Name,Imports,GoFiles,Dir,Export,Standard,CgoFiles,Module"}, args...)...)
+	cmd.Dir = dir
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	dec := json.NewDecoder(strings.NewReader(string(out)))

@@ -62,6 +62,11 @@ type Prompter struct {
 	// or is asked for. Nil: Authorize shows the page's address (Paste), or nothing.
 	SignIn *webflow.Options
 
+	// Key is the security key that SignIn uses, such as a *fido.Key of
+	// broker/webflow/fido, which asks for its PIN by this Prompter (fido.Text).
+	// Nil: there is none, and the user is shown the other ways.
+	Key webflow.Authenticator
+
 	// NoQR leaves the QR code out. It is left out as well when TERM is "dumb"
 	// or the locale is not UTF-8.
 	NoQR bool

@@ -14,8 +14,12 @@ var _ webflow.Asker = (*Prompter)(nil)
 // Ask asks for what a sign-in page wants: it makes the Prompter the Asker of a
 // [webflow.Pages]. Where the user can answer in another way, a question mark in
 // place of a code or a password lists the ways. A security key is not asked for
-// here: that is a [webflow.Authenticator]'s.
+// here: that is a [webflow.Authenticator]'s. Where it failed, the user may try it
+// again, choose another way, or go on by a code on another device.
 func (p *Prompter) Ask(ctx context.Context, c webflow.Challenge, wrong error) (webflow.Answer, error) {
+	if c.Kind == webflow.SecurityKey {
+		return p.afterKey(ctx, c, wrong)
+	}
 	if wrong != nil {
 		if err := p.Show(ctx, "That was not accepted. Try again."); err != nil {
 			return webflow.Answer{}, err
@@ -26,10 +30,6 @@ func (p *Prompter) Ask(ctx context.Context, c webflow.Challenge, wrong error) (w
 		return webflow.Answer{Poll: true}, p.Show(ctx, c.Message)
 	case c.Kind == webflow.NewPassword:
 		return p.newPassword(ctx, c)
-	case c.Kind == webflow.SecurityKey && len(c.Methods) == 0:
-		return webflow.Answer{}, fmt.Errorf("terminal: security keys are not supported: %w", errors.ErrUnsupported)
-	case c.Kind == webflow.SecurityKey:
-		return p.otherWay(ctx, c)
 	}
 	question := c.Message + " "
 	if len(c.Methods) > 0 {
@@ -50,9 +50,33 @@ func (p *Prompter) Ask(ctx context.Context, c webflow.Challenge, wrong error) (w
 	}
 }
 
+// anotherDevice is the choice of those who cannot go on here.
+const anotherDevice = "another device"
+
+// afterKey has the user choose what to do without a security key, or with one that
+// failed.
+func (p *Prompter) afterKey(ctx context.Context, c webflow.Challenge, wrong error) (webflow.Answer, error) {
+	if wrong != nil {
+		if err := p.Show(ctx, "The security key cannot be used ("+wrong.Error()+")."); err != nil {
+			return webflow.Answer{}, err
+		}
+		c.Methods = append([]webflow.Method{{ID: c.Method, Label: "Security key, again"}}, c.Methods...)
+	}
+	unsupported := fmt.Errorf("terminal: security keys are not supported: %w", errors.ErrUnsupported)
+	if len(c.Methods) == 0 {
+		return webflow.Answer{}, unsupported
+	}
+	c.Methods = append(c.Methods[:len(c.Methods):len(c.Methods)], webflow.Method{ID: anotherDevice, Label: "Code on another device"})
+	a, err := p.otherWay(ctx, c)
+	if err == nil && a.Choice == anotherDevice {
+		return webflow.Answer{}, unsupported
+	}
+	return a, err
+}
+
 // otherWay has the user choose one of the other methods.
 func (p *Prompter) otherWay(ctx context.Context, c webflow.Challenge) (webflow.Answer, error) {
-	list := "Other ways to sign in:"
+	list := "Ways to sign in:"
 	for i, m := range c.Methods {
 		list += fmt.Sprintf("\n  %d  %s", i+1, m.Label)
 	}
@@ -106,7 +130,7 @@ func (p *Prompter) newPassword(ctx context.Context, c webflow.Challenge) (webflo
 
 // signIn goes through the pages on the terminal, for Authorize.
 func (p *Prompter) signIn(ctx context.Context, page, redirectPrefix string) (string, error) {
-	pages := webflow.Pages{Options: *p.SignIn, Asker: p}
+	pages := webflow.Pages{Options: *p.SignIn, Asker: p, Key: p.Key}
 	if pages.Options.Username == "" && !strings.Contains(page, "login_hint=") {
 		name, err := p.Line(ctx, "User name: ")
 		if err != nil {

@@ -1,6 +1,10 @@
 package terminal_test
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"testing"
 	"time"
@@ -69,4 +73,47 @@ func TestSignInFallsBackToDeviceCode(t *testing.T) {
 		"ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS")
 	require.ErrorIs(t, err, webflow.ErrNoMethod)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
+}
+
+// unplugged is a security key that is missing at first.
+type unplugged struct {
+	tries int
+	key   *entratest.Passkey
+}
+
+func (u *unplugged) Assert(_ context.Context, r webflow.KeyRequest) (*webflow.Assertion, error) {
+	if u.tries++; u.tries == 1 {
+		return nil, errors.New("no key\x1b[2J is plugged in")
+	}
+	rp := sha256.Sum256([]byte(r.RelyingParty))
+	auth := append(rp[:], 5, 0, 0, 0, 1)
+	data := sha256.Sum256(r.ClientDataJSON)
+	sum := sha256.Sum256(append(auth[:len(auth):len(auth)], data[:]...))
+	sig, err := ecdsa.SignASN1(rand.Reader, u.key.Key, sum[:])
+	return &webflow.Assertion{ID: u.key.ID, AuthenticatorData: auth, Signature: sig}, err
+}
+
+// A security key that failed may be tried again, or left for a code on another device.
+func TestSecurityKeyOnTheTerminal(t *testing.T) {
+	t.Parallel()
+	const page = "https://login.microsoftonline.com/contoso.example/oauth2/authorize?client_id=29d9ed98-a469-4536-ade2-f981bc1d605e&response_type=code&resource=urn%3Aaad%3Atb%3Aupdate%3Aprt&amr_values=ngcmfa&redirect_uri=ms-appx-web%3A%2F%2FMicrosoft.AAD.BrokerPlugin%2FDRS"
+	key, err := entratest.NewPasskey()
+	require.NoError(t, err)
+	srv := entratest.NewTB(t, entratest.Options{Seed: 1, Users: []entratest.User{{Username: "kim", Password: "paper clip", Passkeys: []entratest.Passkey{*key}}}})
+	for choice, want := range map[string]error{"1": nil, "2": errors.ErrUnsupported} {
+		s := newScreen(t)
+		u := &unplugged{key: key}
+		p := &terminal.Prompter{Device: s.path, Key: u, SignIn: &webflow.Options{Transport: srv.Transport(), Password: "paper clip", Username: "kim@contoso.example"}}
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.Authorize(t.Context(), page, "ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS")
+			done <- err
+		}()
+		s.await(t, "The security key cannot be used (webflow: the security key: no key[2J is plugged in).")
+		s.await(t, "1  Security key, again")
+		s.await(t, "2  Code on another device")
+		s.await(t, "Number of the way: ")
+		s.press(t, choice+"\r")
+		require.ErrorIs(t, <-done, want)
+	}
 }

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package fido
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// USB returns an errors.ErrUnsupported: security keys are found on Linux alone.
+func USB(context.Context) ([]Device, error) {
+	return nil, fmt.Errorf("fido: security keys on USB: %w", errors.ErrUnsupported)
+}
