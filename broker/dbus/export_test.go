@@ -1,8 +1,14 @@
 package dbus
 
+import "time"
+
 // Interactive returns how many interactive calls are under way.
 func (h *Handler) Interactive() int {
 	h.pending.mu.Lock()
 	defer h.pending.mu.Unlock()
 	return h.pending.count
 }
+
+// Releasing sets what is called before s gives its name back, and how long calls
+// that are told to end may take.
+func (s *Service) Releasing(f func(), limit time.Duration) { s.releasing, s.limit = f, limit }

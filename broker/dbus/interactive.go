@@ -22,7 +22,6 @@ var errCanceled = broker.NewError(broker.ErrUserCanceled, "the app canceled the 
 // cancelAhead is how long a cancel that found nothing to cancel holds for the
 // next interactive call of its connection. msalruntime 0.20.7 sends the cancel
 // of a call that has just begun milliseconds before the call itself, and then
-// // call that has just begun milliseconds before the call itself, and then
 // waits for the reply to the call. It also sends one after the reply to the
 // call that it meant: for as long after a reply a cancel means nothing.
 const cancelAhead = 500 * time.Millisecond

@@ -1,6 +1,7 @@
 package dbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,9 @@ type Service struct {
 
 	// Idle ends Run after a time without a call, for a service that the bus
 	// starts when it is called. No call is lost: the bus starts the service
-	// anew. Zero: never.
+	// anew. A bus that was lost and is not back within that time ends Run too:
+	// nobody calls without it, and it starts another service when it is back.
+	// Zero: never.
 	Idle time.Duration
 
 	// Ready, if not nil, is called each time that the name is owned.
@@ -40,6 +43,9 @@ type Service struct {
 
 	// Logger receives what happens on the bus. Nil discards it.
 	Logger *slog.Logger
+
+	releasing func()        // called before the name is given back, for tests
+	limit     time.Duration // instead of drainLimit, for tests
 }
 
 // Waits between tries to reach a bus that was lost.
@@ -59,14 +65,16 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.Handler == nil {
 		return errors.New("dbus: Service.Handler is nil")
 	}
-	wait := firstWait
+	wait, waited := firstWait, time.Duration(0)
 	for served := false; ; {
-		err := s.serve(ctx, func() { served, wait = true, firstWait })
+		err := s.serve(ctx, func() { served, wait, waited = true, firstWait, 0 })
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil || !served || errors.Is(err, ErrNameTaken):
 			return err
+		case s.Idle > 0 && waited >= s.Idle:
+			return nil
 		}
 		s.logger().WarnContext(ctx, "the bus was lost", "error", err, "wait", wait)
 		select {
@@ -74,6 +82,7 @@ func (s *Service) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-time.After(wait):
 		}
+		waited += wait
 		wait = min(2*wait, maxWait)
 	}
 }
@@ -119,14 +128,23 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	if !conn.Connected() {
 		return err
 	}
+	if s.releasing != nil {
+		s.releasing()
+	}
 	if _, rerr := conn.ReleaseName(wire.BusName); rerr != nil {
 		return err
 	}
 	// What the bus handed over before it took the name back is under way now.
-	if ctx.Err() != nil {
-		cancel()
+	// Calls that came while an idle service gave up the name take their time,
+	// as the user may have to answer; the others are ended.
+	if err == nil {
+		c.drain(either(ctx, conn.Context()))
 	}
-	c.drain()
+	cancel()
+	limit, stop := context.WithTimeout(context.Background(), cmp.Or(s.limit, drainLimit))
+	defer stop()
+	c.drain(limit)
+	c.flush()
 	return err
 }
 
@@ -207,20 +225,31 @@ func (c *session) leave() {
 	}
 }
 
-// drainLimit is how long the calls under way may take to end.
+// drainLimit is how long the calls under way may take to end when they are told
+// to.
 const drainLimit = 5 * time.Second
 
-// drain waits for the calls under way.
-func (c *session) drain() {
-	limit := time.After(drainLimit)
+// drain waits for the calls under way, until ctx ends.
+func (c *session) drain(ctx context.Context) {
 	for c.busy.Load() > 0 {
 		select {
 		case <-c.left:
-		case <-limit:
+		case <-ctx.Done():
 			return
 		}
 	}
-	// The last reply is on its way when the bus has answered this.
+}
+
+// either returns a context that ends with a or b.
+func either(a, b context.Context) context.Context {
+	ctx, cancel := context.WithCancel(a)
+	context.AfterFunc(b, cancel)
+	return ctx
+}
+
+// flush waits until the last reply is on its way: the bus has read it when it
+// has answered this.
+func (c *session) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = c.callers.bus.CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0).Err

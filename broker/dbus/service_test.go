@@ -98,26 +98,33 @@ func TestServiceAnswers(t *testing.T) {
 func TestServiceBadCalls(t *testing.T) {
 	w, bus, _ := onBus(t)
 	c := dial(t, bus)
-	for name, args := range map[string][]any{
-		"no arguments":        {},
-		"two strings":         {"0.0", ""},
-		"four strings":        {"0.0", "", "{}", ""},
-		"numbers":             {uint32(1), uint32(2), uint32(3)},
-		"an array":            {"0.0", "", []string{"{}"}},
-		"empty":               {"0.0", "", ""},
-		"not JSON":            {"0.0", "", "hello"},
-		"not an object":       {"0.0", "", "[]"},
-		"deep":                {"0.0", "", strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000)},
-		"large":               {"0.0", "", `{"a":"` + strings.Repeat("x", 1<<20) + `"}`},
-		"twice":               {"0.0", "", `{"clientId":"a","clientId":"b"}`},
-		"a client of no kind": {"0.0", "", `{"authParameters":{"clientId":"zz","requestedScopes":["a"]}}`},
-	} {
-		var text string
-		require.NoError(t, object(c).Call(wire.Interface+"."+wire.AcquireSilently, 0, args...).Store(&text), name)
-		r, err := wire.ParseReply(wire.AcquireSilently, text)
-		require.NoError(t, err, name)
-		require.Equal(t, wire.APIContractViolation, r.Error.Status, "%s: %+v", name, r.Error)
-		require.NotZero(t, r.Error.Tag, name)
+	bad := map[string][]any{
+		"no arguments":  {},
+		"two strings":   {"0.0", ""},
+		"four strings":  {"0.0", "", "{}", ""},
+		"numbers":       {uint32(1), uint32(2), uint32(3)},
+		"an array":      {"0.0", "", []string{"{}"}},
+		"empty":         {"0.0", "", ""},
+		"not JSON":      {"0.0", "", "hello"},
+		"not an object": {"0.0", "", "[]"},
+		"deep":          {"0.0", "", strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000)},
+		"large":         {"0.0", "", `{"a":"` + strings.Repeat("x", 1<<20) + `"}`},
+		"twice":         {"0.0", "", `{"clientId":"a","clientId":"b"}`},
+	}
+	for _, method := range wire.Methods {
+		for name, args := range bad {
+			var text string
+			require.NoError(t, object(c).Call(wire.Interface+"."+method, 0, args...).Store(&text), "%s, %s", method, name)
+			r, err := wire.ParseReply(method, text)
+			require.NoError(t, err, "%s, %s", method, name)
+			require.NotNil(t, r.Error, "%s, %s: %s", method, name, text)
+			require.Equal(t, wire.APIContractViolation, r.Error.Status, "%s, %s: %+v", method, name, r.Error)
+			require.NotZero(t, r.Error.Tag, "%s, %s", method, name)
+		}
+	}
+	for _, method := range []string{wire.AcquireSilently, wire.AcquireInteractive} {
+		r := callMethod(t, c, method, `{"authParameters":{"clientId":"zz","requestedScopes":["a"]}}`)
+		require.Equal(t, wire.APIContractViolation, r.Error.Status, "%s, a client of no kind: %+v", method, r.Error)
 	}
 	r := callMethod(t, c, "makeCoffee", "{}")
 	require.Equal(t, wire.APIContractViolation, r.Error.Status)
@@ -349,6 +356,46 @@ func TestServiceIdleLosesNothing(t *testing.T) {
 	wg.Wait()
 }
 
+// A call that arrives while an idle service gives its name back has the time
+// that the user takes.
+func TestServiceIdleWaitsForTheUser(t *testing.T) {
+	bus := bustest.Start(t)
+	w := newWorld(t)
+	up := make(chan struct{}, 1)
+	w.person.hang.Store(&up)
+	c := dial(t, bus)
+	done := make(chan *godbus.Call, 1)
+	s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: time.Millisecond}
+	s.Releasing(func() {
+		object(c).Go(wire.Interface+"."+wire.AcquireInteractive, 0, done, "0.0", "", interactiveRequest("api://payroll/.default"))
+		<-up
+	}, time.Nanosecond)
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(context.Background()) }()
+	require.Eventually(t, func() bool {
+		return object(c).Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Err != nil && w.h.Interactive() == 1
+	}, 20*time.Second, 5*time.Millisecond, "the name is given back")
+	require.Empty(t, ran)
+	w.person.back()
+	call := <-done
+	require.NoError(t, call.Err)
+	require.Contains(t, call.Body[0], "accessToken")
+	require.NoError(t, <-ran)
+}
+
+// A service that the bus starts ends with its bus: the next one starts another.
+func TestServiceIdleEndsWithItsBus(t *testing.T) {
+	bus := bustest.Start(t)
+	w := newWorld(t)
+	ready := make(chan struct{}, 1)
+	s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: time.Second, Ready: func() { ready <- struct{}{} }}
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(t.Context()) }()
+	<-ready
+	bus.Down()
+	require.NoError(t, <-ran)
+}
+
 // Another user of the machine gets nothing.
 func TestServiceOtherUser(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -408,58 +455,41 @@ func TestServiceByTools(t *testing.T) {
 	}
 }
 
-// A token from memory costs neither a request nor a command of the key store,
-// over the bus too.
-func TestSilentOverBusCostsNothing(t *testing.T) {
-	w, bus, _ := onBus(t)
-	c := dial(t, bus)
-	first := callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope))
-	w.wire.take()
-	for range 50 {
-		require.Equal(t, first.Token.AccessToken, callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken)
-	}
-	require.Zero(t, w.wire.take())
-}
-
+// BenchmarkSilentOverBus is a token from memory over a real bus, and beside it
+// the least that a call over the bus costs: an echo, by the same library, with
+// messages of the same size. The calls take turns, so that both see the same
+// machine. It reports the time of each and the ratio; the goal is 2.
 func BenchmarkSilentOverBus(b *testing.B) {
-	_, bus, _ := onBus(b)
-	c := dial(b, bus)
+	w, bus, _ := onBus(b)
+	server, client := dial(b, bus), dial(b, bus)
 	request := silentRequest(graphScope)
-	callMethod(b, c, wire.AcquireSilently, request)
-	b.ReportAllocs()
-	for b.Loop() {
-		var text string
-		if err := object(c).Call(wire.Interface+"."+wire.AcquireSilently, 0, "0.0", "", request).Store(&text); err != nil {
-			b.Fatal(err)
+	reply := w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
+	require.NoError(b, server.Export(echo{reply}, "/echo", "org.example.Echo"))
+	_, err := server.RequestName("org.example.Echo", 0)
+	require.NoError(b, err)
+	bare := client.Object("org.example.Echo", "/echo")
+	var text string
+	call := func(o godbus.BusObject, method string) time.Duration {
+		start := time.Now()
+		if err := o.Call(method, 0, "0.0", "", request).Store(&text); err != nil || text != reply {
+			b.Fatalf("%v, %s", err, text)
 		}
+		return time.Since(start)
 	}
+	var silent, echoed time.Duration
+	for b.Loop() {
+		silent += call(object(client), wire.Interface+"."+wire.AcquireSilently)
+		echoed += call(bare, "org.example.Echo.Echo")
+	}
+	b.ReportMetric(float64(silent.Nanoseconds())/float64(b.N), "broker-ns")
+	b.ReportMetric(float64(echoed.Nanoseconds())/float64(b.N), "echo-ns")
+	b.ReportMetric(float64(silent)/float64(echoed), "times-echo")
 }
 
 type echo struct{ reply string }
 
 // Echo answers with a reply of the same size as the broker's.
 func (e echo) Echo(_, _, _ string) (string, *godbus.Error) { return e.reply, nil }
-
-// BenchmarkEcho is the least that a call over the bus costs, with messages of
-// the same size: what BenchmarkSilentOverBus is to be held against.
-func BenchmarkEcho(b *testing.B) {
-	bus := bustest.Start(b)
-	server, client := dial(b, bus), dial(b, bus)
-	w := newWorld(b)
-	request := silentRequest(graphScope)
-	reply := w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
-	require.NoError(b, server.Export(echo{reply}, "/echo", "org.example.Echo"))
-	_, err := server.RequestName("org.example.Echo", 0)
-	require.NoError(b, err)
-	o := client.Object("org.example.Echo", "/echo")
-	b.ReportAllocs()
-	for b.Loop() {
-		var text string
-		if err := o.Call("org.example.Echo.Echo", 0, "0.0", "", request).Store(&text); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
 
 // BenchmarkHandler is what an answer from memory costs without a bus.
 func BenchmarkHandler(b *testing.B) {

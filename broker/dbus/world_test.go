@@ -57,7 +57,7 @@ type world struct {
 	h      *dbus.Handler
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, change ...func(*broker.Config)) *world {
 	t.Helper()
 	w := &world{t: t, clock: entratest.NewClock(time.Time{})}
 	w.srv = entratest.NewTB(t, entratest.Options{
@@ -76,10 +76,13 @@ func newWorld(t testing.TB) *world {
 		},
 	})
 	w.wire = &counter{inner: w.srv.Transport()}
-	w.person = &person{Person: entratest.Person{Username: alice, Password: password, TOTPSecret: totp}, client: w.srv.Client()}
+	w.person = &person{Person: entratest.Person{Username: alice, Password: password, TOTPSecret: totp}, client: w.srv.Client(), again: make(chan struct{})}
 	w.cfg = broker.Config{
 		Tenant: "contoso.example", App: broker.App{ClientID: appID}, Keys: keys(t), Store: &store.Memory{}, Transport: w.wire,
 		Prompter: w.person, Device: broker.DeviceInfo{DisplayName: "pc-1", OSVersion: "Debian 12"}, Now: w.clock.Now,
+	}
+	for _, f := range change {
+		f(&w.cfg)
 	}
 	w.b = w.open()
 	_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
@@ -149,17 +152,23 @@ type person struct {
 	entratest.Person
 	client *http.Client
 	asked  atomic.Int32
-	hang   atomic.Pointer[chan struct{}] // not nil: the person goes away; closed by a prompt that is up
+	hang   atomic.Pointer[chan struct{}] // not nil: the person goes away; told of a prompt that is up
+	again  chan struct{}                 // closed: the person is back
 	refuse atomic.Bool
 }
+
+func (p *person) back() { close(p.again) }
 
 // Authorize implements [broker.Prompter].
 func (p *person) Authorize(ctx context.Context, url, prefix string) (string, error) {
 	p.asked.Add(1)
 	if up := p.hang.Load(); up != nil {
 		*up <- struct{}{}
-		<-ctx.Done()
-		return "", ctx.Err()
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-p.again:
+		}
 	}
 	if p.refuse.Load() {
 		return "", broker.ErrUserCanceled

@@ -3,7 +3,6 @@ package bustest
 
 import (
 	"bufio"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,7 +89,8 @@ func (b *Bus) Up() {
 	require.Contains(b.t, line, b.socket)
 	b.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) {
-		_, _ = io.Copy(io.Discard, out)
+		// A service that the bus started has the same standard output and may
+		// outlive the bus, so that the end of the output is not waited for.
 		_ = cmd.Wait()
 		close(done)
 	}(b.cmd, b.done)
