@@ -217,3 +217,85 @@ func TestMSALPythonBroker(t *testing.T) {
 		return "no account left in the library"
 	})
 }
+
+// MSAL Node, as an app uses it, with Microsoft's runtime from npm.
+func TestMSALNodeBroker(t *testing.T) {
+	d := newDesk(t)
+	script, err := filepath.Abs(filepath.Join("testdata", "msal_node_broker.mjs"))
+	require.NoError(t, err)
+	p := d.drive(t, d.proxy(t), "node", script, cliApp, "https://login.microsoftonline.com/"+d.srv.TenantID(), alice, appID)
+	const who = "MSAL Node with the broker (msal-node-runtime)"
+	type step struct {
+		Step, Username, Error, Description string
+		Token                              string `json:"access_token"`
+		Type                               string `json:"token_type"`
+		Broker                             bool   `json:"from_broker"`
+		Scopes, Accounts                   []string
+	}
+	next := func(t *testing.T, name string) step {
+		t.Helper()
+		var s step
+		p.read(t, &s)
+		require.Equal(t, name, s.Step)
+		return s
+	}
+	ok := func(t *testing.T, name string) step {
+		t.Helper()
+		s := next(t, name)
+		require.Empty(t, s.Error, s.Description)
+		return s
+	}
+	var first step
+	flow(t, who, "acquireTokenInteractive", func(t *testing.T) string {
+		first = ok(t, "interactive")
+		require.True(t, first.Broker)
+		require.Equal(t, alice, first.Username)
+		tok, err := claims.Parse(first.Token)
+		require.NoError(t, err)
+		require.Equal(t, d.device, tok.DeviceID)
+		require.Zero(t, d.person.asked.Load())
+		return "token with the device id, and nobody was asked"
+	})
+	flow(t, who, "getAllAccounts", func(t *testing.T) string {
+		require.Equal(t, []string{alice}, ok(t, "accounts").Accounts)
+		return "the account"
+	})
+	flow(t, who, "acquireTokenSilent", func(t *testing.T) string {
+		s := ok(t, "silent")
+		require.True(t, s.Broker)
+		require.Equal(t, first.Token, s.Token)
+		return "the same token"
+	})
+	flow(t, who, "acquireTokenSilent, bare scope", func(t *testing.T) string {
+		require.Contains(t, ok(t, "bare scope").Scopes, "User.Read")
+		return "token; no scope counts as declined"
+	})
+	flow(t, who, "acquireTokenSilent, claims", func(t *testing.T) string {
+		tok, err := claims.Parse(ok(t, "claims").Token)
+		require.NoError(t, err)
+		require.Contains(t, strings.ToLower(strings.Join(tok.Capabilities, " ")), "cp1")
+		return "token with CP1"
+	})
+	flow(t, who, "acquireTokenSilent, proof of possession", func(t *testing.T) string {
+		s := ok(t, "pop")
+		require.Equal(t, "pop", s.Type)
+		require.Equal(t, 2, strings.Count(s.Token, "."))
+		return "signed HTTP request"
+	})
+	flow(t, who, "MFA is asked for", func(t *testing.T) string {
+		s := next(t, "mfa")
+		require.Contains(t, s.Description, "AADSTS50076")
+		require.Contains(t, s.Error, "InteractionRequiredAuthError")
+		return "refused: " + s.Error + ", AADSTS50076"
+	})
+	flow(t, who, "refused by policy", func(t *testing.T) string {
+		s := next(t, "blocked")
+		require.Contains(t, s.Description, "AADSTS53003")
+		return "refused: " + s.Error + ", AADSTS53003"
+	})
+	flow(t, who, "signOut", func(t *testing.T) string {
+		ok(t, "sign out")
+		require.Zero(t, d.person.asked.Load())
+		return "done, in the library alone"
+	})
+}
