@@ -1,11 +1,7 @@
 package entratest
 
 import (
-	"net/http"
-
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
 // CreateAccessPass gives a user a temporary access pass, valid for TTL.TAP and
@@ -20,16 +16,4 @@ func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 // lives on until the pass would have ended.
 func (s *Server) DeleteAccessPass(username string) error {
 	return s.dir.ChangeUser(username, func(u *directory.User) error { u.AccessPass = nil; return nil })
-}
-
-func (s *Server) loginAccessPass(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
-	_, ss, err := s.keeper.TakeAccessPass(fl.Username, r.Values.Get("accesspass"))
-	if err != nil {
-		r.Entry = s.flowEntry(r, fl)
-		s.web.Mistake(r, "sign-in page: %v", err)
-		s.web.Record(r, err)
-		s.showAccessPass(w, r, fl, err)
-		return
-	}
-	s.signedIn(w, r, fl, *ss)
 }

@@ -2,13 +2,10 @@ package entratest
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
 // UserStatus is what the directory tells of a user.
@@ -86,19 +83,6 @@ func orNone(risk string) string {
 	return risk
 }
 
-// OneTimeCode is what the user's authenticator app shows now, and until when.
-func (s *Server) OneTimeCode(username string) (code string, until time.Time, err error) {
-	u := s.dir.User(s.dir.Qualify(username))
-	if u == nil {
-		return "", time.Time{}, fmt.Errorf("%w: %s", directory.ErrNoUser, username)
-	}
-	if u.TOTP == nil {
-		return "", time.Time{}, errors.New("entratest: the user has no authenticator app with codes")
-	}
-	step := uint64(s.Now().Unix()) / totp.Step
-	return totp.Code(u.TOTP, step), time.Unix(int64(step+1)*totp.Step, 0).UTC(), nil
-}
-
 // AppName is the name of an application, found by its client id in any tenant;
 // an unknown one is its id.
 func (s *Server) AppName(id string) string { return s.dir.AppName(id) }
@@ -114,25 +98,4 @@ func (s *Server) Policies() json.RawMessage {
 
 // PolicyNames lists the names of the policies of the first tenant with their
 // states, where it is not enabled.
-func (s *Server) PolicyNames() []string {
-	rules := s.dir.AccessRules(s.dir.Home())
-	if rules == nil {
-		return nil
-	}
-	var names []string
-	for _, p := range rules.Bundle.Policies {
-		name := p.DisplayName
-		if name == "" {
-			name = p.ID
-		}
-		switch p.State {
-		case "enabled":
-		case "enabledForReportingButNotEnforced":
-			name += " (report-only)"
-		default:
-			name += " (" + string(p.State) + ")"
-		}
-		names = append(names, name)
-	}
-	return names
-}
+func (s *Server) PolicyNames() []string { return s.dir.PolicyNames(s.dir.Home()) }

@@ -6,16 +6,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
-	"github.com/prtbroker/prtbroker/claims"
 )
 
 // Passkey is a FIDO2 credential. With Key it can also sign, and a [Person] can
@@ -52,84 +44,4 @@ func NewPasskey() (*Passkey, error) {
 // already, by whomever, is an error (WebAuthn Level 2, 7.1, step 22).
 func (s *Server) AddPasskey(username string, k Passkey) error {
 	return s.dir.AddPasskey(username, directory.PasskeySpec(k))
-}
-
-// fidoGet is the page on which a passkey signs, at the host that is its
-// relying party.
-func (s *Server) fidoGet(w http.ResponseWriter, r *web.Request) {
-	fl, err := s.keeper.OpenFlow(r.URL.Query().Get("ctx"))
-	if err != nil {
-		s.errorPage(w, r, err)
-		return
-	}
-	err = fl.Failed.Err()
-	fl.Failed = nil
-	s.showPasskey(w, r, fl, err)
-}
-
-// showPasskey shows the page on which a passkey signs. Browsers let a page use
-// the passkeys of its own host alone, so that other hosts lead there.
-func (s *Server) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
-	host := strings.ToLower(r.Host)
-	if host != passkeys.RelyingParty && web.IsLoginHost(host) {
-		if err != nil {
-			e := web.AsSTSError(err)
-			fl.Failed = &session.Failure{Code: e.Code, Text: e.Text}
-		}
-		web.NoStore(w)
-		writeRedirect(w, passkeys.Origin+pathOf(fl, "fido/get")+"?"+url.Values{"ctx": {s.keeper.SealFlow(fl)}}.Encode())
-		return
-	}
-	p := s.passkeyPage(r, fl)
-	web.Explain(&p, err)
-	p.Write(w, http.StatusOK)
-}
-
-// passkeyPage is that page, with a challenge that is still good.
-func (s *Server) passkeyPage(r *web.Request, fl *session.Flow) pages.Page {
-	s.passkeys.Challenge(fl)
-	allow := []string{}
-	if u := s.dir.User(fl.Username); u != nil {
-		allow = u.PasskeyIDs()
-	}
-	p := s.page(r, fl, "passkey", "Face, fingerprint, PIN or security key")
-	p.Action, p.OtherWay = pathOf(fl, "login"), true
-	if fl.Session != nil {
-		p.Action, p.OtherWay = "/common/SAS/ProcessAuth", false
-		s.otherMethods(&p, r, fl, session.MethodKey)
-	}
-	if strings.ToLower(r.Host) == passkeys.RelyingParty {
-		p.Action = strings.TrimSuffix(web.LoginURL, "/") + p.Action
-	}
-	p.Config["pgid"], p.Config["urlPost"] = "ConvergedFido", p.Action
-	p.Config["sFidoChallenge"], p.Config["arrFidoAllowList"] = string(fl.Challenge), allow
-	return p
-}
-
-// loginPasskey takes an assertion, as a first factor or as a second.
-func (s *Server) loginPasskey(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
-	u, key, err := s.passkeys.Check(r, fl)
-	if err != nil {
-		r.Entry = s.flowEntry(r, fl)
-		s.web.Mistake(r, "sign-in page: %v", web.AsSTSError(err).Why)
-		s.web.Record(r, err)
-		fl.Challenge = nil
-		s.passkeyRefused(w, r, fl, err)
-		return
-	}
-	fl.Challenge = nil
-	method := claims.FIDO2
-	if key.Hello {
-		method = claims.WindowsHello | claims.MarkRSA
-	}
-	if fl.Session != nil {
-		fl.Session.ProveMFA(method, s.Now())
-		fl.Session.AAGUID = key.AAGUID
-		s.proceed(w, r, fl)
-		return
-	}
-	ss := s.keeper.NewSession(u, method)
-	ss.ProveMFA(method, s.Now())
-	ss.AAGUID = key.AAGUID
-	s.signedIn(w, r, fl, ss)
 }

@@ -17,12 +17,15 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/adfs"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/arm"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/discovery"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/drs"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/graph"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/local"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/login"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/phones"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
@@ -34,21 +37,18 @@ import (
 // Microsoft Graph and, for federated domains, a federation server. It is safe
 // for concurrent use, and its methods may be used while requests run.
 type Server struct {
-	opts     Options
-	clock    *Clock
-	rand     *ids.Source
-	keeper   *session.Keeper
-	access   *access.Engine
-	mint     *mint.Mint
-	passkeys *passkeys.Checker
-	sts      *tokenendpoint.Service
-	adfs     *adfs.Server
-	drs      *drs.Service
-	arm      *arm.Service
-	graph    *graph.Service
-	web      *web.Router
-	log      *directory.SignInLog
-	prts     *tokenendpoint.PRTList
+	opts   Options
+	clock  *Clock
+	rand   *ids.Source
+	keeper *session.Keeper
+	access *access.Engine
+	mint   *mint.Mint
+	phones *phones.Service
+	sts    *tokenendpoint.Service
+	drs    *drs.Service
+	web    *web.Router
+	log    *directory.SignInLog
+	prts   *tokenendpoint.PRTList
 
 	dir *directory.Directory
 
@@ -59,9 +59,7 @@ type Server struct {
 	close    sync.Once
 
 	locals local.Listeners
-
-	plainMu sync.Mutex // guards plain
-	plain   *plainServer
+	window local.Window
 
 	clientMu sync.Mutex // guards client
 	client   *http.Client
@@ -156,19 +154,11 @@ func newServer(o Options) (*Server, error) {
 		s.access.Judge = func(b *policy.Bundle, in *policy.SignIn) access.Judgement { return access.Judgement(o.Judge(b, in)) }
 	}
 	s.mint = &mint.Mint{Keys: mint.NewKeys(), Keeper: s.keeper, GCMReplies: o.GCMReplies, PlainReplies: o.PlainReplies, DisabledDevice50155: o.DisabledDevice50155}
-	s.passkeys = &passkeys.Checker{Keeper: s.keeper}
 	s.web = web.New(web.Config{Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, Log: s.log, Done: s.done})
 	for _, f := range o.Faults {
 		s.web.AddFault(f.fault())
 	}
-	s.graph = &graph.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}
-	s.arm = &arm.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}
-	s.drs = &drs.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web,
-		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
-	s.adfs = &adfs.Server{Keeper: s.keeper, Mint: s.mint, Web: s.web, ErrorPage: s.errorPage, FormTargets: s.formTargets}
-	s.sts = &tokenendpoint.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web, PRTs: s.prts,
-		InheritDeviceMFA: o.InheritDeviceMFA, RollSessionKey: o.RollSessionKey, RefuseKDFv1: o.RefuseKDFv1, RollDropsMFA: o.RollDropsMFA}
-	s.newRoutes()
+	s.addRoutes()
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())
 	} else if err = s.restore(st); err == nil {
@@ -178,10 +168,32 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.locals.Handler, s.locals.Serves, s.locals.TLS = s.web, s.serves, s.tlsCA.leaf
+	s.window.Handler, s.window.Rand = s.web, r
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// addRoutes puts the services onto the router. The first route that matches wins.
+func (s *Server) addRoutes() {
+	o := &s.opts
+	s.sts = &tokenendpoint.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web, PRTs: s.prts,
+		InheritDeviceMFA: o.InheritDeviceMFA, RollSessionKey: o.RollSessionKey, RefuseKDFv1: o.RefuseKDFv1, RollDropsMFA: o.RollDropsMFA}
+	s.drs = &drs.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web,
+		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
+	s.phones = &phones.Service{Keeper: s.keeper, Web: s.web}
+	pages := &login.Pages{Keeper: s.keeper, Access: s.access, Mint: s.mint, Passkeys: &passkeys.Checker{Keeper: s.keeper}, STS: s.sts, Web: s.web,
+		AskToStaySignedIn: o.AskToStaySignedIn, BindBrowserSessions: o.BindBrowserSessions, Traits: login.Traits(o.Pages)}
+
+	s.sts.Routes()
+	(&discovery.Service{Directory: s.dir, Mint: s.mint, Web: s.web}).Routes()
+	pages.Routes()
+	s.phones.Routes()
+	s.drs.Routes()
+	(&graph.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}).Routes()
+	(&adfs.Server{Keeper: s.keeper, Mint: s.mint, Web: s.web, ErrorPage: pages.ErrorPage, FormTargets: pages.FormTargets}).Routes()
+	(&arm.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}).Routes()
 }
 
 func (s *Server) listen() error {
@@ -191,7 +203,7 @@ func (s *Server) listen() error {
 	}
 	s.listener = ln
 	s.http = &http.Server{
-		Handler:           s.Handler(),
+		Handler:           s.web,
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
@@ -215,11 +227,7 @@ func (s *Server) Close() {
 		close(s.done)
 		_ = s.http.Close()
 		s.locals.Close()
-		s.plainMu.Lock()
-		if s.plain != nil {
-			s.plain.close()
-		}
-		s.plainMu.Unlock()
+		s.window.Close()
 		s.clientMu.Lock()
 		if s.client != nil {
 			s.client.CloseIdleConnections()
@@ -284,6 +292,9 @@ func (s *Server) Client() *http.Client {
 	}
 	return s.client
 }
+
+// Handler serves every host of the emulator, told apart by the Host header.
+func (s *Server) Handler() http.Handler { return s.web }
 
 // Now returns the server's time.
 func (s *Server) Now() time.Time { return s.clock.Now() }

@@ -74,3 +74,27 @@ func RiskLevel(s string) (policy.RiskLevel, error) {
 	}
 	return 0, fmt.Errorf("entratest: risk %q is not none, low, medium or high", s)
 }
+
+// PolicyNames lists the names of the policies of a tenant with their states, where
+// it is not enabled.
+func (d *Directory) PolicyNames(t *Tenant) (names []string) {
+	rules := d.AccessRules(t)
+	if rules == nil {
+		return nil
+	}
+	for _, p := range rules.Bundle.Policies {
+		name := p.DisplayName
+		if name == "" {
+			name = p.ID
+		}
+		switch p.State {
+		case "enabled":
+		case "enabledForReportingButNotEnforced":
+			name += " (report-only)"
+		default:
+			name += " (" + string(p.State) + ")"
+		}
+		names = append(names, name)
+	}
+	return names
+}

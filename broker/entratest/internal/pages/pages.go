@@ -69,6 +69,11 @@ type Page struct {
 	JSON    template.JS  // set by Write
 }
 
+// Message is a page that says something and asks for nothing.
+func Message(nonce, title, text string) Page {
+	return Page{Name: "message", Title: title, Text: text, Nonce: nonce, Config: map[string]any{"pgid": "ConvergedMessage"}}
+}
+
 // Field is a hidden form field.
 type Field struct{ Name, Value string }
 

@@ -10,7 +10,11 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
+// LoginURL is where the sign-in service is.
 const LoginURL = "https://" + wire.LoginHost + "/"
+
+// CloudName is how the service names the cloud that it is of.
+const CloudName = "microsoftonline.com"
 
 // autologonHost is where desktop SSO signs in.
 const autologonHost = "autologon.microsoftazuread-sso.com"

@@ -1,4 +1,4 @@
-package entratest
+package login
 
 import (
 	"encoding/json"
@@ -28,19 +28,19 @@ type ssprReply struct {
 	ErrorMessage      *string
 }
 
-func (s *Server) ssprBegin(w http.ResponseWriter, r *web.Request) {
+func (s *Pages) ssprBegin(w http.ResponseWriter, r *web.Request) {
 	var in struct{ Ctx, FlowToken, OldPassword, NewPassword string }
 	fl, err := s.openSSPR(r, &in, func() string { return in.Ctx })
 	if err == nil && !fl.Expired {
 		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("nobody was asked for a new password")
 	}
 	if err != nil {
-		s.web.Refuse(w, r, err)
+		s.Web.Refuse(w, r, err)
 		return
 	}
 	switch u, err := s.renewPassword(fl, in.OldPassword, in.NewPassword, in.NewPassword); {
 	case err != nil:
-		s.web.Mistake(r, "change of the password: %v", err)
+		s.Web.Mistake(r, "change of the password: %v", err)
 		e := web.AsSTSError(err)
 		fl.Failed = &session.Failure{Code: e.Code, Text: e.Text}
 	default:
@@ -49,39 +49,39 @@ func (s *Server) ssprBegin(w http.ResponseWriter, r *web.Request) {
 	s.writeSSPR(w, fl, true)
 }
 
-func (s *Server) ssprPoll(w http.ResponseWriter, r *web.Request) {
+func (s *Pages) ssprPoll(w http.ResponseWriter, r *web.Request) {
 	var in struct{ Ctx, FlowToken string }
 	fl, err := s.openSSPR(r, &in, func() string { return in.Ctx })
 	if err == nil && fl.Failed == nil && !fl.Changed {
 		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("no change of a password was begun")
 	}
 	if err != nil {
-		s.web.Refuse(w, r, err)
+		s.Web.Refuse(w, r, err)
 		return
 	}
 	s.writeSSPR(w, fl, false)
 }
 
-func (s *Server) openSSPR(r *web.Request, in any, ctx func() string) (*session.Flow, error) {
+func (s *Pages) openSSPR(r *web.Request, in any, ctx func() string) (*session.Flow, error) {
 	if err := json.Unmarshal(r.Data, in); err != nil {
 		return nil, web.InvalidRequest(90023, "The request is not valid.").Because("body is not JSON: %v", err)
 	}
-	return s.keeper.OpenFlow(ctx())
+	return s.Keeper.OpenFlow(ctx())
 }
 
-func (s *Server) writeSSPR(w http.ResponseWriter, fl *session.Flow, pending bool) {
+func (s *Pages) writeSSPR(w http.ResponseWriter, fl *session.Flow, pending bool) {
 	out := ssprReply{IsJobPending: pending, CoupledDataCenter: "WEU", CoupledScaleUnit: "a"}
 	if !pending && fl.Failed != nil {
 		out.ErrorMessage = &fl.Failed.Text
 	}
-	out.Ctx = s.keeper.SealFlow(fl)
+	out.Ctx = s.Keeper.SealFlow(fl)
 	out.FlowToken = out.Ctx
 	web.WriteJSON(w, http.StatusOK, out)
 }
 
 // renewPassword replaces the password of the user of a flow.
-func (s *Server) renewPassword(fl *session.Flow, old, next, again string) (*directory.User, error) {
-	u, err := s.keeper.KnowsPassword(s.keeper.FlowTenant(fl), fl.Username, old)
+func (s *Pages) renewPassword(fl *session.Flow, old, next, again string) (*directory.User, error) {
+	u, err := s.Keeper.KnowsPassword(s.Keeper.FlowTenant(fl), fl.Username, old)
 	if err != nil && web.AsSTSError(err).Code == 50126 {
 		err = errCurrentPassword
 	}
@@ -91,7 +91,7 @@ func (s *Server) renewPassword(fl *session.Flow, old, next, again string) (*dire
 	if err != nil {
 		return nil, err
 	}
-	u, err = s.dir.ReplacePassword(u.UPN, old, next, s.Now())
+	u, err = s.Keeper.Directory.ReplacePassword(u.UPN, old, next, s.Keeper.Now())
 	if errors.Is(err, directory.ErrPassword) {
 		err = errCurrentPassword
 	}

@@ -1,4 +1,4 @@
-package entratest
+package login
 
 import (
 	"net/http"
@@ -12,7 +12,7 @@ import (
 
 // logout ends the browser session. Refresh tokens and PRTs live on, as with
 // the real service.
-func (s *Server) logout(w http.ResponseWriter, r *web.Request) {
+func (s *Pages) logout(w http.ResponseWriter, r *web.Request) {
 	for _, name := range []string{sessionCookieName, persistentCookieName} {
 		http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode})
 	}
@@ -22,7 +22,7 @@ func (s *Server) logout(w http.ResponseWriter, r *web.Request) {
 		return
 	}
 	if !s.registeredRedirect(r, to) {
-		s.errorPage(w, r, web.InvalidRequest(50011, "The post_logout_redirect_uri '%s' is registered by no application.", web.Clip(to)))
+		s.ErrorPage(w, r, web.InvalidRequest(50011, "The post_logout_redirect_uri '%s' is registered by no application.", web.Clip(to)))
 		return
 	}
 	if state := r.URL.Query().Get("state"); state != "" {
@@ -34,11 +34,11 @@ func (s *Server) logout(w http.ResponseWriter, r *web.Request) {
 			to = u.String()
 		}
 	}
-	writeRedirect(w, to)
+	web.Redirect(w, to)
 }
 
 // registeredRedirect reports whether some client of the tenant redirects to uri.
-func (s *Server) registeredRedirect(r *web.Request, uri string) bool {
+func (s *Pages) registeredRedirect(r *web.Request, uri string) bool {
 	t := s.tenantOrHome(r, "")
-	return slices.ContainsFunc(s.dir.Clients(t), func(a *directory.App) bool { return access.CheckRedirect(a, uri) == nil })
+	return slices.ContainsFunc(s.Keeper.Directory.Clients(t), func(a *directory.App) bool { return access.CheckRedirect(a, uri) == nil })
 }

@@ -1,4 +1,4 @@
-package entratest
+package login
 
 import (
 	"errors"
@@ -22,13 +22,13 @@ func canPKeyAuth(r *web.Request) bool {
 
 // challengeDevice asks for a proof of the device, once per sign-in. It reports
 // whether it answered the request.
-func (s *Server) challengeDevice(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) bool {
+func (s *Pages) challengeDevice(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) bool {
 	if web.AsSTSError(err).Code != 50097 || fl.Challenged || fl.Request.Prompt == "none" || !canPKeyAuth(r) {
 		return false
 	}
 	fl.Challenged = true
 	issuer := "OU=82dbaca4-3e81-46ca-9c73-0950c1eaca97,CN=MS-Organization-Access,DC=windows,DC=net"
-	w.Header().Set("WWW-Authenticate", `PKeyAuth nonce="`+s.keeper.NewNonce()+`",CertAuthorities="`+issuer+`",Version="1.0",Context="`+s.keeper.SealFlow(fl)+`"`)
+	w.Header().Set("WWW-Authenticate", `PKeyAuth nonce="`+s.Keeper.NewNonce()+`",CertAuthorities="`+issuer+`",Version="1.0",Context="`+s.Keeper.SealFlow(fl)+`"`)
 	web.NoStore(w)
 	w.WriteHeader(http.StatusUnauthorized)
 	return true
@@ -38,7 +38,7 @@ var pkeyAuthParameter = regexp.MustCompile(`(\w+)="([^"]*)"`)
 
 // answerDevice takes the answer to a challenge. It reports whether the request
 // was one.
-func (s *Server) answerDevice(w http.ResponseWriter, r *web.Request) bool {
+func (s *Pages) answerDevice(w http.ResponseWriter, r *web.Request) bool {
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "PKeyAuth ")
 	if !ok {
 		return false
@@ -47,19 +47,19 @@ func (s *Server) answerDevice(w http.ResponseWriter, r *web.Request) bool {
 	for _, m := range pkeyAuthParameter.FindAllStringSubmatch(text, -1) {
 		p[m[1]] = m[2]
 	}
-	fl, err := s.keeper.OpenFlow(p["Context"])
+	fl, err := s.Keeper.OpenFlow(p["Context"])
 	if err == nil && p["AuthToken"] != "" { // without one, there is no device
 		fl.Device, err = s.pkeyAuthDevice(r, p["AuthToken"])
 	}
 	if err != nil {
-		s.errorPage(w, r, err)
+		s.ErrorPage(w, r, err)
 		return true
 	}
-	s.proceed(w, r, fl)
+	s.next(w, r, fl)
 	return true
 }
 
-func (s *Server) pkeyAuthDevice(r *web.Request, token string) (string, error) {
+func (s *Pages) pkeyAuthDevice(r *web.Request, token string) (string, error) {
 	bad := web.InvalidRequest(50099, "PKeyAuth JWT signature is invalid.")
 	j, err := verify.ParseJWS(token)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Server) pkeyAuthDevice(r *web.Request, token string) (string, error) {
 	if err != nil {
 		return "", bad.Because("%v", err)
 	}
-	if e := s.keeper.CheckNonce(c.Nonce); e != nil {
+	if e := s.Keeper.CheckNonce(c.Nonce); e != nil {
 		return "", bad.Because("claim nonce: %s", e.Why)
 	}
 	if want := "https://" + r.Host + r.URL.Path; c.Audience != want {
@@ -79,7 +79,7 @@ func (s *Server) pkeyAuthDevice(r *web.Request, token string) (string, error) {
 	if err != nil {
 		return "", bad.Because("%v", err)
 	}
-	dev, derr := s.mint.DeviceOfCertificate(cert)
+	dev, derr := s.Mint.DeviceOfCertificate(cert)
 	if derr != nil {
 		return "", session.DeviceRefused(derr)
 	}

@@ -1,4 +1,4 @@
-package entratest
+package login
 
 import (
 	"net/http"
@@ -45,19 +45,19 @@ func hopFields(p *pages.Page) []pages.Field {
 }
 
 // fidoPosted answers the form of a page with the page on which a passkey signs.
-func (s *Server) fidoPosted(w http.ResponseWriter, r *web.Request) {
+func (s *Pages) fidoPosted(w http.ResponseWriter, r *web.Request) {
 	sent := map[string]string{}
 	for name, v := range r.Values {
 		sent[strings.ToLower(name)] = v[0]
 	}
-	fl, err := s.keeper.OpenFlow(sent["ctx"])
+	fl, err := s.Keeper.OpenFlow(sent["ctx"])
 	if err != nil {
-		s.errorPage(w, r, err)
+		s.ErrorPage(w, r, err)
 		return
 	}
 	back, ok := onLoginHost(sent["postbackurl"])
 	if !ok {
-		s.errorPage(w, r, web.InvalidRequest(90023, "The request is not valid.").Because("postBackUrl %q is not on a sign-in host", web.Clip(sent["postbackurl"])))
+		s.ErrorPage(w, r, web.InvalidRequest(90023, "The request is not valid.").Because("postBackUrl %q is not on a sign-in host", web.Clip(sent["postbackurl"])))
 		return
 	}
 	var missing []string
@@ -67,7 +67,7 @@ func (s *Server) fidoPosted(w http.ResponseWriter, r *web.Request) {
 		}
 	}
 	if len(missing) > 0 {
-		s.web.Mistake(r, "form of a passkey lacks %s", strings.Join(missing, ", "))
+		s.Web.Mistake(r, "form of a passkey lacks %s", strings.Join(missing, ", "))
 	}
 	if fl.Username == "" {
 		fl.Username = sent["username"]
@@ -92,22 +92,4 @@ func onLoginHost(text string) (string, bool) {
 		return "", false
 	}
 	return u.String(), true
-}
-
-// passkeyRefused says what is wrong with an assertion: on the page that the passkey
-// belongs to where that is here, and otherwise on the page before it.
-func (s *Server) passkeyRefused(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
-	if !web.IsLoginHost(strings.ToLower(r.Host)) {
-		s.showPasskey(w, r, fl, err)
-		return
-	}
-	if fl.Session == nil {
-		s.showSignIn(w, r, fl, err)
-		return
-	}
-	if u := s.dir.UserByID(fl.Session.User); u != nil {
-		s.showMethod(w, r, fl, u, session.MethodKey, err)
-		return
-	}
-	s.errorPage(w, r, err)
 }

@@ -1,4 +1,4 @@
-package entratest
+package login
 
 import (
 	"cmp"
@@ -23,8 +23,8 @@ const (
 
 // showChangePassword asks for a new password in place of an expired one, or of one
 // that others may know.
-func (s *Server) showChangePassword(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
-	p := s.page(r, fl, "changepassword", "Update your password")
+func (s *Pages) showChangePassword(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
+	p := s.newPage(r, fl, "changepassword", "Update your password")
 	p.Action = "/common/ChangePassword"
 	if fl.Session != nil {
 		p.Text = "Someone else may know your password. Choose a new one to go on."
@@ -37,31 +37,31 @@ func (s *Server) showChangePassword(w http.ResponseWriter, r *web.Request, fl *s
 
 // changePassword takes the new password of the page, and goes on with the
 // sign-in.
-func (s *Server) changePassword(w http.ResponseWriter, r *web.Request) {
+func (s *Pages) changePassword(w http.ResponseWriter, r *web.Request) {
 	var done struct{ Ctx string } // programs say in JSON that their job is done
 	_ = json.Unmarshal(r.Data, &done)
-	fl, err := s.keeper.OpenFlow(cmp.Or(flowField(r), done.Ctx))
+	fl, err := s.Keeper.OpenFlow(cmp.Or(flowField(r), done.Ctx))
 	if err == nil && !fl.Expired && !fl.Changed {
 		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("nobody was asked for a new password")
 	}
 	if err != nil {
-		s.errorPage(w, r, err)
+		s.ErrorPage(w, r, err)
 		return
 	}
 	if fl.Changed && done.Ctx != "" { // no form, and so nobody who would follow a redirect
 		s.showMessage(w, r, "Your password was changed", "Sign in with the new one.")
 		return
 	}
-	u := s.dir.User(fl.Username)
+	u := s.Keeper.Directory.User(fl.Username)
 	if !fl.Changed {
 		u, err = s.renewPassword(fl, r.Values.Get("oldpasswd"), r.Values.Get("newpasswd"), r.Values.Get("confirmnewpasswd"))
 	} else if u == nil {
-		err = s.keeper.UnknownUser(nil, fl.Username)
+		err = s.Keeper.UnknownUser(nil, fl.Username)
 	}
 	if err != nil {
-		s.web.Mistake(r, "change of the password: %v", err)
+		s.Web.Mistake(r, "change of the password: %v", err)
 		r.Entry = s.flowEntry(r, fl)
-		s.web.Record(r, err)
+		s.Web.Record(r, err)
 		s.showChangePassword(w, r, fl, err)
 		return
 	}
@@ -72,12 +72,12 @@ func (s *Server) changePassword(w http.ResponseWriter, r *web.Request) {
 	}
 	// The session lives on: the change was asked for because of the risk of the
 	// account, which it ends.
-	if err := s.dir.SetRisk(u.UPN, "none", u.SignInRisk, s.Now()); err != nil {
-		s.errorPage(w, r, err)
+	if err := s.Keeper.Directory.SetRisk(u.UPN, "none", u.SignInRisk, s.Keeper.Now()); err != nil {
+		s.ErrorPage(w, r, err)
 		return
 	}
-	fl.Session.Gen, fl.Session.Auth, fl.Session.Remediated = u.PasswordGen, s.Now().Unix(), true
-	s.proceed(w, r, fl)
+	fl.Session.Gen, fl.Session.Auth, fl.Session.Remediated = u.PasswordGen, s.Keeper.Now().Unix(), true
+	s.next(w, r, fl)
 }
 
 // Refusals of a new password ("Microsoft Entra authentication and authorization

@@ -1,4 +1,4 @@
-package entratest
+package discovery
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
+func (s *Service) discovery(w http.ResponseWriter, r *web.Request) {
 	path, id := strings.ToLower(r.Vars["tenant"]), "{tenantid}"
 	region := any(nil)
 	if r.Tenant != nil {
@@ -51,33 +51,33 @@ func (s *Server) discovery(w http.ResponseWriter, r *web.Request) {
 	})
 }
 
-func (s *Server) jwks(w http.ResponseWriter, r *web.Request) {
+func (s *Service) jwks(w http.ResponseWriter, r *web.Request) {
 	id := "{tenantid}"
 	if r.Tenant != nil {
 		id = r.Tenant.ID
 	}
 	issuer := directory.IssuerV2(web.LocalBase(r.Request), id)
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	web.WriteJSON(w, http.StatusOK, s.mint.Keys.JWKS(issuer))
+	web.WriteJSON(w, http.StatusOK, s.Mint.Keys.JWKS(issuer))
 }
 
 // instance answers the instance discovery by which clients learn the aliases
 // of a sign-in host.
-func (s *Server) instance(w http.ResponseWriter, r *web.Request) {
+func (s *Service) instance(w http.ResponseWriter, r *web.Request) {
 	q := r.URL.Query()
 	endpoint, err := url.Parse(q.Get("authorization_endpoint"))
 	version := q.Get("api-version")
 	if err != nil || endpoint.Scheme != "https" || endpoint.Host == "" || version != "1.0" && version != "1.1" {
-		s.web.Refuse(w, r, web.InvalidRequest(50050, "The request is malformed."))
+		s.Web.Refuse(w, r, web.InvalidRequest(50050, "The request is malformed."))
 		return
 	}
 	segments := web.Split(endpoint.Path)
 	if len(segments) == 0 || segments[0] == "" {
-		s.web.Refuse(w, r, web.InvalidRequest(50050, "The request is malformed."))
+		s.Web.Refuse(w, r, web.InvalidRequest(50050, "The request is malformed."))
 		return
 	}
 	if !web.IsLoginHost(strings.ToLower(endpoint.Host)) {
-		s.web.Refuse(w, r, web.Fail("invalid_instance", 50049, "Unknown or invalid instance."))
+		s.Web.Refuse(w, r, web.Fail("invalid_instance", 50049, "Unknown or invalid instance."))
 		return
 	}
 	v := ""

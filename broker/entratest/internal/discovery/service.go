@@ -1,0 +1,32 @@
+// Package discovery tells clients what they have to know before anybody signs in:
+// OpenID Connect metadata and keys, the aliases of the sign-in hosts, and which
+// tenant and cloud a user name or a domain belongs to.
+package discovery
+
+import (
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+)
+
+// Service answers the questions of discovery.
+type Service struct {
+	Directory *directory.Directory
+	Mint      *mint.Mint
+	Web       *web.Router
+}
+
+// Routes adds the endpoints to the router.
+func (s *Service) Routes() {
+	on := func(pattern string, e web.Endpoint, h web.Handler) {
+		s.Web.Handle(web.OnLogin, "GET", pattern, e, h)
+	}
+	for _, v := range []string{"", "/v2.0"} {
+		on("/{tenant}"+v+"/.well-known/openid-configuration", web.EndpointDiscovery, s.discovery)
+		on("/{tenant}/discovery"+v+"/keys", web.EndpointKeys, s.jwks)
+	}
+	on("/common/discovery/instance", web.EndpointDiscovery, s.instance)
+	on("/common/UserRealm/{upn}", web.EndpointRealm, s.userRealm)
+	on("/GetUserRealm.srf", web.EndpointRealm, s.userRealmSRF)
+	s.Web.Handle(web.OnOffice, "GET", "/odc/v2.1/federationProvider", web.EndpointRealm, s.federationProvider)
+}

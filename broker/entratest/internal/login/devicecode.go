@@ -1,0 +1,89 @@
+package login
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/pages"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
+)
+
+// deviceLoginPage is the page on which a user enters a code.
+func (s *Pages) deviceLoginPage(w http.ResponseWriter, r *web.Request) {
+	if s.Web.HostKind(r.Request) == web.OnDeviceLogin {
+		to := web.LoginURL + "common/oauth2/deviceauth"
+		if r.URL.RawQuery != "" {
+			to += "?" + r.URL.RawQuery
+		}
+		http.Redirect(w, r.Request, to, http.StatusFound)
+		return
+	}
+	if r.Method == http.MethodGet {
+		s.showUserCode(w, r, r.URL.Query().Get("otc"), 0)
+		return
+	}
+	code := strings.ToUpper(strings.TrimSpace(r.Values.Get("otc")))
+	d, ok := s.Keeper.Pending.DeviceLoginOf(code)
+	switch {
+	case code == "":
+		s.showUserCode(w, r, "", 90119)
+	case !ok:
+		s.showUserCode(w, r, code, 70018)
+	case d.State != session.LoginPending:
+		s.showUserCode(w, r, code, 90120)
+	case s.Keeper.Now().Unix() >= d.Expires:
+		s.showUserCode(w, r, code, 70019)
+	default:
+		s.next(w, r, &session.Flow{
+			Request: session.AuthRequest{Client: d.Client, Resource: d.Resource, Scope: d.Scope, V2: d.V2,
+				Fresh: d.Fresh, MFA: d.MFA, Tenant: tenantName(r)},
+			DeviceCode: d.DeviceCode,
+		})
+	}
+}
+
+func (s *Pages) showUserCode(w http.ResponseWriter, _ *web.Request, code string, wrong int) {
+	p := pages.Page{Name: "usercode", Title: "Enter code", Username: code, Action: "/common/oauth2/deviceauth",
+		Nonce: s.pageNonce(), Config: map[string]any{"pgid": "ConvergedRemoteConnect"}}
+	switch wrong {
+	case 90119:
+		web.Explain(&p, web.InvalidRequest(90119, "Enter the code."))
+	case 70018:
+		web.Explain(&p, web.InvalidRequest(70018, "That code didn't work. Check the code and try again."))
+	case 70019:
+		web.Explain(&p, web.InvalidRequest(70019, "That code has expired."))
+	case 90120:
+		web.Explain(&p, web.InvalidRequest(90120, "That code was used already."))
+	}
+	p.Write(w, http.StatusOK)
+}
+
+// showConfirm asks the user of a device code which app is to be signed in:
+// somebody else may have sent the code.
+func (s *Pages) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.Flow, client *directory.App) {
+	p := s.newPage(r, fl, "confirm", "Are you trying to sign in to "+client.Name+"?")
+	p.Action = "/appverify"
+	p.Config["pgid"], p.Config["urlPost"] = "CmsiInterrupt", p.Action
+	p.Write(w, http.StatusOK)
+}
+
+// appVerify takes the answer of the page that names the app.
+func (s *Pages) appVerify(w http.ResponseWriter, r *web.Request) {
+	fl, _, err := s.openFactorFlow(flowField(r))
+	if err == nil && fl.DeviceCode == "" {
+		err = web.InvalidRequest(90023, "The request is not valid.").Because("no device waits for the answer")
+	}
+	if err != nil {
+		s.ErrorPage(w, r, err)
+		return
+	}
+	if r.Values.Get("confirm") != "continue" {
+		s.Keeper.Pending.Settle(fl.DeviceCode, session.LoginPending, session.LoginDeclined, session.Session{})
+		s.showMessage(w, r, "You have not signed in", "The app or device will not be signed in. You may close this window.")
+		return
+	}
+	fl.Confirmed = true
+	s.next(w, r, fl)
+}
