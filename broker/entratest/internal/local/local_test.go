@@ -143,7 +143,7 @@ func TestWindow(t *testing.T) {
 	}
 	l := &local.Window{}
 	for bad, want := range map[string]string{
-		"%": "is no URL of the sign-in service", "https://evil.example/?redirect_uri=x": "is no URL of the sign-in service",
+		"%": "is not a URL of the sign-in service", "https://evil.example/?redirect_uri=x": "is not a URL of the sign-in service",
 		"https://login.microsoftonline.com/common/oauth2/authorize": "has no redirect_uri",
 	} {
 		_, _, err := l.Lead(bad)
