@@ -232,7 +232,9 @@ type App struct {
 	// as /subscriptions/…/userAssignedIdentities/shop: [Server.ManagedIdentity] hands
 	// out its tokens. "": the app is none.
 	ManagedIdentity string
-	// SPA marks single-page redirects: refresh tokens live 24 hours.
+	// SPA marks the redirects as those of single-page apps: codes and refresh tokens
+	// are redeemed without a secret, from a page of that origin (AADSTS9002326,
+	// AADSTS9002327), and refresh tokens live 24 hours.
 	SPA bool
 
 	// URIs identify the app as a resource, such as api://payroll. The client

@@ -110,7 +110,7 @@ func TestHybridIDToken(t *testing.T) {
 func TestSinglePageRedemption(t *testing.T) {
 	c, _ := start(t)
 	const spaID, redirect = "55555555-6666-4777-8888-999999999999", "https://spa.contoso.example/"
-	require.NoError(t, c.s.AddApp(entratest.App{ClientID: spaID, Public: true, SPA: true, AdminConsent: true, Redirects: []string{redirect}}))
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: spaID, SPA: true, AdminConsent: true, Redirects: []string{redirect}}))
 	code := func(client, redirect string) *reply {
 		return c.interactive(c.alice(), client, redirect, "api://payroll")
 	}
@@ -120,8 +120,12 @@ func TestSinglePageRedemption(t *testing.T) {
 	r := code(spaID, redirect)
 	require.Equal(t, 200, r.status, "%s", r.body)
 	require.Equal(t, c.origin, r.header.Get("Access-Control-Allow-Origin"))
+	require.Equal(t, "0", jwtClaims(t, r.str("access_token"))["appidacr"], "it proved itself by nothing")
 	rt := r.str("refresh_token")
 	require.Equal(t, 200, c.refresh(spaID, rt).status)
+	// Registered for pages, it is not registered as mobile and desktop.
+	require.Equal(t, 7000218, c.at(login+"/"+c.s.TenantID()+"/oauth2/v2.0/token", "grant_type", "password", "client_id", spaID,
+		"username", "alice@contoso.example", "password", password, "scope", "openid").code())
 	c.origin = ""
 	require.Equal(t, 9002327, c.refresh(spaID, rt).code())
 	plain := code(payrollID, nativeURI).str("refresh_token")

@@ -55,18 +55,25 @@ func (r reply) saw() string {
 	return fmt.Sprintf("refused: %s, AADSTS%d", name, r.code())
 }
 
-func startScript(t *testing.T, interpreter, file string) *script {
+// scriptFile is a file of testdata where its interpreter finds the modules.
+func scriptFile(t *testing.T, file string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", file))
 	require.NoError(t, err)
-	if filepath.Ext(file) == ".mjs" { // modules are found from where the file is
-		text, err := os.ReadFile(path)
-		require.NoError(t, err)
-		path, err = filepath.Abs("node_modules/" + file)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, text, 0o644))
+	if filepath.Ext(file) != ".mjs" {
+		return path
 	}
-	cmd := running.command(t, interpreter, path)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	path, err = filepath.Abs("node_modules/" + file) // modules are found from where the file is
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text, 0o644))
+	return path
+}
+
+func startScript(t *testing.T, interpreter, file string) *script {
+	t.Helper()
+	cmd := running.command(t, interpreter, scriptFile(t, file))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)

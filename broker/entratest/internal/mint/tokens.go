@@ -73,7 +73,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 
 // ClientACR is the claim appidacr: how the client proved itself.
 func ClientACR(a *directory.App) string {
-	if a.Public {
+	if a.Public || a.SPA {
 		return "0"
 	}
 	return "1"

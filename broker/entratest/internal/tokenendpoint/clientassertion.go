@@ -50,6 +50,9 @@ func (s *Service) provenClient(r *web.Request, t *directory.Tenant) (*directory.
 	if err != nil {
 		return nil, noProof, err
 	}
+	if a.SPA && !a.Public && secret == "" && assertion == "" && redeemsOnAPage(r.Values.Get("grant_type")) {
+		return a, noProof, nil
+	}
 	if assertion == "" || a.Public {
 		how := bySecret
 		if a.Public {
@@ -62,6 +65,11 @@ func (s *Service) provenClient(r *web.Request, t *directory.Tenant) (*directory.
 			Because("client_assertion_type is %q", web.Clip(kind))
 	}
 	return a, byAssertion, s.asserted(a, t, assertion, web.LocalBase(r.Request))
+}
+
+// redeemsOnAPage reports whether a page, which can keep no secret, makes this grant.
+func redeemsOnAPage(grant string) bool {
+	return grant == "authorization_code" || grant == "refresh_token"
 }
 
 // asserted checks the assertion of a client: its own, or the token of an issuer
