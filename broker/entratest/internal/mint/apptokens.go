@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
@@ -107,8 +106,8 @@ func (m *Mint) Presented(text string) (*Presented, error) {
 	return &p, nil
 }
 
-// federatedKeyID names the key that stands for all issuers outside.
-const federatedKeyID = "outside"
+// federatedHeader names the key that stands for all issuers outside.
+var federatedHeader = jwtHeader(`{"alg":"RS256","kid":"outside","typ":"JWT"}`)
 
 // FederatedToken makes the token of another issuer, such as a cluster's or a
 // pipeline's, which the emulator plays too.
@@ -119,20 +118,10 @@ func (m *Mint) FederatedToken(c directory.FederatedCredential, life time.Duratio
 	if err != nil {
 		panic("entratest: " + err.Error())
 	}
-	h := jws.NewHeaders()
-	for name, v := range map[string]any{jws.TypeKey: "JWT", jws.KeyIDKey: federatedKeyID} {
-		if err := h.Set(name, v); err != nil {
-			panic("entratest: " + err.Error())
-		}
-	}
-	out, err := jws.Sign(payload, jws.WithKey(jwa.RS256, testkeys.OutsideIssuer(), jws.WithProtectedHeaders(h)))
-	if err != nil {
-		panic("entratest: " + err.Error()) // the key is an RSA key
-	}
-	return string(out)
+	return compact(federatedHeader, payload, testkeys.OutsideIssuer())
 }
 
 // VerifyFederated checks the signature of the token of another issuer.
 func (m *Mint) VerifyFederated(a *verify.ClientAssertion) error {
-	return a.VerifyKey(&testkeys.OutsideIssuer().PublicKey)
+	return a.VerifyKey(testkeys.OutsideIssuer().RSA())
 }

@@ -37,7 +37,7 @@ const (
 
 // deviceAuthority issues device certificates, and those for peer-to-peer use.
 type deviceAuthority struct {
-	key  *rsa.PrivateKey
+	key  *testkeys.Key
 	cert *x509.Certificate
 	p2p  *x509.Certificate
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"sync"
 	"time"
@@ -24,9 +25,10 @@ import (
 // Keys are the keys with which the service signs. They are the same for
 // every server, so a process makes them once: nobody changes them.
 type Keys struct {
-	token     *rsa.PrivateKey
+	token     *testkeys.Key
 	tokenCert []byte // DER, self-signed
 	kid       string // also x5t: base64url of the SHA-1 of tokenCert
+	header    string // of a signed JWT, base64url with its dot
 	Device    *deviceAuthority
 	users     func() *userAuthority // made when it is first needed
 }
@@ -50,6 +52,7 @@ func makeKeys() Keys {
 	}
 	sum := sha1.Sum(der) // x5t is SHA-1 by definition (RFC 7515, 4.1.7)
 	k.tokenCert, k.kid = der, base64.RawURLEncoding.EncodeToString(sum[:])
+	k.header = jwtHeader(fmt.Sprintf(`{"alg":"RS256","kid":%q,"typ":"JWT","x5t":%q}`, k.kid, k.kid))
 	k.Device = newDeviceAuthority()
 	return k
 }
@@ -60,17 +63,25 @@ func (k *Keys) Sign(claims map[string]any) string {
 	if err != nil {
 		panic("entratest: " + err.Error()) // claims are plain values
 	}
-	h := jws.NewHeaders()
-	for name, v := range map[string]any{jws.TypeKey: "JWT", jws.KeyIDKey: k.kid, jws.X509CertThumbprintKey: k.kid} {
-		if err := h.Set(name, v); err != nil {
-			panic("entratest: " + err.Error())
-		}
-	}
-	out, err := jws.Sign(payload, jws.WithKey(jwa.RS256, k.token, jws.WithProtectedHeaders(h)))
+	return compact(k.header, payload, k.token)
+}
+
+// jwtHeader encodes the header of a JWT, with its dot.
+func jwtHeader(header string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(header)) + "."
+}
+
+// compact signs by RS256 (RFC 7515, 3.1): most of what the emulator does.
+func compact(header string, payload []byte, key *testkeys.Key) string {
+	b64 := base64.RawURLEncoding
+	out := make([]byte, 0, len(header)+b64.EncodedLen(len(payload))+1+b64.EncodedLen(key.RSA().Size()))
+	out = b64.AppendEncode(append(out, header...), payload)
+	sum := sha256.Sum256(out)
+	sig, err := key.Sign(nil, sum[:], crypto.SHA256)
 	if err != nil {
-		panic("entratest: " + err.Error()) // the key is an RSA key
+		panic("entratest: " + err.Error()) // a SHA-256 digest
 	}
-	return string(out)
+	return string(b64.AppendEncode(append(out, '.'), sig))
 }
 
 // unsigned returns the JWT with alg none that PRT replies carry as id_token.
@@ -79,8 +90,7 @@ func unsigned(claims map[string]any) string {
 	if err != nil {
 		panic("entratest: " + err.Error())
 	}
-	b64 := base64.RawURLEncoding
-	return b64.EncodeToString([]byte(`{"typ":"JWT","alg":"none"}`)) + "." + b64.EncodeToString(payload) + "."
+	return jwtHeader(`{"typ":"JWT","alg":"none"}`) + base64.RawURLEncoding.EncodeToString(payload) + "."
 }
 
 // jwk is an entry of the key set.
@@ -100,8 +110,8 @@ type jwk struct {
 func (k *Keys) JWKS(issuer string) map[string][]jwk {
 	return map[string][]jwk{"keys": {{
 		KTY: "RSA", Use: "sig", Alg: "RS256", Kid: k.kid, X5T: k.kid,
-		N:      base64.RawURLEncoding.EncodeToString(k.token.N.Bytes()),
-		E:      base64.RawURLEncoding.EncodeToString(big.NewInt(int64(k.token.E)).Bytes()),
+		N:      base64.RawURLEncoding.EncodeToString(k.Public().N.Bytes()),
+		E:      base64.RawURLEncoding.EncodeToString(big.NewInt(int64(k.Public().E)).Bytes()),
 		X5C:    []string{base64.StdEncoding.EncodeToString(k.tokenCert)},
 		Issuer: issuer,
 	}}}
@@ -125,12 +135,12 @@ func Pairwise(user, client string) string {
 // SignXML makes the signature of canonical XML.
 func (k *Keys) SignXML(id, signed string) string {
 	info := verify.SignedInfoSum(id, []byte(signed))
-	sig, err := rsa.SignPKCS1v15(nil, k.token, crypto.SHA256, info[:])
+	sig, err := k.token.Sign(nil, info[:], crypto.SHA256)
 	if err != nil {
-		panic("entratest: " + err.Error()) // a 2048-bit key and a SHA-256 digest
+		panic("entratest: " + err.Error()) // a SHA-256 digest
 	}
 	return verify.XMLSignature(id, []byte(signed), sig, k.tokenCert)
 }
 
 // Public is the key that checks what the service signed.
-func (k *Keys) Public() *rsa.PublicKey { return &k.token.PublicKey }
+func (k *Keys) Public() *rsa.PublicKey { return k.token.RSA() }

@@ -38,7 +38,7 @@ const (
 
 // userAuthority issues user certificates.
 type userAuthority struct {
-	key  *rsa.PrivateKey
+	key  *testkeys.Key
 	cert *x509.Certificate
 }
 

@@ -248,7 +248,7 @@ func FuzzJoinRequest(f *testing.F) {
 
 func FuzzHello(f *testing.F) {
 	f.Add(jwsV1)
-	pub := &testkeys.TokenSigning().PublicKey
+	pub := testkeys.TokenSigning().RSA()
 	f.Fuzz(func(t *testing.T, text string) {
 		h, err := verify.ParseHello(text)
 		if err != nil {
@@ -276,7 +276,7 @@ func FuzzAssertion(f *testing.F) {
 
 func FuzzSAML(f *testing.F) {
 	f.Add([]byte(`<saml:Assertion><ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><ds:SignedInfo><ds:Reference><ds:DigestValue>x</ds:DigestValue></ds:Reference></ds:SignedInfo><ds:SignatureValue>x</ds:SignatureValue></ds:Signature></saml:Assertion>`))
-	pub := &rsa.PublicKey{N: testkeys.TokenSigning().N, E: 65537}
+	pub := &rsa.PublicKey{N: testkeys.TokenSigning().RSA().N, E: 65537}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		_, err := verify.ParseSAML(text, pub)
 		require.ErrorIs(t, err, verify.ErrSAML)
