@@ -40,6 +40,7 @@ test: setup-test check race nocgo cross
 
 setup-test:
 	./scripts/install swtpm gcc libc6-dev libssl-dev openssl tpm2-openssl python3 python3-cryptography krb5-user zbar-tools git chromium dbus libglib2.0-bin
+	command -v kubectl >/dev/null || ./scripts/install kubernetes-client
 
 quick: format
 	$(GO) vet ./...

@@ -76,7 +76,8 @@ func startService(e *testscript.Env) error {
 	return nil
 }
 
-// kubeconfig has the user of docs and of the help of kubectl-credential.
+// kubeconfig has the user of docs and of the help of kubectl-credential, in the
+// version that Debian's kubectl 1.20 knows as well as later ones.
 const kubeconfig = `apiVersion: v1
 kind: Config
 current-context: aks
@@ -90,7 +91,7 @@ users:
 - name: aks
   user:
     exec:
-      apiVersion: client.authentication.k8s.io/v1
+      apiVersion: client.authentication.k8s.io/v1beta1
       command: dsreg
       args: [kubectl-credential]
       interactiveMode: Never
