@@ -1,0 +1,64 @@
+package authd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// DeviceRegistrationData is what authd keeps of a device, as JSON. The names are
+// those of authd. The value holds the state of one user on this machine, and needs
+// the protection of a private key: see AuthValue.
+type DeviceRegistrationData struct {
+	// DeviceID is the id of the device in the directory.
+	DeviceID string `json:"device_id"`
+	// CertKey is the SHA-1 thumbprint of the device's certificate. The key of the
+	// certificate is in TPMMachineKey.
+	CertKey []byte `json:"cert_key"`
+	// TransportKey says, as JSON, what wrote the rest: a version and the tenant. The
+	// transport key is in TPMMachineKey.
+	TransportKey []byte `json:"transport_key"`
+	// AuthValue is the master key of software keys, as base64: whoever has the value
+	// has the device. With a TPM it is the word "tpm", and nothing in the value opens
+	// on another machine.
+	AuthValue string `json:"auth_value"`
+	// TPMMachineKey is the state, sealed: the device, its keys, and the user's PRT.
+	TPMMachineKey []byte `json:"tpm_machine_key"`
+}
+
+// IsValid reports whether all fields are set. It opens nothing.
+func (d *DeviceRegistrationData) IsValid() bool {
+	return d.DeviceID != "" && len(d.CertKey) > 0 && len(d.TransportKey) > 0 && d.AuthValue != "" && len(d.TPMMachineKey) > 0
+}
+
+// ValidDeviceRegistrationDataJSON reports whether raw is the JSON of data that is
+// valid.
+func ValidDeviceRegistrationDataJSON(raw []byte) bool {
+	var d DeviceRegistrationData
+	return json.Unmarshal(raw, &d) == nil && d.IsValid()
+}
+
+// inTPM is the AuthValue of devices whose keys are in a TPM.
+const inTPM = "tpm"
+
+// A header says what wrote the data.
+type header struct {
+	Version int    `json:"prtbroker"`
+	Tenant  string `json:"tenant"`
+}
+
+const version = 1
+
+// errForeign: libhimmelblau wrote the data, or a later version of this package.
+var errForeign = errors.New("authd: the device registration was not written by this package: register the device again")
+
+func readHeader(d DeviceRegistrationData) (header, error) {
+	var h header
+	if !d.IsValid() {
+		return h, fmt.Errorf("%w: it is incomplete", errForeign)
+	}
+	if err := json.Unmarshal(d.TransportKey, &h); err != nil || h.Version != version || h.Tenant == "" {
+		return h, errForeign
+	}
+	return h, nil
+}
