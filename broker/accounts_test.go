@@ -379,9 +379,9 @@ func TestCookieGoesToSignInHostsOnly(t *testing.T) {
 		"https://login.microsoftonline.com@evil.example/", "https://login.microsoftonline.com:8443/", "", "login.microsoftonline.com",
 	} {
 		_, err := w.b.SSOCookies(t.Context(), bad, broker.WithNonce("AwABnonce"))
-		require.Error(t, err, bad)
+		require.ErrorContains(t, err, "no cookie for that address", bad)
 		_, err = w.b.SSOCookies(t.Context(), bad)
-		require.Error(t, err, bad)
+		require.ErrorContains(t, err, "no cookie for that address", bad)
 	}
 }
 

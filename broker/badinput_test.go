@@ -40,7 +40,7 @@ func TestBadSignIn(t *testing.T) {
 			w.join()
 			acct := w.signIn()
 			_, err := w.b.SignIn(t.Context(), tt.cred)
-			require.Error(t, err)
+			require.ErrorContains(t, err, "broker: sign in: ")
 			if tt.want != nil {
 				require.ErrorIs(t, err, tt.want)
 			}
@@ -65,7 +65,6 @@ func TestWrongTOTP(t *testing.T) {
 	acct := w.signIn()
 	w.person.TOTPSecret = "MZXW6YTBOI======"
 	_, err := w.b.AcquireTokenInteractive(t.Context(), payroll)
-	require.Error(t, err)
 	require.NotErrorIs(t, err, broker.ErrTransient)
 	var page *entratest.PageError
 	require.ErrorAs(t, err, &page, "what the Prompter returned is in the error")
@@ -258,17 +257,17 @@ func TestDamagedState(t *testing.T) {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	keys := softwareKeys(t)
-	for name, c := range map[string]broker.Config{
-		"no tenant":      {Keys: keys},
-		"no keys":        {Tenant: "contoso.example"},
-		"bad scope":      {Tenant: "contoso.example", Keys: keys, Scope: 7},
-		"user in User":   {Tenant: "contoso.example", Keys: keys, UserID: "1000"},
-		"cloud host":     {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a/b", RegistrationHost: "c"}},
-		"cloud, no host": {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a"}},
+	for says, c := range map[string]broker.Config{
+		"Tenant is required":             {Keys: keys},
+		"Keys is required":               {Tenant: "contoso.example"},
+		"Scope is neither ScopeUser nor": {Tenant: "contoso.example", Keys: keys, Scope: 7},
+		"UserID belongs to ScopeSystem":  {Tenant: "contoso.example", Keys: keys, UserID: "1000"},
+		`"a/b" is not a host`:            {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a/b", RegistrationHost: "c"}},
+		`"" is not a host`:               {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a"}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(says, func(t *testing.T) {
 			_, err := broker.New(t.Context(), c)
-			require.Error(t, err)
+			require.ErrorContains(t, err, says)
 			require.True(t, strings.HasPrefix(err.Error(), "broker: "), err)
 		})
 	}
@@ -284,7 +283,7 @@ func TestOptionsThatDoNotApply(t *testing.T) {
 	_, err = w.b.AcquireTokenSilent(t.Context(), graph, broker.CallOption{})
 	require.ErrorContains(t, err, "zero CallOption")
 	_, err = w.b.SignIn(t.Context(), broker.Password{}, broker.WithClaims("{}"))
-	require.Error(t, err)
+	require.ErrorContains(t, err, "SignIn: WithClaims does not apply")
 }
 
 // Every call returns within its context against a service that never answers.

@@ -239,7 +239,7 @@ func TestNoGoroutineLeak(t *testing.T) {
 		short, stop := context.WithTimeout(t.Context(), time.Millisecond)
 		_, err := w.b.AcquireTokenSilent(short, open)
 		stop()
-		require.Error(t, err)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
 	cancel()
 	<-done

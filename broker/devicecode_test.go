@@ -40,7 +40,7 @@ func TestDeviceCodeInTwoSteps(t *testing.T) {
 		})
 	}
 	_, err := broker.DeviceCode{}.AuthenticationResult(t.Context())
-	require.Error(t, err)
+	require.ErrorContains(t, err, "not one of AcquireTokenByDeviceCode")
 }
 
 // A code that nobody uses ends with the context or with its own life.

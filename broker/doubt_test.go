@@ -31,7 +31,7 @@ func TestAnotherTenantEndsNoPRT(t *testing.T) {
 				return strings.Contains(r.URL.Path, "fabrikam")
 			}})
 			_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithTenantID("fabrikam.example"))
-			require.Error(t, err)
+			require.ErrorContains(t, err, fmt.Sprintf("AADSTS%d", code))
 			_, err = w.b.AcquireTokenSilent(t.Context(), graph)
 			require.NoError(t, err, "the home tenant was never asked")
 		})

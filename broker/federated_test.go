@@ -67,16 +67,17 @@ func TestFederatedPasswordIsSentOnce(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer func() (*http.Response, error) // nil: that of the emulator to a wrong password
 		is     error
+		says   string
 		opens  bool // the server is left alone afterwards
 	}{
-		"a wrong password":      {nil, broker.ErrBadCredential, false},
-		"another fault":         {answer(500, fault), nil, false},
-		"a fault with 503":      {answer(503, fault), nil, false},
-		"a fault of SOAP 1.1":   {answer(500, `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><Fault ><faultcode>Client</faultcode></Fault></Body></Envelope>`), nil, false},
-		"an error of the proxy": {answer(502, "<html>Default page</html>"), broker.ErrTransient, true},
+		"a wrong password":      {nil, broker.ErrBadCredential, "the federation server says that user name or password is wrong", false},
+		"another fault":         {answer(500, fault), nil, "the federation server issued no assertion", false},
+		"a fault with 503":      {answer(503, fault), nil, "the federation server issued no assertion", false},
+		"a fault of SOAP 1.1":   {answer(500, `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><Fault ><faultcode>Client</faultcode></Fault></Body></Envelope>`), nil, "the federation server issued no assertion", false},
+		"an error of the proxy": {answer(502, "<html>Default page</html>"), broker.ErrTransient, "something on the way to", true},
 		"the connection breaks": {func() (*http.Response, error) {
 			return nil, &url.Error{Err: &net.OpError{Op: "read", Err: errors.New("connection reset")}}
-		}, broker.ErrTransient, true},
+		}, broker.ErrTransient, "no answer from the service", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, withMemory, withFederation())
@@ -91,7 +92,7 @@ func TestFederatedPasswordIsSentOnce(t *testing.T) {
 			for range 5 {
 				w.wire.take()
 				_, err := w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: "hunter2"})
-				require.Error(t, err)
+				require.ErrorContains(t, err, "broker: sign in: "+tt.says)
 				require.NotContains(t, err.Error(), "hunter2")
 				if tt.is != nil {
 					require.ErrorIs(t, err, tt.is)

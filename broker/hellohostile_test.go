@@ -104,7 +104,7 @@ func TestHostileProvisioning(t *testing.T) {
 			w.reopen()
 			s.answer = tt.answer
 			err = w.b.ProvisionHello(t.Context(), res.Account, rightPIN)
-			require.Error(t, err)
+			require.ErrorContains(t, err, "broker: provision Hello: ")
 			if tt.want != nil {
 				require.ErrorIs(t, err, tt.want)
 			}

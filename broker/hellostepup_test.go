@@ -33,7 +33,7 @@ func TestStepUpByPIN(t *testing.T) {
 			require.NoError(w.t, w.srv.RemoveHelloKey(alice, w.helloKeys(alice)[0]))
 			w.clock.Advance(25 * time.Hour)
 			_, err := w.b.SignIn(w.t.Context(), broker.HelloPIN{PIN: rightPIN})
-			require.Error(w.t, err)
+			require.ErrorContains(w.t, err, "AADSTS130004")
 		}, pin: rightPIN, pages: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -69,10 +69,10 @@ func TestHybridNeedsTheComputer(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []broker.OnPremises{{}, {ObjectID: computerID}, {ObjectID: "x", SID: computerSID}, {ObjectID: computerID, SID: "S-1-5-18"}} {
 		_, err := w.b.OnPremisesCertificate(t.Context(), c)
-		require.Error(t, err)
+		require.ErrorContains(t, err, "OnPremises needs the objectGUID and the SID of the computer")
 	}
 	_, err := w.b.Enroll(t.Context(), broker.AuthCode{}, broker.EnrollRequest{JoinType: prt.JoinHybrid})
-	require.Error(t, err)
+	require.ErrorContains(t, err, "a hybrid device is registered by RegisterDevice")
 }
 
 // A hybrid join that somebody on the way answered may have been handled: it is

@@ -144,7 +144,7 @@ func TestForgetInterruptedRegistration(t *testing.T) {
 		return nil
 	}, nil)
 	_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
-	require.Error(t, err)
+	require.ErrorIs(t, err, errKilled)
 	require.NoError(t, w.b.ForgetDevice(t.Context()))
 	names, err := w.store.List(t.Context(), "device-")
 	require.NoError(t, err)

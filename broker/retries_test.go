@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/tpm"
 )
 
 // What a request may be repeated after, and what not, by how often the service
@@ -152,7 +153,7 @@ func TestRemovedWhileInFlight(t *testing.T) {
 	require.NoError(t, w.b.RemoveAccount(t.Context(), acct))
 	w.wire.set(nil, nil)
 	close(release)
-	require.Error(t, <-got)
+	require.ErrorIs(t, <-got, tpm.ErrClosed)
 	_, err := w.b.AcquireTokenSilent(t.Context(), open, broker.WithAccount(acct))
 	require.ErrorIs(t, err, broker.ErrNoAccount)
 	require.Zero(t, broker.CachedTokens(w.b))

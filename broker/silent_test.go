@@ -48,7 +48,7 @@ func TestClaimsReplace(t *testing.T) {
 	require.NotEqual(t, first.AccessToken, second.AccessToken)
 	require.Equal(t, second.AccessToken, w.silent(graph).AccessToken)
 	_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithClaims("not JSON"))
-	require.Error(t, err)
+	require.ErrorContains(t, err, "WithClaims needs the decoded JSON of a claims request")
 }
 
 // What the app's registration lacks is said with what to change.
@@ -140,7 +140,7 @@ func TestSignInLog(t *testing.T) {
 	w.silent(graph)
 	w.silent(graph)
 	_, err := w.b.AcquireTokenSilent(t.Context(), payroll)
-	require.Error(t, err)
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
 	log, err := w.b.SignInLog(t.Context(), acct)
 	require.NoError(t, err)
 	require.Len(t, log, 2, "a token from memory is no decision of the service")

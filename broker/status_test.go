@@ -138,17 +138,18 @@ func TestFailedAttempts(t *testing.T) {
 		by      prt.CredentialKind
 		code    int
 		status  int
+		want    error
 	}{
 		{"sign-in", entratest.Fault{}, func() error {
 			_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: "hunter2hunter2"})
 			return err
-		}, false, prt.ByPassword, 50126, 400},
+		}, false, prt.ByPassword, 50126, 400, broker.ErrBadCredential},
 		{"unlock", entratest.Fault{Kind: entratest.AADSTS, Code: 50057}, func() error {
 			_, err := w.b.Unlock(t.Context(), acct, rightPIN)
 			return err
-		}, false, prt.ByHello, 50057, 400},
-		{"renewal", entratest.Fault{Kind: entratest.AADSTS, Code: 50155}, func() error { return w.b.RenewPRT(t.Context(), acct) }, true, prt.ByRefreshToken, 50155, 400},
-		{"renewal without a network", entratest.Fault{Kind: entratest.DropBefore, Times: -1}, func() error { return w.b.RenewPRT(t.Context(), acct) }, true, prt.ByRefreshToken, 0, 0},
+		}, false, prt.ByHello, 50057, 400, broker.ErrUserDisabled},
+		{"renewal", entratest.Fault{Kind: entratest.AADSTS, Code: 50155}, func() error { return w.b.RenewPRT(t.Context(), acct) }, true, prt.ByRefreshToken, 50155, 400, broker.ErrDeviceAuth},
+		{"renewal without a network", entratest.Fault{Kind: entratest.DropBefore, Times: -1}, func() error { return w.b.RenewPRT(t.Context(), acct) }, true, prt.ByRefreshToken, 0, 0, broker.ErrTransient},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			remove := func() {}
@@ -156,7 +157,8 @@ func TestFailedAttempts(t *testing.T) {
 				tt.fault.Endpoint, tt.fault.Times = entratest.EndpointToken, -1
 				remove = w.srv.AddFault(tt.fault)
 			}
-			require.Error(t, tt.do(), "which one is for other tests")
+			err := tt.do()
+			require.ErrorIs(t, err, tt.want)
 			w.b = w.open() // the next process
 			got := w.status(acct).Failed
 			require.NotNil(t, got)

@@ -205,12 +205,12 @@ func TestPublicKeyRefusals(t *testing.T) {
 		_, err := prt.MarshalPublicKey(pub)
 		require.ErrorIs(t, err, prt.ErrRequest, name)
 		_, err = prt.HelloKeyID(pub)
-		require.Error(t, err, name)
+		require.ErrorIs(t, err, prt.ErrRequest, name)
 		_, err = prt.HelloRegistration(pub)
-		require.Error(t, err, name)
+		require.ErrorIs(t, err, prt.ErrRequest, name)
 		_, err = prt.KeyThumbprint(pub)
 		if name == "nil" || name == "EC" || name == "typed nil" || name == "empty" {
-			require.Error(t, err, name)
+			require.ErrorIs(t, err, prt.ErrRequest, name)
 		}
 	}
 	blob, err := prt.MarshalPublicKey(signer(t, "device.pem").Public())

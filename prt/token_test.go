@@ -133,7 +133,7 @@ func TestUnmarshalTokenRefuses(t *testing.T) {
 		"too large":        `{"v":1,"kdf":2,"prt":"` + string(bytes.Repeat([]byte("x"), prt.MaxTokenSize)) + `"}`,
 	} {
 		_, err := prt.UnmarshalToken([]byte(b))
-		require.Error(t, err, name)
+		require.ErrorContains(t, err, "prt: serialised token: ", name)
 		require.NotContains(t, err.Error(), "canary")
 	}
 }

@@ -93,7 +93,7 @@ func TestReplyVectors(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, v.Replies[0].Plaintext, string(plain))
 	_, err = jwe.Decrypt([]byte(v.Replies[1].JWE), jwe.WithKey(jwa.DIRECT, key))
-	require.Error(t, err)
+	require.ErrorContains(t, err, "failed to decrypt")
 }
 
 // jwx makes the reply, prt reads it.
@@ -120,7 +120,7 @@ func TestSessionKeyVector(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, key, hex.EncodeToString(unwrapped))
 	_, err = jwe.Decrypt([]byte(text), jwe.WithKey(jwa.RSA_OAEP, signer(t, "transport.pem").key))
-	require.Error(t, err, "the body is not what RFC 7516 wants, which is why it is not read")
+	require.ErrorContains(t, err, "failed to decrypt", "the body is not what RFC 7516 wants, which is why it is not read")
 }
 
 func TestHelloVector(t *testing.T) {
@@ -168,10 +168,10 @@ func TestGUIDAndSIDVectors(t *testing.T) {
 	require.Equal(t, deviceID, upper.String())
 	for _, bad := range []string{"", "d03994c9", "d03994c924f841baa1561805998d6dc7", "{03994c9-24f8-41ba-a156-1805998d6dc7", "g03994c9-24f8-41ba-a156-1805998d6dc7", "d03994c9-24f8-41ba-a156-1805998d6dc7 ", "d03994c9-24f8-41ba-a15-61805998d6dc7"} {
 		_, err := prt.ParseGUID(bad)
-		require.Error(t, err, bad)
+		require.ErrorIs(t, err, prt.ErrReply, bad)
 	}
 	for _, bad := range []string{"", "S-1-5-32-544", "S-1-12-1-1-2-3", "S-1-12-1-1-2-3-4-5", "S-1-12-1-01-2-3-4", "S-1-12-1-4294967296-2-3-4", "S-1-12-1--1-2-3-4", "S-1-12-1-1-2-3-x"} {
 		_, err := prt.ParseSID(bad)
-		require.Error(t, err, bad)
+		require.ErrorIs(t, err, prt.ErrReply, bad)
 	}
 }

@@ -169,7 +169,7 @@ func TestFailuresAreNotCleared(t *testing.T) {
 				f.Inject(tt.fault)
 				err := run()
 				f.Clear()
-				require.Error(t, err, "%s, %s", tt.name, op)
+				require.ErrorContains(t, err, "tpm: "+op, "%s, %s", tt.name, op)
 				require.NotErrorIs(t, err, tpm.ErrCleared, "%s, %s", tt.name, op)
 			}
 		}
@@ -196,7 +196,7 @@ func TestDamagedIsNotCleared(t *testing.T) {
 					changed := bytes.Clone(sealed)
 					changed[n] ^= bit
 					_, err := s.Unseal(t.Context(), changed, aad)
-					require.Error(t, err, "byte %d", n)
+					require.ErrorContains(t, err, "tpm: unsealing: ", "byte %d", n)
 					if n >= from && n < to || errors.Is(err, tpm.ErrWrongStore) {
 						continue
 					}

@@ -51,7 +51,7 @@ func TestPINSealForgedTime(t *testing.T) {
 			f.Inject(tpmtest.Fault{On: getTime, Tamper: tamper, Times: 2})
 			sealed, err := s.SealPIN(t.Context(), plaintext, aad, rightPIN, threeDays)
 			f.Clear()
-			require.Error(t, err, name)
+			require.ErrorContains(t, err, "tpm: sealing under a PIN: ", name)
 			require.Empty(t, sealed)
 			require.NotErrorIs(t, err, tpm.ErrWrongPIN)
 		}
@@ -103,7 +103,7 @@ func TestPINSealForgedClock(t *testing.T) {
 			before := f.Injected()
 			f.Inject(tpmtest.Fault{On: readClock, Tamper: tamper, Times: 2})
 			sealed, err := s.SealPIN(t.Context(), plaintext, aad, rightPIN, threeDays)
-			require.Error(t, err, name)
+			require.ErrorContains(t, err, "tpm: sealing under a PIN: ", name)
 			require.Empty(t, sealed)
 			if name != "truncated" {
 				require.ErrorIs(t, err, tpm.ErrTPMChanged, name)

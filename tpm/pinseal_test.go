@@ -45,7 +45,7 @@ func opens(t testing.TB, s *tpm.TPM, sealed []byte) tpm.Limit {
 func refuses(t testing.TB, s *tpm.TPM, sealed, aad, pin []byte) error {
 	t.Helper()
 	got, err := s.UnsealPIN(t.Context(), sealed, aad, pin)
-	require.Error(t, err)
+	require.ErrorContains(t, err, "tpm: unsealing with a PIN: ")
 	require.Empty(t, got)
 	return err
 }
@@ -79,14 +79,14 @@ func TestPINSeal(t *testing.T) {
 				require.Equal(t, data, got)
 			}
 		}
-		for name, seal := range map[string]func() ([]byte, error){
-			"no data":       func() ([]byte, error) { return s.SealPIN(t.Context(), nil, aad, rightPIN, forever) },
-			"too much data": func() ([]byte, error) { return s.SealPIN(t.Context(), make([]byte, 129), aad, rightPIN, forever) },
-			"no PIN":        func() ([]byte, error) { return s.SealPIN(t.Context(), plaintext, aad, nil, forever) },
-			"negative time": func() ([]byte, error) { return s.SealPIN(t.Context(), plaintext, aad, rightPIN, tpm.Limit{Time: -1}) },
+		for says, seal := range map[string]func() ([]byte, error){
+			": 0 bytes; it takes 1 to 128":   func() ([]byte, error) { return s.SealPIN(t.Context(), nil, aad, rightPIN, forever) },
+			": 129 bytes; it takes 1 to 128": func() ([]byte, error) { return s.SealPIN(t.Context(), make([]byte, 129), aad, rightPIN, forever) },
+			"an empty PIN is none":           func() ([]byte, error) { return s.SealPIN(t.Context(), plaintext, aad, nil, forever) },
+			"negative time":                  func() ([]byte, error) { return s.SealPIN(t.Context(), plaintext, aad, rightPIN, tpm.Limit{Time: -1}) },
 		} {
 			_, err := seal()
-			require.Error(t, err, name)
+			require.ErrorContains(t, err, says)
 		}
 		require.Equal(t, tpm2.TPMAObject{FixedTPM: true, FixedParent: true}, tpm.PINSealedArea(sealPIN(t, s, forever)).ObjectAttributes,
 			"no use without the policy, and wrong PINs count")
@@ -297,7 +297,7 @@ func TestChangeSealPIN(t *testing.T) {
 		require.NoError(t, e.AdvanceClock(day))
 		next := []byte("161803")
 		_, err := s.ChangeSealPIN(t.Context(), sealed, aad, rightPIN, nil)
-		require.Error(t, err)
+		require.ErrorContains(t, err, "an empty PIN is none")
 		_, err = s.ChangeSealPIN(t.Context(), sealed, aad, nil, next)
 		require.ErrorIs(t, err, tpm.ErrWrongPIN)
 		changed, err := s.ChangeSealPIN(t.Context(), sealed, aad, rightPIN, next)

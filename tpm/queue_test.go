@@ -93,7 +93,7 @@ func TestCloseHangingTPM(t *testing.T) {
 			start := time.Now()
 			require.ErrorIs(t, s.Close(), tpm.ErrBusy)
 			require.Less(t, time.Since(start), minute)
-			require.Error(t, <-result)
+			require.ErrorIs(t, <-result, tpm.ErrClosed)
 			require.ErrorIs(t, m.derive(t, context.Background(), m.session), tpm.ErrClosed)
 		})
 	})

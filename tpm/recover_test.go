@@ -370,7 +370,7 @@ func TestNoTPM(t *testing.T) {
 		})
 	}
 	_, err := tpm.Open(t.Context(), tpm.Opener{}, tpm.Config{})
-	require.Error(t, err)
+	require.EqualError(t, err, "tpm: Opener without Open")
 }
 
 // A TPM that cannot be opened again says so, and recovers when it can.
@@ -395,7 +395,7 @@ func TestTamperedResponse(t *testing.T) {
 		require.ErrorIs(t, err, tpm.ErrTPMChanged)
 		for n := range 90 {
 			f.Inject(tpmtest.Fault{On: hmacCommand, Times: 2, Tamper: func(rsp []byte) []byte { return rsp[:min(n, len(rsp))] }})
-			require.Error(t, m.derive(t, t.Context(), m.session), "%d bytes", n)
+			require.ErrorContains(t, m.derive(t, t.Context(), m.session), "tpm: deriving: ", "%d bytes", n)
 			f.Clear()
 		}
 		m.all(t)

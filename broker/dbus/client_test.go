@@ -231,7 +231,7 @@ func TestClientForeignBrokers(t *testing.T) {
 	require.Equal(t, int64(1772445600), res.ExpiresOn.Unix())
 	for _, text := range []string{"", "{}", "[]", "null", `{"brokerTokenResponse":{}}`, `{"brokerTokenResponse":{"accessToken":7}}`[:20], "D-Bus error"} {
 		_, err = silent(text)
-		require.Error(t, err, "%s", text)
+		require.ErrorContains(t, err, "broker: acquire token: ", "%s", text)
 		require.NotErrorIs(t, err, broker.ErrInteractionRequired, "%s", text)
 	}
 	reply.Store(`{"brokerTokenResponse":{"accessToken":"t","accessTokenType":0,"expiresOn":1772445600000}}`)

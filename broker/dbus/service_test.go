@@ -128,8 +128,8 @@ func TestServiceBadCalls(t *testing.T) {
 	}
 	r := callMethod(t, c, "makeCoffee", "{}")
 	require.Equal(t, wire.APIContractViolation, r.Error.Status)
-	require.Error(t, c.Object(wire.BusName, "/elsewhere").Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Err)
-	require.Error(t, object(c).Call("org.example.Other.method", 0).Err)
+	require.ErrorContains(t, c.Object(wire.BusName, "/elsewhere").Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Err, "does not implement the interface")
+	require.ErrorContains(t, object(c).Call("org.example.Other.method", 0).Err, "does not implement the interface")
 	require.NotEmpty(t, callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken, "it lives on")
 	require.Zero(t, w.person.asked.Load())
 }

@@ -58,7 +58,7 @@ func TestUsers(t *testing.T) {
 	require.Len(t, code, 6)
 	require.True(t, until.After(clock.Now()))
 	_, _, err = c.s.OneTimeCode("nobody")
-	require.Error(t, err)
+	require.ErrorContains(t, err, "no such user: nobody")
 	require.Equal(t, "Microsoft Graph", c.s.AppName("00000003-0000-0000-c000-000000000000"))
 	require.Equal(t, "unknown", c.s.AppName("unknown"))
 }

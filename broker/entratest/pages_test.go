@@ -36,7 +36,7 @@ func TestBrowserURL(t *testing.T) {
 		}
 	}
 	_, _, err := c.s.BrowserURL("https://elsewhere.example/")
-	require.Error(t, err)
+	require.ErrorContains(t, err, "no URL of the sign-in service")
 }
 
 // Every page is usable by hand: labels, a viewport, nothing from elsewhere, a

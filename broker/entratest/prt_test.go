@@ -193,6 +193,63 @@ var issuanceRefusals = []refusal{
 		c.join("alice", 0)
 		return c.prtRequest(map[string]any{"grant_type": "device_auth", "cert_token_use": "device_cert", "csr_type": csrType, "csr": "eA=="})
 	}},
+	{"user of another tenant than the device, at common", 50020, "", "", func(c *tc, _ *entratest.Clock) *reply {
+		d := besideFabrikam(c.t)
+		d.join("alice", 0)
+		return d.fabrikamPRT("common")
+	}},
+	{"user of another tenant than the device, at the user's tenant", 50020, "", "", func(c *tc, _ *entratest.Clock) *reply {
+		d := besideFabrikam(c.t)
+		d.join("alice", 0)
+		return d.fabrikamPRT("fabrikam.example")
+	}},
+	{"user and device of another tenant than the endpoint", 50020, "", "", func(c *tc, _ *entratest.Clock) *reply {
+		d := besideFabrikam(c.t)
+		rt := d.joinFabrikam()
+		require.Equal(c.t, 200, d.refreshAt("fabrikam.example", rt).status)
+		return d.refreshAt(d.s.TenantID(), rt)
+	}},
+	{"refresh token of another device", 50013, "", "", func(c *tc, _ *entratest.Clock) *reply {
+		rt := c.joined().prtUse(map[string]any{"client_id": brokerClient, "resource": drsResource, "scope": "openid"}).str("refresh_token")
+		require.NotEmpty(c.t, rt)
+		require.Equal(c.t, 200, c.refreshPRT(rt).status, "on its own device it is good")
+		c.device, c.transport = pool()[2], pool()[3]
+		c.join("alice", 0)
+		return c.refreshPRT(rt)
+	}},
+}
+
+// besideFabrikam is a client of a server with a second tenant.
+func besideFabrikam(t testing.TB) *tc {
+	o := options(entratest.NewClock(time.Time{}))
+	o.OtherTenants = []entratest.Tenant{{Domain: "fabrikam.example", Users: []entratest.User{{Username: "gil", Password: password}}}}
+	return newClient(t, entratest.NewTB(t, o))
+}
+
+// fabrikamPRT asks for the PRT of the second tenant's user.
+func (c *tc) fabrikamPRT(path string) *reply {
+	claims := with(c.base(), "username", "gil@fabrikam.example")
+	return c.form("/"+path+"/oauth2/token", "grant_type", jwtBearer, "windows_api_version", "2.2", "request", c.deviceJWS(claims))
+}
+
+// joinFabrikam registers the device in the second tenant, and returns the refresh
+// token that paid for it.
+func (c *tc) joinFabrikam() string {
+	tok := c.form("/fabrikam.example/oauth2/token", "grant_type", "password", "client_id", brokerClient, "resource", drsResource, "scope", "openid",
+		"username", "gil@fabrikam.example", "password", password)
+	require.Equal(c.t, 200, tok.status, "%s", tok.body)
+	body := c.joinBody(0)
+	body["TargetDomain"] = "fabrikam.example"
+	r := c.json("POST", drs+"/EnrollmentServer/device/?api-version=2.0", tok.str("access_token"), body)
+	require.Equal(c.t, 200, r.status, "%s", r.body)
+	c.useCertificate(r)
+	return tok.str("refresh_token")
+}
+
+// refreshAt asks for a PRT by a refresh token at the endpoint of a tenant.
+func (c *tc) refreshAt(path, rt string) *reply {
+	claims := map[string]any{"grant_type": "refresh_token", "refresh_token": rt, "client_id": brokerClient, "scope": "openid aza", "request_nonce": c.nonce()}
+	return c.form("/"+path+"/oauth2/token", "grant_type", jwtBearer, "windows_api_version", "2.2", "request", c.deviceJWS(claims))
 }
 
 const csrType = "http://schemas.microsoft.com/windows/pki/2009/01/enrollment#PKCS10"

@@ -94,14 +94,14 @@ func TestOptionsThatContradict(t *testing.T) {
 	}
 	s := entratest.NewServer(entratest.Options{})
 	defer s.Close()
-	for name, err := range map[string]error{
-		"unknown user":   s.ChangePassword("zoe", "x"),
-		"unknown device": s.DisableDevice("x"),
-		"bad risk":       s.SetRisk("zoe", "enormous", ""),
-		"unknown domain": s.AddUser(entratest.User{Username: "zoe@nowhere.example"}),
-		"bad TOTP":       s.SetTOTP("zoe", "!"),
+	for says, err := range map[string]error{
+		"no such user: zoe":         s.ChangePassword("zoe", "x"),
+		"no such device: x":         s.DisableDevice("x"),
+		"is none of none, low":      s.SetRisk("zoe", "enormous", ""),
+		"no tenant has this domain": s.AddUser(entratest.User{Username: "zoe@nowhere.example"}),
+		"TOTP secret is not base32": s.SetTOTP("zoe", "!"),
 	} {
-		require.Error(t, err, name)
+		require.ErrorContains(t, err, says)
 		require.True(t, strings.HasPrefix(err.Error(), "entratest: "), err)
 	}
 	s.Close() // twice is fine

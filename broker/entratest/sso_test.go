@@ -140,6 +140,53 @@ func TestPRTCookie(t *testing.T) {
 	})
 }
 
+// TestDeviceCookieRefused shows the authorize page device cookies that each lack
+// one thing, for an app that only devices may use.
+func TestDeviceCookieRefused(t *testing.T) {
+	c, clock := start(t)
+	c.joined()
+	c.agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
+	require.NoError(t, c.s.SetCompliant(c.deviceID, true))
+	c.policy(`"compliantDevice"`)
+	u := authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll")
+	good := func() map[string]any {
+		return map[string]any{"grant_type": "device_auth", "iss": "aad:brokerplugin", "request_nonce": c.nonce()}
+	}
+	forged := *c
+	forged.device = c.transport
+	for _, tt := range []struct {
+		name   string
+		cookie func() string
+		code   int // 0: it is accepted
+	}{
+		{"good", func() string { return c.deviceJWS(good()) }, 0},
+		{"without a nonce", func() string { return c.deviceJWS(with(good(), "request_nonce", nil)) }, 50097},
+		{"with a nonce of somebody else", func() string { return c.deviceJWS(with(good(), "request_nonce", "AwABEgEAAAACAOz_foreign")) }, 50097},
+		{"with a stale nonce", func() string {
+			text := c.deviceJWS(good())
+			clock.Advance(5*time.Minute + time.Second)
+			return text
+		}, 50097},
+		{"without a grant type", func() string { return c.deviceJWS(with(good(), "grant_type", nil)) }, 50097},
+		{"of another grant", func() string { return c.deviceJWS(with(good(), "grant_type", "device_token")) }, 50097},
+		{"signed by another key", func() string { return forged.deviceJWS(good()) }, 50097},
+		{"with a certificate of nobody", func() string {
+			return compact(map[string]any{"alg": "RS256", "x5c": c.foreignCertificate()}, good(), rs256(c.device))
+		}, 50097},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			header := http.Header{"X-Ms-Devicecredential": {tt.cookie()}, "User-Agent": {c.agent}}
+			to, err := c.alice().Authorize(t.Context(), &http.Client{Transport: headerTransport{c.s.Client().Transport, header}}, u, nativeURI)
+			if tt.code == 0 {
+				require.NoError(t, err)
+				require.Contains(t, to, "code=")
+				return
+			}
+			require.Equal(t, tt.code, pageCode(t, err))
+		})
+	}
+}
+
 // What the browser proved of the device holds for whoever signs in on its pages
 // after it.
 func TestDeviceOfReplacedSession(t *testing.T) {

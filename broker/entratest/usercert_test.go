@@ -186,9 +186,9 @@ func TestCertificateSignIn(t *testing.T) {
 	t.Run("what cannot be issued or revoked", func(t *testing.T) {
 		c, _ := start(t)
 		_, err := c.s.IssueUserCertificate("zoe", false)
-		require.Error(t, err)
-		require.Error(t, c.s.RevokeUserCertificate(nil))
-		require.Error(t, c.s.RevokeUserCertificate(foreignCertificate(t, c.certificate("alice", false).Leaf).Leaf))
+		require.ErrorContains(t, err, "no such user: zoe")
+		require.ErrorContains(t, c.s.RevokeUserCertificate(nil), "not a user certificate of this server")
+		require.ErrorContains(t, c.s.RevokeUserCertificate(foreignCertificate(t, c.certificate("alice", false).Leaf).Leaf), "not a user certificate of this server")
 	})
 }
 

@@ -203,7 +203,7 @@ func TestMutations(t *testing.T) {
 		for _, bit := range []byte{1, 4, 32} {
 			good[i] ^= bit
 			_, err := k.Token(string(good), options())
-			require.Error(t, err, "byte %d", i)
+			require.ErrorContains(t, err, "verify: ", "byte %d", i)
 			good[i] ^= bit
 		}
 	}

@@ -184,8 +184,12 @@ func TestMain(m *testing.M) {
 
 func TestFlags(t *testing.T) {
 	none := func(string) string { return "" }
-	for _, args := range [][]string{{"-nonsense"}, {"argument"}, {}} {
-		require.Error(t, run(t.Context(), args, io.Discard, none), "%v", args)
+	for says, args := range map[string][]string{
+		"not defined: -nonsense":         {"-nonsense"},
+		`unexpected argument "argument"`: {"argument"},
+		"there is no HOME":               {},
+	} {
+		require.ErrorContains(t, run(t.Context(), args, io.Discard, none), says)
 	}
 	require.ErrorContains(t, install(options{}, []string{"-tenant", "a b"}, io.Discard, func(string) string { return "/h" }), "cannot stand in a unit file")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -266,15 +267,15 @@ func TestCookieOrError(t *testing.T) {
 
 // Frames that are none end the connection, as they cannot be told apart.
 func TestFrames(t *testing.T) {
-	for name, in := range map[string]string{
-		"nothing in it": "\x00\x00\x00\x00",
-		"too large":     string(binary.NativeEndian.AppendUint32(nil, maxIn+1)),
-		"breaks off":    string(binary.NativeEndian.AppendUint32(nil, 5)) + "ab",
-		"half a length": "\x05\x00",
+	for says, in := range map[string]string{
+		"a message of 0 bytes: want 1 to":                     "\x00\x00\x00\x00",
+		fmt.Sprintf("a message of %d bytes: want 1", maxIn+1): string(binary.NativeEndian.AppendUint32(nil, maxIn+1)),
+		"a message of 5 bytes breaks off":                     string(binary.NativeEndian.AppendUint32(nil, 5)) + "ab",
+		"unexpected EOF":                                      "\x05\x00",
 	} {
 		err := newHost(io.Discard, "unix:path=/nonexistent/bus").serve(t.Context(), strings.NewReader(in))
-		require.Error(t, err, name)
-		require.NotErrorIs(t, err, io.EOF, name)
+		require.ErrorContains(t, err, says)
+		require.NotErrorIs(t, err, io.EOF, says)
 	}
 	w := &writer{out: io.Discard}
 	require.ErrorContains(t, w.write(strings.Repeat("x", maxOut)), "a browser takes")

@@ -258,8 +258,8 @@ func TestAnnounce(t *testing.T) {
 	for _, want := range []string{"export HTTPS_PROXY=http://127.0.0.1:", "export SSL_CERT_FILE=", "export REQUESTS_CA_BUNDLE=", "export NODE_EXTRA_CA_CERTS=", "# Dashboard: http://127.0.0.1:"} {
 		require.Contains(t, out.String(), want)
 	}
-	require.Error(t, run(t.Context(), []string{"-proxy", "0.0.0.0:0"}, io.Discard, io.Discard))
-	require.Error(t, run(t.Context(), []string{"extra"}, io.Discard, io.Discard))
+	require.ErrorContains(t, run(t.Context(), []string{"-proxy", "0.0.0.0:0"}, io.Discard, io.Discard), "not a loopback address")
+	require.ErrorContains(t, run(t.Context(), []string{"extra"}, io.Discard, io.Discard), `unexpected argument "extra"`)
 }
 
 func TestWords(t *testing.T) {

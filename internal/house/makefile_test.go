@@ -34,7 +34,7 @@ func TestMakefileFindsModules(t *testing.T) {
 	targets := []string{"check", "race", "demo", "quick"}
 	for _, target := range targets {
 		out, err := run(target)
-		require.Error(t, err, target)
+		require.ErrorContains(t, err, "exit status", target)
 		require.Contains(t, out, "no go.mod found", target)
 	}
 	write("go.mod", "module example\n")

@@ -311,7 +311,7 @@ func TestBrowserDashboard(t *testing.T) {
 		before := len(running.state(t).SignIns)
 		p.run(t, chromedp.Navigate(running.dashboard), chromedp.Focus("#log-q"))
 		_, err := ropc(t, newMSAL(t), []string{payroll}, bob, bobPwd)
-		require.Error(t, err)
+		require.ErrorContains(t, err, "AADSTS50079")
 		// The log waits while somebody types in it, and goes on afterwards.
 		p.run(t, chromedp.Blur("#log-q"))
 		p.until(t, fmt.Sprintf(`[...document.querySelectorAll("#log li")].some(l => l.id.startsWith("sign-in-") && +l.id.slice(8) > %d && l.textContent.includes("AADSTS50079 the user must register a second factor"))`, before))

@@ -56,7 +56,7 @@ func TestCurl(t *testing.T) {
 	})
 	flow(t, client, "a host that is not emulated", func(t *testing.T) string {
 		out, err := running.command(t, "curl", "-sS", "https://www.example.org/").CombinedOutput()
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		require.Contains(t, string(out), "403")
 		return "refused by the proxy"
 	})

@@ -54,7 +54,7 @@ func (c *tool) must(t *testing.T, args ...string) string {
 func (c *tool) refused(t *testing.T, code string, args ...string) string {
 	t.Helper()
 	out, err := c.run(t, args...)
-	require.Error(t, err, "%v\n%s", args, out)
+	require.ErrorContains(t, err, "exit status", "%v\n%s", args, out)
 	require.Contains(t, out, code)
 	return "refused: " + code
 }

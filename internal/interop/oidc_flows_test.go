@@ -43,7 +43,7 @@ func TestOIDCFlows(t *testing.T) {
 		// An id_token of the token endpoint has no at_hash, by which go-oidc
 		// would check the access token beside it.
 		require.Empty(t, id.AccessTokenHash)
-		require.Error(t, id.VerifyAccessToken(token.AccessToken))
+		require.ErrorContains(t, id.VerifyAccessToken(token.AccessToken), "id token did not have an access token hash")
 		return "token; the id_token carries the nonce, no at_hash"
 	})
 	flow(t, client, "hybrid flow (code id_token)", func(t *testing.T) string {

@@ -240,7 +240,7 @@ func TestRoadtx(t *testing.T) {
 	})
 	flow(t, client, "prtauth, blocked by policy", func(t *testing.T) string {
 		out, err := d.roadtx(t, "prtauth", "-c", appID, "-r", "api://secrets", "-ru", native)
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		return sawError(t, out, "AADSTS53003")
 	})
 	flow(t, client, "browserprtauth (Firefox)", func(t *testing.T) string {
@@ -301,7 +301,7 @@ func TestRoadtx(t *testing.T) {
 	flow(t, client, "prt -a renew, disabled device", func(t *testing.T) string {
 		d.press(t, "disable-device")
 		out, err := d.roadtx(t, "prt", "-a", "renew")
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		saw := sawError(t, out, "AADSTS135011")
 		d.press(t, "enable-device")
 		d.must(t, "prt", "-a", "renew")
@@ -317,7 +317,7 @@ func TestRoadtx(t *testing.T) {
 	})
 	flow(t, client, "prt -a renew, deleted device", func(t *testing.T) string {
 		out, err := d.roadtx(t, "prt", "-a", "renew")
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		return sawError(t, out, "AADSTS50155")
 	})
 }

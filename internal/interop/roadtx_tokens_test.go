@@ -67,7 +67,7 @@ func TestRoadtxTokens(t *testing.T) {
 	})
 	flow(t, client, "refreshtokento, outside the family", func(t *testing.T) string {
 		out, err := d.roadtx(t, "refreshtokento", "-c", appID, "-r", "msgraph")
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		return sawError(t, out, "AADSTS700007")
 	})
 	flow(t, client, "gettokens --refresh-token", func(t *testing.T) string {
@@ -102,7 +102,7 @@ func TestRoadtxTokens(t *testing.T) {
 	})
 	flow(t, client, "desktopsso, wrong password", func(t *testing.T) string {
 		out, err := d.roadtx(t, "desktopsso", "-u", alice, "-p", "wrong", "-t", "contoso.example", "-r", "msgraph")
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		return sawError(t, out, "AADSTS50126")
 	})
 	federatedTokens(t, client, d)
@@ -130,7 +130,7 @@ func federatedTokens(t *testing.T, client string, d *device) {
 	})
 	flow(t, client, "gettokens, federated user, wrong password", func(t *testing.T) string {
 		out, err := d.roadtx(t, "gettokens", "-u", dave, "-p", "wrong", "-c", "azcli", "-r", "msgraph")
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		require.Contains(t, out, "ID3242")
 		return "refused: SOAP fault ID3242"
 	})
@@ -164,7 +164,7 @@ func codeTokens(t *testing.T, client string, d *device) {
 	flow(t, client, "codeauth --origin (single-page app)", func(t *testing.T) string {
 		scope := userRead + " openid offline_access"
 		out, err := d.roadtx(t, "codeauth", "-c", spaID, "-s", scope, "-ru", spaRedirect, code(t, spaID, spaRedirect))
-		require.Error(t, err)
+		require.ErrorContains(t, err, "exit status")
 		saw := sawError(t, out, "AADSTS9002327")
 		d.must(t, "codeauth", "-c", spaID, "-s", scope, "-ru", spaRedirect, "--origin", strings.TrimSuffix(spaRedirect, "/"), code(t, spaID, spaRedirect))
 		d.must(t, "refreshtokento", "-c", spaID, "-s", scope, "-t", running.tenantID) // with the origin that it saved

@@ -64,24 +64,28 @@ func TestRefusedMasters(t *testing.T) {
 	locked := filepath.Join(dir, "locked")
 	_, err := softkeys.Open(softkeys.Passphrase(locked, []byte("correct horse")))
 	require.NoError(t, err)
-	tests := map[string]softkeys.Master{
-		"none":                          {},
-		"short secret":                  softkeys.Secret(make([]byte, 31)),
-		"empty passphrase":              softkeys.Passphrase(filepath.Join(dir, "new"), nil),
-		"short file":                    softkeys.File(write("short", 0o600, make([]byte, 31))),
-		"long file":                     softkeys.File(write("long", 0o600, make([]byte, 5000))),
-		"directory":                     softkeys.File(dir),
-		"in a directory that is none":   softkeys.File(filepath.Join(dir, "x", "master")),
-		"passphrase file as a key file": softkeys.File(locked),
-		"key file as a passphrase file": softkeys.Passphrase(write("key", 0o600, make([]byte, 32)), []byte("x")),
+	type refusal struct {
+		master softkeys.Master
+		says   string
+	}
+	tests := map[string]refusal{
+		"none":                          {softkeys.Master{}, "no master key given"},
+		"short secret":                  {softkeys.Secret(make([]byte, 31)), "a secret of 31 bytes"},
+		"empty passphrase":              {softkeys.Passphrase(filepath.Join(dir, "new"), nil), "empty passphrase"},
+		"short file":                    {softkeys.File(write("short", 0o600, make([]byte, 31))), "31 bytes where 32 belong"},
+		"long file":                     {softkeys.File(write("long", 0o600, make([]byte, 5000))), "1024 bytes where 32 belong"},
+		"directory":                     {softkeys.File(dir), "is not a regular file"},
+		"in a directory that is none":   {softkeys.File(filepath.Join(dir, "x", "master")), "no such file"},
+		"passphrase file as a key file": {softkeys.File(locked), "85 bytes where 32 belong"},
+		"key file as a passphrase file": {softkeys.Passphrase(write("key", 0o600, make([]byte, 32)), []byte("x")), "Argon2id parameters out of range"},
 	}
 	if runtime.GOOS != "windows" {
-		tests["file that others read"] = softkeys.File(write("group", 0o640, make([]byte, 32)))
-		tests["passphrase file that others read"] = softkeys.Passphrase(write("all", 0o604, make([]byte, 100)), []byte("x"))
+		tests["file that others read"] = refusal{softkeys.File(write("group", 0o640, make([]byte, 32))), "others may read"}
+		tests["passphrase file that others read"] = refusal{softkeys.Passphrase(write("all", 0o604, make([]byte, 100)), []byte("x")), "others may read"}
 	}
-	for name, m := range tests {
-		_, err := softkeys.Open(m)
-		require.Error(t, err, name)
+	for name, tt := range tests {
+		_, err := softkeys.Open(tt.master)
+		require.ErrorContains(t, err, tt.says, name)
 	}
 	_, err = os.Stat(filepath.Join(dir, "new"))
 	require.ErrorIs(t, err, os.ErrNotExist, "a refusal leaves no file")
@@ -113,14 +117,15 @@ func TestArgonParameters(t *testing.T) {
 		time    uint32
 		memory  uint32
 		threads byte
+		want    error
 	}{
-		{"no time", 0, 64 << 10, 4},
-		{"too much time", 1 << 20, 64 << 10, 4},
-		{"too much memory", 3, 0xffffffff, 4},
-		{"too little memory", 3, 8, 4},
-		{"no thread", 3, 64 << 10, 0},
-		{"too many threads", 3, 64 << 10, 255},
-		{"weaker", 1, 1 << 10, 1},
+		{"no time", 0, 64 << 10, 4, tpm.ErrInvalidBlob},
+		{"too much time", 1 << 20, 64 << 10, 4, tpm.ErrInvalidBlob},
+		{"too much memory", 3, 0xffffffff, 4, tpm.ErrInvalidBlob},
+		{"too little memory", 3, 8, 4, tpm.ErrInvalidBlob},
+		{"no thread", 3, 64 << 10, 0, tpm.ErrInvalidBlob},
+		{"too many threads", 3, 64 << 10, 255, tpm.ErrInvalidBlob},
+		{"weaker", 1, 1 << 10, 1, softkeys.ErrPassphrase},
 	}
 	for _, tt := range tests {
 		bad := bytes.Clone(good)
@@ -129,12 +134,16 @@ func TestArgonParameters(t *testing.T) {
 		bad[8] = tt.threads
 		require.NoError(t, os.WriteFile(path, bad, 0o600))
 		_, err := softkeys.Open(m)
-		require.Error(t, err, tt.name)
+		require.ErrorIs(t, err, tt.want, tt.name)
 	}
 	for _, n := range []int{0, 24, len(good) - 1} {
 		require.NoError(t, os.WriteFile(path, good[:n], 0o600))
 		_, err := softkeys.Open(m)
-		require.Error(t, err, "%d bytes", n)
+		want := tpm.ErrInvalidBlob
+		if n == len(good)-1 { // it has all parts, and the last is short
+			want = softkeys.ErrPassphrase
+		}
+		require.ErrorIs(t, err, want, "%d bytes", n)
 	}
 }
 

@@ -261,7 +261,8 @@ func TestAbroad(t *testing.T) {
 	require.NoError(t, l.srv.Revoke(alice))
 	err := l.Use(t.Context(), a, func(p *prt.Token, s prt.Session) error {
 		_, _, err := l.Exchange(t.Context(), a, p, s, signon.Request{Tenant: l.srv.TenantID(), ClientID: appID, RedirectURI: native, Resource: graph})
-		require.Error(t, err)
+		var refusal *sts.Error
+		require.ErrorAs(t, err, &refusal)
 		said := *err.(*sts.Error)
 		said.Abroad = true
 		return &said
@@ -302,7 +303,7 @@ func TestRefusalsAreKept(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.srv.DisableUser(alice))
 	_, _, err = l.token(a, graph)
-	require.Error(t, err)
+	require.ErrorContains(t, err, "AADSTS50057")
 	require.Equal(t, aadsts.UserDisabled, a.Record().Hello.Refused.Verdict)
 	require.NoError(t, l.srv.EnableUser(alice))
 	_, _, err = l.token(a, graph)
@@ -310,7 +311,7 @@ func TestRefusalsAreKept(t *testing.T) {
 	require.Nil(t, a.Record().Hello.Refused)
 	require.NoError(t, l.srv.DisableDevice(l.srv.Devices()[0].ID))
 	_, _, err = l.token(a, graph)
-	require.Error(t, err)
+	require.ErrorContains(t, err, "AADSTS135011")
 	require.Equal(t, aadsts.DeviceDisabled, a.Record().Hello.Refused.Verdict)
 }
 

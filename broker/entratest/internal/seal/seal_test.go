@@ -41,12 +41,12 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, at uint16, flip byte) {
 		var out record
 		if text != good {
-			require.Error(t, b.Open("1.X", text, &out))
+			require.ErrorIs(t, b.Open("1.X", text, &out), seal.ErrInvalid)
 		}
 		m := []byte(good)
 		m[int(at)%len(m)] ^= flip
 		if flip != 0 {
-			require.Error(t, b.Open("1.X", string(m), &out))
+			require.ErrorIs(t, b.Open("1.X", string(m), &out), seal.ErrInvalid)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math/big"
 	"strings"
 	"testing"
@@ -187,6 +188,11 @@ func TestAssertion(t *testing.T) {
 	}
 }
 
+// refused reports whether a check ended in one of the errors that it may end in.
+func refused(err error) bool {
+	return errors.Is(err, verify.ErrSignature) || errors.Is(err, verify.ErrMalformed) || errors.Is(err, verify.ErrDowngrade)
+}
+
 // A signed request that was changed anywhere is never accepted.
 func FuzzSessionJWS(f *testing.F) {
 	f.Add(jwsV1, uint16(10), byte(1))
@@ -198,7 +204,7 @@ func FuzzSessionJWS(f *testing.F) {
 			b[int(at)%len(b)] ^= flip
 			j, err := verify.ParseJWS(string(b))
 			if flip != 0 && err == nil {
-				require.Error(t, j.VerifySession(key, 1), "%s", b)
+				require.True(t, refused(j.VerifySession(key, 1)), "%s", b)
 			}
 		}
 		j, err := verify.ParseJWS(text)
@@ -209,7 +215,7 @@ func FuzzSessionJWS(f *testing.F) {
 		_, _ = j.Claims()
 		_, _ = j.Certificate()
 		if text != jwsV1 && text != jwsV2 {
-			require.Error(t, j.VerifySession(key, 1))
+			require.True(t, refused(j.VerifySession(key, 1)))
 		}
 	})
 }
@@ -254,7 +260,7 @@ func FuzzHello(f *testing.F) {
 		if err != nil {
 			return
 		}
-		require.Error(t, h.Verify(pub, time.Unix(0, 0), time.Minute), "nobody holds this key")
+		require.True(t, refused(h.Verify(pub, time.Unix(0, 0), time.Minute)), "nobody holds this key")
 	})
 }
 
