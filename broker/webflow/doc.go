@@ -6,14 +6,13 @@
 //
 // # Unstable
 //
-// Entra's pages are no contract. They are written for browsers, and Microsoft
-// changes them without notice; public clients that read them had to be mended
-// about every two months. So this package is unstable as the pages are: a page that
-// it does not know, or that lacks what it needs, ends in [ErrPage], whose text names
-// the page or the field and nothing that is on it. Device code
-// ([broker.DeviceCodeFlow]) is the way on, since it is a documented protocol; plan
-// for it. An ErrPage is an errors.ErrUnsupported, so that a broker whose Prompter
-// returns it asks by device code by itself.
+// Microsoft does not document these pages and may change them at any time. They are
+// written for browsers, and public clients that read them had to be fixed about every
+// two months. This package is as unstable as they are: a page that it does not know,
+// or that lacks what it needs, ends in [ErrPage], whose text names the page or the
+// field and nothing that is on it. Fall back to device code ([broker.DeviceCodeFlow]),
+// which is a documented protocol. An ErrPage is an errors.ErrUnsupported, so that a
+// broker whose Prompter returns it asks by device code by itself.
 //
 // When a page has changed: run the sign-in once more with WEBFLOW_RECORD=DIR in the
 // environment (or [Options].Record). Each page leaves a file there with its id, the
@@ -27,7 +26,7 @@
 // of kind [Done]. Where the user answers elsewhere ([Kind.Polls]) the program polls,
 // or calls [Flow.Wait]. [Run] is that loop, for programs that can ask at once, and
 // [Pages] makes it a credential of the broker ([broker.WebFlow]) or a part of a
-// Prompter. A program that can not, such as a PAM module that runs anew for each
+// Prompter. A program that cannot, such as a PAM module that runs anew for each
 // answer, keeps the flow by [Flow.Save] and goes on by [Resume].
 //
 // # What it takes care of

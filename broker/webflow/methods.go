@@ -1,6 +1,10 @@
 package webflow
 
-import "context"
+import (
+	"context"
+
+	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
+)
 
 // A Methods says which credentials a user can begin with.
 type Methods struct {
@@ -36,4 +40,27 @@ func FindMethods(ctx context.Context, o Options) (Methods, error) {
 		return err
 	})
 	return out, err
+}
+
+// methods reads the first page for which credentials the user has.
+func (f *Flow) methods(ctx context.Context, r *reply) (Methods, error) {
+	if r.redirected != "" {
+		return Methods{}, failed("the page signs in without a question")
+	}
+	p := page.Parse(r.body)
+	f.read(r.at, p)
+	if p.ID != page.SignIn || p.Code() != 0 {
+		_, err := f.open(ctx, r, p)
+		if err == nil {
+			err = unknownPage(p)
+		}
+		return Methods{}, err
+	}
+	t, err := f.types(ctx, false)
+	if err != nil {
+		return Methods{}, err
+	}
+	c := t.Credentials
+	return Methods{Exists: t.IfExistsResult != existsNot, Federated: c.FederationRedirectURL != "", Password: c.HasPassword,
+		AccessPass: c.HasAccessPass, SecurityKey: c.HasFido, Phone: c.HasRemoteNGC}, nil
 }

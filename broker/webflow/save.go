@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker"
@@ -41,6 +42,7 @@ func (f *Flow) Save(ctx context.Context, keys Sealer) (out []byte, err error) {
 		if err != nil {
 			return err
 		}
+		defer clear(plain)
 		out, err = seal(ctx, keys, plain)
 		return err
 	})
@@ -55,6 +57,7 @@ func Resume(ctx context.Context, data []byte, keys Sealer, o Options) (*Flow, Ch
 	if err != nil {
 		return nil, Challenge{}, fmt.Errorf("webflow: the saved flow does not open: %w", err)
 	}
+	defer clear(plain)
 	var s saved
 	if err := json.Unmarshal(plain, &s); err != nil {
 		return nil, Challenge{}, errors.New("webflow: the saved flow is not of this version")
@@ -64,7 +67,7 @@ func Resume(ctx context.Context, data []byte, keys Sealer, o Options) (*Flow, Ch
 	f.at = s.At
 	f.web = f.visitor(o.withDefaults())
 	f.web.restore(s.Cookies)
-	if u, err := parse(s.At.Federation); err == nil {
+	if u, err := url.Parse(s.At.Federation); err == nil {
 		f.web.federation = strings.ToLower(u.Host)
 	}
 	return f, f.at.Challenge, nil

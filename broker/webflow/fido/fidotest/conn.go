@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/prtbroker/prtbroker/broker/webflow/fido"
 )
 
 // CTAPHID (CTAP 2.1, 11.2).
@@ -31,7 +33,9 @@ const (
 
 // A conn is one program's handle of the key.
 type conn struct {
-	key     *Key
+	key     *Key // nil: somebody else answers
+	caps    byte
+	answer  func(ctx context.Context, message []byte, waiting func() (end func())) []byte
 	in, out chan [reportSize]byte
 	closed  chan struct{}
 	once    sync.Once
@@ -49,9 +53,35 @@ func (k *Key) connect() (io.ReadWriteCloser, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c := &conn{key: k, in: make(chan [reportSize]byte), out: make(chan [reportSize]byte), closed: make(chan struct{}), gone: k.plugged}
+	c := newConn(k.plugged)
+	c.key, c.answer = k, k.answer
+	if k.o.U2F {
+		c.caps = 0
+	}
 	go c.serve()
 	return c, nil
+}
+
+func newConn(gone <-chan struct{}) *conn {
+	return &conn{caps: capCBOR | capNoMSG, in: make(chan [reportSize]byte), out: make(chan [reportSize]byte), closed: make(chan struct{}), gone: gone}
+}
+
+// Relay is a device whose CTAP2 messages somebody else answers, such as another
+// implementation. An error of answer unplugs it.
+func Relay(name string, answer func(ctx context.Context, message []byte) ([]byte, error)) fido.Device {
+	return fido.Device{Name: name, Open: func(context.Context) (io.ReadWriteCloser, error) {
+		gone := make(chan struct{})
+		c := newConn(gone)
+		c.answer = func(ctx context.Context, message []byte, _ func() (end func())) []byte {
+			out, err := answer(ctx, message)
+			if err != nil {
+				close(gone)
+			}
+			return out
+		}
+		go c.serve()
+		return c, nil
+	}}
 }
 
 // Read returns one report.
@@ -162,9 +192,11 @@ func (m *incoming) add(r [reportSize]byte) bool {
 }
 
 func (c *conn) cancel() {
-	c.key.mu.Lock()
-	c.key.cancelled++
-	c.key.mu.Unlock()
+	if c.key != nil {
+		c.key.mu.Lock()
+		c.key.cancelled++
+		c.key.mu.Unlock()
+	}
 	if c.stop != nil {
 		c.stop()
 	}
@@ -188,7 +220,7 @@ func (c *conn) take(ctx context.Context, channel uint32, command byte, message [
 		done := make(chan struct{})
 		c.busy = done
 		go func() {
-			answer := c.key.answer(ctx, message, func() (end func()) { return c.keepAlive(channel) })
+			answer := c.answer(ctx, message, func() (end func()) { return c.keepAlive(channel) })
 			close(done)
 			c.send(channel, cmdCBOR, answer)
 		}()
@@ -200,11 +232,7 @@ func (c *conn) take(ctx context.Context, channel uint32, command byte, message [
 // hello hands out a channel.
 func (c *conn) hello(nonce []byte) []byte {
 	out := binary.BigEndian.AppendUint32(append([]byte{}, nonce...), 0x01020304)
-	caps := byte(capCBOR | capNoMSG)
-	if c.key.o.U2F {
-		caps = 0
-	}
-	return append(out, 2, 5, 7, 1, caps)
+	return append(out, 2, 5, 7, 1, c.caps)
 }
 
 // keepAlive tells the program that the key waits for its user, until it is ended.

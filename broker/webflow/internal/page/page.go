@@ -34,7 +34,7 @@ const (
 
 // A Page is what was found on a page. All of it may be empty.
 type Page struct {
-	// ID is $Config.pgid, of letters and digits only.
+	// ID is $Config.pgid, made of letters, digits, _, - and . alone ([Clean]).
 	ID string
 	// Forms are the forms, in their order.
 	Forms []Form
