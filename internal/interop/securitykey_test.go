@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/big"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -69,11 +68,11 @@ func reports(to io.Writer, from io.Reader) {
 	}
 }
 
-// hands are of somebody who knows the PIN.
-type hands struct{}
+// hands enter one PIN, always.
+type hands string
 
-func (hands) Secret(context.Context, string) ([]byte, error) { return []byte(keyPIN), nil }
-func (hands) Show(context.Context, string) error             { return nil }
+func (h hands) Secret(context.Context, string) ([]byte, error) { return []byte(h), nil }
+func (hands) Show(context.Context, string) error               { return nil }
 
 // Yubico's own client takes our virtual key for a key: its reports, its PIN by both
 // protocols, and its assertions.
@@ -81,7 +80,9 @@ func TestVirtualSecurityKey(t *testing.T) {
 	t.Parallel()
 	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	x, y := own.X.FillBytes(make([]byte, 32)), own.Y.FillBytes(make([]byte, 32))
+	point, err := own.PublicKey.Bytes()
+	require.NoError(t, err)
+	x, y := point[1:33], point[33:]
 	for _, old := range []bool{false, true} {
 		for _, protocol := range []int{1, 2} {
 			name := fmt.Sprintf("our virtual key, PIN protocol %d%s", protocol, map[bool]string{true: ", CTAP 2.0"}[old])
@@ -152,11 +153,11 @@ func TestSecurityKeyFirmware(t *testing.T) {
 	yubico(t, d, &made, "register", keyPIN, fidoRP)
 	id, err := hex.DecodeString(made.ID)
 	require.NoError(t, err)
-	x, okX := new(big.Int).SetString(made.X, 16)
-	y, okY := new(big.Int).SetString(made.Y, 16)
-	require.True(t, okX && okY)
-	public := &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}
-	key := &fido.Key{Prompter: fido.Text(hands{}), Devices: func(context.Context) ([]fido.Device, error) { return []fido.Device{d}, nil }}
+	point, err := hex.DecodeString("04" + made.X + made.Y)
+	require.NoError(t, err)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	require.NoError(t, err)
+	key := &fido.Key{Prompter: fido.Text(hands(keyPIN)), Devices: func(context.Context) ([]fido.Device, error) { return []fido.Device{d}, nil }}
 
 	for name, ids := range map[string][][]byte{"by its id": {[]byte("another"), id}, "that it finds": nil} {
 		flow(t, firmware, "assertion of a credential "+name, func(t *testing.T) string {
@@ -192,5 +193,14 @@ func TestSecurityKeyFirmware(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, webflow.Done, c.Kind)
 		return "signed in without a browser"
+	})
+	flow(t, firmware, "three wrong PINs, and the right one", func(t *testing.T) string {
+		q := webflow.KeyRequest{RelyingParty: fidoRP, ClientDataJSON: []byte("{}"), Credentials: [][]byte{id}}
+		wrong := &fido.Key{Prompter: fido.Text(hands("9999")), Devices: key.Devices}
+		_, err := wrong.Assert(t.Context(), q)
+		require.ErrorIs(t, err, fido.ErrReplug)
+		_, err = key.Assert(t.Context(), q)
+		require.ErrorIs(t, err, fido.ErrReplug)
+		return "refused until it is plugged in again"
 	})
 }

@@ -49,7 +49,7 @@ fn serve(client: Client) {
         client,
         Conforming {},
         Config {
-            max_msg_size: 0,
+            max_msg_size: 3072,
             skip_up_timeout: None,
             max_resident_credential_count: None,
             large_blobs: None,
