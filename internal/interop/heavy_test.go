@@ -32,11 +32,17 @@ var cacheDir = func() string {
 // the table: setup writes a file for each client that it installed.
 func heavy(t *testing.T, client string) {
 	t.Helper()
+	heavyAs(t, client, client)
+}
+
+// heavyAs is heavy for a client of the table that another's installation has.
+func heavyAs(t *testing.T, client, installed string) {
+	t.Helper()
 	if os.Getenv("INTEROP") != "all" {
 		results.notRun(client, "INTEROP=all runs it")
 		t.Skip(client + ": INTEROP=all runs it")
 	}
-	if _, err := os.Stat(filepath.Join(cacheDir, "installed", strings.ReplaceAll(client, " ", "-"))); err != nil {
+	if _, err := os.Stat(filepath.Join(cacheDir, "installed", strings.ReplaceAll(installed, " ", "-"))); err != nil {
 		results.notRun(client, "could not be installed")
 		t.Skip(client + ": could not be installed")
 	}

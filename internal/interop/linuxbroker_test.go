@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -297,5 +298,63 @@ func TestMSALNodeBroker(t *testing.T) {
 		ok(t, "sign out")
 		require.Zero(t, d.person.asked.Load())
 		return "done, in the library alone"
+	})
+}
+
+// The Azure CLI signs in by the broker on the bus. It has the broker of MSAL on
+// Windows and macOS by a setting; testdata/az_broker.py turns it on for Linux.
+func TestAzureCLIBroker(t *testing.T) {
+	const who = "Azure CLI with the broker"
+	heavyAs(t, who, "Azure CLI")
+	d := newDesk(t)
+	env := append(d.proxy(t), "AZURE_CONFIG_DIR="+t.TempDir(), "AZURE_CORE_COLLECT_TELEMETRY=0", "AZURE_CORE_LOGIN_EXPERIENCE_V2=off", "AZURE_CORE_NO_COLOR=1", "BROWSER=/bin/false")
+	az := func(t *testing.T, args ...string) (string, string, error) {
+		t.Helper()
+		cmd := exec.Command(filepath.Join(cacheDir, "azure", "bin", "python3"), append([]string{filepath.Join("testdata", "az_broker.py")}, args...)...)
+		cmd.Env = append(append([]string{}, d.env...), env...)
+		var out, said strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &said
+		err := cmd.Run()
+		return out.String(), said.String(), err
+	}
+	token := func(t *testing.T, resource string) string {
+		t.Helper()
+		out, said, err := az(t, "account", "get-access-token", "--resource", resource, "--query", "accessToken", "-o", "tsv")
+		require.NoError(t, err, said)
+		tok, err := claims.Parse(strings.TrimSpace(out))
+		require.NoError(t, err)
+		require.Equal(t, d.device, tok.DeviceID)
+		return strings.TrimSpace(out)
+	}
+	var first string
+	flow(t, who, "az login", func(t *testing.T) string {
+		out, said, err := az(t, "login", "--tenant", d.srv.TenantID(), "-o", "json")
+		require.NoError(t, err, said)
+		require.Contains(t, out, d.srv.TenantID())
+		require.Contains(t, out, alice)
+		require.Zero(t, d.person.asked.Load())
+		return "signed in, and nobody was asked"
+	})
+	flow(t, who, "az account get-access-token", func(t *testing.T) string {
+		first = token(t, "https://management.azure.com")
+		require.Equal(t, first, token(t, "https://management.azure.com"))
+		return "token with the device id, twice the same"
+	})
+	flow(t, who, "az account get-access-token, another resource", func(t *testing.T) string {
+		require.NotEqual(t, first, token(t, "https://vault.azure.net"))
+		return "token with the device id"
+	})
+	flow(t, who, "az account get-access-token, disabled device", func(t *testing.T) string {
+		require.NoError(t, d.srv.DisableDevice(d.device))
+		_, said, err := az(t, "account", "get-access-token", "--resource", "https://storage.azure.com")
+		require.Error(t, err)
+		require.Contains(t, said, "AADSTS135011")
+		return "refused: AADSTS135011"
+	})
+	flow(t, who, "az logout", func(t *testing.T) string {
+		_, said, err := az(t, "logout")
+		require.NoError(t, err, said)
+		require.Zero(t, d.person.asked.Load())
+		return "signed out of the CLI alone"
 	})
 }
