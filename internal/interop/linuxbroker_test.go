@@ -301,6 +301,45 @@ func TestMSALNodeBroker(t *testing.T) {
 	})
 }
 
+// gdbus of GLib and busctl of systemd call every method and are answered in JSON.
+func TestBusTools(t *testing.T) {
+	const who = "gdbus and busctl"
+	d := newDesk(t)
+	const name, path = "com.microsoft.identity.broker1", "/com/microsoft/identity/broker1"
+	auth := func(more string) string {
+		return `{"authParameters":{"clientId":"` + cliApp + `","requestedScopes":["https://management.azure.com/.default"],"username":"` + alice + `"` + more + `}}`
+	}
+	calls := []struct{ method, request, answer string }{
+		{"getLinuxBrokerVersion", `{}`, "linuxBrokerVersion"},
+		{"getAccounts", `{"clientId":"` + cliApp + `"}`, alice},
+		{"acquireTokenSilently", auth(``), "accessToken"},
+		{"acquireTokenInteractively", auth(`,"authorizationType":6`), "accessToken"},
+		{"acquirePrtSsoCookie", `{"ssoUrl":"https://login.microsoftonline.com/"}`, "x-ms-RefreshTokenCredential"},
+		{"generateSignedHttpRequest", `{"clientId":"` + cliApp + `","popParams":{"httpMethod":"GET","uriHost":"api.example"}}`, "signedHttpRequest"},
+		{"cancelInteractiveFlow", `{}`, "{}"},
+		{"removeAccount", `{"account":{"username":"nobody@contoso.example"}}`, "not signed in"},
+	}
+	tools := map[string]func(method, request string) []string{
+		"gdbus": func(m, r string) []string {
+			return []string{"call", "--address", d.bus.Address, "--dest", name, "--object-path", path, "--method", "com.microsoft.identity.Broker1." + m, "0.0", "", r}
+		},
+		"busctl": func(m, r string) []string {
+			return []string{"--address=" + d.bus.Address, "call", name, path, "com.microsoft.identity.Broker1", m, "sss", "0.0", "", r}
+		},
+	}
+	for _, tool := range []string{"gdbus", "busctl"} {
+		flow(t, who, tool, func(t *testing.T) string {
+			for _, c := range calls {
+				out, err := exec.Command(tool, tools[tool](c.method, c.request)...).CombinedOutput()
+				require.NoError(t, err, "%s: %s", c.method, out)
+				require.Contains(t, string(out), c.answer, c.method)
+			}
+			require.Zero(t, d.person.asked.Load())
+			return "every method is answered"
+		})
+	}
+}
+
 // The Azure CLI signs in by the broker on the bus. It has the broker of MSAL on
 // Windows and macOS by a setting; testdata/az_broker.py turns it on for Linux.
 func TestAzureCLIBroker(t *testing.T) {
