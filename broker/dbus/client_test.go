@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -191,6 +192,20 @@ func TestBridge(t *testing.T) {
 	require.NotEmpty(t, callMethod(t, far, wire.AcquireCookie, `{"ssoUrl":"https://login.microsoftonline.com/"}`).Cookies)
 	require.NotEmpty(t, callMethod(t, far, wire.AcquireInteractive, interactiveRequest("api://payroll/.default")).Token.AccessToken)
 	require.Equal(t, int32(1), w.person.asked.Load())
+
+	// A cancel goes across, and ends the prompt on the other side.
+	up := make(chan struct{}, 1)
+	w.person.hang.Store(&up)
+	done := make(chan *godbus.Call, 1)
+	prompting := strings.Replace(interactiveRequest("api://payroll/.default"), `"authorizationType":6`, `"authorizationType":6,"prompt":"login"`, 1)
+	object(far).Go(wire.Interface+"."+wire.AcquireInteractive, 0, done, "0.0", "", prompting)
+	<-up
+	require.Nil(t, callMethod(t, far, wire.CancelInteractive, cancelRequest).Error)
+	text, _ := (<-done).Body[0].(string)
+	r, err := wire.ParseReply(wire.AcquireInteractive, text)
+	require.NoError(t, err)
+	refused(t, r, wire.UserCanceled, "canceled")
+	require.Eventually(t, func() bool { return w.h.Interactive() == 0 }, 10*time.Second, time.Millisecond)
 }
 
 // Replies of brokers of other makers: an error with a word for a status, a

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/dbus"
 )
 
 // Exit statuses. Scripts rely on them: see docs/dsreg.md.
@@ -53,6 +54,7 @@ var exitClasses = []struct {
 	{broker.ErrBadCredential, exitRefused},
 	{broker.ErrPINLocked, exitLater},
 	{broker.ErrAccountLocked, exitLater},
+	{dbus.ErrNoBroker, exitLater},
 	{broker.ErrTransient, exitLater},
 	{broker.ErrInteractionRequired, exitUser},
 	{broker.ErrUserCanceled, exitUser},

@@ -46,7 +46,7 @@ It is not supported by Microsoft.`,
 		a.statusCommand(), a.whyCommand(), a.logCommand(), a.doctorCommand(),
 		a.signinCommand(), a.unlockCommand(), a.lockCommand(), a.refreshCommand(),
 		a.tokenCommand(), a.cookieCommand(), a.helloCommand(), a.accountsCommand(),
-		a.gitCommand(), a.kubectlCommand(), a.manCommand(), a.versionCommand(),
+		a.gitCommand(), a.kubectlCommand(), a.brokerCommand(), a.manCommand(), a.versionCommand(),
 	)
 	usageArgs(c)
 	return c
