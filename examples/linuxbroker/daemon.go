@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/internal/atomicfile"
-	"github.com/prtbroker/prtbroker/prt"
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/dbus"
@@ -68,17 +68,19 @@ func open(ctx context.Context, o options, log *slog.Logger) (_ *daemon, err erro
 		return nil, err
 	}
 	cfg := broker.Config{
-		Tenant:   s.Tenant,
-		Keys:     d.keys,
-		Store:    records,
-		Prompter: &notifier{address: o.bus},
-		Logger:   log,
+		Tenant: s.Tenant,
+		Keys:   d.keys,
+		Store:  records,
+		Prompter: prompter(o, func(ctx context.Context, page string) ([]*http.Cookie, error) {
+			return d.broker.SSOCookies(ctx, page)
+		}),
+		Logger: log,
 	}
 	if s.Emulator {
 		if d.tenant, err = emulate(ctx, o.state, s.Tenant); err != nil {
 			return nil, err
 		}
-		d.tenant.use(&cfg)
+		d.tenant.use(&cfg, o.prompt == promptWindow)
 	}
 	if d.broker, err = broker.New(ctx, cfg); err != nil {
 		return nil, err
@@ -167,7 +169,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		_ = d.broker.Run(ctx)
 	}()
 	s := &dbus.Service{
-		Handler: &dbus.Handler{Broker: dbus.OwnUser(&desktop{d.broker, d.opts.join, d.log}), Logger: d.log},
+		Handler: &dbus.Handler{Broker: dbus.OwnUser(&desktop{d.broker, d.opts.join, d.log, make(chan struct{}, 1)}), Logger: d.log},
 		Address: d.opts.bus,
 		Idle:    d.opts.idle,
 		Logger:  d.log,
@@ -205,8 +207,9 @@ func (d *daemon) close() error {
 // interactive call enrols it, as Microsoft's broker does.
 type desktop struct {
 	*broker.Broker
-	join bool
-	log  *slog.Logger
+	join      bool
+	log       *slog.Logger
+	enrolling chan struct{} // has room for one: who registers the machine
 }
 
 // AcquireTokenInteractive implements [dbus.Broker].
@@ -218,25 +221,19 @@ func (d *desktop) AcquireTokenInteractive(ctx context.Context, scopes []string, 
 	if st.Registered {
 		return d.Broker.AcquireTokenInteractive(ctx, scopes, opts...)
 	}
-	kind := prt.JoinPersonal
-	if d.join {
-		kind = prt.JoinEntra
-	}
-	d.log.InfoContext(ctx, "registering this machine", "type", kind.String())
-	in, err := d.Enroll(ctx, broker.DeviceCodeFlow{}, broker.EnrollRequest{JoinType: kind})
+	o, err := broker.ResolveOptions(opts...)
 	if err != nil {
 		return broker.AuthResult{}, err
 	}
-	return d.AcquireTokenSilent(ctx, scopes, append(forSilent(opts), broker.WithAccount(in.Account))...)
+	if err := d.enrol(ctx, o.LoginHint); err != nil {
+		return broker.AuthResult{}, err
+	}
+	return d.Broker.AcquireTokenInteractive(ctx, scopes, signedIn(o)...)
 }
 
-// forSilent leaves out what a silent call does not take, and who was meant: now
-// somebody has signed in.
-func forSilent(opts []broker.CallOption) (out []broker.CallOption) {
-	o, err := broker.ResolveOptions(opts...)
-	if err != nil {
-		return opts
-	}
+// signedIn leaves out that and who was to sign in: now somebody has. The user is
+// asked again only where the app demands more.
+func signedIn(o broker.Options) (out []broker.CallOption) {
 	if o.App != (broker.App{}) {
 		out = append(out, broker.WithApp(o.App))
 	}

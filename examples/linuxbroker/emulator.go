@@ -31,6 +31,7 @@ type emulated struct {
 	file string
 	lock *flock.Flock // a tenant lives in one process at a time
 	show broker.Prompter
+	page bool // the user signs in on the page, and not by a device code
 }
 
 // lockWait is how often a tenant is looked at that another process still has.
@@ -57,8 +58,8 @@ func emulate(ctx context.Context, dir, domain string) (*emulated, error) {
 }
 
 // use points a broker at the tenant, and the user at the broker's prompts.
-func (e *emulated) use(cfg *broker.Config) {
-	e.show = cfg.Prompter
+func (e *emulated) use(cfg *broker.Config, page bool) {
+	e.show, e.page = cfg.Prompter, page
 	cfg.Transport, cfg.Prompter = e.srv.Client(), e
 }
 
@@ -71,9 +72,18 @@ func (e *emulated) close() error {
 	return errors.Join(err, e.lock.Close())
 }
 
-// Authorize implements [broker.Prompter].
+// Authorize implements [broker.Prompter]: the user fills in the page without a
+// window, which a browser would open at the real service.
 func (e *emulated) Authorize(ctx context.Context, url, prefix string) (string, error) {
-	return e.show.Authorize(ctx, url, prefix)
+	if !e.page {
+		return "", errors.ErrUnsupported
+	}
+	p := e.user()
+	return p.Authorize(ctx, e.srv.Client(), url, prefix)
+}
+
+func (e *emulated) user() entratest.Person {
+	return entratest.Person{Username: emulatedUser, Password: emulatedPassword, TOTPSecret: emulatedTOTP, Now: e.srv.Now}
 }
 
 // PIN implements [broker.Prompter].
@@ -85,6 +95,6 @@ func (e *emulated) PIN(ctx context.Context, a broker.Account) (broker.PIN, error
 // desktop that shows no notification.
 func (e *emulated) DeviceCode(ctx context.Context, dc broker.DeviceCode) error {
 	_ = e.show.DeviceCode(ctx, dc)
-	p := entratest.Person{Username: emulatedUser, Password: emulatedPassword, TOTPSecret: emulatedTOTP, Now: e.srv.Now}
+	p := e.user()
 	return p.ApproveDeviceCode(ctx, e.srv.Client(), dc.UserCode)
 }

@@ -27,7 +27,7 @@ RestartSec=2
 UMask=0077
 NoNewPrivileges=yes
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
+# Without MemoryDenyWriteExecute: the browser of a sign-in window compiles scripts.
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	godbus "github.com/godbus/dbus/v5"
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
@@ -27,6 +28,12 @@ var arm = []string{"https://management.azure.com/.default"}
 // start runs the daemon over a state until stop is called.
 func start(t *testing.T, o options) (stop func() error) {
 	t.Helper()
+	_, stop = startDaemon(t, o)
+	return stop
+}
+
+func startDaemon(t *testing.T, o options) (_ *daemon, stop func() error) {
+	t.Helper()
 	d, err := open(t.Context(), o, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	ready := make(chan struct{}, 1)
@@ -39,7 +46,7 @@ func start(t *testing.T, o options) (stop func() error) {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	return func() error {
+	return d, func() error {
 		cancel()
 		err := <-done
 		require.NoError(t, d.close())
@@ -172,6 +179,11 @@ func TestInstallAndActivation(t *testing.T) {
 		}, 30*time.Second, 10*time.Millisecond)
 		require.NoError(t, conn.Close())
 	}
+	// The last one has given its name back and may still be writing its state.
+	lock := flock.New(filepath.Join(home, "state", "emulator.lock"))
+	_, err = lock.TryLockContext(t.Context(), 10*time.Millisecond)
+	require.NoError(t, err)
+	require.NoError(t, lock.Close())
 }
 
 func TestMain(m *testing.M) {
@@ -188,6 +200,7 @@ func TestFlags(t *testing.T) {
 		"not defined: -nonsense":         {"-nonsense"},
 		`unexpected argument "argument"`: {"argument"},
 		"there is no HOME":               {},
+		`-prompt "shout"`:                {"-prompt", "shout"},
 	} {
 		require.ErrorContains(t, run(t.Context(), args, io.Discard, none), says)
 	}

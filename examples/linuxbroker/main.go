@@ -8,8 +8,9 @@
 //	linuxbroker -emulator -software-keys -state "$(mktemp -d)"
 //
 // Nobody has to enrol first: the first program that signs in interactively makes
-// the broker register this machine. The user is asked by a notification of the
-// desktop, which shows a device code.
+// the broker register this machine. The user is asked in a window of an installed
+// Chromium, Chrome, Edge or Brave; where there is none, or with -prompt
+// notification, by a notification of the desktop that shows a device code.
 //
 // Keys are in the TPM unless -software-keys is given, and a state that was made
 // with a TPM is opened with nothing else. docs/linux.md tells how to put it in
@@ -46,6 +47,8 @@ type options struct {
 	state    string
 	tpm      string
 	bus      string
+	prompt   string
+	browser  string
 	software bool
 	join     bool
 	emulator bool
@@ -62,6 +65,8 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (options
 	f.StringVar(&o.state, "state", "", "`directory` of the state (default $XDG_STATE_HOME/linuxbroker); that of dsreg is one too")
 	f.StringVar(&o.tpm, "tpm", "", "`path` of the TPM device, or of the Unix socket of a swtpm (default: the machine's TPM)")
 	f.StringVar(&o.bus, "bus", "", "`address` of the bus (default: the session bus)")
+	f.StringVar(&o.prompt, "prompt", "", "`how` the user is asked: window (a browser window, or a notification where there is none) or notification (of the desktop, with a device code) (default window; with -emulator notification)")
+	f.StringVar(&o.browser, "browser", "", "`program` that shows the window (default: the first that is installed of Chromium, Chrome, Edge and Brave)")
 	f.BoolVar(&o.software, "software-keys", false, "keep the keys in a file, which anyone who copies it can use, instead of the TPM")
 	f.BoolVar(&o.join, "join", false, "register the machine as the organization's (Entra joined) instead of the user's own (Entra registered)")
 	f.BoolVar(&o.emulator, "emulator", false, "use an emulated tenant in this process, with a user who answers every prompt")
@@ -73,6 +78,14 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (options
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	switch {
+	case o.prompt == "" && o.emulator:
+		o.prompt = promptNotification
+	case o.prompt == "":
+		o.prompt = promptWindow
+	case o.prompt != promptWindow && o.prompt != promptNotification:
+		return o, fmt.Errorf("-prompt %q: want window or notification", o.prompt)
 	}
 	if o.state == "" {
 		dir, err := stateDir(getenv)

@@ -14,8 +14,7 @@ import (
 
 // A notifier asks the user by a notification of the desktop (Desktop
 // Notifications Specification), which every desktop shows and which needs no
-// toolkit. It shows no pages: a program that has a browser window is another
-// [broker.Prompter].
+// toolkit. It shows no pages.
 type notifier struct {
 	address string // of the bus; empty: the session bus
 }

@@ -386,7 +386,8 @@ func TestAzureCLIBroker(t *testing.T) {
 	flow(t, who, "az account get-access-token, disabled device", func(t *testing.T) string {
 		require.NoError(t, d.srv.DisableDevice(d.device))
 		_, said, err := az(t, "account", "get-access-token", "--resource", "https://storage.azure.com")
-		require.Error(t, err)
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit)
 		require.Contains(t, said, "AADSTS135011")
 		return "refused: AADSTS135011"
 	})
