@@ -142,6 +142,11 @@ type Pages struct {
 	// register one (AADSTS50203), which they can put off ("How to run a
 	// registration campaign to set up Microsoft Authenticator").
 	RegistrationCampaign bool
+	// ConfirmApp asks the user of an app whose redirect URI is not http or https
+	// whether that is the app that they meant to sign in to (AADSTS50199,
+	// CmsiInterrupt), as the service does where it takes the browser for that of
+	// the system.
+	ConfirmApp bool
 }
 
 // Judgement is what [Options].Judge says of a sign-in. Deciding and Results

@@ -8,6 +8,10 @@ func (s *Server) AnswerNumberMatch(username string, number int) bool {
 	return s.phones.TypeNumber(username, number)
 }
 
+// DeclineNumberMatch declines the newest request in the user's authenticator app.
+// It reports whether one was waiting.
+func (s *Server) DeclineNumberMatch(username string) bool { return s.phones.Decline(username) }
+
 // AnswerCall answers the user's phone, which rings while a sign-in waits for a
 // call, and approves or declines. It reports whether the phone rang.
 func (s *Server) AnswerCall(username string, approve bool) bool {

@@ -165,12 +165,12 @@ func TestDeviceCodeIsConfirmed(t *testing.T) {
 	require.Contains(t, string(page.body), "Are you trying to sign in to Payroll?")
 	require.Contains(t, string(page.body), `id="idSIButton9"`)
 	require.Equal(t, "authorization_pending", redeem(code).str("error"))
-	page = c.form("/appverify", "ctx", ctx, "confirm", "continue")
+	page = c.form("/appverify", "ctx", ctx, "ContinueAuth", "true")
 	require.Regexp(t, `id="message">[^$]*You have signed in`, string(page.body))
 	require.Equal(t, 200, redeem(code).status)
 
 	code, _, ctx = begin()
-	require.Contains(t, string(c.form("/appverify", "ctx", ctx, "confirm", "cancel").body), "You have not signed in")
+	require.Contains(t, string(c.form("/appverify", "ctx", ctx, "ContinueAuth", "false").body), "You have not signed in")
 	require.Equal(t, "authorization_declined", redeem(code).str("error"))
 }
 
@@ -182,7 +182,7 @@ func TestConfirmationSkipsNoFactor(t *testing.T) {
 	field := regexp.MustCompile(`name="ctx" value="([^"]+)"`)
 	page := c.form("/common/oauth2/deviceauth", "otc", d.str("user_code"))
 	page = c.form("/common/login", "ctx", field.FindStringSubmatch(string(page.body))[1], "login", "alice@contoso.example", "passwd", password)
-	page = c.form("/appverify", "ctx", field.FindStringSubmatch(string(page.body))[1], "confirm", "continue")
+	page = c.form("/appverify", "ctx", field.FindStringSubmatch(string(page.body))[1], "ContinueAuth", "true")
 	require.Contains(t, string(page.body), `id="idTxtBx_SAOTCC_OTC"`)
 }
 

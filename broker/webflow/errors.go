@@ -40,6 +40,10 @@ var (
 	// ErrPage and a broker.ErrAppConfig.
 	ErrConsent error = derived{"webflow: the app lacks consent", errors.Join(ErrPage, broker.ErrAppConfig)}
 
+	// ErrTerms: the user has to read and accept terms of use, which needs a browser.
+	// It is also an ErrPage and a broker.ErrInteractionRequired.
+	ErrTerms error = derived{"webflow: terms of use must be accepted", errors.Join(ErrPage, broker.ErrInteractionRequired)}
+
 	// ErrPage: the service shows a page that this package does not know, or one
 	// without something that it needs. Device code is the way on, which is why it
 	// is also an errors.ErrUnsupported: a [broker.Prompter] that returns it makes
@@ -95,6 +99,13 @@ func failed(detail string, causes ...error) *Error { return &Error{detail: detai
 func unknownPage(p *page.Page) *Error {
 	e := failed("page "+page.Name(p.ID)+" is not known: "+deviceCode, ErrPage)
 	e.Page = p.ID
+	return e
+}
+
+// termsOfUse is a page of terms.
+func termsOfUse(id string) *Error {
+	e := failed("the user has to accept terms of use first: do so in a browser, or "+deviceCode, ErrTerms)
+	e.Page = id
 	return e
 }
 

@@ -128,6 +128,7 @@ func TestStrangePages(t *testing.T) {
 		{"an error page", replies(200, nil, `<script>$Config={"pgid":"ConvergedError","sErrorCode":"53003","strServiceExceptionMessage":"AADSTS53003: `+canary+`"};</script>`), broker.ErrBlocked, "AADSTS53003"},
 		{"a redirect to another host", replies(302, to("https://evil.example/"+canary), ""), webflow.ErrPage, `"evil.example", which is not a sign-in host`},
 		{"a redirect to a host that begins alike", replies(302, to("https://login.microsoftonline.com.evil.example/"), ""), webflow.ErrPage, "not a sign-in host"},
+		{"a redirect to the terms of use", replies(302, to("https://tokenprovider.termsofuse.identitygovernance.azure.com/"+canary), ""), webflow.ErrTerms, "accept terms of use"},
 		{"a redirect to http", replies(302, to("http://login.microsoftonline.com/"), ""), webflow.ErrPage, "not https"},
 		{"a redirect to a file", replies(302, to("file:///etc/passwd"), ""), webflow.ErrPage, "not https"},
 		{"a redirect with a name and a password", replies(302, to("https://login.microsoftonline.com@evil.example/"), ""), webflow.ErrPage, "not a sign-in host"},

@@ -84,7 +84,17 @@ func errHost(u *url.URL) error {
 	if u.Scheme != "https" {
 		return failed("the page leads to an address that is not https: "+deviceCode, ErrPage)
 	}
+	if isTerms(u) {
+		return termsOfUse("")
+	}
 	return failed(fmt.Sprintf("the page leads to %q, which is not a sign-in host of the cloud: %s", clip(u.Host), deviceCode), ErrPage)
+}
+
+// isTerms reports whether an address is one of the service for terms of use (Microsoft,
+// "Microsoft Entra terms of use", frequently asked questions: "What endpoints does the
+// terms of use service use for authentication?").
+func isTerms(u *url.URL) bool {
+	return strings.HasSuffix(strings.ToLower(u.Hostname()), ".termsofuse.identitygovernance.azure.com")
 }
 
 func clip(host string) string {

@@ -24,6 +24,13 @@ func (f *Flow) open(ctx context.Context, r *reply, p *page.Page) (*reply, error)
 		return nil, f.openChangePassword(p)
 	case page.StaySignedIn:
 		return f.pass(ctx, "urlPost", f.at.View.Post, url.Values{"LoginOptions": {"1"}})
+	case page.ConfirmApp:
+		// It guards against an app that opens the browser for another one. Here
+		// whoever asks for the tokens is the program that began (AADSTS50199; the
+		// field is what public programs send).
+		return f.pass(ctx, "urlPost", f.at.View.Post, url.Values{"ContinueAuth": {"true"}})
+	case page.Terms:
+		return nil, termsOfUse(p.ID)
 	case page.ProofUp:
 		return f.openProofUp(ctx, p)
 	case page.Consent:

@@ -2,6 +2,7 @@ package webflow_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -81,9 +82,16 @@ func approve(user string) func(*testing.T, *world, webflow.Challenge) webflow.An
 	}
 }
 
-func decline(user string) func(*testing.T, *world, webflow.Challenge) webflow.Answer {
+func wrongNumber(user string) func(*testing.T, *world, webflow.Challenge) webflow.Answer {
 	return func(t *testing.T, w *world, c webflow.Challenge) webflow.Answer {
-		w.AnswerNumberMatch(user, (c.Number+1)%100)
+		require.True(t, w.AnswerNumberMatch(user, (c.Number+1)%100))
+		return webflow.Answer{Poll: true}
+	}
+}
+
+func decline(user string) func(*testing.T, *world, webflow.Challenge) webflow.Answer {
+	return func(t *testing.T, w *world, _ webflow.Challenge) webflow.Answer {
+		require.True(t, w.DeclineNumberMatch(user))
 		return webflow.Answer{Poll: true}
 	}
 }
@@ -123,6 +131,11 @@ var rows = []row{
 		}}}, mfa: claims.Yes},
 	{name: "number match, declined", user: carol, steps: []step{{kind: webflow.Number, do: decline("carol")}},
 		err: []error{webflow.ErrDenied, broker.ErrUserCanceled}, code: 500121},
+	{name: "number match, a wrong number", user: carol, steps: []step{{kind: webflow.Number, do: waits}, {kind: webflow.Number, do: wrongNumber("carol")}},
+		err: []error{webflow.ErrDenied, broker.ErrUserCanceled}, code: 500121},
+	{name: "push without a number, declined", user: carol,
+		before: func(_ *testing.T, w *world) { w.web.edit(w.withoutNumbers) },
+		steps:  []step{{kind: webflow.Push, do: decline("carol")}}, err: []error{webflow.ErrDenied, broker.ErrUserCanceled}, code: 500121},
 	{name: "number match, nobody answers in as many polls as the page says", user: carol,
 		before: func(_ *testing.T, w *world) { w.web.edit(setConfig("ConvergedTFA", "iMaxPollAttempts", "5")) },
 		steps:  []step{{kind: webflow.Number}}, err: []error{webflow.ErrTimeout, broker.ErrInteractionRequired}},
@@ -153,6 +166,8 @@ var rows = []row{
 	}, mfa: claims.Yes},
 	{name: "phone in place of a password", user: paul, options: passwordless,
 		steps: []step{{kind: webflow.Number, method: webflow.MethodPhone, do: waits}, {kind: webflow.Number, do: approve("paul")}}, mfa: claims.Yes},
+	{name: "phone in place of a password, a wrong number", user: paul, options: passwordless,
+		steps: []step{{kind: webflow.Number, do: wrongNumber("paul")}}, err: []error{webflow.ErrDenied}},
 	{name: "phone in place of a password, declined", user: paul, options: passwordless,
 		steps: []step{{kind: webflow.Number, do: decline("paul")}}, err: []error{webflow.ErrDenied}},
 	{name: "phone, then another request, then the password", user: paul, options: func(w *world, o *webflow.Options) { o.Password, o.MFA = "", false },
@@ -201,6 +216,12 @@ var rows = []row{
 	{name: "federated, second factor", user: dave, steps: []step{{kind: webflow.Code, do: appCode(dave)}}, mfa: claims.Yes},
 	{name: "federated, wrong password, and the right one", user: dave, options: func(w *world, o *webflow.Options) { o.Password, o.MFA = "", false },
 		steps: []step{{kind: webflow.Password, do: password("wrong"), wrong: again}, {kind: webflow.Password, do: password(secret)}}, mfa: claims.No},
+	{name: "federated, a server without a form, for which there is WS-Trust", user: dave,
+		before: func(_ *testing.T, w *world) { w.web.edit(withoutForm) }, err: []error{webflow.ErrPage, errors.ErrUnsupported}, text: "broker.Federated (WS-Trust)"},
+	{name: "the app is confirmed", user: alice, tenant: func(o *entratest.Options) { o.Pages.ConfirmApp = true },
+		steps: []step{{kind: webflow.Code, do: appCode(alice)}}, mfa: claims.Yes},
+	{name: "terms of use", user: alice, tenant: func(o *entratest.Options) { o.Policies = []byte(termsPolicy) }, options: thirdParty("api://payroll/.default"),
+		err: []error{webflow.ErrTerms, webflow.ErrPage, broker.ErrInteractionRequired, errors.ErrUnsupported}, text: "terms of use"},
 	{name: "account picker", user: alice, before: func(_ *testing.T, w *world) {
 		w.web.edit(setConfig("ConvergedSignIn", "arrSessions", `[{"id":"other@contoso.example","isSignedIn":true}]`))
 	}, steps: []step{{kind: webflow.Code, do: appCode(alice)}}, mfa: claims.Yes},
@@ -212,6 +233,18 @@ var rows = []row{
 		err: []error{broker.ErrUserDisabled}, code: 50057},
 	{name: "blocked by policy", user: alice, options: thirdParty("api://secrets/.default"), err: []error{broker.ErrBlocked}, code: 53003},
 	{name: "disabled device", user: alice, options: noMFA, before: deviceDisabled, enroll: broker.ErrDeviceDisabled},
+}
+
+const termsPolicy = `{"value":[
+ {"id":"t1","displayName":"Payroll has terms","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["` + payroll + `"]},"clientAppTypes":["all"]},
+  "grantControls":{"operator":"OR","builtInControls":[],"termsOfUse":["dddddddd-0000-4000-8000-000000000001"]}}]}`
+
+// withoutForm is a federation server that signs in by Kerberos alone.
+func withoutForm(path, body string) string {
+	if !strings.HasPrefix(path, "/adfs/") {
+		return body
+	}
+	return "<html><body>Integrated Windows authentication is required.</body></html>"
 }
 
 // givesPass gives a user a temporary access pass.

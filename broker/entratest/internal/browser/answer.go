@@ -59,7 +59,7 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 			v.Set(f.id, choice[1])
 		}
 	case "confirm":
-		v.Set("confirm", "continue")
+		v.Set("ContinueAuth", "true")
 	case "kmsi":
 		v.Set("LoginOptions", "3")
 	case "usercode", "hiddenform":

@@ -60,11 +60,21 @@ func (s *Pages) showUserCode(w http.ResponseWriter, _ *web.Request, code string,
 	p.Write(w, http.StatusOK)
 }
 
-// showConfirm asks the user of a device code which app is to be signed in:
-// somebody else may have sent the code.
+// mustConfirm reports whether the user has to say which app is meant: somebody else
+// may have sent the device code, or opened the browser.
+func (s *Pages) mustConfirm(fl *session.Flow) bool {
+	to := strings.ToLower(fl.Request.Redirect)
+	native := s.Traits.ConfirmApp && !strings.HasPrefix(to, "https:") && !strings.HasPrefix(to, "http:")
+	return (fl.DeviceCode != "" || native) && !fl.Confirmed
+}
+
+// showConfirm asks the user which app is to be signed in.
 func (s *Pages) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.Flow, client *directory.App) {
 	p := s.newPage(r, fl, "confirm", "Are you trying to sign in to "+client.Name+"?")
 	p.Action = "/appverify"
+	if fl.DeviceCode != "" {
+		p.Text = "An app or device showed you a code. Continue only if you trust it and asked for the code yourself: whoever sent it to you is signed in as you."
+	}
 	p.Config["pgid"], p.Config["urlPost"] = "CmsiInterrupt", p.Action
 	p.Write(w, http.StatusOK)
 }
@@ -72,14 +82,21 @@ func (s *Pages) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.F
 // appVerify takes the answer of the page that names the app.
 func (s *Pages) appVerify(w http.ResponseWriter, r *web.Request) {
 	fl, _, err := s.openFactorFlow(flowField(r))
-	if err == nil && fl.DeviceCode == "" {
-		err = web.InvalidRequest(90023, "The request is not valid.").Because("no device waits for the answer")
+	if err == nil && !s.mustConfirm(fl) {
+		err = web.InvalidRequest(90023, "The request is not valid.").Because("no app waits for the answer")
 	}
 	if err != nil {
 		s.ErrorPage(w, r, err)
 		return
 	}
-	if r.Values.Get("confirm") != "continue" {
+	if yes := r.Values.Get("ContinueAuth"); yes != "true" {
+		if fl.DeviceCode == "" {
+			err := web.Fail("access_denied", 65004, "The user did not confirm the app.")
+			r.Entry = s.flowEntry(r, fl)
+			s.Web.Record(r, err)
+			s.redirectError(w, r, fl, err)
+			return
+		}
 		s.Keeper.Pending.Settle(fl.DeviceCode, session.LoginPending, session.LoginDeclined, session.Session{})
 		s.showMessage(w, r, "You have not signed in", "The app or device will not be signed in. You may close this window.")
 		return

@@ -23,7 +23,11 @@ func (s *Pages) finish(w http.ResponseWriter, r *web.Request, fl *session.Flow, 
 		s.showKMSI(w, r, fl)
 		return
 	}
-	if fl.DeviceCode != "" && !fl.Confirmed {
+	if s.mustConfirm(fl) {
+		if fl.Request.Prompt == "none" {
+			s.endFlow(w, r, fl, web.Fail("interaction_required", 50199, "For security reasons, user confirmation is required for this request."))
+			return
+		}
 		if client, err := s.Access.ClientApp(u.Tenant, fl.Request.Client); err == nil {
 			s.showConfirm(w, r, fl, client)
 			return

@@ -38,6 +38,7 @@ type Traits struct {
 	SecurityKeysOnly     bool
 	RegistrationDays     int
 	RegistrationCampaign bool
+	ConfirmApp           bool
 }
 
 // Routes adds the endpoints to the router.

@@ -32,6 +32,13 @@ func (s *Service) TypeNumber(username string, number int) bool {
 	return u != nil && s.Keeper.Pending.AnswerNumber(u.ID, number, s.Keeper.Now())
 }
 
+// Decline declines the newest request in the authenticator app of a user. It reports
+// whether one was waiting.
+func (s *Service) Decline(username string) bool { return s.TypeNumber(username, noNumber) }
+
+// noNumber is a number that no request has.
+const noNumber = -1
+
 // PickUp answers the phone of a user, which rings while a sign-in waits for a call,
 // and approves or declines. It reports whether the phone rang.
 func (s *Service) PickUp(username string, approve bool) bool {

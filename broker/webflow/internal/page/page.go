@@ -29,6 +29,8 @@ const (
 	ProofUp        = "ConvergedProofUpRedirect"
 	ChangePassword = "ConvergedChangePassword"
 	Consent        = "ConvergedConsent"
+	ConfirmApp     = "CmsiInterrupt"
+	Terms          = "ConvergedTermsOfUse"
 	Failure        = "ConvergedError"
 )
 

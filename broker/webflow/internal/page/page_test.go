@@ -46,6 +46,8 @@ func TestPages(t *testing.T) {
 		{file: "ConvergedProofUpRedirect", id: ProofUp, ints: map[string]int{"iRemainingDaysToSkipMfaRegistration": 0}},
 		{file: "ConvergedChangePassword", id: ChangePassword, fields: map[string]string{"urlAsyncSsprBegin": "/common/SSPR/Begin"}},
 		{file: "ConvergedConsent", id: Consent},
+		{file: "CmsiInterrupt", id: ConfirmApp, fields: map[string]string{"urlPost": "https://login.microsoftonline.com/appverify"}},
+		{file: "ConvergedTermsOfUse", id: Terms},
 		{file: "ConvergedError", id: Failure, code: 53003},
 		{file: "ConvergedError-message", id: Failure, code: 50105},
 	} {
