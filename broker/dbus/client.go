@@ -16,6 +16,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
 	"github.com/prtbroker/prtbroker/claims"
+	"github.com/prtbroker/prtbroker/internal/sessionbus"
 )
 
 // ErrNoBroker: no broker is on the bus, and none can be started.
@@ -85,7 +86,7 @@ func (c *Client) connection() (*dbus.Conn, error) {
 	if conn != nil && conn.Connected() {
 		return conn, nil
 	}
-	conn, err := connect(c.opts.Address)
+	conn, err := sessionbus.Connect(c.opts.Address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoBroker, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
+	"github.com/prtbroker/prtbroker/internal/sessionbus"
 )
 
 // maxCalls is how many calls a Service works on at once. Others are told to come
@@ -111,7 +112,7 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c := &session{service: s, handler: s.Handler, ctx: callCtx, left: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
-	conn, err := connect(s.Address, dbus.WithHandler(c), dbus.WithSignalHandler(c), dbus.WithIncomingInterceptor(c.enter))
+	conn, err := sessionbus.Connect(s.Address, dbus.WithHandler(c), dbus.WithSignalHandler(c), dbus.WithIncomingInterceptor(c.enter))
 	if err != nil {
 		return fmt.Errorf("dbus: connecting to the bus: %w", err)
 	}
@@ -146,14 +147,6 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	c.drain(limit)
 	c.flush()
 	return err
-}
-
-// connect opens a connection of its own.
-func connect(address string, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-	if address == "" {
-		return dbus.ConnectSessionBus(opts...)
-	}
-	return dbus.Connect(address, opts...)
 }
 
 // own takes the name.

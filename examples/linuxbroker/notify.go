@@ -10,6 +10,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/internal/sessionbus"
 )
 
 // A notifier asks the user by a notification of the desktop (Desktop
@@ -31,7 +32,7 @@ func (*notifier) PIN(context.Context, broker.Account) (broker.PIN, error) {
 
 // DeviceCode implements [broker.Prompter].
 func (n *notifier) DeviceCode(ctx context.Context, dc broker.DeviceCode) error {
-	conn, err := n.connect(ctx)
+	conn, err := sessionbus.Connect(n.address, dbus.WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("no desktop to ask the user on: %w", err)
 	}
@@ -47,13 +48,6 @@ func (n *notifier) DeviceCode(ctx context.Context, dc broker.DeviceCode) error {
 		return fmt.Errorf("the desktop shows no notification: %w", err)
 	}
 	return nil
-}
-
-func (n *notifier) connect(ctx context.Context) (*dbus.Conn, error) {
-	if n.address == "" {
-		return dbus.ConnectSessionBus(dbus.WithContext(ctx))
-	}
-	return dbus.Connect(n.address, dbus.WithContext(ctx))
 }
 
 // milliseconds is how long the notification may stay; 0 means for ever.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/prtbroker/prtbroker/internal/sessionbus"
 )
 
 const busName = "com.microsoft.identity.broker1"
@@ -31,7 +33,7 @@ func (h *host) watch(ctx context.Context) {
 
 // follow reports the broker's coming and going until the bus is lost.
 func (h *host) follow(ctx context.Context, said *string) {
-	conn, err := connect(h.address)
+	conn, err := sessionbus.Connect(h.address)
 	if err != nil {
 		return
 	}
@@ -54,13 +56,6 @@ func (h *host) follow(ctx context.Context, said *string) {
 			}
 		}
 	}
-}
-
-func connect(address string) (*godbus.Conn, error) {
-	if address == "" {
-		return godbus.ConnectSessionBus()
-	}
-	return godbus.Connect(address)
 }
 
 func isThere(ctx context.Context, conn *godbus.Conn) bool {
