@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/internal/camel"
 )
 
 // config is the file of -config. Its keys are the names of entratest.Options and of
@@ -106,7 +107,7 @@ func checkKeys(n *yaml.Node, t reflect.Type, path string) error {
 			key := n.Content[i]
 			f, ok := t.FieldByNameFunc(func(name string) bool { return strings.EqualFold(name, key.Value) })
 			if !ok {
-				return fmt.Errorf("%d:%d: %q is not a key here; known are %s", key.Line, key.Column, strings.TrimPrefix(path+"."+key.Value, "."), strings.Join(keysOf(t), ", "))
+				return fmt.Errorf("%d:%d: %q is not a key here; known are %s", key.Line, key.Column, strings.TrimPrefix(path+"."+key.Value, "."), strings.Join(camel.Names(t), ", "))
 			}
 			if err := checkKeys(n.Content[i+1], f.Type, path+"."+key.Value); err != nil {
 				return err
@@ -114,31 +115,6 @@ func checkKeys(n *yaml.Node, t reflect.Type, path string) error {
 		}
 	}
 	return nil
-}
-
-// keysOf are the keys that stand for the fields of a struct.
-func keysOf(t reflect.Type) (keys []string) {
-	for _, f := range reflect.VisibleFields(t) {
-		if f.IsExported() && f.Type.Kind() != reflect.Func && f.Type.Kind() != reflect.Pointer {
-			keys = append(keys, camel(f.Name))
-		}
-	}
-	return keys
-}
-
-// camel is a Go name in camel case: URIs is uris, TOTPSecret is totpSecret.
-func camel(name string) string {
-	upper := 0
-	for upper < len(name) && name[upper] >= 'A' && name[upper] <= 'Z' {
-		upper++
-	}
-	switch {
-	case upper == len(name), upper == len(name)-1 && name[upper] == 's':
-		return strings.ToLower(name)
-	case upper > 1:
-		upper--
-	}
-	return strings.ToLower(name[:upper]) + name[upper:]
 }
 
 // policiesOf reads the files that stand in place of policies.

@@ -88,12 +88,6 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
-func TestCamel(t *testing.T) {
-	for name, want := range map[string]string{"URIs": "uris", "TOTPSecret": "totpSecret", "ClientID": "clientID", "ID": "id", "FOCI": "foci", "Username": "username", "SPA": "spa"} {
-		require.Equal(t, want, camel(name), name)
-	}
-}
-
 func TestSchema(t *testing.T) {
 	text, err := schema()
 	require.NoError(t, err)

@@ -75,6 +75,9 @@ func newDashboard(srv *entratest.Server, clock *entratest.Clock, env []variable,
 	return d
 }
 
+// serveAPI puts the administrator's interface below /api.
+func (d *dashboard) serveAPI(h http.Handler) { d.mux.Handle("/api/", http.StripPrefix("/api", h)) }
+
 func (d *dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", contentPolicy)

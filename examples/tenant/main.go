@@ -13,7 +13,7 @@
 // the certificate authority was made for this tenant and is trusted nowhere
 // else. The dashboard, on a loopback address, shows users, devices, PRTs with
 // their MFA claim, and the sign-in log; it revokes, disables, deletes, and moves
-// the clock.
+// the clock. The same and more is an API at the dashboard's address, below /api.
 //
 // A browser reads none of these variables: the program prints a command that
 // starts Chromium, Chrome or Edge with a new profile that uses the proxy and
@@ -100,6 +100,7 @@ type options struct {
 	caFile    string
 	clock     string
 	seed      uint64
+	apiToken  string
 	verbose   bool
 
 	config       string
@@ -121,6 +122,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.caFile, "ca", "", "`file` to write the certificate authority to; the default is beside -data or in a temporary directory")
 	flags.StringVar(&o.clock, "clock", "", "`time` (RFC 3339) at which the tenant's clock starts to run; the default is now")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of a new tenant's identifiers; 0 takes a random one")
+	flags.StringVar(&o.apiToken, "api-token", "", "bearer `token` of the administration API; the default is a random one, which is printed")
 	flags.BoolVar(&o.verbose, "v", false, "log what clients do wrong")
 	flags.StringVar(&o.config, "config", "", "YAML or JSON `file` with the users, groups, apps and policies of a new tenant; -schema prints what it may hold")
 	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority of its own, for clients that no proxy leads")

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/entratest/admin"
 )
 
 // tenant is the running program.
@@ -48,6 +49,9 @@ func start(o options, stderr io.Writer) (*tenant, error) {
 		defer mu.Unlock()
 		fmt.Fprintf(stderr, "tenant: "+format+"\n", args...)
 	}}
+	if t.o.apiToken == "" {
+		t.o.apiToken = rand.Text()
+	}
 	if err := t.open(); err != nil {
 		_ = t.close()
 		return nil, err
@@ -59,6 +63,7 @@ func start(o options, stderr io.Writer) (*tenant, error) {
 	t.proxy = newProxy(t.srv.DialContext, quiet)
 	t.dashboard = newDashboard(t.srv, t.clock, t.environment(), t.dashLn.Addr().String())
 	t.dashboard.browser = t.browser()
+	t.dashboard.serveAPI(admin.New(t.srv, admin.Options{Token: t.o.apiToken, Clock: t.clock}))
 	t.servers = append(t.servers,
 		serve(t.proxyLn, t.proxy, t.logf),
 		serve(t.dashLn, t.dashboard, t.logf))
@@ -221,7 +226,9 @@ func (t *tenant) announce(w io.Writer) {
 		fmt.Fprintf(w, "# Authority: %s%s\n", t.authority, t.srv.TenantID())
 	}
 	fmt.Fprintf(w, "# Browser: %s\n", t.browser())
-	for _, v := range t.environment() {
+	for _, v := range append(t.environment(),
+		variable{"TENANT_API", fmt.Sprintf("http://%s/api", t.dashLn.Addr()), "administration"},
+		variable{"TENANT_API_TOKEN", t.o.apiToken, "administration"}) {
 		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))
 	}
 	fmt.Fprintln(w, "# ready")

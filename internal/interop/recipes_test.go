@@ -71,3 +71,33 @@ export default { ...config, use: { ...config.use, launchOptions: { executablePat
 		return "1 passed: code with PKCE, MFA, storage state"
 	})
 }
+
+// The administration API as docs/emulator.md uses it, with curl, and its description
+// before somebody else's validator.
+func TestRecipeAdministration(t *testing.T) {
+	dir, env := recipe(t, map[string]string{"yaml": "tenant.yaml", "sh": "api.sh"})
+	cmd := exec.CommandContext(t.Context(), "sh", "-eu", "-c", `
+mkfifo in; tenant -config tenant.yaml -proxy 127.0.0.1:0 -dashboard 127.0.0.1:0 -exit-with-parent < in > out & exec 3> in
+until grep -q '^# ready' out; do sleep 0.1; done
+grep '^export' out > environment; . ./environment
+echo '[]' > policies.json
+. ./api.sh
+api "$TENANT_API/openapi.json" > openapi.json`)
+	cmd.Dir, cmd.Env = dir, env
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	flow(t, "curl and OpenSSL", "the administration API of docs/emulator.md", func(t *testing.T) string {
+		require.NotContains(t, string(out), `"error":`)
+		require.Contains(t, string(out), `"totp":`)
+		require.Contains(t, string(out), `"token":"ey`)
+		return "users, policies, faults, clock, codes, log and tokens"
+	})
+	flow(t, "openapi-spec-validator", "the description of the administration API", func(t *testing.T) string {
+		cmd := running.command(t, "python", "-m", "openapi_spec_validator", "--errors", "all", "openapi.json")
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "OK")
+		return "valid OpenAPI 3.1"
+	})
+}

@@ -1,0 +1,137 @@
+// Package admin serves what an administrator does with an [entratest.Server] as JSON
+// over HTTP, for tests in other languages: users, apps, groups, devices, policies,
+// risk, faults, the clock, the sign-in log, the codes that phones show, and tokens
+// with any claims.
+//
+// The interface describes itself: GET openapi.json, below the address it is served
+// at, is an OpenAPI 3.1 document of every route. Members are the fields of package
+// entratest in camel case; a member that does not exist is refused, and every refusal is
+// {"error": "…"}.
+//
+// Whoever may use it owns the tenant, so each request must carry the token of
+// [Options] as a bearer token, a request of a web page (one with an Origin) is
+// refused, and so is one for a host name that is not loopback's (DNS rebinding). Serve
+// it on loopback.
+package admin
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/internal/camel"
+)
+
+// Options of [New].
+type Options struct {
+	// Token must come with each request, as "Authorization: Bearer TOKEN". Required.
+	Token string
+	// Clock is that of the server's Options; nil: the clock cannot be moved.
+	Clock *entratest.Clock
+}
+
+// maxBody bounds a request, in bytes.
+const maxBody = 1 << 20
+
+// New returns the interface to srv. Its routes are at the root; mount it with
+// [http.StripPrefix]. It panics on an empty token.
+func New(srv *entratest.Server, o Options) http.Handler {
+	if o.Token == "" {
+		panic("admin: Options.Token is required")
+	}
+	a := &api{srv: srv, clock: o.Clock, token: o.Token, mux: http.NewServeMux()}
+	for _, r := range routes {
+		a.mux.HandleFunc(r.method+" "+r.path, a.serve(r))
+	}
+	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, document()) })
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, refusal{"no such route: " + r.Method + " " + r.URL.Path + "; GET openapi.json lists them"})
+	})
+	return a
+}
+
+type api struct {
+	srv   *entratest.Server
+	clock *entratest.Clock
+	token string
+	mux   *http.ServeMux
+}
+
+type refusal struct{ Error string }
+
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	switch {
+	case !isLoopback(r.Host):
+		writeJSON(w, http.StatusForbidden, refusal{"the interface answers to a loopback name only"})
+	case r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "":
+		writeJSON(w, http.StatusForbidden, refusal{"the interface does not serve web pages"})
+	case !a.authorised(r):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		writeJSON(w, http.StatusUnauthorized, refusal{"the bearer token is missing or wrong"})
+	default:
+		a.mux.ServeHTTP(w, r)
+	}
+}
+
+func (a *api) authorised(r *http.Request) bool {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return ok && subtle.ConstantTimeCompare([]byte(token), []byte(a.token)) == 1
+}
+
+func isLoopback(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+// serve carries out a route. A request body is JSON of the route's own type, or none.
+func (a *api) serve(rt route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			writeJSON(w, http.StatusRequestEntityTooLarge, refusal{"the request is larger than 1 MiB, or was cut off"})
+			return
+		}
+		out, err := rt.do(a, r, body)
+		switch {
+		case errors.Is(err, errRequest):
+			writeJSON(w, http.StatusBadRequest, refusal{err.Error()})
+		case err != nil:
+			writeJSON(w, http.StatusUnprocessableEntity, refusal{strings.TrimPrefix(err.Error(), "entratest: ")})
+		case out == nil:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			writeJSON(w, http.StatusOK, out)
+		}
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	var text []byte
+	var err error
+	if doc, ok := v.(map[string]any); ok {
+		text, err = json.Marshal(doc)
+	} else {
+		text, err = camel.Marshal(v)
+	}
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error":"the reply cannot be written as JSON"}`)
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // a client that hung up needs no answer
+}

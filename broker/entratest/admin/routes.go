@@ -1,0 +1,267 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+)
+
+// errRequest: the request itself is wrong, whatever the tenant holds.
+var errRequest = errors.New("malformed request")
+
+// A route is one operation; the OpenAPI document is made of the same values.
+type route struct {
+	method, path, summary string
+	in, out               reflect.Type // nil: none
+	do                    func(a *api, r *http.Request, body []byte) (any, error)
+}
+
+// get is a route without a request body.
+func get[Out any](path, summary string, do func(a *api, r *http.Request) (Out, error)) route {
+	return route{http.MethodGet, path, summary, nil, reflect.TypeFor[Out](), func(a *api, r *http.Request, body []byte) (any, error) {
+		if len(body) != 0 {
+			return nil, fmt.Errorf("%w: a body where none belongs", errRequest)
+		}
+		return do(a, r)
+	}}
+}
+
+// act is a route without a body either way.
+func act(method, path, summary string, do func(a *api, r *http.Request) error) route {
+	return route{method, path, summary, nil, nil, func(a *api, r *http.Request, body []byte) (any, error) {
+		if len(body) != 0 {
+			return nil, fmt.Errorf("%w: a body where none belongs", errRequest)
+		}
+		return nil, do(a, r)
+	}}
+}
+
+// put is a route with a request body and no reply.
+func put[In any](method, path, summary string, do func(a *api, r *http.Request, in In) error) route {
+	return route{method, path, summary, reflect.TypeFor[In](), nil, func(a *api, r *http.Request, body []byte) (any, error) {
+		var in In
+		if err := decode(body, &in); err != nil {
+			return nil, err
+		}
+		return nil, do(a, r, in)
+	}}
+}
+
+// ask is a route with a body both ways.
+func ask[In, Out any](path, summary string, do func(a *api, r *http.Request, in In) (Out, error)) route {
+	return route{http.MethodPost, path, summary, reflect.TypeFor[In](), reflect.TypeFor[Out](), func(a *api, r *http.Request, body []byte) (any, error) {
+		var in In
+		if err := decode(body, &in); err != nil {
+			return nil, err
+		}
+		return do(a, r, in)
+	}}
+}
+
+func decode(body []byte, in any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(in); err != nil {
+		return fmt.Errorf("%w: %w", errRequest, err)
+	}
+	if d.More() {
+		return fmt.Errorf("%w: text after the JSON value", errRequest)
+	}
+	return nil
+}
+
+// Bodies that are not types of entratest.
+type (
+	tenantInfo struct {
+		Domain, TenantID string
+		Now              time.Time
+	}
+	passwordChange struct {
+		Password string
+		// ByAdministrator makes it a reset, which ends every session of the user.
+		ByAdministrator bool
+	}
+	risk      struct{ User, SignIn string }
+	onOff     struct{ On bool }
+	newPass   struct{ Once bool }
+	issued    struct{ Pass string }
+	phoneCode struct {
+		TOTP      string // of the authenticator app; "": it has none
+		Until     time.Time
+		SMS       string // of the newest text message; "": none came
+		NumberAsk bool   // a prompt with a number waits
+	}
+	numberAnswer struct{ Number int }
+	callAnswer   struct{ Approve bool }
+	compliance   struct{ Compliant bool }
+	clockMove    struct{ Advance string } // such as 4h
+	clockTime    struct{ Now time.Time }
+	claimSet     struct{ Claims map[string]any }
+	minted       struct{ Token string }
+	fault        struct {
+		Endpoint, Kind    string
+		Nth, Times        int
+		Delay, RetryAfter string // such as 2s
+		Status, Code      int
+		Error, Suberror   string
+	}
+)
+
+func user(r *http.Request) string { return r.PathValue("user") }
+
+// onUser is an event of a user without further arguments.
+func onUser(event, summary string, do func(s *entratest.Server, user string) error) route {
+	return act(http.MethodPost, "/users/{user}/"+event, summary, func(a *api, r *http.Request) error { return do(a.srv, user(r)) })
+}
+
+// onDevice is an event of a device without further arguments.
+func onDevice(event, summary string, do func(s *entratest.Server, id string) error) route {
+	return act(http.MethodPost, "/devices/{device}/"+event, summary, func(a *api, r *http.Request) error { return do(a.srv, r.PathValue("device")) })
+}
+
+var routes = []route{
+	get("/tenant", "The tenant and its time", func(a *api, _ *http.Request) (tenantInfo, error) {
+		return tenantInfo{a.srv.Domain(), a.srv.TenantID(), a.srv.Now()}, nil
+	}),
+
+	get("/users", "All users", func(a *api, _ *http.Request) ([]entratest.UserStatus, error) { return a.srv.Users(), nil }),
+	put(http.MethodPost, "/users", "Adds a user", func(a *api, _ *http.Request, u entratest.User) error { return a.srv.AddUser(u) }),
+	act(http.MethodDelete, "/users/{user}", "Deletes a user", func(a *api, r *http.Request) error { return a.srv.DeleteUser(user(r)) }),
+	onUser("disable", "Disables a user", (*entratest.Server).DisableUser),
+	onUser("enable", "Enables a user again", (*entratest.Server).EnableUser),
+	onUser("revoke", "Revokes all sessions of a user", (*entratest.Server).Revoke),
+	onUser("expire-password", "Lets a user's password expire", (*entratest.Server).ExpirePassword),
+	put(http.MethodPut, "/users/{user}/password", "Changes or resets a user's password", func(a *api, r *http.Request, in passwordChange) error {
+		if in.ByAdministrator {
+			return a.srv.ResetPassword(user(r), in.Password)
+		}
+		return a.srv.ChangePassword(user(r), in.Password)
+	}),
+	put(http.MethodPut, "/users/{user}/risk", "Sets the risk of a user and of the user's next sign-ins: none, low, medium or high", func(a *api, r *http.Request, in risk) error {
+		return a.srv.SetRisk(user(r), in.User, in.SignIn)
+	}),
+	put(http.MethodPut, "/users/{user}/require-mfa", "Enables or disables MFA for one user, whatever Conditional Access says", func(a *api, r *http.Request, in onOff) error {
+		return a.srv.RequireMFA(user(r), in.On)
+	}),
+	get("/users/{user}/codes", "The codes that the user's phone shows", codes),
+	put(http.MethodPost, "/users/{user}/number", "Answers the number prompt on the user's phone", func(a *api, r *http.Request, in numberAnswer) error {
+		if !a.srv.AnswerNumberMatch(user(r), in.Number) {
+			return errors.New("no prompt with that number waits")
+		}
+		return nil
+	}),
+	put(http.MethodPost, "/users/{user}/call", "Answers the call to the user's phone", func(a *api, r *http.Request, in callAnswer) error {
+		if !a.srv.AnswerCall(user(r), in.Approve) {
+			return errors.New("no call waits")
+		}
+		return nil
+	}),
+	ask("/users/{user}/access-pass", "Creates a Temporary Access Pass", func(a *api, r *http.Request, in newPass) (issued, error) {
+		pass, err := a.srv.CreateAccessPass(user(r), in.Once)
+		return issued{pass}, err
+	}),
+	act(http.MethodDelete, "/users/{user}/access-pass", "Deletes the user's access pass", func(a *api, r *http.Request) error { return a.srv.DeleteAccessPass(user(r)) }),
+
+	put(http.MethodPost, "/apps", "Adds an application, or replaces the one of its client id", func(a *api, _ *http.Request, in entratest.App) error { return a.srv.AddApp(in) }),
+	put(http.MethodPost, "/groups", "Adds a group", func(a *api, _ *http.Request, in entratest.Group) error { return a.srv.AddGroup(in) }),
+
+	get("/devices", "All devices", func(a *api, _ *http.Request) ([]entratest.DeviceStatus, error) { return a.srv.Devices(), nil }),
+	act(http.MethodDelete, "/devices/{device}", "Deletes a device", func(a *api, r *http.Request) error { return a.srv.DeleteDevice(r.PathValue("device")) }),
+	onDevice("disable", "Disables a device", (*entratest.Server).DisableDevice),
+	onDevice("enable", "Enables a device again", (*entratest.Server).EnableDevice),
+	onDevice("restore", "Restores a deleted device", (*entratest.Server).RestoreDevice),
+	put(http.MethodPut, "/devices/{device}/compliant", "Says whether device management calls the device compliant", func(a *api, r *http.Request, in compliance) error {
+		return a.srv.SetCompliant(r.PathValue("device"), in.Compliant)
+	}),
+
+	get("/policies", "The Conditional Access policies, as they were set", func(a *api, _ *http.Request) (json.RawMessage, error) {
+		if p := a.srv.Policies(); len(p) != 0 {
+			return p, nil
+		}
+		return json.RawMessage("[]"), nil
+	}),
+	put(http.MethodPut, "/policies", "Replaces the Conditional Access policies, as Microsoft Graph exports them", func(a *api, _ *http.Request, in json.RawMessage) error {
+		return a.srv.SetPolicies(in)
+	}),
+
+	put(http.MethodPost, "/faults", "Makes something go wrong", addFault),
+	act(http.MethodDelete, "/faults", "Ends all faults", func(a *api, _ *http.Request) error { a.srv.ClearFaults(); return nil }),
+
+	get("/sign-ins", "The sign-in log, oldest first", func(a *api, _ *http.Request) ([]entratest.SignIn, error) { return a.srv.SignIns(), nil }),
+	get("/prts", "The Primary Refresh Tokens that were issued", func(a *api, _ *http.Request) ([]entratest.PRTStatus, error) { return a.srv.PRTs(), nil }),
+
+	ask("/clock", "Moves the tenant's clock", moveClock),
+	ask("/tokens", "Signs a token with any claims", func(a *api, _ *http.Request, in claimSet) (minted, error) {
+		return minted{a.srv.MintToken(in.Claims)}, nil
+	}),
+}
+
+func codes(a *api, r *http.Request) (phoneCode, error) {
+	for _, u := range a.srv.Users() {
+		if u.Username != user(r) {
+			continue
+		}
+		c := phoneCode{NumberAsk: u.NumberPrompt}
+		if code, until, err := a.srv.OneTimeCode(u.Username); err == nil {
+			c.TOTP, c.Until = code, until
+		}
+		c.SMS, _ = a.srv.SMSCode(u.Username)
+		return c, nil
+	}
+	return phoneCode{}, errors.New("no such user; give the whole name, such as alice@contoso.example")
+}
+
+// maxMove bounds one move of the clock.
+const maxMove = 10 * 366 * 24 * time.Hour
+
+func moveClock(a *api, _ *http.Request, in clockMove) (clockTime, error) {
+	d, err := time.ParseDuration(in.Advance)
+	if err != nil {
+		return clockTime{}, fmt.Errorf("%w: advance: %w", errRequest, err)
+	}
+	if a.clock == nil {
+		return clockTime{}, errors.New("the tenant runs by the real time, which cannot be moved")
+	}
+	if d.Abs() > maxMove {
+		return clockTime{}, errors.New("the clock moves by 10 years at most")
+	}
+	a.clock.Advance(d)
+	return clockTime{a.srv.Now()}, nil
+}
+
+// kinds are the names of the faults.
+var kinds = map[string]entratest.FaultKind{
+	"dropBefore": entratest.DropBefore, "dropAfter": entratest.DropAfter, "delay": entratest.Delay, "throttle": entratest.Throttle,
+	"status": entratest.Status, "truncate": entratest.Truncate, "garbage": entratest.Garbage, "aadsts": entratest.AADSTS,
+}
+
+func addFault(a *api, _ *http.Request, in fault) error {
+	kind, ok := kinds[in.Kind]
+	if !ok {
+		return fmt.Errorf("%w: kind %q is not dropBefore, dropAfter, delay, throttle, status, truncate, garbage or aadsts", errRequest, in.Kind)
+	}
+	f := entratest.Fault{
+		Endpoint: entratest.Endpoint(in.Endpoint), Kind: kind, Nth: in.Nth, Times: in.Times,
+		Status: in.Status, Code: in.Code, Error: in.Error, Suberror: in.Suberror,
+	}
+	for _, d := range []struct {
+		name, text string
+		to         *time.Duration
+	}{{"delay", in.Delay, &f.Delay}, {"retryAfter", in.RetryAfter, &f.RetryAfter}} {
+		if d.text == "" {
+			continue
+		}
+		var err error
+		if *d.to, err = time.ParseDuration(d.text); err != nil {
+			return fmt.Errorf("%w: %s: %w", errRequest, d.name, err)
+		}
+	}
+	a.srv.AddFault(f)
+	return nil
+}
