@@ -52,7 +52,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	if o.Cloud.LoginHost == "" {
 		c.opts.Cloud = broker.CloudPublic
 	}
-	conn, err := c.connection()
+	conn, err := c.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (c *Client) Close() error {
 }
 
 // connection returns the connection, which is made anew when it was lost.
-func (c *Client) connection() (*dbus.Conn, error) {
+func (c *Client) connection(ctx context.Context) (*dbus.Conn, error) {
 	c.mu.Lock()
 	conn, closed := c.conn, c.closed
 	c.mu.Unlock()
@@ -86,8 +86,11 @@ func (c *Client) connection() (*dbus.Conn, error) {
 	if conn != nil && conn.Connected() {
 		return conn, nil
 	}
-	conn, err := sessionbus.Connect(c.opts.Address)
-	if err != nil {
+	conn, err := sessionbus.Connect(ctx, c.opts.Address)
+	switch {
+	case ctx.Err() != nil:
+		return nil, callError("dial", ctx.Err()) // which says nothing about whether there is a broker
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrNoBroker, err)
 	}
 	c.mu.Lock()

@@ -154,6 +154,61 @@ func TestClientBusRestart(t *testing.T) {
 	}, 20*time.Second, 20*time.Millisecond)
 }
 
+// A bus that does not answer is given up with the context, and is no reason to
+// think that there is no broker.
+func TestClientFrozenBus(t *testing.T) {
+	w, bus, _ := onBus(t)
+	c := client(t, bus)
+	bus.Freeze()
+	for name, call := range map[string]func(context.Context) error{
+		"dial": func(ctx context.Context) error {
+			_, err := dbus.Dial(ctx, dbus.Options{Address: bus.Address})
+			return err
+		},
+		"connect": func(ctx context.Context) error {
+			_, _, err := dbus.Connect(ctx, newWorldless(t, w), dbus.Options{Address: bus.Address})
+			return err
+		},
+		"silent": func(ctx context.Context) error {
+			_, err := c.AcquireTokenSilent(ctx, graph)
+			return err
+		},
+		"interactive": func(ctx context.Context) error {
+			_, err := c.AcquireTokenInteractive(ctx, graph)
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := call(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded, name)
+		require.NotErrorIs(t, err, dbus.ErrNoBroker, name)
+		cancel()
+	}
+	bus.Thaw()
+	_, err := c.AcquireTokenSilent(t.Context(), graph)
+	require.NoError(t, err)
+}
+
+// The context of an interactive call ends it, also when the bus is frozen by then.
+func TestClientInteractiveEndsWithItsContext(t *testing.T) {
+	w, bus, _ := onBus(t)
+	up := make(chan struct{}, 1)
+	w.person.hang.Store(&up)
+	c := client(t, bus)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.AcquireTokenInteractive(ctx, []string{"api://payroll/.default"})
+		done <- err
+	}()
+	<-up
+	bus.Freeze()
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	bus.Thaw()
+	require.Eventually(t, func() bool { return w.h.Interactive() == 0 }, 10*time.Second, time.Millisecond, "the prompt is gone")
+}
+
 // What takes a broker's tokens takes the client's.
 func TestClientAsTokenSource(t *testing.T) {
 	_, bus, _ := onBus(t)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -21,7 +20,7 @@ func (c *Client) call(ctx context.Context, op, method string, r wire.Request, co
 	if err != nil {
 		return nil, fmt.Errorf("dbus: %s: %w", op, err)
 	}
-	conn, err := c.connection()
+	conn, err := c.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +31,7 @@ func (c *Client) call(ctx context.Context, op, method string, r wire.Request, co
 	var reply string
 	err = o.CallWithContext(ctx, wire.Interface+"."+method, 0, wire.Protocol, correlation, text).Store(&reply)
 	if ctx.Err() != nil && method == wire.AcquireInteractive {
-		giveUp(context.WithoutCancel(ctx), o)
+		giveUp(o)
 	}
 	if err != nil {
 		return nil, callError(op, err)
@@ -47,16 +46,12 @@ func (c *Client) call(ctx context.Context, op, method string, r wire.Request, co
 	return out, nil
 }
 
-// giveUpLimit is how long the broker has to hear that a sign-in was given up.
-const giveUpLimit = 2 * time.Second
-
-// giveUp tells the broker that nobody waits for the sign-in any more.
-func giveUp(ctx context.Context, o dbus.BusObject) {
-	ctx, cancel := context.WithTimeout(ctx, giveUpLimit)
-	defer cancel()
+// giveUp tells the broker that nobody waits for the sign-in any more. It waits
+// for no answer, so that the call ends with its context.
+func giveUp(o dbus.BusObject) {
 	r := wire.Request{}
 	if text, err := r.Marshal(wire.CancelInteractive); err == nil {
-		_ = o.CallWithContext(ctx, wire.Interface+"."+wire.CancelInteractive, 0, wire.Protocol, newGUID(), text).Err
+		o.Go(wire.Interface+"."+wire.CancelInteractive, dbus.FlagNoReplyExpected, nil, wire.Protocol, newGUID(), text)
 	}
 }
 

@@ -112,7 +112,7 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c := &session{service: s, handler: s.Handler, ctx: callCtx, left: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
-	conn, err := sessionbus.Connect(s.Address, dbus.WithHandler(c), dbus.WithSignalHandler(c), dbus.WithIncomingInterceptor(c.enter))
+	conn, err := sessionbus.Connect(ctx, s.Address, dbus.WithHandler(c), dbus.WithSignalHandler(c), dbus.WithIncomingInterceptor(c.enter))
 	if err != nil {
 		return fmt.Errorf("dbus: connecting to the bus: %w", err)
 	}
@@ -132,7 +132,7 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	if s.releasing != nil {
 		s.releasing()
 	}
-	if _, rerr := conn.ReleaseName(wire.BusName); rerr != nil {
+	if !c.release() {
 		return err
 	}
 	// What the bus handed over before it took the name back is under way now.
@@ -157,11 +157,12 @@ func (c *session) own(ctx context.Context, conn *dbus.Conn) error {
 	if err != nil {
 		return fmt.Errorf("dbus: watching the bus: %w", err)
 	}
-	got, err := conn.RequestName(wire.BusName, dbus.NameFlagDoNotQueue)
+	var got uint32
+	err = conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.RequestName", 0, wire.BusName, uint32(dbus.NameFlagDoNotQueue)).Store(&got)
 	if err != nil {
 		return fmt.Errorf("dbus: taking the name %s: %w", wire.BusName, err)
 	}
-	if got != dbus.RequestNameReplyPrimaryOwner {
+	if dbus.RequestNameReply(got) != dbus.RequestNameReplyPrimaryOwner {
 		return ErrNameTaken
 	}
 	return nil
@@ -240,10 +241,20 @@ func either(a, b context.Context) context.Context {
 	return ctx
 }
 
+// answerLimit is how long a bus has to answer at the end.
+const answerLimit = time.Second
+
+// release gives the name back, and reports whether the bus has heard it.
+func (c *session) release() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
+	defer cancel()
+	return c.callers.bus.CallWithContext(ctx, "org.freedesktop.DBus.ReleaseName", 0, wire.BusName).Err == nil
+}
+
 // flush waits until the last reply is on its way: the bus has read it when it
 // has answered this.
 func (c *session) flush() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
 	_ = c.callers.bus.CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0).Err
 }

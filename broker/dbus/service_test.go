@@ -305,6 +305,16 @@ func TestServiceBusRestart(t *testing.T) {
 	require.ErrorIs(t, stop(), context.Canceled)
 }
 
+// A bus that does not answer holds up no end of the service.
+func TestServiceFrozenBus(t *testing.T) {
+	w, bus, stop := onBus(t)
+	bus.Freeze()
+	require.ErrorIs(t, stop(), context.Canceled)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, (&dbus.Service{Handler: w.h, Address: bus.Address}).Run(ctx), context.DeadlineExceeded)
+}
+
 func TestServiceNameTaken(t *testing.T) {
 	w, bus, _ := onBus(t)
 	err := (&dbus.Service{Handler: w.h, Address: bus.Address}).Run(t.Context())

@@ -32,7 +32,7 @@ func (*notifier) PIN(context.Context, broker.Account) (broker.PIN, error) {
 
 // DeviceCode implements [broker.Prompter].
 func (n *notifier) DeviceCode(ctx context.Context, dc broker.DeviceCode) error {
-	conn, err := sessionbus.Connect(n.address, dbus.WithContext(ctx))
+	conn, err := sessionbus.Connect(ctx, n.address)
 	if err != nil {
 		return fmt.Errorf("no desktop to ask the user on: %w", err)
 	}

@@ -33,7 +33,7 @@ func (h *host) watch(ctx context.Context) {
 
 // follow reports the broker's coming and going until the bus is lost.
 func (h *host) follow(ctx context.Context, said *string) {
-	conn, err := sessionbus.Connect(h.address)
+	conn, err := sessionbus.Connect(ctx, h.address)
 	if err != nil {
 		return
 	}

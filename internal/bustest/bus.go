@@ -98,6 +98,7 @@ func (b *Bus) Up() {
 
 // Down ends the daemon, and with it every connection.
 func (b *Bus) Down() {
+	b.Thaw()
 	_ = b.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-b.done:
@@ -106,6 +107,13 @@ func (b *Bus) Down() {
 		<-b.done
 	}
 }
+
+// Freeze stops the daemon as it is: it answers nobody, and connections stay open.
+// It goes on after Thaw.
+func (b *Bus) Freeze() { _ = b.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets the daemon go on after Freeze.
+func (b *Bus) Thaw() { _ = b.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Env is the environment of programs on the bus.
 func (b *Bus) Env() []string {

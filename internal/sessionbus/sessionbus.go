@@ -2,6 +2,7 @@
 package sessionbus
 
 import (
+	"context"
 	"errors"
 
 	"github.com/godbus/dbus/v5"
@@ -11,20 +12,29 @@ import (
 // the session bus, which DBUS_SESSION_BUS_ADDRESS or the user's runtime directory
 // names. Where there is none it fails and starts none: dbus.ConnectSessionBus
 // would run dbus-launch, whose daemon outlives the program and which no other
-// program finds.
-func Connect(address string, opts ...dbus.ConnOption) (*dbus.Conn, error) {
-	if address != "" {
-		return dbus.Connect(address, opts...)
-	}
-	c, err := dbus.SessionBusPrivateNoAutoStartup(opts...)
+// program finds. A bus that does not answer is given up when ctx ends; the
+// connection outlives ctx.
+func Connect(ctx context.Context, address string, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	c, err := open(address, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Auth(nil); err != nil {
-		return nil, errors.Join(err, c.Close())
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	if err = c.Auth(nil); err == nil {
+		err = c.Hello()
 	}
-	if err := c.Hello(); err != nil {
+	if !stop() {
+		return nil, ctx.Err()
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+func open(address string, opts []dbus.ConnOption) (*dbus.Conn, error) {
+	if address == "" {
+		return dbus.SessionBusPrivateNoAutoStartup(opts...)
+	}
+	return dbus.Dial(address, opts...)
 }

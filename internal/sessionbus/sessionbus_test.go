@@ -1,9 +1,12 @@
 package sessionbus_test
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -16,7 +19,7 @@ func TestConnect(t *testing.T) {
 	bus := bustest.Start(t)
 	for name, address := range map[string]string{"by address": bus.Address, "the session bus": ""} {
 		t.Setenv("DBUS_SESSION_BUS_ADDRESS", bus.Address)
-		c, err := sessionbus.Connect(address)
+		c, err := sessionbus.Connect(t.Context(), address)
 		require.NoError(t, err, name)
 		require.NotEmpty(t, c.Names(), name)
 		require.NoError(t, c.Close(), name)
@@ -31,9 +34,31 @@ func TestStartsNoBus(t *testing.T) {
 	t.Setenv("PATH", dir)
 	for _, address := range []string{"", "autolaunch:"} {
 		t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
-		if c, err := sessionbus.Connect(""); err == nil {
+		if c, err := sessionbus.Connect(t.Context(), ""); err == nil {
 			_ = c.Close() // that of whoever runs the test
 		}
 		require.NoFileExists(t, started)
 	}
+}
+
+// A bus that takes the connection and does not answer is given up with the
+// context, and one that was answered outlives it.
+func TestContext(t *testing.T) {
+	dir, err := os.MkdirTemp("", "bus-")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ln, err := net.Listen("unix", filepath.Join(dir, "bus"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = sessionbus.Connect(ctx, "unix:path="+ln.Addr().String())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	ended, end := context.WithCancel(t.Context())
+	c, err := sessionbus.Connect(ended, bustest.Start(t).Address)
+	require.NoError(t, err)
+	end()
+	require.NoError(t, c.BusObject().CallWithContext(t.Context(), "org.freedesktop.DBus.GetId", 0).Err)
+	require.NoError(t, c.Close())
 }
