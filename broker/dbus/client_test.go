@@ -3,8 +3,10 @@ package dbus_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -231,6 +233,8 @@ func TestClientAsTokenSource(t *testing.T) {
 	require.Equal(t, http.StatusOK, res.StatusCode)
 }
 
+var guid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
 // A service over a client is the bridge between the bus of a host and that of a
 // container.
 func TestBridge(t *testing.T) {
@@ -238,12 +242,35 @@ func TestBridge(t *testing.T) {
 	container := bustest.Start(t)
 	c := client(t, host)
 	serve(t, &dbus.Service{Handler: &dbus.Handler{Broker: dbus.OwnUser(c)}, Address: container.Address})
-	far := dial(t, container)
+	near, far := dial(t, host), dial(t, container)
 	require.Len(t, callMethod(t, far, wire.GetAccounts, "{}").Accounts, 1)
 	mine, err := w.b.AcquireTokenSilent(t.Context(), graph)
 	require.NoError(t, err)
 	require.Equal(t, mine.AccessToken, callMethod(t, far, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken)
 	require.Equal(t, wire.InteractionRequired, callMethod(t, far, wire.AcquireSilently, silentRequest("api://payroll/.default")).Error.Status)
+	for name, c := range map[string]struct{ method, request string }{
+		"MFA":               {wire.AcquireSilently, silentRequest("api://payroll/.default")},
+		"blocked, silently": {wire.AcquireSilently, silentRequest("api://vault/.default")},
+		"blocked":           {wire.AcquireInteractive, interactiveRequest("api://vault/.default")},
+		"nobody":            {wire.AcquireSilently, request(appID, graph, map[string]any{"username": "carol@contoso.example"})},
+		"another authority": {wire.AcquireSilently, request(appID, graph, map[string]any{"authority": "https://login.evil.example/common"})},
+		"another host":      {wire.AcquireCookie, `{"ssoUrl":"https://evil.example/"}`},
+		"not JSON":          {wire.GetAccounts, `{`},
+	} {
+		here, there := callMethod(t, near, c.method, c.request), callMethod(t, far, c.method, c.request)
+		require.NotNil(t, here.Error, name)
+		require.NotNil(t, there.Error, name)
+		for _, e := range []*wire.Error{here.Error, there.Error} { // each has ids of its own, and the second is from memory
+			e.Context = strings.Replace(guid.ReplaceAllString(e.Context, "…"), ", remembered", "", 1)
+			if e.Diagnostics != nil {
+				e.Diagnostics.CorrelationID = ""
+			}
+		}
+		require.Equal(t, here.Error, there.Error, "%s: what the broker says is passed on unchanged", name)
+	}
+	offline(&net.OpError{Op: "dial", Err: errors.New("network is unreachable")})(t, w)
+	require.Equal(t, wire.NoNetwork, callMethod(t, far, wire.AcquireSilently, silentRequest("https://vault.azure.net/.default")).Error.Status)
+	w.wire.hook.Store(nil)
 	require.NotEmpty(t, callMethod(t, far, wire.AcquireCookie, `{"ssoUrl":"https://login.microsoftonline.com/"}`).Cookies)
 	require.NotEmpty(t, callMethod(t, far, wire.AcquireInteractive, interactiveRequest("api://payroll/.default")).Token.AccessToken)
 	require.Equal(t, int32(1), w.person.asked.Load())

@@ -95,8 +95,15 @@ func replyError(op string, e *wire.Error, correlation string) error {
 			out.CorrelationID = d.CorrelationID
 		}
 	}
-	sentinel := sentinelOf(e.Status, &out)
-	return broker.NewError(sentinel, fmt.Sprintf("the broker on the bus: %s: %s", e.Status, printable(e.Context)), nil, out)
+	return broker.NewError(sentinelOf(e.Status, &out), "the broker on the bus refused", &remoteError{e}, out)
+}
+
+// remoteError is what a broker on the bus said. A Handler over a Client passes it
+// on unchanged.
+type remoteError struct{ said *wire.Error }
+
+func (e *remoteError) Error() string {
+	return fmt.Sprintf("%s: %s", e.said.Status, printable(e.said.Context))
 }
 
 // maxContext bounds the text of a broker's error, in bytes.

@@ -48,8 +48,11 @@ func statusOf(method string, err error) wire.Status {
 	var contract *contractError
 	var authority *authorityError
 	var e *broker.Error
+	var remote *remoteError
 	said := errors.As(err, &e)
 	switch {
+	case errors.As(err, &remote):
+		return remote.said.Status
 	case errors.As(err, &contract):
 		return wire.APIContractViolation
 	case errors.As(err, &authority):
@@ -108,6 +111,12 @@ const youngDevice = 5 * time.Minute
 func (h *Handler) failure(ctx context.Context, from Caller, method string, err error) *wire.Error {
 	status := statusOf(method, err)
 	text := err.Error()
+	var remote *remoteError
+	if errors.As(err, &remote) {
+		out := wire.NewError(status, remote.said.Context)
+		out.Diagnostics = remote.said.Diagnostics
+		return out
+	}
 	var e *broker.Error
 	if !errors.As(err, &e) {
 		return wire.NewError(status, text)
