@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 )
 
 // BrowserCore's messages: a request for the cookies of a page, and its reply.
@@ -53,10 +54,14 @@ func (h *host) coreCookies(ctx context.Context, r request) ([]coreCookie, error)
 	if err != nil {
 		return nil, err
 	}
+	page, err := url.Parse(r.URI)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]coreCookie, len(cookies))
 	for i, c := range cookies {
 		out[i] = coreCookie{
-			Name: c.Name, Data: c.Value + "; path=/; domain=login.microsoftonline.com; secure; httponly",
+			Name: c.Name, Data: c.Value + "; path=/; domain=" + page.Hostname() + "; secure; httponly",
 			P3P: `CP="CAO DSP COR ADMa DEV CONo TELo CUR PSA PSD TAI IVDo OUR SAMi BUS DEM NAV STA UNI COM INT PHY ONL FIN PUR LOCi CNT"`, Flags: coreFlags,
 		}
 	}

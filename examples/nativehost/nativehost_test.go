@@ -178,7 +178,10 @@ func TestBrowserCore(t *testing.T) {
 	b.read(&got)
 	require.Len(t, got.Response, 1)
 	require.Equal(t, "x-ms-RefreshTokenCredential", got.Response[0].Name)
-	require.Contains(t, got.Response[0].Data, "; secure; httponly")
+	require.Contains(t, got.Response[0].Data, "; path=/; domain=login.microsoftonline.com; secure; httponly")
+	b.send(`{"method":"GetCookies","uri":"https://login.windows.net/common/oauth2/authorize?sso_nonce=n","sender":"https://login.windows.net/"}`)
+	b.read(&got)
+	require.Contains(t, got.Response[0].Data, "; path=/; domain=login.windows.net; secure; httponly", "the host of the page")
 	for _, text := range []string{`{"method":"GetCookies","uri":"https://evil.example/"}`, `{"method":"CreateProviderAsync"}`} {
 		b.send(text)
 		var f coreFailure
