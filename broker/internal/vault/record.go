@@ -1,0 +1,197 @@
+package vault
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/prtbroker/prtbroker/broker/store"
+)
+
+// A Record is a record as it was read or written. The zero Record is none.
+type Record struct {
+	Plain      []byte
+	Version    store.Version
+	Generation uint64
+}
+
+// Read returns a record that is not older than the newest one that this
+// process, or the mark beside the state, knows of.
+func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
+	// What is known before the record is read counts: another call may write a
+	// newer one meanwhile. The mark is written after the state, so it is read
+	// before, too.
+	known := v.known(suffix)
+	mark, marked, err := uint64(0), true, error(nil)
+	if suffix == StateSuffix {
+		if mark, marked, err = v.readMark(ctx); err != nil {
+			return Record{}, err
+		}
+	}
+	r, err := v.Get(ctx, suffix)
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) && mark > 0 {
+			return r, fmt.Errorf("%w: %s is gone", store.ErrDamaged, v.owner+suffix)
+		}
+		return r, err
+	}
+	if !marked {
+		// It is written before the state; the state may have come after the look.
+		if mark, marked, err = v.readMark(ctx); err != nil {
+			return Record{}, err
+		} else if !marked {
+			return Record{}, fmt.Errorf("%w: %s is gone, without which %s may be an older one", store.ErrDamaged, v.owner+markSuffix, v.owner+suffix)
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	newest := max(mark, min(known, v.seen[suffix]))
+	if r.Generation < newest {
+		return Record{}, fmt.Errorf("%w: %s is of generation %d, and %d was written", store.ErrDamaged, v.owner+suffix, r.Generation, newest)
+	}
+	v.seen[suffix] = max(v.seen[suffix], r.Generation)
+	return r, nil
+}
+
+// readMark returns the generation that was written last, and whether there is a
+// mark.
+func (v *Vault) readMark(ctx context.Context) (mark uint64, there bool, err error) {
+	m, err := v.Get(ctx, markSuffix)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	case len(m.Plain) != 8:
+		return 0, false, fmt.Errorf("%w: %s has %d bytes", store.ErrDamaged, v.owner+markSuffix, len(m.Plain))
+	}
+	return binary.BigEndian.Uint64(m.Plain), true, nil
+}
+
+// known is the newest generation of a record that this process read or wrote.
+func (v *Vault) known(suffix string) uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.seen[suffix]
+}
+
+// Get is Read without the protection against an older record that is put back.
+func (v *Vault) Get(ctx context.Context, suffix string) (Record, error) {
+	raw, version, err := v.store.Get(ctx, v.owner+suffix)
+	if err != nil {
+		return Record{}, err
+	}
+	plain, generation, err := v.Unseal(suffix, raw)
+	return Record{plain, version, generation}, err
+}
+
+// Write replaces old. It is a store.ErrConflict when another writer was faster.
+func (v *Vault) Write(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
+	if suffix == StateSuffix && old.Version == 0 {
+		if err := v.mark(ctx, 0); err != nil { // a state never is without a mark
+			return Record{}, err
+		}
+	}
+	r, err := v.Put(ctx, suffix, plain, old)
+	if err != nil {
+		return r, err
+	}
+	v.mu.Lock()
+	v.seen[suffix] = max(v.seen[suffix], r.Generation)
+	v.mu.Unlock()
+	if suffix != StateSuffix {
+		return r, nil
+	}
+	return r, v.mark(ctx, r.Generation)
+}
+
+// mark records that generation was written.
+func (v *Vault) mark(ctx context.Context, generation uint64) error {
+	for {
+		m, err := v.Get(ctx, markSuffix)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if len(m.Plain) == 8 && binary.BigEndian.Uint64(m.Plain) >= generation {
+			return nil
+		}
+		_, err = v.Put(ctx, markSuffix, binary.BigEndian.AppendUint64(nil, generation), m)
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// Put is Write without the protection against an older record that is put back.
+func (v *Vault) Put(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
+	generation := old.Generation + 1
+	raw, err := v.Seal(suffix, plain, generation)
+	if err != nil {
+		return Record{}, err
+	}
+	version, err := v.store.Put(ctx, v.owner+suffix, raw, old.Version)
+	return Record{plain, version, generation}, err
+}
+
+func (v *Vault) cipher(suffix string) (cipher.AEAD, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.key == nil {
+		return nil, ErrClosed
+	}
+	key, err := hkdf.Key(sha256.New, v.key, nil, recordPurpose+v.owner+suffix, 32)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// Seal returns plain as a sealed record.
+func (v *Vault) Seal(suffix string, plain []byte, generation uint64) ([]byte, error) {
+	aead, err := v.cipher(suffix)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]byte, recordHeader, recordHeader+len(plain)+aead.Overhead())
+	raw[0] = recordFormat
+	binary.BigEndian.PutUint64(raw[1:], generation)
+	if _, err := io.ReadFull(v.rand, raw[9:recordHeader]); err != nil {
+		return nil, fmt.Errorf("broker: reading randomness: %w", err)
+	}
+	return aead.Seal(raw, raw[9:recordHeader], plain, v.aad(suffix, raw)), nil
+}
+
+// Unseal opens what Seal returned for the same suffix.
+func (v *Vault) Unseal(suffix string, raw []byte) (plain []byte, generation uint64, err error) {
+	damaged := fmt.Errorf("%w: record %s", store.ErrDamaged, v.owner+suffix)
+	if len(raw) < recordHeader {
+		return nil, 0, damaged
+	}
+	if raw[0] != recordFormat {
+		return nil, 0, fmt.Errorf("broker: record %s is of format %d; this version reads %d: %w", v.owner+suffix, raw[0], recordFormat, errors.ErrUnsupported)
+	}
+	aead, err := v.cipher(suffix)
+	if err != nil {
+		return nil, 0, err
+	}
+	plain, err = aead.Open(nil, raw[9:recordHeader], raw[recordHeader:], v.aad(suffix, raw))
+	if err != nil {
+		return nil, 0, damaged
+	}
+	return plain, binary.BigEndian.Uint64(raw[1:]), nil
+}
+
+func (v *Vault) aad(suffix string, raw []byte) []byte {
+	return append([]byte(recordPurpose+v.owner+suffix+"\x00"), raw[:9]...)
+}
