@@ -14,7 +14,6 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
-	"github.com/prtbroker/prtbroker/broker/internal/remember"
 	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
@@ -31,9 +30,9 @@ type Broker struct {
 
 	onlineWait time.Duration // of Unlock, before it goes offline
 
-	tokens  heldTokens
-	flights flights
-	needs   remember.Answers[account.Generation, *Error] // of silent requests that the service does not serve without the user
+	tokens   heldTokens
+	flights  flights
+	refusals refusals
 
 	ring *vault.Keyring
 	book *account.Book

@@ -1,50 +1,15 @@
 package broker
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 
-	"github.com/prtbroker/prtbroker/broker/internal/account"
-	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/signon"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 )
-
-// requestToken gets a token from the service: by the PRT, or by a plain refresh
-// token on a machine that has no device registration.
-func (b *Broker) requestToken(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
-	_, err := b.devices.Current(ctx)
-	if b.cfg.AllowUnbound && errors.Is(err, device.ErrNone) {
-		return b.redeem(ctx, op, a, q)
-	}
-	if err != nil {
-		return AuthResult{}, err
-	}
-	var res AuthResult
-	x, err := b.exchangeRequest(q)
-	if err != nil {
-		return AuthResult{}, err
-	}
-	err = b.engine.Use(ctx, a, func(t *prt.Token, s prt.Session) error {
-		tokens, rep, err := b.engine.Exchange(ctx, a, t, s, x)
-		b.note(a, b.cfg.observation(q, t, rep, opError(op, err)))
-		if err != nil {
-			return err
-		}
-		res = b.cfg.result(q, t, tokens, rep)
-		b.engine.Learn(ctx, a, t, tokens)
-		return q.checkGranted(op, b.cfg.Cloud.graph(), &res)
-	})
-	if err != nil {
-		return AuthResult{}, opError(op, err)
-	}
-	return res, nil
-}
 
 // exchangeRequest is what the engine is to exchange a PRT for.
 func (b *Broker) exchangeRequest(q tokenRequest) (signon.Request, error) {

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
+	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/clock"
+	"github.com/prtbroker/prtbroker/prt"
 )
 
 const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefresh | optCorrelationID | optCAE | optPoP | optLoginHint
@@ -267,21 +269,6 @@ func (b *Broker) serve(ctx context.Context, op string, a *account.Account, q tok
 	return res, err
 }
 
-// generation is that of the account's PRTs as this process knows them.
-func generation(a *account.Account) account.Generation {
-	if rec := a.Record(); rec != nil {
-		return rec.Generation()
-	}
-	return account.Generation{}
-}
-
-// same names the request but for what has it sent all the same.
-func (q *tokenRequest) same(a *account.Account) string {
-	plain := *q
-	plain.forceRefresh, plain.anew, plain.claims = false, false, ""
-	return plain.flight(a)
-}
-
 // flight names what is the same request.
 func (q *tokenRequest) flight(a *account.Account) string {
 	flags := "token"
@@ -298,63 +285,48 @@ func (q *tokenRequest) flight(a *account.Account) string {
 }
 
 // obtain gets a token that memory does not have: one that another process kept,
-// or a new one.
+// or one of the service, by the PRT or, on a machine without a registration, by
+// a plain refresh token.
 func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
-	if q.claims == "" && !q.forceRefresh {
-		// A flight that landed just before this one took off.
-		if e, state := b.tokens.Serve(&q.key, q.set, b.cfg.Now()); state == tokencache.Fresh {
-			return e.Value.result, nil
-		}
+	kept, release := b.tokens.ofOthers(ctx, a, &q)
+	defer release()
+	if kept != nil {
+		return *kept, nil
 	}
-	if !b.tokens.keeps(&q) {
-		return b.ask(ctx, op, a, q)
+	said, heard := b.refusals.before(a, &q, b.cfg.Now)
+	if said != nil {
+		return AuthResult{}, said
 	}
-	if q.claims != "" {
-		b.tokens.dropChallenged(ctx, a, &q)
+	var res AuthResult
+	_, err := b.devices.Current(ctx)
+	switch {
+	case b.cfg.AllowUnbound && errors.Is(err, device.ErrNone):
+		res, err = b.redeem(ctx, op, a, q)
+	case err == nil:
+		err = opError(op, b.engine.Use(ctx, a, func(t *prt.Token, s prt.Session) error {
+			x, err := b.exchangeRequest(q)
+			if err != nil {
+				return err
+			}
+			tokens, rep, err := b.engine.Exchange(ctx, a, t, s, x)
+			b.note(a, b.cfg.observation(q, t, rep, opError(op, err)))
+			if err != nil {
+				return err
+			}
+			res = b.cfg.result(q, t, tokens, rep)
+			b.engine.Learn(ctx, a, t, tokens)
+			return q.checkGranted(op, b.cfg.Cloud.graph(), &res)
+		}))
 	}
-	if q.claims == "" && !q.forceRefresh {
-		if res, ok := b.tokens.fromStore(ctx, a, &q); ok {
-			return res, nil
-		}
-		defer b.tokens.alone(ctx, a, &q)()
-		if res, ok := b.tokens.fromStore(ctx, a, &q); ok {
-			return res, nil // another process was faster
-		}
+	heard(err)
+	if err == nil {
+		err = b.tokens.keep(op, a, q, res)
 	}
-	res, err := b.ask(ctx, op, a, q)
 	if err != nil {
-		b.tokens.dropRefused(ctx, a, err)
+		b.tokens.dropRefused(ctx, a, &q, err)
 		return AuthResult{}, err
 	}
 	b.tokens.keepInStore(ctx, a, &q, res)
-	return res, nil
-}
-
-// ask gets a token from the service and keeps it in memory, unless the service
-// said moments ago that it wants the user.
-func (b *Broker) ask(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
-	same, before := q.same(a), generation(a)
-	if q.claims == "" && !q.forceRefresh && !q.anew {
-		if said, ok := b.needs.Get(same, before, b.cfg.Now()); ok {
-			again := *said
-			again.Remembered = true
-			return AuthResult{}, &again
-		}
-	} else {
-		b.needs.Forget(same)
-	}
-	res, err := b.requestToken(ctx, op, a, q)
-	if err != nil {
-		var said *Error
-		// With another generation it may not be about the PRTs that are there now.
-		if q.claims == "" && before != (account.Generation{}) && generation(a) == before && errors.As(err, &said) && memorable(said) {
-			b.needs.Keep(same, before, b.cfg.Now(), said)
-		}
-		return AuthResult{}, err
-	}
-	if err := b.tokens.keep(op, a, q, res); err != nil {
-		return AuthResult{}, err
-	}
 	return res, nil
 }
 

@@ -92,6 +92,37 @@ func (h *heldTokens) drop(id account.Identity) {
 // keeps says whether tokens of a request are kept in the store.
 func (h *heldTokens) keeps(q *tokenRequest) bool { return h.cfg.KeepTokens && q.pop == nil }
 
+// ofOthers returns a token that another call or, by the store, another process
+// has got meanwhile. Without one, the caller asks the service while release
+// keeps the other processes from asking for the same.
+func (h *heldTokens) ofOthers(ctx context.Context, a *account.Account, q *tokenRequest) (kept *AuthResult, release func()) {
+	release = func() {}
+	anew := q.claims != "" || q.forceRefresh
+	if !anew {
+		// A flight that landed just before this one took off.
+		if e, state := h.Serve(&q.key, q.set, h.cfg.Now()); state == tokencache.Fresh {
+			return &e.Value.result, release
+		}
+	}
+	if !h.keeps(q) {
+		return nil, release
+	}
+	if q.claims != "" {
+		h.dropChallenged(ctx, a, q)
+	}
+	if anew {
+		return nil, release
+	}
+	if res, ok := h.fromStore(ctx, a, q); ok {
+		return &res, release
+	}
+	release = h.alone(ctx, a, q)
+	if res, ok := h.fromStore(ctx, a, q); ok {
+		return &res, release // another process was faster
+	}
+	return nil, release
+}
+
 // fromStore answers from what another process kept. A store that fails is no
 // error here: the service answers then.
 func (h *heldTokens) fromStore(ctx context.Context, a *account.Account, q *tokenRequest) (AuthResult, bool) {
@@ -131,9 +162,12 @@ func (q *tokenRequest) bucket() string {
 	return hex.EncodeToString(sum[:1])[:1]
 }
 
-// keepInStore keeps a token for the next process. The token is there already:
-// what goes wrong is logged.
+// keepInStore keeps a token for the next process, if that is asked for. The
+// token is there already: what goes wrong is logged.
 func (h *heldTokens) keepInStore(ctx context.Context, a *account.Account, q *tokenRequest, r AuthResult) {
+	if !h.keeps(q) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWait)
 	defer cancel()
 	now := h.cfg.Now()
@@ -167,7 +201,10 @@ func (h *heldTokens) dropChallenged(ctx context.Context, a *account.Account, q *
 
 // dropRefused erases the kept tokens when the service does not accept the user,
 // the device or the PRT any more.
-func (h *heldTokens) dropRefused(ctx context.Context, a *account.Account, err error) {
+func (h *heldTokens) dropRefused(ctx context.Context, a *account.Account, q *tokenRequest, err error) {
+	if !h.keeps(q) {
+		return
+	}
 	for _, over := range []error{ErrPRTRevoked, ErrUserDisabled, ErrUserNotFound, ErrDeviceDisabled, ErrDeviceGone} {
 		if !errors.Is(err, over) {
 			continue

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
@@ -266,23 +265,4 @@ func refusal(n *account.Death, op string) *Error {
 	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: sentinels[n.Verdict]}
 	e.detail = "the service refused this before, and cannot be asked now"
 	return e
-}
-
-// mendedElsewhere are codes that say what somebody else may mend at any moment:
-// a management service, an administrator, or whoever sets the clock right.
-var mendedElsewhere = []int{
-	50097,        // device authentication
-	50155,        // the device was not accepted
-	53000, 53001, // a compliant or hybrid joined device
-	65001,                // consent
-	50006, 50013, 900384, // a signature, or the clock
-}
-
-// memorable reports whether an error is the service's word that the user is
-// needed, which only a sign-in changes.
-func memorable(e *Error) bool {
-	if e.action == aadsts.None || !errors.Is(e, ErrInteractionRequired) || isConsent(e) {
-		return false
-	}
-	return !slices.ContainsFunc(append(slices.Clone(e.Codes), e.Code), func(code int) bool { return slices.Contains(mendedElsewhere, code) })
 }

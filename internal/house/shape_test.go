@@ -27,7 +27,7 @@ var ceilings = []struct {
 	pkg, typ string
 	most     int
 }{
-	{"broker", "Broker", 65},
+	{"broker", "Broker", 63},
 	{"broker/entratest", "Server", 6},
 }
 
@@ -201,41 +201,70 @@ func ofInternal(o *types.TypeName) bool {
 	return o.Pkg() != nil && strings.HasPrefix(o.Pkg().Path(), module) && strings.Contains(o.Pkg().Path()+"/", "/internal/")
 }
 
-// load type-checks the packages of this module from their sources, without
-// tests, over the export data of what they import.
-var load = func() func(*testing.T) map[string]*types.Package {
-	var once sync.Once
-	var all map[string]*types.Package
-	return func(t *testing.T) map[string]*types.Package {
-		t.Helper()
-		once.Do(func() { all = check(t) })
-		return all
-	}
-}()
+// sources are the packages of this module, which are type-checked from their
+// sources, without tests, over the export data of what they import.
+var sources struct {
+	mu      sync.Mutex // guards all below; an importer is for one goroutine
+	built   map[string]pkg
+	fset    *token.FileSet
+	from    types.Importer
+	checked map[string]*types.Package
+}
 
-func check(t *testing.T) map[string]*types.Package {
+// load type-checks them all.
+func load(t *testing.T) map[string]*types.Package {
 	t.Helper()
-	exports, ours := map[string]string{}, []pkg{}
-	for _, p := range list(t, "-export", "-deps", module+"/...") {
-		exports[p.ImportPath] = p.Export
-		if strings.HasPrefix(p.ImportPath, module) && len(p.GoFiles) > 0 {
-			ours = append(ours, p)
-		}
+	sources.mu.Lock()
+	defer sources.mu.Unlock()
+	if sources.checked != nil {
+		return sources.checked
 	}
-	fset := token.NewFileSet()
-	from := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	all := map[string]*types.Package{}
-	for _, p := range ours {
-		var files []*ast.File
-		for _, name := range p.GoFiles {
-			f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
-			require.NoError(t, err)
-			files = append(files, f)
+	for path, p := range build(t) {
+		if strings.HasPrefix(path, module) && len(p.GoFiles) > 0 {
+			all[path], _ = check(t, path, nil)
 		}
-		conf := types.Config{Importer: from}
-		checked, err := conf.Check(p.ImportPath, fset, files, nil)
-		require.NoError(t, err)
-		all[p.ImportPath] = checked
 	}
+	sources.checked = all
 	return all
+}
+
+// checkWith type-checks one and tells what its identifiers are.
+func checkWith(t *testing.T, path string, info *types.Info) []*ast.File {
+	t.Helper()
+	sources.mu.Lock()
+	defer sources.mu.Unlock()
+	_, files := check(t, path, info)
+	return files
+}
+
+// build lists the packages with what they import. Its callers hold sources.mu,
+// and those of check.
+func build(t *testing.T) map[string]pkg {
+	t.Helper()
+	if sources.built != nil {
+		return sources.built
+	}
+	all := map[string]pkg{}
+	for _, p := range list(t, "-export", "-deps", module+"/...") {
+		all[p.ImportPath] = p
+	}
+	sources.built, sources.fset = all, token.NewFileSet()
+	sources.from = importer.ForCompiler(sources.fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(all[path].Export) })
+	return all
+}
+
+func check(t *testing.T, path string, info *types.Info) (*types.Package, []*ast.File) {
+	t.Helper()
+	p := build(t)[path]
+	var files []*ast.File
+	for _, name := range p.GoFiles {
+		f, err := parser.ParseFile(sources.fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		files = append(files, f)
+	}
+	conf := types.Config{Importer: sources.from}
+	checked, err := conf.Check(path, sources.fset, files, info)
+	require.NoError(t, err)
+	return checked, files
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
@@ -35,10 +36,23 @@ func (q *Request) from(t *prt.Token) sts.From {
 
 // Exchange sends the PRT for a token, and keeps what follows from the answer.
 func (e *Engine) Exchange(ctx context.Context, a *account.Account, t *prt.Token, s prt.Session, q Request) (tokens *prt.Reply, rep *sts.Reply, err error) {
+	want := q
 	if q.isTwoStep() {
-		tokens, rep, err = e.exchangeTwice(ctx, t, s, q)
-	} else {
-		tokens, rep, err = e.exchange(ctx, t, s, q)
+		want = q.firstStep()
+	}
+	err = e.cfg.Services.WithNonce(ctx, func(nonce string) error {
+		f, err := want.signed(t, nonce, e.cfg.OSVersion, e.cfg.Services.Now()).Sign(ctx, s)
+		if err != nil {
+			return err
+		}
+		if rep, err = e.cfg.Services.Post(ctx, q.Tenant, f, sts.ByPRT, want.from(t)); err != nil {
+			return err
+		}
+		tokens, err = e.read(ctx, want, s, rep)
+		return err
+	})
+	if err == nil && q.isTwoStep() {
+		tokens, err = e.secondStep(ctx, q, tokens, rep)
 	}
 	if rec := a.Record(); over(err) && (rec == nil || !e.isHome(rec.Account, q.Tenant)) {
 		err = abroad(err)
@@ -47,40 +61,34 @@ func (e *Engine) Exchange(ctx context.Context, a *account.Account, t *prt.Token,
 	return tokens, rep, err
 }
 
-func (e *Engine) exchange(ctx context.Context, t *prt.Token, s prt.Session, q Request) (tokens *prt.Reply, rep *sts.Reply, err error) {
-	err = e.cfg.Services.WithNonce(ctx, func(nonce string) error {
-		x := prt.ExchangeRequest{
-			PRT:         t.PRT,
-			Nonce:       nonce,
-			ClientID:    q.ClientID,
-			RedirectURI: q.RedirectURI,
-			Resource:    q.Resource,
-			Claims:      q.Claims,
-			OSVersion:   e.cfg.OSVersion,
-			Now:         e.cfg.Services.Now(),
-		}
-		if q.Confirmation != "" {
-			x.ReqCnf = q.Confirmation
-		}
-		f, err := x.Sign(ctx, s)
-		if err != nil {
-			return err
-		}
-		if rep, err = e.cfg.Services.Post(ctx, q.Tenant, f, sts.ByPRT, q.from(t)); err != nil {
-			return err
-		}
-		if tokens, err = prt.ParseReply(ctx, rep.Body, s); err != nil {
-			return sts.Unreadable(rep, err, sts.ByPRT)
-		}
-		if err := e.checkEncrypted(ctx, tokens, rep); err != nil {
-			return err
-		}
-		if q.Resource == "" {
-			return nil // for the refresh token alone
-		}
-		return e.checkToken(q, tokens, rep)
-	})
-	return tokens, rep, err
+// signed is the request that the session key signs.
+func (q *Request) signed(t *prt.Token, nonce, osVersion string, now time.Time) prt.ExchangeRequest {
+	return prt.ExchangeRequest{
+		PRT:         t.PRT,
+		Nonce:       nonce,
+		ClientID:    q.ClientID,
+		RedirectURI: q.RedirectURI,
+		Resource:    q.Resource,
+		Claims:      q.Claims,
+		OSVersion:   osVersion,
+		ReqCnf:      q.Confirmation,
+		Now:         now,
+	}
+}
+
+// read opens the answer, and refuses one that is not what was asked for.
+func (e *Engine) read(ctx context.Context, q Request, s prt.Session, rep *sts.Reply) (*prt.Reply, error) {
+	tokens, err := prt.ParseReply(ctx, rep.Body, s)
+	if err != nil {
+		return nil, sts.Unreadable(rep, err, sts.ByPRT)
+	}
+	if err := e.checkEncrypted(ctx, tokens, rep); err != nil {
+		return nil, err
+	}
+	if q.Resource == "" {
+		return tokens, nil // for the refresh token alone
+	}
+	return tokens, e.checkToken(q, tokens, rep)
 }
 
 // errInClear says that a reply which is to be encrypted to the session key is not.

@@ -20,20 +20,20 @@ func (q *Request) isTwoStep() bool {
 	return strings.HasPrefix(strings.ToLower(q.Resource), deviceServiceScheme)
 }
 
-// exchangeTwice sends the PRT for a refresh token of the app, and that, once,
-// for the token. It is the one refresh token of an exchange that is used, and
-// it is dropped with the call.
-func (e *Engine) exchangeTwice(ctx context.Context, t *prt.Token, s prt.Session, q Request) (*prt.Reply, *sts.Reply, error) {
-	first := q
+// firstStep asks for a refresh token of the app.
+func (q *Request) firstStep() Request {
+	first := *q
 	first.Resource, first.Confirmation, first.Claims = "", "", ""
-	tokens, rep, err := e.exchange(ctx, t, s, first)
-	if err != nil {
-		return nil, rep, err
-	}
+	return first
+}
+
+// secondStep sends the refresh token of the first step, once, for the token. It
+// is the one refresh token of an exchange that is used, and it is dropped here.
+func (e *Engine) secondStep(ctx context.Context, q Request, tokens *prt.Reply, rep *sts.Reply) (*prt.Reply, error) {
 	refresh := tokens.RefreshToken
 	defer refresh.Clear()
 	if refresh.IsZero() {
-		return nil, rep, &sts.Error{Detail: "the reply has no refresh token, which a remote desktop's token is made of", CorrelationID: rep.CorrelationID}
+		return nil, &sts.Error{Detail: "the reply has no refresh token, which a remote desktop's token is made of", CorrelationID: rep.CorrelationID}
 	}
 	v := url.Values{
 		"grant_type":    {wire.GrantRefreshToken},
@@ -48,9 +48,9 @@ func (e *Engine) exchangeTwice(ctx context.Context, t *prt.Token, s prt.Session,
 		v.Set("token_type", "pop")
 		v.Set("req_cnf", q.Confirmation)
 	}
-	tokens, err = e.cfg.Services.Grant(ctx, q.Tenant, wire.PathTokenV2, v)
+	tokens, err := e.cfg.Services.Grant(ctx, q.Tenant, wire.PathTokenV2, v)
 	if err != nil {
-		return nil, rep, err
+		return nil, err
 	}
-	return tokens, rep, e.checkToken(q, tokens, rep)
+	return tokens, e.checkToken(q, tokens, rep)
 }
