@@ -48,18 +48,23 @@ type world struct {
 	key *rsa.PrivateKey // of the device, for both purposes
 	x5c *cert.Chain
 	now time.Time
+
+	daemon *x509.Certificate // of the application that proves itself
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	source := ids.NewSource(1)
+	w := &world{now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	apps, own := daemon(t, w.now)
+	w.daemon = own
 	dir, err := directory.New([]directory.TenantSpec{{
 		Domain: "contoso.example", Federated: []string{"fed.example"},
 		Users: []directory.UserSpec{{Username: "alice", Password: "pw"}, {Username: "bob@fed.example", Password: "pw"}},
-		Apps:  []directory.AppSpec{{ClientID: appID, Public: true, AdminConsent: true, URIs: []string{"api://payroll"}, Redirects: []string{"http://localhost"}}},
+		Apps:  append(apps, directory.AppSpec{ClientID: appID, Public: true, AdminConsent: true, URIs: []string{"api://payroll"}, Redirects: []string{"http://localhost"}}),
 	}}, 5, source)
 	require.NoError(t, err)
-	w := &world{dir: dir, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	w.dir = dir
 	clock := func() time.Time { return w.now }
 	keeper := &session.Keeper{Directory: dir, Rand: source, Now: clock, Logf: t.Logf, Box: seal.New(source.Bytes(32), source), Pending: session.NewPending(),
 		TTL: session.TTL{Nonce: 5 * time.Minute, AccessToken: time.Hour, RefreshToken: 24 * time.Hour, DeviceCode: 15 * time.Minute,
@@ -235,10 +240,7 @@ func TestPRT(t *testing.T) {
 	got := birth(nil)
 	require.Zero(t, code(got), got)
 	require.True(t, strings.HasSuffix(got["id_token"].(string), "."))
-	wrapped, err := base64.RawURLEncoding.DecodeString(strings.Split(got["session_key_jwe"].(string), ".")[1])
-	require.NoError(t, err)
-	sessionKey, err := rsa.DecryptOAEP(sha1.New(), nil, w.key, wrapped, nil)
-	require.NoError(t, err)
+	sessionKey := w.unwrap(t, got)
 
 	use := func(scope, resource string, more ...string) map[string]any {
 		ctx := make([]byte, 24)
@@ -280,6 +282,23 @@ func TestPRT(t *testing.T) {
 	w.now = w.now.Add(15 * 24 * time.Hour)
 	require.Equal(t, 700082, code(use("openid", "api://payroll")))
 	require.Equal(t, 700082, web.AsSTSError(w.PRTError(&list[0])).Code)
+}
+
+// unwrap opens the session key of a new PRT (MS-OAPXBC 3.2.5.1.2.2).
+func (w *world) unwrap(t *testing.T, reply map[string]any) []byte {
+	t.Helper()
+	wrapped, err := base64.RawURLEncoding.DecodeString(strings.Split(reply["session_key_jwe"].(string), ".")[1])
+	require.NoError(t, err)
+	key, err := rsa.DecryptOAEP(sha1.New(), nil, w.key, wrapped, nil)
+	require.NoError(t, err)
+	return key
+}
+
+// code is an authorization code of alice for a client.
+func (w *world) code(t *testing.T, client, redirect string) string {
+	t.Helper()
+	ss := w.Keeper.NewSession(w.dir.User("alice@contoso.example"), claims.Password)
+	return w.Keeper.Box.Seal(session.KindCode, session.CodeRecord{ID: w.Keeper.Rand.GUID(), Session: ss, Client: client, Redirect: redirect, Scope: "openid aza", Expires: w.now.Unix() + 60})
 }
 
 // ofDevice posts a request that the device signed.
