@@ -50,8 +50,11 @@ func (s *countedStore) take() (gets, lists int) {
 // number of times. Only who lists the accounts reads them.
 func TestAnAccountAmongMany(t *testing.T) {
 	t.Parallel()
-	many := 1000
-	if testing.Short() {
+	many := 100
+	switch {
+	case long():
+		many = 1000
+	case testing.Short():
 		many = 40
 	}
 	type reads struct{ gets, lists int }

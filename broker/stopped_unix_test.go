@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -21,7 +22,16 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
-func init() { stopSelf = func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) } }
+func init() {
+	stopSelf = func() {
+		// Another thread may be the one that takes the signal, and this one goes on
+		// until then: it waits here.
+		goOn := make(chan os.Signal, 1)
+		signal.Notify(goOn, syscall.SIGCONT)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		<-goOn
+	}
+}
 
 // impatient is a store whose leases are waited for a moment only, if at all for
 // a bounded time.

@@ -32,7 +32,7 @@ func TestGoInstall(t *testing.T) {
 	cmd := exec.Command("go", "install", modulePath+"/examples/dsreg@"+moduleVersion)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(),
-		"GOBIN="+bin, "GOMODCACHE="+t.TempDir(), "GOFLAGS=-modcacherw", "CGO_ENABLED=0", "GONOSUMDB="+modulePath, "GOSUMDB=off",
+		"GOBIN="+bin, "GOMODCACHE="+t.TempDir(), "GOFLAGS=-modcacherw -trimpath", "CGO_ENABLED=0", "GONOSUMDB="+modulePath, "GOSUMDB=off",
 		"GOPROXY=file://"+proxy+",file://"+filepath.Join(cache, "cache", "download"))
 	out, err := cmd.CombinedOutput()
 	require.NoErrorf(t, err, "%s", out)
