@@ -18,24 +18,24 @@ type refusals struct {
 
 // before returns what the service said moments ago to the same request about the
 // same PRTs; nil when it is to be asked, and heard is then told what it said.
-func (r *refusals) before(a *account.Account, q *tokenRequest, now func() time.Time) (said error, heard func(error)) {
+func (r *refusals) before(a *account.Account, q *tokenRequest, now func() time.Time) (heard func(error), said error) {
 	same, before := q.same(a), generation(a)
 	if q.claims == "" && !q.forceRefresh && !q.anew {
 		if e, ok := r.answers.Get(same, before, now()); ok {
 			again := *e
 			again.Remembered = true
-			return &again, nil
+			return nil, &again
 		}
 	} else {
 		r.answers.Forget(same)
 	}
-	return nil, func(err error) {
+	return func(err error) {
 		var e *Error
 		// With another generation it may not be about the PRTs that are there now.
 		if q.claims == "" && before != (account.Generation{}) && generation(a) == before && errors.As(err, &e) && memorable(e) {
 			r.answers.Keep(same, before, now(), e)
 		}
-	}
+	}, nil
 }
 
 // generation is that of the account's PRTs as this process knows them.

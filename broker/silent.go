@@ -293,7 +293,7 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 	if kept != nil {
 		return *kept, nil
 	}
-	said, heard := b.refusals.before(a, &q, b.cfg.Now)
+	heard, said := b.refusals.before(a, &q, b.cfg.Now)
 	if said != nil {
 		return AuthResult{}, said
 	}
