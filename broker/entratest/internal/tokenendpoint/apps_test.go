@@ -1,6 +1,7 @@
 package tokenendpoint_test
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -13,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,12 +35,22 @@ const (
 	bearer     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" // RFC 7523, 2.2
 )
 
-// daemon is an application that proves itself, with a certificate of the key of
-// the user authority. It has a role of the API api://orders.
+// The key of the devices and the one of the application: clients' own.
+var deviceKey, clientKey = sync.OnceValue(newKey), sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // it does not fail
+	}
+	return key
+}
+
+// daemon is an application that proves itself, with a certificate of its key. It has a role of the API api://orders.
 func daemon(t *testing.T, at time.Time) (spec []directory.AppSpec, own *x509.Certificate) {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "daemon"}, NotBefore: at.Add(-time.Hour), NotAfter: at.Add(90 * 24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &testkeys.UserAuthority().PublicKey, testkeys.UserAuthority())
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &clientKey().PublicKey, clientKey())
 	require.NoError(t, err)
 	own, err = x509.ParseCertificate(der)
 	require.NoError(t, err)
@@ -116,7 +128,7 @@ func TestClientAssertion(t *testing.T) {
 	w := newWorld(t)
 	sum := sha256.Sum256(w.daemon.Raw)
 	named := map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(sum[:])}
-	ask := func(header map[string]any, key *rsa.PrivateKey, alg jwa.SignatureAlgorithm, change map[string]any, more ...string) map[string]any {
+	ask := func(header map[string]any, key crypto.Signer, alg jwa.SignatureAlgorithm, change map[string]any, more ...string) map[string]any {
 		c := map[string]any{"iss": daemonID, "sub": daemonID, "aud": base + "/contoso.example/oauth2/v2.0/token",
 			"nbf": w.now.Unix(), "exp": w.now.Add(10 * time.Minute).Unix()}
 		for k, v := range change {
@@ -135,7 +147,7 @@ func TestClientAssertion(t *testing.T) {
 		return w.json(t, v2, append([]string{"grant_type", "client_credentials", "client_id", daemonID, "scope", "api://orders/.default",
 			"client_assertion_type", bearer, "client_assertion", string(signed)}, more...)...)
 	}
-	mine, theirs := testkeys.UserAuthority(), testkeys.OutsideIssuer()
+	mine, theirs := clientKey(), testkeys.OutsideIssuer()
 	for name, alg := range map[string]jwa.SignatureAlgorithm{"PS256, as Microsoft recommends": jwa.PS256, "RS256": jwa.RS256} {
 		got := ask(named, mine, alg, nil)
 		require.Equal(t, "2", payload(t, got["access_token"])["appidacr"], name)
@@ -153,7 +165,7 @@ func TestClientAssertion(t *testing.T) {
 
 	for name, c := range map[string]struct {
 		header map[string]any
-		key    *rsa.PrivateKey
+		key    crypto.Signer
 		change map[string]any
 		more   []string
 		want   int

@@ -74,8 +74,7 @@ func newWorld(t *testing.T) *world {
 		PRTs: tokenendpoint.NewPRTList()}
 	w.Routes()
 
-	w.key, err = rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
+	w.key = deviceKey()
 	der, err := w.Mint.Keys.Device.Issue(&w.key.PublicKey, mint.DeviceCertificate{Device: deviceID, Tenant: dir.Home().ID, Region: "EU", Joined: true, Serial: []byte{1}, Now: w.now})
 	require.NoError(t, err)
 	w.x5c = &cert.Chain{}

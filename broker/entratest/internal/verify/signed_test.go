@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"math/big"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,6 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jws"
 	"github.com/stretchr/testify/require"
 
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 )
 
@@ -27,8 +27,18 @@ import (
 
 var signedAt = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 
-// sign signs claims with a key of the emulator's, by default RS256 of the user
-// authority.
+// The key of the client, and one that is not its own.
+var clientKey, otherKey = sync.OnceValue(newKey), sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // it does not fail
+	}
+	return key
+}
+
+// sign signs claims with the client's key.
 func sign(t *testing.T, alg jwa.SignatureAlgorithm, header map[string]any, claims string) string {
 	t.Helper()
 	h := jws.NewHeaders()
@@ -42,7 +52,7 @@ func sign(t *testing.T, alg jwa.SignatureAlgorithm, header map[string]any, claim
 		}
 		require.NoError(t, h.Set(k, v))
 	}
-	out, err := jws.Sign([]byte(claims), jws.WithKey(alg, testkeys.UserAuthority(), jws.WithProtectedHeaders(h)))
+	out, err := jws.Sign([]byte(claims), jws.WithKey(alg, clientKey(), jws.WithProtectedHeaders(h)))
 	require.NoError(t, err)
 	return string(out)
 }
@@ -61,7 +71,7 @@ func TestRS256Vector(t *testing.T) {
 	j, err := verify.ParseJWS(token)
 	require.NoError(t, err)
 	require.NoError(t, j.VerifyRSA(pub))
-	require.ErrorIs(t, j.VerifyRSA(&testkeys.UserAuthority().PublicKey), verify.ErrSignature)
+	require.ErrorIs(t, j.VerifyRSA(&clientKey().PublicKey), verify.ErrSignature)
 
 	key, err := verify.JWK(`{"kty":"RSA","n":"` + modulus + `","e":"AQAB"}`)
 	require.NoError(t, err)
@@ -80,7 +90,7 @@ func TestRS256Vector(t *testing.T) {
 }
 
 func TestClientAssertion(t *testing.T) {
-	cert := certificate(t, &testkeys.UserAuthority().PublicKey, testkeys.UserAuthority())
+	cert := certificate(t, &clientKey().PublicKey, clientKey())
 	short, long := sha1.Sum(cert.Raw), sha256.Sum256(cert.Raw)
 	b64 := base64.RawURLEncoding.EncodeToString
 	const claims = `{"iss":"app","sub":"app","aud":"https://login.microsoftonline.com/t/v2.0","iat":1772442000,"nbf":1772442000,"exp":1772442600}`
@@ -106,9 +116,9 @@ func TestClientAssertion(t *testing.T) {
 			require.Equal(t, c.print, a.Thumbprint())
 			require.True(t, a.Names(cert))
 			require.NoError(t, a.Verify(cert))
-			require.ErrorIs(t, a.VerifyKey(&testkeys.TokenSigning().PublicKey), verify.ErrSignature)
+			require.ErrorIs(t, a.VerifyKey(&otherKey().PublicKey), verify.ErrSignature)
 
-			other := certificate(t, &testkeys.TokenSigning().PublicKey, testkeys.TokenSigning())
+			other := certificate(t, &otherKey().PublicKey, otherKey())
 			require.False(t, a.Names(other))
 			require.ErrorIs(t, a.Verify(other), verify.ErrSignature)
 		})
@@ -172,8 +182,8 @@ func TestHello(t *testing.T) {
 			h, err := verify.ParseHello(sign(t, jwa.RS256, c.header, c.claims))
 			if err == nil {
 				require.Equal(t, "kid", h.Kid)
-				require.ErrorIs(t, h.Verify(&testkeys.TokenSigning().PublicKey, signedAt, 5*time.Minute), verify.ErrSignature)
-				err = h.Verify(&testkeys.UserAuthority().PublicKey, signedAt, 5*time.Minute)
+				require.ErrorIs(t, h.Verify(&otherKey().PublicKey, signedAt, 5*time.Minute), verify.ErrSignature)
+				err = h.Verify(&clientKey().PublicKey, signedAt, 5*time.Minute)
 			}
 			if c.is == nil {
 				require.NoError(t, err)
@@ -187,12 +197,12 @@ func TestHello(t *testing.T) {
 	require.ErrorIs(t, err, verify.ErrMalformed)
 	h, err := verify.ParseHello(sign(t, jwa.PS256, ngc, claims))
 	require.NoError(t, err)
-	require.ErrorContains(t, h.Verify(&testkeys.UserAuthority().PublicKey, signedAt, 0), "instead of RS256")
+	require.ErrorContains(t, h.Verify(&clientKey().PublicKey, signedAt, 0), "instead of RS256")
 }
 
 // MS-OAPXBC 3.2.5.1.2.1.4: the assertion of a user certificate.
 func TestUserAssertion(t *testing.T) {
-	cert := certificate(t, &testkeys.UserAuthority().PublicKey, testkeys.UserAuthority())
+	cert := certificate(t, &clientKey().PublicKey, clientKey())
 	x5c := map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(cert.Raw)}}
 	for name, c := range map[string]struct {
 		header map[string]any
@@ -227,7 +237,7 @@ func TestUserAssertion(t *testing.T) {
 		})
 	}
 	// The certificate of somebody else beside the signature.
-	other := certificate(t, &testkeys.TokenSigning().PublicKey, testkeys.TokenSigning())
+	other := certificate(t, &otherKey().PublicKey, otherKey())
 	j, err := verify.ParseJWS(sign(t, jwa.RS256, map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(other.Raw)}}, `{"iss":"alice","aud":"t","iat":1772442000,"exp":1772442600}`))
 	require.NoError(t, err)
 	a, err := verify.ParseUserAssertion(j)
@@ -267,10 +277,10 @@ func TestJoinRequest(t *testing.T) {
 	constant := pkix.Name{CommonName: "7E980AD9-B86D-4306-9425-9AC066FB014A"} // MS-DVRJ 3.1.5.1.1.1
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	good := request(constant, x509.SHA256WithRSA, testkeys.UserAuthority())
+	good := request(constant, x509.SHA256WithRSA, clientKey())
 	pub, err := verify.JoinRequest(good)
 	require.NoError(t, err)
-	require.True(t, pub.Equal(&testkeys.UserAuthority().PublicKey))
+	require.True(t, pub.Equal(&clientKey().PublicKey))
 
 	der, err := base64.StdEncoding.DecodeString(good)
 	require.NoError(t, err)
@@ -279,9 +289,9 @@ func TestJoinRequest(t *testing.T) {
 		"not base64":       {"!", "not standard base64"},
 		"not DER":          {"AAAA", "certificate request"},
 		"broken signature": {base64.StdEncoding.EncodeToString(der), "verification error"},
-		"another hash":     {request(constant, x509.SHA384WithRSA, testkeys.UserAuthority()), "SHA384-RSA"},
-		"another subject":  {request(pkix.Name{CommonName: "me"}, x509.SHA256WithRSA, testkeys.UserAuthority()), "subject of the certificate request"},
-		"a longer subject": {request(pkix.Name{CommonName: constant.CommonName, Country: []string{"DE"}}, x509.SHA256WithRSA, testkeys.UserAuthority()), "subject of the certificate request"},
+		"another hash":     {request(constant, x509.SHA384WithRSA, clientKey()), "SHA384-RSA"},
+		"another subject":  {request(pkix.Name{CommonName: "me"}, x509.SHA256WithRSA, clientKey()), "subject of the certificate request"},
+		"a longer subject": {request(pkix.Name{CommonName: constant.CommonName, Country: []string{"DE"}}, x509.SHA256WithRSA, clientKey()), "subject of the certificate request"},
 		"a curve":          {request(constant, x509.ECDSAWithSHA256, curve), "ECDSA-SHA256"},
 	} {
 		_, err := verify.JoinRequest(c.data)
