@@ -25,10 +25,16 @@ const (
 // pagesTenant is himmelblauTenant with pages that vary, and users with a key.
 func pagesTenant(t *testing.T, p entratest.Pages) (*emulator, *entratest.Passkey) {
 	t.Helper()
+	o, key := pagesOptions(t, p)
+	return newEmulator(t, o), key
+}
+
+func pagesOptions(t *testing.T, p entratest.Pages) (entratest.Options, *entratest.Passkey) {
+	t.Helper()
 	key, err := entratest.NewPasskey()
 	require.NoError(t, err)
 	key.UserHandle = []byte("erin of the key")
-	return newEmulator(t, entratest.Options{
+	return entratest.Options{
 		Pages: p,
 		Users: []entratest.User{
 			{Username: "alice", Name: "Alice Example", Password: alicePwd, TOTPSecret: aliceOTP},
@@ -40,7 +46,7 @@ func pagesTenant(t *testing.T, p entratest.Pages) (*emulator, *entratest.Passkey
 			{ClientID: payrollID, Name: "Payroll", URIs: []string{"api://payroll"}, PreauthorisedClients: map[string][]string{portalLinux: {"*"}}},
 		},
 		Policies: []byte(`{"value":[` + policyFor("p1", "Payroll needs MFA", payrollID, "mfa") + `]}`),
-	}), key
+	}, key
 }
 
 // touch answers what libhimmelblau asks a security key: "FidoKey", the challenge and
