@@ -320,8 +320,7 @@ func TestResumeInAChild(t *testing.T) {
 }
 
 // MFA done in a webflow is MFA of the PRT: it makes the tokens of other apps
-// silent, which a policy asks MFA for. So it does when the broker's own call was
-// what asked.
+// silent, which a policy asks MFA for.
 func TestMFAReachesOtherApps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -348,6 +347,52 @@ func TestMFAReachesOtherApps(t *testing.T) {
 	}
 	for _, s := range w.SignIns()[before:] {
 		require.Zero(t, s.MFAPrompts)
+	}
+}
+
+// onPages is a Prompter that answers by the pages alone.
+type onPages struct{ *webflow.Pages }
+
+func (onPages) DeviceCode(context.Context, broker.DeviceCode) error { return errors.ErrUnsupported }
+func (onPages) PIN(context.Context, broker.Account) (broker.PIN, error) {
+	return broker.PIN{}, errors.ErrUnsupported
+}
+
+// So it does when an app asked for the MFA: a step-up on the pages, and the next app
+// is not asked.
+func TestStepUpReachesOtherApps(t *testing.T) {
+	t.Parallel()
+	for machine, keys := range machines {
+		t.Run(machine, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			asked := 0
+			user := asker(func(_ context.Context, c webflow.Challenge, _ error) (webflow.Answer, error) {
+				if c.Kind == webflow.Password {
+					return webflow.Answer{Password: secret}, nil
+				}
+				asked++
+				return appCode(alice)(t, w, c), nil
+			})
+			b, err := broker.New(t.Context(), broker.Config{Tenant: tenant, Keys: keys(t), Transport: w.web.inner, Now: w.Now,
+				App: broker.App{ClientID: app, RedirectURI: native}, Prompter: onPages{&webflow.Pages{Options: webflow.Options{Transport: w.web}, Asker: user}}})
+			require.NoError(t, err)
+			defer b.Close()
+			_, err = b.Enroll(t.Context(), broker.Password{Username: alice, Password: secret}, broker.EnrollRequest{})
+			require.NoError(t, err)
+			_, err = b.AcquireTokenSilent(t.Context(), []string{"api://payroll/.default"})
+			require.ErrorIs(t, err, broker.ErrInteractionRequired)
+			_, err = b.AcquireTokenInteractive(t.Context(), []string{"api://payroll/.default"})
+			require.NoError(t, err)
+			require.Equal(t, 1, asked)
+			before := len(w.SignIns())
+			_, err = b.AcquireTokenSilent(t.Context(), []string{"api://ledger/.default"})
+			require.NoError(t, err)
+			require.Equal(t, 1, asked)
+			for _, s := range w.SignIns()[before:] {
+				require.Zero(t, s.MFAPrompts)
+			}
+		})
 	}
 }
 
