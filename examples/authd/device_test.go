@@ -13,6 +13,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/examples/authd"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -207,7 +208,37 @@ func TestTheTokenOfAnotherUser(t *testing.T) {
 	require.Len(t, w.PRTs(), 2)
 }
 
-// The real registration is forgotten for certain news alone.
+// authd looks at each login whether the user is still active, by a refresh of its own:
+// as a public client, at the v2 endpoint, without a scope. A refresh token of a sign-in
+// that asked for a resource (v1 endpoint) does not survive that.
+func TestAuthdRefreshesTheToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	token := w.signIn(nil)
+	cfg := oauth2.Config{ClientID: broker.BrokerClientID, Scopes: []string{"openid", "profile", "offline_access"},
+		Endpoint: oauth2.Endpoint{TokenURL: "https://login.microsoftonline.com/" + w.TenantID() + "/oauth2/v2.0/token", AuthStyle: oauth2.AuthStyleInParams}}
+	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, w.Client())
+	next, err := cfg.TokenSource(ctx, &oauth2.Token{RefreshToken: token.RefreshToken}).Token()
+	require.NoError(t, err)
+	said, err := claims.Parse(next.AccessToken)
+	require.NoError(t, err)
+	require.Equal(t, alice, said.Username)
+
+	data := w.register(next) // and what it returns goes on as before
+	_, err = w.groups(w.p, next, data)
+	require.NoError(t, err)
+
+	require.NoError(t, w.DisableUser("alice"))
+	_, err = cfg.TokenSource(ctx, next).Token()
+	require.NoError(t, err, "it lives for an hour")
+	_, err = cfg.TokenSource(ctx, &oauth2.Token{RefreshToken: next.RefreshToken}).Token()
+	var refused *oauth2.RetrieveError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, "invalid_grant", refused.ErrorCode)
+	require.Contains(t, refused.ErrorDescription, "AADSTS50057:")
+}
+
+// A registration is given up for certain news alone.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	fault := func(f entratest.Fault) func(*testing.T, *world, authd.DeviceRegistrationData) {

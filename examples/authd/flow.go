@@ -77,7 +77,7 @@ func FreeMFAFlowState(s *MFAFlowState) {
 // An error is an *MFAError, or that of ctx.
 func (p *Provider) InitiateMFAFlow(ctx context.Context, clientID, tenantID string, data *DeviceRegistrationData, username, password string, withDeviceScope bool, opts ...AuthOption) (*MFAFlowState, *MFAChallengeInfo, error) {
 	f, c, err := webflow.Begin(ctx, webflow.Options{
-		Tenant: tenantID, Username: username, Password: password, MFA: true, Resource: p.graph(),
+		Tenant: tenantID, Username: username, Password: password, MFA: true, Scopes: p.scopes(),
 		Cloud: p.cfg.Cloud, Transport: p.cfg.Transport, Now: p.cfg.Now,
 	})
 	if err == nil {
@@ -98,10 +98,13 @@ func (p *Provider) InitiateMFAFlowWithPassword(ctx context.Context, clientID, te
 	return p.InitiateMFAFlow(ctx, clientID, tenantID, data, username, password, withDeviceScope, opts...)
 }
 
-// graph is what the access token of a sign-in is for: authd reads the user's name and
-// object id from it, after it has verified its signature.
-func (p *Provider) graph() string {
-	return "https://" + cmp.Or(p.cfg.Cloud.GraphHost, broker.CloudPublic.GraphHost)
+// scopes are what a sign-in asks for. authd reads the user's name and object id from
+// the access token for Microsoft Graph, after it has verified its signature. They are
+// scopes and not a resource because authd refreshes the token at the v2 endpoint
+// without a scope, which means those of the sign-in.
+func (p *Provider) scopes() []string {
+	graph := "https://" + cmp.Or(p.cfg.Cloud.GraphHost, broker.CloudPublic.GraphHost)
+	return []string{graph + "/.default", "openid", "profile", "offline_access"}
 }
 
 // passwordless are the ways to begin without a password, the best first.

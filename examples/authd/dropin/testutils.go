@@ -20,10 +20,16 @@ import (
 
 // SetAuthorityBaseURL lets the provider talk to authd's stand-in for the service, for
 // authd's tests. It is not safe while others use the package.
-func SetAuthorityBaseURL(_ *testing.T, base string) {
+func SetAuthorityBaseURL(t *testing.T, base string) {
+	Use(t, authd.New(authd.Config{Transport: standIn{base}}))
+}
+
+// Use puts a provider in the place of the one that the package opens by itself, for
+// tests. It is not safe while others use the package.
+func Use(_ *testing.T, p *authd.Provider) {
 	providerMu.Lock()
 	defer providerMu.Unlock()
-	provider = authd.New(authd.Config{Transport: standIn{base}})
+	provider = p
 }
 
 // A standIn makes authd's stand-in answer as the service does, as far as its replies
