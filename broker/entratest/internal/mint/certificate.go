@@ -40,6 +40,9 @@ type deviceAuthority struct {
 	key  *testkeys.Key
 	cert *x509.Certificate
 	p2p  *x509.Certificate
+	// former has the key that signed the certificates of devices in a tenant that
+	// an earlier version saved. It issues none.
+	former *x509.Certificate
 }
 
 func newDeviceAuthority() *deviceAuthority {
@@ -51,6 +54,9 @@ func newDeviceAuthority() *deviceAuthority {
 		{Type: asn1.ObjectIdentifier{2, 5, 4, 11}, Value: "82dbaca4-3e81-46ca-9c73-0950c1eaca97"},
 	}})
 	a.p2p = a.selfSigned(pkix.Name{CommonName: "MS-Organization-P2P-Access [2026]"})
+	former := *a.cert
+	former.PublicKey = testkeys.FormerDeviceAuthority()
+	a.former = &former
 	return a
 }
 
@@ -136,10 +142,10 @@ func guidText(s string) []byte {
 	return b[:]
 }
 
-// Verify checks that this authority issued the certificate and that it is
-// valid now.
+// Verify checks that this authority issued the certificate, now or in an earlier
+// version, and that it is valid now.
 func (a *deviceAuthority) Verify(cert *x509.Certificate, now time.Time) error {
-	if err := cert.CheckSignatureFrom(a.cert); err != nil {
+	if err := cert.CheckSignatureFrom(a.cert); err != nil && cert.CheckSignatureFrom(a.former) != nil {
 		return fmt.Errorf("the certificate in x5c was not issued by this server: %w", err)
 	}
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
