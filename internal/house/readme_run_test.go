@@ -43,7 +43,8 @@ func TestReadmeRuns(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(home, "main.go"), []byte(program), 0o600))
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.Dir = home
-	cmd.Env = append(os.Environ(), "HOME="+home, "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"), "GOPATH="+goEnv(t, "GOPATH"))
+	// What is compiled then does not depend on the directory, and is cached.
+	cmd.Env = append(os.Environ(), "HOME="+home, "GOFLAGS=-trimpath", "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"), "GOPATH="+goEnv(t, "GOPATH"))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
