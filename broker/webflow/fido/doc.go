@@ -16,10 +16,12 @@
 //
 // # Access
 //
-// Whoever opens /dev/hidraw* needs permission. systemd grants it to whoever sits at
-// the computer (since v244, by udev's fido_id); a login manager runs as root. Only
-// one program uses a key at a time: while another does, this one waits, within its
-// context.
+// Opening /dev/hidraw* needs permission. systemd grants it to whoever sits at the
+// computer (since v244, by udev's fido_id); a login manager runs as root. One program
+// uses a key at a time: while another does, this one waits, within its context.
+//
+// On other systems [USB] is an errors.ErrUnsupported. Set [Key].Devices to a transport
+// of your own, or implement [webflow.Authenticator] over what the system offers.
 //
 // # Tests
 //
@@ -28,15 +30,22 @@
 //
 // # Why this is our own code
 //
-// A well-kept library would be better. Those that were looked at in November 2026:
-// github.com/go-authn/fido (BSD-3-Clause, first published in September 2026, six
-// minor versions in five weeks) and github.com/telesma-app/ctap, once
-// github.com/go-ctap/ctap (Apache-2.0, 48 minor versions, each of which may change
-// its API; it began on top of a cgo HID library) were not to be had from the Go
-// module proxy that this was built with, so that neither could be measured;
-// github.com/keys-pub/go-libfido2 is cgo over libfido2 and was last published in
-// 2022; github.com/flynn/u2f speaks the older U2F alone. A sign-in needs four
-// commands of CTAP2, which are about 700 lines here, with CBOR by
-// github.com/fxamacker/cbor/v2 (MIT, no dependency but float16, releases all year).
-// The seam is [webflow.Authenticator]: who prefers another library implements that.
+// A well-kept library would be better. These were looked at in November 2026:
+//
+//   - github.com/go-authn/fido: BSD-3-Clause, pure Go, published in September 2026,
+//     with six minor versions in its first five weeks.
+//   - github.com/telesma-app/ctap: Apache-2.0, at minor version 48; its README says
+//     that minor releases may break its API.
+//   - github.com/go-ctap/ctap: Apache-2.0, moving off a HID library that needs cgo.
+//   - github.com/keys-pub/go-libfido2: cgo over libfido2, last published in 2022.
+//
+// The first three could not be downloaded where this was written, so their code was
+// not judged.
+//
+// A sign-in needs five commands of CTAP2. They are about 1,400 lines here, with CBOR by
+// github.com/fxamacker/cbor/v2 (MIT, one dependency, released all year). They are
+// checked by vectors of Yubico and Mozilla, by Yubico's python-fido2, and against the
+// FIDO application of the Nitrokey 3 and Solo 2 (internal/interop); no physical key
+// was at hand. The seam is [webflow.Authenticator]: if you prefer another library, implement
+// that.
 package fido

@@ -26,7 +26,7 @@ const (
 	uhidInput2  = 12
 
 	uhidData    = 4096
-	uhidEvent   = 4 + 4372
+	uhidEvent   = 4380
 	busUSB      = 3
 	uhidKeyName = "prtbroker virtual key"
 )

@@ -260,8 +260,12 @@ func agree(ctx context.Context, t Transport, p protocol) (enc []byte, ours *cose
 		return nil, nil, err
 	}
 	defer clear(z)
-	if _, enc, err = p.keys(z); err != nil {
+	auth, enc, err := p.keys(z)
+	if err != nil {
 		return nil, nil, err
+	}
+	if p == 2 {
+		clear(auth) // nothing here is sent under it
 	}
 	return enc, coseOf(private.PublicKey()), nil
 }
