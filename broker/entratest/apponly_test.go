@@ -196,9 +196,12 @@ func TestClientCredentialsRefused(t *testing.T) {
 		{"no JWT", []string{"client_assertion_type", assertionKind, "client_assertion", "x"}, 50027, "invalid_client"},
 		{"another key", signed(pool()[3], modern(cert)), 700027, "invalid_client"},
 		{"a certificate that is not registered", signed(pool()[3], modern(certOf(t, pool()[3], now))), 700027, "invalid_client"},
+		{"another certificate of the same key", signed(pool()[2], modern(certOf(t, pool()[2], now.Add(time.Minute)))), 700027, "invalid_client"},
 		{"no thumbprint", signed(pool()[2], map[string]any{"alg": "PS256"}), 50027, "invalid_client"},
 		{"alg none", signed(pool()[2], map[string]any{"alg": "none", "x5t#S256": modern(cert)["x5t#S256"]}), 700027, "invalid_client"},
 		{"another subject", signed(pool()[2], modern(cert), set("sub", payrollID)), 700021, "invalid_client"},
+		{"no issuer", signed(pool()[2], modern(cert), func(m map[string]any) { delete(m, "iss") }), 700021, "invalid_client"},
+		{"the audience of another endpoint", signed(pool()[2], modern(cert), set("aud", login+"/"+c.s.TenantID()+"/oauth2/v2.0/authorize")), 700023, "invalid_client"},
 		{"the audience of another tenant", signed(pool()[2], modern(cert), set("aud", login+"/fabrikam.example/oauth2/v2.0/token")), 700023, "invalid_client"},
 		{"the audience of another host", signed(pool()[2], modern(cert), set("aud", "https://evil.example/"+c.s.TenantID()+"/oauth2/v2.0/token")), 700023, "invalid_client"},
 		{"an assertion that is over", signed(pool()[2], modern(cert), set("exp", now.Add(-6*time.Minute).Unix())), 700024, "invalid_client"},
@@ -221,11 +224,26 @@ func TestClientCredentialsRefused(t *testing.T) {
 		r := c.form("/common/oauth2/v2.0/token", "grant_type", "client_credentials", "client_id", daemonID, "client_secret", "daemon secret", "scope", "api://orders/.default")
 		require.Equal(t, 50059, r.code(), "%s", r.body)
 	})
+	t.Run("a certificate that is not valid yet", func(t *testing.T) {
+		next := certOf(t, pool()[2], now.Add(24*time.Hour))
+		early := app
+		early.Certificates = [][]byte{next}
+		require.NoError(t, c.s.AddApp(early))
+		r := c.appOnly(signed(pool()[2], modern(next))...)
+		require.Equal(t, 700027, r.code(), "%s", r.body)
+		require.Contains(t, r.str("error_description"), "The key used is expired")
+		require.NoError(t, c.s.AddApp(app))
+	})
+	earlier := federated(cluster, account, "")
 	t.Run("a certificate that is over", func(t *testing.T) {
 		clock.Advance(366 * 24 * time.Hour)
 		now := clock.Now()
 		r := c.appOnly("client_assertion_type", assertionKind, "client_assertion", clientAssertion(t, pool()[2], modern(cert), c.assertionClaims(now)))
 		require.Equal(t, 700027, r.code(), "%s", r.body)
+	})
+	t.Run("a token of the issuer that is over", func(t *testing.T) {
+		r := c.appOnly(earlier...)
+		require.Equal(t, 700024, r.code(), "%s", r.body)
 	})
 }
 
@@ -296,12 +314,21 @@ func TestOnBehalfOf(t *testing.T) {
 		"a token for another resource": {[]string{"assertion", other.str("access_token")}, 500131},
 		"an id_token":                  {[]string{"assertion", user.str("id_token")}, 240002},
 		"an app-only token":            {[]string{"assertion", app.str("access_token")}, 7000114},
+		"a public client":              {[]string{"client_id", payrollID, "client_secret", "", "assertion", other.str("access_token")}, 7000218},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := onBehalf(tt.kv...)
 			require.Equal(t, tt.code, r.code(), "%s", r.body)
 		})
 	}
+	t.Run("a token from before the service had a credential", func(t *testing.T) {
+		require.NoError(t, c.s.AddApp(entratest.App{ClientID: webID, Name: "Young", URIs: []string{"api://young"}, AdminConsent: true}))
+		early := c.ropc("alice", payrollID, "api://young")
+		require.Equal(t, 200, early.status, "%s", early.body)
+		require.NoError(t, c.s.AddApp(entratest.App{ClientID: webID, Name: "Young", URIs: []string{"api://young"}, Secret: "young secret", AdminConsent: true}))
+		r := onBehalf("client_id", webID, "client_secret", "young secret", "assertion", early.str("access_token"))
+		require.Equal(t, 50013, r.code(), "%s", r.body)
+	})
 	t.Run("the service has no consent for the next one", func(t *testing.T) {
 		require.NoError(t, c.s.AddApp(entratest.App{ClientID: apiID, Name: "Orders", URIs: []string{"api://orders"}, Secret: "api secret"}))
 		r := onBehalf()

@@ -74,6 +74,16 @@ func TestListen(t *testing.T) {
 				elsewhere := c.appOnlyAt(login+"/"+c.s.TenantID(), assertion)
 				require.Equal(t, 700023, elsewhere.code(), "it is for the other address")
 			})
+			t.Run("the hosts of the service are below it, but for those of the sign-in", func(t *testing.T) {
+				for path, status := range map[string]int{
+					"graph.microsoft.com/v1.0/me": 401,
+					"login.microsoftonline.com/" + c.s.TenantID() + "/v2.0/.well-known/openid-configuration": 404,
+					"www.example.org/v1.0/me": 404,
+				} {
+					r := c.do("GET", base+path, nil, "")
+					require.Equal(t, status, r.status, "%s: %s", path, r.body)
+				}
+			})
 			t.Run("a code is entered there", func(t *testing.T) {
 				r := c.at(tenant+"/oauth2/v2.0/devicecode", "client_id", payrollID, "scope", "openid")
 				require.Equal(t, base+"common/oauth2/deviceauth", r.str("verification_uri"))

@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -83,6 +85,28 @@ func TestManagedIdentity(t *testing.T) {
 		last := c.s.SignIns()[len(c.s.SignIns())-1]
 		require.Equal(t, "managed_identity", last.Grant)
 	})
+	t.Run("another method", func(t *testing.T) {
+		plain := newClient(t, c.s)
+		plain.http = http.DefaultClient
+		for method, status := range map[string]int{"GET": 200, "POST": 200, "PUT": 405, "DELETE": 405} {
+			r := plain.do(method, vm+"/metadata/identity/oauth2/token?"+query, http.Header{"Metadata": {"true"}}, "")
+			require.Equal(t, status, r.status, "%s: %s", method, r.body)
+		}
+	})
+	t.Run("a disabled identity", func(t *testing.T) {
+		shop := entratest.App{ClientID: thirdParty, Name: "Shop", ManagedIdentity: shopIdentity, Disabled: true}
+		require.NoError(t, c.s.AddApp(shop))
+		resp, v := ask(t, vm, query+"&client_id="+thirdParty, "Metadata", "true")
+		require.Equal(t, 400, resp.StatusCode)
+		require.Equal(t, "Identity not found", v["error_description"])
+	})
+	t.Run("app service without a secret lets in nobody", func(t *testing.T) {
+		base := serve(entratest.ManagedIdentity{Service: entratest.AppService, ClientID: daemonID})
+		for _, header := range [][]string{nil, {"X-IDENTITY-HEADER", ""}, {"X-IDENTITY-HEADER", "x"}} {
+			resp, _ := ask(t, base+"/msi/token", "api-version=2019-08-01&resource=api%3A%2F%2Forders", header...)
+			require.Equal(t, 401, resp.StatusCode, "%q", header)
+		}
+	})
 	t.Run("app service", func(t *testing.T) {
 		m := entratest.ManagedIdentity{Service: entratest.AppService, ClientID: daemonID, Header: "s3cret"}
 		base := serve(m)
@@ -103,6 +127,16 @@ func TestManagedIdentity(t *testing.T) {
 		require.True(t, ok)
 		key, err := os.ReadFile(file)
 		require.NoError(t, err)
+		if runtime.GOOS != "windows" {
+			info, err := os.Stat(file)
+			require.NoError(t, err)
+			require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "other users of the machine cannot read it")
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "empty.key"), nil, 0o600))
+		for _, wrong := range []string{"", "x", string(key) + "x", string(key[1:])} {
+			resp, _ = ask(t, base, query, "Metadata", "true", "Authorization", "Basic "+wrong)
+			require.Equal(t, 401, resp.StatusCode, "%q", wrong)
+		}
 		resp, _ = ask(t, base, query, "Metadata", "true", "Authorization", "Basic "+string(key))
 		require.Equal(t, 200, resp.StatusCode)
 		resp, _ = ask(t, base, query, "Metadata", "true", "Authorization", "Basic "+string(key))

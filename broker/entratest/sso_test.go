@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,6 +139,30 @@ func TestPRTCookie(t *testing.T) {
 		require.NoError(t, c.s.DisableDevice(c.deviceID))
 		require.Contains(t, string(send(u, c.cookie(c.nonce())).body), "AADSTS135011")
 	})
+}
+
+// TestHintOfAnotherUser asks for one user in a browser that proves another: by a
+// PRT, and by the cookie of a sign-in.
+func TestHintOfAnotherUser(t *testing.T) {
+	c, _ := start(t)
+	c.joined()
+	u := authorizeURL(c.s.TenantID(), "client_id", payrollID, "redirect_uri", nativeURI, "resource", "api://payroll")
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	_, err = c.alice().Authorize(t.Context(), &http.Client{Transport: keepCookies{c.s.Client().Transport, jar}}, u, nativeURI)
+	require.NoError(t, err)
+	host, err := url.Parse(login)
+	require.NoError(t, err)
+	for name, proof := range map[string]func() http.Header{
+		"PRT":            func() http.Header { return http.Header{"X-Ms-Refreshtokencredential": {c.cookie(c.nonce())}} },
+		"session cookie": func() http.Header { return http.Header{"Cookie": {"ESTSAUTH=" + jar.Cookies(host)[0].Value}} },
+	} {
+		for hint, silent := range map[string]bool{"": true, "alice@contoso.example": true, "ALICE@contoso.example": true, "bob@contoso.example": false, "nobody@contoso.example": false} {
+			r := c.do("GET", u+"&login_hint="+hint, proof(), "")
+			require.Equal(t, silent, strings.Contains(r.header.Get("Location"), "code="), "%s, %s", name, hint)
+			require.Equal(t, !silent, strings.Contains(string(r.body), "ConvergedSignIn"), "%s, %s", name, hint)
+		}
+	}
 }
 
 // TestDeviceCookieRefused shows the authorize page device cookies that each lack
