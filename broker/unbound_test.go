@@ -2,6 +2,9 @@ package broker_test
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +107,69 @@ func TestFamilyOfClientIDs(t *testing.T) {
 	_, err = w.b.AcquireTokenSilent(t.Context(), graph)
 	require.ErrorIs(t, err, broker.ErrInteractionRequired, "the app is not of the family")
 	w.silent(graph, broker.WithApp(word), broker.WithForceRefresh())
+}
+
+// No PRT tells here whether the user signed in again meanwhile, in this process or
+// another, and so no refusal is remembered.
+func TestUnboundRefusalIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	w := unboundWorld(t)
+	_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
+	require.NoError(t, err)
+	for range 2 {
+		_, err := w.b.AcquireTokenSilent(t.Context(), payroll)
+		require.ErrorIs(t, err, broker.ErrInteractionRequired)
+		var e *broker.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, 50076, e.Code)
+		require.False(t, e.Remembered)
+	}
+}
+
+// Who signs in on the page must be who was asked for.
+func TestAnotherUserWithoutDevice(t *testing.T) {
+	t.Parallel()
+	w := unboundWorld(t)
+	res, err := w.b.SignIn(t.Context(), broker.AuthCode{LoginHint: alice})
+	require.NoError(t, err)
+	w.person.Username, w.person.Password, w.person.TOTPSecret = bob, password, ""
+	_, err = w.b.AcquireTokenInteractive(t.Context(), open, broker.WithAccount(res.Account), broker.WithNewSignIn())
+	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	require.ErrorContains(t, err, "another user signed in")
+	accts, err := w.b.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []broker.Account{res.Account}, accts)
+}
+
+// A service that answers a request for a bound token with a bearer token, as an
+// older one would, is not served.
+func TestUnboundBearerInPlaceOfPoP(t *testing.T) {
+	t.Parallel()
+	w := unboundWorld(t)
+	_, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password})
+	require.NoError(t, err)
+	bound := broker.WithPoP(broker.PoP{Method: "GET", URL: "https://files.example/"})
+	res, err := w.b.AcquireTokenSilent(t.Context(), open, bound)
+	require.NoError(t, err)
+	require.Equal(t, "PoP", res.TokenType)
+	inner := w.wire.inner
+	w.wire.inner = apiDo(func(r *http.Request) (*http.Response, error) {
+		if r.Body == nil {
+			return inner.Do(r)
+		}
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		form, err := url.ParseQuery(string(body))
+		require.NoError(t, err)
+		form.Del("token_type")
+		form.Del("req_cnf")
+		older, err := http.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), strings.NewReader(form.Encode()))
+		require.NoError(t, err)
+		older.Header = r.Header
+		return inner.Do(older)
+	})
+	_, err = w.b.AcquireTokenSilent(t.Context(), open, bound, broker.WithForceRefresh())
+	require.ErrorContains(t, err, "not bound to the key")
 }
 
 // An account that is removed while its sign-in comes to its end leaves no token

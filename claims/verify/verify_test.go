@@ -120,6 +120,36 @@ func TestToken(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A tenant id puts nothing but a GUID into the issuer's template.
+func TestTenantIDs(t *testing.T) {
+	k := parseKeys(t, jwks(t, ""))
+	token := func(tid string) string { return sign(t, keyA(), header, strings.ReplaceAll(v2(), tenant, tid)) }
+	for _, good := range []string{tenant, "00000000-9999-aaaa-ffff-AAAAFFFF0000", "09afAF5c-5c5c-5c5c-5c5c-09afAF5c5c5c"} {
+		_, err := k.Token(token(good), options())
+		require.NoError(t, err, good)
+	}
+	bad := []string{
+		"", tenant[1:], tenant + "0", strings.ReplaceAll(tenant, "-", "0"), strings.Repeat("-", 36),
+		"1122334-45566-7788-99aa-bbccddeeff00", "11223344-5566-7788-99aa-bbccddeeff-0", "{tenantid}-7788-99aa-bbccddeeff00111",
+	}
+	for _, c := range "/:@G`g.% " { // beside each end of a range of hex digits
+		bad = append(bad, string(c)+tenant[1:])
+	}
+	for _, tid := range bad {
+		_, err := k.Token(token(tid), options())
+		require.ErrorIs(t, err, verify.ErrTenant, tid)
+	}
+}
+
+// A key without an id serves no token, not even one that names no key.
+func TestKeyWithoutID(t *testing.T) {
+	k := parseKeys(t, `{"keys":[`+entry(t, &keyA().PublicKey, map[string]any{"use": "sig"})+`]}`)
+	for _, h := range []string{`{"typ":"JWT","alg":"RS256"}`, `{"typ":"JWT","alg":"RS256","kid":""}`} {
+		_, err := k.Token(sign(t, keyA(), h, v2()), options())
+		require.ErrorIs(t, err, verify.ErrUnknownKey, h)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	k := parseKeys(t, jwks(t, verify.IssuerV2))
 	good := sign(t, keyA(), header, v2())

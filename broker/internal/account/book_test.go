@@ -139,6 +139,28 @@ func TestProcesses(t *testing.T) {
 
 // An account that cannot be read takes nothing from the others, and it may be
 // the one that is meant when nobody is named.
+// A record is decoded once, and a slow reader of an older one does not put it in
+// the place of a newer one.
+func TestNewestRecordStays(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	a, err := openBook(t, testKeys(t), &store.Memory{}, "").Put(ctx, person("alice"), with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	older, read := a.record, a.sealed
+	again, err := a.Load(ctx)
+	require.NoError(t, err)
+	require.Same(t, older, again, "nothing was written meanwhile")
+
+	newer, err := a.Update(ctx, with(bornOf(prt.ByHello)))
+	require.NoError(t, err)
+	require.NotSame(t, older, newer)
+	require.Same(t, newer, a.keep(older, read))
+	require.Same(t, newer, a.Record())
+
+	a.from++ // the account was removed and made again: generations count anew
+	require.Same(t, older, a.keep(older, read))
+}
+
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	keys, s, ctx := testKeys(t), &store.Memory{}, t.Context()
@@ -209,6 +231,27 @@ func TestRanked(t *testing.T) {
 	require.Equal(t, []string{"later", "earlier", "unknown", "none", "old"}, order)
 	require.Equal(t, 50173, r.LastDeath().Code)
 	require.Nil(t, (&Record{}).LastDeath())
+}
+
+// What is remembered of the PRTs in use is forgotten when one of them comes, goes or
+// is renewed, and a dead one is not in use.
+func TestGeneration(t *testing.T) {
+	t.Parallel()
+	dead := bornOf(prt.ByPassword)
+	dead.Dead = &Death{Code: 50173, At: noon}
+	renewed := bornOf(prt.ByHello)
+	renewed.Token.PRT = prt.NewSecret("0.renewed")
+	hello, password := bornOf(prt.ByHello), bornOf(prt.ByPassword)
+	require.Zero(t, (&Record{}).Generation())
+	require.Zero(t, (&Record{PRTs: []PRT{dead}}).Generation())
+	seen := map[Generation]string{}
+	for name, prts := range map[string][]PRT{"one": {hello}, "another": {password}, "both": {hello, password}, "renewed": {renewed}} {
+		g := (&Record{PRTs: prts}).Generation()
+		require.NotZero(t, g, name)
+		require.Empty(t, seen[g], name)
+		seen[g] = name
+	}
+	require.Equal(t, (&Record{PRTs: []PRT{hello}}).Generation(), (&Record{PRTs: []PRT{dead, hello}}).Generation())
 }
 
 // Everything of a record survives the store, and an update changes no record
@@ -495,10 +538,20 @@ func TestSessions(t *testing.T) {
 	spare, _ := keys.OpenSession(ctx, []byte("next"))
 	a.HoldSession("next", spare)
 	require.Equal(t, 1, keys.open["next"], "one that was opened in vain is closed")
+
+	idle := bornOf(prt.ByPassword)
+	idle.Token.SessionKey = []byte("last")
+	_, err = a.Update(ctx, with(idle))
+	require.NoError(t, err)
+	a.ReleaseUnused()
+	require.Zero(t, keys.open["next"], "nobody used it, and no PRT has it")
+	fresh, _ = keys.OpenSession(ctx, []byte("last"))
+	a.HoldSession("last", fresh)
+	require.Equal(t, 1, keys.open["last"])
 	for _, a := range b.Close() {
 		require.NoError(t, a.Close())
 	}
-	require.Zero(t, keys.open["next"])
+	require.Zero(t, keys.open["last"])
 	_, _, err = a.Session(ctx, n.Token)
 	require.ErrorIs(t, err, vault.ErrClosed)
 }

@@ -1,0 +1,104 @@
+package vault
+
+import (
+	"context"
+	"crypto/rand"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/tpm"
+)
+
+// Probe asks the key store each time, whatever is in memory.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
+	require.NoError(t, v.Probe(ctx))
+	other := New(NewKeyring(testKeys(t), st, rand.Reader), st, rand.Reader, v.owner)
+	require.ErrorIs(t, other.Probe(ctx), tpm.ErrInvalidBlob)
+	require.NoError(t, v.Erase(ctx, KeySuffix))
+	require.ErrorIs(t, v.Probe(ctx), store.ErrNotFound)
+}
+
+// A vault that another process erased, or erased and made anew, is noticed.
+func TestRekeyed(t *testing.T) {
+	t.Parallel()
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
+	again, err := v.Rekeyed(ctx)
+	require.NoError(t, err)
+	require.False(t, again)
+
+	theirs := testVault(t, keys, st)
+	require.NoError(t, theirs.Destroy(ctx))
+	_, err = v.Rekeyed(ctx)
+	require.ErrorIs(t, err, store.ErrNotFound)
+
+	theirs = testVault(t, keys, st)
+	_, err = theirs.Write(ctx, StateSuffix, []byte("theirs"), Record{})
+	require.NoError(t, err)
+	_, err = v.Read(ctx, StateSuffix)
+	require.ErrorIs(t, err, store.ErrDamaged, "under the key of before")
+	again, err = v.Rekeyed(ctx)
+	require.NoError(t, err)
+	require.True(t, again)
+	r, err := v.Read(ctx, StateSuffix)
+	require.NoError(t, err)
+	require.Equal(t, "theirs", string(r.Plain))
+}
+
+// Create makes a vault anew that another process erased, although the data key is
+// in memory.
+func TestCreateAfterErasure(t *testing.T) {
+	t.Parallel()
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, st)
+	before := v.CopyKey()
+	require.NoError(t, testVault(t, keys, st).Destroy(ctx))
+	require.NoError(t, v.Create(ctx))
+	require.NotEqual(t, before, v.CopyKey())
+	_, err := v.Write(ctx, StateSuffix, []byte("one"), Record{})
+	require.NoError(t, err)
+	r, err := testVault(t, keys, st).Read(ctx, StateSuffix)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(r.Plain), "others open it")
+}
+
+// Only a state has a mark beside it.
+func TestMarkIsOfTheState(t *testing.T) {
+	t.Parallel()
+	st, ctx := &store.Memory{}, t.Context()
+	v := testVault(t, testKeys(t), st)
+	_, err := v.Write(ctx, ".refresh", []byte("one"), Record{})
+	require.NoError(t, err)
+	_, _, err = st.Get(ctx, v.owner+markSuffix)
+	require.ErrorIs(t, err, store.ErrNotFound)
+	_, err = v.Write(ctx, StateSuffix, []byte("one"), Record{})
+	require.NoError(t, err)
+	_, _, err = st.Get(ctx, v.owner+markSuffix)
+	require.NoError(t, err)
+}
+
+// goneStore has another process delete a record just before this one does.
+type goneStore struct{ store.Store }
+
+func (s goneStore) Delete(ctx context.Context, name string, old store.Version) error {
+	if err := s.Store.Delete(ctx, name, old); err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, name, old)
+}
+
+func TestErasedMeanwhile(t *testing.T) {
+	t.Parallel()
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	v := testVault(t, keys, goneStore{st})
+	_, err := v.Write(ctx, ".log", []byte("one"), Record{})
+	require.NoError(t, err)
+	require.NoError(t, v.Erase(ctx, ".log"))
+	_, _, err = st.Get(ctx, v.owner+".log")
+	require.ErrorIs(t, err, store.ErrNotFound)
+}
