@@ -10,6 +10,9 @@
 # make bench  the benchmarks, beside peers: writes BENCHMARKS.md, its charts and
 #             the table in README.md, and says what changed (benchstat). ONLY=silent
 #             runs one section; COUNT=6 each benchmark six times
+# make mutate  one operator at a time is changed in the packages that guard a
+#             sign-in, and their tests must notice, or internal/mutants/equivalent.txt
+#             says why they cannot. ONLY=./prt changes that package
 
 GO         ?= go
 FUZZTIME   ?= 10m
@@ -28,7 +31,7 @@ ifeq ($(filter .,$(MODULES)),)
 $(error no go.mod found: run make at the root of the module)
 endif
 
-.PHONY: demo test quick setup-demo setup-test check format race nocgo cross fuzz bench interop
+.PHONY: demo test quick setup-demo setup-test check format race nocgo cross fuzz bench mutate interop
 
 demo: setup-demo
 	@$(GO) run ./examples/quickstart
@@ -82,6 +85,9 @@ fuzz:
 bench:
 	@./scripts/install swtpm 2>/dev/null || true
 	$(GO) run ./internal/bench -only '$(ONLY)' -count $(COUNT)
+
+mutate:
+	$(GO) run ./internal/mutants $(ONLY)
 
 interop: export PRTBROKER_INTEROP = 1
 interop:

@@ -1,0 +1,105 @@
+// Mutants changes one operator at a time in the packages that guard people's
+// sign-in (gremlins does it) and runs the package's own tests after each change.
+// A change that no test notices is a survivor: a check that could be removed, or
+// one that makes no difference. Each survivor has its reason in equivalent.txt;
+// the program fails on one without, and on a reason whose code is gone.
+//
+//	go run ./internal/mutants                      all packages of the list
+//	go run ./internal/mutants ./prt ./broker/dbus  these, on the list or not
+//
+// It takes about a second a change on a quiet machine. On a busy one tests run into
+// the time limit, which gremlins takes from the first run: such changes count as
+// noticed, so that -patience should be large there.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"text/tabwriter"
+)
+
+// packages are those whose survivors all have a reason.
+var packages = []string{
+	"./claims/verify",
+	"./broker/internal/vault",
+	"./broker/internal/remember",
+}
+
+//go:embed equivalent.txt
+var equivalent string
+
+func main() {
+	log.SetFlags(0)
+	patience := flag.Int("patience", 10, "how many times as long as the first run a changed one may take")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	chosen := flag.Args()
+	if len(chosen) == 0 {
+		chosen = packages
+	}
+	reasons, err := parseReasons(equivalent)
+	if err != nil {
+		log.Fatal("mutants: ", err)
+	}
+	unexplained, err := run(ctx, os.Stdout, chosen, reasons, *patience)
+	if err != nil {
+		log.Fatal("mutants: ", err)
+	}
+	if unexplained > 0 {
+		log.Fatalf("mutants: %d unexplained: write a test, or the reason in internal/mutants/equivalent.txt", unexplained)
+	}
+}
+
+// run changes the packages, one after the other, and prints what was noticed.
+func run(ctx context.Context, out io.Writer, chosen []string, reasons []reason, patience int) (unexplained int, err error) {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "package\tnoticed\tby the time limit\texplained\tunexplained\tnot reached by the package's tests")
+	for _, pkg := range chosen {
+		r, err := gremlins(ctx, pkg, patience)
+		if err != nil {
+			return unexplained, fmt.Errorf("%s: %w", pkg, err)
+		}
+		found, err := survivors(filepath.Clean(pkg), r)
+		if err != nil {
+			return unexplained, fmt.Errorf("%s: %w", pkg, err)
+		}
+		alive, stale := compare(filepath.Clean(pkg), found, reasons)
+		for _, s := range alive {
+			fmt.Fprintf(out, "nobody noticed:\n%s\n", s)
+		}
+		for _, s := range stale {
+			fmt.Fprintf(out, "has a reason and did not survive:\n%s\n", s)
+		}
+		n := r.count()
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\n", filepath.Clean(pkg), n["KILLED"], n["TIMED OUT"], len(found)-len(alive), len(alive), n["NOT COVERED"])
+		unexplained += len(alive) + len(stale)
+	}
+	return unexplained, table.Flush()
+}
+
+// gremlins runs the tool in the root of the module and reads its report.
+func gremlins(ctx context.Context, pkg string, patience int) (*report, error) {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "report.json")
+	cmd := exec.CommandContext(ctx, "go", "tool", "-modfile="+filepath.Join("tools", "go.mod"), "gremlins", "unleash", "--silent",
+		"--invert-logical", "--timeout-coefficient", strconv.Itoa(patience), "--output", file, "./"+filepath.ToSlash(filepath.Clean(pkg)))
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, err
+	}
+	return readReport(file)
+}
