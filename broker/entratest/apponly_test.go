@@ -377,9 +377,16 @@ func TestGroupOverage(t *testing.T) {
 	o := options(clock)
 	o.Apps = append(o.Apps, entratest.App{ClientID: apiID, Name: "Orders", URIs: []string{"api://orders"}, Public: true, GroupClaims: true, AdminConsent: true})
 	for i := range 201 {
-		o.Groups = append(o.Groups, entratest.Group{Name: fmt.Sprint("Team ", i), Members: []string{"bob"}})
+		team := entratest.Group{Name: fmt.Sprint("Team ", i), Members: []string{"bob"}}
+		if i < 200 {
+			team.Members = append(team.Members, "carol")
+		}
+		o.Groups = append(o.Groups, team)
 	}
 	c := newClient(t, entratest.NewTB(t, o))
+	most := jwtClaims(t, c.ropc("carol", apiID, "api://orders").str("access_token"))
+	require.Len(t, most["groups"], 200)
+	require.NotContains(t, most, "_claim_names")
 	claims := jwtClaims(t, c.ropc("bob", apiID, "api://orders").str("access_token"))
 	require.NotContains(t, claims, "groups")
 	require.Equal(t, map[string]any{"groups": "src1"}, claims["_claim_names"])
