@@ -183,33 +183,38 @@ func TestBusyTPM(t *testing.T) {
 	require.NotErrorIs(t, err, broker.ErrKeyUnusable)
 }
 
-// A reply that does not say whose token it brings is none of the account's.
-func TestOtherUserWithoutClientInfo(t *testing.T) {
+// A token that is another user's is none of the account's, whichever part of the reply
+// says so.
+func TestOtherUserOnThePageOfAnApp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.join()
-	acct := w.signIn()
-	inner := w.wire.inner
-	bobs := entratest.Person{Username: bob, Password: password, TOTPSecret: totp}
-	w.person.Person = bobs
-	w.wire.inner = roundTrip(func(r *http.Request) (*http.Response, error) {
-		// the first silent exchange: consent is missing
-		if prtOf(r) != "" {
-			return reply(400, `{"error":"invalid_grant","suberror":"consent_required","error_codes":[65001]}`), nil
-		}
-		res, err := inner.Do(r)
-		if err != nil || !strings.Contains(r.URL.Path, "oauth2/v2.0/token") {
-			return res, err
-		}
-		raw, _ := io.ReadAll(res.Body)
-		s := strings.Replace(string(raw), `"client_info"`, `"client_infx"`, 1)
-		res.Body = io.NopCloser(strings.NewReader(s))
-		return res, nil
-	})
-	_, err := w.b.AcquireTokenInteractive(t.Context(), open, broker.WithAccount(acct))
-	require.ErrorIs(t, err, broker.ErrInteractionRequired)
-	_, err = w.b.AcquireTokenSilent(t.Context(), open, broker.WithAccount(acct))
-	require.ErrorIs(t, err, broker.ErrInteractionRequired, "alice is not given bob's token")
+	for name, member := range map[string]string{"client_info tells": `"client_info"`, "only the id_token tells": `"client_infx"`} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.join()
+			acct := w.signIn()
+			inner := w.wire.inner
+			w.person.Person = entratest.Person{Username: bob, Password: password, TOTPSecret: totp}
+			w.wire.inner = roundTrip(func(r *http.Request) (*http.Response, error) {
+				// the first silent exchange: consent is missing
+				if prtOf(r) != "" {
+					return reply(400, `{"error":"invalid_grant","suberror":"consent_required","error_codes":[65001]}`), nil
+				}
+				res, err := inner.Do(r)
+				if err != nil || !strings.Contains(r.URL.Path, "oauth2/v2.0/token") {
+					return res, err
+				}
+				raw, _ := io.ReadAll(res.Body)
+				require.Contains(t, string(raw), `"client_info"`)
+				res.Body = io.NopCloser(strings.NewReader(strings.Replace(string(raw), `"client_info"`, member, 1)))
+				return res, nil
+			})
+			_, err := w.b.AcquireTokenInteractive(t.Context(), open, broker.WithAccount(acct))
+			require.ErrorIs(t, err, broker.ErrInteractionRequired)
+			require.ErrorContains(t, err, "another user signed in")
+			_, err = w.b.AcquireTokenSilent(t.Context(), open, broker.WithAccount(acct))
+			require.ErrorIs(t, err, broker.ErrInteractionRequired, "alice is not given bob's token")
+		})
+	}
 }
 
 // What a proxy says is not what the registration service says.
