@@ -6,9 +6,14 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -170,6 +175,56 @@ func TestInterrupted(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"discover", "request certificate", "save certificate"}, steps)
 	require.Len(t, m.srv.Devices(), 1)
+}
+
+// refusing is a store that does not save the nth state of a registration.
+type refusing struct {
+	store.Store
+	nth int
+}
+
+var errFull = errors.New("the disk is full")
+
+func (s *refusing) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	if strings.HasSuffix(name, vault.StateSuffix) {
+		if s.nth--; s.nth == 0 {
+			return 0, errFull
+		}
+	}
+	return s.Store.Put(ctx, name, data, old)
+}
+
+// Nothing is sent before it is saved that it may have been, and only what may have
+// been sent before asks for the device object that it may have made.
+func TestSavedBeforeSent(t *testing.T) {
+	t.Parallel()
+	for nth, sent := range map[int]int{1: 0, 2: 0, 3: 1} { // the keys, that the request may be sent, the certificate
+		t.Run(fmt.Sprint(nth), func(t *testing.T) {
+			m := newMachine(t)
+			m.store = &refusing{m.store, nth}
+			var reuse []bool
+			m.wire = func(r *http.Request) {
+				if r.Method != http.MethodPost || r.URL.Host != wire.RegistrationHost {
+					return
+				}
+				body, err := r.GetBody()
+				require.NoError(t, err)
+				text, err := io.ReadAll(body)
+				require.NoError(t, err)
+				reuse = append(reuse, strings.Contains(string(text), "ReuseDevice"))
+			}
+			p := m.start()
+			token := p.token(t)
+			_, _, err := p.Register(t.Context(), device.Request{Token: token})
+			require.ErrorIs(t, err, errFull)
+			require.Len(t, reuse, sent)
+			_, _, err = p.Register(t.Context(), device.Request{Token: token})
+			require.NoError(t, err)
+			require.Len(t, m.srv.Devices(), 1)
+			require.Equal(t, slices.Repeat([]bool{false}, sent), reuse[:sent])
+			require.Equal(t, []bool{sent > 0}, reuse[sent:])
+		})
+	}
 }
 
 // What another process forgets is forgotten here, with its tokens; what it
