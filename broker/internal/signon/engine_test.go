@@ -52,11 +52,16 @@ type laptop struct {
 type counter struct {
 	inner  *http.Client
 	tokens int
+	during func() // called once, while the next of them is under way; nil: nothing is
 }
 
 func (c *counter) Do(r *http.Request) (*http.Response, error) {
 	if r.Body != nil && strings.HasSuffix(r.URL.Path, "/token") && !strings.Contains(r.URL.Path, "/common/") {
 		c.tokens++
+		if during := c.during; during != nil {
+			c.during = nil
+			defer during()
+		}
 	}
 	return c.inner.Do(r)
 }
@@ -251,6 +256,60 @@ func TestRevoked(t *testing.T) {
 	_, err = l.Renew(t.Context(), a, prt.ByPassword, true)
 	require.ErrorAs(t, err, &dead)
 	require.Zero(t, l.wire.tokens)
+}
+
+// What comes of a renewal is about the PRT that was renewed: one that another
+// process put in its place meanwhile stays, whatever the service said of the other.
+func TestReplacedDuringRenewal(t *testing.T) {
+	t.Parallel()
+	for name, revoked := range map[string]bool{"renewed": false, "refused": true} {
+		t.Run(name, func(t *testing.T) {
+			l := newLaptop(t)
+			a := l.signIn()
+			if revoked {
+				require.NoError(t, l.srv.Revoke(alice))
+			}
+			newer := prt.NewSecret("0.newer")
+			l.wire.during = func() {
+				_, err := a.Update(t.Context(), func(r *account.Record) error {
+					p := *r.PRT(prt.ByPassword)
+					n := *p.Token
+					n.PRT = newer
+					p.Token = &n
+					r.Set(p)
+					return nil
+				})
+				require.NoError(t, err)
+			}
+			got, err := l.Renew(t.Context(), a, prt.ByPassword, true)
+			if revoked {
+				require.ErrorContains(t, err, "AADSTS50173")
+			} else {
+				require.NoError(t, err)
+				require.True(t, newer.Equal(got.PRT))
+			}
+			p := a.Record().PRT(prt.ByPassword)
+			require.True(t, newer.Equal(p.Token.PRT))
+			require.Nil(t, p.Dead, "it was not the one that the service spoke of")
+		})
+	}
+}
+
+// The PRT before a renewal is kept until the new one was used, and a use of the
+// old one does not count.
+func TestPreviousIsKept(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	a := l.signIn()
+	old := a.Record().PRT(prt.ByPassword).Token
+	_, err := l.Renew(t.Context(), a, prt.ByPassword, true)
+	require.NoError(t, err)
+	require.True(t, old.PRT.Equal(a.Record().PRT(prt.ByPassword).Previous.PRT))
+	l.Answered(t.Context(), a, old, "contoso.example", nil)
+	require.NotNil(t, a.Record().PRT(prt.ByPassword).Previous)
+	_, _, err = l.token(a, graph)
+	require.NoError(t, err)
+	require.Nil(t, a.Record().PRT(prt.ByPassword).Previous)
 }
 
 // Another tenant's no ends no PRT of its home.
