@@ -20,7 +20,7 @@ func (s *Server) AnswerCall(username string, approve bool) bool {
 
 // SMSCode is the code in the newest text message to the user, while a sign-in
 // waits for it.
-func (s *Server) SMSCode(username string) (code string, ok bool) { return s.phones.Message(username) }
+func (s *Server) SMSCode(username string) (code string, ok bool) { return s.phones.SMS(username) }
 
 // OneTimeCode is what the user's authenticator app shows now, and until when.
 func (s *Server) OneTimeCode(username string) (code string, until time.Time, err error) {

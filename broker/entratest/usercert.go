@@ -3,7 +3,6 @@ package entratest
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 )
 
 // IssueUserCertificate makes a certificate, with its key, by which the user
@@ -19,9 +18,5 @@ func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Ce
 // (AADSTS500183). What was born of it before lives on, as in Entra, until
 // [Server.Revoke].
 func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
-	if cert == nil || cert.CheckSignatureFrom(s.mint.UserAuthority()) != nil {
-		return errors.New("entratest: not a user certificate of this server")
-	}
-	s.dir.RevokeCertificate(cert.SerialNumber)
-	return nil
+	return s.mint.RevokeUserCertificate(cert)
 }

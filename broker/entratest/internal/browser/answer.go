@@ -32,7 +32,7 @@ func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, erro
 		v.Set("accesspass", b.person.AccessPass)
 	case "passkey":
 		var assertion string
-		if assertion, err = b.assertion(pg); err == nil {
+		if assertion, err = b.sign(pg); err == nil {
 			v.Set("assertion", assertion)
 		}
 	case "code":

@@ -28,8 +28,8 @@ type Passkey struct {
 	Count      uint32
 }
 
-// assertion signs the challenge of a page as an authenticator would.
-func (b *browser) assertion(pg *page) (string, error) {
+// sign signs the challenge of a page as an authenticator would.
+func (b *browser) sign(pg *page) (string, error) {
 	k := b.person.Passkey
 	if k == nil || k.Key == nil {
 		return "", &PageError{Page: "passkey", Text: "the person has no passkey"}

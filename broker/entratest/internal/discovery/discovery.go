@@ -10,7 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-func (s *Service) discovery(w http.ResponseWriter, r *web.Request) {
+func (s *Service) metadata(w http.ResponseWriter, r *web.Request) {
 	path, id := strings.ToLower(r.Vars["tenant"]), "{tenantid}"
 	region := any(nil)
 	if r.Tenant != nil {

@@ -22,7 +22,7 @@ func (s *Service) Routes() {
 		s.Web.Handle(web.OnLogin, "GET", pattern, e, h)
 	}
 	for _, v := range []string{"", "/v2.0"} {
-		on("/{tenant}"+v+"/.well-known/openid-configuration", web.EndpointDiscovery, s.discovery)
+		on("/{tenant}"+v+"/.well-known/openid-configuration", web.EndpointDiscovery, s.metadata)
 		on("/{tenant}/discovery"+v+"/keys", web.EndpointKeys, s.jwks)
 	}
 	on("/common/discovery/instance", web.EndpointDiscovery, s.instance)

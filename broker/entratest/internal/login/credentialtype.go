@@ -47,7 +47,7 @@ func (s *Pages) credentialType(w http.ResponseWriter, r *web.Request) {
 		creds["FidoParams"] = map[string]any{"AllowList": u.PasskeyIDs(), "HasCrossDeviceCapablePasskey": false}
 	}
 	if in.RemoteNGC && u != nil && u.PhoneSignIn && !u.Disabled {
-		p := s.Keeper.NewPrompt(u, session.PromptSignIn, s.appOf(in.OriginalRequest))
+		p := s.Keeper.NewPrompt(u, session.PromptSignIn, s.appName(in.OriginalRequest))
 		creds["PrefCredential"], creds["RemoteNgcParams"] = 2, map[string]any{
 			"SessionIdentifier": s.phoneSession(p), "Entropy": p.Number, "DefaultType": 2, "ProofUpRedirectUrl": nil}
 	}

@@ -149,7 +149,7 @@ func (s *Pages) redirectError(w http.ResponseWriter, r *web.Request, fl *session
 }
 
 func (s *Pages) showFormPost(w http.ResponseWriter, _ *web.Request, to string, values url.Values) {
-	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to), FormAct: formTarget(to), Nonce: s.pageNonce(), Config: map[string]any{}}
+	p := pages.Page{Name: "formpost", Title: "Working…", To: template.URL(to), FormAct: formOrigin(to), Nonce: s.pageNonce(), Config: map[string]any{}}
 	for _, name := range sortedKeys(values) {
 		p.Hidden = append(p.Hidden, pages.Field{Name: name, Value: values.Get(name)})
 	}

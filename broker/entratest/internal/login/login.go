@@ -57,7 +57,7 @@ func (s *Pages) Routes() {
 	page("POST", "/common/SAS/ProcessAuth", s.processAuth)
 	page("POST", "/common/SAS/BeginAuth", s.beginAuth)
 	page("GET POST", "/common/SAS/EndAuth", s.endAuth)
-	page("POST", "/{tenant}/GetOneTimeCode", s.oneTimeCode)
+	page("POST", "/{tenant}/GetOneTimeCode", s.getOneTimeCode)
 	page("POST", "/{tenant}/DeviceCodeStatus", s.deviceCodeStatus)
 	page("POST", "/login.srf", s.loginSRF)
 	page("POST", "/common/SAS/ProofUp", s.proofUp)

@@ -70,7 +70,7 @@ func pathOf(fl *session.Flow, name string) string {
 // redirects against them too: to the app, to the host of passkeys and back, and
 // to federation servers.
 func (s *Pages) FormTargets(fl *session.Flow) string {
-	targets := []string{formTarget(fl.Request.Redirect), passkeys.Origin, strings.TrimSuffix(web.LoginURL, "/")}
+	targets := []string{formOrigin(fl.Request.Redirect), passkeys.Origin, strings.TrimSuffix(web.LoginURL, "/")}
 	for _, t := range s.Keeper.Directory.Tenants() {
 		for _, domain := range slices.Sorted(maps.Keys(t.Federated)) {
 			targets = append(targets, "https://"+directory.FederationHost(domain))
@@ -79,8 +79,8 @@ func (s *Pages) FormTargets(fl *session.Flow) string {
 	return strings.Join(targets, " ")
 }
 
-// formTarget is where a form may lead when it ends in a redirect.
-func formTarget(redirect string) string {
+// formOrigin is where a form may lead when it ends in a redirect.
+func formOrigin(redirect string) string {
 	u, err := url.Parse(redirect)
 	switch {
 	case err != nil || u.Scheme == "":

@@ -11,9 +11,9 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// oneTimeCode starts a passwordless phone sign-in: a number prompt as the first
+// getOneTimeCode starts a passwordless phone sign-in: a number prompt as the first
 // factor.
-func (s *Pages) oneTimeCode(w http.ResponseWriter, r *web.Request) {
+func (s *Pages) getOneTimeCode(w http.ResponseWriter, r *web.Request) {
 	var in struct {
 		Username        string `json:"username"`
 		OriginalRequest string `json:"originalRequest"`
@@ -32,13 +32,13 @@ func (s *Pages) oneTimeCode(w http.ResponseWriter, r *web.Request) {
 		web.WriteJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": 6001, "message": "No authenticator app is registered."}})
 		return
 	}
-	p := s.Keeper.NewPrompt(u, session.PromptSignIn, s.appOf(in.OriginalRequest))
+	p := s.Keeper.NewPrompt(u, session.PromptSignIn, s.appName(in.OriginalRequest))
 	web.WriteJSON(w, http.StatusOK, map[string]any{"State": 201, "RemoteNgcParams": map[string]any{
 		"SessionIdentifier": s.phoneSession(p), "Entropy": p.Number}})
 }
 
-// appOf is the name of the app that a page was shown for; "": not known.
-func (s *Pages) appOf(context string) string {
+// appName is the name of the app that a page was shown for; "": not known.
+func (s *Pages) appName(context string) string {
 	fl, err := s.Keeper.OpenFlow(context)
 	if err != nil {
 		return ""

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 	"github.com/prtbroker/prtbroker/claims"
@@ -147,6 +148,11 @@ func TestPhoneSignIn(t *testing.T) {
 	require.Equal(t, claims.DeviceBasedPush, w.code(post(id).location(t)).Session.Methods.Modes())
 	require.Equal(t, "ConvergedSignIn 500121", post(id).page(), "a prompt signs in once")
 
+	second := w.Keeper.NewPrompt(w.dir.User("carol@contoso.example"), session.PromptNumber, "")
+	require.True(t, w.Keeper.Pending.AnswerNumber(carol, second.Number, w.now))
+	require.Equal(t, "ConvergedSignIn 500121", post(w.Keeper.Box.Seal(session.KindFlow, map[string]string{"prompt": second.ID, "user": carol})).page(),
+		"a prompt for a second factor is not a first one")
+
 	id, n = prompt()
 	require.True(t, w.Keeper.Pending.AnswerNumber(carol, n+1, w.now))
 	require.EqualValues(t, 1, status(id))
@@ -219,7 +225,7 @@ func TestChangePassword(t *testing.T) {
 		poll := func(b *reply) *reply {
 			return w.json(page.str("urlAsyncSsprPoll"), map[string]any{"Ctx": b.str("Ctx")})
 		}
-		require.Equal(t, 400, poll(page).status, "nothing was begun")
+		require.Equal(t, 400, w.json(page.str("urlAsyncSsprPoll"), map[string]any{"Ctx": page.str("sCtx")}).status, "nothing was begun")
 		require.Equal(t, 400, w.json(page.str("urlAsyncSsprBegin"), 1).status)
 		require.Equal(t, 400, w.json(page.str("urlAsyncSsprBegin"), map[string]any{"Ctx": w.get(start()).str("sCtx")}).status, "nobody was asked")
 		b := begin("short")
@@ -329,8 +335,14 @@ func TestPKeyAuth(t *testing.T) {
 		require.Equal(t, "ConvergedError 50099", r.page(), name)
 	}
 	ctx, _ := challenge()
-	require.Equal(t, "ConvergedError 50097", w.get(start(), "Authorization", `PKeyAuth Context="`+ctx+`", Version="1.0"`).page(), "there is no device, and no second challenge")
+	none := w.get(start(), "x-ms-PKeyAuth", "1.0", "Authorization", `PKeyAuth Context="`+ctx+`", Version="1.0"`)
+	require.Equal(t, "ConvergedError 50097", none.page(), "there is no device, and no second challenge")
 	require.Equal(t, "ConvergedError 90014", w.get(start(), "Authorization", `PKeyAuth Context="x"`).page())
+
+	// The device that shows the page of a device code is not the one that gets the tokens.
+	w.Keeper.Pending.AddDeviceLogin(&session.DeviceLogin{DeviceCode: "d", UserCode: "CODE", Client: app, Resource: "api://payroll", Expires: w.now.Add(time.Minute).Unix()}, w.now)
+	first = w.post("/common/oauth2/deviceauth", "otc", "CODE")
+	require.Equal(t, "ConvergedError 50097", answer(same, deviceKey()).page())
 }
 
 // prtCookie is x-ms-RefreshTokenCredential: a JWS under a key that is derived from
@@ -338,10 +350,16 @@ func TestPKeyAuth(t *testing.T) {
 // made here apart from the code of the server.
 func (w *world) prtCookie(sessionKey []byte, nonce string) string {
 	w.t.Helper()
+	return w.cookie(session.KindPRT, sessionKey, nonce)
+}
+
+// cookie is that with another kind of refresh token.
+func (w *world) cookie(kind seal.Kind, sessionKey []byte, nonce string) string {
+	w.t.Helper()
 	u := w.dir.User("alice@contoso.example")
 	ss := w.Keeper.NewSession(u, claims.Password)
 	ss.Device = w.device
-	prt := w.Keeper.Box.Seal(session.KindPRT, map[string]any{"s": ss, "k": []byte("0123456789abcdef0123456789abcdef"), "v": 1, "i": w.now.Unix(), "e": w.now.Add(time.Hour).Unix(), "b": w.now.Unix()})
+	prt := w.Keeper.Box.Seal(kind, map[string]any{"s": ss, "k": []byte("0123456789abcdef0123456789abcdef"), "v": 1, "i": w.now.Unix(), "e": w.now.Add(time.Hour).Unix(), "b": w.now.Unix()})
 	ctx := []byte("context of twenty-four b")
 	mac := hmac.New(sha256.New, sessionKey)
 	mac.Write([]byte{0, 0, 0, 1})
@@ -381,7 +399,8 @@ func TestSingleSignOn(t *testing.T) {
 	r = w.get(r.header.Get("Location"), header, stale)
 	require.Equal(t, "True", r.location(t).Get("sso_reload"))
 	require.Equal(t, "ConvergedSignIn", w.get(r.header.Get("Location"), header, stale).page(), "and no third one")
-	for name, text := range map[string]string{"no JWS": "x", "no claims": "a.b.c", "another key": w.prtCookie(make([]byte, 32), w.Keeper.NewNonce())} {
+	for name, text := range map[string]string{"no JWS": "x", "no claims": "a.b.c", "another key": w.prtCookie(make([]byte, 32), w.Keeper.NewNonce()),
+		"an app's refresh token": w.cookie(session.KindRefresh, key, w.Keeper.NewNonce())} {
 		require.Equal(t, "ConvergedSignIn", w.get(start(), header, text).page(), name)
 	}
 	hinted := w.get(start("login_hint", "bob@contoso.example"), header, w.prtCookie(key, w.Keeper.NewNonce()))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base32"
 	"errors"
 	"net/http"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/browser"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/login"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -175,6 +177,8 @@ func TestSignInRefused(t *testing.T) {
 		{"nobody is asked at the federation server", 50074, mfa, nil, browser.Person{Username: "flo@fed.example", Password: password}},
 		{"a block", 53003, nil, func(w *world) { w.policy(builtIn("block")) }, alice},
 		{"no device", 50097, nil, func(w *world) { w.policy(builtIn("compliantDevice")) }, alice},
+		{"may not register", 53010, mfa, func(w *world) { w.registration(builtIn("block")) }, browser.Person{Username: "bob", Password: password, OnEnroll: func(string) {}}},
+		{"may not register before MFA", 53010, mfa, func(w *world) { w.registration(builtIn("mfa")) }, browser.Person{Username: "bob", Password: password, OnEnroll: func(string) {}}},
 		{"a strength that no method reaches", 53003, nil, func(w *world) {
 			w.policy(`"authenticationStrength":{"id":"00000000-0000-0000-0000-000000000004"}`)
 		}, alice},
@@ -298,6 +302,8 @@ func TestConsent(t *testing.T) {
 	w.code(q)
 	require.Contains(t, w.typed("alice", kv...).header.Get("Location"), "code=", "nobody is asked twice")
 	require.Equal(t, "ConvergedConsent", w.typed("alice", append(kv, "prompt", "consent")...).page(), "but on demand")
+	_, err = w.walk(alice, append(kv, "prompt", "consent")...)
+	require.NoError(t, err, "once")
 }
 
 // A form may lead to the app, by whatever scheme, and to nothing that a page does
@@ -449,12 +455,23 @@ func TestRegistration(t *testing.T) {
 	asked := w.post("/common/SAS/ProcessAuth", "ctx", sms.str("sCtx"), "mfaAuthMethod", "OneWaySMS", "otc", code)
 	require.Equal(t, "ConvergedProofUpRedirect 50203", asked.page(), asked.body)
 
+	first := w.get(start())
+	skipped := w.get("/common/resume?skipmfaregistration=1&ctx=" + first.str("sCtx"))
+	require.Equal(t, "ConvergedProofUpRedirect", w.post("/common/login", "login", "bob@contoso.example", "passwd", password, "ctx", skipped.str("sCtx")).page(),
+		"what was not offered is not put off")
+
 	w.Traits = login.Traits{}
-	demanded := w.typed("bob", "amr_values", "mfa")
+	demanded, again := w.typed("bob", "amr_values", "mfa"), w.typed("bob", "amr_values", "mfa")
 	require.Equal(t, "ConvergedProofUpRedirect", demanded.page())
 	require.Empty(t, demanded.str("urlSkipMfaRegistration"))
 	require.Equal(t, "ConvergedProofUpRedirect 500121", w.post("/common/SAS/ProofUp", "ctx", demanded.str("sCtx"), "LoginOptions", "3").page(), "nobody puts off what is demanded")
 	require.Equal(t, "ConvergedError 90023", w.post("/common/SAS/ProofUp", "ctx", w.typed("alice", "amr_values", "mfa").str("sCtx"), "otc", "1").page(), "who has a factor registers none in its place")
+	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.Split(strings.SplitN(demanded.body, `data-secret="`, 2)[1], `"`)[0])
+	require.NoError(t, err)
+	otc := totp.Code(raw, uint64(w.now.Unix())/totp.Step)
+	require.NotEmpty(t, w.post("/common/SAS/ProofUp", "ctx", demanded.str("sCtx"), "otc", otc).location(t).Get("code"))
+	require.Equal(t, raw, w.dir.User("bob@contoso.example").TOTP)
+	require.Equal(t, "ConvergedError 90023", w.post("/common/SAS/ProofUp", "ctx", again.str("sCtx"), "otc", otc).page(), "the page that was left open")
 }
 
 // A page ends with its flow: what is forged, of another server or too old is refused
@@ -476,6 +493,8 @@ func TestFlowIsSealed(t *testing.T) {
 	for _, p := range []string{"/common/SAS/ProcessAuth", "/common/SAS/ProofUp", "/common/Consent/Set", "/common/Terms/Set", "/appverify", "/common/ChangePassword"} {
 		require.Equal(t, "ConvergedError 90014", w.post(p, "ctx", old).page(), p+" before anybody signed in")
 	}
+	w.policy(builtIn("mfa"))
+	require.Equal(t, "ConvergedError 65004", w.post("/common/Terms/Set", "ctx", w.typed("alice").str("sCtx"), "terms", "accept").page(), "no terms were shown")
 	w.now = w.now.Add(session.FlowLife)
 	for _, p := range paths {
 		require.Equal(t, "ConvergedError 50089", w.post(p, "ctx", old).page(), p)

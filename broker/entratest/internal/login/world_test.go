@@ -285,9 +285,20 @@ func (w *world) typed(user string, kv ...string) *reply {
 // policy sets one policy for all apps, with what it grants by.
 func (w *world) policy(grant string) {
 	w.t.Helper()
+	w.policyFor(`"includeApplications":["All"]`, grant)
+}
+
+// registration sets one policy for the registration of methods.
+func (w *world) registration(grant string) {
+	w.t.Helper()
+	w.policyFor(`"includeUserActions":["urn:user:registersecurityinfo"]`, grant)
+}
+
+func (w *world) policyFor(applications, grant string) {
+	w.t.Helper()
 	require.NoError(w.t, w.dir.SetPolicies(w.dir.Home(), []byte(fmt.Sprintf(`{"id":"aaaaaaaa-0000-4000-8000-000000000001","displayName":"P","state":"enabled",
-"conditions":{"clientAppTypes":["all"],"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]}},
-"grantControls":{"operator":"OR",%s}}`, grant))))
+"conditions":{"clientAppTypes":["all"],"users":{"includeUsers":["All"]},"applications":{%s}},
+"grantControls":{"operator":"OR",%s}}`, applications, grant))))
 }
 
 func builtIn(control string) string { return `"builtInControls":["` + control + `"]` }

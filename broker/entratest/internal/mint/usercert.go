@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"math/big"
 	"time"
@@ -95,3 +96,12 @@ func (m *Mint) IssueUserCertificate(username string, multiFactor bool) (tls.Cert
 
 // UserAuthority is the certificate of the authority that signs users' certificates.
 func (m *Mint) UserAuthority() *x509.Certificate { return m.Keys.users().cert }
+
+// RevokeUserCertificate puts a certificate on the revocation list of the authority.
+func (m *Mint) RevokeUserCertificate(cert *x509.Certificate) error {
+	if cert == nil || cert.CheckSignatureFrom(m.UserAuthority()) != nil {
+		return errors.New("entratest: not a user certificate of this server")
+	}
+	m.Keeper.Directory.RevokeCertificate(cert.SerialNumber)
+	return nil
+}

@@ -17,8 +17,8 @@ import (
 // real service has nothing there: a real phone is nobody's web page.
 const Path = "/emulator/authenticator"
 
-// page shows what waits, and takes an answer.
-func (s *Service) page(w http.ResponseWriter, r *web.Request) {
+// show shows what waits, and takes an answer.
+func (s *Service) show(w http.ResponseWriter, r *web.Request) {
 	p := pages.Page{Name: "authenticator", Title: "Authenticator of the emulator", Action: Path,
 		Nonce: ids.Hex(s.Keeper.Rand.Bytes(16)), Config: map[string]any{}}
 	if r.Method == http.MethodPost {

@@ -55,12 +55,12 @@ func TestAnswers(t *testing.T) {
 	w := newWorld(t)
 	require.False(t, w.TypeNumber("alice", 10), "nothing waits")
 	require.False(t, w.PickUp("alice", true))
-	_, ok := w.Message("alice")
+	_, ok := w.SMS("alice")
 	require.False(t, ok)
 	for _, nobody := range []string{"mallory", "alice@nowhere.example"} {
 		require.False(t, w.TypeNumber(nobody, 1))
 		require.False(t, w.PickUp(nobody, true))
-		_, ok := w.Message(nobody)
+		_, ok := w.SMS(nobody)
 		require.False(t, ok)
 		_, _, err := w.OneTimeCode(nobody)
 		require.ErrorIs(t, err, directory.ErrNoUser)
@@ -80,7 +80,7 @@ func TestAnswers(t *testing.T) {
 	require.True(t, w.PickUp("alice", false))
 	require.Equal(t, session.LoginDeclined, w.state(p))
 	p = w.ring(session.PromptMessage)
-	code, ok := w.Message("alice")
+	code, ok := w.SMS("alice")
 	require.True(t, ok)
 	require.Equal(t, p.Code, code)
 }

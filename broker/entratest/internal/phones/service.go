@@ -22,7 +22,7 @@ type Service struct {
 
 // Routes adds the page to the router.
 func (s *Service) Routes() {
-	s.Web.Handle(web.OnLogin, "GET POST", Path, web.EndpointLogin, s.page)
+	s.Web.Handle(web.OnLogin, "GET POST", Path, web.EndpointLogin, s.show)
 }
 
 // TypeNumber types a number into the authenticator app of a user and reports
@@ -50,9 +50,9 @@ func (s *Service) PickUp(username string, approve bool) bool {
 	return p != nil && s.Keeper.Pending.Answer(p.ID, approve, s.Keeper.Now())
 }
 
-// Message is the code in the newest text message to a user, while a sign-in waits
+// SMS is the code in the newest text message to a user, while a sign-in waits
 // for it.
-func (s *Service) Message(username string) (code string, ok bool) {
+func (s *Service) SMS(username string) (code string, ok bool) {
 	u := s.user(username)
 	if u == nil {
 		return "", false
