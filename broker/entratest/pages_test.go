@@ -36,7 +36,7 @@ func TestBrowserURL(t *testing.T) {
 		}
 	}
 	_, _, err := c.s.BrowserURL("https://elsewhere.example/")
-	require.ErrorContains(t, err, "no URL of the sign-in service")
+	require.ErrorContains(t, err, "is not a URL of the sign-in service")
 }
 
 // Every page is usable by hand: labels, a viewport, nothing from elsewhere, a

@@ -97,7 +97,7 @@ func TestOptionsThatContradict(t *testing.T) {
 	for says, err := range map[string]error{
 		"no such user: zoe":         s.ChangePassword("zoe", "x"),
 		"no such device: x":         s.DisableDevice("x"),
-		"is none of none, low":      s.SetRisk("zoe", "enormous", ""),
+		"is not none, low":          s.SetRisk("zoe", "enormous", ""),
 		"no tenant has this domain": s.AddUser(entratest.User{Username: "zoe@nowhere.example"}),
 		"TOTP secret is not base32": s.SetTOTP("zoe", "!"),
 	} {

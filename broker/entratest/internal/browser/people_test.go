@@ -50,7 +50,7 @@ func TestAnswers(t *testing.T) {
 		"terms":                {browser.Person{}, `<form id="terms" action="/done"></form>`, url.Values{"terms": {"accept"}}},
 		"terms declined":       {browser.Person{Deny: true}, `<form id="terms" action="/done"></form>`, url.Values{"terms": {"decline"}}},
 		"stay signed in":       {browser.Person{}, `<form id="kmsi" action="/done"></form>`, url.Values{"LoginOptions": {"3"}}},
-		"a trusted device":     {browser.Person{}, `<form id="confirm" action="/done"></form>`, url.Values{"confirm": {"continue"}}},
+		"the app is meant":     {browser.Person{}, `<form id="confirm" action="/done"></form>`, url.Values{"ContinueAuth": {"true"}}},
 		"a code to confirm":    {browser.Person{}, `<form id="usercode" action="/done"><input name="otc" value="ABCD"></form>`, url.Values{"otc": {"ABCD"}}},
 		"enrolment put off":    {browser.Person{}, `<form id="enroll" action="/x"></form><form id="skip" action="/done"><input type="hidden" name="ctx" value="c"></form>`, url.Values{"ctx": {"c"}}},
 		"a passkey elsewhere":  {browser.Person{Passkey: &browser.Passkey{}}, `<form id="securitykey" action="/done"><input type="hidden" name="hop" value="h"></form>`, url.Values{"hop": {"h"}}},
