@@ -21,7 +21,7 @@ func TestAuthd(t *testing.T) {
 		results.notRun(authdClient, why)
 		t.Skip(authdClient + ": not run: " + why)
 	}
-	flow(t, authdClient, "provider msentraid with examples/authd", func(t *testing.T) string {
+	flow(t, authdClient, "provider and broker with examples/authd", func(t *testing.T) string {
 		out, err := exec.CommandContext(t.Context(), "../../scripts/authd", checkout).CombinedOutput()
 		require.NoError(t, err, string(out))
 		ran := regexp.MustCompile(`(\d+ passed), 0 failed`).FindSubmatch(out)

@@ -1,6 +1,6 @@
 //go:build withmsentraid
 
-// Package emulator_test runs authd's provider for Microsoft Entra ID, as it is, against
+// Package emulator_test runs authd's provider for Microsoft Entra ID and its broker against
 // prtbroker's emulator: what authd does with a password and a second factor has no
 // stand-in in authd's own tests. It belongs below the provider's package.
 package emulator_test
@@ -55,7 +55,7 @@ func TestProvider(t *testing.T) {
 	graph := map[string]any{"msgraph_host": "https://graph.microsoft.com/v1.0"}
 	ctx := context.Background()
 
-	begin := func(p *msentraid.Provider, user, password string, data []byte) (*himmelblau.MFAFlowState, *himmelblau.MFAChallengeInfo, error) {
+	start := func(p *msentraid.Provider, user, password string, data []byte) (*himmelblau.MFAFlowState, *himmelblau.MFAChallengeInfo, error) {
 		return p.InitiateEntraPasswordAuth(ctx, app, issuer, user, password, data, true)
 	}
 	category := func(t *testing.T, err error) himmelblau.MFAErrorCategory {
@@ -97,7 +97,7 @@ func TestProvider(t *testing.T) {
 	} {
 		t.Run(user, func(t *testing.T) {
 			p, upn := msentraid.New(), user+"@contoso.example"
-			flow, challenge, err := begin(p, upn, secret, nil)
+			flow, challenge, err := start(p, upn, secret, nil)
 			require.NoError(t, err)
 			token := answer(t, func(code string, attempt int) (*oauth2.Token, error) {
 				return p.AcquireTokenByMFAFlow(ctx, app, issuer, upn, flow, code, attempt, nil)
@@ -160,14 +160,14 @@ func TestProvider(t *testing.T) {
 		"no_second_factor": {"bob@contoso.example", secret, 50079},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := begin(p, tt.user, tt.password, nil)
+			_, _, err := start(p, tt.user, tt.password, nil)
 			var e *himmelblau.MFAError
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, tt.aadsts, e.AADSTS)
 		})
 	}
 	t.Run("declined", func(t *testing.T) {
-		flow, c, err := begin(p, "carol@contoso.example", secret, nil)
+		flow, c, err := start(p, "carol@contoso.example", secret, nil)
 		require.NoError(t, err)
 		defer himmelblau.FreeMFAFlowState(flow)
 		number, err := strconv.Atoi(regexp.MustCompile(`\d+`).FindString(c.Message))
@@ -177,7 +177,7 @@ func TestProvider(t *testing.T) {
 		require.Equal(t, himmelblau.MFAErrorDenied, category(t, err))
 	})
 	t.Run("disabled_user_at_the_refresh", func(t *testing.T) {
-		flow, _, err := begin(p, "pia@contoso.example", secret, nil)
+		flow, _, err := start(p, "pia@contoso.example", secret, nil)
 		require.NoError(t, err)
 		code, ok := entra.SMSCode("pia")
 		require.True(t, ok)
