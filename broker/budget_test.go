@@ -144,7 +144,7 @@ func TestCanary(t *testing.T) {
 	for _, cred := range []any{
 		broker.Password{Username: alice, Password: password}, &broker.Password{Username: alice, Password: password},
 		broker.Federated{Username: alice, Password: password}, broker.RefreshToken{Token: password}, broker.PIN(password),
-		broker.SAMLAssertion{Assertion: []byte(password)},
+		broker.SAMLAssertion{Assertion: []byte(password)}, broker.DeviceImport{Key: []byte(password)}, &broker.DeviceImport{TransportKey: []byte(password)},
 	} {
 		show(cred)
 	}

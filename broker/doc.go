@@ -168,12 +168,13 @@
 // Everything that must survive the process goes to a [store.Store], sealed
 // under a data key per account, wrapped by a key that only the key store opens:
 // AES-256-GCM under a key per record, bound to the record's name, with a
-// generation that an older state put back does not have ([ErrStateDamaged]). Writing costs no command
-// of the TPM. [store.File] keeps it in a directory that several processes may
-// share; [store.Memory] forgets. A copy of the state opens nothing on another
-// machine ([ErrKeyUnusable]). No error of the service deletes a registration or
-// an account: only
-// [Broker.UnregisterDevice] and [Broker.RemoveAccount] do.
+// generation that an older state put back does not have ([ErrStateDamaged]).
+// Writing costs no command of the TPM. [store.File] keeps it in a directory that
+// several processes may share; [store.Blob] is one value, for a program that keeps
+// the state of each user itself; [store.Memory] forgets. A copy of the state opens
+// nothing on another machine ([ErrKeyUnusable]). No error of the service deletes a
+// registration or an account: only [Broker.UnregisterDevice] and
+// [Broker.RemoveAccount] do.
 //
 // # Errors
 //

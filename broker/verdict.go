@@ -151,6 +151,9 @@ func verdict(err error) error {
 	if other := new(device.OtherTypeError); errors.As(err, &other) {
 		return &Error{detail: "the device is " + other.Is.String() + " already; unregister it before it is " + other.Want.String()}
 	}
+	if bad := new(device.ImportError); errors.As(err, &bad) {
+		return &Error{detail: bad.Why}
+	}
 	if dead := new(account.Death); errors.As(err, &dead) {
 		return deathError(dead)
 	}

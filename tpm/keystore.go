@@ -9,7 +9,8 @@ import (
 // a TPM 2.0, package softkeys without one. A store is safe for concurrent use.
 //
 // A store owns no files: it hands out blobs, which are safe at rest and open
-// only in the store that made them, and the caller keeps them.
+// only in the store that made them, and the caller keeps them. A store that takes
+// keys from outside as well is an [Importer].
 type KeyStore interface {
 	// GenerateKey makes a key for one purpose. On a hardware TPM an RSA key
 	// takes from 2 to 15 seconds.

@@ -92,6 +92,29 @@ func (s *Store) generate(purpose tpm.Purpose, alg tpm.Algorithm, pin []byte) (tp
 	if err != nil {
 		return nil, err
 	}
+	return s.encryptKey(purpose, private, pin)
+}
+
+// ImportKey implements [tpm.Importer]: the key is encrypted like one of
+// [Store.GenerateKey], and used like one.
+func (s *Store) ImportKey(ctx context.Context, spec tpm.KeySpec, private crypto.PrivateKey) (tpm.Key, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
+	if err := spec.CheckImport(private); err != nil {
+		return nil, err
+	}
+	pin := bytes.Clone(spec.PIN)
+	return bounded(ctx, func() (tpm.Key, error) {
+		k, err := s.encryptKey(spec.Purpose, private.(crypto.Signer), pin) // both kinds sign
+		if err != nil {
+			return nil, fmt.Errorf("softkeys: importing a key: %w", err)
+		}
+		return k, nil
+	})
+}
+
+func (s *Store) encryptKey(purpose tpm.Purpose, private crypto.Signer, pin []byte) (tpm.Key, error) {
 	public, err := x509.MarshalPKIXPublicKey(private.Public())
 	if err != nil {
 		return nil, err

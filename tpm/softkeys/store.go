@@ -21,7 +21,7 @@ type Store struct {
 	cost argonCost // of a PIN
 }
 
-var _ tpm.KeyStore = (*Store)(nil)
+var _ tpm.Importer = (*Store)(nil)
 
 // An Option changes how a store works.
 type Option func(*Store)

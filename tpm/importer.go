@@ -1,0 +1,55 @@
+package tpm
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+)
+
+// ErrNoImport: the store takes no keys that were made elsewhere. It is also an
+// errors.ErrUnsupported.
+var ErrNoImport = fmt.Errorf("tpm: the key store takes no keys from outside: %w", errors.ErrUnsupported)
+
+// An Importer is a [KeyStore] that also takes keys that were made elsewhere, such
+// as the software store of package softkeys. [TPM] is none: what its keys are
+// worth is that they never were outside the TPM.
+type Importer interface {
+	KeyStore
+	// ImportKey is GenerateKey with a private key of the caller's, an
+	// *rsa.PrivateKey of 2048 bits or an *ecdsa.PrivateKey on P-256 as spec says.
+	// The caller still has that key: the store cannot answer for its copies.
+	ImportKey(ctx context.Context, spec KeySpec, private crypto.PrivateKey) (Key, error)
+}
+
+// CheckImport refuses a spec that no store can serve, and a private key that is
+// not of its algorithm or is damaged.
+func (s KeySpec) CheckImport(private crypto.PrivateKey) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	intact := false
+	switch k := private.(type) {
+	case *rsa.PrivateKey:
+		if s.Algorithm != RSA2048 || k.N == nil || k.N.BitLen() != 2048 {
+			return errors.New("tpm: the key to import is RSA, and not of 2048 bits as asked for")
+		}
+		intact = k.Validate() == nil
+	case *ecdsa.PrivateKey:
+		if s.Algorithm != P256 || k.Curve != elliptic.P256() {
+			return errors.New("tpm: the key to import is ECDSA, and not on P-256 as asked for")
+		}
+		d, err := k.ECDH()
+		public, perr := k.PublicKey.ECDH()
+		intact = err == nil && perr == nil && d.PublicKey().Equal(public)
+	default:
+		return fmt.Errorf("tpm: the key to import is a %T; RSA keys of 2048 bits and ECDSA keys on P-256 are taken", private)
+	}
+	if !intact {
+		return errors.New("tpm: the key to import is damaged")
+	}
+	return nil
+}
