@@ -91,9 +91,9 @@ func pkcs8(t *testing.T, key crypto.PrivateKey) []byte {
 
 // importer is a machine whose key store takes keys, and which is registered
 // already, by another program.
-func importer(t *testing.T, join prt.JoinType, two bool) (*world, elsewhereProgram) {
+func importer(t *testing.T, join prt.JoinType, two bool, changes ...change) (*world, elsewhereProgram) {
 	t.Helper()
-	w := newWorld(t, func(w *world, _ *entratest.Options) { w.keys = softwareKeys(t) })
+	w := newWorld(t, append(changes, withKeys(softwareKeys(t)))...)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	var transport *rsa.PrivateKey
@@ -142,7 +142,7 @@ func TestImportDevice(t *testing.T) {
 			require.Equal(t, p.cert.DeviceID, d.ID)
 			require.Equal(t, w.srv.TenantID(), d.TenantID)
 			require.Equal(t, tt.join, d.JoinType)
-			require.Equal(t, p.cert.NotBefore, d.Registered, "it is as old as it is")
+			require.Equal(t, w.clock.Now(), d.Registered)
 			require.False(t, d.Existing)
 
 			w.b = w.open() // another process
@@ -232,6 +232,16 @@ func TestImportDeviceRefusals(t *testing.T) {
 	})
 	_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.RefreshToken{Token: "none"}})
 	require.ErrorIs(t, err, broker.ErrInteractionRequired, "none of these left anything: it asks the service")
+}
+
+// A machine that another program registered a moment ago is not known everywhere
+// yet, which the first sign-in waits for.
+func TestImportDeviceNotReplicated(t *testing.T) {
+	t.Parallel()
+	w, p := importer(t, prt.JoinEntra, false, withOptions(func(o *entratest.Options) { o.ReplicationLag = 10 * time.Second }))
+	_, err := w.b.ImportDevice(t.Context(), broker.DeviceImport{Certificate: p.cert.DER, Key: pkcs8(t, p.key)})
+	require.NoError(t, err)
+	w.signIn()
 }
 
 // A registration that is here is not replaced, nor one that was begun: its device

@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	prtbroker "github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
 const (
@@ -57,6 +60,27 @@ func (d *device) join(t *testing.T) {
 	id := regexp.MustCompile(`Device ID: ([0-9a-f-]{36})`).FindStringSubmatch(out)
 	require.NotNil(t, id, out)
 	d.id = id[1]
+}
+
+// imported hands the files that roadtx wrote to this project's broker, which signs
+// alice in on that device.
+func (d *device) imported(t *testing.T) string {
+	t.Helper()
+	keys, err := softkeys.Open(softkeys.Secret(make([]byte, 32)))
+	require.NoError(t, err)
+	b, err := prtbroker.New(t.Context(), prtbroker.Config{Tenant: "contoso.example", App: prtbroker.App{ClientID: appID}, Keys: keys, Transport: running.http})
+	require.NoError(t, err)
+	defer func() { _, _ = b.Close(), keys.Close() }()
+	got, err := b.ImportDevice(t.Context(), prtbroker.DeviceImport{Certificate: d.saved(t, d.name+".pem"), Key: d.saved(t, d.name+".key")})
+	require.NoError(t, err)
+	require.Equal(t, d.id, got.ID)
+	require.Equal(t, running.tenantID, got.TenantID)
+	_, err = b.SignIn(t.Context(), prtbroker.Password{Username: alice, Password: alicePwd})
+	require.NoError(t, err)
+	res, err := b.AcquireTokenSilent(t.Context(), []string{userRead})
+	require.NoError(t, err)
+	require.Equal(t, d.id, claimsOf(t, res.AccessToken)["deviceid"])
+	return "signed in, token with the device id"
 }
 
 // prt asks for a PRT, again while the join is not replicated yet.
@@ -184,6 +208,7 @@ func TestRoadtx(t *testing.T) {
 	if d.id == "" {
 		return
 	}
+	flow(t, client, "device -a join, then ImportDevice of this project", func(t *testing.T) string { return d.imported(t) })
 	flow(t, client, "prt, password", func(t *testing.T) string {
 		d.prt(t, "-u", alice, "-p", alicePwd)
 		return "PRT and session key"

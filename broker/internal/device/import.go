@@ -59,7 +59,7 @@ func (k *Keeper) Import(ctx context.Context, in Import) (d *Device, existing boo
 	case r.Phase != "":
 		return nil, false, &ImportError{"a registration of this machine is here already, or was begun: ForgetDevice drops it"}
 	default:
-		if err := r.take(ctx, keys, in); err != nil {
+		if err := r.take(ctx, keys, in, k.cfg.Now()); err != nil {
 			return nil, false, err
 		}
 	}
@@ -85,8 +85,9 @@ func (in *Import) check(now time.Time) error {
 	return nil
 }
 
-// take makes the record that of the imported registration, as old as that is.
-func (d *Record) take(ctx context.Context, keys tpm.Importer, in Import) error {
+// take makes the record that of the imported registration. It counts as new, since
+// nothing tells whether all of the service knows the device yet.
+func (d *Record) take(ctx context.Context, keys tpm.Importer, in Import, now time.Time) error {
 	key, err := keys.ImportKey(ctx, tpm.KeySpec{Purpose: tpm.Sign}, in.Key)
 	if err != nil {
 		return fmt.Errorf("importing the device key: %w", err)
@@ -98,6 +99,6 @@ func (d *Record) take(ctx context.Context, keys tpm.Importer, in Import) error {
 	}
 	defer transport.Close()
 	d.DeviceKey, d.TransportKey = key.Blob(), transport.Blob()
-	d.Phase, d.Certificate, d.Registered = phaseComplete, in.Certificate.DER, in.Certificate.NotBefore
+	d.Phase, d.Certificate, d.Registered = phaseComplete, in.Certificate.DER, now
 	return nil
 }
