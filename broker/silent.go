@@ -27,7 +27,9 @@ const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefr
 // tenant. For a set that was not asked for before it also answers when the
 // service granted it all of them; .default is only answered by a token that
 // was asked for with .default. A resource that ends in a slash
-// (https://x.example//.default) is not the one without. WithClaims and
+// (https://x.example//.default) is not the one without. The scopes of OpenID
+// Connect (openid, profile, email, offline_access) change nothing beside others,
+// and alone they are a token for Microsoft Graph. WithClaims and
 // WithForceRefresh go to the service, and the new token replaces the one in
 // memory.
 //

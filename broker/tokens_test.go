@@ -327,7 +327,7 @@ func TestScopesAndOptionsThatDoNotApply(t *testing.T) {
 		opts   []broker.CallOption
 		says   string
 	}{
-		"none":             {nil, nil, "none names a resource"},
+		"none":             {nil, nil, "none is given"},
 		"two resources":    {[]string{"User.Read", "api://payroll/a"}, nil, "one resource"},
 		"default and more": {[]string{".default", "User.Read"}, nil, "stands alone"},
 		"not JSON":         {graph, []broker.CallOption{broker.WithClaims("eyJh")}, "decoded JSON"},

@@ -24,7 +24,8 @@ type WhyInput struct {
 	Scopes []string
 	// ResourceID is the application id by which policies know the resource of
 	// Scopes. Empty: it is taken from Scopes when it is an application id
-	// there, or when the resource is Graph.
+	// there, or when the resource is Graph; where they are of OpenID Connect
+	// alone it is that of the directory, which Conditional Access judges then.
 	ResourceID string
 	// Facts are what is known beside the state here.
 	Facts why.Facts
@@ -77,6 +78,9 @@ func (b *Broker) snapshot(ctx context.Context, in WhyInput, resource string) (wh
 	s := why.Snapshot{
 		Now: b.cfg.Now(), ClientID: in.App.ClientID, Scopes: in.Scopes, Resource: resource, ResourceID: in.ResourceID,
 		Facts: in.Facts, UserAgent: b.cfg.UserAgent,
+	}
+	if s.ResourceID == "" && policy.ScopesOf(in.Scopes) == policy.OpenIDScopes {
+		s.ResourceID = wire.ResourceAADGraph
 	}
 	if s.ResourceID == "" {
 		s.ResourceID = resourceID(resource, b.cloud().GraphHost)

@@ -21,8 +21,9 @@ type Set struct {
 	diags    []Diagnostic
 	ids      *symbols
 	blocks   int
-	closed   bool // fail closed
-	legacy   bool // LegacyBaselineScopes
+	closed   bool   // fail closed
+	legacy   bool   // LegacyBaselineScopes
+	baseline string // BaselineApp
 
 	masks []masks // by block
 
@@ -114,6 +115,12 @@ func ApprovedAppUntil(t time.Time) Option { return func(o *options) { o.approved
 
 // maxControlNumber bounds the distinct controls of a Set.
 const maxControlNumber = 1<<16 - 1
+
+// BaselineApp returns the id of the application as which a request for baseline
+// scopes alone is judged (see [ScopesOf]): that of the directory, or the one of
+// [WithBaselineApp]. Under [LegacyBaselineScopes] it is empty, since there it is
+// judged as what its resource is.
+func (s *Set) BaselineApp() string { return s.baseline }
 
 // Compile makes a Set of a bundle, which the Set then refers to for names. Its
 // error is about the bundle as a whole; what is wrong with single policies is

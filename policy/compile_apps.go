@@ -28,6 +28,9 @@ func (c *compiler) collectApps() {
 	if baseline == "" {
 		baseline = windowsAzureAD
 	}
+	if !c.legacy {
+		c.baseline = baseline
+	}
 	for i, id := range [wellKnownApps]string{
 		appBaseline: baseline, appTeams: teamsID, appSharePoint: sharePointID, appEnrolment: intuneEnrolment, appTokenExchange: tokenExchange,
 		appTraffic: trafficIDs[TrafficInternet], appTraffic + 1: trafficIDs[TrafficMicrosoft365], appTraffic + 2: trafficIDs[TrafficPrivate],

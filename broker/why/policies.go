@@ -26,6 +26,9 @@ func (w *chain) policies(prts []PRT) {
 		return
 	}
 	w.fact("Are the tenant's policies known?", claims.Yes, "")
+	if app := set.BaselineApp(); app != "" && policy.ScopesOf(w.Scopes) != policy.AnyScopes {
+		w.fact("Do they see a resource?", claims.No, "for Conditional Access these scopes alone are access to the directory, app "+app)
+	}
 	w.judge(set, id)
 	tried := []refused{{prts[0].Session, w.stale()}}
 	for i := 1; i < len(prts) && w.out.Verdict != Silent; i++ {

@@ -79,8 +79,9 @@ func TestImportKeyRefusals(t *testing.T) {
 	require.NoError(t, err)
 	twisted := *good
 	twisted.D = new(big.Int).Add(good.D, big.NewInt(2))
-	other := *p256
-	other.D = new(big.Int).Add(p256.D, big.NewInt(1))
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	other.PublicKey = p256.PublicKey
 	for _, tt := range []struct {
 		name string
 		spec tpm.KeySpec
@@ -97,7 +98,7 @@ func TestImportKeyRefusals(t *testing.T) {
 		{"P-256 for RSA", tpm.KeySpec{Purpose: tpm.Sign}, p256, "not on P-256 as asked for"},
 		{"another curve", tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256}, p384, "not on P-256"},
 		{"a damaged RSA key", tpm.KeySpec{Purpose: tpm.Sign}, &twisted, "the key to import is damaged"},
-		{"a damaged P-256 key", tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256}, &other, "the key to import is damaged"},
+		{"a damaged P-256 key", tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256}, other, "the key to import is damaged"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := s.ImportKey(t.Context(), tt.spec, tt.key)

@@ -16,19 +16,34 @@ const (
 // ErrScopes is wrapped by the errors of [Normalize].
 var ErrScopes = errors.New("invalid scopes")
 
-// reserved reports whether a scope asks for no permission of a resource. Every
-// token request carries these three, so they are no part of a token's key.
-// (email is a permission of Microsoft Graph.)
+// OpenID is the scope that stands for those of OpenID Connect where nothing else
+// is asked for.
+const OpenID = "openid"
+
+// reserved reports whether a scope is one of OpenID Connect, which say what comes
+// beside the access token and ask for nothing of its resource. They are no part of a
+// token's key.
 func reserved(s string) bool {
-	return strings.EqualFold(s, "openid") || strings.EqualFold(s, "profile") || strings.EqualFold(s, "offline_access")
+	return strings.EqualFold(s, OpenID) || strings.EqualFold(s, "profile") || strings.EqualFold(s, "email") || strings.EqualFold(s, "offline_access")
+}
+
+// reservedOf is reserved for a scope with or without the default resource, which is
+// Microsoft Graph: it lists them among its permissions.
+func reservedOf(s, defaultResource string) bool {
+	if r := ResourceOf(s); r != "" {
+		return strings.EqualFold(r, defaultResource) && reserved(s[len(r)+1:])
+	}
+	return reserved(s)
 }
 
 // Default is the permission that stands for all that the app has consent for.
 const Default = ".default"
 
 // A Set is a normalised set of scopes: lower case, sorted, without duplicates
-// and without openid, profile and offline_access, each with its resource. It
-// belongs to one resource, as a token does.
+// and without openid, profile, email and offline_access, each with its resource. It
+// belongs to one resource, as a token does. Where only those four are asked for, in
+// any mix, the set is [OpenID] of the default resource, as MSAL takes them for
+// Microsoft Graph.
 //
 // The resource is what stands before the last slash. A resource that itself
 // ends in a slash therefore gives two:
@@ -39,18 +54,19 @@ type Set []string
 
 // Normalize reads the scopes of a request. A scope without a resource, such as
 // User.Read, belongs to defaultResource, such as https://graph.microsoft.com.
-// It is an error when no scope of a resource is left, when they name several
-// resources, or when .default stands beside other scopes (AADSTS70011).
+// It is an error when there is no scope, when they name several resources, or when
+// .default stands beside other scopes (AADSTS70011).
 func Normalize(scopes []string, defaultResource string) (Set, error) {
 	if len(scopes) > MaxScopes {
 		return nil, fmt.Errorf("%w: %d of them; at most %d are allowed", ErrScopes, len(scopes), MaxScopes)
 	}
-	set := make(Set, 0, len(scopes))
+	set, signIn := make(Set, 0, len(scopes)), false
 	for _, s := range scopes {
 		if err := checkScope(s); err != nil {
 			return nil, err
 		}
-		if reserved(s) {
+		if reservedOf(s, defaultResource) {
+			signIn = true
 			continue
 		}
 		c := canonical(s, defaultResource)
@@ -58,6 +74,9 @@ func Normalize(scopes []string, defaultResource string) (Set, error) {
 			return nil, err
 		}
 		set = append(set, c)
+	}
+	if len(set) == 0 && signIn {
+		set = Set{canonical(OpenID, defaultResource)}
 	}
 	slices.Sort(set)
 	set = slices.Compact(set)
@@ -84,7 +103,7 @@ func checkScope(s string) error {
 
 func (s Set) check() error {
 	if len(s) == 0 {
-		return fmt.Errorf("%w: none names a resource", ErrScopes)
+		return fmt.Errorf("%w: none is given", ErrScopes)
 	}
 	for _, scope := range s {
 		if r := ResourceOf(scope); r != s.Resource() {
@@ -146,11 +165,15 @@ func (s Set) Missing(grantedScopes []string, defaultResource string) []string {
 }
 
 // granted normalises the scopes that the service said it granted. It leaves
-// out what is not a scope of the resource, where [Normalize] would refuse.
+// out what is not a scope of the resource, where [Normalize] would refuse. A token
+// of the default resource is also one for [OpenID].
 func granted(scopes []string, resource, defaultResource string) Set {
-	set := make(Set, 0, len(scopes))
+	set := make(Set, 0, len(scopes)+1)
+	if strings.EqualFold(resource, defaultResource) {
+		set = append(set, canonical(OpenID, defaultResource))
+	}
 	for _, s := range scopes {
-		if checkScope(s) != nil || reserved(s) || len(set) == maxGranted {
+		if checkScope(s) != nil || reservedOf(s, defaultResource) || len(set) == maxGranted {
 			continue
 		}
 		c := canonical(s, defaultResource)

@@ -20,7 +20,16 @@ func TestNormalize(t *testing.T) {
 		{"no resource is Graph", []string{"User.Read"}, Set{graph + "/user.read"}},
 		{"case", []string{"HTTPS://Graph.Microsoft.COM/User.READ"}, Set{graph + "/user.read"}},
 		{"order and duplicates", []string{"b", "A", graph + "/B"}, Set{graph + "/a", graph + "/b"}},
-		{"reserved", []string{"openid", "Profile", "OFFLINE_ACCESS", "email"}, Set{graph + "/email"}},
+		{"openid alone", []string{"openid"}, Set{graph + "/openid"}},
+		{"profile alone", []string{"profile"}, Set{graph + "/openid"}},
+		{"email alone", []string{"email"}, Set{graph + "/openid"}},
+		{"offline_access alone", []string{"offline_access"}, Set{graph + "/openid"}},
+		{"all four of OpenID Connect", []string{"Email", "openid", "Profile", "OFFLINE_ACCESS"}, Set{graph + "/openid"}},
+		{"with the address of Graph", []string{graph + "/email", "HTTPS://graph.microsoft.com/OpenID"}, Set{graph + "/openid"}},
+		{"beside a permission of Graph", []string{"email", "User.Read", "openid"}, Set{graph + "/user.read"}},
+		{"beside .default", []string{graph + "/.default", "openid", "email"}, Set{graph + "/.default"}},
+		{"beside another resource", []string{"email", "api://payroll/access", "profile"}, Set{"api://payroll/access"}},
+		{"another resource's own", []string{"api://payroll/email"}, Set{"api://payroll/email"}},
 		{"default", []string{graph + "/.default"}, Set{graph + "/.default"}},
 		{"double slash stays", []string{"https://management.core.windows.net//.default"}, Set{"https://management.core.windows.net//.default"}},
 		{"app id URI", []string{"api://PAYROLL/access"}, Set{"api://payroll/access"}},
@@ -41,8 +50,8 @@ func TestNormalizeRefuses(t *testing.T) {
 		in   []string
 		says string
 	}{
-		{"nothing", nil, "none names a resource"},
-		{"reserved only", []string{"openid"}, "none names a resource"},
+		{"nothing", nil, "none is given"},
+		{"nothing at all", []string{}, "none is given"},
 		{"empty", []string{""}, "an empty one"},
 		{"resource alone", []string{"https://graph.microsoft.com/"}, "add .default"},
 		{"two resources", []string{"User.Read", "api://payroll/access"}, "one resource"},
