@@ -261,14 +261,10 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 	return res, nil
 }
 
-// isOf reports whether a reply says that it is the account's: by client_info
-// or, where that is missing, by the id_token of the account's own tenant.
+// isOf reports whether a reply says that it is the account's.
 func isOf(r *prt.Reply, acct Account) bool {
-	if got := r.ClientInfo.HomeAccountID(); got != "" {
-		return got == acct.HomeAccountID
-	}
-	tok, err := claims.Parse(r.IDToken.Reveal())
-	return err == nil && tok.ObjectID != "" && strings.EqualFold(tok.ObjectID+"."+tok.TenantID, acct.HomeAccountID)
+	home := r.HomeAccountID()
+	return home != "" && strings.EqualFold(home, acct.HomeAccountID)
 }
 
 // interactiveUnbound signs in for the app's own client on a machine without a

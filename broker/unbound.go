@@ -191,7 +191,7 @@ func (q *tokenRequest) visit(c sts.Cloud, hint, wanted string) sts.Visit {
 // making it when it is new. The account of q, if not zero, is who it must be.
 func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequest) (*account.Account, Account, error) {
 	want := q.account
-	acct := Account{HomeAccountID: r.ClientInfo.HomeAccountID(), Environment: b.cloud().Environment}
+	acct := Account{HomeAccountID: r.HomeAccountID(), Environment: b.cloud().Environment}
 	if r.ID != nil {
 		acct.Realm, acct.LocalAccountID = strings.ToLower(r.ID.TenantID), strings.ToLower(r.ID.ObjectID)
 		acct.PreferredUsername, acct.Name = r.ID.Username, r.ID.Name

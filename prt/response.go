@@ -47,6 +47,17 @@ type Reply struct {
 	Encrypted bool
 }
 
+// HomeAccountID returns whose reply it is, as every Microsoft authentication
+// library names an account: "uid.utid" of client_info. Where the reply has none, it
+// is "oid.tid" of the id_token, which is the same for a user in the home tenant and
+// another for a guest; empty where neither says, or client_info is not readable.
+func (r *Reply) HomeAccountID() string {
+	if home := r.ClientInfo.HomeAccountID(); home != "" || r.strangeClient || r.ID == nil {
+		return home
+	}
+	return claims.ClientInfo{UID: r.ID.ObjectID, UTID: r.ID.TenantID}.HomeAccountID()
+}
+
 // ParseNonce reads the reply to [NonceRequest].
 func ParseNonce(body []byte) (string, error) {
 	o, err := strictjson.Parse(body, maxHeaderSize)

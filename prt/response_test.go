@@ -246,6 +246,14 @@ func TestRenewed(t *testing.T) {
 		_, err = old.Renewed(r, later)
 		require.ErrorIs(t, err, prt.ErrReply)
 	})
+	t.Run("another user's by client_info", func(t *testing.T) {
+		r, err := prt.ParseReply(bg, renewal(t, s, `,"client_info":"`+base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"`+deviceID+`","utid":"`+tenantID+`"}`))+`"`), s)
+		require.NoError(t, err)
+		at := *old
+		at.HomeID = userID + "." + tenantID
+		_, err = at.Renewed(r, later)
+		require.ErrorIs(t, err, prt.ErrReply)
+	})
 	t.Run("another tenant's", func(t *testing.T) {
 		other := strings.ReplaceAll(fmt.Sprintf(idClaims, `["pwd"]`), tenantID, deviceID)
 		require.Contains(t, other, userID)

@@ -51,7 +51,8 @@ type Token struct {
 	ClientID string   // the client that it was issued to
 
 	TenantID string // the user's tenant
-	UserID   string // the user's object id
+	UserID   string // the user's object id there
+	HomeID   string // the user's key at home, "uid.utid" of client_info: for a guest not UserID and TenantID; empty: these
 	Username string // the user's UPN
 	Name     string // the user's display name
 	DeviceID string // the device that it is bound to; the caller sets it
@@ -75,8 +76,12 @@ type Token struct {
 	extra secret.Value // members that a newer version wrote, a JSON object
 }
 
-// HomeAccountID returns oid.tid, the key of the account.
+// HomeAccountID returns the key of the account: HomeID or, where that is empty,
+// UserID and TenantID.
 func (t *Token) HomeAccountID() string {
+	if t.HomeID != "" {
+		return t.HomeID
+	}
 	return claims.ClientInfo{UID: t.UserID, UTID: t.TenantID}.HomeAccountID()
 }
 
@@ -106,6 +111,7 @@ func newToken(r *Reply, req PRTRequest, now time.Time) *Token {
 		ClientID:      req.clientID(),
 		TenantID:      strings.ToLower(r.ClientInfo.UTID),
 		UserID:        strings.ToLower(r.ClientInfo.UID),
+		HomeID:        r.ClientInfo.HomeAccountID(),
 		IssuedAt:      now,
 		RenewedAt:     now,
 		UsedAt:        now,
@@ -197,7 +203,7 @@ func (t *Token) Renewed(r *Reply, now time.Time) (*Token, error) {
 	if r.RefreshToken.IsZero() {
 		return nil, badReply("no PRT in it")
 	}
-	if err := t.same(r.ID); err != nil {
+	if err := t.same(r); err != nil {
 		return nil, err
 	}
 	n := *t
@@ -228,7 +234,11 @@ func (t *Token) renewedExpiry(r *Reply, now time.Time) time.Time {
 }
 
 // same refuses a renewal that answers for someone else.
-func (t *Token) same(id *claims.Token) error {
+func (t *Token) same(r *Reply) error {
+	if home := r.ClientInfo.HomeAccountID(); home != "" && t.HomeID != "" && !strings.EqualFold(home, t.HomeID) {
+		return badReply("the renewed PRT is another user's")
+	}
+	id := r.ID
 	if id == nil {
 		return nil
 	}

@@ -27,6 +27,7 @@ type tokenJSON struct {
 	ClientID      string          `json:"client_id,omitempty"`
 	TenantID      string          `json:"tenant_id,omitempty"`
 	UserID        string          `json:"user_id,omitempty"`
+	HomeID        string          `json:"home_id,omitempty"`
 	Username      string          `json:"username,omitempty"`
 	Name          string          `json:"name,omitempty"`
 	DeviceID      string          `json:"device_id,omitempty"`
@@ -112,7 +113,7 @@ func UnmarshalToken(data []byte) (*Token, error) {
 func (j *tokenJSON) fields() map[string]any {
 	return map[string]any{
 		"v": &j.Version, "prt": &j.PRT, "protocol": &j.Protocol, "kdf": &j.KDF,
-		"client_id": &j.ClientID, "tenant_id": &j.TenantID, "user_id": &j.UserID,
+		"client_id": &j.ClientID, "tenant_id": &j.TenantID, "user_id": &j.UserID, "home_id": &j.HomeID,
 		"username": &j.Username, "name": &j.Name, "device_id": &j.DeviceID,
 		"credential": &j.Credential, "evidence": &j.Evidence,
 		"issued_at": &j.IssuedAt, "renewed_at": &j.RenewedAt, "used_at": &j.UsedAt,
@@ -125,7 +126,7 @@ func (j *tokenJSON) fields() map[string]any {
 func (t *Token) toJSON() tokenJSON {
 	j := tokenJSON{
 		Version: tokenFormat, PRT: t.PRT.Reveal(), Protocol: t.Protocol, KDF: t.KDF,
-		ClientID: t.ClientID, TenantID: t.TenantID, UserID: t.UserID,
+		ClientID: t.ClientID, TenantID: t.TenantID, UserID: t.UserID, HomeID: t.HomeID,
 		Username: t.Username, Name: t.Name, DeviceID: t.DeviceID,
 		Credential: t.Credential, Evidence: t.Evidence,
 		IssuedAt: t.IssuedAt, RenewedAt: t.RenewedAt, UsedAt: t.UsedAt, ExpiresAt: t.ExpiresAt,
@@ -145,7 +146,7 @@ func (t *Token) toJSON() tokenJSON {
 func (j *tokenJSON) token() *Token {
 	t := &Token{
 		PRT: NewSecret(j.PRT), Protocol: j.Protocol, KDF: j.KDF,
-		ClientID: j.ClientID, TenantID: j.TenantID, UserID: j.UserID,
+		ClientID: j.ClientID, TenantID: j.TenantID, UserID: j.UserID, HomeID: j.HomeID,
 		Username: j.Username, Name: j.Name, DeviceID: j.DeviceID,
 		Credential: j.Credential, Evidence: j.Evidence,
 		IssuedAt: j.IssuedAt, RenewedAt: j.RenewedAt, UsedAt: j.UsedAt, ExpiresAt: j.ExpiresAt,

@@ -379,10 +379,14 @@ func accountOf(t *wire.Token, asked broker.Account) broker.Account {
 		return brokerAccount(t.Account)
 	}
 	tok, err := claims.Parse(t.IDToken)
+	info, ierr := claims.ParseClientInfo(t.ClientInfo)
 	if err != nil || tok.ObjectID == "" || tok.TenantID == "" {
 		return asked
 	}
 	home := tok.ObjectID + "." + tok.TenantID
+	if named := info.HomeAccountID(); ierr == nil && named != "" { // of a guest it is another
+		home = named
+	}
 	if strings.EqualFold(home, asked.HomeAccountID) || !asked.IsZero() {
 		return asked
 	}
