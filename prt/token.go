@@ -233,17 +233,16 @@ func (t *Token) renewedExpiry(r *Reply, now time.Time) time.Time {
 	return t.expiry(&Reply{RefreshExpiresIn: r.RefreshExpiresIn}, now)
 }
 
-// same refuses a renewal that answers for someone else.
+// same refuses a renewal that answers for someone else, by its id_token or, where it
+// has none, by client_info.
 func (t *Token) same(r *Reply) error {
-	if home := r.ClientInfo.HomeAccountID(); home != "" && t.HomeID != "" && !strings.EqualFold(home, t.HomeID) {
-		return badReply("the renewed PRT is another user's")
-	}
-	id := r.ID
-	if id == nil {
+	id, home := r.ID, r.ClientInfo.HomeAccountID()
+	switch {
+	case id == nil && (home == "" || t.HomeID == "" || strings.EqualFold(home, t.HomeID)):
 		return nil
-	}
-	if t.UserID != "" && id.ObjectID != "" && !strings.EqualFold(t.UserID, id.ObjectID) ||
-		t.TenantID != "" && id.TenantID != "" && !strings.EqualFold(t.TenantID, id.TenantID) {
+	case id == nil,
+		t.UserID != "" && id.ObjectID != "" && !strings.EqualFold(t.UserID, id.ObjectID),
+		t.TenantID != "" && id.TenantID != "" && !strings.EqualFold(t.TenantID, id.TenantID):
 		return badReply("the renewed PRT is another user's")
 	}
 	return nil
