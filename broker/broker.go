@@ -93,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	b.signIns = signIns{cfg: &b.cfg, sts: b.sts}
 	b.tokens = heldTokens{Cache: tokencache.New[*cachedToken](cfg.Cloud.graph(), 0), cfg: &b.cfg}
 	b.ring = vault.NewKeyring(cfg.Keys, cfg.Store, cfg.Rand)
-	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Gone: b.tokens.drop})
+	b.book = account.NewBook(account.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, UserID: cfg.UserID, Now: cfg.Now, Finish: b.finish, Renamed: b.tokens.rename, Gone: b.tokens.drop})
 	b.tokens.book = b.book
 	b.devices = device.New(device.Config{Keys: cfg.Keys, Ring: b.ring, Store: cfg.Store, Rand: cfg.Rand, Logger: cfg.Logger, Now: cfg.Now, Sleep: b.rest,
 		Services: b.sts, Tenant: cfg.Tenant, Type: cfg.Device.Type, DisplayName: cfg.Device.DisplayName, OSVersion: cfg.Device.OSVersion,

@@ -14,6 +14,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/sts"
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 	"github.com/prtbroker/prtbroker/broker/store"
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -244,11 +245,14 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 		online, cancel = context.WithTimeout(ctx, wait)
 	}
 	defer cancel()
-	res, err := b.issue(online, op, prt.HelloGrant{
-		Key:      helloSigner{a, key},
-		Username: rec.Hello.Username,
-		Audience: d.Record.TenantID,
-	}, signon.Provenance{Origin: account.Direct}, Account(rec.Account))
+	signIn := func(username string) (AuthResult, error) {
+		return b.issue(online, op, prt.HelloGrant{Key: helloSigner{a, key}, Username: username, Audience: d.Record.TenantID},
+			signon.Provenance{Origin: account.Direct}, Account(rec.Account))
+	}
+	res, err := signIn(rec.Hello.Username)
+	if name := b.renamedTo(online, a, rec.Hello.Username, err); name != "" {
+		res, err = signIn(name)
+	}
 	if err != nil {
 		return AuthResult{}, err
 	}
@@ -256,6 +260,28 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 		b.cfg.Logger.InfoContext(ctx, "preparing the offline unlock failed", "error", err)
 	}
 	return res, nil
+}
+
+// renamedTo returns the name that the user has now, where the service does not know
+// the one that the Hello key signed under: a renewal of a PRT, which names no user,
+// tells. Empty: there is no other, or err says something else.
+func (b *Broker) renamedTo(ctx context.Context, a *account.Account, old string, err error) string {
+	if v := action(err); v != aadsts.UserNotFound && v != aadsts.HelloKey {
+		return ""
+	}
+	rec := a.Record()
+	if rec == nil {
+		return ""
+	}
+	for _, p := range b.engine.Choices(rec) {
+		if _, err := b.engine.Renew(ctx, a, p.Token.Credential, true); err == nil {
+			break
+		}
+	}
+	if rec = a.Record(); rec == nil || rec.Hello == nil || rec.Hello.Username == old {
+		return ""
+	}
+	return rec.Hello.Username
 }
 
 // ChangePIN gives the account's Hello key another PIN. The key stays, so that

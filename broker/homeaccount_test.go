@@ -25,7 +25,16 @@ func (h *atHome) id() string { return h.uid + "." + h.tid }
 // Do changes client_info in the replies that are in the clear. The encrypted ones
 // are for a PRT that is known already.
 func (h *atHome) Do(r *http.Request) (*http.Response, error) {
-	rep, err := h.inner.Do(r)
+	return edited(h.inner, r, func(members map[string]any) {
+		if members["client_info"] != nil {
+			members["client_info"] = base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + h.uid + `","utid":"` + h.tid + `"}`))
+		}
+	})
+}
+
+// edited sends a request and changes the members of the reply, if it is JSON.
+func edited(t broker.Transport, r *http.Request, change func(map[string]any)) (*http.Response, error) {
+	rep, err := t.Do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -34,9 +43,9 @@ func (h *atHome) Do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	var members map[string]json.RawMessage
-	if json.Unmarshal(body, &members) == nil && members["client_info"] != nil {
-		members["client_info"], _ = json.Marshal(base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + h.uid + `","utid":"` + h.tid + `"}`)))
+	var members map[string]any
+	if json.Unmarshal(body, &members) == nil {
+		change(members)
 		if body, err = json.Marshal(members); err != nil {
 			return nil, err
 		}

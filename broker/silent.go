@@ -315,8 +315,11 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 			if err != nil {
 				return err
 			}
-			res = b.cfg.result(q, t, tokens, rep)
 			b.engine.Learn(ctx, a, t, tokens)
+			if rec := a.Record(); rec != nil {
+				q.account = Account(rec.Account) // by the name that it has now
+			}
+			res = b.cfg.result(q, t, tokens, rep)
 			return q.checkGranted(op, b.cfg.Cloud.graph(), &res)
 		}))
 	}

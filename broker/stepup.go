@@ -149,8 +149,9 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	if want.IsZero() && e != nil && !account.Identity(e.Account).ByName() { // a hint binds nobody: it may be another name of the user
 		want = e.Account
 	}
-	if hint == "" {
-		hint = want.PreferredUsername
+	a, rec, err := b.accountFor(ctx, want)
+	if hint == "" && !want.IsZero() {
+		hint = newestName(want, rec)
 	}
 	page := AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}
 	var was aadsts.Verdict
@@ -159,7 +160,6 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	}
 	signIn := func(ctx context.Context) (Account, error) { return b.stepUpByPage(ctx, op, page, want) }
 	var acct Account
-	a, _, err := b.accountFor(ctx, want)
 	if err != nil || c.newSignIn { // whoever signs in may be new here
 		acct, err = signIn(ctx)
 	} else {
@@ -171,6 +171,15 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 		return Account{}, &refused
 	}
 	return acct, err
+}
+
+// newestName is the user name to fill in for an account, which the caller may have
+// kept since before the user was renamed.
+func newestName(acct Account, rec *account.Record) string {
+	if rec != nil && rec.Account.Key() == acct.Key() {
+		return rec.Account.PreferredUsername
+	}
+	return acct.PreferredUsername
 }
 
 // stepUpKey names a step-up: calls that want the same of the same user at the same
@@ -275,8 +284,9 @@ func (b *Broker) interactiveUnbound(ctx context.Context, op string, c callOption
 		return AuthResult{}, err
 	}
 	hint := c.loginHint
-	if hint == "" {
-		hint = c.account.PreferredUsername
+	if hint == "" && !c.account.IsZero() {
+		_, rec, _ := b.accountFor(ctx, c.account) // without a record the caller's word
+		hint = newestName(c.account, rec)
 	}
 	res, err := b.signInUnbound(ctx, op, AuthCode{LoginHint: hint}, q)
 	if errors.Is(err, errors.ErrUnsupported) {

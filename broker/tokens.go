@@ -59,11 +59,15 @@ func (h *heldTokens) inMemory(c *callOptions, scopes []string, now time.Time) (A
 // keep keeps a token in memory, unless the account was removed or locked
 // while it was under way.
 func (h *heldTokens) keep(op string, a *account.Account, q tokenRequest, res AuthResult) error {
+	rec := a.Record()
+	if rec != nil {
+		res.Account = Account(rec.Account) // the user may have been renamed meanwhile
+	}
 	h.remember(q, res)
 	var err error
 	if !h.book.Holds(a) {
 		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account}
-	} else if rec := a.Record(); rec != nil && rec.Locked() {
+	} else if rec != nil && rec.Locked() {
 		err = obituary(op, rec)
 	}
 	if err != nil {
@@ -82,6 +86,17 @@ func (h *heldTokens) remember(q tokenRequest, res AuthResult) {
 		RefreshOn: res.Metadata.RefreshOn,
 		Granted:   res.GrantedScopes,
 	}, h.cfg.Now())
+}
+
+// rename puts the new names of a user into the tokens in memory, which name whose
+// they are.
+func (h *heldTokens) rename(id account.Identity) {
+	h.Change(id.HomeAccountID, id.Environment, func(t *cachedToken) *cachedToken {
+		n := &cachedToken{result: t.result}
+		n.result.Account = Account(id)
+		n.notBefore.Store(t.notBefore.Load())
+		return n
+	})
 }
 
 // drop drops the tokens in memory of an account.

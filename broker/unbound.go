@@ -44,6 +44,10 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 		r, err := b.sts.Grant(ctx, q.tenant, wire.PathTokenV2, v)
 		err = opError(op, err)
 		if err == nil {
+			b.engine.Name(ctx, a, r.ID)
+			if rec := a.Record(); rec != nil {
+				q.account = Account(rec.Account)
+			}
 			return b.unbound(ctx, op, a, q, r, SourceRefreshToken)
 		}
 		if e.Client != q.app.ClientID && subError(err) == "client_mismatch" {
@@ -209,6 +213,10 @@ func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequ
 	a, err := b.book.Put(ctx, account.Identity(acct), nil)
 	if err != nil {
 		return nil, acct, err
+	}
+	b.engine.Name(ctx, a, r.ID)
+	if rec := a.Record(); rec != nil {
+		acct = Account(rec.Account)
 	}
 	_, err = b.book.Refresh(ctx)
 	return a, acct, err

@@ -48,6 +48,13 @@ func (s *Server) EnableUser(username string) error {
 	return s.dir.SetUserEnabled(username, true, s.Now())
 }
 
+// RenameUser gives the user another user name, of the same tenant, and display
+// name; an empty one stays. The object id, the credentials and the sessions stay,
+// and sign-ins by the old name are refused from then on (AADSTS50034).
+func (s *Server) RenameUser(username, newUsername, newName string) error {
+	return s.dir.RenameUser(username, newUsername, newName)
+}
+
 // DeleteUser removes the user (AADSTS50034).
 func (s *Server) DeleteUser(username string) error { return s.dir.DeleteUser(username) }
 

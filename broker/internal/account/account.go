@@ -13,10 +13,11 @@ import (
 // Account is a signed-in account: its record, and the session keys that are
 // open for it.
 type Account struct {
-	cfg   *Config
-	owner string
-	vault *vault.Vault
-	log   signInLog
+	cfg     *Config
+	renamed func(Identity) // told of new names of the user, also by another process
+	owner   string
+	vault   *vault.Vault
+	log     signInLog
 
 	mu       sync.Mutex // guards all below; not held over I/O
 	record   *Record
@@ -30,6 +31,7 @@ func (b *Book) newAccount(owner string) *Account {
 	return &Account{
 		owner:    owner,
 		cfg:      &b.cfg,
+		renamed:  b.renamed,
 		vault:    vault.New(b.cfg.Ring, b.cfg.Store, b.cfg.Rand, owner),
 		sessions: map[string]*heldSession{},
 		log:      signInLog{turn: make(chan struct{}, 1)},
@@ -99,11 +101,16 @@ func (a *Account) keep(rec *Record, r vault.Record) *Record {
 	r.Plain = nil
 	from := a.vault.KeyVersion()
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.record != nil && a.from == from && a.sealed.Generation > r.Generation {
-		return a.record
+	was := a.record
+	if was != nil && a.from == from && a.sealed.Generation > r.Generation {
+		a.mu.Unlock()
+		return was
 	}
 	a.record, a.sealed, a.from = rec, r, from
+	a.mu.Unlock()
+	if was != nil && was.Account != rec.Account {
+		a.renamed(rec.Account)
+	}
 	return rec
 }
 

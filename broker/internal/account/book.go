@@ -40,8 +40,9 @@ type Config struct {
 	// Finish runs what must be written although the caller's context ends, and
 	// returns within it.
 	Finish func(ctx context.Context, work func(context.Context) error) error
-	// Gone is told of an account that was removed, here or by another process.
-	Gone func(Identity)
+	// Gone is told of an account that was removed, and Renamed of one whose user has
+	// another name now, here or by another process.
+	Gone, Renamed func(Identity)
 }
 
 // A Book holds the accounts of one user of the machine: those that are in the
@@ -324,6 +325,14 @@ func (b *Book) noteOnly(all []*Account) {
 		acct := rec.Account
 		b.only.Store(&acct)
 	}
+}
+
+// renamed takes note of the new names of a user.
+func (b *Book) renamed(id Identity) {
+	if was := b.only.Load(); was != nil && was.Key() == id.Key() {
+		b.only.CompareAndSwap(was, &id)
+	}
+	b.cfg.Renamed(id)
 }
 
 // Remove erases an account. It succeeds when the account is not there, and also

@@ -95,7 +95,7 @@ func newLaptop(t *testing.T) *laptop {
 		Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Sleep: sleep, Services: services,
 		Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12", Finish: finish, Gone: func() {},
 	})
-	l.book = account.NewBook(account.Config{Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}})
+	l.book = account.NewBook(account.Config{Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}, Renamed: func(account.Identity) {}})
 	l.Engine = signon.New(signon.Config{
 		Book: l.book, Devices: devices, Services: services, Keys: keys, Store: s, Logger: log, Now: l.clock.Now, Sleep: sleep,
 		Tenant: "contoso.example", OSVersion: "Debian 12", Finish: finish, Span: span,

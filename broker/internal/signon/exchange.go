@@ -145,9 +145,20 @@ func (e *Engine) Answered(ctx context.Context, a *account.Account, t *prt.Token,
 	}
 }
 
-// Learn keeps what the token says about MFA where the PRT's own reply said
-// nothing.
+// Name keeps the newest names of the user, where the id_token of a reply is about
+// the account in its own tenant. Without a new one it costs nothing.
+func (e *Engine) Name(ctx context.Context, a *account.Account, id *claims.Token) {
+	rec := a.Record()
+	if rec == nil || id == nil || !rec.Account.Is(id.TenantID, id.ObjectID) || !rec.Renames(id.Username, id.Name) {
+		return
+	}
+	e.aside(ctx, a, "saving the new name of the user failed", func(r *account.Record) { r.Rename(id.Username, id.Name) })
+}
+
+// Learn keeps the newest names of the user, and what the token says about MFA where
+// the PRT's own reply said nothing.
 func (e *Engine) Learn(ctx context.Context, a *account.Account, t *prt.Token, r *prt.Reply) {
+	e.Name(ctx, a, r.ID)
 	if t.Evidence.MFA != claims.Unknown {
 		return
 	}

@@ -76,6 +76,9 @@ func (e *Engine) Issue(ctx context.Context, grant prt.Grant, from Provenance, wa
 	if err != nil {
 		return Issuance{}, err
 	}
+	if rec := a.Record(); rec != nil {
+		id = rec.Account
+	}
 	e.heard(ctx, a, e.cfg.Tenant, t.Credential, nil)
 	e.cfg.Logger.InfoContext(ctx, "signed in", "account", id.HomeAccountID, "credential", string(t.Credential), "mfa", t.Evidence.MFA.String(), "correlation_id", rep.CorrelationID)
 	return Issuance{Account: id, Token: t, CorrelationID: rep.CorrelationID}, nil
@@ -85,7 +88,8 @@ func (e *Engine) Issue(ctx context.Context, grant prt.Grant, from Provenance, wa
 // account, and its session key open.
 func (e *Engine) saveIssued(ctx context.Context, id account.Identity, p account.PRT, key tpm.SessionKey) (*account.Account, error) {
 	a, err := e.cfg.Book.Put(ctx, id, func(r *account.Record) error {
-		r.Account, r.Failed = id, nil
+		r.Rename(id.PreferredUsername, id.Name) // a reply may leave them out
+		r.Account.Realm, r.Account.LocalAccountID, r.Failed = id.Realm, id.LocalAccountID, nil
 		r.Set(p)
 		return nil
 	})

@@ -92,6 +92,9 @@ func (e *Engine) renewLeased(ctx context.Context, a *account.Account, t *prt.Tok
 				return account.ErrReplaced
 			}
 			r.Set(account.PRT{Token: renewed, Previous: t, Origin: p.Origin})
+			if renewed.Username != t.Username || renewed.Name != t.Name { // else it may be older than that of another PRT
+				r.Rename(renewed.Username, renewed.Name)
+			}
 			r.Failed = nil
 			return nil
 		})

@@ -264,6 +264,27 @@ func (c *Cache[V]) Account(account, environment string) (out []Kept[V]) {
 	return out
 }
 
+// Change puts another value in the place of each token's of an account.
+func (c *Cache[V]) Change(account, environment string, change func(V) V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for f, tokens := range c.families {
+		if f.key.Account != account || f.key.Environment != environment {
+			continue
+		}
+		changed := slices.Clone(tokens)
+		for i, old := range tokens {
+			e := *old.entry
+			e.Value = change(e.Value)
+			changed[i] = &token[V]{key: old.key, set: old.set, have: old.have, entry: &e}
+			for _, s := range slices.Clone(old.spellings) {
+				c.publish(&spelling[V]{s.hash, s.key, s.scopes, s.set, changed[i]}, true)
+			}
+		}
+		c.families[f] = changed
+	}
+}
+
 // DropAccount forgets every token of an account.
 func (c *Cache[V]) DropAccount(account, environment string) {
 	c.mu.Lock()

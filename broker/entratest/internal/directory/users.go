@@ -241,6 +241,32 @@ func (d *Directory) SetTOTP(name, secret string) error {
 	return d.ChangeUser(name, func(u *User) error { u.TOTP, u.TOTPStep = raw, 0; return nil })
 }
 
+// RenameUser changes the names of a user; an empty one stays.
+func (d *Directory) RenameUser(name, newUPN, newName string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.users[d.Qualify(name)]
+	if old == nil {
+		return fmt.Errorf("%w: %s", ErrNoUser, name)
+	}
+	u := *old
+	if newUPN != "" {
+		u.UPN = d.Qualify(newUPN)
+	}
+	_, domain, _ := strings.Cut(u.UPN, "@")
+	if other := d.users[strings.ToLower(u.UPN)]; other != nil && other.ID != u.ID {
+		return fmt.Errorf("entratest: two users are named %s", u.UPN)
+	} else if d.domains[strings.ToLower(domain)] != u.Tenant {
+		return fmt.Errorf("entratest: %s is not a domain of the user's tenant", domain)
+	}
+	if newName != "" {
+		u.Name = newName
+	}
+	delete(d.users, strings.ToLower(old.UPN))
+	d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = &u, &u
+	return nil
+}
+
 // DeleteUser removes a user with the keys registered for them.
 func (d *Directory) DeleteUser(name string) error {
 	d.mu.Lock()
