@@ -2,6 +2,8 @@ package broker_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"net/http"
@@ -42,7 +44,7 @@ func (d deaf) PIN(context.Context, broker.Account) (broker.PIN, error) {
 }
 
 // calls are all public methods of a Broker that take a context.
-func calls(acct broker.Account) map[string]func(context.Context, *broker.Broker) error {
+func calls(acct broker.Account, imported broker.DeviceImport) map[string]func(context.Context, *broker.Broker) error {
 	cred := broker.Password{Username: alice, Password: password}
 	return map[string]func(context.Context, *broker.Broker) error{
 		"Enroll": func(ctx context.Context, b *broker.Broker) error {
@@ -51,6 +53,10 @@ func calls(acct broker.Account) map[string]func(context.Context, *broker.Broker)
 		},
 		"RegisterDevice": func(ctx context.Context, b *broker.Broker) error {
 			_, err := b.RegisterDevice(ctx, broker.RegisterRequest{Credential: cred})
+			return err
+		},
+		"ImportDevice": func(ctx context.Context, b *broker.Broker) error {
+			_, err := b.ImportDevice(ctx, imported)
 			return err
 		},
 		"ForgetDevice": func(ctx context.Context, b *broker.Broker) error { return b.ForgetDevice(ctx) },
@@ -126,12 +132,14 @@ var withoutContext = []string{"Close"}
 // Every call returns within its context, though the service never answers and
 // the transport does not heed the context.
 func TestEveryCallHeedsItsContext(t *testing.T) {
-	w := newWorld(t, withMemory)
+	w := newWorld(t, withMemory, withKeys(softwareKeys(t))) // which take keys from outside
 	softwareHello(w)
 	w.join()
 	acct := w.hello()
 	state := w.store.(*store.Memory)
-	all := calls(acct)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	all := calls(acct, broker.DeviceImport{Certificate: selfSigned(t, key, "d03994c9-24f8-41ba-a156-1805998d6dc7"), Key: pkcs8(t, key)})
 	covered := map[string]bool{}
 	for name := range all {
 		covered[strings.Fields(name)[0]] = true

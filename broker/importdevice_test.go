@@ -278,7 +278,7 @@ func TestImportDeviceKeepsWhatIsHere(t *testing.T) {
 
 func selfSigned(t *testing.T, key *rsa.PrivateKey, name string) []byte {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2049, 1, 1, 0, 0, 0, 0, time.UTC)}
 	template.Subject.CommonName = name
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	require.NoError(t, err)
