@@ -98,6 +98,7 @@ func TestClassify(t *testing.T) {
 		{"unknown grant asks the user", []int{99999999}, "invalid_grant", "", int(Interact), 0},
 		{"unknown interaction", nil, "interaction_required", "who_knows", int(Interact), 0},
 		{"server trouble", nil, "temporarily_unavailable", "", int(Retry), 0},
+		{"the user declined a device code", nil, "authorization_declined", "", int(Declined), 0},
 		{"unknown error", nil, "surprise", "", int(Fail), 0},
 		{"nothing", nil, "", "", int(None), 0},
 	} {

@@ -74,6 +74,9 @@ func (e *Engine) issueFailed(ctx context.Context, grant prt.Grant, want account.
 func (e *Engine) renewalFailed(ctx context.Context, a *account.Account, t *prt.Token, err error) {
 	if at := e.tried(err); at != nil {
 		at.Renewal, at.Credential, at.Username = true, t.Credential, t.Username
+		if rec := a.Record(); rec != nil && rec.Account.PreferredUsername != "" {
+			at.Username = rec.Account.PreferredUsername // another PRT may have brought a newer name
+		}
 		e.keepFailed(ctx, a, at)
 	}
 }

@@ -352,6 +352,38 @@ func TestDropAccount(t *testing.T) {
 	require.Zero(t, c.Len())
 }
 
+// All tokens of an account get another value, however they are asked for, and no
+// other account's does.
+func TestChange(t *testing.T) {
+	c := New[int](graph, 0)
+	for i := range 3 {
+		k := key(i)
+		c.Put(&k, set(t, "User.Read", "Mail.Read"), entry(i, time.Hour), start)
+		c.Put(&k, set(t, "api://payroll/.default"), entry(10+i, 2*time.Hour), start)
+		c.Get(&k, []string{"user.read"}, start)
+	}
+	k := key(1)
+	c.Change(k.Account, "another environment", func(int) int { return -1 })
+	c.Change(k.Account, k.Environment, func(v int) int { return v + 100 })
+	require.Equal(t, 6, c.Len())
+	for i, want := range [][2]int{{0, 10}, {101, 111}, {2, 12}} {
+		k := key(i)
+		for j, scopes := range [][][]string{{{"user.read"}, {"Mail.Read", "User.Read"}, {"Mail.Read"}}, {{"api://payroll/.default"}}} {
+			for _, written := range scopes {
+				e, s := c.Get(&k, written, start)
+				require.Equal(t, Fresh, s)
+				require.Equal(t, want[j], e.Value, written)
+			}
+		}
+	}
+	c.Put(&k, set(t, "User.Read", "Mail.Read"), entry(7, time.Hour), start)
+	e, _ := c.Get(&k, []string{"user.read"}, start)
+	require.Equal(t, 7, e.Value, "a new token comes in its place")
+	c.DropAccount(k.Account, k.Environment)
+	_, s := c.Get(&k, []string{"user.read"}, start)
+	require.Equal(t, Missing, s)
+}
+
 func TestExpiredAreSwept(t *testing.T) {
 	c := New[int](graph, 0)
 	for i := range 10000 {
@@ -407,6 +439,11 @@ func TestReadersNeverMiss(t *testing.T) {
 	writers.Go(func() {
 		for i := range 2000 {
 			c.Put(&k, s, entry(-1-i, time.Hour), start)
+		}
+	})
+	writers.Go(func() {
+		for range 2000 {
+			c.Change(k.Account, k.Environment, func(v int) int { return v - 1 })
 		}
 	})
 	writers.Go(func() {
