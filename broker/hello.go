@@ -250,8 +250,10 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 			signon.Provenance{Origin: account.Direct}, Account(rec.Account))
 	}
 	res, err := signIn(rec.Hello.Username)
-	if name := b.renamedTo(online, a, rec.Hello.Username, err); name != "" {
-		res, err = signIn(name)
+	if notKnownBy(err) {
+		if name := b.engine.Renamed(online, a, rec.Hello.Username); name != "" {
+			res, err = signIn(name)
+		}
 	}
 	if err != nil {
 		return AuthResult{}, err
@@ -262,26 +264,11 @@ func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin P
 	return res, nil
 }
 
-// renamedTo returns the name that the user has now, where the service does not know
-// the one that the Hello key signed under: a renewal of a PRT, which names no user,
-// tells. Empty: there is no other, or err says something else.
-func (b *Broker) renamedTo(ctx context.Context, a *account.Account, old string, err error) string {
-	if v := action(err); v != aadsts.UserNotFound && v != aadsts.HelloKey {
-		return ""
-	}
-	rec := a.Record()
-	if rec == nil {
-		return ""
-	}
-	for _, p := range b.engine.Choices(rec) {
-		if _, err := b.engine.Renew(ctx, a, p.Token.Credential, true); err == nil {
-			break
-		}
-	}
-	if rec = a.Record(); rec == nil || rec.Hello == nil || rec.Hello.Username == old {
-		return ""
-	}
-	return rec.Hello.Username
+// notKnownBy reports whether the service does not know the user, or the Hello key, by
+// the name that the key signed under.
+func notKnownBy(err error) bool {
+	v := action(err)
+	return v == aadsts.UserNotFound || v == aadsts.HelloKey
 }
 
 // ChangePIN gives the account's Hello key another PIN. The key stays, so that

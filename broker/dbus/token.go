@@ -69,20 +69,13 @@ func redirectURI(s string) string {
 	return ""
 }
 
-// openID are the scopes that every token request may name and that are of no
-// resource. A request for nothing else gets a token for Graph, as at the
-// service.
-var openID = []string{"openid", "profile", "offline_access", "email"}
-
-// scopes are the requested scopes that are of a resource.
+// scopes are the requested scopes. A request without any is one for signing in, as at
+// the service.
 func (c *call) scopes() []string {
-	out := slices.DeleteFunc(slices.Clone(c.r.Scopes), func(s string) bool {
-		return slices.Contains(openID, strings.ToLower(s))
-	})
-	if len(out) == 0 {
-		return []string{"https://" + c.h.cloud().GraphHost + "/User.Read"}
+	if len(c.r.Scopes) == 0 {
+		return []string{"openid"}
 	}
-	return out
+	return c.r.Scopes
 }
 
 // token writes a result. Scopes are repeated in the form in which they were

@@ -155,6 +155,25 @@ func (e *Engine) Name(ctx context.Context, a *account.Account, id *claims.Token)
 	e.aside(ctx, a, "saving the new name of the user failed", func(r *account.Record) { r.Rename(id.Username, id.Name) })
 }
 
+// Renamed returns the name that the account's Hello key has the user sign in by now;
+// empty when it is still the old one. The service is asked: a renewal of a PRT names
+// no user, and its answer does.
+func (e *Engine) Renamed(ctx context.Context, a *account.Account, old string) string {
+	rec := a.Record()
+	if rec == nil {
+		return ""
+	}
+	for _, p := range e.Choices(rec) {
+		if _, err := e.Renew(ctx, a, p.Token.Credential, true); err == nil {
+			break
+		}
+	}
+	if rec = a.Record(); rec == nil || rec.Hello == nil || rec.Hello.Username == old {
+		return ""
+	}
+	return rec.Hello.Username
+}
+
 // Learn keeps the newest names of the user, and what the token says about MFA where
 // the PRT's own reply said nothing.
 func (e *Engine) Learn(ctx context.Context, a *account.Account, t *prt.Token, r *prt.Reply) {
