@@ -59,15 +59,14 @@ func (h *heldTokens) inMemory(c *callOptions, scopes []string, now time.Time) (A
 // keep keeps a token in memory, unless the account was removed or locked
 // while it was under way.
 func (h *heldTokens) keep(op string, a *account.Account, q tokenRequest, res AuthResult) error {
-	rec := a.Record()
-	if rec != nil {
+	if rec := a.Record(); rec != nil {
 		res.Account = Account(rec.Account) // the user may have been renamed meanwhile
 	}
 	h.remember(q, res)
-	var err error
+	var err error // looked for after that: who locks drops what is in memory
 	if !h.book.Holds(a) {
 		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account}
-	} else if rec != nil && rec.Locked() {
+	} else if rec := a.Record(); rec != nil && rec.Locked() {
 		err = obituary(op, rec)
 	}
 	if err != nil {
