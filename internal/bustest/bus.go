@@ -108,13 +108,6 @@ func (b *Bus) Down() {
 	}
 }
 
-// Freeze stops the daemon as it is: it answers nobody, and connections stay open.
-// It goes on after Thaw.
-func (b *Bus) Freeze() { _ = b.cmd.Process.Signal(syscall.SIGSTOP) }
-
-// Thaw lets the daemon go on after Freeze.
-func (b *Bus) Thaw() { _ = b.cmd.Process.Signal(syscall.SIGCONT) }
-
 // Env is the environment of programs on the bus.
 func (b *Bus) Env() []string {
 	return append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS="+b.Address)

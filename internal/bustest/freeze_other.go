@@ -1,0 +1,9 @@
+//go:build !unix
+
+package bustest
+
+// Freeze skips the test: only Unix stops a process as it is.
+func (b *Bus) Freeze() { b.t.Skip("no process is stopped as it is here") }
+
+// Thaw has nothing to do.
+func (b *Bus) Thaw() {}
