@@ -176,6 +176,56 @@ func TestMSALRuntime(t *testing.T) {
 	})
 }
 
+// Microsoft's library in a container, whose bus has dsreg in the place of a
+// broker, is served by that of the host.
+func TestMSALRuntimeProxied(t *testing.T) {
+	d := newDeskOn(t, (*desk).proxied)
+	m := &msalruntime{d.drive(t, nil, python(t), filepath.Join("testdata", "msalruntime.py")), d}
+	const who = "msalruntime by dsreg broker proxy"
+	flow(t, who, "discover accounts", func(t *testing.T) string {
+		a := m.do(t, "discover", nil)
+		require.Nil(t, a.Error)
+		require.Len(t, a.Accounts, 1)
+		require.Equal(t, alice, a.Accounts[0].Username)
+		return "the account of the host"
+	})
+	var in answer
+	flow(t, who, "sign in silently", func(t *testing.T) string {
+		in = m.do(t, "signin_silently", nil).ok(t)
+		tok, err := claims.Parse(in.Token)
+		require.NoError(t, err)
+		require.Equal(t, d.device, tok.DeviceID)
+		return "token with the device id of the host"
+	})
+	flow(t, who, "renewal", func(t *testing.T) string {
+		require.NotEqual(t, in.Token, m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "renew": in.Token}).ok(t).Token)
+		return "another token"
+	})
+	flow(t, who, "proof of possession", func(t *testing.T) string {
+		a := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "pop": []string{"GET", "graph.microsoft.com", "/v1.0/me", "nonce-1"}}).ok(t)
+		require.True(t, a.PoP)
+		return "signed HTTP request"
+	})
+	flow(t, who, "MFA is asked for", func(t *testing.T) string {
+		args := map[string]any{"client": appID, "scopes": []string{"api://payroll/.default"}}
+		said := m.do(t, "signin_silently", args).refused(t, "InteractionRequired", "AADSTS50076")
+		args["hint"] = alice
+		m.do(t, "signin_interactively", args).ok(t)
+		require.Equal(t, int32(1), d.person.asked.Load())
+		return said + "; token after one prompt on the host"
+	})
+	flow(t, who, "refused by policy", func(t *testing.T) string {
+		args := map[string]any{"client": appID, "scopes": []string{"api://vault/.default"}, "hint": alice}
+		return m.do(t, "signin_interactively", args).refused(t, "IncorrectConfiguration", "AADSTS53003")
+	})
+	flow(t, who, "cancel", func(t *testing.T) string {
+		d.person.leave.Store(true)
+		defer d.person.leave.Store(false)
+		a := m.do(t, "cancel", map[string]any{"client": appID, "scopes": []string{"https://graph.microsoft.com/.default"}, "hint": bob})
+		return a.refused(t, "UserCanceled", "canceled")
+	})
+}
+
 // MSAL Python, as an app uses it, gets its tokens from the broker on the bus.
 func TestMSALPythonBroker(t *testing.T) {
 	d := newDesk(t)

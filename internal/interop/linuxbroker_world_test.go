@@ -53,6 +53,12 @@ type desk struct {
 // newDesk enrols a machine for alice.
 func newDesk(t *testing.T) *desk {
 	t.Helper()
+	return newDeskOn(t, (*desk).serve)
+}
+
+// newDeskOn is newDesk with the broker put on the bus by serve.
+func newDeskOn(t *testing.T, serve func(*desk, *testing.T)) *desk {
+	t.Helper()
 	d := &desk{dir: t.TempDir(), bus: bustest.Start(t)}
 	d.srv = entratest.NewTB(t, entratest.Options{
 		ReplicationLag: -1, Policies: []byte(deskPolicy), Logf: func(string, ...any) {},
@@ -79,7 +85,7 @@ func newDesk(t *testing.T) *desk {
 	st, err := d.b.Status(t.Context())
 	require.NoError(t, err)
 	d.device = st.Device.ID
-	d.serve(t)
+	serve(d, t)
 	d.env = append(d.bus.Env(), "HOME="+d.dir, "XDG_DATA_HOME="+d.dir, "XDG_RUNTIME_DIR="+d.dir, "XDG_CONFIG_HOME="+d.dir)
 	d.keyring(t)
 	d.screen(t)
@@ -89,8 +95,36 @@ func newDesk(t *testing.T) *desk {
 // serve puts the broker on the bus.
 func (d *desk) serve(t *testing.T) {
 	t.Helper()
+	d.serveOn(t, d.bus)
+}
+
+// proxied puts the broker on another bus, as that of a host, and dsreg between
+// that and the bus of the desk.
+func (d *desk) proxied(t *testing.T) {
+	t.Helper()
+	host := bustest.Start(t)
+	d.serveOn(t, host)
+	program := filepath.Join(d.dir, "dsreg")
+	out, err := exec.Command("go", "build", "-C", filepath.Join("..", ".."), "-o", program, "./examples/dsreg").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	proxy := exec.Command(program, "broker", "proxy", "--broker", host.Address)
+	proxy.Env = d.bus.Env()
+	said, err := proxy.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, proxy.Start())
+	t.Cleanup(func() {
+		_ = proxy.Process.Signal(os.Interrupt)
+		_ = proxy.Wait()
+	})
+	line, err := bufio.NewReader(said).ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, line, "serving the broker of")
+}
+
+func (d *desk) serveOn(t *testing.T, bus *bustest.Bus) {
+	t.Helper()
 	ready := make(chan struct{}, 1)
-	s := &dbus.Service{Handler: &dbus.Handler{Broker: dbus.OwnUser(d.b)}, Address: d.bus.Address, Ready: func() { ready <- struct{}{} }}
+	s := &dbus.Service{Handler: &dbus.Handler{Broker: dbus.OwnUser(d.b)}, Address: bus.Address, Ready: func() { ready <- struct{}{} }}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
