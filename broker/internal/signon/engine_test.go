@@ -66,11 +66,16 @@ func (c *counter) Do(r *http.Request) (*http.Response, error) {
 	return c.inner.Do(r)
 }
 
-func newLaptop(t *testing.T) *laptop {
+// requireEncrypted makes an engine that refuses answers in the clear.
+func requireEncrypted(c *signon.Config) { c.RequireEncrypted = true }
+
+// newLaptop takes changes to the options of the emulator and to the engine's
+// configuration.
+func newLaptop(t *testing.T, changes ...any) *laptop {
 	t.Helper()
 	ctx := t.Context()
 	l := &laptop{t: t, clock: entratest.NewClock(time.Time{})}
-	l.srv = entratest.NewTB(t, entratest.Options{
+	o := entratest.Options{
 		Clock: l.clock, Seed: 1, ReplicationLag: -1, Policies: []byte(policies),
 		Users: []entratest.User{{Username: "alice", Password: password, TOTPSecret: "JBSWY3DPEHPK3PXP"}, {Username: "bob", Password: password}},
 		Apps: []entratest.App{
@@ -78,7 +83,13 @@ func newLaptop(t *testing.T) *laptop {
 			{ClientID: moneyID, Name: "Money", URIs: []string{"api://money"}},
 			{ClientID: "a4a365df-50f1-4397-bc59-1a1564b8bb9c", Name: "Remote desktop", URIs: []string{desktop}},
 		},
-	})
+	}
+	for _, c := range changes {
+		if change, ok := c.(func(*entratest.Options)); ok {
+			change(&o)
+		}
+	}
+	l.srv = entratest.NewTB(t, o)
 	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, keys.Close()) })
@@ -96,10 +107,16 @@ func newLaptop(t *testing.T) *laptop {
 		Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12", Finish: finish, Gone: func() {},
 	})
 	l.book = account.NewBook(account.Config{Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}, Renamed: func(account.Identity) {}})
-	l.Engine = signon.New(signon.Config{
+	cfg := signon.Config{
 		Book: l.book, Devices: devices, Services: services, Keys: keys, Store: s, Logger: log, Now: l.clock.Now, Sleep: sleep,
 		Tenant: "contoso.example", OSVersion: "Debian 12", Finish: finish, Span: span,
-	})
+	}
+	for _, c := range changes {
+		if change, ok := c.(func(*signon.Config)); ok {
+			change(&cfg)
+		}
+	}
+	l.Engine = signon.New(cfg)
 	t.Cleanup(func() {
 		l.Close()
 		devices.Stop()
