@@ -12,10 +12,13 @@ func long() bool { return os.Getenv("PRTBROKER_LONG") == "1" }
 // everyPoint is the step by which the kill tests go through the points where a
 // process can die.
 func everyPoint() int {
-	if testing.Short() {
+	switch {
+	case long():
+		return 1
+	case testing.Short():
 		return 3
 	}
-	return 1
+	return 2
 }
 
 func TestMain(m *testing.M) {

@@ -15,8 +15,12 @@ import (
 // tried; POLICY_SEED the first seed.
 func TestAgainstNaive(t *testing.T) {
 	few := defaultPairs
-	if testing.Short() {
+	switch {
+	case os.Getenv("PRTBROKER_LONG") == "1":
+	case testing.Short():
 		few /= 5
+	default:
+		few /= 3
 	}
 	pairs, seed := env(t, "POLICY_PAIRS", few), env(t, "POLICY_SEED", 1)
 	const signIns = 25

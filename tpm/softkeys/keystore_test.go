@@ -14,7 +14,7 @@ import (
 func TestKeyStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "master")
 	tpmtest.RunKeyStore(t, func(t testing.TB) tpm.KeyStore {
-		s, err := softkeys.Open(softkeys.File(path))
+		s, err := softkeys.Open(softkeys.File(path), softkeys.InsecureFastPINs()) // what a PIN costs is TestPINCost
 		require.NoError(t, err)
 		return s
 	})
