@@ -41,8 +41,8 @@ type auth struct {
 	last    bool // the session ends with the command
 }
 
-// A command is a TPM command that needs authorisation. It is encoded here and
-// not by go-tpm, whose reflection leaves copies of a secret parameter behind
+// A command is a TPM command, without auths one that needs no authorisation. It is
+// encoded here and not by go-tpm, whose reflection leaves copies of a secret parameter behind
 // and costs more time than the simulator's HMAC.
 type command struct {
 	code       tpm2.TPMCC
@@ -100,21 +100,28 @@ func (c *command) marshal() ([]byte, error) {
 	h.Write(c.params)
 	cpHash := h.Sum(nil)
 
+	if len(c.auths) == 0 {
+		return c.header(tpm2.TPMSTNoSessions, nil), nil
+	}
 	areas := make([]byte, 0, len(c.auths)*64)
 	for i, a := range c.auths {
 		areas = c.appendAuth(areas, i, a, cpHash)
 	}
-	size := 10 + 4*len(c.handles) + 4 + len(areas) + len(c.params)
+	return c.header(tpm2.TPMSTSessions, append(binary.BigEndian.AppendUint32(nil, uint32(len(areas))), areas...)), nil
+}
+
+// header puts header and handles before the authorisation area and the parameters.
+func (c *command) header(tag tpm2.TPMST, area []byte) []byte {
+	size := 10 + 4*len(c.handles) + len(area) + len(c.params)
 	msg := make([]byte, 0, size)
-	msg = binary.BigEndian.AppendUint16(msg, uint16(tpm2.TPMSTSessions))
+	msg = binary.BigEndian.AppendUint16(msg, uint16(tag))
 	msg = binary.BigEndian.AppendUint32(msg, uint32(size))
 	msg = binary.BigEndian.AppendUint32(msg, uint32(c.code))
 	for _, o := range c.handles {
 		msg = binary.BigEndian.AppendUint32(msg, uint32(o.handle))
 	}
-	msg = binary.BigEndian.AppendUint32(msg, uint32(len(areas)))
-	msg = append(msg, areas...)
-	return append(msg, c.params...), nil
+	msg = append(msg, area...)
+	return append(msg, c.params...)
 }
 
 func (c *command) appendAuth(b []byte, i int, a auth, cpHash []byte) []byte {
@@ -168,10 +175,17 @@ func (c *command) unmarshal(raw []byte) (*response, error) {
 	if rc != tpm2.TPMRCSuccess {
 		return nil, rc
 	}
+	rsp := &response{raw: raw}
+	if len(c.auths) == 0 {
+		if tag != tpm2.TPMSTNoSessions {
+			return nil, errShort
+		}
+		rsp.params = r.b
+		return rsp, nil
+	}
 	if tag != tpm2.TPMSTSessions {
 		return nil, errShort
 	}
-	rsp := &response{raw: raw}
 	if c.makesObj {
 		rsp.handle = tpm2.TPMHandle(r.uint32())
 	}

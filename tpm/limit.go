@@ -186,15 +186,17 @@ func policyDigest(comparisons []comparison) []byte {
 	return digest
 }
 
-// demand has the policy session p demand c. It runs in the space's session, so
-// that a success is the TPM's word, though a trial session has it for
+// demand has the policy session p demand c. Where the space has a session it runs in
+// that, so that a success is the TPM's word, though a trial session has it for
 // everything: see notTrial. TPM_RC_POLICY says that c does not hold.
 func (sp *space) demand(p *session, c comparison) error {
 	cmd := command{
 		code:    tpm2.TPMCCPolicyCounterTimer,
 		handles: []object{permanent(p.handle)},
-		auths:   []auth{{session: sp.session, dir: encryptIn}},
 		params:  append(append2B(nil, c.operand), c.tail()...),
+	}
+	if sp.session != nil {
+		cmd.auths = []auth{{session: sp.session, dir: encryptIn}}
 	}
 	_, err := cmd.run(sp)
 	return err

@@ -24,9 +24,14 @@ func (sp *space) load(parent object, b *keyBlob) (object, error) {
 }
 
 // loadProving loads a key and has the TPM prove that p is the session that was
-// started, at the price of no command: its key is what encrypts the answer.
-func (sp *space) loadProving(parent object, b *keyBlob, p *session) (object, error) {
-	return sp.loadIn(parent, b, auth{session: sp.session, dir: encryptIn}, auth{session: p, dir: encryptOut})
+// started, at the price of no command: its key is what encrypts the answer. With last
+// the space's session ends, at the price of none either.
+func (sp *space) loadProving(parent object, b *keyBlob, p *session, last bool) (object, error) {
+	o, err := sp.loadIn(parent, b, auth{session: sp.session, dir: encryptIn, last: last}, auth{session: p, dir: encryptOut})
+	if err == nil && last {
+		sp.session = nil
+	}
+	return o, err
 }
 
 func (sp *space) loadIn(parent object, b *keyBlob, auths ...auth) (object, error) {

@@ -175,6 +175,51 @@ func TestRightPINIsNotAWrongOne(t *testing.T) {
 	})
 }
 
+// Behind a resource manager the demands run in no session, since that would be swapped
+// around each. Who alters what is said of them gets a try counted as little as with
+// one, and opens nothing that is over.
+func TestManagedDemandsForged(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		f := tpmtest.NewFaulty(managed(t, e.Opener()))
+		s := open(t, f.Opener(), tpm.Config{})
+		sealed := sealPIN(t, s, threeDays)
+		opens(t, s, sealed)
+		const header = 10
+		success := []byte{0x80, 0x01, 0, 0, 0, header, 0, 0, 0, 0}
+		for skip := range 3 { // the commitment, the clock, the resets
+			for n := range header {
+				f.Inject(tpmtest.Fault{On: counterTimer, Skip: skip, Tamper: func(rsp []byte) []byte {
+					require.Equal(t, success, rsp, "nothing but a header")
+					rsp[n] ^= 1
+					return rsp
+				}})
+				got, err := s.UnsealPIN(t.Context(), sealed, aad, rightPIN)
+				f.Clear()
+				if err == nil {
+					require.Equal(t, plaintext, got)
+				}
+				require.NotErrorIs(t, err, tpm.ErrWrongPIN)
+				require.NotErrorIs(t, err, tpm.ErrKeyUnusable)
+			}
+		}
+		require.Equal(t, 3*header, f.Injected())
+		require.Zero(t, tries(t, e))
+		opens(t, s, sealed)
+
+		over := sealPIN(t, s, tpm.Limit{Time: day, Resets: 0, Restarts: -1})
+		require.NoError(t, e.Reset())
+		refused := func(rsp []byte) []byte { return bytes.Clone(success) }
+		f.Inject(tpmtest.Fault{On: counterTimer, Times: -1, Tamper: refused})
+		before := tries(t, e)
+		err := refuses(t, s, over, aad, rightPIN)
+		f.Clear()
+		require.NotErrorIs(t, err, tpm.ErrWrongPIN)
+		require.Equal(t, before, tries(t, e))
+		require.ErrorIs(t, refuses(t, s, over, aad, rightPIN), tpm.ErrExpired)
+		opens(t, s, sealed)
+	})
+}
+
 // A mitm makes policy sessions trial sessions and puts the clock ahead.
 type mitm struct {
 	on     bool

@@ -193,15 +193,15 @@ func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, e
 			if p, err = t.startPolicy(t.keys, k, parent); err != nil {
 				return err
 			}
-			o, err = t.keys.loadProving(parent, &s.keyBlob, p)
+			// A resource manager would swap the session around every demand.
+			o, err = t.keys.loadProving(parent, &s.keyBlob, p, t.managed())
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		if t.sessions != t.keys {
-			// A resource manager would swap the primary around every demand.
-			t.keys.dropPrimary()
+		if t.managed() {
+			t.keys.dropPrimary() // it would be swapped too
 		}
 		return t.unsealPIN(t.keys, s, o, p, demands, value)
 	}, value)

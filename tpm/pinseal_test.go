@@ -161,7 +161,7 @@ func TestPINSealExpires(t *testing.T) {
 		for range 5 {
 			err := refuses(t, s, sealed, aad, rightPIN)
 			require.ErrorIs(t, err, tpm.ErrExpired)
-			require.ErrorContains(t, err, "says the TPM")
+			require.ErrorContains(t, err, "according to the TPM")
 		}
 		f.Clear()
 		require.Zero(t, tries(t, e))

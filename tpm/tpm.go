@@ -122,6 +122,10 @@ func (t *TPM) findParent(sp *space) (*storageKey, error) {
 	return nil, errOtherSRK
 }
 
+// managed reports whether a resource manager is between, which swaps what a space has
+// loaded around every command.
+func (t *TPM) managed() bool { return t.sessions != t.keys }
+
 func (t *TPM) defaultParent() *storageKey {
 	t.mu.Lock()
 	defer t.mu.Unlock()
