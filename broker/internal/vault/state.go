@@ -1,9 +1,11 @@
 package vault
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,19 +28,37 @@ func Encode(v any) ([]byte, error) {
 
 // Decode reads a record's JSON and checks its version.
 func Decode(name string, plain []byte, v any) error {
-	var head struct {
-		Version int `json:"v"`
-	}
-	if err := json.Unmarshal(plain, &head); err != nil {
+	version, err := versionOf(plain)
+	if err != nil {
 		return fmt.Errorf("%w: %s is not readable", store.ErrDamaged, name)
 	}
-	if head.Version < 1 || head.Version > StateVersion {
+	if version < 1 || version > StateVersion {
 		return fmt.Errorf("broker: %s was written by a newer version of this package", name)
 	}
 	if err := json.Unmarshal(plain, v); err != nil {
 		return fmt.Errorf("%w: %s is not readable", store.ErrDamaged, name)
 	}
 	return nil
+}
+
+// versionOf reads the version of a record. Encode writes it first, so that the rest,
+// which may be a megabyte of tokens, is not read for it.
+func versionOf(plain []byte) (int, error) {
+	d := json.NewDecoder(bytes.NewReader(plain))
+	open, err := d.Token()
+	if err != nil || open != json.Delim('{') {
+		return 0, errors.New("not an object")
+	}
+	if first, err := d.Token(); err == nil && first == "v" {
+		var version int
+		err := d.Decode(&version)
+		return version, err
+	}
+	var head struct {
+		Version int `json:"v"`
+	}
+	err = json.Unmarshal(plain, &head)
+	return head.Version, err
 }
 
 // Owners returns the owners whose records are among names: those with a data key,

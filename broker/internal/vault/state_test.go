@@ -16,6 +16,10 @@ func TestNewerStateIsRefused(t *testing.T) {
 	}
 	require.ErrorContains(t, Decode("account-1", []byte(`{"v":2}`), &rec), "newer version")
 	require.ErrorIs(t, Decode("account-1", []byte(`{"v":1,"prts":7}`), &rec), store.ErrDamaged)
+	require.ErrorContains(t, Decode("account-1", []byte(`{"prts":7,"v":2}`), &rec), "newer version", "wherever it stands")
+	require.ErrorContains(t, Decode("account-1", []byte(`{"v":2,"prts":`), &rec), "newer version", "nothing behind it is read")
+	require.ErrorIs(t, Decode("account-1", []byte(`{"v":"1"}`), &rec), store.ErrDamaged)
+	require.ErrorIs(t, Decode("account-1", []byte(`{"v":1,"prts":`), &rec), store.ErrDamaged)
 	require.ErrorIs(t, Decode("account-1", []byte(`[`), &rec), store.ErrDamaged)
 	require.ErrorContains(t, Decode("account-1", []byte(`{}`), &rec), "newer version")
 	plain, err := Encode(map[string]any{"v": StateVersion, "prts": []string{"a"}})
