@@ -138,7 +138,7 @@ func (d *Directory) RestoreDevice(id string) error {
 		next := *u
 		next.Hello = append(slices.Clone(u.Hello), k)
 		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = &next, &next
-		d.ngc[k.Kid] = u.ID
+		d.putHelloKey(k, u.ID)
 		d.gone = slices.DeleteFunc(slices.Clone(d.gone), func(g goneKey) bool { return g.Kid == k.Kid })
 	}
 	return nil

@@ -27,17 +27,18 @@ type Directory struct {
 	mu      sync.RWMutex // guards all below, the tenants' fields too
 	tenants []*Tenant    // the first is the home tenant
 	domains map[string]*Tenant
-	users   map[string]*User   // by lower-case UPN
-	byID    map[string]*User   // by object id
-	devices map[string]*Device // by device id
-	joined  []string           // device ids in the order of joining
-	owned   map[string]int     // live devices by object id of the owner
-	byKey   map[string]string  // device id by owner and device key
-	ngc     map[string]string  // Hello key id → object id of its user
-	gone    []goneKey          // Hello keys of deleted devices, oldest first
-	deleted []deletedDevice    // that may be restored, oldest first
-	passkey map[string]string  // credential id → object id of its user
-	revoked map[string]bool    // serial numbers of user certificates, hex
+	users   map[string]*User           // by lower-case UPN
+	byID    map[string]*User           // by object id
+	devices map[string]*Device         // by device id
+	joined  []string                   // device ids in the order of joining
+	owned   map[string]int             // live devices by object id of the owner
+	byKey   map[string]string          // device id by owner and device key
+	ngc     map[string]string          // Hello key id → object id of its user
+	helloOn map[string]map[string]bool // device id → object ids of users who made Hello keys on it
+	gone    []goneKey                  // Hello keys of deleted devices, oldest first
+	deleted []deletedDevice            // that may be restored, oldest first
+	passkey map[string]string          // credential id → object id of its user
+	revoked map[string]bool            // serial numbers of user certificates, hex
 }
 
 // Tenant is a tenant. Its maps are guarded by the directory's lock; id, domain
@@ -143,7 +144,7 @@ func New(tenants []TenantSpec, quota int, r *ids.Source) (*Directory, error) {
 		rand: r, quota: quota,
 		domains: map[string]*Tenant{}, users: map[string]*User{}, byID: map[string]*User{},
 		devices: map[string]*Device{}, owned: map[string]int{}, byKey: map[string]string{},
-		ngc: map[string]string{}, passkey: map[string]string{}, revoked: map[string]bool{},
+		ngc: map[string]string{}, helloOn: map[string]map[string]bool{}, passkey: map[string]string{}, revoked: map[string]bool{},
 	}
 	for _, t := range tenants {
 		if err := d.addTenant(t); err != nil {

@@ -42,9 +42,21 @@ func (d *Directory) SetHelloKey(upn string, key *HelloKey) error {
 			kept = append(kept, k)
 		}
 		u.Hello = append(kept, key)
-		d.ngc[key.Kid] = u.ID
+		d.putHelloKey(key, u.ID)
 		return nil
 	})
+}
+
+// putHelloKey notes whose a Hello key is, and that the user has one on its device:
+// who has none any more may stay noted. The caller holds the lock.
+func (d *Directory) putHelloKey(k *HelloKey, user string) {
+	d.ngc[k.Kid] = user
+	users := d.helloOn[k.DeviceID]
+	if users == nil {
+		users = map[string]bool{}
+		d.helloOn[k.DeviceID] = users
+	}
+	users[user] = true
 }
 
 // RemoveHelloKey removes the keys for which drop says so and returns how many.
@@ -78,7 +90,7 @@ const goneKeys = 1024
 // id of their user. The caller holds the lock.
 func (d *Directory) dropHelloKeys(deviceID string) map[string]*HelloKey {
 	dropped := map[string]*HelloKey{}
-	for _, id := range slices.Compact(slices.Sorted(maps.Values(d.ngc))) {
+	for _, id := range slices.Sorted(maps.Keys(d.helloOn[deviceID])) {
 		u := d.byID[id]
 		if u == nil || !slices.ContainsFunc(u.Hello, func(k *HelloKey) bool { return k.DeviceID == deviceID }) {
 			continue
@@ -96,6 +108,7 @@ func (d *Directory) dropHelloKeys(deviceID string) map[string]*HelloKey {
 		}
 		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = &next, &next
 	}
+	delete(d.helloOn, deviceID)
 	return dropped
 }
 

@@ -121,7 +121,7 @@ func (d *Directory) Load(st *Saved) error {
 		}
 		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = u, u
 		for _, k := range u.Hello {
-			d.ngc[k.Kid] = u.ID
+			d.putHelloKey(k, u.ID)
 		}
 		for _, k := range u.Passkeys {
 			d.passkey[k.ID] = u.ID

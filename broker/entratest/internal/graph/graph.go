@@ -228,18 +228,20 @@ func (s *Service) devices(w http.ResponseWriter, r *web.Request) {
 	if !ok {
 		return
 	}
-	id := ""
+	candidates := s.Keeper.Directory.Devices
 	if f := r.URL.Query().Get("$filter"); f != "" {
 		rest, ok := strings.CutPrefix(f, "deviceId eq '")
 		if !ok {
 			refuse(w, http.StatusBadRequest, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause.")
 			return
 		}
-		id = strings.ToLower(strings.TrimSuffix(rest, "'"))
+		candidates = func() []*directory.Device {
+			return []*directory.Device{s.Keeper.Directory.Device(strings.TrimSuffix(rest, "'"))}
+		}
 	}
 	list := []map[string]any{}
-	for _, dev := range s.Keeper.Directory.Devices() {
-		if dev.Tenant == self.Tenant && (id == "" || dev.ID == id) {
+	for _, dev := range candidates() {
+		if dev != nil && dev.Tenant == self.Tenant {
 			list = append(list, s.deviceJSON(dev))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"sync/atomic"
 )
 
 // A Key is an RSA-2048 key of sixteen primes (multi-prime RSA, RFC 8017, 3.2). Nobody
@@ -19,6 +20,7 @@ import (
 type Key struct {
 	public  rsa.PublicKey
 	factors []factor
+	signed  atomic.Int64
 }
 
 // A factor is a prime with what the Chinese remainder theorem needs of it
@@ -64,6 +66,9 @@ func (k *Key) Public() crypto.PublicKey { return &k.public }
 // RSA returns the public key.
 func (k *Key) RSA() *rsa.PublicKey { return &k.public }
 
+// Signatures returns how many the key has made: they are most of what a sign-in costs.
+func (k *Key) Signatures() int64 { return k.signed.Load() }
+
 // prefixes begin the DigestInfo of RFC 8017, 9.2, note 1.
 var prefixes = map[crypto.Hash]string{
 	crypto.SHA1:   "\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",
@@ -81,6 +86,7 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 	if len(digest) != opts.HashFunc().Size() {
 		return nil, fmt.Errorf("testkeys: a digest of %d bytes", len(digest))
 	}
+	k.signed.Add(1)
 	var message [size]byte
 	end := size - len(prefix) - len(digest)
 	message[1] = 1
