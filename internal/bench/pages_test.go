@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,6 +32,46 @@ func TestPagesComeFromResults(t *testing.T) {
 	for _, s := range sections {
 		require.FileExists(t, resultsFile(root, s.name), "never run: make bench ONLY=%s", s.name)
 	}
+}
+
+// measured is a number that somebody must have measured.
+var measured = regexp.MustCompile(`\d (ns|µs|ms|s|seconds?|minutes?|hours?|[KMG]i?B|×|TPM commands?|allocations?|requests?)\b`)
+
+// Every number in README.md stands beside the command that measures it: in its row of
+// the table, else in its paragraph.
+func TestREADMENumbersNameTheirCommand(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	require.NoError(t, err)
+	names := map[string]bool{}
+	for _, s := range sections {
+		names["`make bench ONLY="+s.name+"`"] = true
+	}
+	_, rest, _ := strings.Cut(string(text), beginMark)
+	rows, _, _ := strings.Cut(rest, endMark)
+	lines := strings.Split(strings.TrimSpace(rows), "\n")
+	require.Greater(t, len(lines), 10)
+	for _, row := range lines[2:] {
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		require.True(t, names[strings.TrimSpace(cells[len(cells)-1])], "no section measures %q", row)
+	}
+	command := regexp.MustCompile("`(make|go (test|run|mod|build)) [^`]*`")
+	prose := strings.Replace(string(text), rows, "", 1)
+	found := 0
+	for i, block := range strings.Split(prose, "```") {
+		if i%2 == 1 {
+			continue // code
+		}
+		for paragraph := range strings.SplitSeq(block, "\n\n") {
+			if strings.HasPrefix(paragraph, "    ") {
+				continue // code, too
+			}
+			if n := measured.FindString(paragraph); n != "" {
+				found++
+				require.Regexp(t, command, paragraph, "no command measures %q", n)
+			}
+		}
+	}
+	require.NotZero(t, found)
 }
 
 func TestParseReport(t *testing.T) {

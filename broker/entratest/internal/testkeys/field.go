@@ -44,37 +44,52 @@ func newField(p *big.Int) field {
 	return f
 }
 
-// mul returns x·y/2¹²⁸ modulo p (Montgomery multiplication, the limbs of y one by one).
+// mul returns x·y/2¹²⁸ modulo p: Montgomery multiplication, one limb of y after the
+// other, and after each so much of p that the lowest limb is zero and falls away.
 func (f *field) mul(x, y limbs) limbs {
-	t0, t1, t2 := f.step(x, y[0], 0, 0, 0)
-	t0, t1, t2 = f.step(x, y[1], t0, t1, t2)
-	d0, borrow := bits.Sub64(t0, f.p[0], 0)
-	d1, borrow := bits.Sub64(t1, f.p[1], borrow)
-	if t2 < borrow {
+	p0, p1 := f.p[0], f.p[1]
+
+	hi, t0 := bits.Mul64(x[0], y[0])
+	t2, t1 := bits.Mul64(x[1], y[0])
+	t1, c := bits.Add64(t1, hi, 0)
+	t2 += c
+
+	m := t0 * f.inverse
+	hi, lo := bits.Mul64(m, p0)
+	_, c = bits.Add64(t0, lo, 0)
+	carry := hi + c
+	hi, lo = bits.Mul64(m, p1)
+	lo, c = bits.Add64(lo, carry, 0)
+	hi += c
+	t0, c = bits.Add64(t1, lo, 0)
+	t1, t2 = bits.Add64(t2, hi, c)
+
+	hi, lo = bits.Mul64(x[0], y[1])
+	t0, c = bits.Add64(t0, lo, 0)
+	carry = hi + c
+	hi, lo = bits.Mul64(x[1], y[1])
+	lo, c = bits.Add64(lo, carry, 0)
+	hi += c
+	t1, c = bits.Add64(t1, lo, 0)
+	t2, top := bits.Add64(t2, hi, c)
+
+	m = t0 * f.inverse
+	hi, lo = bits.Mul64(m, p0)
+	_, c = bits.Add64(t0, lo, 0)
+	carry = hi + c
+	hi, lo = bits.Mul64(m, p1)
+	lo, c = bits.Add64(lo, carry, 0)
+	hi += c
+	t0, c = bits.Add64(t1, lo, 0)
+	t1, c = bits.Add64(t2, hi, c)
+	top += c
+
+	d0, c := bits.Sub64(t0, p0, 0)
+	d1, c := bits.Sub64(t1, p1, c)
+	if top < c {
 		return limbs{t0, t1}
 	}
 	return limbs{d0, d1}
-}
-
-// step returns (t + x·y + m·p)/2⁶⁴ with the m for which that is whole.
-func (f *field) step(x limbs, y, t0, t1, t2 uint64) (uint64, uint64, uint64) {
-	t0, carry := mulAdd(x[0], y, t0, 0)
-	t1, carry = mulAdd(x[1], y, t1, carry)
-	t2, top := bits.Add64(t2, carry, 0)
-	m := t0 * f.inverse
-	_, carry = mulAdd(m, f.p[0], t0, 0)
-	t1, carry = mulAdd(m, f.p[1], t1, carry)
-	t2, carry = bits.Add64(t2, carry, 0)
-	return t1, t2, top + carry
-}
-
-// mulAdd returns x·y + z + carry.
-func mulAdd(x, y, z, carry uint64) (lo, hi uint64) {
-	hi, lo = bits.Mul64(x, y)
-	lo, c := bits.Add64(lo, z, 0)
-	hi += c
-	lo, c = bits.Add64(lo, carry, 0)
-	return lo, hi + c
 }
 
 // exp returns x to the power of e modulo p, for x below p, four bits of e at a time.
