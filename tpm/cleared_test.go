@@ -159,9 +159,9 @@ func TestFailuresAreNotCleared(t *testing.T) {
 		for _, tt := range tests {
 			tt.fault.On, tt.fault.Times = load, -1
 			for op, run := range map[string]func() error{
-				"Unseal":    func() error { _, err := s.Unseal(t.Context(), sealed, aad); return err },
-				"UnsealPIN": func() error { return refuses(t, s, pinned, aad, rightPIN) },
-				"ChangeSealPIN": func() error {
+				"unsealing":            func() error { _, err := s.Unseal(t.Context(), sealed, aad); return err },
+				"unsealing with a PIN": func() error { return refuses(t, s, pinned, aad, rightPIN) },
+				"changing the PIN of sealed data": func() error {
 					_, err := s.ChangeSealPIN(t.Context(), pinned, aad, rightPIN, wrongPIN)
 					return err
 				},

@@ -82,7 +82,7 @@ func TestPINSeal(t *testing.T) {
 		for says, seal := range map[string]func() ([]byte, error){
 			": 0 bytes; it takes 1 to 128":   func() ([]byte, error) { return s.SealPIN(t.Context(), nil, aad, rightPIN, forever) },
 			": 129 bytes; it takes 1 to 128": func() ([]byte, error) { return s.SealPIN(t.Context(), make([]byte, 129), aad, rightPIN, forever) },
-			"an empty PIN is none":           func() ([]byte, error) { return s.SealPIN(t.Context(), plaintext, aad, nil, forever) },
+			"the PIN is empty":               func() ([]byte, error) { return s.SealPIN(t.Context(), plaintext, aad, nil, forever) },
 			"negative time":                  func() ([]byte, error) { return s.SealPIN(t.Context(), plaintext, aad, rightPIN, tpm.Limit{Time: -1}) },
 		} {
 			_, err := seal()
@@ -297,7 +297,7 @@ func TestChangeSealPIN(t *testing.T) {
 		require.NoError(t, e.AdvanceClock(day))
 		next := []byte("161803")
 		_, err := s.ChangeSealPIN(t.Context(), sealed, aad, rightPIN, nil)
-		require.ErrorContains(t, err, "an empty PIN is none")
+		require.ErrorContains(t, err, "the PIN is empty")
 		_, err = s.ChangeSealPIN(t.Context(), sealed, aad, nil, next)
 		require.ErrorIs(t, err, tpm.ErrWrongPIN)
 		changed, err := s.ChangeSealPIN(t.Context(), sealed, aad, rightPIN, next)
