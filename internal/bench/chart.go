@@ -14,6 +14,7 @@ import (
 const (
 	chartWidth = 520
 	letter     = 7.2 // the width of one at 13 px, about
+	boldLetter = 8.2
 )
 
 // palette is Okabe and Ito's, which people with colour blindness tell apart.
@@ -57,7 +58,7 @@ func (p plot) svg() string {
 			lowY, highY = min(lowY, q.y), max(highY, q.y)
 		}
 	}
-	right := int(float64(labels)*letter) + 16
+	right := int(float64(labels)*boldLetter) + 16
 	lowY, highY = math.Pow(10, math.Floor(math.Log10(lowY))), math.Pow(10, math.Ceil(math.Log10(highY)))
 	across := func(x float64) float64 {
 		return left + math.Log(x/lowX)/math.Log(highX/lowX)*float64(chartWidth-left-right)

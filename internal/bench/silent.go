@@ -6,7 +6,8 @@ var silent = section{
 	name: "silent", title: "A token that is there",
 	about: `
 A cached, valid access token from one client with one account and 1 to 10,000
-tokens, each for a resource of its own. Persistent is, for MSAL Go, a cache that
+tokens, each for a resource of its own and asked for in turn: 10,000 do not fit into a
+processor's cache, which is what they take longer for. Persistent is, for MSAL Go, a cache that
 only hands back bytes from memory, and for prtbroker its files. With two
 goroutines an operation is still one token.
 `,
