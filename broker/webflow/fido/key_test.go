@@ -312,7 +312,7 @@ func TestMalformedAnswers(t *testing.T) {
 		{"no fields", 2, func([]byte) []byte { return []byte{0, 0xa0} }, "malformed answer"},
 		{"a point off the curve", 6, func(a []byte) []byte { a[len(a)-1] ^= 1; return a }, "malformed answer"},
 		{"a status that is not known", 2, func([]byte) []byte { return []byte{0xf3} }, "0xf3"},
-		{"names twice", 2, func([]byte) []byte { return []byte{0, 0xa2, 1, 0xa0, 1, 0xa0} }, "malformed answer"},
+		{"names twice", 4, func([]byte) []byte { return []byte{0, 0xa2, 4, 0xa0, 4, 0xa0} }, "malformed answer"},
 		{"deep", 2, func([]byte) []byte { return append([]byte{0, 0xa1, 1}, slices.Repeat([]byte{0x81}, 5000)...) }, "malformed answer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
