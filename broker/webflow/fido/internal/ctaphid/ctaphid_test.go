@@ -112,15 +112,23 @@ func (w *wire) hello(t *testing.T) {
 	r := <-w.out
 	require.Equal(t, []byte{0xff, 0xff, 0xff, 0xff, 0x86, 0, 8}, r[:7])
 	stranger := append([]byte{0xff, 0xff, 0xff, 0xff, 0x86, 0, 17}, "another!\x00\x00\x00\x08\x02\x05\x07\x01\x04"...)
-	w.in <- append(stranger, make([]byte, ReportSize-len(stranger))...)
+	w.push(stranger)
 	own := append([]byte{0xff, 0xff, 0xff, 0xff, 0x86, 0, 17}, r[7:15]...)
 	own = append(own, 0, 0, 0, 7, 2, 5, 7, 1, 4)
-	w.in <- append(own, make([]byte, ReportSize-len(own))...)
+	w.push(own)
 }
 
 func (w *wire) answer(command byte, data ...byte) {
 	r := append([]byte{0, 0, 0, 7, 0x80 | command, 0, byte(len(data))}, data...)
-	w.in <- append(r, make([]byte, ReportSize-len(r))...)
+	w.push(r)
+}
+
+// push sends a report, unless the device is closed.
+func (w *wire) push(r []byte) {
+	select {
+	case w.in <- append(r, make([]byte, ReportSize-len(r))...):
+	case <-w.closed:
+	}
 }
 
 // Another program's INIT is not ours, a busy key is asked again, and keep-alives are
