@@ -56,6 +56,7 @@ func TestHomeAccountIDs(t *testing.T) {
 			}}
 			c, err := public.New(clientID, public.WithAuthority(authority), public.WithInstanceDiscovery(false), public.WithHTTPClient(service))
 			require.NoError(t, err)
+			//lint:ignore SA1019 a flow that the client has is a flow to compare
 			r, err := c.AcquireTokenByUsernamePassword(t.Context(), []string{"User.Read"}, "alice@contoso.example", "password")
 			require.NoError(t, err)
 			require.Equal(t, row.MSAL, r.Account.HomeAccountID)
@@ -73,6 +74,7 @@ func TestOpenIDScopesNameNoResource(t *testing.T) {
 		}}
 		c, err := public.New(clientID, public.WithAuthority(authority), public.WithInstanceDiscovery(false), public.WithHTTPClient(service))
 		require.NoError(t, err)
+		//lint:ignore SA1019 a flow that the client has is a flow to compare
 		_, err = c.AcquireTokenByUsernamePassword(t.Context(), scopes, "alice@contoso.example", "password")
 		require.NoError(t, err)
 		sent := strings.Fields(service.form["scope"])
