@@ -1,11 +1,16 @@
 package signon_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
+	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +57,8 @@ type laptop struct {
 type counter struct {
 	inner  *http.Client
 	tokens int
-	during func() // called once, while the next of them is under way; nil: nothing is
+	during func()   // called once, while the next of them is under way; nil: nothing is
+	drop   []string // members that the answers lack
 }
 
 func (c *counter) Do(r *http.Request) (*http.Response, error) {
@@ -63,7 +69,29 @@ func (c *counter) Do(r *http.Request) (*http.Response, error) {
 			defer during()
 		}
 	}
-	return c.inner.Do(r)
+	resp, err := c.inner.Do(r)
+	if err != nil || len(c.drop) == 0 {
+		return resp, err
+	}
+	return c.without(resp)
+}
+
+// without takes members out of an answer.
+func (c *counter) without(resp *http.Response) (*http.Response, error) {
+	text, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]any
+	if json.Unmarshal(text, &members) == nil {
+		maps.DeleteFunc(members, func(name string, _ any) bool { return slices.Contains(c.drop, name) })
+		if text, err = json.Marshal(members); err != nil {
+			return nil, err
+		}
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+	return resp, nil
 }
 
 // requireEncrypted makes an engine that refuses answers in the clear.
@@ -404,6 +432,18 @@ func TestOtherUser(t *testing.T) {
 	_, err = l.Issue(t.Context(), prt.PasswordGrant{Username: alice, Password: prt.NewSecret("wrong")}, signon.Provenance{}, account.Identity{})
 	require.ErrorAs(t, err, &said)
 	require.Equal(t, aadsts.BadCredential, said.Verdict)
+}
+
+// A PRT that nobody can be named for is not kept under some other name.
+func TestNobodysPRT(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	l.wire.drop = []string{"id_token", "client_info"}
+	_, err := l.Issue(t.Context(), prt.PasswordGrant{Username: alice, Password: prt.NewSecret(password)}, signon.Provenance{}, account.Identity{})
+	require.ErrorContains(t, err, "does not say whose PRT it is")
+	all, _, err := l.book.All(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, all)
 }
 
 func TestMayHelp(t *testing.T) {
