@@ -96,15 +96,34 @@ func sessionKeyLeavesMemory(t *testing.T, s *tpm.TPM) {
 	runtime.KeepAlive(control)
 
 	for range 2 {
-		secret, wrapped := wrapMasked(t, k.Public().(*rsa.PublicKey))
-		require.Empty(t, inMemory(t, secret), "the test itself leaves none")
-		session, err := s.UnwrapSession(t.Context(), k, wrapped)
-		require.NoError(t, err)
-		_, err = session.Derive(t.Context(), nil, nil)
-		require.NoError(t, err)
-		require.Empty(t, inMemory(t, secret))
-		require.NoError(t, session.Close())
+		leavesNothing(t, func() []string {
+			secret, wrapped := wrapMasked(t, k.Public().(*rsa.PublicKey))
+			require.Empty(t, inMemory(t, secret), "the test itself leaves none")
+			session, err := s.UnwrapSession(t.Context(), k, wrapped)
+			require.NoError(t, err)
+			_, err = session.Derive(t.Context(), nil, nil)
+			require.NoError(t, err)
+			left := inMemory(t, secret)
+			require.NoError(t, session.Close())
+			return left
+		})
 	}
+}
+
+// leavesNothing fails when run finds copies of its secrets three times. When a signal
+// arrives, such as one of Go's scheduler, the kernel saves the vector registers, in
+// which a piece of a secret may be, and nobody clears that: one find may be chance. A
+// copy that this package forgets is there each time.
+func leavesNothing(t testing.TB, run func() (left []string)) {
+	t.Helper()
+	var left []string
+	for range 3 {
+		if left = run(); len(left) == 0 {
+			return
+		}
+		t.Logf("left in memory: %s", left)
+	}
+	require.Empty(t, left, "three times")
 }
 
 // Neither a secret that was sealed nor its PIN stays behind. The PIN is longer
@@ -112,6 +131,11 @@ func sessionKeyLeavesMemory(t *testing.T, s *tpm.TPM) {
 // to clear.
 func TestSealedSecretsLeaveMemory(t *testing.T) {
 	s := open(t, tpms.Swtpm(t).Opener(), tpm.Config{})
+	leavesNothing(t, func() []string { return leftOfSealing(t, s) })
+}
+
+// leftOfSealing says which operations left copies of a secret or a PIN.
+func leftOfSealing(t *testing.T, s *tpm.TPM) (left []string) {
 	secret, pin := randomMasked(t, 32), randomMasked(t, 96)
 	leaves := func(op string, run func(secret, pin []byte)) {
 		t.Helper()
@@ -119,8 +143,12 @@ func TestSealedSecretsLeaveMemory(t *testing.T) {
 		run(plain, number)
 		clear(plain)
 		clear(number)
-		require.Empty(t, inMemory(t, secret), "the secret, after %s", op)
-		require.Empty(t, inMemory(t, pin), "the PIN, after %s", op)
+		for range inMemory(t, secret) {
+			left = append(left, "the secret, after "+op)
+		}
+		for range inMemory(t, pin) {
+			left = append(left, "the PIN, after "+op)
+		}
 	}
 	var sealed, pinned []byte
 	var err error
@@ -154,6 +182,7 @@ func TestSealedSecretsLeaveMemory(t *testing.T) {
 		require.NoError(t, k.Close())
 	})
 	require.NoError(t, err)
+	return left
 }
 
 func randomMasked(t testing.TB, n int) []byte {
