@@ -23,14 +23,14 @@ type Challenge struct {
 	Scheme string
 	// Token is the token68 of schemes that have one instead of parameters.
 	Token string
-	// Params are the parameters, names in lower case. Of a repeated one the
-	// first counts.
+	// Params are the parameters, names in lower case. If a parameter is
+	// repeated, the first one counts.
 	Params map[string]string
 }
 
 // ParseChallenges reads the WWW-Authenticate headers of a reply, each of which
 // may hold several challenges. Quotes around values may be missing, as some
-// resources of Microsoft send them.
+// Microsoft resources send them.
 func ParseChallenges(headers ...string) ([]Challenge, error) {
 	var out []Challenge
 	for _, h := range headers {
@@ -48,8 +48,9 @@ func ParseChallenges(headers ...string) ([]Challenge, error) {
 }
 
 // FindClaims returns the claims challenge among the headers of a 401 reply, as
-// the JSON that goes into the claims parameter of the next request; nil and no
-// error when there is none. Only Bearer and PoP challenges are considered.
+// the JSON that goes into the claims parameter of the next request. Without a
+// challenge it returns nil and no error. Only Bearer and PoP challenges are
+// considered.
 func FindClaims(headers ...string) (*Request, error) {
 	cs, err := ParseChallenges(headers...)
 	if err != nil {
@@ -70,7 +71,8 @@ func FindClaims(headers ...string) (*Request, error) {
 func (c Challenge) Insufficient() bool { return c.Params["error"] == "insufficient_claims" }
 
 // Claims decodes the claims parameter, which is base64 or base64url of JSON,
-// padded or not, or the JSON itself; nil and no error when there is none.
+// padded or not, or the JSON itself. Without the parameter it returns nil and
+// no error.
 func (c Challenge) Claims() (*Request, error) {
 	v := c.Params["claims"]
 	if v == "" {

@@ -15,7 +15,7 @@
 // [FindClaims] reads the claims challenge of a resource (WWW-Authenticate), and
 // [Request] merges it with what the client announces and asks for itself.
 //
-// All input is taken for hostile: sizes and depths are limited, duplicate
+// All input is treated as hostile: sizes and depths are limited, duplicate
 // members, invalid UTF-8 and second encodings of the same bytes are refused,
-// and errors name the part that is wrong and nothing that it holds.
+// and errors name the part that is wrong but none of its contents.
 package claims

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An Answer is Yes, No or Unknown. The zero value is Unknown: what a token
-// does not say is not No.
+// An Answer is Yes, No or Unknown. The zero value is Unknown: a token that does
+// not say does not mean No.
 type Answer uint8
 
 const (
@@ -77,9 +77,9 @@ type Evidence struct {
 }
 
 // Fresh says whether MFA was proven no longer ago than maxAge, as a sign-in
-// frequency asks: Yes, No when there was none or it is older, Unknown when it
-// is not known whether or when. A time up to five minutes in the future is
-// fresh, for clocks differ; one further away is Unknown.
+// frequency asks: Yes; No if there was no MFA or it is older; Unknown if it is
+// not known whether or when. A time up to five minutes in the future is fresh,
+// because clocks differ; one further away is Unknown.
 func (e Evidence) Fresh(maxAge time.Duration, now time.Time) Answer {
 	switch {
 	case e.MFA != Yes:
@@ -101,12 +101,12 @@ func (e Evidence) Fresh(maxAge time.Duration, now time.Time) Answer {
 // session:
 //
 //   - a token without amr says nothing: what was known stays;
-//   - a renewal without a credential may say whether, never when or how: when
-//     it agrees, everything stays;
-//   - evidence that agrees and tells neither a time nor another method, as most
+//   - a renewal without a credential may say whether MFA was done, but never
+//     when or how: if it agrees, everything stays;
+//   - evidence that agrees and has neither a time nor another method, as most
 //     tokens do, changes nothing: amr is coarser than what is known;
-//   - other evidence replaces MFA, Methods and Source; a time that it does not
-//     tell stays, if MFA stays Yes;
+//   - other evidence replaces MFA, Methods and Source; if it has no time and MFA
+//     stays Yes, the known time stays;
 //   - times do not go back, and older evidence changes nothing that is known.
 func (e Evidence) Merge(newer Evidence) Evidence {
 	out := e
@@ -131,7 +131,7 @@ func (e Evidence) Merge(newer Evidence) Evidence {
 	return out
 }
 
-// adds reports whether e tells a time or a method beyond what known does.
+// adds reports whether e has a time or a method beyond those of known.
 func (e Evidence) adds(known Evidence) bool {
 	return e.At.After(known.At) || e.Methods.Modes()&^known.Methods != 0
 }
@@ -163,8 +163,9 @@ func (e Evidence) String() string {
 	return s
 }
 
-// OtherMethods are those that the user may have used beside the ones that are
-// known: amr says otp for several kinds of codes, and mfa without saying how.
+// OtherMethods returns the methods that the user may have used besides the
+// known ones: amr says otp for several kinds of codes, and mfa without saying
+// how.
 func (e Evidence) OtherMethods() Methods {
 	const (
 		codes = SoftwareOATH | HardwareOATH | SMS
@@ -184,9 +185,9 @@ func (e Evidence) OtherMethods() Methods {
 	return 0
 }
 
-// MayAdd reports whether a sign-in of e may have what one of to lacked when a
-// policy refused it: another method, a later MFA or, where the age of the sign-in
-// was what the policy asked about (stale), a later sign-in.
+// MayAdd reports whether a sign-in with evidence e may have what a sign-in with
+// evidence to lacked when a policy refused it: another method, a later MFA or,
+// if the policy asked about the age of the sign-in (stale), a later sign-in.
 func (e Evidence) MayAdd(to Evidence, stale bool) bool {
 	later := func(x, y time.Time) bool { return x.IsZero() || x.After(y) }
 	methods := (e.Methods | e.OtherMethods()).Modes() &^ Password
@@ -200,19 +201,19 @@ func (e Evidence) MayAdd(to Evidence, stale bool) bool {
 type Session struct {
 	Evidence
 	// DeviceCode says whether it began with a device code, which policies may
-	// block, and which stays with every token born of it.
+	// block, and which stays true of every token derived from it.
 	DeviceCode Answer
 }
 
-// MayAdd reports whether the session may be served where to was refused by a
-// policy: for its evidence, as [Evidence.MayAdd] says, or because it did not begin
-// with a device code, and to did or may have.
+// MayAdd reports whether the session may be accepted where a policy refused the
+// session to: because of its evidence, as [Evidence.MayAdd] says, or because it
+// did not begin with a device code and to did or may have.
 func (s Session) MayAdd(to Session, stale bool) bool {
 	return s.Evidence.MayAdd(to.Evidence, stale) || s.BeganOtherwise(to)
 }
 
-// BeganOtherwise reports whether the session did not begin with a device code, and
-// than did or may have.
+// BeganOtherwise reports whether the session did not begin with a device code
+// although than did or may have.
 func (s Session) BeganOtherwise(than Session) bool {
 	return s.DeviceCode != Yes && than.DeviceCode != No
 }

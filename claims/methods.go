@@ -6,9 +6,9 @@ import (
 )
 
 // Methods is a set of authentication methods. The low bits have the values of
-// Graph's authenticationMethodModes, so that a combination of an
-// authentication strength is one mask; the high bits are marks that an amr
-// claim carries and that name no method. The zero value is the empty set.
+// Graph's authenticationMethodModes, so that a combination of an authentication
+// strength is one mask; the high bits are marks of an amr claim that do not
+// name a method. The zero value is the empty set.
 type Methods uint32
 
 // Authentication methods (Microsoft Graph, authenticationMethodModes).
@@ -33,7 +33,7 @@ const (
 	QRCodePIN
 )
 
-// Marks of an amr claim that name no method.
+// Marks of an amr claim that do not name a method.
 const (
 	MarkMFA         Methods = 1 << (24 + iota) // amr mfa: MFA was done, it does not say how
 	MarkFreshMFA                               // amr ngcmfa: MFA fresh enough to provision a credential
@@ -41,7 +41,7 @@ const (
 	MarkWindowsAuth                            // amr wia
 )
 
-// marks are the bits that name no method.
+// marks are the bits that do not name a method.
 const marks = MarkMFA | MarkFreshMFA | MarkRSA | MarkWindowsAuth
 
 // multiFactor are the methods that are MFA by themselves in the built-in
@@ -51,8 +51,8 @@ const multiFactor = WindowsHello | FIDO2 | CertificateMultiFactor | DeviceBasedP
 	TemporaryAccessPassOneTime | TemporaryAccessPassMultiUse | FederatedMultiFactor
 
 // secondFactor are the methods that are MFA in that strength beside a password
-// or the first factor of a federated identity provider; a certificate is one
-// beside a password only.
+// or the first factor of a federated identity provider; a certificate counts as
+// one beside a password only.
 const secondFactor = AuthenticatorPush | SoftwareOATH | HardwareOATH | SMS | Voice
 
 // modes are the names of authenticationMethodModes, by bit.
@@ -106,8 +106,8 @@ var amrValues = [...]struct {
 	{"http://schemas.microsoft.com/claims/multipleauthn", MarkMFA},
 }
 
-// FromAMR reads the values of an amr claim. The second result holds those it
-// does not know, which are never evidence of anything.
+// FromAMR reads the values of an amr claim. The second result holds the values
+// that it does not know, which are never evidence of anything.
 //
 // The mapping loses detail because amr does: a Hello sign-in says rsa and mfa,
 // of which only MarkRSA and MarkMFA are set.
@@ -158,8 +158,8 @@ func (m Methods) AMR() []string {
 }
 
 // MFA reports whether the set is multi-factor authentication: it has a mark
-// that says so or a combination of the built-in authentication strength of
-// that name. The RSA mark, which a device key sets too, is no factor.
+// that says so or a combination of the built-in authentication strength of that
+// name. The RSA mark, which a device key sets too, is not a factor.
 func (m Methods) MFA() bool {
 	return m&(MarkMFA|MarkFreshMFA|multiFactor) != 0 ||
 		m&(Password|FederatedSingleFactor) != 0 && m&secondFactor != 0 ||

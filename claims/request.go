@@ -111,7 +111,7 @@ func unite(old, newer json.RawMessage) json.RawMessage {
 	return encode(a)
 }
 
-// listOf reads what asks for one of some values and for nothing else.
+// listOf reads a claim that asks for one of several values and nothing else.
 func listOf(r json.RawMessage) (w want, ok bool) {
 	o, err := strictjson.Parse(r, MaxRequestSize)
 	if err != nil {
@@ -179,8 +179,8 @@ func (r *Request) Capabilities() []string { return r.values("xms_cc") }
 // AMR returns the amr values that are asked for.
 func (r *Request) AMR() []string { return r.values("amr") }
 
-// NotBefore returns the time after which the token must be issued; zero when
-// that is not asked.
+// NotBefore returns the time after which the token must be issued, or zero if
+// the request does not ask for one.
 func (r *Request) NotBefore() time.Time {
 	for _, v := range r.values("nbf") {
 		if s, err := strconv.ParseInt(v, 10, 64); err == nil {

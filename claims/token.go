@@ -17,9 +17,9 @@ const MaxTokenSize = 256 << 10
 // ErrMalformed is wrapped by every error of [Parse].
 var ErrMalformed = errors.New("malformed token")
 
-// A Token is what an ID token or an access token of Entra says, version 1.0
-// or 2.0. Reading it verifies nothing: who relies on it has it from the token
-// endpoint over TLS, or verifies it with package claims/verify.
+// A Token is what an ID token or an access token of Entra says, version 1.0 or
+// 2.0. Reading it verifies nothing: a caller that relies on it must get it from
+// the token endpoint over TLS, or verify it with package claims/verify.
 //
 // A field is zero when the token lacks the claim.
 type Token struct {
@@ -63,7 +63,7 @@ type Token struct {
 	// AMR is the amr claim; nil when the token has none, which says nothing
 	// about MFA.
 	AMR []string
-	// HasAMR tells an amr without values from none.
+	// HasAMR tells an amr claim without values from a missing one.
 	HasAMR bool
 	// Methods is what AMR says.
 	Methods Methods
@@ -200,10 +200,10 @@ func unix(s int64) time.Time {
 	return time.Unix(s, 0).UTC()
 }
 
-// Evidence returns what the token says about the authentication. Without an
-// amr claim, as in most v2 tokens, MFA is Unknown. The time of MFA is
-// auth_time, if the token tells it: when a token was issued is not when the
-// user authenticated.
+// Evidence returns what the token says about the authentication. Without an amr
+// claim, as in most v2 tokens, MFA is Unknown. The time of MFA is auth_time, if
+// the token has it: the time of issuance does not say when the user
+// authenticated.
 func (t *Token) Evidence(from Source) Evidence {
 	e := Evidence{AuthTime: t.AuthTime, DeviceID: t.DeviceID}
 	if !t.HasAMR {

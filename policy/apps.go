@@ -89,7 +89,7 @@ func DefaultAppGroups() map[string][]string {
 // ScopeKind says how much a request asks for.
 type ScopeKind uint8
 
-// Kinds of scopes. Each includes those before it, but AnyScopes, which is
+// Kinds of scopes. Each includes those before it, except AnyScopes, which is
 // everything else.
 const (
 	AnyScopes       ScopeKind = iota // something beyond the baseline scopes, or not known
@@ -98,8 +98,8 @@ const (
 	DirectoryScopes                  // and User.Read.All, User.ReadBasic.All, People.Read.All, GroupMember.Read.All, Member.Read.Hidden
 )
 
-// ScopesOf says of which kind the scopes of a request are, with or without the
-// address of Microsoft Graph before them; none at all are AnyScopes.
+// ScopesOf returns the kind of the scopes of a request, with or without the
+// address of Microsoft Graph before them; an empty list is AnyScopes.
 //
 // Source: Microsoft Entra documentation, "Enforcement for baseline scopes in
 // Conditional Access", 2026-05-27: one list for public and confidential

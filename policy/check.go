@@ -32,9 +32,9 @@ const (
 	dimNone = dimensions
 )
 
-// A problem is something in a policy that cannot be evaluated, or is likely
-// not meant. A problem of SeverityError makes the policy unevaluable; the
-// dimension it lies in then matches every sign-in, so that a Set that fails
+// A problem is something in a policy that cannot be evaluated, or that was
+// probably not meant. A problem of SeverityError makes the policy unevaluable;
+// the dimension it lies in then matches every sign-in, so that a Set that fails
 // closed errs to that side.
 type problem struct {
 	path     string
@@ -164,7 +164,7 @@ func (c *checker) guests(path string, g *GuestCondition) {
 }
 
 // userIDs finds words that must mean more than one user. Graph gains such words
-// before they are documented, and none of them is the id of anybody.
+// before they are documented, and none of them is a user's id.
 func (c *checker) userIDs(path string, list []string) {
 	for i, id := range list {
 		if len(id) > len("All") && equalASCII(id[:len("All")], "All") && !equalASCII(id, allAgentUsers) {

@@ -2,8 +2,8 @@ package policy
 
 import "slices"
 
-// authoring finds what can be evaluated but Entra would refuse to save, or what
-// its author hardly meant.
+// authoring finds settings that can be evaluated but that Entra would refuse to
+// save, or that the author probably did not mean.
 //
 // Sources: Microsoft Entra documentation, "Conditional Access: Grant",
 // 2026-03-24; "Conditional Access: Target resources", 2026-01-26, user actions;
@@ -86,8 +86,8 @@ func (c *checker) passwordChange(k *Conditions, g *GrantControls) {
 	}
 }
 
-// beyondUserRisk says whether something but users, applications and user risk
-// is configured.
+// beyondUserRisk says whether anything other than users, applications and user
+// risk is configured.
 func (k *Conditions) beyondUserRisk() bool {
 	allClients := len(k.ClientAppTypes) == 0 || slices.ContainsFunc(k.ClientAppTypes, isAll)
 	return !allClients || k.Platforms != nil || k.Locations != nil || k.Devices != nil || k.DeviceStates != nil ||

@@ -9,9 +9,9 @@ import (
 )
 
 // Set is a compiled Bundle: immutable and safe for concurrent use. To change
-// policies compile another Set and swap it in, say with an
-// atomic.Pointer[Set]; a Subject, Endpoint or Symbol of the old one is then
-// answered with OutcomeInvalid until it is made anew.
+// policies, compile another Set and swap it in, for example with an
+// atomic.Pointer[Set]; a Subject, Endpoint or Symbol of the old Set then gives
+// OutcomeInvalid until it is made again.
 type Set struct {
 	policies []Policy
 	demands  [2]demands // until approvedApplication is retired, and since
@@ -82,7 +82,7 @@ type options struct {
 // counted.
 func FailClosed() Option { return func(o *options) { o.closed = true } }
 
-// WithTrustedIPs gives the multifactor authentication trusted IPs, which Graph
+// WithTrustedIPs sets the multifactor authentication trusted IPs, which Graph
 // does not export. They are part of AllTrusted.
 func WithTrustedIPs(ips ...netip.Prefix) Option {
 	return func(o *options) { o.trusted = true; o.trustedIPs = append(o.trustedIPs, ips...) }
@@ -95,8 +95,8 @@ func WithAppGroup(name string, appIDs ...string) Option {
 }
 
 // LegacyBaselineScopes judges requests for baseline scopes as Entra did before
-// its rollout of June 2026, and as a tenant may still ask it to: policies for
-// all resources that exclude some do not apply to a public client that asks for
+// its rollout of June 2026, and as a tenant may still choose: policies for all
+// resources that exclude some do not apply to a public client that asks for
 // nothing beyond UserScopes.
 func LegacyBaselineScopes() Option { return func(o *options) { o.legacyScopes = true } }
 
@@ -105,9 +105,9 @@ func LegacyBaselineScopes() Option { return func(o *options) { o.legacyScopes = 
 // behavior" of the baseline scopes settings. Graph does not export it.
 func WithBaselineApp(appID string) Option { return func(o *options) { o.baselineApp = appID } }
 
-// ApprovedAppUntil sets the time from which approvedApplication counts for
-// nothing, as if it were not selected: by default the first of July 2026,
-// midnight UTC. A sign-in at an unknown time is after it.
+// ApprovedAppUntil sets the time from which approvedApplication is ignored, as
+// if it were not selected: by default 1 July 2026, midnight UTC. A sign-in at
+// an unknown time counts as later.
 //
 // Source: Microsoft Entra documentation, "Migrate approved client app to
 // application protection policy in Conditional Access", 2026-03-24.
@@ -116,15 +116,15 @@ func ApprovedAppUntil(t time.Time) Option { return func(o *options) { o.approved
 // maxControlNumber bounds the distinct controls of a Set.
 const maxControlNumber = 1<<16 - 1
 
-// BaselineApp returns the id of the application as which a request for baseline
-// scopes alone is judged (see [ScopesOf]): that of the directory, or the one of
-// [WithBaselineApp]. Under [LegacyBaselineScopes] it is empty, since there it is
-// judged as what its resource is.
+// BaselineApp returns the id of the application that a request for baseline
+// scopes alone is judged as (see [ScopesOf]): that of the directory, or the one
+// of [WithBaselineApp]. Under [LegacyBaselineScopes] it is empty, since such a
+// request is then judged as one for its resource.
 func (s *Set) BaselineApp() string { return s.baseline }
 
-// Compile makes a Set of a bundle, which the Set then refers to for names. Its
-// error is about the bundle as a whole; what is wrong with single policies is
-// in Set.Diagnostics.
+// Compile makes a Set from a bundle, which the Set then refers to for names.
+// Its error is about the bundle as a whole; problems of single policies are in
+// Set.Diagnostics.
 func Compile(b *Bundle, opts ...Option) (*Set, error) {
 	if b == nil {
 		return nil, errors.New("policy: no bundle to compile")
@@ -200,7 +200,7 @@ func (c *compiler) report(at Source, p problem, name string) {
 	})
 }
 
-// or is the place of something in the bundle when it was not loaded.
+// or returns s or, for something that was not loaded, its place in the bundle.
 func (s Source) or(list string, i int) Source {
 	if s.Path == "" {
 		s.Path = fmt.Sprintf("$.%s[%d]", list, i)
@@ -323,7 +323,7 @@ func (s *Set) Policy(i int) *Policy { return &s.policies[i] }
 // SeverityError says why.
 func (s *Set) Evaluable(i int) bool { return !s.masks[i/blockSize].unknown.has(i % blockSize) }
 
-// Diagnostics lists what is wrong with the policies and with what they refer
-// to: in the file and at the path where Load found them, and for what a program
-// wrote at a path that begins at the Bundle, $.policies[3].conditions.times.
+// Diagnostics lists the problems of the policies and of what they refer to,
+// with the file and path where Load found them. For values that a program
+// wrote, the path begins at the Bundle: $.policies[3].conditions.times.
 func (s *Set) Diagnostics() []Diagnostic { return slices.Clone(s.diags) }

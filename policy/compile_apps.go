@@ -39,9 +39,9 @@ func (c *compiler) collectApps() {
 	}
 }
 
-// applications fills the selector of applications, the traffic profiles among
-// them, and the rows of user actions and authentication contexts. A policy that configures nothing here
-// targets all applications.
+// applications fills the selector of applications, including the traffic
+// profiles, and the rows of user actions and authentication contexts. A policy
+// that configures nothing here targets all applications.
 func (c *compiler) applications(i int) {
 	a := c.policies[i].Conditions.Applications
 	if c.relaxed[dimApplications].has(i) {

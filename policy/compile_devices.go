@@ -74,8 +74,8 @@ func (k *Conditions) deviceState(s int) bool {
 	return k.DeviceStates == nil || match(k.DeviceStates.Include, k.DeviceStates.Exclude)
 }
 
-// Endpoint is a device's row in one Set: every filter rule judged. Callers
-// keep it as long as the device's facts and the Set live.
+// Endpoint is a device's row in one Set, with every filter rule judged. Callers
+// keep it as long as the device's facts and the Set are current.
 type Endpoint struct {
 	set       *Set
 	device    *Device // for Explain
@@ -85,7 +85,7 @@ type Endpoint struct {
 	hybrid    bool
 }
 
-// Endpoint judges a device; nil is one that is not registered.
+// Endpoint judges a device; nil means one that is not registered.
 func (s *Set) Endpoint(d *Device) *Endpoint {
 	e := &Endpoint{set: s, device: d, row: newRow(s.blocks)}
 	e.compliant, e.hybrid = d.grants()

@@ -8,9 +8,8 @@ const (
 	allAgentUsers = "AllAgentIdUsers"
 )
 
-// users fills the selectors of persons. A policy whose users are empty or
-// None includes nobody here; that is what a policy for workloads or agents
-// looks like.
+// users fills the selectors of people. A policy whose users are empty or None
+// includes no people; policies for workloads or agents look like that.
 func (c *compiler) users(i int) {
 	u := c.policies[i].Conditions.Users
 	if c.relaxed[dimUsers].has(i) {

@@ -75,9 +75,9 @@ func (d *Decision) Policies() iter.Seq[*Policy] {
 	}
 }
 
-// Prompt yields, in prompt order, the first eight controls that the user can
-// fulfil now and must: of an OR policy the first that this sign-in can still
-// satisfy, of an AND policy all that are missing. It is empty unless the
+// Prompt yields, in prompt order, the first eight controls that the user must
+// fulfil and can fulfil now: of an OR policy the first that this sign-in can
+// still satisfy, of an AND policy all that are missing. It is empty unless the
 // Outcome is OutcomeInterrupt.
 func (d *Decision) Prompt() iter.Seq[Control] { return d.yieldControls(OutcomeInterrupt) }
 
@@ -108,7 +108,7 @@ const (
 	NoControl              ControlKind = iota
 	Reauthenticate                     // the first factor again, and MFA where it was done
 	ReauthenticateMFA                  // the second factor again
-	TokenProtection                    // a request bound to the device; no prompt brings it
+	TokenProtection                    // a request bound to the device; no prompt can satisfy it
 	MFA                                // mfa
 	AuthenticationStrength             // ID is that of the strength
 	CompliantDevice                    // compliantDevice
@@ -127,8 +127,8 @@ type Control struct {
 	ID   string // of a strength, terms of use or custom factor
 }
 
-// Session is what the session controls of all applied policies come to.
-// Every field's zero value means that no policy says anything.
+// Session combines the session controls of all applied policies. The zero value
+// of a field means that no policy sets it.
 type Session struct {
 	SignInFrequency         time.Duration // the shortest; 0: none, unless EveryTime
 	SignInFrequencyMFA      time.Duration // the shortest of those that ask the second factor only
@@ -180,7 +180,7 @@ const (
 // (appliedConditionalAccessPolicyResult).
 type Result uint8
 
-// Results. ResultUnknown is that of a policy that cannot be evaluated.
+// Results. ResultUnknown is the result of a policy that cannot be evaluated.
 const (
 	ResultSuccess Result = iota
 	ResultFailure
@@ -194,8 +194,7 @@ const (
 	ResultReportOnlyInterrupted
 )
 
-// Results is the caller's memory for EvaluateInto, used again from call to
-// call.
+// Results is the caller's memory for EvaluateInto, reused from call to call.
 type Results struct {
 	Policies []Result  // of Set.Policy(i), in its order; empty when the Outcome is Invalid
 	Controls []Control // all controls that Decision.Prompt or Missing would yield

@@ -45,7 +45,7 @@ func (o *object) skip(keys ...string) {
 	}
 }
 
-// done notes the keys that nobody asked for and that say something.
+// done notes the keys that were not asked for and are not empty.
 func (o *object) done() {
 	for i, k := range o.n.keys {
 		if !annotation(k) && !o.seen[lower(k)] && !o.n.list[i].empty() {

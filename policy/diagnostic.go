@@ -34,14 +34,14 @@ const (
 	CodeUnknownRole  Code = "unknown-role"   // a role that is not a known template id
 	CodeAuthoring    Code = "authoring"      // what Entra would refuse to save, or what its author hardly meant
 	CodeRetired      Code = "retired"        // a control that Entra no longer enforces
-	CodeTemplate     Code = "template"       // a policy without state: taken for enabled
-	CodeDuplicate    Code = "duplicate"      // an id that was there before
+	CodeTemplate     Code = "template"       // a policy without state: treated as enabled
+	CodeDuplicate    Code = "duplicate"      // an id that occurred before
 	CodeUnknownThing Code = "unknown-object" // an object that is neither policy nor location nor strength
-	CodeHostBits     Code = "host-bits"      // a CIDR with bits behind its mask, which are cleared
+	CodeHostBits     Code = "host-bits"      // a CIDR with bits set after its mask, which are cleared
 )
 
-// Diagnostic is a remark on an export: nothing that cannot be modelled is
-// dropped without one.
+// Diagnostic is a remark on an export. Whatever cannot be modelled gets one
+// before it is dropped.
 type Diagnostic struct {
 	File     string // name of the file; "" from Load, and for what a program wrote
 	Path     string // JSON path, such as $.value[3].conditions.times

@@ -19,12 +19,12 @@ type lanes struct {
 }
 
 // Evaluate judges a sign-in. It does not allocate, however many policies the
-// Set holds, and is fastest with a Subject and an Endpoint made before.
+// Set holds, and is fastest with a Subject and an Endpoint made beforehand.
 //
-// All enforced policies that apply must be satisfied, each by itself. OutcomeBlock
-// wins; then a policy that this sign-in cannot satisfy any more blocks; then
-// missing controls and a sign-in frequency that is due interrupt. A question
-// that makes no sense is answered with OutcomeInvalid.
+// All enforced policies that apply must be satisfied, each by itself.
+// OutcomeBlock wins; then a policy that this sign-in can no longer satisfy
+// blocks; then missing controls and a sign-in frequency that is due interrupt.
+// A SignIn that makes no sense is answered with OutcomeInvalid.
 func (s *Set) Evaluate(in *SignIn) Decision { return s.evaluate(in, nil) }
 
 // EvaluateInto judges as Evaluate does and writes how each policy fared, the
@@ -81,7 +81,7 @@ func (s *Set) runBlock(f *facts, t *tally, d *Decision) {
 	s.runLooked(f, t, d, l)
 }
 
-// runLooked looks up who and with what device.
+// runLooked looks up the principal and the device.
 func (s *Set) runLooked(f *facts, t *tally, d *Decision, l lanes) {
 	var who line
 	var dev, doubt [1]block
@@ -248,7 +248,7 @@ func (s *Set) judge(f *facts, t *tally, d *Decision, b int, l *lanes, unsat *blo
 			t.denied.word(base, x)
 		}
 		missing, complex, sessions := enforced&unsat[w], enforced&m.complex[w], enforced&m.session[w]
-		if missing|complex|sessions != 0 && t.denied.n == 0 { // behind a block nothing matters any more
+		if missing|complex|sessions != 0 && t.denied.n == 0 { // after a block nothing else matters
 			s.enforce(f, t, d, base, missing, complex, sessions)
 		}
 	}

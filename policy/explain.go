@@ -1,13 +1,13 @@
 package policy
 
-// Explanation is why a sign-in was decided as it was. It is made of the rows
-// that Evaluate ANDs, and so cannot disagree with it.
+// Explanation says why a sign-in was decided as it was. It is made of the rows
+// that Evaluate ANDs, so it cannot disagree with Evaluate.
 type Explanation struct {
 	Decision Decision
 	Policies []PolicyExplanation // in the order of the Set; nil when the Outcome is Invalid
 }
 
-// PolicyExplanation is how one policy fared, and why.
+// PolicyExplanation says how one policy fared, and why.
 type PolicyExplanation struct {
 	Policy  *Policy
 	Applies bool            // whether its conditions match and it counts, enforced or report-only
@@ -24,7 +24,7 @@ type PolicyExplanation struct {
 	Unbound bool
 }
 
-// GrantState is how one control of a policy stands.
+// GrantState is the state of one control of a policy.
 type GrantState struct {
 	Control
 	Satisfied   bool // already

@@ -174,7 +174,7 @@ func (m *matcher) app() {
 	m.filters(m.apps, m.f.in.AppAttributes, "application", "appFilter")
 }
 
-// appRule says by what an application is on a list: its own id or the name of
+// appRule says how an application is on a list: by its own id or by the name of
 // a group.
 func (m *matcher) appRule(list []string, id string) (satisfied, value string) {
 	switch {

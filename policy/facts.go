@@ -2,7 +2,7 @@ package policy
 
 import "github.com/prtbroker/prtbroker/claims"
 
-// facts are what a sign-in comes to, before any policy is looked at.
+// facts are derived from a sign-in before any policy is looked at.
 type facts struct {
 	in *SignIn
 	traits
@@ -119,8 +119,8 @@ const (
 	anyMethod       = claims.QRCodePIN<<1 - 1
 )
 
-// forApp says whether the target is an application, or a traffic profile, for
-// which one stands.
+// forApp says whether the target is an application, or a traffic profile that
+// an application stands for.
 func (in *SignIn) forApp() bool {
 	return in.Action == ActionNone && in.AuthContext == 0
 }

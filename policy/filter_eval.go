@@ -8,8 +8,9 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// An instr compares and says where to go on. A rule is a web of comparisons
-// without a stack, in which -not merely exchanges the exits.
+// An instr makes a comparison and says which instruction follows each result. A
+// rule is a graph of comparisons without a stack, in which -not merely swaps
+// the exits.
 type instr struct {
 	cmp     *comparison
 	yes     int16
@@ -60,7 +61,7 @@ func (r *FilterRule) emit(e *expr, yes, no int16, flipped bool) (entry int16) {
 // itself, and a Set counts the policy as one that cannot be evaluated.
 func (r *FilterRule) MatchDevice(d *Device) bool { return r.run(d, nil, true) }
 
-// decide is MatchDevice, and says whether that is certain.
+// decide is MatchDevice, and says whether the result is certain.
 func (r *FilterRule) decide(d *Device) (yes, certain bool) {
 	yes = r.run(d, nil, true)
 	if !r.extensions || d == nil || d.extended() {
@@ -90,8 +91,9 @@ func (d *Device) extended() bool {
 // principal or agent with these custom security attributes.
 func (r *FilterRule) MatchAttributes(attrs []Attribute) bool { return r.run(nil, attrs, true) }
 
-// run takes a comparison of an extension attribute that is not available, and
-// that would make the rule true because it is null, for what null says.
+// run evaluates the rule. Unless null is set, a comparison of an extension
+// attribute does not count where it would make the rule true: the attribute may
+// be unavailable.
 func (r *FilterRule) run(d *Device, attrs []Attribute, null bool) bool {
 	pc := int16(len(r.prog) - 1)
 	for pc >= 0 {

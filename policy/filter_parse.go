@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// ParseFilterRule parses a rule of at most 3,072 characters. The error says at
-// which byte the rule ceases to make sense.
+// ParseFilterRule parses a rule of at most 3,072 characters. The error gives
+// the byte at which the rule stops making sense.
 func ParseFilterRule(rule string) (*FilterRule, error) {
 	if utf8.RuneCountInString(rule) > maxRule {
 		return nil, fmt.Errorf("policy: filter rule is longer than %d characters", maxRule)

@@ -2,8 +2,8 @@ package policy
 
 // A filterTable holds the policies that include or exclude by rules of the
 // filter language. It is cut into windows of windowBlocks blocks, each of which
-// lists the rules that its own policies ask: a set in which every policy has a
-// rule of its own asks each rule once, however large it is.
+// lists the rules that its own policies use: a set in which every policy has a
+// rule of its own evaluates each rule once, however large it is.
 type filterTable struct {
 	windows [][]filterRows
 	index   map[filterKey]int // place in its window; nil once sealed
@@ -14,8 +14,8 @@ type filterKey struct {
 	rule   string // canonical
 }
 
-// filterRows are the policies of a window that ask one rule: as a list, or as
-// rows when those are the smaller.
+// filterRows are the policies of a window that use one rule: as a list, or as
+// rows if those are smaller.
 type filterRows struct {
 	rule  *FilterRule
 	posts []posting // numbered from the beginning of the window
@@ -89,7 +89,7 @@ func (t *filterTable) addTo(attrs []Attribute, w *window) {
 	}
 }
 
-// of returns the rules that a policy asks.
+// of returns the rules that a policy uses.
 func (t *filterTable) of(policy int, visit func(rule *FilterRule, exclude bool)) {
 	const size = windowBlocks * blockSize
 	for i := range t.windows[policy/size] {

@@ -37,7 +37,7 @@ func (s *Set) era(now time.Time) int {
 	return since
 }
 
-// approvedApp says what the retirement of approvedApplication leaves of a
+// approvedApp notes what the retirement of approvedApplication leaves of a
 // policy.
 func (c *compiler) approvedApp(k *checker, p *Policy) {
 	g := p.GrantControls
@@ -59,7 +59,7 @@ func (c *compiler) alone(g *GrantControls) bool {
 	return !others && len(g.TermsOfUse)+len(g.CustomFactors) == 0 && g.AuthenticationStrength == nil
 }
 
-// The simple controls hang on one fact of the sign-in. What policies with no
+// Each simple control depends on one fact of the sign-in. What policies with no
 // other controls lack is looked up by the mask of the facts; policies with
 // strengths, terms or custom factors are judged one by one.
 const (
@@ -355,7 +355,7 @@ func (f *facts) mobile() bool {
 	return f.in.Platform == PlatformAndroid || f.in.Platform == PlatformIOS
 }
 
-// wanting says whether an unsimple grant is not satisfied.
+// wanting says whether a grant with more than simple controls is not satisfied.
 func (s *Set) wanting(f *facts, g *grant) bool {
 	for _, n := range g.controls {
 		if s.satisfied(f, n) != g.and {

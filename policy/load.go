@@ -181,7 +181,7 @@ func (l *loader) object(path string, n *node) {
 	}
 }
 
-// container looks for objects inside an object that is none itself.
+// container looks for objects inside an object that is not itself one.
 func (l *loader) container(path string, n *node) {
 	before := len(l.bundle.Policies) + len(l.bundle.Locations) + len(l.bundle.Strengths) + len(l.diags)
 	inner := false

@@ -23,9 +23,8 @@ type span struct {
 }
 
 // A regions table cuts the address space where any range begins or ends. In
-// each region the set of locations is one and the same, so that a region
-// needs but one number, and an address one binary search however many
-// locations overlap.
+// each region the set of locations is the same, so that a region needs only one
+// number, and an address one binary search however many locations overlap.
 type regions struct {
 	v4     []uint32 // first addresses, ascending; the first is 0
 	v4Set  []uint32 // by region: number of the location set
@@ -94,7 +93,7 @@ func v4bits(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-// An edge is where a range begins, or the address behind its end.
+// An edge is where a range begins, or the first address after its end.
 type edge struct {
 	at       addr128
 	location int

@@ -43,7 +43,7 @@ func (r row) andNot(o row) {
 }
 func (r row) clone() row { return append(row(nil), r...) }
 
-// A matrix holds a row for each value of a dimension, one behind the other.
+// A matrix holds a row for each value of a dimension, one after the other.
 type matrix struct {
 	blocks int
 	cells  []block

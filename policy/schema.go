@@ -7,7 +7,7 @@ import (
 
 // Policy is a conditionalAccessPolicy of Microsoft Graph (v1.0, with what beta
 // adds and an engine needs). Its JSON form is Graph's. Load fills it from an
-// export; a program may as well write it down in Go. Enumerated values are the
+// export; a program can also construct it in Go. Enumerated values are the
 // strings Graph uses, in Graph's casing; ids are opaque strings and compare
 // without regard to case.
 type Policy struct {
@@ -22,7 +22,7 @@ type Policy struct {
 	GrantControls    *GrantControls   `json:"grantControls"`   // nil: nothing to grant
 	SessionControls  *SessionControls `json:"sessionControls"` // nil: none
 
-	// Unmodeled lists the JSON paths of what the export says and this package
+	// Unmodeled lists the JSON paths of what the export says but this package
 	// cannot evaluate. A policy with any is unevaluable: see Set.Evaluate.
 	Unmodeled []string `json:"-"`
 	// Source is where Load found the policy; zero for one that a program wrote.
@@ -45,9 +45,9 @@ const (
 	StateReportOnly State = "enabledForReportingButNotEnforced"
 )
 
-// Conditions select the sign-ins that a policy applies to. All configured
-// ones must match; a nil or empty one matches everything, except Users, which
-// then matches nobody.
+// Conditions select the sign-ins that a policy applies to. All configured ones
+// must match; a nil or empty one matches everything, except Users, which then
+// matches no one.
 type Conditions struct {
 	Users                      *UserCondition              `json:"users"`
 	Applications               *ApplicationCondition       `json:"applications"`
@@ -177,8 +177,8 @@ type AgentContextCondition struct {
 	Exclude []string `json:"excludeAgentContexts,omitempty"`
 }
 
-// GrantControls is what a policy demands. The members of all its lists are
-// equal: with AND all of them are needed, with OR one.
+// GrantControls is what a policy demands. The members of all its lists rank
+// equally: with AND all of them are needed, with OR any one.
 type GrantControls struct {
 	Operator               string    `json:"operator"` // AND, OR; "" is AND, see All
 	BuiltInControls        []string  `json:"builtInControls,omitempty"`
@@ -187,8 +187,8 @@ type GrantControls struct {
 	AuthenticationStrength *Strength `json:"authenticationStrength,omitempty"` // an id alone refers to the Bundle
 }
 
-// All says whether all of the controls are needed, which is the default, and
-// not one of them.
+// All says whether all of the controls are needed, which is the default, rather
+// than any one of them.
 //
 // Source: Microsoft Entra documentation, "Conditional Access: Grant",
 // 2026-03-24.

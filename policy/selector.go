@@ -2,9 +2,9 @@ package policy
 
 import "slices"
 
-// A selector decides one multi-valued dimension of conditions, such as users
-// or applications: the policies that include everybody, those that mention an
-// id, and those that ask a rule.
+// A selector decides one multi-valued dimension of conditions, such as users or
+// applications: the policies that include everybody, those that mention an id,
+// and those that use a rule.
 type selector struct {
 	blocks  int
 	base    pair // what every value gets

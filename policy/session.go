@@ -117,8 +117,8 @@ func (s *Session) due(f *facts) int {
 	return -1
 }
 
-// refuses says whether a policy's token protection refuses the request: it is
-// not bound to a device, and no prompt makes it so.
+// refuses says whether a policy's token protection refuses the request: the
+// request is not bound to a device, and no prompt can bind it.
 func (s *Session) refuses(f *facts) bool {
 	return s.TokenProtection && !f.in.Bound && (f.kind == IdentityPerson || f.kind == IdentityAgentUser)
 }

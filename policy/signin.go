@@ -7,10 +7,10 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// Symbol stands for an id in one Set: a group, role, user, application,
-// service principal, tenant or named location. The zero Symbol means that no
-// id was given. A Symbol knows the Set it is of: with another Set that numbers
-// its ids differently, Evaluate answers OutcomeInvalid.
+// Symbol stands for an id in one Set: a group, role, user, application, service
+// principal, tenant or named location. The zero Symbol means that no id was
+// given. A Symbol belongs to its Set: with another Set that numbers its ids
+// differently, Evaluate answers OutcomeInvalid.
 type Symbol uint64
 
 // SignIn is what Evaluate judges: who signs in to what, from where, with
@@ -40,7 +40,7 @@ type SignIn struct {
 	// How.
 	ClientApp         ClientApp    // required of users
 	Platform          Platform     // zero: unknown, as of a ChromeOS user agent
-	Flow              TransferFlow // how the session began, however long ago: it sticks to every token born of it
+	Flow              TransferFlow // how the session began, however long ago: it stays with every token derived from it
 	Background        bool         // made without the user by a browser or a confidential client: a sign-in frequency waits for the next interaction
 	Bound             bool         // signed with the session key of a PRT, as token protection requires; false: a bearer token, a cookie or a password
 	AgentEndpointUser bool         // an agent's user session that began on an endpoint (agentContext, preview)
@@ -76,9 +76,10 @@ type SignIn struct {
 	CustomFactors   []string       // names of custom controls done
 	Available       claims.Methods // methods the user could still use; 0: not known, so any
 
-	// When. A sign-in moves the times of what it proves; so does an unlock of a
-	// joined device: by Hello both, by password AuthTime. A plain renewal of a PRT
-	// moves neither, nor does the unlock of a device that is only registered.
+	// When. A sign-in updates the times of what it proves. So does an unlock of
+	// a joined device: by Hello both, by password AuthTime. A plain renewal of
+	// a PRT updates neither, nor does the unlock of a device that is only
+	// registered.
 	Now      time.Time // zero: unknown, and a sign-in frequency is then due
 	AuthTime time.Time // last proof of the first factor; zero: unknown, and a sign-in frequency is then due
 	MFATime  time.Time // last proof of MFA; zero: AuthTime
@@ -133,7 +134,7 @@ const (
 // GuestType is one type of external user.
 type GuestType uint8
 
-// The types of guests and external users, and none of them.
+// The types of guests and external users; GuestNone is everyone else.
 const (
 	GuestNone GuestType = iota
 	GuestInternal
@@ -227,10 +228,10 @@ const (
 	InsiderRiskElevated
 )
 
-// Device is what the directory knows of a registered device. Only a
-// registered device has facts: without one leave SignIn.Device nil, and every
-// property of it is null to a filter rule. A private browser window shows no
-// device either. In a Device "" is null too.
+// Device is what the directory knows of a registered device. Only a registered
+// device has facts: without one leave SignIn.Device nil, and every property of
+// it is null to a filter rule. A private browser window shows no device either.
+// An empty string in a Device is null too.
 type Device struct {
 	ID                     string
 	DisplayName            string
@@ -243,7 +244,7 @@ type Device struct {
 	Ownership              string // Company, Personal
 	ProfileType            string // RegisteredDevice, SecureVM, Printer, Shared, IoT
 	TrustType              TrustType
-	Compliant              claims.Answer // Unknown: never reported; grants take it for No, rules for null
+	Compliant              claims.Answer // Unknown: never reported; grants treat it as No, rules as null
 	Managed                bool          // by Intune: isManaged
 	// ExtensionAttributes 1 to 15. Entra knows them at the time of a sign-in
 	// only if the device is managed, compliant or hybrid joined; of any other

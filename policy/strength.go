@@ -56,8 +56,8 @@ func BuiltInStrengths() []Strength {
 }
 
 // A strength is satisfied by methods that hold all of base and one of any.
-// Combinations that share all but one method fall together so, and a built-in
-// strength is three comparisons.
+// Combinations that share all but one method are merged this way, and a
+// built-in strength takes three comparisons.
 type strength struct {
 	plain      []factored
 	restricted []restricted

@@ -1,21 +1,22 @@
 package policy
 
 // Subject is a principal's row in one Set: the policies whose users, groups,
-// roles, guests, workloads or agents include it. Callers keep it as long as
-// the principal's facts and the Set live. It refers to the lists of its User.
+// roles, guests, workloads or agents include it. Callers keep it as long as the
+// principal's facts and the Set are current. It refers to the lists of its
+// User.
 type Subject struct {
 	set  *Set
 	user User // for Explain
 	row  row
-	// shared is the row where shared channels of Teams live: policies for B2B
-	// direct connect users reach B2B collaboration users there, and those for
-	// collaboration guests the direct connect users who are guests too. nil: the
-	// same.
+	// shared is the row for applications with shared channels of Teams: there,
+	// policies for B2B direct connect users reach B2B collaboration users, and
+	// those for collaboration guests the direct connect users who are guests
+	// too. nil: the same row.
 	shared row
 	traits traits
 }
 
-// traits are what a principal means to grants.
+// traits are the facts of a principal that matter to grants.
 type traits struct {
 	kind        IdentityKind
 	guest       GuestType
@@ -42,7 +43,7 @@ func (s *Set) Subject(u *User) *Subject {
 }
 
 // alsoGuest is the type whose policies reach a user of another type in shared
-// channels: GuestNone when there is none.
+// channels, or GuestNone.
 //
 // Source: Microsoft Entra documentation, "Users and groups in Conditional
 // Access policy", note on B2B direct connect.
@@ -68,8 +69,8 @@ func (s *Set) refuse(u *User) Reason {
 	return NoReason
 }
 
-// who writes the policies that include a principal into w.inc: all inclusions
-// first, then less all exclusions.
+// who writes the policies that include a principal into w.inc: all inclusions,
+// less all exclusions.
 func (s *Set) who(u *User, known []uint32, shared bool, w *window) {
 	switch {
 	case u.Kind == IdentityPerson:

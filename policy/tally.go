@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// A tally collects what the blocks of a Set come to.
+// A tally collects the results of a Set's blocks.
 type tally struct {
 	applied  deciders
 	denied   deciders
@@ -278,7 +278,7 @@ type verdict uint8
 const (
 	fulfilled verdict = iota
 	needsPrompt
-	failed // blocked, or short of what no prompt brings
+	failed // blocked, or lacking what no prompt can satisfy
 )
 
 var reportOnlyResults = [...]Result{
@@ -309,8 +309,8 @@ func (s *Set) verdict(f *facts, p int) verdict {
 	return v
 }
 
-// unfulfilled is the verdict on a grant that is not satisfied: a prompt will
-// do when everything that is needed can be had by one.
+// unfulfilled is the verdict on a grant that is not satisfied: a prompt
+// suffices if it can satisfy everything that is needed.
 func (s *Set) unfulfilled(f *facts, g *grant) verdict {
 	for _, n := range g.controls {
 		if g.and && s.satisfied(f, n) {

@@ -7,7 +7,7 @@ import (
 )
 
 // AnalysisReasons is a set of whatIfAnalysisReasons of Microsoft Graph: why a
-// policy does not apply. Zero, notSet, is that it does.
+// policy does not apply. Zero, notSet, means that it does.
 type AnalysisReasons uint32
 
 // Reasons why a policy does not apply, with Graph's values. The two of agents

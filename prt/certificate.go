@@ -15,7 +15,7 @@ import (
 type DeviceCertificate struct {
 	DER        []byte
 	DeviceID   string // the subject's common name, lower case
-	UserID     string // object id of who registered it; empty if absent
+	UserID     string // object id of the user who registered it; empty if absent
 	TenantID   string // empty if absent
 	Region     string // two letters, such as "EU"; empty if absent
 	Joined     bool   // joined, not just registered
@@ -28,9 +28,9 @@ type DeviceCertificate struct {
 // that is read.
 const MaxCertificateSize = 16 << 10
 
-// ParseDeviceCertificate reads the certificate that a registration returned.
-// It verifies no signature: the certificate is the service's to check. It
-// refuses one whose extensions contradict its subject.
+// ParseDeviceCertificate reads the certificate that a registration returned. It
+// does not verify the signature, which is up to the service. It refuses a
+// certificate whose extensions contradict its subject.
 func ParseDeviceCertificate(der []byte) (*DeviceCertificate, error) {
 	if len(der) > MaxCertificateSize {
 		return nil, badReply("the device certificate is too large")

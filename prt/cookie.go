@@ -12,8 +12,8 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// signInHosts are the hosts where the sign-in pages of the clouds live, from
-// the public list of authorities. A cookie is signed for no other host.
+// signInHosts are the hosts of the sign-in pages of all clouds, from the public
+// list of authorities. A cookie is not signed for any other host.
 var signInHosts = [...]string{
 	wire.LoginHost,
 	"login.windows.net",
@@ -50,15 +50,16 @@ type CookieRequest struct {
 	// Hosts replaces [SignInHosts], for emulators and clouds that it lacks:
 	// exact host names, with the port if URL has one. Nil: SignInHosts.
 	Hosts []string
-	// InsecureNoNonce allows a cookie without a nonce, which is valid by its
-	// iat for as long as the service pleases: a stolen one can be replayed.
+	// InsecureNoNonce allows a cookie without a nonce, which is valid from its
+	// iat for as long as the service accepts it: a stolen one can be replayed.
 	// It needs Now.
 	InsecureNoNonce bool
 	Now             time.Time
 	Client          CookieClient
 }
 
-// A CookieClient says what visits the sign-in page. Every field may be empty.
+// A CookieClient describes the client that visits the sign-in page. Every field
+// may be empty.
 type CookieClient struct {
 	OSVersion   string // win_ver
 	APIVersion  string // windows_api_version; "2.0.1" announces that a nonce challenge is understood
@@ -147,7 +148,8 @@ func (r DeviceCookieRequest) Sign(ctx context.Context, d DeviceProof) (Cookie, e
 	return Cookie{Name: wire.CookieDevice, Value: NewSecret(value)}, nil
 }
 
-// cookieNonce checks the address and returns its nonce, or the other one.
+// cookieNonce checks the address and returns its nonce, or nonce if it has
+// none.
 func cookieNonce(address, nonce string, hosts []string) (string, error) {
 	u, err := url.Parse(address)
 	switch {

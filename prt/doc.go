@@ -12,28 +12,29 @@
 // never enters this package. Before all of that, a device registers with
 // [JoinRequest], and a user's Hello key with [HelloRegistration].
 //
-// The protocol is MS-OAPXBC with the extensions that Entra has over it. Its
-// JWTs look like JOSE and deviate: the signature key depends on the payload bytes (KDF version 2), replies name A256GCM and hold
-// AES-CBC, and session_key_jwe has a body that authenticates nothing. That is
-// why JWS and JWE are done by hand here.
+// The protocol is MS-OAPXBC with Entra's extensions. Its JWTs look like JOSE
+// but deviate from it: the signature key depends on the payload bytes (KDF
+// version 2), replies name A256GCM but hold AES-CBC, and session_key_jwe has a
+// body that authenticates nothing. That is why this package implements JWS and
+// JWE itself.
 //
 // # What a reply is trusted for
 //
-// Replies come over TLS, which is what vouches for them. A reply in AES-GCM is
-// authenticated by the session key besides; one in AES-CBC, which is what the
-// v1 endpoint sends, is not, and a change of it can go unnoticed as long as it
-// stays JSON without duplicate members. Whatever fails to decrypt fails with
-// [ErrDecrypt], one error whatever the cause.
+// Replies come over TLS, which vouches for them. A reply in AES-GCM is also
+// authenticated by the session key; one in AES-CBC, which the v1 endpoint
+// sends, is not, and a change of it can go unnoticed as long as the result is
+// JSON without duplicate members. Every failure to decrypt is [ErrDecrypt],
+// whatever the cause.
 //
 // # Where the services differ from the documents
 //
-// Where sources disagree, what is read is read liberally: numbers may be
-// strings, ctx may be base64 or base64url, tickets may be objects or strings
-// that hold them, extensions of the device certificate may have DER's length
-// or the long form that the service writes. What is sent is what Windows sends.
+// Where sources disagree, replies are read liberally: numbers may be strings,
+// ctx may be base64 or base64url, tickets may be objects or strings that hold
+// them, extensions of the device certificate may have DER's length or the long
+// form that the service writes. Requests are sent as Windows sends them.
 //
-// Not spoken yet: protocol version 4.0, PRTs without a device, PKeyAuth and
+// Not supported yet: protocol version 4.0, PRTs without a device, PKeyAuth and
 // the certificates of MS-OAPXBC 3.2.5.1.4. The renewal that Windows makes with
-// the user's credential beside the PRT is not published; a new PRT by the
-// credential has the same effect.
+// the user's credential in addition to the PRT is not published; a new PRT by
+// the credential has the same effect.
 package prt

@@ -10,9 +10,9 @@ import (
 	"github.com/prtbroker/prtbroker/internal/strictjson"
 )
 
-// An ErrorReply is an error that the service answered: the token endpoint's
-// (RFC 6749 5.2 with Entra's members) or the registration service's. A field
-// is empty when the reply lacks it. Which code means what is for the caller.
+// An ErrorReply is an error returned by the service: the token endpoint (RFC
+// 6749 5.2 with Entra's members) or the registration service. A field is empty
+// when the reply lacks it. What a code means is for the caller to decide.
 type ErrorReply struct {
 	Status        int       // HTTP status; 0 when not known
 	Code          string    // error, such as "invalid_grant"; of the registration service its ErrorType or code
@@ -27,7 +27,7 @@ type ErrorReply struct {
 	Target        string    // target, of the registration service
 }
 
-// Error names codes and ids and no text of the service's.
+// Error contains codes and ids, but no text from the service.
 func (e *ErrorReply) Error() string {
 	var b strings.Builder
 	b.WriteString("prt: the service answered ")
@@ -50,7 +50,7 @@ func (e *ErrorReply) Error() string {
 	return b.String()
 }
 
-// AADSTS returns the principal code; 0 when there is none.
+// AADSTS returns the principal code, or 0 if there is none.
 func (e *ErrorReply) AADSTS() int {
 	if len(e.Codes) == 0 {
 		return 0
@@ -86,9 +86,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// ParseError reads the body of a reply whose HTTP status says error. It never
-// returns nil: a body that it cannot read, such as a proxy's page, gives an
-// ErrorReply with the status alone.
+// ParseError reads the body of a reply whose HTTP status signals an error. It
+// never returns nil: a body that it cannot read, such as a proxy's page, gives
+// an ErrorReply with the status alone.
 func ParseError(status int, body []byte) *ErrorReply {
 	o, err := strictjson.Parse(body, MaxReplySize)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// CredentialKind is the kind of credential that a PRT was born of. One PRT per
-// kind is kept: a password change ends those of passwords only.
+// CredentialKind is the kind of credential that a PRT was obtained with. One
+// PRT per kind is kept: a password change ends only those obtained with
+// passwords.
 type CredentialKind string
 
 const (
@@ -29,7 +30,8 @@ type Grant interface {
 	fill(ctx context.Context, p *payload, nonce string) error
 }
 
-// PasswordGrant proves by user name and password (MS-OAPXBC 3.2.5.1.2.1.1).
+// PasswordGrant proves the user's identity by user name and password (MS-OAPXBC
+// 3.2.5.1.2.1.1).
 type PasswordGrant struct {
 	Username string
 	Password Secret
@@ -46,9 +48,9 @@ func (g PasswordGrant) fill(_ context.Context, p *payload, _ string) error {
 	return nil
 }
 
-// RefreshTokenGrant proves by a refresh token that the broker client
-// 29d9ed98-a469-4536-ade2-f981bc1d605e was issued without a device. The PRT
-// inherits its authentication methods.
+// RefreshTokenGrant proves the user's identity by a refresh token that the
+// broker client 29d9ed98-a469-4536-ade2-f981bc1d605e was issued without a
+// device. The PRT inherits its authentication methods.
 type RefreshTokenGrant struct{ Token Secret }
 
 func (RefreshTokenGrant) credential() CredentialKind { return ByRefreshToken }
@@ -62,8 +64,8 @@ func (g RefreshTokenGrant) fill(_ context.Context, p *payload, _ string) error {
 	return nil
 }
 
-// SAMLGrant proves by the assertion of a federated identity provider
-// (MS-OAPXBC 3.2.5.1.2.1.2).
+// SAMLGrant proves the user's identity by the assertion of a federated identity
+// provider (MS-OAPXBC 3.2.5.1.2.1.2).
 type SAMLGrant struct {
 	Assertion Secret // the Assertion element, UTF-8 XML
 	SAML2     bool   // false: SAML 1.1
@@ -84,13 +86,13 @@ func (g SAMLGrant) fill(_ context.Context, p *payload, _ string) error {
 	return nil
 }
 
-// assertionLife is how long the assertions of Hello keys and user certificates
-// are valid to both sides of their time.
+// assertionLife is how long before and after their time the assertions of Hello
+// keys and user certificates are valid.
 const assertionLife = 5 * time.Minute
 
-// HelloGrant proves by a Windows Hello for Business key (MS-OAPX 3.1.5.1.2):
-// possession of the key and the PIN that releases it are two factors, so the
-// PRT carries MFA from birth.
+// HelloGrant proves the user's identity by a Windows Hello for Business key
+// (MS-OAPX 3.1.5.1.2): possession of the key and the PIN that releases it are
+// two factors, so the PRT carries MFA from the start.
 type HelloGrant struct {
 	Key      Signer    // RSA, registered for the user
 	Username string    // the user's UPN
@@ -114,8 +116,8 @@ func (g HelloGrant) fill(ctx context.Context, p *payload, nonce string) error {
 	}, g.Now)
 }
 
-// CertificateGrant proves by the key of a user certificate (MS-OAPXBC
-// 3.2.5.1.2.1.4).
+// CertificateGrant proves the user's identity by the key of a user certificate
+// (MS-OAPXBC 3.2.5.1.2.1.4).
 type CertificateGrant struct {
 	Key         Signer
 	Certificate []byte // DER
@@ -136,7 +138,7 @@ func (g CertificateGrant) fill(ctx context.Context, p *payload, nonce string) er
 	}, g.Now)
 }
 
-// assertion is the payload of a JWT that a key of the user signs. The nonce is
+// assertion is the payload of a JWT signed by a key of the user. The nonce is
 // that of the request around it, as AD FS demands and Entra accepts.
 type assertion struct {
 	Issuer   string `json:"iss"`

@@ -55,7 +55,7 @@ func (g GUID) SID() string {
 	return string(b)
 }
 
-// ParseSID returns the object id of an Entra SID. A SID of a domain is none.
+// ParseSID returns the object id of an Entra SID. A domain SID is an error.
 func ParseSID(s string) (g GUID, err error) {
 	rest, ok := strings.CutPrefix(s, sidPrefix)
 	words := strings.Split(rest, "-")

@@ -35,7 +35,7 @@ func HelloRegistration(pub crypto.PublicKey) ([]byte, error) {
 
 // A HelloKey is what the service says about a registered Hello key.
 type HelloKey struct {
-	ID       string // kid, a GUID of the service's
+	ID       string // kid, a GUID assigned by the service
 	Username string // upn
 }
 

@@ -64,8 +64,8 @@ func parseJWE(s string) (*jwe, error) {
 // wrappedSessionKey returns the session key of a session_key_jwe, encrypted to
 // the transport key with RSA-OAEP under SHA-1 (MS-OAPXBC 3.2.5.1.2.2). The
 // content encryption key IS the session key. The body is a dummy, one space
-// under an empty AAD where RFC 7516 wants the header; what authenticates the
-// key is that replies decrypt under it, so the body is not looked at.
+// under an empty AAD where RFC 7516 wants the header. It is ignored: the key is
+// authenticated by the replies that decrypt under it.
 func wrappedSessionKey(s string) ([]byte, error) {
 	j, err := parseJWE(s)
 	if err != nil {
@@ -83,11 +83,11 @@ func wrappedSessionKey(s string) ([]byte, error) {
 	return j.key, nil
 }
 
-// open decrypts a reply that the session key encrypts (MS-OAPXBC
-// 3.2.5.1.3.2). Which cipher it is shows in the IV, not in enc: 12 bytes and a
-// tag are AES-256-GCM with the header as AAD, 16 bytes without a tag are
-// AES-256-CBC with PKCS #7 padding and no authentication at all. valid decides
-// whether the plaintext is one; every failure is [ErrDecrypt].
+// open decrypts a reply that the session key encrypts (MS-OAPXBC 3.2.5.1.3.2).
+// The IV, not enc, says which cipher it is: 12 bytes and a tag are AES-256-GCM
+// with the header as AAD, 16 bytes without a tag are AES-256-CBC with PKCS #7
+// padding and no authentication at all. valid decides whether the plaintext is
+// acceptable; every failure is [ErrDecrypt].
 func (s Session) open(ctx context.Context, j *jwe, valid func([]byte) bool) ([]byte, error) {
 	context, err := j.context()
 	if err != nil {
@@ -152,9 +152,9 @@ func (j *jwe) context() ([]byte, error) {
 	return ctx, nil
 }
 
-// decryptCBC decrypts and takes the padding off without a branch on what it
-// found. With a bad padding plain is everything, so that the caller goes on
-// and does the same work as with a good one.
+// decryptCBC decrypts and removes the padding without branching on what it
+// found. If the padding is bad, plain is the whole plaintext, so that the
+// caller does the same work as with good padding.
 func decryptCBC(block cipher.Block, iv, data []byte) (plain []byte, ok bool) {
 	plain = make([]byte, len(data))
 	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plain, data)

@@ -19,8 +19,8 @@ func (s Session) deriveRequest(ctx context.Context, version int, context, payloa
 	return s.Key.Derive(ctx, []byte(kdf.Label), context)
 }
 
-// deriveReply returns the key of a reply, which is by version 1 whatever the
-// request used: there is no payload yet that the key could depend on.
+// deriveReply returns the key of a reply, which always uses version 1, whatever
+// the request used: there is no payload yet that the key could depend on.
 func (s Session) deriveReply(ctx context.Context, context []byte) ([kdf.KeySize]byte, error) {
 	return s.Key.Derive(ctx, []byte(kdf.Label), context)
 }

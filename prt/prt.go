@@ -41,7 +41,8 @@ const (
 	KDFv2 = kdf.V2 // the key also depends on the payload it signs (CVE-2021-33781)
 )
 
-// A Session is the session of a PRT: what signs for it and decrypts for it.
+// A Session holds the session key of a PRT, which signs the PRT's requests and
+// decrypts the replies.
 type Session struct {
 	Key  SessionKey
 	KDF  int       // KDFv1 for a PRT that was issued so; 0: KDFv2
@@ -139,8 +140,8 @@ var (
 	// ErrReply says that a reply is malformed.
 	ErrReply = errors.New("malformed reply")
 	// ErrDecrypt says that an encrypted reply does not decrypt, for whatever
-	// reason: another session key, another ctx, a changed byte. There is one
-	// such error on purpose.
+	// reason: another session key, another ctx, a changed byte. All causes
+	// share one error on purpose.
 	ErrDecrypt = errors.New("prt: the reply does not decrypt")
 )
 

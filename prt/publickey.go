@@ -9,8 +9,8 @@ import (
 
 // Layout of a BCRYPT_RSAKEY_BLOB of a public key (the Windows CNG
 // documentation): a header of six 32-bit words, little-endian, then the
-// exponent and the modulus, big-endian without leading zeros. There are no
-// primes in it.
+// exponent and the modulus, big-endian without leading zeros. It contains no
+// primes.
 const (
 	blobMagic      = "RSA1"
 	blobHeaderSize = 24

@@ -40,7 +40,7 @@ func (j JoinType) String() string {
 	return "unknown"
 }
 
-// A JoinRequest asks the registration service for a device: POST to
+// A JoinRequest asks the registration service to register a device: POST to
 // /EnrollmentServer/device/ with a token for the service. The device key and
 // the transport key are two keys: one signs, the other decrypts.
 type JoinRequest struct {
@@ -118,8 +118,8 @@ func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
 }
 
 // CSR returns the PKCS #10 request of a device key, DER, with the constant
-// subject that every device asks with; the service replaces it by the device
-// id. A nil random is crypto/rand, which PKCS #1 v1.5 does not use.
+// subject that every device uses; the service replaces it with the device id. A
+// nil random means crypto/rand, which PKCS #1 v1.5 does not use.
 func CSR(ctx context.Context, key Signer, random io.Reader) ([]byte, error) {
 	if random == nil {
 		random = rand.Reader
@@ -146,10 +146,10 @@ func (s boundSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([
 	return s.key.SignContext(s.ctx, digest, opts)
 }
 
-// A Joined is what the registration service answered.
+// A Joined is the answer of the registration service.
 type Joined struct {
 	Certificate *DeviceCertificate
-	Username    string   // UPN of who registered the device; empty if absent
+	Username    string   // UPN of the user who registered the device; empty if absent
 	AdminSIDs   []string // SIDs that the service wants among the local administrators
 }
 

@@ -153,8 +153,8 @@ func (f Form) options(tgt bool, claims string) {
 	}
 }
 
-// A RenewRequest exchanges a PRT for its successor (MS-OAPXBC 3.2.5.1.3.1).
-// It proves no credential: it moves the expiry and nothing else.
+// A RenewRequest exchanges a PRT for its successor (MS-OAPXBC 3.2.5.1.3.1). It
+// proves no credential: it only extends the expiry.
 type RenewRequest struct {
 	PRT       Secret    // required
 	Nonce     string    // required
@@ -213,8 +213,8 @@ type ExchangeRequest struct {
 	Now         time.Time // iat, and exp an hour later; zero: neither is sent
 }
 
-// Protocol returns the version that the request uses, which the endpoint
-// decides.
+// Protocol returns the version that the request uses, which depends on the
+// endpoint.
 func (r ExchangeRequest) Protocol() Protocol {
 	if len(r.Scopes) > 0 {
 		return Protocol3
@@ -287,7 +287,7 @@ func checkSigned(prt Secret, nonce string, v Protocol, claims string) error {
 	return checkClaims(claims)
 }
 
-// requestLife is what exp is later than iat.
+// requestLife is how much later than iat exp is.
 const requestLife = time.Hour
 
 func signedPayload(prt Secret, nonce, osVersion string, now time.Time) payload {

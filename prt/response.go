@@ -12,8 +12,8 @@ import (
 	"github.com/prtbroker/prtbroker/internal/strictjson"
 )
 
-// A Reply is what the token endpoint answered, v1 or v2: the numbers of v1 are
-// strings. A field is zero when the reply lacks it.
+// A Reply is the token endpoint's reply, v1 or v2; v1 sends numbers as strings.
+// A field is zero when the reply lacks it.
 type Reply struct {
 	TokenType    string // "Bearer", "pop"
 	AccessToken  Secret
@@ -40,17 +40,18 @@ type Reply struct {
 	TGTs              []TGT
 	TopLevelNames     string // names that Kerberos serves, separated by commas
 
-	strangeClient bool // client_info is there and not readable
+	strangeClient bool // client_info is present but not readable
 
-	// Encrypted says that the session key decrypted the reply, so that only
-	// who holds it can have read it.
+	// Encrypted says that the reply was encrypted under the session key, so
+	// that only a holder of that key can have read it.
 	Encrypted bool
 }
 
-// HomeAccountID returns whose reply it is, as every Microsoft authentication
-// library names an account: "uid.utid" of client_info. Where the reply has none, it
-// is "oid.tid" of the id_token, which is the same for a user in the home tenant and
-// another for a guest; empty where neither says, or client_info is not readable.
+// HomeAccountID returns the account that the reply is for, as every Microsoft
+// authentication library names it: "uid.utid" of client_info. If the reply has
+// no client_info, it is "oid.tid" of the id_token, which is the same for a user
+// in the home tenant but different for a guest. It is empty if the reply has
+// neither, or client_info is not readable.
 func (r *Reply) HomeAccountID() string {
 	if home := r.ClientInfo.HomeAccountID(); home != "" || r.strangeClient || r.ID == nil {
 		return home
@@ -71,9 +72,9 @@ func ParseNonce(body []byte) (string, error) {
 	return nonce, nil
 }
 
-// ParseReply reads the reply to a request that the session signed, encrypted
-// (MS-OAPXBC 3.2.5.1.3.2) or, by whatever Content-Type, plain. A reply that
-// holds an error is an [*ErrorReply]; one that does not decrypt is
+// ParseReply reads the reply to a request that the session signed. The reply is
+// encrypted (MS-OAPXBC 3.2.5.1.3.2) or plain, whatever its Content-Type. A
+// reply that holds an error is an [*ErrorReply]; one that does not decrypt is
 // [ErrDecrypt].
 func ParseReply(ctx context.Context, body []byte, s Session) (*Reply, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
@@ -136,7 +137,7 @@ func readTokens(o *strictjson.Object) (*Reply, error) {
 		TopLevelNames:    optional(o, "kerberos_top_level_names", ","),
 	}
 	if raw := o.Raw("expires_in"); raw != nil && string(raw) != `""` && !numeric(raw) {
-		return nil, badReply("expires_in is not a number") // tokens are kept by it
+		return nil, badReply("expires_in is not a number") // it decides how long tokens are kept
 	}
 	if err := r.nested(o); err != nil {
 		return nil, err
@@ -174,8 +175,9 @@ func (r *Reply) nested(o *strictjson.Object) (err error) {
 	return nil
 }
 
-// visible reports whether s is made of what RFC 6749 appendix A allows in
-// tokens, so that none breaks the header or the form that it goes into.
+// visible reports whether s consists of the characters that RFC 6749 appendix A
+// allows in tokens, so that it cannot break the header or form that it goes
+// into.
 func visible(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e })
 }
@@ -198,7 +200,7 @@ func text(r json.RawMessage) string {
 const maxSeconds = 10 * 365 * 24 * 60 * 60
 
 // seconds returns a duration; 0 when it is absent or not a number. Only the
-// access token's is needed, and who needs it sees that it is 0.
+// access token's is required, and its users see that it is 0.
 func seconds(o *strictjson.Object, name string) time.Duration {
 	return time.Duration(min(max(number(o.Raw(name)), 0), maxSeconds) * float64(time.Second)).Truncate(time.Second)
 }
@@ -213,15 +215,15 @@ func number(r json.RawMessage) float64 {
 }
 
 // numeric reports whether r is a number or a string that holds one. ParseFloat
-// takes NaN, Inf and hexadecimal digits too, which are none.
+// also accepts NaN, Inf and hexadecimal digits, which do not count as numbers.
 func numeric(r json.RawMessage) bool {
 	s := strings.Trim(string(r), `"`)
 	_, err := strconv.ParseFloat(s, 64)
 	return err == nil && strings.Trim(s, "0123456789+-.eE") == ""
 }
 
-// optional reads a member that nobody needs: a string, or an array of strings
-// joined by sep. Whatever else it is counts as absent.
+// optional reads a member that is not required: a string, or an array of
+// strings joined by sep. Any other value counts as absent.
 func optional(o *strictjson.Object, name, sep string) string {
 	raw := o.Raw(name)
 	var s string
@@ -246,8 +248,8 @@ func epoch(o *strictjson.Object, name string) time.Time {
 	return time.Unix(int64(s), 0).UTC()
 }
 
-// Expiry returns when the access token expires, seen from now, when the reply
-// came: by ExpiresIn, which needs no agreement of clocks, otherwise by
+// Expiry returns when the access token expires, given that the reply came at
+// now: by ExpiresIn, which does not need synchronised clocks, otherwise by
 // ExpiresOn; zero when the reply says neither.
 func (r *Reply) Expiry(now time.Time) time.Time {
 	if r.ExpiresIn > 0 {
@@ -266,7 +268,7 @@ type Issuance struct {
 }
 
 // ParseIssuance reads the reply to req (MS-OAPXBC 3.2.5.1.2.3), which came at
-// now. It is plain JSON; what keeps others from using it is that only the
+// now. The reply is plain JSON; others cannot use it, because only the
 // transport key unwraps the session key. A reply that holds an error is an
 // [*ErrorReply].
 func ParseIssuance(body []byte, req PRTRequest, now time.Time) (*Issuance, error) {

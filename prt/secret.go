@@ -10,8 +10,8 @@ import (
 // A Secret is a token, password or key. It prints [redacted] through fmt,
 // log/slog and encoding/json, whatever the verb and however deep it is nested.
 // Copies share the same memory, so that [Secret.Clear] clears them all. The
-// zero value is no secret at all. A Secret may be copied and read concurrently;
-// Clear must not run beside another use.
+// zero value holds no secret. A Secret may be copied and read concurrently;
+// Clear must not run concurrently with another use.
 type Secret struct{ value secret.Value }
 
 // NewSecret makes a Secret of a copy of s. An empty s gives the zero Secret.
@@ -27,10 +27,10 @@ func (s Secret) Reveal() string { return s.value.Reveal() }
 // Len returns the number of bytes.
 func (s Secret) Len() int { return s.value.Len() }
 
-// IsZero reports whether there is no secret, or no longer.
+// IsZero reports whether s holds no secret or has been cleared.
 func (s Secret) IsZero() bool { return s.value.IsZero() }
 
-// Equal compares in a time that depends on the lengths only.
+// Equal compares in a time that depends only on the lengths.
 func (s Secret) Equal(o Secret) bool { return s.value.Equal(o.value) }
 
 // Clear overwrites the secret in all copies of s, which then are zero.

@@ -70,9 +70,9 @@ func KeyConfirmation(pub crypto.PublicKey) (string, error) {
 }
 
 // A SignedRequest is a signed HTTP request (SHR, after
-// draft-ietf-oauth-signed-http-request-03 and as MSAL makes it): proof that
-// who sends a bound access token to an API holds its key. It goes into the
-// header "Authorization: PoP <value>".
+// draft-ietf-oauth-signed-http-request-03 and as MSAL makes it): proof that the
+// client that sends a bound access token to an API holds its key. It goes into
+// the header "Authorization: PoP <value>".
 type SignedRequest struct {
 	AccessToken Secret          // bound to the key; zero: the request alone is signed
 	Method      string          // of the request, such as "GET"; empty: not bound

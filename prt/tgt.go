@@ -9,8 +9,8 @@ import (
 )
 
 // A TGT is a Kerberos ticket-granting ticket that came with a PRT: an AS-REP
-// and, under the session key, the key that opens it. It is worthless without
-// the session key. Package kerberos opens it.
+// and the key that opens it, encrypted under the session key. It is useless
+// without the session key. Package kerberos opens it.
 type TGT struct {
 	Cloud     bool   // of the cloud realm; false: of the on-premises domain
 	Realm     string // realm
@@ -22,12 +22,12 @@ type TGT struct {
 	Error     string // error: why there is no ticket
 }
 
-// Usable reports whether there is a ticket in it.
+// Usable reports whether t holds a ticket.
 func (t TGT) Usable() bool { return len(t.ASRep) > 0 && !t.ClientKey.IsZero() }
 
 // parseTGTs reads tgt_ad and tgt_cloud, objects or strings that hold objects,
-// and the older form with a single ticket. Tickets are extras: one that cannot
-// be read does not make the PRT worthless and is left out.
+// and the older form with a single ticket. Tickets are optional: one that
+// cannot be read is left out and does not invalidate the PRT.
 func parseTGTs(o *strictjson.Object) (list []TGT) {
 	for _, name := range []string{"tgt_ad", "tgt_cloud"} {
 		in := object(o, name)
@@ -64,7 +64,7 @@ func parseTGTs(o *strictjson.Object) (list []TGT) {
 }
 
 // object reads a member that is an object or a string that holds one, and
-// takes anything else for absent.
+// treats anything else as absent.
 func object(o *strictjson.Object, name string) *strictjson.Object {
 	raw := []byte(o.Raw(name))
 	if len(raw) > 0 && raw[0] == '"' {

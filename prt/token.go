@@ -13,8 +13,8 @@ import (
 // Lifetime of a PRT (the Entra documentation of the Primary Refresh Token).
 const (
 	RenewAfter  = 4 * time.Hour       // renewed when in use and older than this
-	IdleLife    = 14 * 24 * time.Hour // lives so long without a renewal, if the reply does not say
-	RollingLife = 90 * 24 * time.Hour // renewed up to this age, if the reply does not say
+	IdleLife    = 14 * 24 * time.Hour // lifetime without a renewal, if the reply does not say
+	RollingLife = 90 * 24 * time.Hour // maximum age for a renewal, if the reply does not say
 )
 
 // A State is where a PRT is in its life.
@@ -52,18 +52,18 @@ type Token struct {
 
 	TenantID string // the user's tenant
 	UserID   string // the user's object id there
-	HomeID   string // the user's key at home, "uid.utid" of client_info: for a guest not UserID and TenantID; empty: these
+	HomeID   string // the user's key in the home tenant, "uid.utid" of client_info; for a guest it differs from UserID and TenantID; empty: those two
 	Username string // the user's UPN
 	Name     string // the user's display name
 	DeviceID string // the device that it is bound to; the caller sets it
 
-	Credential CredentialKind  // what it was born of
-	Evidence   claims.Evidence // how strongly
+	Credential CredentialKind  // what it was obtained with
+	Evidence   claims.Evidence // how strongly the user was authenticated
 
-	IssuedAt  time.Time // birth: renewals do not move it
-	RenewedAt time.Time // the last renewal or the birth
+	IssuedAt  time.Time // the first issuance: renewals do not change it
+	RenewedAt time.Time // the last renewal, or the first issuance
 	UsedAt    time.Time // the last use; the caller sets it
-	ExpiresAt time.Time // when it dies if it is not renewed
+	ExpiresAt time.Time // when it expires if it is not renewed
 
 	// SessionKey is the blob that the key store opens to the session key; the
 	// caller sets it. SessionKeyAt is when that key was issued.
@@ -96,8 +96,8 @@ func (t *Token) State(now time.Time) State {
 	return Fresh
 }
 
-// clockSkew is how far in the future a time may lie before it is disbelieved:
-// a PRT renewed "tomorrow" was renewed under another clock.
+// clockSkew is how far in the future a time may lie before it is rejected: a
+// PRT renewed "tomorrow" was renewed under another clock.
 const clockSkew = 5 * time.Minute
 
 // Session returns the session of the PRT over its opened session key.
@@ -138,8 +138,9 @@ func (t *Token) identify(id *claims.Token) {
 	t.Name = first(id.Name, t.Name)
 }
 
-// expiry returns when the PRT dies if it is not renewed again: what the reply
-// says, by its own clock-free number first.
+// expiry returns when the PRT expires if it is not renewed again, according to
+// the reply, whose relative number comes first: it needs no synchronised
+// clocks.
 func (t *Token) expiry(r *Reply, now time.Time) time.Time {
 	switch {
 	case r.RefreshExpiresIn > 0:
@@ -156,9 +157,9 @@ func (t *Token) expiry(r *Reply, now time.Time) time.Time {
 	return idle
 }
 
-// issued returns the evidence of a PRT at its birth. What its id_token says is
-// the service's word. When that says nothing, two credentials speak for
-// themselves: a Hello key is two factors, and a password alone is one.
+// issued returns the evidence of a PRT at its issuance. The service's word is
+// the id_token. If that says nothing, two credentials speak for themselves: a
+// Hello key is two factors, and a password alone is one.
 func issued(by CredentialKind, id *claims.Token, now time.Time) claims.Evidence {
 	var e claims.Evidence
 	if id != nil {
@@ -185,7 +186,7 @@ func issued(by CredentialKind, id *claims.Token, now time.Time) claims.Evidence 
 			e.At, e.Source = now, claims.SourceCertificate
 		}
 	case ByRefreshToken:
-		// The sign-in was when the refresh token was earned, which only
+		// The sign-in was when the refresh token was obtained, which only
 		// auth_time tells.
 		if e.Source == claims.SourcePRT {
 			e.Source = claims.SourceRefresh
@@ -194,11 +195,11 @@ func issued(by CredentialKind, id *claims.Token, now time.Time) claims.Evidence 
 	return e
 }
 
-// Renewed returns the successor of t by the reply to a [RenewRequest], or to
-// an [ExchangeRequest] that rolls, which came at now. Expiry moves; birth,
-// credential and the times of the evidence do not. When the reply rolled the
-// session key, SessionKey is nil and the caller sets it from the reply's
-// WrappedSessionKey before it saves the pair as one.
+// Renewed returns the successor of t after r, the reply to a [RenewRequest] or
+// to an [ExchangeRequest] that rolls, came at now. The expiry changes; the time
+// of issuance, the credential and the times of the evidence do not. If the
+// reply rolled the session key, SessionKey is nil and the caller sets it from
+// the reply's WrappedSessionKey before it saves the pair as one.
 func (t *Token) Renewed(r *Reply, now time.Time) (*Token, error) {
 	if r.RefreshToken.IsZero() {
 		return nil, badReply("no PRT in it")
@@ -216,7 +217,7 @@ func (t *Token) Renewed(r *Reply, now time.Time) (*Token, error) {
 	if r.WrappedSessionKey != nil {
 		n.SessionKey, n.SessionKeyAt = nil, now
 	}
-	// A reply that only says why it has no ticket takes none away.
+	// A reply that only says why it has no ticket does not remove the old ones.
 	if len(t.TGTs) == 0 || slices.ContainsFunc(r.TGTs, TGT.Usable) {
 		n.TGTs = r.TGTs
 	}
@@ -233,7 +234,7 @@ func (t *Token) renewedExpiry(r *Reply, now time.Time) time.Time {
 	return t.expiry(&Reply{RefreshExpiresIn: r.RefreshExpiresIn}, now)
 }
 
-// same refuses a renewal that answers for someone else, by its id_token or, where it
+// same refuses a renewal for a different user, judged by its id_token or, if it
 // has none, by client_info.
 func (t *Token) same(r *Reply) error {
 	id, home := r.ID, r.ClientInfo.HomeAccountID()

@@ -13,7 +13,7 @@ import (
 // tokenFormat is the version of the serialised form. Members may be added at
 // the top level without a new version: a reader keeps those that it does not
 // know and writes them back. A change that an older reader would get wrong
-// takes a new version, which that reader refuses.
+// needs a new version, which that reader refuses.
 const tokenFormat = 1
 
 // MaxTokenSize is the size, in bytes, of the largest serialised Token.

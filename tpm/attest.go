@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// An Attester proves to someone else that a key is in a TPM. [TPM] is one; a
-// store without a TPM is not.
+// An Attester proves to someone else that a key is in a TPM. [TPM] implements
+// it; a store without a TPM does not.
 //
 // The other side first binds the attestation key (AK) to a TPM whose
 // endorsement key (EK) it knows or whose EK certificate it trusts: it encrypts
@@ -23,16 +23,17 @@ type Attester interface {
 	// manufacturer put one into the TPM.
 	Identity(ctx context.Context) (*Identity, error)
 	// ActivateCredential returns the secret of c, which only the TPM with this
-	// EK and this AK can.
+	// EK and this AK can decrypt.
 	ActivateCredential(ctx context.Context, c *Credential) ([]byte, error)
-	// Attest has the AK certify that k is in the TPM, over a nonce of the
-	// other side of 8 to 32 bytes.
+	// Attest has the AK certify that k is in the TPM, over a nonce of 8 to 32
+	// bytes chosen by the other side.
 	Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, error)
 }
 
 var _ Attester = (*TPM)(nil)
 
-// An Identity is a TPM's. All fields are public, and the EK names the machine.
+// An Identity identifies a TPM. All fields are public; the EK identifies the
+// machine.
 type Identity struct {
 	AK     []byte `json:"ak"`                // TPMT_PUBLIC
 	EK     []byte `json:"ek"`                // TPMT_PUBLIC
@@ -45,7 +46,7 @@ type Credential struct {
 	Secret   []byte `json:"secret"`    // TPM2B_ENCRYPTED_SECRET's contents
 }
 
-// An Attestation is an AK's word on a key.
+// An Attestation is an AK's statement about a key.
 type Attestation struct {
 	Identity
 	Key       []byte `json:"key"`       // TPMT_PUBLIC of the certified key
@@ -72,7 +73,7 @@ var akTemplate = tpm2.TPMTPublic{
 	Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{X: tpm2.TPM2BECCParameter{Buffer: akUnique[:]}}),
 }
 
-// akUnique keeps our AK apart from another program's.
+// akUnique keeps our AK apart from those of other programs.
 var akUnique = sha256.Sum256([]byte("prtbroker attestation key"))
 
 // Where the TCG EK Credential Profile keeps the certificates and the RSA EK.
@@ -85,8 +86,8 @@ const (
 // maxCert bounds an EK certificate, in bytes.
 const maxCert = 8 << 10
 
-// Identity reads what identifies the TPM. The EK is the one whose certificate
-// is there; without a certificate it is the P-256 one.
+// Identity reads what identifies the TPM. The EK is the one that has a
+// certificate, or the P-256 one if none does.
 func (t *TPM) Identity(ctx context.Context) (*Identity, error) {
 	id, err := do(ctx, t.keys, func() (*Identity, error) {
 		sp := t.keys
@@ -119,7 +120,8 @@ func findEK(sp *space) (template tpm2.TPMTPublic, cert []byte, err error) {
 	return tpm2.ECCEKTemplate, cert, err
 }
 
-// loadEK makes the EK, or takes the RSA one that Windows and others keep.
+// loadEK makes the EK, or uses the persistent RSA one that Windows and others
+// keep.
 func loadEK(sp *space, template tpm2.TPMTPublic) (object, []byte, error) {
 	if template.Type == tpm2.TPMAlgRSA {
 		rsp, err := tpm2.ReadPublic{ObjectHandle: persistentEK}.Execute(sp)
@@ -192,8 +194,8 @@ func readCert(sp *space, index tpm2.TPMHandle) ([]byte, error) {
 	return raw.FullBytes, nil
 }
 
-// ActivateCredential takes a policy session for the EK and our salted session
-// to keep the secret off the wire.
+// ActivateCredential uses a policy session for the EK and our salted session to
+// keep the secret off the wire.
 func (t *TPM) ActivateCredential(ctx context.Context, c *Credential) ([]byte, error) {
 	params := append2B(append2B(nil, c.IDObject), c.Secret)
 	secret, err := do(ctx, t.keys, func() ([]byte, error) {

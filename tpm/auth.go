@@ -19,14 +19,14 @@ func newSalt() ([]byte, error) {
 
 // authValue turns secrets of any form into the auth value of an object: 32
 // characters of base64url. It has no zero byte, which go-tpm and firmwares
-// treat differently (google/go-tpm#446, canonical/go-tpm2#3), and says nothing
-// of a PIN to who watches it being set.
+// treat differently (google/go-tpm#446, canonical/go-tpm2#3), and tells an
+// observer who sees it being set nothing about a PIN.
 func authValue(info string, salt []byte, secrets ...[]byte) []byte {
 	size := 0
 	for _, s := range secrets {
 		size += 4 + len(s)
 	}
-	secret := make([]byte, 0, size) // or growth leaves copies of it behind
+	secret := make([]byte, 0, size) // growing it would leave copies behind
 	defer func() { clear(secret) }()
 	for _, s := range secrets {
 		secret = binary.BigEndian.AppendUint32(secret, uint32(len(s)))
@@ -39,8 +39,8 @@ func authValue(info string, salt []byte, secrets ...[]byte) []byte {
 	return base64.RawURLEncoding.AppendEncode(nil, key)
 }
 
-// keyAuth returns the auth value of objects without a PIN: nothing unless the
-// app gave a secret of its own.
+// keyAuth returns the auth value of objects without a PIN: empty unless the app
+// gave a secret of its own.
 func (t *TPM) keyAuth() []byte {
 	if t.appAuth.IsZero() {
 		return nil
@@ -70,7 +70,7 @@ func (t *TPM) pinSealAuth(pin, salt, aad []byte) []byte {
 }
 
 // sealAuth binds a sealed object to its aad, and to the attestation key that
-// its blob names: the TPM unseals only for who proves to know them.
+// its blob names: the TPM unseals only with proof that the caller knows both.
 func (t *TPM) sealAuth(aad, ak []byte) []byte {
 	return authValue("prtbroker seal", ak, aad, t.appAuth.Bytes())
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// ErrUnsuitable: the TPM works but lacks something that this package cannot do
-// without. It is also an [errors.ErrUnsupported]. See [CheckError].
+// ErrUnsuitable: the TPM works but lacks something that this package needs. It
+// is also an [errors.ErrUnsupported]. See [CheckError].
 var ErrUnsuitable = fmt.Errorf("tpm: the TPM cannot hold these keys: %w", errors.ErrUnsupported)
 
-// CheckError is an [ErrUnsuitable] that knows what is lacking.
+// CheckError is an [ErrUnsuitable] that names what is lacking.
 type CheckError struct {
 	// Lacks names what the TPM does not have, such as "RSA keys of 2048 bits" or
 	// "TPM2_PolicyCounterTimer".
@@ -57,9 +57,10 @@ func (n need) met(has map[tpm2.TPMCC]bool) bool {
 	})
 }
 
-// neededKeys are the public parameters that the TPM must take, each in one of
-// several ways. RSA keys without a scheme sign with PKCS #1 v1.5 and PSS, and
-// decrypt what is unpadded here where the TPM does not take OAEP with SHA-1.
+// neededKeys are the public parameters that the TPM must accept, each in one of
+// several ways. RSA keys without a scheme sign with PKCS #1 v1.5 and PSS; if
+// the TPM does not accept OAEP with SHA-1 they decrypt, and the padding is
+// removed here.
 var neededKeys = []struct {
 	name   string
 	public tpm2.TPMTPublic
@@ -72,13 +73,13 @@ var neededKeys = []struct {
 	{"HMAC keys with SHA-256", sessionKeyTemplate},
 }
 
-// Check asks the TPM whether it can do all that a registered device and a Hello
-// key need, so that a machine is not registered with a TPM that later cannot
-// take its session key or seal under a PIN. What this package has another way
-// for, OAEP with SHA-1, TPM2_HMAC and TPM2_GetTime, is not asked of it. A TPM
-// that lacks something is a [CheckError] that names it; one that does not
-// answer, or is busy, is the error of that. It makes nothing and sends four
-// commands.
+// Check asks the TPM whether it can do everything that a registered device and
+// a Hello key need, so that a machine is not registered with a TPM that later
+// cannot accept its session key or seal under a PIN. It does not ask for OAEP
+// with SHA-1, TPM2_HMAC or TPM2_GetTime, which this package can do without. If
+// the TPM lacks something the error is a [CheckError] that names it; if it does
+// not answer or is busy, the error says that. Check makes nothing and sends
+// four commands.
 func (t *TPM) Check(ctx context.Context) error {
 	lacks, err := do(ctx, t.keys, func() ([]string, error) { return lacking(t.keys) })
 	if err != nil {
@@ -112,9 +113,9 @@ func lacking(sp *space) (lacks []string, err error) {
 	return lacks, nil
 }
 
-// takes reports whether the TPM takes the parameters of a key. Only a code about
-// a parameter (Part 2, 6.6.2) says that it does not. A TPM that lacks
-// TPM2_TestParms is asked when the key is made.
+// takes reports whether the TPM accepts the parameters of a key. Only a code
+// about a parameter (Part 2, 6.6.2) says that it does not. If the TPM lacks
+// TPM2_TestParms, this shows only when the key is made.
 func takes(sp *space, public tpm2.TPMTPublic) (bool, error) {
 	_, err := tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{Type: public.Type, Parameters: public.Parameters}}.Execute(sp)
 	var parameter tpm2.TPMFmt1Error
@@ -147,7 +148,7 @@ func implemented(sp *space) (map[tpm2.TPMCC]bool, error) {
 			return nil, err
 		}
 		for _, c := range list.CommandAttributes {
-			if !c.V { // a vendor's has a number of its own
+			if !c.V { // vendor commands have a numbering of their own
 				has[tpm2.TPMCC(c.CommandIndex)] = true
 			}
 			next = max(next, uint32(c.CommandIndex)+1)

@@ -9,12 +9,12 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// TPM2_Clear changes the seed of the storage hierarchy and leaves that of the
-// endorsement hierarchy. So a TPM that was cleared has another storage root
-// key and the attestation key it always had.
+// TPM2_Clear changes the seed of the storage hierarchy but not that of the
+// endorsement hierarchy. A cleared TPM therefore has another storage root key
+// and the same attestation key.
 
-// learnAttestationName takes the name from a blob that the TPM has just opened:
-// its auth value covers the name. That saves making the key.
+// learnAttestationName takes the name from a blob that the TPM has just opened,
+// whose auth value covers the name. That saves making the key.
 func (t *TPM) learnAttestationName(ak []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -23,9 +23,10 @@ func (t *TPM) learnAttestationName(ak []byte) {
 	}
 }
 
-// attestationName returns the name of the attestation key, asked for once;
-// none where the endorsement hierarchy refuses. What else a TPM says, such as
-// that it cannot write just now, is no answer for the next blob.
+// attestationName returns the name of the attestation key, which it asks the
+// TPM for once; it is empty if the endorsement hierarchy refuses. After any
+// other error code, such as one saying that the TPM cannot write just now, it
+// is empty too, but the next blob asks again.
 func (t *TPM) attestationName(sp *space) ([]byte, error) {
 	t.mu.Lock()
 	known := t.akName
@@ -50,11 +51,11 @@ func (t *TPM) attestationName(sp *space) ([]byte, error) {
 	return ak.name, nil
 }
 
-// orCleared tells a TPM that was cleared from another one, where err says that
-// b, which knows ak, cannot be used. It asks whether the storage root key is
-// gone first: what else is unusable, since a session was lost or a response
-// altered, was neither cleared nor replaced. It takes the bus's word for both:
-// no secret depends on it.
+// orCleared tells a cleared TPM from another TPM when err says that b, which
+// names ak, cannot be used. It first asks whether the storage root key is gone:
+// if it is not, the TPM was neither cleared nor replaced, and the error has
+// another cause, such as a lost session or an altered response. It accepts
+// unauthenticated answers to both questions: no secret depends on them.
 func (t *TPM) orCleared(ctx context.Context, b *keyBlob, ak []byte, err error) error {
 	if !errors.Is(err, ErrKeyUnusable) || len(ak) == 0 {
 		return err
@@ -76,8 +77,8 @@ func (t *TPM) orCleared(ctx context.Context, b *keyBlob, ak []byte, err error) e
 	return fmt.Errorf("%w, by its attestation key", why)
 }
 
-// storageGone reports whether the TPM has no longer the storage root key that
-// b was made under.
+// storageGone reports whether the TPM no longer has the storage root key that b
+// was made under.
 func (t *TPM) storageGone(sp *space, b *keyBlob) (bool, error) {
 	if b.parent != tpm2.TPMRHOwner {
 		k, err := t.readPersistent(sp, b.parent)

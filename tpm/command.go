@@ -30,9 +30,9 @@ func permanent(h tpm2.TPMHandle) object {
 	return object{h, binary.BigEndian.AppendUint32(nil, uint32(h))}
 }
 
-// An auth authorises one handle of a command, or only encrypts when it stands
-// behind the last handle. Without a session it is a satisfied policy session
-// or, the zero value, an empty password.
+// An auth authorises one handle of a command, or only encrypts if it comes
+// after the last handle. Without a session it is a satisfied policy session or,
+// as the zero value, an empty password.
 type auth struct {
 	session *session
 	value   []byte
@@ -41,9 +41,9 @@ type auth struct {
 	last    bool // the session ends with the command
 }
 
-// A command is a TPM command, without auths one that needs no authorisation. It is
-// encoded here and not by go-tpm, whose reflection leaves copies of a secret parameter behind
-// and costs more time than the simulator's HMAC.
+// A command is a TPM command; without auths it needs no authorisation. It is
+// encoded here and not by go-tpm, whose reflection leaves copies of a secret
+// parameter behind and costs more time than the simulator's HMAC.
 type command struct {
 	code       tpm2.TPMCC
 	handles    []object
@@ -239,8 +239,8 @@ func append2B(b, contents []byte) []byte {
 	return append(b, contents...)
 }
 
-// A reader takes big-endian fields off b; after the first that is not there it
-// has failed and returns zeros.
+// A reader takes big-endian fields off b. Once a field is missing it has failed
+// and returns zeros.
 type reader struct {
 	b      []byte
 	failed bool

@@ -18,8 +18,8 @@ func Default() Opener {
 	}
 }
 
-// DeviceFile opens a TPM by its device file. Windows has none: the TPM is opened
-// by [Device].
+// DeviceFile opens a TPM by its device file. Windows has no such file: use
+// [Default].
 func DeviceFile(path string, spaces int) Opener {
 	return Opener{
 		Spaces: spaces,

@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// Errors of a key store. Test for them with errors.Is; none of them says that
+// Errors of a key store. Test for them with errors.Is; none of them means that
 // a registration should be deleted.
 var (
 	// ErrNoTPM: there is no TPM, or this process may not use it.
 	ErrNoTPM = errors.New("tpm: no TPM")
 
-	// ErrKeyUnusable: the blob is intact but the TPM here will not take it:
-	// it was cleared, or the blob is another TPM's.
+	// ErrKeyUnusable: the blob is intact but this TPM does not accept it: the
+	// TPM was cleared, or the blob belongs to another TPM.
 	ErrKeyUnusable = errors.New("tpm: the key cannot be used with this TPM")
 
-	// ErrTPMChanged: what answers is not the TPM that the storage root key was
-	// pinned on. It is also an ErrKeyUnusable.
+	// ErrTPMChanged: the TPM that answers is not the one whose storage root key
+	// was pinned. It is also an ErrKeyUnusable.
 	ErrTPMChanged = fmt.Errorf("tpm: the keys belong to another TPM: %w", ErrKeyUnusable)
 
-	// ErrCleared: what answers is the TPM it was, by its attestation key, and
-	// the storage root key is not there any more: the TPM was cleared, or,
-	// where that key was persistent, its owner took it away. It is also an
-	// ErrKeyUnusable. Only what was sealed knows, by Seal or by SealPIN.
+	// ErrCleared: by its attestation key this is the same TPM, but its storage
+	// root key is gone: the TPM was cleared or, if that key was persistent, its
+	// owner removed it. It is also an ErrKeyUnusable. Only data sealed by Seal
+	// or SealPIN can tell.
 	ErrCleared = fmt.Errorf("tpm: the TPM was cleared: %w", ErrKeyUnusable)
 
-	// ErrExpired: the [Limit] of what was sealed under a PIN is over. No try
-	// was counted.
+	// ErrExpired: the [Limit] of data sealed under a PIN has passed. No try was
+	// counted.
 	ErrExpired = errors.New("tpm: the PIN's time limit is over")
 
 	// ErrWrongPIN: see [WrongPINError], which carries the tries left.
@@ -41,8 +41,8 @@ var (
 	// owner hierarchy does ([Config.OwnerAuth]).
 	ErrAuth = errors.New("tpm: wrong auth value")
 
-	// ErrBusy: the TPM has no room for our object even after ours were
-	// flushed, or it kept asking to be tried again.
+	// ErrBusy: the TPM has no room for an object even after this store's
+	// objects were flushed, or it kept asking to be tried again.
 	ErrBusy = errors.New("tpm: busy")
 
 	// ErrWrongStore: the blob was made by another kind of store.
@@ -52,8 +52,8 @@ var (
 	// Unseal and UnsealPIN, the aad is not the one it was sealed with.
 	ErrInvalidBlob = errors.New("tpm: invalid blob")
 
-	// ErrDecrypt: what was to be unwrapped is not a 32-byte session key that
-	// was encrypted to this transport key.
+	// ErrDecrypt: the wrapped data is not a 32-byte session key encrypted to
+	// this transport key.
 	ErrDecrypt = errors.New("tpm: cannot unwrap the session key")
 
 	// ErrPurpose: the key was made for another purpose.
@@ -63,7 +63,7 @@ var (
 	ErrClosed = errors.New("tpm: closed")
 )
 
-// WrongPINError is an [ErrWrongPIN] that knows how many tries are left.
+// WrongPINError is an [ErrWrongPIN] that says how many tries are left.
 type WrongPINError struct {
 	// TriesLeft is how many wrong PINs are left before the TPM locks out;
 	// -1 means unknown. The count is the whole TPM's, not this key's.
@@ -80,7 +80,7 @@ func (e *WrongPINError) Error() string {
 // Is reports whether target is ErrWrongPIN.
 func (e *WrongPINError) Is(target error) bool { return target == ErrWrongPIN }
 
-// LockedOutError is an [ErrLockedOut] that knows how long it lasts.
+// LockedOutError is an [ErrLockedOut] that says how long it lasts.
 type LockedOutError struct {
 	// RetryAfter is the time until the TPM forgives one try; 0 means unknown.
 	RetryAfter time.Duration
@@ -96,7 +96,7 @@ func (e *LockedOutError) Error() string {
 // Is reports whether target is ErrLockedOut.
 func (e *LockedOutError) Is(target error) bool { return target == ErrLockedOut }
 
-// failed says which operation failed, with the package's name in front once.
+// failed wraps err with the operation that failed, naming the package once.
 func failed(op string, err error) error { return &opError{op, err} }
 
 type opError struct {

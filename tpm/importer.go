@@ -10,23 +10,24 @@ import (
 	"fmt"
 )
 
-// ErrNoImport: the store takes no keys that were made elsewhere. It is also an
+// ErrNoImport: the store does not accept keys made elsewhere. It is also an
 // errors.ErrUnsupported.
 var ErrNoImport = fmt.Errorf("tpm: the key store takes no keys from outside: %w", errors.ErrUnsupported)
 
-// An Importer is a [KeyStore] that also takes keys that were made elsewhere, such
-// as the software store of package softkeys. [TPM] is none: what its keys are
-// worth is that they never were outside the TPM.
+// An Importer is a [KeyStore] that also accepts keys made elsewhere, such as
+// the software store of package softkeys. [TPM] is not an Importer: the value
+// of its keys is that they never were outside the TPM.
 type Importer interface {
 	KeyStore
-	// ImportKey is GenerateKey with a private key of the caller's, an
-	// *rsa.PrivateKey of 2048 bits or an *ecdsa.PrivateKey on P-256 as spec says.
-	// The caller still has that key: the store cannot answer for its copies.
+	// ImportKey is GenerateKey with a private key that the caller supplies, an
+	// *rsa.PrivateKey of 2048 bits or an *ecdsa.PrivateKey on P-256 as spec
+	// says. The caller still has that key: the store cannot vouch for its
+	// copies.
 	ImportKey(ctx context.Context, spec KeySpec, private crypto.PrivateKey) (Key, error)
 }
 
 // CheckImport refuses a spec that no store can serve, and a private key that is
-// not of its algorithm or is damaged.
+// damaged or does not match the spec's algorithm.
 func (s KeySpec) CheckImport(private crypto.PrivateKey) error {
 	if err := s.Check(); err != nil {
 		return err

@@ -22,7 +22,7 @@ import (
 )
 
 // key is an asymmetric key of the TPM. It is loaded for each use and flushed
-// after: a device key signs once in hours.
+// afterwards: a device key signs once in several hours.
 type key struct {
 	t      *TPM
 	public crypto.PublicKey
@@ -132,10 +132,10 @@ func (t *TPM) template(purpose Purpose, alg Algorithm, pin bool) (tpm2.TPMTPubli
 	return public, nil
 }
 
-// OpenKey opens a key of [TPM.GenerateKey], or any TSS2 PRIVATE KEY without
-// policy whose parent is a persistent storage key or the transient primary.
-// It sends nothing to the TPM unless the parent is new to it: a key that the
-// TPM refuses, or a wrong PIN, shows at the first use.
+// OpenKey opens a key made by [TPM.GenerateKey], or any TSS2 PRIVATE KEY
+// without a policy whose parent is a persistent storage key or the transient
+// primary. It sends nothing to the TPM unless the parent is new to it: a key
+// that the TPM refuses, or a wrong PIN, is reported at first use.
 func (t *TPM) OpenKey(ctx context.Context, blob []byte, opts ...OpenOption) (Key, error) {
 	b, err := t.parseKey(blob)
 	if err != nil {
@@ -229,7 +229,7 @@ func (k *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 
 // SignContext signs in the TPM: RSA with PKCS #1 v1.5, or PSS with a salt as
 // long as the hash, or ECDSA in ASN.1 form. Load, Sign and Flush are three
-// commands. A PIN is tried once: where the connection is lost over that, the
+// commands. A PIN is tried once: if the connection is lost during the try, the
 // error is [ErrNoTPM], and a wrong PIN may have counted.
 func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	scheme, err := signScheme(k.public, digest, opts)
@@ -311,9 +311,8 @@ func parseSignature(params []byte) ([]byte, error) {
 }
 
 // authError explains a refusal to use the object of b; the session has been
-// proved by loading it. That the connection failed is final where a PIN was to
-// be proved: the TPM may have tried and counted it, and nobody asked for a
-// second try.
+// proved by loading it. A failed connection is final if a PIN was being proved:
+// the TPM may have tried and counted it, and the caller asked for one try only.
 func (t *TPM) authError(sp *space, b *keyBlob, err error) error {
 	var conn *connError
 	switch {

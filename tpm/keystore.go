@@ -8,9 +8,9 @@ import (
 // A KeyStore makes and uses keys that never leave it. [TPM] implements it over
 // a TPM 2.0, package softkeys without one. A store is safe for concurrent use.
 //
-// A store owns no files: it hands out blobs, which are safe at rest and open
-// only in the store that made them, and the caller keeps them. A store that takes
-// keys from outside as well is an [Importer].
+// A store keeps no files: it returns blobs, which are safe at rest and open
+// only in the store that made them, and the caller stores them. A store that
+// also accepts keys made elsewhere is an [Importer].
 type KeyStore interface {
 	// GenerateKey makes a key for one purpose. On a hardware TPM an RSA key
 	// takes from 2 to 15 seconds.
@@ -30,8 +30,8 @@ type KeyStore interface {
 	// returned.
 	OpenSession(ctx context.Context, blob []byte) (SessionKey, error)
 
-	// Seal protects a small secret, such as a data key, of at most 128 bytes.
-	// The same aad is needed to unseal it.
+	// Seal protects a small secret of at most 128 bytes, such as a data key.
+	// Unsealing it needs the same aad.
 	Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error)
 
 	// Unseal returns what Seal protected.
@@ -54,25 +54,25 @@ type Key interface {
 	Close() error
 }
 
-// A Signer is a key made to sign. Its Sign method, from [crypto.Signer], uses
-// a background context; SignContext returns within its context.
+// A Signer is a key made to sign. Its Sign method, from [crypto.Signer], uses a
+// background context; SignContext returns when its context ends.
 type Signer interface {
 	Key
 	crypto.Signer
 	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
-// A PINKey is a signer with a PIN ([KeySpec].PIN), which can be given another.
-// A key without a PIN is none.
+// A PINKey is a signer with a PIN ([KeySpec].PIN), which can be changed. A key
+// without a PIN is not a PINKey.
 type PINKey interface {
 	Signer
 	// ChangePIN gives the same key another PIN and returns its new blob; the
-	// key itself goes on with the new PIN. The current PIN is the one of
-	// [WithPIN] or [KeySpec]: a wrong one is [ErrWrongPIN], and counts. An
-	// error leaves everything as it was.
+	// key itself uses the new PIN from then on. The current PIN is the one
+	// given to [WithPIN] or [KeySpec]: if it is wrong, the error is
+	// [ErrWrongPIN] and the try counts. On an error nothing changes.
 	//
-	// Nothing withdraws the old blob: who kept a copy of it and knows the old
-	// PIN can still use the key, in this store only.
+	// The old blob cannot be revoked: anyone with a copy of it and the old PIN
+	// can still use the key, in this store only.
 	ChangePIN(ctx context.Context, pin []byte) (blob []byte, err error)
 }
 
@@ -111,14 +111,14 @@ const (
 type KeySpec struct {
 	Purpose   Purpose
 	Algorithm Algorithm // zero: RSA2048
-	// PIN, if not nil, must be given again at every open. The TPM counts wrong
-	// ones and locks out (dictionary-attack protection).
+	// PIN, if not nil, is needed each time the key is opened. The TPM counts
+	// wrong PINs and locks out (dictionary-attack protection).
 	PIN []byte
 }
 
 // Info says what protects the keys of a store.
 type Info struct {
-	Hardware     bool   `json:"hardware"`               // a TPM holds the keys; whether it is a chip is the manufacturer's word
+	Hardware     bool   `json:"hardware"`               // a TPM holds the keys; only the manufacturer can say whether it is a chip
 	Backend      string `json:"backend"`                // "tpm" or "softkeys"
 	Manufacturer string `json:"manufacturer,omitempty"` // the TPM's vendor id, such as "INTC", "IBM"; empty without a TPM
 	Model        string `json:"model,omitempty"`        // the TPM's vendor string

@@ -12,32 +12,32 @@ import (
 )
 
 // A Limit bounds how long a PIN opens what [PINSealer.SealPIN] sealed. The TPM
-// counts from the sealing on and refuses by itself: neither the clock of the
-// machine nor an old state put back prolongs it.
+// counts from the time of sealing and enforces the limit itself: neither the
+// machine's clock nor restored old state can extend it.
 //
-// It refuses when a policy session is prepared, not when that is used
-// (TPM2_PolicyCounterTimer: Part 3, 23.10). Who has the machine within the
-// limit can prepare one without the PIN, keep it, over sleep too, and try PINs
-// with it until the next TPM reset, though wrong ones count all the while. Only
-// Resets holds against that.
+// The TPM refuses when a policy session is prepared, not when that session is
+// used (TPM2_PolicyCounterTimer: Part 3, 23.10). An attacker who has the
+// machine while the limit lasts can prepare a session without the PIN, keep it,
+// even across sleep, and try PINs with it until the next TPM reset, though
+// wrong PINs still count. Only Resets prevents that.
 //
-// The TPM's clock (Part 1, 36) runs while it has power, and only then. Time
-// without power passes unseen, and a power loss that comes without a shutdown
-// may set the clock back by up to 2²² ms, some 70 minutes. So Time bounds the
-// time of use up to 70 minutes for each of Resets; with Resets negative it
-// bounds nothing against who pulls the plug often enough. Resets and Restarts
-// bound how often such a gap may lie in it, though not how long each is.
+// The TPM's clock (Part 1, 36) runs only while it has power. Time without power
+// goes unnoticed, and a power loss without a shutdown may set the clock back by
+// up to 2²² ms, about 70 minutes. So Time bounds the time of use to within 70
+// minutes for each of Resets; with Resets negative it does not bound an
+// attacker who cuts the power often enough. Resets and Restarts bound how many
+// such gaps there may be, but not how long each is.
 type Limit struct {
 	// Time by the TPM's clock, in whole milliseconds, rounded up. Zero: no
 	// bound.
 	Time time.Duration
-	// Resets is how many TPM resets it outlasts: boots, and power losses. Zero:
-	// none, it opens until the next one. Negative: no bound, and Time is one
-	// for honest users only.
+	// Resets is how many TPM resets (boots and power losses) it outlasts. Zero:
+	// none, so the PIN opens until the next reset. Negative: no bound, and Time
+	// then restrains honest users only.
 	Resets int
 	// Restarts is how often the machine may sleep or hibernate, as far as the
-	// system tells the TPM (TPM2_Shutdown with TPM_SU_STATE), beyond what it
-	// did when this was sealed; a reset makes it count from zero. Zero: not
+	// system tells the TPM (TPM2_Shutdown with TPM_SU_STATE), beyond the TPM's
+	// count at the time of sealing; a reset sets that count to zero. Zero: not
 	// once. Negative: no bound.
 	Restarts int
 }
@@ -49,7 +49,7 @@ func (l Limit) check() error {
 	return nil
 }
 
-// bounds are a Limit in the counts of one TPM. All ones are no bound.
+// bounds are a Limit in the counts of one TPM. All ones means no bound.
 type bounds struct {
 	clock    uint64 // ms, the first at which it does not open
 	resets   uint32 // the last resetCount at which it opens
@@ -58,11 +58,11 @@ type bounds struct {
 
 const boundsSize = 8 + 4 + 4
 
-// from returns the bounds of what is sealed now.
+// from returns the bounds of what is sealed at now.
 func (l Limit) from(now tpm2.TPMSClockInfo) bounds {
 	b := bounds{math.MaxUint64, math.MaxUint32, math.MaxUint32}
 	if l.Time > 0 {
-		// A duration has fewer milliseconds than are left to any TPM's clock.
+		// A duration has fewer milliseconds than any TPM's clock has left.
 		b.clock = now.Clock + uint64((l.Time-1)/time.Millisecond) + 1
 	}
 	if l.Resets >= 0 {
@@ -126,7 +126,7 @@ func (b bounds) left(now tpm2.TPMSClockInfo) (Limit, error) {
 	return l, nil
 }
 
-// Where things are in a TPMS_TIME_INFO (Part 2, 10.11.6), 25 bytes.
+// Offsets in a TPMS_TIME_INFO (Part 2, 10.11.6), which has 25 bytes.
 const (
 	timeInfoSize  = 25
 	clockOffset   = 8
@@ -160,9 +160,10 @@ func (b bounds) comparisons() (c []comparison) {
 	return c
 }
 
-// commitment demands that the TPM's time is not this hash, which it never is.
-// It changes the digest of a policy, and so ties to an object, at the price of
-// one command, fields that the TPM has no place for: 25 bytes of a SHA-256.
+// commitment demands that the TPM's time differ from this hash, which it always
+// does. That changes the digest of a policy and so binds to an object, at the
+// cost of one command, fields that the TPM has no place for: 25 bytes of a
+// SHA-256.
 func commitment(hash [sha256.Size]byte) comparison {
 	return comparison{hash[:timeInfoSize], 0, tpm2.TPMEONeq}
 }
@@ -186,9 +187,10 @@ func policyDigest(comparisons []comparison) []byte {
 	return digest
 }
 
-// demand has the policy session p demand c. Where the space has a session it runs in
-// that, so that a success is the TPM's word, though a trial session has it for
-// everything: see notTrial. TPM_RC_POLICY says that c does not hold.
+// demand makes the policy session p demand c. If the space has a session, the
+// command runs in it, so that the TPM authenticates a success; but in a trial
+// session every demand succeeds: see notTrial. TPM_RC_POLICY says that c does
+// not hold.
 func (sp *space) demand(p *session, c comparison) error {
 	cmd := command{
 		code:    tpm2.TPMCCPolicyCounterTimer,
@@ -202,8 +204,8 @@ func (sp *space) demand(p *session, c comparison) error {
 	return err
 }
 
-// clock reads the clock. TPM2_ReadClock takes no session: who alters the bus
-// alters it.
+// clock reads the clock. TPM2_ReadClock takes no session, so an attacker who
+// can alter the bus can alter the answer.
 func (sp *space) clock() (tpm2.TPMSClockInfo, error) {
 	rsp, err := tpm2.ReadClock{}.Execute(sp)
 	if err != nil {
@@ -212,8 +214,8 @@ func (sp *space) clock() (tpm2.TPMSClockInfo, error) {
 	return rsp.CurrentTime.ClockInfo, nil
 }
 
-// provenClock returns the TPM's clock by the TPM's own word. It needs the loaded
-// parent.
+// provenClock returns the TPM's clock, authenticated by the TPM. It needs the
+// loaded parent.
 func (t *TPM) provenClock(sp *space, parent object) (tpm2.TPMSClockInfo, error) {
 	if !t.noGetTime.Load() {
 		now, err := sp.getTime()
@@ -227,10 +229,10 @@ func (t *TPM) provenClock(sp *space, parent object) (tpm2.TPMSClockInfo, error) 
 	return sp.confirmedClock(parent)
 }
 
-// getTime is TPM2_GetTime (Part 3, 18.7) without a signature: what makes the
-// answer the TPM's word is the HMAC of the space's session, which covers it.
-// That session authorises the endorsement hierarchy, whose auth value is empty
-// as a rule; not every TPM has the command.
+// getTime is TPM2_GetTime (Part 3, 18.7) without a signature: the HMAC of the
+// space's session, which covers the answer, authenticates it. That session
+// authorises the endorsement hierarchy, whose auth value is usually empty; not
+// every TPM has the command.
 func (sp *space) getTime() (now tpm2.TPMSClockInfo, err error) {
 	cmd := command{
 		code:    tpm2.TPMCCGetTime,
@@ -245,9 +247,9 @@ func (sp *space) getTime() (now tpm2.TPMSClockInfo, err error) {
 	return attestedClock(first(rsp.params))
 }
 
-// attestedClock takes the clock out of a TPMS_ATTEST (Part 2, 10.12.12) of a
-// time. The clock at its head is not what it is about: a TPM may hide the counts
-// there from who has no right to know them.
+// attestedClock takes the clock from a TPMS_ATTEST (Part 2, 10.12.12) of a
+// time. It does not use the clock in the header, where a TPM may hide the
+// counts from callers that have no right to know them.
 func attestedClock(attest []byte) (now tpm2.TPMSClockInfo, err error) {
 	r := &reader{b: attest}
 	magic, kind := tpm2.TPMGenerated(r.uint32()), tpm2.TPMST(r.uint16())
@@ -269,9 +271,9 @@ func attestedClock(attest []byte) (now tpm2.TPMSClockInfo, err error) {
 // clockInfoSize is the size of a TPMS_CLOCK_INFO (Part 2, 10.11.1).
 const clockInfoSize = 8 + 4 + 4 + 1
 
-// confirmedClock reads the clock and has the TPM confirm it, for a TPM that does
-// not tell it under a session: the clock may have gone on by now, the counts may
-// not. It needs the loaded parent.
+// confirmedClock reads the clock and has the TPM confirm it, for a TPM that
+// does not return it in a session. The clock may have advanced since; the
+// counts may not have changed. It needs the loaded parent.
 func (sp *space) confirmedClock(parent object) (tpm2.TPMSClockInfo, error) {
 	var none tpm2.TPMSClockInfo
 	now, err := sp.clock()
@@ -308,12 +310,12 @@ func (sp *space) confirmedClock(parent object) (tpm2.TPMSClockInfo, error) {
 // negative expiration: -600 s. The ticket is not used.
 const ticketExpiry = math.MaxUint32 - 600 + 1
 
-// notTrial has the TPM confirm what p is. Nothing authenticates the start of a
-// session: who alters the bus can make it a trial session, in which every
-// demand holds (Part 3, 23.10). A trial session gets no ticket from
-// TPM2_PolicySecret (Part 3, 23.4), whose nonce says that the session is the
-// one that was started. So it comes after the demands: what has the handle and
-// the nonce now had them all along.
+// notTrial has the TPM confirm what kind of session p is. Nothing authenticates
+// the start of a session: an attacker who alters the bus can make it a trial
+// session, in which every demand holds (Part 3, 23.10). A trial session gets no
+// ticket from TPM2_PolicySecret (Part 3, 23.4), whose nonce says that the
+// session is the one that was started. The check comes after the demands: the
+// session that has the handle and the nonce now had them during the demands.
 func (sp *space) notTrial(parent object, p *session) error {
 	if len(p.nonceTPM) != nonceSize {
 		return fmt.Errorf("%w: its policy session has no nonce", errForged) // an empty one is not compared

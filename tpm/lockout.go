@@ -7,15 +7,15 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// A Lockout is what the TPM has counted of wrong PINs, over all its keys and
-// users (TCG TPM 2.0 Library, Part 1, "Dictionary Attack Protection").
+// A Lockout is the TPM's count of wrong PINs, over all its keys and users (TCG
+// TPM 2.0 Library, Part 1, "Dictionary Attack Protection").
 type Lockout struct {
-	// WrongPINs is how many it has counted; loss of power while a key with a PIN
-	// was in use counts as one. At MaxWrongPINs it is locked.
+	// WrongPINs is how many it has counted; a power loss while a key with a PIN
+	// was in use counts as one. At MaxWrongPINs the TPM is locked.
 	WrongPINs    int
 	MaxWrongPINs int
-	// Forgets is the time after which it forgets one. Zero: it forgets none, and
-	// only its administrator ends a lockout.
+	// Forgets is the time after which the TPM forgets one wrong PIN. Zero: it
+	// forgets none, and only its administrator can end a lockout.
 	Forgets time.Duration
 	Locked  bool
 }

@@ -23,9 +23,9 @@ func (sp *space) load(parent object, b *keyBlob) (object, error) {
 	return sp.loadIn(parent, b, auth{session: sp.session, dir: encryptAll})
 }
 
-// loadProving loads a key and has the TPM prove that p is the session that was
-// started, at the price of no command: its key is what encrypts the answer. With last
-// the space's session ends, at the price of none either.
+// loadProving loads a key and has the TPM prove, with no extra command, that p
+// is the session that was started: the answer is encrypted with p's key. With
+// last the space's session ends, again with no extra command.
 func (sp *space) loadProving(parent object, b *keyBlob, p *session, last bool) (object, error) {
 	o, err := sp.loadIn(parent, b, auth{session: sp.session, dir: encryptIn, last: last}, auth{session: p, dir: encryptOut})
 	if err == nil && last {
@@ -45,7 +45,7 @@ func (sp *space) loadIn(parent object, b *keyBlob, auths ...auth) (object, error
 	rsp, err := cmd.run(sp)
 	switch {
 	case errors.Is(err, tpm2.TPMRCIntegrity) && len(b.parentName) > 0:
-		// The parent is the right one, by its name.
+		// The parent's name shows that it is the right one.
 		return object{}, fmt.Errorf("%w: private area: %w", ErrInvalidBlob, err)
 	case errors.Is(err, tpm2.TPMRCIntegrity):
 		return object{}, fmt.Errorf("%w: a key of another parent, or damaged: %w", ErrKeyUnusable, err)

@@ -16,9 +16,9 @@ var _ PINKey = (*pinSigner)(nil)
 
 var errEmptyPIN = errors.New("tpm: the PIN is empty")
 
-// ChangePIN is Load, ObjectChangeAuth and Flush, and two commands more where
-// the storage root key is a transient primary. Both PINs stay off the bus: the
-// old one is proved, what the new one makes is encrypted.
+// ChangePIN is Load, ObjectChangeAuth and Flush, and two commands more if the
+// storage root key is a transient primary. Both PINs stay off the bus: the old
+// one is proved, and the auth value made from the new one is encrypted.
 func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 	if len(pin) == 0 {
 		return nil, errEmptyPIN
@@ -55,8 +55,8 @@ func (k *key) reauth(b *keyBlob, value, next []byte) (private []byte, err error)
 	return private, err
 }
 
-// become goes on with another blob and takes ownership of its PIN. A key that
-// was closed meanwhile stays closed.
+// become switches to another blob and takes ownership of its PIN. A key that
+// was closed in the meantime stays closed.
 func (k *key) become(b *keyBlob, pin []byte) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -13,36 +13,37 @@ import (
 )
 
 // A PINSealer seals small secrets that only a PIN opens, for a time that the
-// TPM measures: what a user who is offline unlocks with. [TPM] is one. Software
-// is none: nothing there counts wrong PINs or measures time.
+// TPM measures: the secrets that a user unlocks offline. [TPM] implements it. A
+// software store does not: nothing there counts wrong PINs or measures time.
 type PINSealer interface {
-	// SealPIN protects 1 to [MaxSeal] bytes. The same aad and the PIN are
-	// needed to unseal them, and l must not be over.
+	// SealPIN protects 1 to [MaxSeal] bytes. To unseal them takes the same aad,
+	// the PIN, and a limit l that has not passed.
 	SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error)
 
-	// UnsealPIN returns what SealPIN protected. A wrong PIN is [ErrWrongPIN], and counts. It is tried once: where the
-	// connection is lost over that, the error is [ErrNoTPM]. What is known
-	// without the PIN costs no try: another aad or a damaged blob is
-	// [ErrInvalidBlob], a limit that is over [ErrExpired], a TPM that was
-	// cleared [ErrCleared], another TPM [ErrTPMChanged].
+	// UnsealPIN returns what SealPIN protected. A wrong PIN is [ErrWrongPIN],
+	// and counts. The PIN is tried once: if the connection is lost during the
+	// try, the error is [ErrNoTPM]. Problems that can be detected without the
+	// PIN cost no try: a different aad or a damaged blob is [ErrInvalidBlob], a
+	// limit that has passed [ErrExpired], a cleared TPM [ErrCleared], another
+	// TPM [ErrTPMChanged].
 	UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, error)
 
 	// Left returns what is left of the limit, or [ErrExpired]. It is for
-	// showing, and for sealing anew in time: a TPM says what time it is without
-	// proof.
+	// display and for sealing again in time: the TPM's answer is not
+	// authenticated.
 	Left(ctx context.Context, sealed, aad []byte) (Limit, error)
 
-	// ChangeSealPIN returns the same secret under another PIN, with the limit
-	// it had. Nothing withdraws the old blob: until the limit it opens with the
-	// old PIN.
+	// ChangeSealPIN returns the same secret sealed under another PIN, with the
+	// same limit. The old blob cannot be revoked: until the limit it opens with
+	// the old PIN.
 	ChangeSealPIN(ctx context.Context, sealed, aad, pin, newPIN []byte) ([]byte, error)
 }
 
 var _ PINSealer = (*TPM)(nil)
 
-// pinSealTemplate has a policy to be filled in, no use by the auth value alone
-// and dictionary-attack protection. A change of the auth value needs the old
-// one and leaves the policy.
+// pinSealTemplate has a policy to be filled in, cannot be used with the auth
+// value alone, and has dictionary-attack protection. Changing the auth value
+// needs the old one and keeps the policy.
 var pinSealTemplate = tpm2.TPMTPublic{
 	Type:             tpm2.TPMAlgKeyedHash,
 	NameAlg:          tpm2.TPMAlgSHA256,
@@ -81,7 +82,7 @@ func unmarshalPINSealed(data []byte) (*pinSealed, error) {
 	return s, err
 }
 
-// demands are what the TPM asks for beside the PIN. The first one commits to
+// demands are what the TPM asks for besides the PIN. The first one commits to
 // the fields of the blob and to the aad.
 func (s *pinSealed) demands(aad []byte) []comparison {
 	sum := sha256.Sum256(aad)
@@ -97,9 +98,9 @@ func (s *pinSealed) template(aad []byte) tpm2.TPMTPublic {
 	return t
 }
 
-// match refuses, without a TPM, what was not sealed with these fields and this
-// aad. What it cannot see, the rest of the public area and the private one,
-// the TPM refuses to load.
+// match refuses, without a TPM, a blob that was not sealed with these fields
+// and this aad. What it cannot see, the rest of the public area and the private
+// one, the TPM refuses to load if it does not match.
 func (s *pinSealed) match(aad []byte) error {
 	public, err := parsePublic(s.public)
 	if err != nil {
@@ -120,11 +121,11 @@ func openPINSealed(sealed, aad []byte) (*pinSealed, error) {
 	return s, s.match(aad)
 }
 
-// SealPIN makes plaintext an object of the TPM whose policy has the limit. It
-// is two commands where the session stands, seven on a TPM without TPM2_GetTime
-// or whose endorsement hierarchy has an auth value, one without a limit; the
-// first of a store, unless it unsealed something before, makes the attestation
-// key as well, two more.
+// SealPIN turns plaintext into an object of the TPM whose policy has the limit.
+// If the session is loaded it takes two commands, one without a limit, and
+// seven on a TPM without TPM2_GetTime or whose endorsement hierarchy has an
+// auth value. The first SealPIN of a store that has not unsealed anything also
+// makes the attestation key, with two more.
 func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error) {
 	switch err := l.check(); {
 	case len(plaintext) == 0 || len(plaintext) > MaxSeal:
@@ -174,9 +175,9 @@ func (t *TPM) sealPIN(sp *space, parent object, s *pinSealed, sensitive, aad []b
 	return nil
 }
 
-// UnsealPIN is, with all three bounds, nine commands: a policy session, which
-// Load proves, five demands, Unseal, which ends it, and Flush. The demands come
-// before the PIN.
+// UnsealPIN takes, with all three bounds, nine commands: a policy session,
+// which Load proves, five demands, Unseal, which ends it, and Flush. The
+// demands come before the PIN.
 func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, error) {
 	s, err := openPINSealed(sealed, aad)
 	if err == nil && len(pin) == 0 {
@@ -225,8 +226,8 @@ func (t *TPM) Left(ctx context.Context, sealed, aad []byte) (Limit, error) {
 }
 
 // startPolicy starts the policy session that proves a PIN. Nothing
-// authenticates its start, and a session that is not what was started would
-// make the right PIN a wrong one: so load the object with loadProving.
+// authenticates its start, and in any session other than the one that was
+// started the right PIN would look wrong: so load the object with loadProving.
 func (t *TPM) startPolicy(sp *space, k *storageKey, parent object) (*session, error) {
 	p, err := t.startSalted(sp, tpm2.TPMSEPolicy, k, parent.handle)
 	if err == nil {
@@ -235,7 +236,8 @@ func (t *TPM) startPolicy(sp *space, k *storageKey, parent object) (*session, er
 	return p, err
 }
 
-// left returns what is left of bounds. It takes the bus's word for the clock.
+// left returns what is left of bounds. The clock that it reads is not
+// authenticated.
 func (sp *space) left(b bounds) (Limit, error) {
 	if b.none() {
 		return b.left(tpm2.TPMSClockInfo{})
@@ -247,8 +249,8 @@ func (sp *space) left(b bounds) (Limit, error) {
 	return b.left(now)
 }
 
-// satisfy has the policy session p satisfy all but the PIN, which comes with
-// its use.
+// satisfy makes the policy session p satisfy everything but the PIN, which
+// comes when p is used.
 func (sp *space) satisfy(p *session, demands []comparison) error {
 	for i, c := range demands {
 		err := sp.demand(p, c)

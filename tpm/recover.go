@@ -34,7 +34,8 @@ func isStale(err error) bool {
 		errors.Is(err, tpm2.TPMRCValue) || errors.Is(err, tpm2.TPMRCInitialize)
 }
 
-// isForeign reports what a session looks like to a TPM that did not start it.
+// isForeign reports whether err is how a session fails on a TPM that did not
+// start it.
 func isForeign(err error) bool {
 	return errors.Is(err, errForged) || errors.Is(err, tpm2.TPMRCBadAuth)
 }
@@ -46,15 +47,15 @@ func isFull(err error) bool {
 	})
 }
 
-// sentinels are the errors that need no translation any more.
+// sentinels are the errors that need no translation.
 var sentinels = []error{
 	ErrNoTPM, ErrKeyUnusable, ErrExpired, ErrWrongPIN, ErrLockedOut, ErrAuth, ErrBusy, ErrWrongStore,
 	ErrInvalidBlob, ErrDecrypt, ErrPurpose, ErrAttestation, ErrClosed, context.Canceled, context.DeadlineExceeded,
 }
 
-// translate gives an error that survived recovery its meaning. What a TPM
-// answers says nothing about a key but where the specification has a meaning
-// for it; the rest is trouble, which passes or not, and leaves keys alone.
+// translate gives an error that survived recovery its meaning. A TPM's response
+// code says something about a key only where the specification gives it such a
+// meaning; any other failure, transient or not, does not condemn a key.
 func translate(err error) error {
 	var conn *connError
 	switch {
@@ -76,7 +77,7 @@ func translate(err error) error {
 	return fmt.Errorf("tpm: %w", err)
 }
 
-// troubleError is for a code that says nothing about the keys.
+// troubleError translates a code that says nothing about the keys.
 func troubleError(err error) error {
 	var rc tpm2.TPMRC
 	switch {

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 )
 
-// What carries a secret of the caller's prints without it, whatever the verb.
+// Types that carry a caller's secret print without it, whatever the verb.
 
 func printRedacted(f fmt.State, name string, secret []byte) {
 	has := "none"

@@ -25,7 +25,7 @@ var sealTemplate = tpm2.TPMTPublic{
 	Unique:     tpm2.NewTPMUPublicID(tpm2.TPMAlgKeyedHash, &tpm2.TPM2BDigest{}),
 }
 
-// A sealed is a blob of Seal.
+// A sealed is a blob made by Seal.
 type sealed struct {
 	keyBlob
 	ak []byte // name of the attestation key; empty: the TPM gave none
@@ -51,9 +51,9 @@ func unmarshalSealed(data []byte) (*sealed, error) {
 	return s, nil
 }
 
-// Seal makes plaintext, 1 to [MaxSeal] bytes, an object of the TPM. It is one
-// command where the session stands; the first of a store, unless it unsealed
-// something before, makes the attestation key as well, two more.
+// Seal turns plaintext, 1 to [MaxSeal] bytes, into an object of the TPM. It
+// takes one command if the session is loaded; the first Seal of a store that
+// has not unsealed anything also makes the attestation key, with two more.
 func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 	if len(plaintext) == 0 || len(plaintext) > MaxSeal {
 		return nil, fmt.Errorf("tpm: sealing: %d bytes; it takes 1 to %d", len(plaintext), MaxSeal)
@@ -76,9 +76,9 @@ func (t *TPM) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error) {
 	return s.marshal(), nil
 }
 
-// Unseal returns what Seal took: Load, Unseal and Flush are three commands.
-// Another aad is [ErrInvalidBlob], a TPM that was cleared [ErrCleared], another
-// TPM [ErrTPMChanged].
+// Unseal returns what Seal protected. Load, Unseal and Flush are three
+// commands. With a different aad the error is [ErrInvalidBlob], on a cleared
+// TPM [ErrCleared], on another TPM [ErrTPMChanged].
 func (t *TPM) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
 	s, err := unmarshalSealed(blob)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
 )
 
-// sessionKey is a session key in the TPM. One of a store is held loaded, so
+// sessionKey is a session key in the TPM. A store keeps one of them loaded, so
 // that deriving from it again is one command.
 type sessionKey struct {
 	t      *TPM
@@ -62,7 +62,7 @@ func (s *sessionKey) hold() (object, error) {
 	return loaded, nil
 }
 
-// keep takes a loaded object over the end of the operation.
+// keep keeps a loaded object beyond the end of the operation.
 func (sp *space) keep(o object, owner *sessionKey) {
 	for i, h := range sp.loaded {
 		if h == o.handle {
@@ -170,7 +170,7 @@ func (s *sessionKey) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	// Where the turn does not come, the next operation or the idle time drops it.
+	// If the turn does not come, the next operation or the idle timer drops it.
 	_, _ = do(ctx, s.t.sessions, func() (struct{}, error) {
 		if s.t.sessions.held.owner == s {
 			s.t.sessions.dropHeld()

@@ -14,19 +14,19 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// A space is one connection to the TPM with what is loaded through it. Its
-// queue admits one operation, of several commands, at a time: a lock per
-// command would let the rolling nonces of the shared session and the three
-// object slots get mixed up.
+// A space is one connection to the TPM and what is loaded through it. Its queue
+// admits one operation, of several commands, at a time: with a lock per command
+// the rolling nonces of the shared session and the three object slots would get
+// mixed up.
 type space struct {
 	open      func(context.Context) (transport.TPMCloser, error)
 	exclusive bool
 	idleAfter time.Duration
 	done      <-chan struct{} // closed with the store
 	cut       chan struct{}   // closed when the store gives up on the operation under way
-	sibling   *space          // the store's other space; nil: there is none
+	sibling   *space          // the store's other space; nil if it has only one
 
-	// queue holds one token; who has it owns every field below.
+	// queue holds one token; its holder owns every field below.
 	queue   chan struct{}
 	conn    transport.TPMCloser
 	broken  bool // conn failed in the middle of a command
@@ -55,7 +55,7 @@ type heldPrimary struct {
 	handle tpm2.TPMHandle
 }
 
-// holdPrimary takes the loaded primary over the end of the operation.
+// holdPrimary keeps the loaded primary beyond the end of the operation.
 func (sp *space) holdPrimary(h tpm2.TPMHandle, k *storageKey) {
 	sp.gone(h)
 	sp.primary = heldPrimary{k, h}
@@ -147,9 +147,9 @@ func wipe(secrets [][]byte) {
 	}
 }
 
-// attempt runs op, and again when what went wrong is that the TPM was reset or
-// the connection lost, or that the slots were full: once for each of the two,
-// since a lost connection may leave the slots full.
+// attempt runs op, and retries it once if the TPM was reset or the connection
+// lost and once if the slots were full: a lost connection may leave the slots
+// full.
 func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) {
 	var none T
 	sp.stopIdle()
@@ -205,7 +205,7 @@ func once[T any](sp *space, op func() (T, error)) (T, error) {
 }
 
 // Send implements transport.TPM for the running operation. A TPM that asks to
-// be tried again gets the same bytes: nothing was executed, so the session's
+// be tried again is sent the same bytes: nothing was executed, so the session's
 // nonces have not moved.
 func (sp *space) Send(cmd []byte) ([]byte, error) { return sp.send(sp.ctx, cmd) }
 
@@ -256,9 +256,9 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 	}
 }
 
-// responseCode returns the code in a response, and writes it there as a TPM
-// does: a resource manager answers with the same codes, and says in the upper
-// half that they are its own (Linux's tpm2-space.c: 11 << 16).
+// responseCode returns the code in a response, and writes it back as a TPM
+// would: a resource manager answers with the same codes, but marks them as its
+// own in the upper half (Linux's tpm2-space.c: 11 << 16).
 func responseCode(rsp []byte) (tpm2.TPMRC, bool) {
 	if len(rsp) < 10 || int(binary.BigEndian.Uint32(rsp[2:])) != len(rsp) {
 		return 0, false
@@ -267,9 +267,10 @@ func responseCode(rsp []byte) (tpm2.TPMRC, bool) {
 	return tpm2.TPMRC(binary.BigEndian.Uint32(rsp[6:])), true
 }
 
-// tryAgain reports whether a code is a warning of Part 2, 6.6.3, that the same
-// command may be sent again. TPM_RC_NV_RATE spares the memory that the clock is
-// kept in, and so comes from TPM2_PolicyCounterTimer too.
+// tryAgain reports whether a code is one of the warnings of Part 2, 6.6.3,
+// after which the same command may be sent again. TPM_RC_NV_RATE protects the
+// memory that the clock is kept in, so TPM2_PolicyCounterTimer may return it
+// too.
 func tryAgain(rc tpm2.TPMRC) bool {
 	switch rc {
 	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
@@ -306,7 +307,7 @@ func (sp *space) dropSession() {
 	}
 }
 
-// forget drops everything, the connection too.
+// forget drops everything, including the connection.
 func (sp *space) forget() {
 	sp.drop()
 	for len(sp.loaded) > 0 {
@@ -334,8 +335,8 @@ func (sp *space) setLive(c io.Closer) {
 	sp.live = c
 }
 
-// makeRoom flushes what is ours. On a connection nobody shares, that includes
-// what a process that died left behind.
+// makeRoom flushes this store's objects and, on an exclusive connection, also
+// what a dead process left behind.
 func (sp *space) makeRoom() {
 	sp.drop()
 	if !sp.exclusive {
@@ -371,8 +372,8 @@ func (sp *space) stopIdle() {
 	}
 }
 
-// startIdle lets go of what is held when nothing happens for a while:
-// slots are scarce where no resource manager swaps them.
+// startIdle arranges for release to run after a while without use: slots are
+// scarce where no resource manager swaps them.
 func (sp *space) startIdle() {
 	if sp.held.owner == nil && sp.primary.key == nil && sp.session == nil || sp.idleAfter <= 0 {
 		return
@@ -397,10 +398,10 @@ func (sp *space) release() {
 	}
 }
 
-// gapLimit is how many commands one space sends before the session of the
-// other is given up. A resource manager saves a space's session after each
-// command, a TPM numbers these contexts and refuses to go on (TPM_RC_CONTEXT_GAP)
-// when the oldest is 255 behind, and Linux then fails with EFAULT.
+// gapLimit is how many commands one space sends before the session of the other
+// is given up. A resource manager saves a space's session after each command; a
+// TPM numbers these contexts and refuses to continue (TPM_RC_CONTEXT_GAP) when
+// the oldest is 255 behind, and Linux then fails with EFAULT.
 const gapLimit = 100
 
 func (sp *space) relieve() {
@@ -410,8 +411,8 @@ func (sp *space) relieve() {
 	}
 }
 
-// shut closes the connection: at once when the queue is free, else when grace
-// has passed, which makes the operation under way fail.
+// shut closes the connection: at once if the queue is free, otherwise after
+// grace, which makes the operation under way fail.
 func (sp *space) shut(grace time.Duration) error {
 	t := time.NewTimer(grace)
 	defer t.Stop()

@@ -41,9 +41,9 @@ type storageKey struct {
 	// salt is the key that sessions are salted to; nil means this one. Some
 	// firmware fails on salts to an RSA SRK made by Windows (systemd#28655).
 	salt atomic.Pointer[storageKey]
-	// salted says that a session was salted to this key itself, so that the
-	// firmware can, and proved that the TPM used it as a parent, so that its
-	// auth value is empty.
+	// salted says that a session was salted to this key itself, so the firmware
+	// can do that; proved says that the TPM used it as a parent, so its auth
+	// value is empty.
 	salted, proved atomic.Bool
 }
 
@@ -56,9 +56,9 @@ func (k *storageKey) anchor() *storageKey {
 
 func (k *storageKey) transient() bool { return k.handle == tpm2.TPMRHOwner }
 
-// chooseParent finds the SRK that new keys get: a persistent one when it is
-// sound, else the transient primary. Whether the persistent one wants an auth
-// value shows when it is used first: see [TPM.judge].
+// chooseParent finds the SRK for new keys: a persistent one if it is sound,
+// otherwise the transient primary. Whether the persistent one needs an auth
+// value is known only when it is first used: see [TPM.judge].
 func (t *TPM) chooseParent(sp *space) (*storageKey, error) {
 	k, err := t.readPersistent(sp, persistentSRK)
 	switch {
@@ -87,7 +87,8 @@ func (t *TPM) readPersistent(sp *space, h tpm2.TPMHandle) (*storageKey, error) {
 	}
 	public, err := parsePublic(rsp.OutPublic.Bytes())
 	if err != nil {
-		// A key that this package does not know is none for it.
+		// Without a public area the key is not sound, so nothing is made under
+		// it.
 		return &storageKey{handle: h, name: nameOf(rsp.OutPublic.Bytes())}, nil
 	}
 	return &storageKey{handle: h, public: *public, name: nameOf(rsp.OutPublic.Bytes())}, nil
@@ -112,8 +113,8 @@ func soundStorageKey(p *tpm2.TPMTPublic) bool {
 	return false
 }
 
-// tryParent asks for a Load that must fail on its empty parameters: a TPM
-// checks the authorisation first, so any other error than one about it says
+// tryParent sends a Load that must fail on its empty parameters: a TPM checks
+// the authorisation first, so any error that is not about authorisation shows
 // that the parent's auth value is empty.
 func (t *TPM) tryParent(sp *space, k *storageKey) error {
 	if k.proved.Load() {
@@ -156,10 +157,11 @@ func (t *TPM) learnPrimary(sp *space) (*storageKey, error) {
 	return k, nil
 }
 
-// settle keeps the primary for the next operation where it is what keys are
-// made under: to make it again takes a TPM as long as a key. It has one of
-// three slots then, and the session key another. Behind a resource manager the
-// session key's space holds nothing else, since each command would swap it.
+// settle keeps the primary loaded for the next operation if new keys are made
+// under it: making it again takes a TPM as long as making a key. It then
+// occupies one of three slots, and the session key another. Behind a resource
+// manager the session key's space holds nothing else, since each command would
+// swap it.
 func (t *TPM) settle(sp *space, h tpm2.TPMHandle, k *storageKey) {
 	if parent := t.defaultParent(); sp == t.keys && (parent == nil || parent == k) {
 		sp.holdPrimary(h, k)
@@ -204,7 +206,7 @@ func (t *TPM) createPrimary(sp *space) (tpm2.TPMHandle, *storageKey, error) {
 }
 
 // ownerAuth authorises the owner hierarchy. Its auth value is empty on nearly
-// every machine; where it is not, an HMAC session proves it without sending.
+// every machine; where it is not, an HMAC session proves it without sending it.
 func (t *TPM) ownerAuth(sp *space) (auth, error) {
 	if t.cfg.OwnerAuth == nil {
 		return auth{}, nil
@@ -227,7 +229,7 @@ func (t *TPM) known(h tpm2.TPMHandle) *storageKey {
 	return t.storage[h]
 }
 
-// remember pins k; the first one of a handle stays.
+// remember pins k; the first key pinned for a handle stays.
 func (t *TPM) remember(k *storageKey) *storageKey {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -346,7 +348,8 @@ func (t *TPM) startSalted(sp *space, kind tpm2.TPMSE, k *storageKey, h tpm2.TPMH
 	case k.public.Type != tpm2.TPMAlgRSA || k.salted.Load() || isStale(err) && !errors.Is(err, tpm2.TPMRCValue):
 		return nil, &suspectError{t, k, err}
 	}
-	// The firmware may be one that cannot; another TPM cannot either.
+	// Either this firmware cannot do it, or this is another TPM, which cannot
+	// either.
 	if other := t.another(sp, k); other != nil {
 		return nil, other
 	}
@@ -358,8 +361,7 @@ func (t *TPM) startSalted(sp *space, kind tpm2.TPMSE, k *storageKey, h tpm2.TPMH
 	return t.startElsewhere(sp, kind, k)
 }
 
-// startElsewhere starts a session salted to the transient primary in the place
-// of k.
+// startElsewhere starts a session salted to the transient primary instead of k.
 func (t *TPM) startElsewhere(sp *space, kind tpm2.TPMSE, k *storageKey) (*session, error) {
 	primary := k.anchor()
 	h, err := t.loadPrimary(sp, primary)

@@ -9,14 +9,15 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// A code is no evidence that a TPM is another one: one that was not started
-// after a resume, is in failure mode or out of memory answers the same where it
-// would use the storage root key. Evidence is the key itself, by its name.
+// A response code does not prove that a TPM is another one: a TPM that was not
+// started after a resume, is in failure mode or is out of memory gives the same
+// codes when it should use the storage root key. The evidence is the key
+// itself, by its name.
 
 var errOtherSRK = fmt.Errorf("%w: it has another storage root key", ErrTPMChanged)
 
-// A suspectError is a refusal to use a storage root key that a TPM without it
-// would give, and perhaps the TPM with it too.
+// A suspectError is a refusal to use a storage root key that a TPM without the
+// key would give, and that a TPM with the key may give too.
 type suspectError struct {
 	t   *TPM
 	key *storageKey
@@ -27,8 +28,8 @@ func (e *suspectError) Error() string { return e.err.Error() }
 func (e *suspectError) Unwrap() error { return e.err }
 
 // A parentRefusal says that the TPM did not accept the proof of the parent's
-// auth value, which should be empty: it has another auth value, or the key of
-// the session differs, so that the TPM could not decrypt the salt.
+// auth value, which should be empty: either it is not empty, or the key of the
+// session differs because the TPM could not decrypt the salt.
 type parentRefusal struct{ err error }
 
 func (e *parentRefusal) Error() string { return e.err.Error() }
@@ -42,7 +43,8 @@ func isRefusal(err error) bool {
 // another parent.
 var errParentMoved = errors.New("tpm: the storage root key wants an auth value")
 
-// judge says what the suspicion in err comes to; an error without one stays.
+// judge resolves the suspicion in err; an error without one is returned as it
+// is.
 func (sp *space) judge(err error) error {
 	var s *suspectError
 	if !errors.As(err, &s) {
@@ -64,7 +66,7 @@ func (t *TPM) judge(sp *space, s *suspectError) error {
 	if s.key.transient() || s.key != t.defaultParent() {
 		return wants
 	}
-	// Made from the same template, the two have the same name.
+	// If both were made from the same template, they have the same name.
 	primary, err := t.learnPrimary(sp)
 	if err != nil || !t.isPinned(primary) {
 		return wants
@@ -73,9 +75,9 @@ func (t *TPM) judge(sp *space, s *suspectError) error {
 	return errParentMoved
 }
 
-// another returns an [ErrKeyUnusable] when the TPM has not the storage root key
-// k. Where it does not say, it is taken to have it. It takes the bus's word:
-// no secret depends on it.
+// another returns an [ErrKeyUnusable] if the TPM does not have the storage root
+// key k. If the TPM does not say, it is assumed to have it. The answer is not
+// authenticated: no secret depends on it.
 func (t *TPM) another(sp *space, k *storageKey) error {
 	if !k.transient() {
 		now, err := t.readPersistent(sp, k.handle)
@@ -102,7 +104,7 @@ func (t *TPM) another(sp *space, k *storageKey) error {
 }
 
 // missing explains err, which says that nothing is at a persistent handle: the
-// list of those that there are is the evidence.
+// list of the existing handles is the evidence.
 func (t *TPM) missing(sp *space, h tpm2.TPMHandle, err error) error {
 	rsp, lerr := tpm2.GetCapability{
 		Capability:    tpm2.TPMCapHandles,

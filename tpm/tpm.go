@@ -27,26 +27,26 @@ type Opener struct {
 	// its own: 2 behind a resource manager such as /dev/tpmrm0, else 1. Zero
 	// means 1.
 	Spaces int
-	// Exclusive says that nobody else uses the TPM without a resource manager
-	// between: when its slots are full, whatever is loaded was left behind by
-	// a process that died and may be flushed.
+	// Exclusive says that a connection has the TPM to itself, with no resource
+	// manager in between: when the slots are full, whatever is loaded was left
+	// behind by a dead process and may be flushed.
 	Exclusive bool
 }
 
 // A Config changes how a TPM is used. The zero value is right for most.
 type Config struct {
-	// SRKName, if not nil, is the name of the storage root key, from an
-	// earlier [TPM.SRKName]: another TPM is refused at Open. Nil trusts the TPM
-	// that answers first; blobs carry the name too, so that another TPM is
+	// SRKName, if not nil, is the name of the storage root key, from an earlier
+	// [TPM.SRKName]: Open refuses any other TPM. If it is nil, the TPM that
+	// answers first is trusted; blobs carry the name too, so another TPM is
 	// refused when the first of them is opened.
 	SRKName []byte
 	// KeyAuth, if not nil, is a secret of the app that every use of its keys
-	// needs. Without one, root or the group tss together with the files can
-	// use, though never copy, the keys.
+	// needs. Without it, root or the group tss can use the keys, though never
+	// copy them, if they also have the files.
 	KeyAuth []byte
 	// OwnerAuth returns the auth value of the owner hierarchy. Nil means that
-	// it is empty, as on nearly every machine. It is asked only where the TPM
-	// has no persistent SRK.
+	// it is empty, as on nearly every machine. It is called only if the TPM has
+	// no persistent SRK.
 	OwnerAuth func(context.Context) ([]byte, error)
 	// Idle is how long the session key and the session stay loaded without
 	// use. Zero means 60 s, a negative value forever.
@@ -81,8 +81,8 @@ type TPM struct {
 
 // Open connects to a TPM and finds its storage root key: a persistent one at
 // 0x81000001, else a transient P-256 primary, which costs nothing on the TPM's
-// side. It sends one command or two. A persistent key that needs an auth value
-// is passed over for the primary when it is used first.
+// side. It sends one command or two. If a persistent key turns out to need an
+// auth value at its first use, the primary is used instead.
 func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	if o.Open == nil {
 		return nil, errors.New("tpm: Opener without Open")
@@ -107,13 +107,13 @@ func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	return t, nil
 }
 
-// findParent is chooseParent with what [Config.SRKName] asks for.
+// findParent is chooseParent, restricted to the key of [Config.SRKName].
 func (t *TPM) findParent(sp *space) (*storageKey, error) {
 	k, err := t.chooseParent(sp)
 	if err != nil || t.isPinned(k) {
 		return k, err
 	}
-	// The pinned one may be persistent and not answer just now.
+	// The pinned key may be persistent and fail to answer just now.
 	if _, err := t.readPersistent(sp, persistentSRK); isNoHandle(err) {
 		if err := t.missing(sp, persistentSRK, err); !errors.Is(err, ErrKeyUnusable) {
 			return nil, err
@@ -122,8 +122,8 @@ func (t *TPM) findParent(sp *space) (*storageKey, error) {
 	return nil, errOtherSRK
 }
 
-// managed reports whether a resource manager is between, which swaps what a space has
-// loaded around every command.
+// managed reports whether there is a resource manager in between, which swaps
+// what a space has loaded around every command.
 func (t *TPM) managed() bool { return t.sessions != t.keys }
 
 func (t *TPM) defaultParent() *storageKey {
@@ -140,8 +140,8 @@ func (t *TPM) setParent(k *storageKey) {
 
 var _ KeyStore = (*TPM)(nil)
 
-// SRKName returns the name of the storage root key under which new keys are
-// made, 34 bytes, for [Config.SRKName]. Where nothing was made or used under it
+// SRKName returns the name of the storage root key that new keys are made
+// under, 34 bytes, for [Config.SRKName]. If nothing was made or used under it
 // yet, it first asks the TPM whether the key can be used without an auth value:
 // one command, or two with the session.
 func (t *TPM) SRKName(ctx context.Context) ([]byte, error) {

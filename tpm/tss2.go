@@ -96,7 +96,7 @@ func (b *keyBlob) unmarshalASN1(der []byte) error {
 		!key.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(tss2OID) {
 		return fmt.Errorf("type")
 	}
-	// emptyAuth says whether to ask for a password; we know without. It is
+	// emptyAuth says whether to ask for a password, which we know anyway. It is
 	// skipped raw because Debian's tpm2-openssl 1.1.1 writes TRUE as 0x01,
 	// which strict DER forbids.
 	if !key.SkipOptionalASN1(cbasn1.Tag(0).Constructed().ContextSpecific()) ||

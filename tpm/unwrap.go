@@ -22,9 +22,9 @@ var oaepSHA1 = tpm2.TPMTRSAScheme{
 	Details: tpm2.NewTPMUAsymScheme(tpm2.TPMAlgOAEP, &tpm2.TPMSEncSchemeOAEP{HashAlg: tpm2.TPMAlgSHA1}),
 }
 
-// supportsOAEP asks whether the TPM takes the padding into the key, which
-// makes the key useless for anything else. A TPM without SHA-1 refuses; its
-// transport key then has no scheme and the padding is checked here.
+// supportsOAEP asks whether the TPM can fix the padding in the key, which makes
+// the key useless for anything else. A TPM without SHA-1 refuses; its transport
+// key then has no scheme and the padding is checked here.
 func supportsOAEP(sp *space) (bool, error) {
 	_, err := tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{
 		Type:       tpm2.TPMAlgRSA,
@@ -55,10 +55,10 @@ var sessionKeyTemplate = tpm2.TPMTPublic{
 
 // UnwrapSession decrypts wrapped with the transport key and makes the session
 // key an object of the TPM: Load, RSA_Decrypt, Flush, Create. The TPM cannot
-// import it in one step, because TPM2_Import wants another OAEP label; so the 32
-// bytes exist here between two commands, in one buffer that is encrypted in
-// place by the second. The session key is loaded when it is used first, in place
-// of the one that is loaded.
+// import it in one step, because TPM2_Import requires another OAEP label; so
+// the 32 bytes exist here between two commands, in one buffer that is encrypted
+// in place by the second. The session key is loaded at its first use, in place
+// of the one that is loaded then.
 func (t *TPM) UnwrapSession(ctx context.Context, transport Key, wrapped []byte) (SessionKey, error) {
 	k, ok := transport.(*key)
 	if !ok || k.t != t {

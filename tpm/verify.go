@@ -32,10 +32,10 @@ type Verification struct {
 	// Nonce is what the verifier asked to be signed, once: 8 to 32 bytes.
 	Nonce []byte
 	// AKName is the name of the AK that [TPM.ActivateCredential] proved; see
-	// [Identity.AKName]. Without such a proof an AK says nothing.
+	// [Identity.AKName]. Without such a proof an AK is worthless.
 	AKName []byte
 	// Roots, if not nil, are the CAs of TPM makers: the EK certificate must be
-	// there, chain to one of them, and carry the EK. Nil trusts the EK that
+	// present, chain to one of them, and carry the EK. Nil trusts the EK that
 	// the credential was made for.
 	Roots, Intermediates *x509.CertPool
 	// Now is the time the certificate must be valid at. Zero: the current
@@ -48,7 +48,7 @@ func (id *Identity) AKName() []byte { return nameOf(id.AK) }
 
 // MakeCredential encrypts a secret of 16 to 32 bytes so that only the TPM that
 // has both the EK and the AK of id can decrypt it (Part 1, 24). It needs no
-// TPM. The secret is drawn anew for every challenge.
+// TPM. Draw a new secret for every challenge.
 func MakeCredential(id *Identity, secret []byte) (*Credential, error) {
 	if len(secret) < 16 || len(secret) > maxCredential {
 		return nil, fmt.Errorf("tpm: credential of %d bytes; it has 16 to %d", len(secret), maxCredential)

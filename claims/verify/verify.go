@@ -54,7 +54,8 @@ const placeholder = "{tenantid}"
 // Options say what a token must be. Audience is required; what is left out is
 // not checked, unless the field says otherwise.
 type Options struct {
-	// Audience is who the token is for: one of these must be its aud.
+	// Audience lists the accepted audiences: the token's aud must be one of
+	// them.
 	Audience []string
 	// Issuers are issuers or templates with {tenantid}. Nil: IssuerV1 and
 	// IssuerV2.
@@ -133,10 +134,10 @@ func strong(k jwk.Key) bool {
 	return !private && k.Raw(&pub) == nil && pub.N.BitLen() >= minKeyBits
 }
 
-// Token verifies a token and returns what it says. Checked are the signature
-// (RS256 by the key that the kid names), duplicate members, the issuer and
-// that the key signs for it, tenant, audience, times, and what the options
-// ask. Errors wrap the sentinels of this package and quote nothing.
+// Token verifies a token and returns what it says. It checks the signature
+// (RS256 by the key that the kid names), duplicate members, the issuer and that
+// the key signs for it, tenant, audience, times, and what the options ask for.
+// Errors wrap the sentinels of this package and quote nothing from the token.
 func (k *Keys) Token(raw string, o Options) (*claims.Token, error) {
 	if len(o.Audience) == 0 || o.Now.IsZero() {
 		return nil, fmt.Errorf("verify: %w: an audience and a time are needed", ErrOptions)
@@ -192,8 +193,8 @@ func (k *Keys) signature(raw string, t *claims.Token, o Options) (template strin
 	return signer.issuer, nil
 }
 
-// asSigned returns the token as the service signed it. Extensions that must be
-// understood (crit, RFC 7515 4.1.11) are not.
+// asSigned returns the token as the service signed it. It refuses extensions
+// that must be understood (crit, RFC 7515 4.1.11).
 func asSigned(raw string, t *claims.Token) (string, error) {
 	head, rest, _ := strings.Cut(raw, ".")
 	header, err := base64.RawURLEncoding.DecodeString(head)
@@ -280,8 +281,8 @@ func admits(template, tenant string) bool {
 		strings.Contains(strings.ToLower(template), strings.ToLower(tenant))
 }
 
-// guid reports whether s has the form of a GUID, so that a tenant id puts
-// nothing else into an issuer template.
+// guid reports whether s has the form of a GUID, so that a tenant id cannot put
+// anything else into an issuer template.
 func guid(s string) bool {
 	if len(s) != 36 {
 		return false

@@ -129,7 +129,7 @@ func (v Verdict) meaning() string {
 // maxWord bounds what a reply puts into a text, in bytes.
 const maxWord = 64
 
-// Clean keeps a word of a reply printable and short: it may be anything.
+// Clean makes a word of a reply printable and short: it may hold anything.
 func Clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r > '~' {

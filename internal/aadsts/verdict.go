@@ -11,7 +11,7 @@ package aadsts
 type Verdict uint8
 
 const (
-	// None: the reply is no error that this package can judge.
+	// None: the reply is not an error that this package can judge.
 	None Verdict = iota
 	// Fail: the request is wrong and will be wrong again. A fault of the
 	// client or of the directory, not of the user.
@@ -37,7 +37,7 @@ const (
 	Expired
 	// BadCredential: the credential is wrong. It is not to be sent again.
 	BadCredential
-	// UserNotFound: the directory has no such user, or has it no more.
+	// UserNotFound: the directory has no such user, or no longer.
 	UserNotFound
 	// UserDisabled: the account exists and is disabled.
 	UserDisabled

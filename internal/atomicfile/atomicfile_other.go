@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 )
 
-// Write replaces the file at path by one with data and mode perm. renameio is
-// not for this system.
+// Write replaces the file at path by one with data and mode perm. renameio does
+// not support this system.
 func Write(path string, data []byte, perm fs.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Write replaces the file at path by one with data and mode perm. What it writes
-// on the way is in the same directory. The new content is synced; to make the
+// Write replaces the file at path by one with data and mode perm. Its temporary
+// file is in the same directory. The new content is synced; to make the
 // replacement itself survive a power loss, the caller syncs the directory.
 func Write(path string, data []byte, perm fs.FileMode) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(perm))

@@ -17,7 +17,8 @@ const (
 	boldLetter = 8.2
 )
 
-// palette is Okabe and Ito's, which people with colour blindness tell apart.
+// palette is Okabe and Ito's, whose colours people with colour blindness can
+// tell apart.
 var palette = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f"}
 
 const style = `<style>
@@ -96,7 +97,7 @@ func (p plot) svg() string {
 	return b.String()
 }
 
-// spread moves labels apart that would cover each other.
+// spread moves labels apart that would otherwise cover each other.
 func spread(at []float64, apart float64) {
 	order := make([]int, len(at))
 	for i := range order {

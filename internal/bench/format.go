@@ -19,7 +19,7 @@ func duration(ns float64) string {
 	return digits(ns) + " ns"
 }
 
-// seconds writes modelled seconds, which are no better than two digits.
+// seconds writes modelled seconds, which are accurate to two digits at best.
 func seconds(s float64) string { return fmt.Sprintf("%.2f s", s) }
 
 // digits writes a number with two digits, three from a hundred on, and commas.

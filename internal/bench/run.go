@@ -137,8 +137,8 @@ func machine() string {
 	return m
 }
 
-// load is what else the machine has to do: its load averages over one and five
-// minutes.
+// load says how busy the machine is otherwise: its load averages over one and
+// five minutes.
 func load() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

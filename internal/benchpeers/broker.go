@@ -75,8 +75,8 @@ func NewBroker(ctx context.Context, srv *entratest.Server, keys tpm.KeyStore, st
 	return b, nil
 }
 
-// Fill fetches tokens until there are as many, and asks for each once more: how
-// its scopes are written is then known.
+// Fill fetches tokens until there are this many, and asks for each once more,
+// so that the broker knows how its scopes are written.
 func (b *Broker) Fill(ctx context.Context, tokens int) error {
 	for ; b.tokens < tokens; b.tokens++ {
 		for range 2 {

@@ -179,7 +179,7 @@ func cedarSet(values []string) cedar.Set {
 	return cedar.NewSet(out...)
 }
 
-// bundleOf returns which suite a list of applications is, -1 for none.
+// bundleOf returns which suite a list of applications is, or -1.
 func bundleOf(apps []string) int {
 	return slices.IndexFunc(bundles[:], func(b []string) bool { return slices.Equal(b, apps) })
 }

@@ -1,8 +1,8 @@
-// Package benchpeers sets prtbroker beside what its users would take
+// Package benchpeers compares prtbroker with what its users would use
 // otherwise: general policy engines (cedar-go, OPA) that decide the same
-// Conditional Access questions as package policy, and MSAL Go, which serves
-// the same cached tokens as package broker. It is a module of its own so that
-// none of them reaches an importer's module graph.
+// Conditional Access questions as package policy, and MSAL Go, which serves the
+// same cached tokens as package broker. It is a module of its own so that none
+// of them reaches an importer's module graph.
 //
 // The engines get the same tenant, policy for policy, in the form their own
 // documentation recommends, and inputs that are built before the clock runs.

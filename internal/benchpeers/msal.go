@@ -31,7 +31,7 @@ type MSAL struct {
 	service *fakeEntra
 }
 
-// A lateCache leaves out what a client that is being filled reads and writes.
+// A lateCache skips the reads and writes of a client that is being filled.
 type lateCache struct {
 	cache.ExportReplace
 	reads, writes bool
@@ -75,7 +75,7 @@ func NewMSAL(accessor cache.ExportReplace) (*MSAL, error) {
 	return m, nil
 }
 
-// Fill fetches tokens until there are as many. The persistent cache sees the
+// Fill fetches tokens until there are this many. The persistent cache sees the
 // last one only: MSAL reads and writes all of it for each.
 func (m *MSAL) Fill(ctx context.Context, tokens int) error {
 	for ; m.tokens < tokens; m.tokens++ {

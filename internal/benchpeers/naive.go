@@ -2,8 +2,8 @@ package benchpeers
 
 import "slices"
 
-// Naive is a tenant as a loop over its policies that compares strings: what one
-// writes first.
+// Naive is a tenant as a loop over its policies that compares strings: the
+// obvious first implementation.
 type Naive struct {
 	demands []demand
 	asked   []Question

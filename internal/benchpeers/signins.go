@@ -10,8 +10,8 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Facts is a sign-in as a general engine gets it: everything it cannot work
-// out is worked out.
+// Facts is a sign-in as a general engine gets it: everything that the engine
+// cannot work out is given.
 type Facts struct {
 	User       string
 	Groups     []string

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// config admits every user of the machine, so that tests can play another one,
-// and starts services from a directory.
+// config admits every user of the machine, so that tests can act as another
+// user, and starts services from a directory.
 const config = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
@@ -60,7 +60,7 @@ func Start(t testing.TB) *Bus {
 		}
 		t.Skip("dbus-daemon is not installed")
 	}
-	// The path of a socket is short, which that of a test's directory is not.
+	// A socket's path must be short, and the path of a test's directory is not.
 	dir, err := os.MkdirTemp("", "bus-")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -90,7 +90,7 @@ func (b *Bus) Up() {
 	b.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) {
 		// A service that the bus started has the same standard output and may
-		// outlive the bus, so that the end of the output is not waited for.
+		// outlive the bus, so do not wait for the end of the output.
 		_ = cmd.Wait()
 		close(done)
 	}(b.cmd, b.done)

@@ -4,8 +4,8 @@ package bustest
 
 import "syscall"
 
-// Freeze stops the daemon as it is: it answers nobody, and connections stay open.
-// It goes on after Thaw.
+// Freeze suspends the daemon: it stops answering, but connections stay open. It
+// resumes after Thaw.
 func (b *Bus) Freeze() { _ = b.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Thaw lets the daemon go on after Freeze.

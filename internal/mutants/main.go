@@ -1,8 +1,9 @@
 // Mutants changes one operator at a time in the packages that guard people's
-// sign-in (gremlins does it) and runs the package's own tests after each change.
-// A change that no test notices is a survivor: a check that could be removed, or
-// one that makes no difference. Each survivor has its reason in equivalent.txt;
-// the program fails on one without, and on a reason whose code is gone.
+// sign-in (gremlins does it) and runs the package's own tests after each
+// change. A change that no test notices is a survivor: a check that could be
+// removed, or one that makes no difference. Each survivor has its reason in
+// equivalent.txt; the program fails on a survivor without a reason, and on a
+// reason whose code is gone.
 //
 //	go run ./internal/mutants                      all packages of the list
 //	go run ./internal/mutants ./prt ./broker/dbus  these, on the list or not

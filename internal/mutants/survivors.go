@@ -59,7 +59,8 @@ func (s survivor) String() string {
 	return s.pkg + " " + s.function + " " + s.mutation + "\n\t" + s.code
 }
 
-// survivors names the changes of a report that nobody noticed, by the source.
+// survivors names the changes of a report that no test noticed, from the
+// source.
 func survivors(pkg string, r *report) (list []survivor, err error) {
 	for _, f := range r.Files {
 		file := filepath.Join(pkg, filepath.FromSlash(f.Name))
@@ -162,8 +163,8 @@ func parseReasons(text string) (list []reason, err error) {
 	return list, nil
 }
 
-// compare returns the survivors without a reason, and what has a reason and is no
-// survivor of the package any more.
+// compare returns the survivors without a reason, and the reasons for what is
+// no longer a survivor of the package.
 func compare(pkg string, found []survivor, reasons []reason) (unexplained, stale []survivor) {
 	for _, s := range found {
 		if !slices.ContainsFunc(reasons, func(r reason) bool { return r.survivor == s }) {

@@ -13,8 +13,8 @@ import (
 const redacted = "[redacted]"
 
 // A Value is a secret. Copies share the same memory, so that [Value.Clear]
-// clears them all. The zero value is no secret at all. A Value may be copied
-// and read concurrently; Clear must not run beside another use.
+// clears them all. The zero value holds no secret. A Value may be copied and
+// read concurrently; Clear must not run concurrently with another use.
 //
 // It holds a pointer to a pointer because fmt prints unexported fields by
 // reflection, without asking any method, and follows one pointer when the verb
@@ -50,10 +50,10 @@ func (v Value) Reveal() string { return string(v.Bytes()) }
 // Len returns the number of bytes.
 func (v Value) Len() int { return len(v.Bytes()) }
 
-// IsZero reports whether there is no secret, or no longer.
+// IsZero reports whether v holds no secret or has been cleared.
 func (v Value) IsZero() bool { return v.Len() == 0 }
 
-// Equal compares in a time that depends on the lengths only.
+// Equal compares in a time that depends only on the lengths.
 func (v Value) Equal(o Value) bool {
 	return subtle.ConstantTimeCompare(v.Bytes(), o.Bytes()) == 1
 }

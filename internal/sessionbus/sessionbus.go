@@ -8,12 +8,12 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Connect returns a connection of the caller's own to the bus at address; empty:
-// the session bus, which DBUS_SESSION_BUS_ADDRESS or the user's runtime directory
-// names. Where there is none it fails and starts none: dbus.ConnectSessionBus
-// would run dbus-launch, whose daemon outlives the program and which no other
-// program finds. A bus that does not answer is given up when ctx ends; the
-// connection outlives ctx.
+// Connect returns a private connection to the bus at address; empty: the
+// session bus, which DBUS_SESSION_BUS_ADDRESS or the user's runtime directory
+// names. If there is no bus it fails and does not start one:
+// dbus.ConnectSessionBus would run dbus-launch, whose daemon outlives the
+// program and cannot be found by other programs. Connect gives up on a bus that
+// does not answer when ctx ends; the connection outlives ctx.
 func Connect(ctx context.Context, address string, opts ...dbus.ConnOption) (*dbus.Conn, error) {
 	c, err := open(address, opts)
 	if err != nil {

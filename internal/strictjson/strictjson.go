@@ -18,7 +18,8 @@ import (
 // MaxDepth is how deep objects and arrays may nest.
 const MaxDepth = 32
 
-// Errors of [Parse] and [Check]. They tell the kind and no content.
+// Errors of [Parse] and [Check]. They name the kind of error and quote no
+// content.
 var (
 	ErrSize      = errors.New("JSON is larger than its limit")
 	ErrSyntax    = errors.New("not valid JSON")

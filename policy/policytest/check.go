@@ -28,7 +28,7 @@ type way struct {
 	in   *policy.SignIn
 }
 
-// ways asks by facts, by symbols, and by rows made before.
+// ways asks with facts, with symbols, and with rows made beforehand.
 func ways(s *policy.Set, in *policy.SignIn) []way {
 	symbols, rows := *in, *in
 	u := *in.User

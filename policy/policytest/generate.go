@@ -10,13 +10,13 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Generator makes policies and sign-ins out of few names, so that they hit
-// each other often.
+// Generator makes policies and sign-ins out of few names, so that they often
+// match each other.
 type Generator struct {
 	*rand.Rand
 }
 
-// NewGenerator returns a generator that makes the same for the same seed.
+// NewGenerator returns a generator whose output depends only on the seed.
 func NewGenerator(seed uint64) Generator {
 	return Generator{rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15))}
 }

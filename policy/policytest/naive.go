@@ -49,7 +49,7 @@ func (o Options) Compile(b *policy.Bundle) (*policy.Set, error) {
 	return policy.Compile(b, opts...)
 }
 
-// A Verdict is what Naive says of a sign-in, with every list whole.
+// A Verdict is Naive's answer to a sign-in, with every list complete.
 type Verdict struct {
 	Outcome     policy.Outcome
 	Reason      policy.Reason
@@ -61,7 +61,7 @@ type Verdict struct {
 	Policies    []PolicyVerdict
 }
 
-// PolicyVerdict is what Naive says of one policy.
+// PolicyVerdict is Naive's answer for one policy.
 type PolicyVerdict struct {
 	Applies bool
 	Reason  policy.AnalysisReasons
@@ -132,8 +132,8 @@ func Naive(b *policy.Bundle, o Options, in *policy.SignIn, locations ...string) 
 	return v
 }
 
-// failTerms is what the log says of terms of use as long as MFA is asked for:
-// nobody has looked at them yet.
+// failTerms applies what the log says of terms of use as long as MFA is asked
+// for: they do not count as accepted yet.
 func (n *naive) failTerms(v *Verdict) {
 	mfa := slices.ContainsFunc(v.Controls, func(c policy.Control) bool {
 		return c.Kind == policy.MFA || c.Kind == policy.AuthenticationStrength

@@ -125,7 +125,8 @@ func (n *naive) inSharedChannel() bool {
 		listed([]string{"cc15fd57-2c6c-4117-a88c-83b1d56b4bbe", "00000003-0000-0ff1-ce00-000000000000"}, n.app())
 }
 
-// otherGuest is as which type of guest the user counts in shared channels.
+// otherGuest is the type of guest that the user also counts as in shared
+// channels.
 func (n *naive) otherGuest() policy.GuestType {
 	switch n.user.Guest {
 	case policy.GuestB2BCollaboration, policy.GuestB2BMember:
@@ -317,8 +318,8 @@ func (n *naive) deviceMatches(c *policy.Conditions) bool {
 }
 
 // undecided says whether a device filter compares an extension attribute that
-// the directory does not hand out, in a way that the documentation is of two
-// minds about.
+// the directory does not hand out, in a way for which the documentation
+// contradicts itself.
 func (n *naive) undecided(p *policy.Policy) bool {
 	k := p.Conditions.Devices
 	return k != nil && k.Filter != nil && n.filterUndecided(k.Filter)

@@ -28,8 +28,8 @@ var ruleToken = regexp.MustCompile("\"(?:[^\"`]|`.)*\"|[()\\[\\],]|[^\\s()\\[\\]
 
 var errRule = errors.New("policytest: rule does not parse")
 
-// A ruleReader evaluates while it reads, so that there is no tree to get
-// wrong. What it evaluates in vain, as the right side of a decided -or, is
+// A ruleReader evaluates while it reads, so that there is no tree to get wrong.
+// Results that do not matter, such as the right side of a decided -or, are
 // thrown away.
 type ruleReader struct {
 	toks   []string

@@ -9,9 +9,9 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Tenant is a tenant of realistic make for benchmarks: every policy excludes
-// the break-glass group, two fifths are for all users and as many for some of
-// 2,000 groups, half are for all applications; platforms, client types, 60 IP
+// Tenant is a realistic tenant for benchmarks: every policy excludes the
+// break-glass group, two fifths are for all users and as many for some of 2,000
+// groups, half are for all applications; platforms, client types, 60 IP
 // locations of 20 ranges and 12 country locations, device filters, risks,
 // guests, flows, strengths, terms of use and session controls occur about as
 // often as in public exports.
@@ -194,7 +194,7 @@ func (t *Tenant) grant() *policy.GrantControls {
 	return &policy.GrantControls{Operator: "OR", BuiltInControls: []string{"block"}}
 }
 
-// narrow gives a policy that blocks what such policies are about: legacy
+// narrow gives a blocking policy the conditions that such policies have: legacy
 // clients, device code, some countries, platforms or risk.
 func (t *Tenant) narrow(c *policy.Conditions) {
 	switch t.IntN(5) {

@@ -38,8 +38,8 @@ type Ticket struct {
 	DER            []byte    // the ticket itself
 }
 
-// Open decrypts the ticket's key with the session of the PRT that it came
-// with: one derivation. Only AES-256 (type 18) is known.
+// Open decrypts the ticket's key with the session of the PRT that it came with:
+// one derivation. Only AES-256 (type 18) is supported.
 func Open(ctx context.Context, t prt.TGT, s prt.Session) (*Ticket, error) {
 	if !t.Usable() {
 		return nil, badRequest("no ticket")
@@ -64,7 +64,7 @@ func applicationTag(n uint8) asn1.Tag { return asn1.Tag(0x60 | n) }
 
 const generalString = asn1.Tag(27)
 
-// derReader reads DER and remembers that something did not fit.
+// derReader reads DER and remembers whether something did not fit.
 type derReader struct {
 	cryptobyte.String
 	bad bool

@@ -22,7 +22,7 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/internal/signing"
 )
 
-// key is an asymmetric key. Its header is one byte each of purpose and of
+// key is an asymmetric key. Its header is one byte for the purpose, one for
 // whether there is a PIN, and the public key in PKIX form.
 type key struct {
 	s       *Store
@@ -31,7 +31,7 @@ type key struct {
 	purpose tpm.Purpose
 	hasPIN  bool
 
-	mu      sync.Mutex // guards what follows; held over Argon2id, which is the point
+	mu      sync.Mutex // guards what follows; held during Argon2id on purpose
 	blob    []byte
 	pin     secret.Value
 	private crypto.Signer
@@ -60,8 +60,8 @@ func (s *Store) GenerateKey(ctx context.Context, spec tpm.KeySpec) (tpm.Key, err
 	})
 }
 
-// bounded returns when ctx ends; making an RSA key takes 60 to 200 ms and
-// Argon2id 150.
+// bounded runs f, but returns when ctx ends; making an RSA key takes 60 to 200
+// ms and Argon2id 150.
 func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		v   T
@@ -95,8 +95,8 @@ func (s *Store) generate(purpose tpm.Purpose, alg tpm.Algorithm, pin []byte) (tp
 	return s.encryptKey(purpose, private, pin)
 }
 
-// ImportKey implements [tpm.Importer]: the key is encrypted like one of
-// [Store.GenerateKey], and used like one.
+// ImportKey implements [tpm.Importer]: the key is encrypted and used like one
+// made by [Store.GenerateKey].
 func (s *Store) ImportKey(ctx context.Context, spec tpm.KeySpec, private crypto.PrivateKey) (tpm.Key, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -150,8 +150,8 @@ func (k *key) typed() tpm.Key {
 	return k
 }
 
-// OpenKey opens a key of [Store.GenerateKey]. As with a TPM, a wrong PIN shows
-// at the first use.
+// OpenKey opens a key made by [Store.GenerateKey]. As with a TPM, a wrong PIN
+// is reported at first use.
 func (s *Store) OpenKey(ctx context.Context, blob []byte, opts ...tpm.OpenOption) (tpm.Key, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
@@ -206,7 +206,7 @@ func parsePrivate(der []byte) (crypto.Signer, error) {
 	return s, nil
 }
 
-// unlocked returns the private key, which a PIN may have to open.
+// unlocked returns the private key, which it may have to open with the PIN.
 func (k *key) unlocked() (crypto.Signer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

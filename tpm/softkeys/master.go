@@ -27,8 +27,8 @@ type Master struct {
 // ErrPassphrase means that the passphrase does not open the master key.
 var ErrPassphrase = errors.New("softkeys: wrong passphrase")
 
-// File keeps a random master key in a file of mode 0600, made when missing. A
-// file that others may read is refused.
+// File keeps a random master key in a file of mode 0600, which it makes if it
+// is missing. A file that others may read is refused.
 func File(path string) Master {
 	return Master{func() ([]byte, error) {
 		b, err := readOrCreate(path, func() ([]byte, error) { return random(masterSize) })
@@ -43,7 +43,7 @@ func File(path string) Master {
 }
 
 // Secret takes the master key from the caller: at least 32 bytes of entropy,
-// such as a secret of systemd-creds, of a keyring, or unsealed by a TPM.
+// such as a secret from systemd-creds or a keyring, or one unsealed by a TPM.
 func Secret(secret []byte) Master {
 	secret = bytes.Clone(secret)
 	return Master{func() ([]byte, error) {
@@ -56,7 +56,7 @@ func Secret(secret []byte) Master {
 
 // Passphrase keeps a random master key in a file of mode 0600, made when
 // missing, encrypted under the passphrase by Argon2id (t=3, 64 MiB, p=4; about
-// 150 ms). Another passphrase is [ErrPassphrase].
+// 150 ms). The error for a wrong passphrase is [ErrPassphrase].
 func Passphrase(path string, passphrase []byte) Master {
 	passphrase = bytes.Clone(passphrase)
 	return Master{func() ([]byte, error) {
@@ -103,7 +103,7 @@ func readOrCreate(path string, content func() ([]byte, error)) ([]byte, error) {
 	if err := writeNew(path, b); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("softkeys: %w", err)
 	}
-	// Another process may have been first: what is there counts.
+	// Another process may have been first: its file counts.
 	return readPrivate(path)
 }
 
@@ -131,7 +131,7 @@ func readPrivate(path string) ([]byte, error) {
 	return b, nil
 }
 
-// writeNew puts a whole file in place or none, and never over another.
+// writeNew puts a whole file in place or nothing, and never replaces another.
 func writeNew(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".master-*") // mode 0600
 	if err != nil {
@@ -158,7 +158,7 @@ func writeNew(path string, b []byte) error {
 	return nil
 }
 
-// argonCost is what one guess at a passphrase or PIN costs by Argon2id.
+// argonCost is the cost of one guess at a passphrase or PIN under Argon2id.
 type argonCost struct {
 	time    uint32
 	memory  uint32 // KiB
@@ -170,7 +170,7 @@ var (
 	insecureCost   = argonCost{time: 1, memory: 8, threads: 1} // the least that Argon2 allows
 )
 
-// The most that is accepted of a record, and the layout of its header.
+// The largest costs accepted from a record, and the layout of its header.
 const (
 	maxTime     = 16
 	maxMemory   = 256 << 10 // KiB
@@ -182,8 +182,8 @@ const (
 // errSecret means that a passphrase or PIN is wrong.
 var errSecret = errors.New("wrong secret")
 
-// lock encrypts plaintext under a low-entropy secret: time, memory and threads
-// of Argon2id, its salt, and AES-256-GCM with nonce.
+// lock encrypts plaintext under a low-entropy secret. The result is time,
+// memory and threads of Argon2id, its salt, and AES-256-GCM with nonce.
 func (c argonCost) lock(secret, plaintext, context []byte) ([]byte, error) {
 	salt, err := random(argonSalt)
 	if err != nil {

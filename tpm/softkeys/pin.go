@@ -17,8 +17,8 @@ type pinSigner struct{ *signer }
 
 var _ tpm.PINKey = (*pinSigner)(nil)
 
-// ChangePIN encrypts the same key under another PIN, which costs Argon2id
-// once, or twice where the key was not used before.
+// ChangePIN encrypts the same key under another PIN, which costs Argon2id once,
+// or twice if the key was not used before.
 func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 	if err := k.s.ready(ctx); err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (k *pinSigner) ChangePIN(ctx context.Context, pin []byte) ([]byte, error) {
 	blob, err := bounded(ctx, func() ([]byte, error) { return k.relocked(pin) })
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, err // it may use the PIN still
+			return nil, err // relocked may still be using the PIN
 		}
 		clear(pin)
 		return nil, fmt.Errorf("softkeys: changing a PIN: %w", err)

@@ -27,10 +27,10 @@ var _ tpm.Importer = (*Store)(nil)
 type Option func(*Store)
 
 // InsecureFastPINs makes new PINs cost next to nothing to try: one pass of
-// Argon2id over 8 KiB in place of three over 64 MiB, microseconds in place of
-// 150 ms. It is for tests that set many PINs. Whoever has the files and the
-// master key finds a PIN of six digits within seconds. A record says what it
-// cost to write, so stores with and without the option read each other's.
+// Argon2id over 8 KiB instead of three over 64 MiB, microseconds instead of 150
+// ms. It is for tests that set many PINs. An attacker with the files and the
+// master key finds a PIN of six digits within seconds. A record carries its own
+// cost, so stores with and without the option read each other's records.
 func InsecureFastPINs() Option { return func(s *Store) { s.cost = insecureCost } }
 
 // Open opens a store under a master key.
@@ -69,7 +69,7 @@ func (s *Store) ready(ctx context.Context) error {
 	return nil
 }
 
-// Info names the store as what it is.
+// Info identifies the store as a software store.
 func (s *Store) Info(ctx context.Context) (tpm.Info, error) {
 	if err := s.ready(ctx); err != nil {
 		return tpm.Info{}, err
@@ -88,7 +88,8 @@ func (s *Store) Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error)
 	return s.encrypt(envelope.Sealed, nil, plaintext, aad)
 }
 
-// Unseal returns what Seal took. Another aad is [tpm.ErrInvalidBlob].
+// Unseal returns what Seal protected. With a different aad the error is
+// [tpm.ErrInvalidBlob].
 func (s *Store) Unseal(ctx context.Context, sealed, aad []byte) ([]byte, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err

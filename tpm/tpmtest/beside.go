@@ -14,9 +14,8 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// beside lets commands in beside the connections that stores have open: swtpm
-// serves one client at a time, and a test wants to do things behind a store's
-// back.
+// beside sends commands alongside the connections that stores have open: swtpm
+// serves one client at a time, and a test needs to act behind a store's back.
 type beside struct {
 	inner tpm.Opener
 
@@ -62,8 +61,8 @@ func (c *besideConn) Close() error {
 // Unwrap returns the connection itself.
 func (c *besideConn) Unwrap() transport.TPMCloser { return c.TPMCloser }
 
-// send uses the first connection, which is the one that swtpm serves, or one
-// of its own where there is none.
+// send uses the first connection, which is the one that swtpm serves, or opens
+// one if there is none.
 func (b *beside) send(cmd []byte) ([]byte, error) {
 	b.mu.Lock()
 	var c *besideConn
@@ -82,8 +81,8 @@ func (b *beside) send(cmd []byte) ([]byte, error) {
 	return conn.Send(cmd)
 }
 
-// gone forgets connections that a reset cut off, though their users have not
-// noticed.
+// gone forgets connections that a reset cut off, even if their users have not
+// noticed yet.
 func (b *beside) gone() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,8 +93,8 @@ func (b *beside) gone() {
 // open, between two commands of theirs. It implements [transport.TPM].
 func (e *Emulator) Send(cmd []byte) ([]byte, error) { return e.beside.send(cmd) }
 
-// AdvanceClock sets the TPM's clock ahead, as time with power does. A TPM lets
-// nobody set it back.
+// AdvanceClock sets the TPM's clock forward, as time with power does. A TPM's
+// clock cannot be set back.
 func (e *Emulator) AdvanceClock(d time.Duration) error {
 	now, err := tpm2.ReadClock{}.Execute(e)
 	if err != nil {
@@ -110,8 +109,8 @@ func (e *Emulator) AdvanceClock(d time.Duration) error {
 }
 
 // ResetLockout forgets the wrong PINs that the TPM has counted, as its
-// administrator can (TPM2_DictionaryAttackLockReset). A TPM that lost its power
-// counts one too.
+// administrator can (TPM2_DictionaryAttackLockReset). A power loss counts as
+// one too.
 func (e *Emulator) ResetLockout() error {
 	// Part 3, 25.2
 	if err := e.administer(0x139, tpm2.TPMRHLockout, nil); err != nil {
@@ -138,9 +137,9 @@ func (e *Emulator) administer(command uint32, handle tpm2.TPMHandle, parameters 
 	return nil
 }
 
-// Clear clears the TPM as a firmware setup does (TPM2_Clear): another storage
-// seed, nothing persistent of the owner's, the clock and its counts at zero;
-// the endorsement seed stays.
+// Clear clears the TPM as a firmware setup does (TPM2_Clear): the storage seed
+// is new, the owner's persistent objects are gone, and the clock and its counts
+// are zero; the endorsement seed stays.
 func (e *Emulator) Clear() error {
 	e.keys = nil
 	if _, err := (tpm2.Clear{AuthHandle: tpm2.TPMRHLockout}).Execute(e); err != nil {

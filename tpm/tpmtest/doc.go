@@ -1,4 +1,4 @@
-// Package tpmtest is for tests of what uses package tpm: software TPMs,
-// transports that count commands and inject faults, and the conformance suite
-// of a key store.
+// Package tpmtest is for testing code that uses package tpm. It has software
+// TPMs, transports that count commands and inject faults, and the conformance
+// suite for key stores.
 package tpmtest

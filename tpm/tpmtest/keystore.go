@@ -14,9 +14,9 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// RunKeyStore runs the conformance suite, which every key store must pass.
-// open opens the store under test, each time on the same TPM or master key; it
-// is called again only after the store before was closed. The suite gives a
+// RunKeyStore runs the conformance suite, which every key store must pass. open
+// opens the store under test, each time on the same TPM or master key; it is
+// called again only after the previous store was closed. The suite gives a
 // wrong PIN twice; three lock these TPMs.
 func RunKeyStore(t *testing.T, open func(t testing.TB) tpm.KeyStore) {
 	s := &suite{open: open}

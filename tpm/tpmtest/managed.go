@@ -15,7 +15,7 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// Managed puts a resource manager before a TPM that does what Linux does
+// Managed puts a resource manager in front of a TPM. It does what Linux does
 // behind /dev/tpmrm0 (drivers/char/tpm/tpm2-space.c): each connection is a
 // space with three slots for objects and three for sessions, which are loaded
 // before and saved after every command. A space whose objects were lost by a
@@ -64,7 +64,8 @@ func (m *Managed) connect(ctx context.Context) (err error) {
 	return err
 }
 
-// Send passes a command on. A driver reconnects to a TPM that was reset.
+// Send passes a command on. Like a driver, it reconnects to a TPM that was
+// reset.
 func (m *Managed) Send(cmd []byte) ([]byte, error) {
 	if err := m.connect(context.Background()); err != nil {
 		return nil, err
@@ -196,7 +197,7 @@ func (s *managedSpace) mapCommand(cmd []byte) {
 		if h>>24 != 0x80 {
 			continue
 		}
-		// What is not of this space is nothing to it.
+		// A handle of another space does not exist in this one.
 		real := tpm2.TPMHandle(0x80fffffe)
 		for _, o := range s.objects {
 			if o.virtual == h {
@@ -207,7 +208,7 @@ func (s *managedSpace) mapCommand(cmd []byte) {
 	}
 }
 
-// mapResponse follows what the command made and unmade.
+// mapResponse tracks what the command loaded and flushed.
 func (s *managedSpace) mapResponse(cmd, rsp []byte) []byte {
 	cc := tpm2.TPMCC(code(cmd))
 	if code(rsp) != 0 {

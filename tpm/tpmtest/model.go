@@ -10,7 +10,8 @@ import (
 // measured on a chip by this project. The figures for keys are those of
 // wolfTPM's README (benchmarks over SPI, 2026); the others are estimates that
 // agree within a third with the traces of himmelblau's issue 1538 (2026-07-21),
-// and are rather low. Multiply by counts of commands to compare, not to promise.
+// and are rather low. Use them, times counts of commands, for comparisons and
+// not as predictions.
 type Chip struct {
 	Name  string
 	costs map[tpm2.TPMCC]time.Duration
@@ -44,8 +45,8 @@ func chip(name string, session, primary, sign, decrypt, load, create, hmac, swap
 	}, other}
 }
 
-// Time is how long the chip takes for commands, as [Counting] counted them
-// between it and what uses it.
+// Time is how long the chip takes for commands, as counted by a [Counting]
+// between the chip and its user.
 func (c Chip) Time(commands []tpm2.TPMCC) (total time.Duration) {
 	for _, cc := range commands {
 		ms, ok := c.costs[cc]

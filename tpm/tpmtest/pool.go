@@ -13,10 +13,10 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// A Pool makes software TPMs that hold the same seeds, and makes each RSA key
-// of theirs once: in swtpm a key takes 200 ms, and a test that wants a device
-// and a Hello key wants three. What one of these TPMs made, all of them open.
-// The zero value is ready for use, and one serves a test binary.
+// A Pool makes software TPMs that have the same seeds, and makes each of their
+// RSA keys once: in swtpm a key takes 200 ms, and a test that wants a device
+// and a Hello key needs three. All TPMs of a pool can open what one of them
+// made. The zero value is ready for use, and one Pool serves a test binary.
 type Pool struct {
 	saved sync.Once
 	state map[string][]byte // files of swtpm, from which each TPM starts
@@ -35,7 +35,7 @@ type pooledKey struct {
 }
 
 // Swtpm starts swtpm as [Swtpm] does, with the pool's seeds. After
-// [Emulator.Wipe] or [Emulator.Clear] it is a TPM of its own.
+// [Emulator.Wipe] or [Emulator.Clear] it no longer shares them.
 func (p *Pool) Swtpm(t testing.TB) *Emulator {
 	t.Helper()
 	p.saved.Do(func() { p.state, p.err = manufactured(t.Context()) })
@@ -61,7 +61,8 @@ func manufactured(ctx context.Context) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// It listens before it is a TPM; an answer shows that the seeds are written.
+	// swtpm listens before its TPM is ready; an answer shows that the seeds are
+	// written.
 	_, err = tpm2.ReadClock{}.Execute(e)
 	if err := errors.Join(err, e.Close()); err != nil {
 		return nil, err
@@ -111,12 +112,12 @@ type Store struct {
 	keys *pooledTPM // nil: it makes its own
 }
 
-// Store returns s, which is open on the emulator, with the keys of the pool
-// where the emulator is from one.
+// Store returns s, which is open on the emulator, with the keys of the pool if
+// the emulator is from one.
 func (e *Emulator) Store(s *tpm.TPM) *Store { return &Store{s, e.keys} }
 
-// GenerateKey returns a key that another TPM of the pool may have made: a
-// test that counts the commands for it takes [tpm.TPM] itself.
+// GenerateKey returns a key that another TPM of the pool may have made: a test
+// that counts the commands for it should use [tpm.TPM] itself.
 func (s *Store) GenerateKey(ctx context.Context, spec tpm.KeySpec) (tpm.Key, error) {
 	if s.keys == nil || spec.Algorithm != tpm.RSA2048 {
 		return s.TPM.GenerateKey(ctx, spec)

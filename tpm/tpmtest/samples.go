@@ -36,7 +36,7 @@ func unbase64(s string) []byte {
 }
 
 // Samples returns blobs of a TPM that no longer exists: a P-256 device key, a
-// session key and a sealed data key. They parse, and open nowhere.
+// session key and a sealed data key. They parse, but do not open anywhere.
 func Samples() (key, session, sealed []byte) {
 	return bytes.Clone(sampleKey), bytes.Clone(sampleSession), bytes.Clone(sampleSealed)
 }

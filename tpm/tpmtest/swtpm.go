@@ -34,8 +34,8 @@ func (e *Emulator) Reset() error {
 	return e.reset()
 }
 
-// Wipe replaces the emulator by another TPM at the same place: other seeds, no
-// persistent objects.
+// Wipe replaces the emulator with another TPM at the same place: other seeds,
+// no persistent objects.
 func (e *Emulator) Wipe() error {
 	defer e.beside.gone()
 	e.keys = nil
@@ -51,9 +51,9 @@ var ErrNoSwtpm = errors.New("tpmtest: swtpm is not installed (apt-get install sw
 // startTimeout bounds how long swtpm takes to listen; 3 ms is usual.
 const startTimeout = 10 * time.Second
 
-// StartSwtpm starts swtpm as a child process on the state in stateDir, which
-// is made when missing. The process ends with Close, with ctx, and with this
-// process. Programs other than tests use it to run without a TPM's help.
+// StartSwtpm starts swtpm as a child process on the state in stateDir, which is
+// made when missing. The process ends with Close, with ctx, and with this
+// process. Programs other than tests use it to run on a machine without a TPM.
 func StartSwtpm(ctx context.Context, stateDir string) (*Emulator, error) {
 	program, err := exec.LookPath("swtpm")
 	if err != nil {

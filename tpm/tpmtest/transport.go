@@ -88,8 +88,8 @@ func (c *Counting) Opened() int {
 	return c.opened
 }
 
-// Recording keeps every byte that passes between a TPM and its user, as who
-// taps the bus sees them.
+// Recording keeps every byte that passes between a TPM and its user, as an
+// attacker who taps the bus sees it.
 type Recording struct {
 	inner tpm.Opener
 
@@ -136,7 +136,7 @@ func (r *Recording) Messages() [][]byte {
 	return append([][]byte(nil), r.wire...)
 }
 
-// A Fault is what happens to a command instead of its execution.
+// A Fault is what happens to a command instead of its normal execution.
 type Fault struct {
 	// On is the command it happens to. Zero: any.
 	On tpm2.TPMCC

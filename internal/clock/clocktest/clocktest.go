@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// layout is that of time.Time. Nothing in its API sets the two clocks apart.
+// layout is that of time.Time, whose API cannot set the two clocks apart.
 type layout struct {
 	wall uint64
 	ext  int64

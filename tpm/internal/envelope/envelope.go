@@ -3,7 +3,7 @@
 //
 // The form is "prtbroker" 0x00, one byte each of version, store and kind, the
 // number of fields, and each field after its length as a big-endian uint16.
-// There is one encoding of a value, and nothing may follow it.
+// Every value has exactly one encoding, and nothing may follow it.
 package envelope
 
 import (
@@ -41,7 +41,7 @@ const (
 )
 
 var (
-	// ErrMalformed means that the bytes are no envelope of this version.
+	// ErrMalformed means that the bytes are not an envelope of this version.
 	ErrMalformed = errors.New("malformed envelope")
 	// ErrStore means that another kind of store made the blob.
 	ErrStore = errors.New("made by another store")

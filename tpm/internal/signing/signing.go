@@ -1,4 +1,4 @@
-// Package signing says what every key store signs.
+// Package signing defines what every key store can sign.
 package signing
 
 import (
@@ -10,7 +10,7 @@ import (
 
 var hashes = map[crypto.Hash]bool{crypto.SHA256: true, crypto.SHA384: true, crypto.SHA512: true}
 
-// Check refuses what some store cannot sign, so that all stores sign the
+// Check refuses what some store cannot sign, so that all stores accept the
 // same: digests of SHA-256, SHA-384 and SHA-512, and PSS only with a salt as
 // long as the hash, which is what a TPM makes.
 func Check(digest []byte, opts crypto.SignerOpts) error {

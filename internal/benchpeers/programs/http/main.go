@@ -1,4 +1,4 @@
-// Http asks for a page: what any client of a service links without either
+// Http fetches a page: it links what any client of a service links, and neither
 // library.
 package main
 
