@@ -7,7 +7,7 @@
 // values of Graph's authenticationMethodModes, so that package policy compares
 // it with an authentication strength in one operation.
 //
-// [Evidence] is what is known about MFA: Yes, No or Unknown, by what and when.
+// [Evidence] is what is known about MFA: Yes, No or Unknown, how and when.
 // Most tokens carry no amr claim; that is Unknown, and never No. Evidence about
 // the same PRT is merged by [Evidence.Merge], whose rules keep a renewal from
 // looking like a fresh sign-in.

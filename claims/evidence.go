@@ -46,7 +46,7 @@ const (
 	SourceIDToken     Source = "id_token"      // a sign-in: its time is the time of the authentication
 	SourceAccessToken Source = "access_token"  // a token for a resource
 	SourcePRT         Source = "prt"           // the id_token of a PRT issuance
-	SourceRenewal     Source = "prt_renewal"   // a plain renewal: it proves nothing anew
+	SourceRenewal     Source = "prt_renewal"   // a plain renewal: it proves nothing new
 	SourceHello       Source = "hello"         // a Hello key signed: two factors in one gesture
 	SourceRefresh     Source = "refresh_token" // inherited from the refresh token that became a PRT
 	SourceCertificate Source = "certificate"   // a user certificate signed
@@ -201,13 +201,13 @@ func (e Evidence) MayAdd(to Evidence, stale bool) bool {
 type Session struct {
 	Evidence
 	// DeviceCode says whether it began with a device code, which policies may
-	// block, and which stays true of every token derived from it.
+	// block, and which applies to every token derived from it.
 	DeviceCode Answer
 }
 
-// MayAdd reports whether the session may be accepted where a policy refused the
-// session to: because of its evidence, as [Evidence.MayAdd] says, or because it
-// did not begin with a device code and to did or may have.
+// MayAdd reports whether the session may succeed where the session to was
+// refused by a policy: because of its evidence, as [Evidence.MayAdd] says, or
+// because it did not begin with a device code while to did or may have.
 func (s Session) MayAdd(to Session, stale bool) bool {
 	return s.Evidence.MayAdd(to.Evidence, stale) || s.BeganOtherwise(to)
 }

@@ -116,7 +116,7 @@ func (o *object) list(key string, flags bool) []string {
 	return out
 }
 
-// flag reads a boolean; set is false when there is none.
+// flag reads a boolean; set is false when it is absent.
 func (o *object) flag(key string) (v, set bool) {
 	n := o.get(key)
 	if n.kind == nodeBool || n.kind == nodeString {

@@ -40,8 +40,8 @@ const (
 	CodeHostBits     Code = "host-bits"      // a CIDR with bits set after its mask, which are cleared
 )
 
-// Diagnostic is a remark on an export. Whatever cannot be modelled gets one
-// before it is dropped.
+// Diagnostic is a remark on an export. Nothing that cannot be modelled is
+// dropped without one.
 type Diagnostic struct {
 	File     string // name of the file; "" from Load, and for what a program wrote
 	Path     string // JSON path, such as $.value[3].conditions.times

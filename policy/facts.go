@@ -14,9 +14,9 @@ type facts struct {
 	answers  bool           // what was proved counts: a person or an agent's user, by a modern protocol
 	prompts  bool           // a person who can be asked for more
 	devices  bool           // a device could still be shown
-	override bool           // a policy's own strength for registersecurityinfo stands in for others
+	override bool           // a policy's own strength for registersecurityinfo replaces others
 	noTerms  bool           // terms of use do not count yet
-	lenient  bool           // the policy at hand is one whose strength is stood in for
+	lenient  bool           // the current policy is one whose strength is replaced
 	exempt   bool           // no policy applies: an agent's intermediate token exchange
 	escape   bool           // LegacyBaselineScopes: exempt from policies with exclusions
 	app      uint32         // number of the application

@@ -71,7 +71,7 @@ func newRegions(spans []span, number func(locations []int) uint32) *regions {
 	starts, sets := sweep(v4, number)
 	for i, s := range starts {
 		if s.lo > 1<<32-1 {
-			continue // behind the last address
+			continue // after the last address
 		}
 		t.v4, t.v4Set = append(t.v4, uint32(s.lo)), append(t.v4Set, sets[i])
 	}

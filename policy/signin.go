@@ -68,7 +68,7 @@ type SignIn struct {
 	AAGUID          string         // model of the FIDO2 authenticator among Methods; "": unknown, which fits no restricted strength
 	CertIssuerSKI   string         // subject key identifier of the certificate's issuer, hex
 	CertPolicyOIDs  []string       // policy OIDs of the certificate; the first five count
-	ApprovedApp     bool           // the client is an approved app behind a broker; counts for nothing once Entra has retired the control, see ApprovedAppUntil
+	ApprovedApp     bool           // the client is an approved app behind a broker; ignored once Entra has retired the control, see ApprovedAppUntil
 	ProtectedApp    bool           // the client is under an app protection policy
 	PasswordChanged bool           // in this session, after MFA
 	RiskRemediated  bool           // in this session

@@ -103,7 +103,7 @@ func fold8(x uint64) uint64 {
 	const ones = 0x0101010101010101
 	low := x &^ (0x80 * ones)
 	// The high bit of each byte: set in the first sum from 'A' on, in the second
-	// behind 'Z'.
+	// after 'Z'.
 	upper := (low + (0x80-'A')*ones) &^ (low + (0x7f-'Z')*ones) &^ x & (0x80 * ones)
 	return x | upper>>2
 }

@@ -55,7 +55,8 @@ func (g GUID) SID() string {
 	return string(b)
 }
 
-// ParseSID returns the object id of an Entra SID. A domain SID is an error.
+// ParseSID returns the object id of an Entra SID, or an error for any other
+// SID.
 func ParseSID(s string) (g GUID, err error) {
 	rest, ok := strings.CutPrefix(s, sidPrefix)
 	words := strings.Split(rest, "-")

@@ -58,9 +58,9 @@ func (n need) met(has map[tpm2.TPMCC]bool) bool {
 }
 
 // neededKeys are the public parameters that the TPM must accept, each in one of
-// several ways. RSA keys without a scheme sign with PKCS #1 v1.5 and PSS; if
-// the TPM does not accept OAEP with SHA-1 they decrypt, and the padding is
-// removed here.
+// several ways. RSA keys without a scheme sign with PKCS #1 v1.5 and PSS and,
+// if the TPM does not accept OAEP with SHA-1, decrypt without removing the
+// padding, which is removed here.
 var neededKeys = []struct {
 	name   string
 	public tpm2.TPMTPublic

@@ -37,7 +37,7 @@ var (
 	// ErrLockedOut: see [LockedOutError], which carries the time to wait.
 	ErrLockedOut = errors.New("tpm: locked out after wrong PINs")
 
-	// ErrAuth: the key wants another auth value ([Config.KeyAuth]), or the
+	// ErrAuth: the key needs another auth value ([Config.KeyAuth]), or the
 	// owner hierarchy does ([Config.OwnerAuth]).
 	ErrAuth = errors.New("tpm: wrong auth value")
 

@@ -19,7 +19,7 @@ import (
 // used (TPM2_PolicyCounterTimer: Part 3, 23.10). An attacker who has the
 // machine while the limit lasts can prepare a session without the PIN, keep it,
 // even across sleep, and try PINs with it until the next TPM reset, though
-// wrong PINs still count. Only Resets prevents that.
+// wrong PINs still count. Only Resets guards against that.
 //
 // The TPM's clock (Part 1, 36) runs only while it has power. Time without power
 // goes unnoticed, and a power loss without a shutdown may set the clock back by

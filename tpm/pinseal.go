@@ -16,8 +16,8 @@ import (
 // TPM measures: the secrets that a user unlocks offline. [TPM] implements it. A
 // software store does not: nothing there counts wrong PINs or measures time.
 type PINSealer interface {
-	// SealPIN protects 1 to [MaxSeal] bytes. To unseal them takes the same aad,
-	// the PIN, and a limit l that has not passed.
+	// SealPIN protects 1 to [MaxSeal] bytes. Unsealing them needs the same aad
+	// and the PIN, and the limit l must not have passed.
 	SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) ([]byte, error)
 
 	// UnsealPIN returns what SealPIN protected. A wrong PIN is [ErrWrongPIN],

@@ -27,7 +27,7 @@ type sessionKey struct {
 const maxMessage = 1024
 
 // OpenSession loads a session key: four commands where nothing is loaded and
-// the storage root key is transient, one where the session stands.
+// the storage root key is transient, one if the session is loaded.
 func (t *TPM) OpenSession(ctx context.Context, blob []byte) (SessionKey, error) {
 	b, err := unmarshalBlob(blob, envelope.Session)
 	if err != nil {

@@ -222,7 +222,7 @@ func (t *TPM) ownerAuth(sp *space) (auth, error) {
 	return auth{session: s, value: value}, nil
 }
 
-// known returns the pinned storage key of a handle, nil when there is none.
+// known returns the pinned storage key of a handle, or nil.
 func (t *TPM) known(h tpm2.TPMHandle) *storageKey {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -32,7 +32,7 @@ type Verification struct {
 	// Nonce is what the verifier asked to be signed, once: 8 to 32 bytes.
 	Nonce []byte
 	// AKName is the name of the AK that [TPM.ActivateCredential] proved; see
-	// [Identity.AKName]. Without such a proof an AK is worthless.
+	// [Identity.AKName]. Without such a proof an AK proves nothing.
 	AKName []byte
 	// Roots, if not nil, are the CAs of TPM makers: the EK certificate must be
 	// present, chain to one of them, and carry the EK. Nil trusts the EK that

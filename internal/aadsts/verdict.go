@@ -37,7 +37,7 @@ const (
 	Expired
 	// BadCredential: the credential is wrong. It is not to be sent again.
 	BadCredential
-	// UserNotFound: the directory has no such user, or no longer.
+	// UserNotFound: the directory has no such user, or no longer has it.
 	UserNotFound
 	// UserDisabled: the account exists and is disabled.
 	UserDisabled

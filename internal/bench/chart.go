@@ -124,7 +124,7 @@ func spread(at []float64, apart float64) {
 type bar struct {
 	label  string
 	value  float64
-	words  string // what stands at its end
+	words  string // the text at its end
 	colour int
 }
 

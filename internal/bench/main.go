@@ -8,7 +8,7 @@
 //
 // Each section's output is kept in internal/bench/results as go test printed it,
 // with the machine, the date and the command, for benchstat; after a run the
-// results before it are set beside the new ones.
+// previous results are shown next to the new ones.
 package main
 
 import (

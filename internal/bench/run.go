@@ -106,7 +106,7 @@ func (b benchmark) run(ctx context.Context, root string, count int, out io.Write
 	return nil
 }
 
-// compare sets the new results beside those before, by benchstat.
+// compare compares the new results with the previous ones, by benchstat.
 func compare(ctx context.Context, root, name string, before []byte, after string) error {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {

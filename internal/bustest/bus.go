@@ -75,7 +75,7 @@ func Start(t testing.TB) *Bus {
 	return b
 }
 
-// Up starts the daemon, anew after Down, at the same address.
+// Up starts the daemon, or restarts it after Down, at the same address.
 func (b *Bus) Up() {
 	b.t.Helper()
 	_ = os.Remove(b.socket)

@@ -116,7 +116,7 @@ func locate(src []byte, line, column int) (survivor, error) {
 	return s, nil
 }
 
-// nameOf is the name of a function, behind that of its receiver's type.
+// nameOf is the name of a function, after that of its receiver's type.
 func nameOf(fn *ast.FuncDecl) string {
 	if fn.Recv == nil {
 		return fn.Name.Name

@@ -79,7 +79,7 @@ type naive struct {
 }
 
 // Naive judges a valid sign-in whose facts are given as User, AppID and
-// Device, not as symbols and rows. The ids of its Locations are given beside it.
+// Device, not as symbols and rows. The ids of its Locations are given separately.
 func Naive(b *policy.Bundle, o Options, in *policy.SignIn, locations ...string) Verdict {
 	o.AppGroups = o.appGroups()
 	n := &naive{b: b, o: o, in: in, user: in.User, locations: locations}

@@ -2,9 +2,9 @@
 // at rest and in this process's memory while in use.
 //
 // It protects against an attacker who reads the files without the master key,
-// but not against one who controls the process or can read its memory. It is
-// never used in place of a TPM by itself: an application chooses it, and
-// [tpm.Info] names it.
+// but not against one who controls the process or can read its memory. It never
+// replaces a TPM on its own: an application chooses it, and [tpm.Info] names
+// it.
 //
 // Each record has a key of its own, HKDF-SHA-256 over the master key with a
 // random salt of 32 bytes, and is sealed with AES-256-GCM. A PIN adds a layer

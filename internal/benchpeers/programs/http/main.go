@@ -1,5 +1,5 @@
-// Http fetches a page: it links what any client of a service links, and neither
-// library.
+// Http fetches a page: it links what any client of a service links, without
+// either library.
 package main
 
 import (
