@@ -9,7 +9,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 )
 
-// An Account is a user of a tenant as MSAL names it. Its zero value is no
+// An Account is a user of a tenant, named as in MSAL. The zero value names no
 // account.
 type Account struct {
 	// HomeAccountID is the user's object id and home tenant, "oid.tid". With
@@ -34,9 +34,9 @@ func (a Account) IsZero() bool { return a == Account{} }
 // Key identifies the account among all accounts of all clouds.
 func (a Account) Key() string { return a.HomeAccountID + "-" + a.Environment }
 
-// Accounts returns who is signed in, by name. An account whose record is not
-// readable is left out, as long as another one is; [Broker.Status] says so, and
-// calls for it say why.
+// Accounts returns the accounts that are signed in, sorted by name. An account
+// whose record cannot be read is left out, as long as another can be read;
+// [Broker.Status] reports it, and calls for it say why.
 func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 	defer leave(&err)
 	all, unreadable, err := b.book.All(ctx)
 	if err == nil && len(all) == 0 {
-		err = unreadable // to say nobody would be wrong
+		err = unreadable // an empty list would be wrong
 	}
 	if err != nil {
 		return nil, opError("accounts", err)
@@ -65,8 +65,8 @@ func (b *Broker) Accounts(ctx context.Context) (_ []Account, err error) {
 	return out, nil
 }
 
-// accountFor returns the account that is meant: want, the one of that user name
-// when want says no more, or the only one when want is zero.
+// accountFor returns the account that want refers to: that account, the one of
+// its user name when want says no more, or the only one when want is zero.
 func (b *Broker) accountFor(ctx context.Context, want Account) (*account.Account, *account.Record, error) {
 	a, rec, err := b.book.Find(ctx, account.Identity(want))
 	return a, rec, withAccount(verdict(err), want)
@@ -74,8 +74,8 @@ func (b *Broker) accountFor(ctx context.Context, want Account) (*account.Account
 
 // RemoveAccount erases the account's PRTs, Hello key, tokens and log here. It
 // revokes nothing at the service, where the Hello key stays unless RemoveHello
-// came before. It succeeds when the account is not there, and also when its record
-// is damaged or the key store no longer opens it.
+// was called first. It also succeeds when there is no such account, when its
+// record is damaged, and when the key store no longer opens it.
 func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {

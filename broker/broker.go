@@ -55,13 +55,13 @@ type Broker struct {
 // New returns a broker over the state in cfg.Store. It makes no request.
 //
 // It returns ErrKeyUnusable when the registration in the store was made with
-// other keys than cfg.Keys holds, as after the TPM was cleared, and
-// ErrStateDamaged when it cannot be read. Nothing is wiped. When the keys will
-// not come back, the way on is another, empty store, or the directory of the
-// [store.File] deleted, and a registration anew; an administrator deletes the
-// device object of before.
+// keys other than those in cfg.Keys, for example after the TPM was cleared, and
+// ErrStateDamaged when it cannot be read. Nothing is wiped. If the keys will
+// not come back, use another, empty store or delete the directory of the
+// [store.File], and register again; an administrator deletes the old device
+// object.
 //
-// An account whose record is not readable is no error here: the others are
+// An account whose record cannot be read is not an error here: the others are
 // served, Status describes it, calls for it fail, and RemoveAccount removes it.
 func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.check(); err != nil {
@@ -150,10 +150,11 @@ func (c *Config) fill() {
 	c.Device.fill()
 }
 
-// Close ends what is under way, which returns ErrClosed, and releases what the
-// broker holds in the key store. It leaves Config.Keys and Config.Store open:
-// they are the caller's. A second call does nothing. A callback that a call
-// waits for, such as RegisterRequest.Progress, must not call it.
+// Close ends calls that are under way, which return ErrClosed, and releases
+// what the broker holds in the key store. It leaves Config.Keys and
+// Config.Store open: they belong to the caller. A second call does nothing. A
+// callback that a call waits for, such as RegisterRequest.Progress, must not
+// call Close.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	if b.closed {
@@ -188,9 +189,10 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// enter begins a call: its context ends at Close too, and Close waits for
-// leave, which makes ErrClosed of that end. A temporary failure that a call was
-// about to report then is ErrClosed as well: this broker will not try again.
+// enter begins a call: its context also ends at Close, and Close waits for
+// leave, which turns that cancellation into ErrClosed. A temporary failure that
+// the call was about to report then becomes ErrClosed as well: this broker will
+// not try again.
 func (b *Broker) enter(ctx context.Context) (context.Context, func(*error), error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -211,13 +213,12 @@ func (b *Broker) enter(ctx context.Context) (context.Context, func(*error), erro
 	}, nil
 }
 
-// finishTime bounds what goes on after its caller has gone away.
+// finishTime bounds work that goes on after its caller has gone away.
 const finishTime = 10 * time.Second
 
-// finish runs the end of a call that must not be lost, such as writing down
-// what the service has done. When ctx ends, finish returns and the work goes
-// on, for finishTime at most. It is for calls between enter and leave, and for
-// flights.
+// finish runs the part of a call that must not be lost, such as recording what
+// the service has done. When ctx ends, finish returns and the work goes on, for
+// finishTime at most. It is for calls between enter and leave, and for flights.
 func (b *Broker) finish(ctx context.Context, work func(context.Context) error) error {
 	done := make(chan error, 1)
 	b.background.Go(func() {
@@ -233,7 +234,7 @@ func (b *Broker) finish(ctx context.Context, work func(context.Context) error) e
 	}
 }
 
-// rest waits, as tests may have it.
+// rest waits for d, in a way that tests may replace.
 func (b *Broker) rest(ctx context.Context, d time.Duration) error { return b.sleep(ctx, d) }
 
 func sleep(ctx context.Context, d time.Duration) error {

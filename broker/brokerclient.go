@@ -12,13 +12,13 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// The Microsoft Authentication Broker client signs the user in: only its
-// refresh tokens become PRTs, and MFA that was done for another client does
-// not reach one. Its redirects are none of this machine's own, so the app that
-// embeds the broker brings them back (Prompter.Authorize).
+// Users sign in to the Microsoft Authentication Broker client: only its refresh
+// tokens become PRTs, and MFA that was done for another client does not reach a
+// PRT. Its redirects are not loopback addresses, so the app that embeds the
+// broker brings them back (Prompter.Authorize).
 
-// signIns has users sign in: for the broker client, or for an app's own client
-// where there is no device registration.
+// signIns signs users in: to the broker client, or to an app's own client where
+// there is no device registration.
 type signIns struct {
 	cfg *Config
 	sts *sts.Client
@@ -40,8 +40,8 @@ func (s *signIns) byAuthCode(ctx context.Context, op, resource string, c AuthCod
 	})
 }
 
-// visit has the user sign in at the authorize page, by pages or, where that is nil,
-// by the Prompter.
+// visit has the user sign in at the authorize page, through pages or, where
+// that is nil, through the Prompter.
 func (s *signIns) visit(ctx context.Context, op string, pages Pages, v sts.Visit) (*prt.Reply, error) {
 	if pages == nil {
 		pages = s.cfg.Prompter
@@ -111,8 +111,8 @@ func shown(d *sts.DeviceCode) DeviceCode {
 	return DeviceCode{UserCode: d.UserCode, VerificationURL: d.VerificationURL, Message: d.Message, ExpiresOn: d.ExpiresOn}
 }
 
-// brokerClientToken gets the broker client's token for a resource by a credential.
-// AuthCode and DeviceCodeFlow have the user do something.
+// brokerClientToken gets the broker client's token for a resource with a
+// credential. AuthCode and DeviceCodeFlow involve the user.
 func (s *signIns) brokerClientToken(ctx context.Context, op string, cred Credential, resource string) (*prt.Reply, error) {
 	switch c := cred.(type) {
 	case AuthCode:
@@ -137,7 +137,7 @@ func (s *signIns) brokerClientToken(ctx context.Context, op string, cred Credent
 	return nil, &Error{Op: op, detail: "this credential gives no refresh token of the broker client: use AuthCode, WebFlow, DeviceCodeFlow, RefreshToken or Password"}
 }
 
-// grantFor turns a credential into what buys a PRT.
+// grantFor turns a credential into the grant that requests a PRT.
 func (s *signIns) grantFor(ctx context.Context, op string, cred Credential, hint string) (prt.Grant, signon.Provenance, error) {
 	var t *prt.Reply
 	var grant prt.Grant
@@ -179,8 +179,8 @@ func samlGrant(assertion []byte) prt.Grant {
 	return prt.SAMLGrant{Assertion: prt.NewSecret(string(assertion)), SAML2: saml2}
 }
 
-// grantForApp has the user sign in for the app's own client; v is what the grant
-// sends beside the credential.
+// grantForApp has the user sign in to the app's own client; v holds what the
+// grant sends besides the credential.
 func (s *signIns) grantForApp(ctx context.Context, op string, cred Credential, q tokenRequest, v url.Values) (*prt.Reply, error) {
 	switch c := cred.(type) {
 	case AuthCode:
@@ -220,8 +220,8 @@ func (s *signIns) promptPIN(ctx context.Context, acct Account) (PIN, error) {
 	return bytes.Clone(pin), err
 }
 
-// prompt asks the user by a method of the Prompter and returns within ctx,
-// also when the Prompter does not.
+// prompt asks the user by a method of the Prompter and returns within ctx, even
+// if the Prompter does not.
 func prompt[T any](ctx context.Context, ask func() (T, error)) (T, error) {
 	type result struct {
 		v   T

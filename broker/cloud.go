@@ -2,8 +2,8 @@ package broker
 
 import "github.com/prtbroker/prtbroker/broker/internal/sts"
 
-// A Cloud is a national cloud: where its services are. The zero value is the
-// public cloud.
+// A Cloud is a national cloud, given by the hosts of its services. The zero
+// value is the public cloud.
 type Cloud struct {
 	// LoginHost is the host of the sign-in service.
 	LoginHost string
@@ -15,13 +15,13 @@ type Cloud struct {
 	// Environment is the name of the cloud's token cache, which account keys
 	// carry. Empty: LoginHost.
 	Environment string
-	// Aliases are further hosts of the sign-in service, to which SSO cookies
-	// may go.
+	// Aliases are further hosts of the sign-in service, to which SSO cookies may
+	// be sent.
 	Aliases []string
-	// InsecureSkipInstanceDiscovery sends credentials to LoginHost although
-	// the public cloud does not know it. It is for clouds that have no way to
-	// the public one. False: of a LoginHost that this package does not know,
-	// the public cloud is asked once.
+	// InsecureSkipInstanceDiscovery sends credentials to LoginHost even though
+	// the public cloud does not know it. It is for clouds that cannot reach the
+	// public one. False: if this package does not know LoginHost, it asks the
+	// public cloud about it once.
 	InsecureSkipInstanceDiscovery bool
 }
 
@@ -33,14 +33,14 @@ var (
 	// CloudUSGovernment is the cloud of the US government:
 	// login.microsoftonline.us.
 	CloudUSGovernment = Cloud(sts.USGovernment)
-	// CloudChina is the cloud that 21Vianet operates:
-	// login.partner.microsoftonline.cn. The host of its registration service is
-	// not in a public document of Microsoft.
+	// CloudChina is the cloud operated by 21Vianet:
+	// login.partner.microsoftonline.cn. No public document of Microsoft names the
+	// host of its registration service.
 	CloudChina = Cloud(sts.China)
 )
 
 // graph is the resource of scopes that name none.
 func (c Cloud) graph() string { return sts.Cloud(c).Graph() }
 
-// cloud is where the services are, as it is known by now.
+// cloud returns the cloud as known so far.
 func (b *Broker) cloud() sts.Cloud { return b.sts.Cloud() }

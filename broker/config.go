@@ -16,7 +16,7 @@ import (
 )
 
 // A Config says who the broker works for and with what. Tenant and Keys are
-// required; New copies the rest with its defaults.
+// required; New copies the Config and fills in defaults for the rest.
 type Config struct {
 	// Tenant is the tenant's id or one of its verified domains.
 	Tenant string
@@ -36,20 +36,21 @@ type Config struct {
 	// process.
 	Store store.Store
 
-	// Scope says whose the registration is. The zero value is [ScopeUser].
+	// Scope says who owns the registration. The zero value is [ScopeUser].
 	Scope Scope
 
-	// UserID names the user whose accounts these are in a store that several
-	// users share ([ScopeSystem]), such as a numeric user id. Empty: the only one.
+	// UserID names the user whose accounts these are, such as a numeric user id,
+	// in a store that several users share ([ScopeSystem]). Empty: the store has
+	// one user.
 	UserID string
 
 	// Transport sends requests. Nil is a client with the deadlines and limits
 	// of this package, TLS 1.2 and later, and the proxy of the environment.
 	Transport Transport
 
-	// MutualTLS returns a transport that shows a client certificate, which
-	// UnregisterDevice needs. Nil: one like Transport, if that is an
-	// *http.Client over an *http.Transport.
+	// MutualTLS returns a transport that presents a client certificate, which
+	// UnregisterDevice needs. Nil: one like Transport, if that is an *http.Client
+	// over an *http.Transport.
 	MutualTLS func(tls.Certificate) Transport
 
 	// AllowUnbound lets users sign in on a machine without a device
@@ -58,61 +59,62 @@ type Config struct {
 	// SourceRefreshToken. False: such calls end in ErrDeviceNotRegistered.
 	AllowUnbound bool
 
-	// Prompter shows things to the user. Nil: what needs the user ends in
+	// Prompter shows things to the user. Nil: calls that need the user fail with
 	// ErrInteractionRequired.
 	Prompter Prompter
 
-	// Policies returns the Conditional Access policies of the tenant, for Why
-	// and Preflight. It is called for each of them, so that it may return
-	// newer ones. Nil, or a nil Set: they are not known.
+	// Policies returns the Conditional Access policies of the tenant, for Why and
+	// Preflight. Each of their calls calls it, so it may return newer ones. Nil,
+	// or a nil Set: the policies are not known.
 	Policies func() *policy.Set
 
-	// PIN are the rules for new PINs of Hello keys. The zero value is that of
-	// Windows: six characters and no pattern.
+	// PIN holds the rules for new PINs of Hello keys. The zero value is the
+	// Windows default: six characters and no pattern.
 	PIN PINRules
 
 	// Offline bounds how long the PIN unlocks without the service, counted from
 	// the last time that the service confirmed the user by the PIN. The TPM
-	// measures it, never the wall clock, which whoever holds the machine can
-	// set; its clock stands still without power, which Resets and Restarts
-	// bound. Of the three only Resets holds against a thief who prepares in
-	// time to try PINs later: see [tpm.Limit]. A confirmation that comes before an
-	// eighth of Time is over, and before the TPM was reset or restarted, does
-	// not begin it anew, which spares commands: users have seven eighths at
-	// least, and never more than all. Zero Time: the PIN unlocks
-	// nothing offline here, and this process keeps no token for that; what
-	// another process prepared with limits of its own stays. It needs a TPM.
+	// measures it, never the wall clock, which anyone holding the machine can
+	// set. The TPM's clock stops without power, which Resets and Restarts bound.
+	// Of the three, only Resets holds against a thief who prepares in time to try
+	// PINs later: see [tpm.Limit].
+	//
+	// A confirmation does not restart the limits while less than an eighth of
+	// Time has passed and the TPM was neither reset nor restarted, which saves
+	// TPM commands: users get at least seven eighths of Time, and never more than
+	// all of it. If Time is zero, the PIN unlocks nothing offline here, and this
+	// process keeps no token for that; what another process prepared with limits
+	// of its own stays. Offline needs a TPM.
 	Offline tpm.Limit
 
 	// KeepTokens keeps access tokens with the account's state, sealed under its
 	// data key, so that the next process of this user gets them without a
-	// request: for command lines, which would exchange the PRT at every run.
-	// They are kept for as long as they live at most, and erased when the
-	// account is locked or removed, and when the service says that the user, the
-	// device or the PRT is not accepted any more. A claims challenge drops those
-	// of its resource. Bound (PoP) tokens and those of AllowUnbound are not kept.
-	// False: tokens live in memory alone.
+	// request. It is for command-line tools, which would otherwise exchange the
+	// PRT on every run. Tokens are kept until they expire at most. They are
+	// erased when the account is locked or removed, and when the service no
+	// longer accepts the user, the device or the PRT. A claims challenge drops
+	// those of its resource. Bound (PoP) tokens and those of AllowUnbound are not
+	// kept. False: tokens live in memory alone.
 	KeepTokens bool
 
-	// RequireEncryptedReplies refuses an answer in the clear to a request that the
-	// session key signed. Entra encrypts them; no published capture settles whether
-	// it always does, so that by default a token in the clear is taken, said in
-	// [ResultMetadata].Encrypted and logged once. A renewal in the clear is refused
-	// in any case.
+	// RequireEncryptedReplies refuses an unencrypted answer to a request that the
+	// session key signed. Entra encrypts them; no published capture settles
+	// whether it always does, so by default an unencrypted token is accepted,
+	// reported in [ResultMetadata].Encrypted and logged once. An unencrypted
+	// renewal is always refused.
 	RequireEncryptedReplies bool
 
-	// InsecureSoftwareHello allows Hello keys without a TPM. Nothing counts
-	// wrong PINs there but this process: who has the files and the key of the
-	// store can try all PINs. The service takes such a key for MFA all the
-	// same.
+	// InsecureSoftwareHello allows Hello keys without a TPM. Only this process
+	// counts wrong PINs there: anyone with the files and the key of the store can
+	// try all PINs. The service accepts such a key as MFA all the same.
 	InsecureSoftwareHello bool
 
 	// Device describes this machine in a registration. Empty fields are filled
 	// from the operating system.
 	Device DeviceInfo
 
-	// UserAgent is sent with every request. Conditional Access takes the
-	// platform from it. Empty: one that names this operating system.
+	// UserAgent is sent with every request; Conditional Access reads the platform
+	// from it. Empty: one that names this operating system.
 	UserAgent string
 
 	// Logger receives what happens, never a secret. Nil discards it. Its
@@ -137,9 +139,9 @@ type Config struct {
 // national cloud it is the same path on that cloud's sign-in host.
 const NativeClientRedirect = wire.RedirectNativeClient
 
-// The client and the redirect of Microsoft's broker, by which the broker signs
-// users in. A program without a registration of its own may use them as its
-// [App]; for Graph they have little beyond User.Read (AADSTS65002).
+// The client and the redirect of Microsoft's broker, with which the broker
+// signs users in. A program without a registration of its own may use them as
+// its [App]; for Graph they allow little beyond User.Read (AADSTS65002).
 const (
 	BrokerClientID = wire.ClientBroker
 	BrokerRedirect = wire.RedirectBroker
@@ -150,21 +152,20 @@ type App struct {
 	// ClientID is the app's id in the tenant.
 	ClientID string
 
-	// RedirectURI is one that the app has registered under "mobile and desktop
-	// applications". Empty: [NativeClientRedirect].
+	// RedirectURI is a redirect that the app has registered under "mobile and
+	// desktop applications". Empty: [NativeClientRedirect].
 	RedirectURI string
 }
 
-// A Scope says whose the device registration is.
+// A Scope says who owns the device registration.
 type Scope uint8
 
 const (
-	// ScopeUser is one registration and one set of accounts in one store, which
-	// all apps of a user share.
+	// ScopeUser is one registration and one set of accounts in one store, shared
+	// by all apps of a user.
 	ScopeUser Scope = iota
-	// ScopeSystem is one registration of the machine, made by a privileged
-	// service, with the accounts of several users apart from each other
-	// (Config.UserID).
+	// ScopeSystem is one registration for the machine, made by a privileged
+	// service that keeps the accounts of several users separate (Config.UserID).
 	ScopeSystem
 )
 
@@ -175,24 +176,24 @@ type Transport interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// A Tracer observes what takes time, such as a bridge to OpenTelemetry. Tokens
-// from memory are not reported.
+// A Tracer observes operations that take time, for example as a bridge to
+// OpenTelemetry. Tokens from memory are not reported.
 type Tracer interface {
-	// Start is told that an operation begins: "acquire token", "sign in",
-	// "renew PRT", "register device" or "request". It returns the context for
-	// what is inside the operation and a function for its end, which is told
-	// the error. It must not block.
+	// Start is called when an operation begins: "acquire token", "sign in",
+	// "renew PRT", "register device" or "request". It returns the context for the
+	// work inside the operation and a function to call at its end, with the
+	// error. It must not block.
 	Start(ctx context.Context, operation string) (context.Context, func(error))
 }
 
 // A Prompter shows things to the user. The library opens nothing by itself.
 type Prompter interface {
-	// Authorize shows the page at url and returns the first address the page
-	// is redirected to that begins with redirectPrefix, whole, with its query.
+	// Authorize shows the page at url and returns the first address that the page
+	// redirects to and that begins with redirectPrefix, in full, with its query.
 	// The redirects of the broker client are not loopback addresses
-	// (ms-appx-web:, msauth:): a web view, a handler of the scheme or a paste
-	// by the user brings them back. It returns ErrUserCanceled when the user
-	// gives up.
+	// (ms-appx-web:, msauth:): a web view, a handler for the scheme, or the user
+	// pasting the address brings them back. It returns ErrUserCanceled when the
+	// user gives up.
 	Authorize(ctx context.Context, url, redirectPrefix string) (redirected string, err error)
 
 	// DeviceCode shows the address and the code and returns at once.

@@ -5,8 +5,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/why"
 )
 
-// What lies below has records of its own. Structs of equal fields convert by
-// themselves; the others are mapped here, once.
+// The packages below have record types of their own. Structs with equal fields
+// are converted directly; the others are mapped here, in one place.
 
 func observations(all []account.Observation) (out []why.Observation) {
 	for _, o := range all {

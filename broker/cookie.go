@@ -14,9 +14,10 @@ const cookieOptions = optAccount | optNonce | optInsecureNoNonce
 // signInURL, an https address of a sign-in host of the cloud. It takes
 // WithAccount, WithNonce and WithInsecureNoNonce.
 //
-// The nonce is the sso_nonce of signInURL, that of WithNonce, or a new one of
-// the service. A cookie is a session of the user with MFA and device for as
-// long as its nonce lives, some minutes: hand it to nobody but the page.
+// The nonce is the sso_nonce of signInURL, that of WithNonce, or a new one from
+// the service. A cookie is a session of the user, with MFA and device, for as
+// long as its nonce lives, some minutes: give it to the page and to nothing
+// else.
 func (b *Broker) SSOCookies(ctx context.Context, signInURL string, opts ...CallOption) (_ []*http.Cookie, err error) {
 	const op = "SSO cookie"
 	ctx, leave, err := b.enter(ctx)

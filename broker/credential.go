@@ -10,15 +10,15 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// A Credential is what a user signs in with. Which one it was is kept with the
-// PRT: a password change kills the PRTs that passwords made and no other.
-// Every credential prints as its kind, without its secret.
+// A Credential is what a user signs in with. The kind of credential is kept
+// with the PRT: a password change revokes only the PRTs that passwords
+// obtained. Every credential prints as its kind, without its secret.
 type Credential interface {
 	kind() prt.CredentialKind
 }
 
-// Password is a user name and a password. It gives a PRT without the MFA
-// claim. The broker sends it once, keeps it nowhere and never sends it again
+// Password is a user name and a password. It yields a PRT without the MFA
+// claim. The broker sends it once, stores it nowhere and never sends it again
 // by itself, since the service locks accounts ([ErrAccountLocked]).
 type Password struct {
 	Username string
@@ -32,30 +32,30 @@ type RefreshToken struct {
 	Token string
 }
 
-// AuthCode is a sign-in on the service's page by [Prompter.Authorize], with
-// whatever methods the user has there.
+// AuthCode is a sign-in on the service's page through [Prompter.Authorize],
+// with whatever methods the user has there.
 type AuthCode struct {
 	// LoginHint fills in the user name. It may be empty.
 	LoginHint string
 	// MFA asks for a fresh MFA, which the PRT then carries.
 	MFA bool
 
-	again bool  // the first factor too, not by a session of the browser
+	again bool  // the first factor too, not the browser's session
 	only  bool  // on a page or not at all
-	pages Pages // in place of Config.Prompter; nil: that
+	pages Pages // in place of Config.Prompter; nil: Config.Prompter
 }
 
-// DeviceCodeFlow is a sign-in on another machine by [Prompter.DeviceCode]. The
-// service marks what comes of it: a policy on authentication flows may refuse
-// it, and it never shows a device's compliance by itself.
+// DeviceCodeFlow is a sign-in on another machine through [Prompter.DeviceCode].
+// The service marks the tokens that result: a policy on authentication flows
+// may refuse them, and they never show a device's compliance by themselves.
 type DeviceCodeFlow struct {
 	// MFA asks for a fresh MFA, which the PRT then carries.
 	MFA bool
 }
 
-// WebFlow is a sign-in on the service's pages without a browser: Pages goes through
-// them and asks the user for what they want. It is AuthCode with its own way to the
-// user in place of Config.Prompter.
+// WebFlow is a sign-in on the service's pages without a browser: Pages goes
+// through them and asks the user for what they need. It is like AuthCode, with
+// Pages in place of Config.Prompter.
 type WebFlow struct {
 	// Pages goes through the pages, such as a *webflow.Pages. It is required.
 	Pages Pages
@@ -71,7 +71,8 @@ type Pages interface {
 	Authorize(ctx context.Context, url, redirectPrefix string) (redirected string, err error)
 }
 
-// asPage is a WebFlow as the AuthCode that it is, and any other credential itself.
+// asPage returns a WebFlow as the AuthCode that it is, and any other credential
+// unchanged.
 func asPage(cred Credential) Credential {
 	w, ok := cred.(WebFlow)
 	if !ok {
@@ -95,8 +96,8 @@ type SAMLAssertion struct {
 	Assertion []byte
 }
 
-// Federated is a password that goes to the organization's own federation
-// server (WS-Trust), found by the user's realm, which answers with an
+// Federated is a password for the organization's own federation server
+// (WS-Trust), which is found through the user's realm and answers with an
 // assertion. Entra does not see the password. It is sent once, like that of
 // Password: the directory behind the server locks accounts too.
 type Federated struct {

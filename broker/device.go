@@ -26,7 +26,7 @@ type Device struct {
 	ID         string       `json:"deviceId"`
 	TenantID   string       `json:"tenantId"`
 	TenantName string       `json:"tenantName,omitempty"` // a domain, as configured; empty when only the id is known
-	UserID     string       `json:"userId,omitempty"`     // object id of who registered it, from the certificate
+	UserID     string       `json:"userId,omitempty"`     // object id of the user who registered it, from the certificate
 	Region     string       `json:"region,omitempty"`     // two letters, from the certificate
 	JoinType   prt.JoinType `json:"joinType"`
 	// DisplayName is the name that the registration gave.
@@ -43,7 +43,7 @@ type Device struct {
 	Existing bool `json:"-"`
 }
 
-// deviceOf is the registration as callers see it.
+// deviceOf returns the registration as callers see it.
 func deviceOf(d *device.Device) *Device {
 	r, c := d.Record, d.Cert
 	out := &Device{
@@ -77,10 +77,11 @@ type OnPremises struct {
 
 var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// OnPremisesCertificate returns the certificate, DER, that the caller writes
-// into the userCertificate attribute of the computer, from where it is synced
-// to Entra before RegisterDevice with prt.JoinHybrid can succeed. Its key stays in the
-// key store. A second call returns a certificate for the same key.
+// OnPremisesCertificate returns the certificate, in DER, that the caller writes
+// into the userCertificate attribute of the computer. From there it must be
+// synced to Entra before RegisterDevice with prt.JoinHybrid can succeed. Its
+// key stays in the key store. A second call returns a certificate for the same
+// key.
 func (b *Broker) OnPremisesCertificate(ctx context.Context, of OnPremises) (_ []byte, err error) {
 	const op = "on-premises certificate"
 	ctx, leave, err := b.enter(ctx)

@@ -10,18 +10,19 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// A DeviceCode is what the user types where to sign in from another machine.
+// A DeviceCode says what the user types, and where, to sign in from another
+// machine.
 type DeviceCode struct {
 	UserCode        string
 	VerificationURL string
-	Message         string // the service's sentence with both
+	Message         string // the service's sentence with the code and the address
 	ExpiresOn       time.Time
 
 	result func(context.Context) (AuthResult, error)
 }
 
 // AuthenticationResult waits until the user is done on the other machine and
-// returns the token, for a code of AcquireTokenByDeviceCode.
+// returns the token. It is for a code of AcquireTokenByDeviceCode.
 func (d DeviceCode) AuthenticationResult(ctx context.Context) (AuthResult, error) {
 	if d.result == nil {
 		return AuthResult{}, errors.New("broker: this device code is not one of AcquireTokenByDeviceCode")
@@ -116,7 +117,7 @@ func (b *Broker) unboundCode(ctx context.Context, op string, q tokenRequest) (De
 	return show, nil
 }
 
-// interactive marks a result that the user was present for.
+// interactive marks a result as obtained with the user present.
 func interactive(r AuthResult, err error) (AuthResult, error) {
 	if err == nil {
 		r.Metadata.Source = SourceInteractive

@@ -20,7 +20,7 @@ type RegisterRequest struct {
 	TargetDomain string
 	// OnPremises is needed by prt.JoinHybrid and by nothing else.
 	OnPremises *OnPremises
-	// Progress, if not nil, is told each step as it begins. It must return
+	// Progress, if not nil, is called with each step as it begins. It must return
 	// soon. Making keys in a hardware TPM takes up to 15 seconds each.
 	Progress func(Step)
 }
@@ -35,7 +35,7 @@ type EnrollRequest struct {
 // A Step is a step of a registration.
 type Step string
 
-// Steps, in their order. A step that is not needed is left out.
+// The steps, in their order. A step that is not needed is left out.
 const (
 	StepSignIn       Step = "sign in"             // the user, if the credential needs one
 	StepDiscover     Step = "discover"            // the tenant and its registration service
@@ -48,9 +48,9 @@ const (
 )
 
 // RegisterDevice registers this machine and keeps its certificate. A device
-// that is registered already is returned as it is, with Existing set, and the
-// credential is not used. A registration that was interrupted is taken up with
-// the same keys. Two processes that share the store register once.
+// that is already registered is returned as it is, with Existing set, and the
+// credential is not used. An interrupted registration is resumed with the same
+// keys. Two processes that share the store register once.
 func (b *Broker) RegisterDevice(ctx context.Context, req RegisterRequest) (_ *Device, err error) {
 	const op = "register device"
 	ctx, leave, err := b.enter(ctx)
@@ -113,9 +113,9 @@ func (r *RegisterRequest) step(s Step) {
 }
 
 // Enroll registers this machine and signs the user in with one prompt: the
-// refresh token of one sign-in buys the registration and becomes the PRT, with
-// the MFA that was done for it. On a registered device it is SignIn. It
-// returns the account; AcquireTokenSilent is next.
+// refresh token of one sign-in authorizes the registration and becomes the PRT,
+// with the MFA that was done for it. On a registered device it is the same as
+// SignIn. It returns the account; call AcquireTokenSilent next.
 func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest) (_ AuthResult, err error) {
 	const op = "enroll"
 	ctx, leave, err := b.enter(ctx)
@@ -145,7 +145,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	if err != nil {
 		return AuthResult{}, opError(op, err)
 	}
-	from := provenanceOf(cred, t, b.cfg.Now()) // before the registration, which takes its time
+	from := provenanceOf(cred, t, b.cfg.Now()) // before the registration, which takes time
 	if _, err := b.register(ctx, rr, t); err != nil {
 		return AuthResult{}, opError(op, err)
 	}
@@ -154,9 +154,9 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	return res, opError(op, err)
 }
 
-// checkKeys asks a key store that can say so whether it is able to do all that a
-// registered device needs, before a credential is used for what cannot come to
-// its end.
+// checkKeys asks the key store, if it can tell, whether it can do everything
+// that a registered device needs, before a credential is used for something
+// that cannot be completed.
 func (c *Config) checkKeys(ctx context.Context) error {
 	k, ok := c.Keys.(interface{ Check(context.Context) error })
 	if !ok {

@@ -12,12 +12,12 @@ import (
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
 
-// Sentinels, for [errors.Is]. What the service said is in the [*Error] that
-// wraps them, for [errors.As].
+// Sentinels, for [errors.Is]. The [*Error] that wraps them, for [errors.As],
+// holds what the service said.
 var (
-	// ErrInteractionRequired: user interaction is required; AcquireTokenInteractive or
-	// SignIn is next. It is the only outcome of a silent call that says so: a
-	// network failure never is.
+	// ErrInteractionRequired: user interaction is required; call
+	// AcquireTokenInteractive or SignIn next. It is the only outcome of a silent
+	// call that says so: a network failure is never reported this way.
 	ErrInteractionRequired = errors.New("broker: user interaction is required")
 
 	// ErrPRTRevoked: the PRT was revoked, by a password change or by an
@@ -25,15 +25,15 @@ var (
 	ErrPRTRevoked error = derived{"broker: the PRT was revoked", ErrInteractionRequired}
 
 	// ErrPRTExpired: the PRT was not used for too long, or the access pass that
-	// it was born of has expired. It is also an ErrInteractionRequired.
+	// it was obtained with has expired. It is also an ErrInteractionRequired.
 	ErrPRTExpired error = derived{"broker: the PRT has expired", ErrInteractionRequired}
 
-	// ErrNoAccount: nobody is signed in, or not that account. It is also an
+	// ErrNoAccount: no user is signed in, or not that account. It is also an
 	// ErrInteractionRequired.
 	ErrNoAccount error = derived{"broker: no such account is signed in", ErrInteractionRequired}
 
-	// ErrSeveralAccounts: several accounts are signed in, and the call does not say
-	// which is meant: see [WithAccount].
+	// ErrSeveralAccounts: several accounts are signed in, and the call does not
+	// say which one to use: see [WithAccount].
 	ErrSeveralAccounts = errors.New("broker: several accounts are signed in")
 
 	// ErrBlocked: refused by a policy or an administrator; asking the user
@@ -44,17 +44,18 @@ var (
 	// the service looked for one.
 	ErrDeviceNotRegistered = errors.New("broker: the device is not registered")
 
-	// ErrDeviceAuth: the service did not accept the device, and said no more.
-	// A new registration takes about a minute to be known everywhere; the
-	// device may be disabled or deleted. The broker keeps the registration.
+	// ErrDeviceAuth: the service did not accept the device and gave no further
+	// reason. A new registration takes about a minute to be known everywhere; the
+	// device may also be disabled or deleted. The broker keeps the registration.
 	ErrDeviceAuth = errors.New("broker: the device was not accepted")
 
 	// ErrDeviceDisabled: an administrator disabled the device. It is also an
 	// ErrDeviceAuth.
 	ErrDeviceDisabled error = derived{"broker: the device is disabled", ErrDeviceAuth}
 
-	// ErrDeviceGone: the directory does not have the device, or not its key.
-	// It is also an ErrDeviceAuth. Registering again is the caller's decision.
+	// ErrDeviceGone: the directory does not have the device, or does not have its
+	// key. It is also an ErrDeviceAuth. Registering again is the caller's
+	// decision.
 	ErrDeviceGone error = derived{"broker: the device is gone from the directory", ErrDeviceAuth}
 
 	// ErrDeviceNotCompliant: a policy asks for a compliant or managed device.
@@ -70,11 +71,11 @@ var (
 	// ErrBadCredential.
 	ErrWrongPIN error = derived{"broker: wrong PIN", ErrBadCredential}
 
-	// ErrPINLocked: too many wrong PINs; Error.RetryAfter says how long to
-	// wait. The PIN that was given now was not tried.
+	// ErrPINLocked: too many wrong PINs; Error.RetryAfter says how long to wait.
+	// The PIN given now was not tried.
 	ErrPINLocked = errors.New("broker: too many wrong PINs")
 
-	// ErrPINRules: no such PIN is allowed (Config.PIN). It was not tried.
+	// ErrPINRules: Config.PIN does not allow the PIN. It was not tried.
 	ErrPINRules = errors.New("broker: the PIN does not meet the rules")
 
 	// ErrNoHello: the account has no Hello key on this device.
@@ -83,12 +84,12 @@ var (
 	// ErrHelloExists: the account has a Hello key on this device already.
 	ErrHelloExists = errors.New("broker: a Hello key exists already")
 
-	// ErrLocked: the account was locked, and the PIN opens it (Unlock). It is
-	// also an ErrInteractionRequired.
+	// ErrLocked: the account is locked, and its PIN opens it (Unlock). It is also
+	// an ErrInteractionRequired.
 	ErrLocked error = derived{"broker: the account is locked", ErrInteractionRequired}
 
-	// ErrOfflineExpired: the PIN opens nothing without the service any more
-	// (Config.Offline). It is also an ErrTransient: with a network it does.
+	// ErrOfflineExpired: the PIN no longer opens anything without the service
+	// (Config.Offline). It is also an ErrTransient: with a network the PIN works.
 	ErrOfflineExpired error = derived{"broker: the time without the service is over", ErrTransient}
 
 	// ErrUserNotFound: the directory has no such user.
@@ -100,8 +101,8 @@ var (
 	// ErrUserDisabled: the user's account is disabled.
 	ErrUserDisabled = errors.New("broker: the user is disabled")
 
-	// ErrAppConfig: the app's registration, its consent or the tenant in the
-	// configuration is not right. The text names what to change.
+	// ErrAppConfig: the app's registration, its consent or the configured tenant
+	// is wrong. The text names what to change.
 	ErrAppConfig = errors.New("broker: app or tenant configuration")
 
 	// ErrUserCanceled: the user gave up.
@@ -114,12 +115,12 @@ var (
 	// ErrTransient: the network, the service or the TPM failed temporarily.
 	ErrTransient = errors.New("broker: temporary failure")
 
-	// ErrKeyUnusable: the key store does not open the keys of this state: it
-	// is another machine's, or the TPM was cleared. Nothing is deleted.
+	// ErrKeyUnusable: the key store does not open the keys of this state: the
+	// state is from another machine, or the TPM was cleared. Nothing is deleted.
 	ErrKeyUnusable = errors.New("broker: the key store does not open this state")
 
-	// ErrStateDamaged: a record of the state is not what was written, or is
-	// older than what was written last. Nothing is overwritten.
+	// ErrStateDamaged: a record of the state is not what was written, or is older
+	// than the last one written. Nothing is overwritten.
 	ErrStateDamaged = store.ErrDamaged
 
 	// ErrClosed: the broker was closed.
@@ -135,7 +136,7 @@ type derived struct {
 func (e derived) Error() string { return e.text }
 func (e derived) Unwrap() error { return e.is }
 
-// A Verdict is what to do about an error of the service.
+// A Verdict is what to do about an error from the service.
 type Verdict string
 
 // An Error is a failure of an operation, with what the service said about it.
@@ -159,22 +160,23 @@ type Error struct {
 	TraceID       string
 	// StatusCode is the HTTP status; 0 if there was no reply.
 	StatusCode int
-	// RetryAfter is how long the service wants to be left alone; 0 if it did
-	// not say.
+	// RetryAfter is how long the service asks to be left alone; 0 if it did not
+	// say.
 	RetryAfter time.Duration
 	// Verdict names what the code means for the caller, such as "step-up".
 	Verdict Verdict
-	// Remembered says that the service was not asked: it said so less than two
-	// minutes ago to the same request with the same PRT. A sign-in, a step-up or a
-	// renewal ends that, and WithForceRefresh and WithClaims ask all the same.
+	// Remembered says that the service was not asked: it gave this answer less
+	// than two minutes ago to the same request with the same PRT. A sign-in, a
+	// step-up or a renewal ends that; WithForceRefresh and WithClaims ask all the
+	// same.
 	Remembered bool
 	// Scopes are those of the token request that failed, for the interactive
 	// one that follows.
 	Scopes []string
-	// Account is whose request failed; zero when it is not known.
+	// Account is the account whose request failed; zero when it is not known.
 	Account Account
 
-	detail string // a sentence of ours
+	detail string // our own explanation
 	kind   error  // a sentinel, or nil
 	cause  error  // of the network, the key store or the store; or nil
 	action aadsts.Verdict
@@ -235,9 +237,10 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// NewError returns e as one of the sentinels of this package, with a sentence
-// that says what happened, for implementations of the broker's methods
-// elsewhere. The cause may be nil. Neither may hold a secret.
+// NewError returns e as an error of one of the sentinels of this package, with
+// a text that says what happened. It is for implementations of the broker's
+// methods elsewhere. The cause may be nil. Neither text nor cause may hold a
+// secret.
 func NewError(sentinel error, text string, cause error, e Error) *Error {
 	e.kind, e.detail, e.cause = sentinel, text, cause
 	return &e

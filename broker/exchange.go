@@ -11,7 +11,7 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// exchangeRequest is what the engine is to exchange a PRT for.
+// exchangeRequest returns what the engine exchanges a PRT for.
 func (b *Broker) exchangeRequest(q tokenRequest) (signon.Request, error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
@@ -27,7 +27,7 @@ func (b *Broker) exchangeRequest(q tokenRequest) (signon.Request, error) {
 	return x, nil
 }
 
-// redirect is the redirect URI that the app asks with.
+// redirect returns the redirect URI that the app uses.
 func (a App) redirect(c sts.Cloud) string {
 	if a.RedirectURI != "" {
 		return a.RedirectURI
@@ -55,12 +55,12 @@ func (c *callOptions) claimsRequest() (string, error) {
 	return r.String(), nil
 }
 
-// result makes what the caller gets. A refresh token that came with the token
+// result builds the caller's result. A refresh token that came with the token
 // is dropped: the PRT replaces it.
 func (c *Config) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *sts.Reply) AuthResult {
 	r.RefreshToken.Clear()
-	// The caller gets the wall clock alone: by the other one the times would be
-	// wrong after a suspend.
+	// The caller gets wall-clock times only: with a monotonic reading they would
+	// be wrong after a suspend.
 	now := c.Now().Round(0)
 	res := AuthResult{
 		Account:       q.account,
@@ -87,8 +87,8 @@ func (c *Config) result(q tokenRequest, t *prt.Token, r *prt.Reply, rep *sts.Rep
 }
 
 // checkGranted reports scopes that were asked for by name and not granted. A
-// PRT is exchanged for all that the app has consent for, so what is missing
-// lacks consent, which only the user or an administrator can give.
+// PRT is exchanged for everything that the app has consent for, so a missing
+// scope lacks consent, which only the user or an administrator can give.
 func (q *tokenRequest) checkGranted(op, graph string, res *AuthResult) error {
 	if q.set.IsDefault() || len(res.GrantedScopes) == 0 {
 		return nil

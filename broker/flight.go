@@ -7,9 +7,9 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/flight"
 )
 
-// flights runs work once for all who ask for it at the same time. Work has a
-// context of its own, so that one caller who gives up does not fail the
-// others; it ends when nobody waits for it any more, or at Close.
+// flights runs work once for all callers that ask for it at the same time. The
+// work has a context of its own, so that one caller giving up does not fail the
+// others; it ends when the last caller has left, or at Close.
 type flights struct{ group flight.Group[string, any] }
 
 // do returns the result of work under key, joining the flight that is under
@@ -23,8 +23,9 @@ func do[T any](ctx context.Context, f *flights, key string, work func(context.Co
 	return zero, closedError(err)
 }
 
-// closedError is ErrClosed for a flight that Close ended. A transport's own
-// context.Canceled, such as that of a dial for another request, is not that.
+// closedError returns ErrClosed for a flight that Close ended. A transport's
+// own context.Canceled, such as that of a dial for another request, does not
+// count.
 func closedError(err error) error {
 	if errors.Is(err, flight.ErrClosed) {
 		return ErrClosed

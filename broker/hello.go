@@ -19,40 +19,40 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// A Hello key (Windows Hello for Business) signs the user in: it is in the
-// TPM, which is the thing that the user has, and signs for who gives the PIN,
-// which is what the user knows. Entra therefore takes its signature for MFA.
+// A Hello key (Windows Hello for Business) signs the user in: it is in the TPM,
+// which is what the user has, and signs only with the PIN, which is what the
+// user knows. Entra therefore accepts its signature as MFA.
 
-// HelloPIN is the PIN of the account's Hello key. The PRT that it gives
-// carries MFA from birth.
+// HelloPIN is the PIN of the account's Hello key. The PRT obtained with it
+// carries MFA from the start.
 type HelloPIN struct{ PIN PIN }
 
 func (HelloPIN) kind() prt.CredentialKind { return prt.ByHello }
 
 // ProvisionHello makes a Hello key for the account on this device: an RSA key
-// of the key store that a PIN releases, registered at the service. The zero
-// Account is the only one. From then on [HelloPIN] signs in with MFA.
+// in the key store that a PIN unlocks, registered at the service. The zero
+// Account means the only one. From then on [HelloPIN] signs in with MFA.
 //
-// The service takes a key only from a user who did MFA within the last ten
-// minutes or so. When that is longer ago, the user is asked once, as in
-// AcquireTokenInteractive; without a Prompter that ends in
+// The service accepts a key only from a user who did MFA within the last ten
+// minutes or so. If that was longer ago, the user is asked once, as in
+// AcquireTokenInteractive; without a Prompter the call then fails with
 // ErrInteractionRequired.
 //
-// A PIN that Config.PIN does not take is an ErrPINRules. A key store without a
+// A PIN that Config.PIN does not allow is an ErrPINRules. A key store without a
 // TPM is refused with [errors.ErrUnsupported], because nothing there counts
 // wrong PINs, unless Config.InsecureSoftwareHello allows it. An account that
-// has a key already is an ErrHelloExists, unless the service does not know that
-// key any more (HelloStatus.Unknown): then the new one takes its place, as with
+// already has a key is an ErrHelloExists, unless the service no longer knows
+// that key (HelloStatus.Unknown): then the new key replaces it, as with
 // ResetPIN.
 func (b *Broker) ProvisionHello(ctx context.Context, acct Account, pin PIN) error {
 	const op = "provision Hello"
 	return opError(op, b.provision(ctx, op, acct, pin, false))
 }
 
-// ResetPIN replaces the account's Hello key by a new one with a new PIN, for a
-// user who forgot the old PIN. It asks for what ProvisionHello asks for. The
-// service drops the old key when it takes the new one, so that none is left
-// behind. What Lock put away only the old PIN would open: it is gone, and the
+// ResetPIN replaces the account's Hello key with a new one and a new PIN, for a
+// user who forgot the old PIN. It has the same requirements as ProvisionHello.
+// The service drops the old key when it takes the new one, so that none is left
+// behind. What Lock put away is lost, since only the old PIN would open it; the
 // account has the PRT of the sign-in that the reset asked for.
 func (b *Broker) ResetPIN(ctx context.Context, acct Account, pin PIN) error {
 	const op = "reset PIN"
@@ -98,7 +98,7 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	if err := b.registerHello(ctx, op, a, d, h, pin, token, keep); err != nil {
 		return err
 	}
-	if err := a.EraseOffline(ctx); err != nil { // what the PIN before opened
+	if err := a.EraseOffline(ctx); err != nil { // what the old PIN opened
 		b.cfg.Logger.InfoContext(ctx, "erasing the tokens for an offline unlock failed", "error", err)
 	}
 	b.cfg.Logger.InfoContext(ctx, "Hello key provisioned", "account", rec.Account.HomeAccountID, "device", h.DeviceID)
@@ -108,11 +108,11 @@ func (b *Broker) provision(ctx context.Context, op string, acct Account, pin PIN
 	return nil
 }
 
-// helloLease keeps two processes from provisioning at once. It is not the
-// lease of the account, which the step-up on the way needs.
+// helloLease keeps two processes from provisioning at once. It is not the lease
+// of the account, which a step-up during the call needs.
 const helloLease = ".hello"
 
-// leaseHello finds the account and reads it under that lease.
+// leaseHello finds the account and reads it under helloLease.
 func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account.Account, *account.Record, func(), error) {
 	a, _, err := b.accountFor(ctx, acct)
 	if err != nil {
@@ -130,8 +130,8 @@ func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account.Account
 	return a, rec, release, nil
 }
 
-// softwareHello refuses a key store in which a PIN can be searched, unless
-// that was allowed.
+// softwareHello refuses a key store in which a PIN can be found by brute force,
+// unless that was allowed.
 func (c *Config) softwareHello(ctx context.Context) (bool, error) {
 	info, err := c.Keys.Info(ctx)
 	if err != nil {
@@ -187,7 +187,7 @@ func (b *Broker) registerHello(ctx context.Context, op string, a *account.Accoun
 	})
 }
 
-// helloSigner signs by the Hello key and keeps count of the PINs.
+// helloSigner signs with the Hello key and keeps count of the PINs.
 type helloSigner struct {
 	a   *account.Account
 	key tpm.Signer
@@ -224,8 +224,8 @@ func (c *Config) openHello(ctx context.Context, rec *account.Record, pin PIN) (t
 	return s, nil
 }
 
-// signInHello gets a PRT by the Hello key and opens what else its PIN opens. It
-// waits for the service no longer than wait, if that is not zero.
+// signInHello gets a PRT with the Hello key and opens what else its PIN opens.
+// It waits for the service no longer than wait, if that is not zero.
 func (b *Broker) signInHello(ctx context.Context, op string, want Account, pin PIN, wait time.Duration) (AuthResult, error) {
 	a, rec, err := b.accountFor(ctx, want)
 	if err != nil {
@@ -271,8 +271,8 @@ func notKnownBy(err error) bool {
 	return v == aadsts.UserNotFound || v == aadsts.HelloKey
 }
 
-// ChangePIN gives the account's Hello key another PIN. The key stays, so that
-// the service need not be told and no network is needed. A wrong old PIN is an
+// ChangePIN gives the account's Hello key a new PIN. The key stays, so the
+// service need not be told and no network is needed. A wrong old PIN is an
 // ErrWrongPIN.
 //
 // A copy of the state from before the change still opens with the old PIN, on
@@ -298,7 +298,7 @@ func (b *Broker) changePIN(ctx context.Context, acct Account, old, pin PIN) (err
 	defer release()
 	for range vault.MaxConflicts {
 		err = b.changePINOf(ctx, a, rec, old, pin)
-		if !errors.Is(err, account.ErrReplaced) { // a sign-in came between, which begins the limits anew
+		if !errors.Is(err, account.ErrReplaced) { // a sign-in came in between, which restarts the limits
 			return err
 		}
 		if rec, err = a.Load(ctx); err != nil {

@@ -8,14 +8,13 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
 )
 
-// RemoveHello deletes the account's Hello key at the service and then here.
-// When the service refuses, the key stays here too, so that none is left
-// behind there; one that the service does not have any more is no error. PRTs
-// that are born of the key end with it at the service, and what Lock put away
-// is gone.
+// RemoveHello deletes the account's Hello key at the service and then here. If
+// the service refuses, the key stays here too, so that none is left behind
+// there. It is not an error if the service no longer has the key. PRTs obtained
+// with the key end with it at the service, and what Lock put away is lost.
 //
-// The address at which the service deletes a key is not documented; this is
-// the one that the protocol suggests, DELETE below the address of the
+// The address at which the service deletes a key is not documented; this is the
+// one that the protocol suggests, a DELETE below the address of the
 // registration (MS-KPP).
 func (b *Broker) RemoveHello(ctx context.Context, acct Account) error {
 	const op = "remove Hello"
@@ -46,7 +45,7 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 		return err
 	}
 	address := d.Record.Endpoints.Key
-	if rec.NextHello == nil { // else which of the two the service has is not known
+	if rec.NextHello == nil { // otherwise it is not known which of the two the service has
 		address += rec.Hello.ID
 	}
 	if err := b.sts.DeleteKey(ctx, sts.WithVersion(address, d.Record.Endpoints.KeyVersion), token, rec.Account.HomeAccountID); err != nil {
@@ -59,12 +58,12 @@ func (b *Broker) removeHello(ctx context.Context, op string, acct Account) (err 
 	})
 }
 
-// forgetHello erases the Hello key of rec here, with what only its PIN opens
-// and the PRT that was born of it.
+// forgetHello erases the Hello key of rec here, with everything that only its
+// PIN opens and the PRT obtained with it.
 func forgetHello(ctx context.Context, a *account.Account, rec *account.Record) error {
 	_, err := a.Update(ctx, func(r *account.Record) error {
 		if r.Hello != nil && rec.Hello != nil && r.Hello.ID != rec.Hello.ID {
-			return account.ErrReplaced // a new one meanwhile, in a store that lends no leases
+			return account.ErrReplaced // replaced meanwhile, in a store without leases
 		}
 		r.DropHello()
 		return nil

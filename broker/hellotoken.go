@@ -18,8 +18,8 @@ import (
 // user did MFA moments ago (ngcmfa) and, in its deviceid, on which device.
 // Only a sign-in at the authorize page by the PRT's cookie gives both.
 
-// freshToken returns such a token: silently when the MFA is fresh, else after
-// the user did MFA anew.
+// freshToken returns such a token: silently if the MFA is fresh, otherwise
+// after the user has done MFA again.
 func (b *Broker) freshToken(ctx context.Context, op string, a *account.Account, acct Account) (prt.Secret, error) {
 	token, err := b.freshByPRT(ctx, op, a)
 	if !errors.Is(err, ErrInteractionRequired) || b.cfg.Prompter == nil {
@@ -31,8 +31,8 @@ func (b *Broker) freshToken(ctx context.Context, op string, a *account.Account, 
 	return b.freshByPRT(ctx, op, a)
 }
 
-// freshByPRT tries each PRT: that of a Hello key is strong, and its MFA is
-// none that the user was asked for (MS-OAPX 2.2.2.10).
+// freshByPRT tries each PRT: that of a Hello key is strong, but its MFA is not
+// one that the user was prompted for (MS-OAPX 2.2.2.10).
 func (b *Broker) freshByPRT(ctx context.Context, op string, a *account.Account) (token prt.Secret, err error) {
 	rec := a.Record()
 	if rec == nil {
@@ -52,10 +52,10 @@ func (b *Broker) freshByPRT(ctx context.Context, op string, a *account.Account) 
 	return token, err
 }
 
-// visitByPRT signs in at the authorize page by the PRT's cookie, in place of a
-// browser, and redeems the code. A page in place of a redirect means that the
-// user is needed; prompt=none asks that none is shown, since some push a
-// prompt to the user's telephone.
+// visitByPRT signs in at the authorize page with the PRT's cookie, in place of
+// a browser, and redeems the code. A page in place of a redirect means that the
+// user is needed; prompt=none asks for no page, since some pages push a prompt
+// to the user's phone.
 func (b *Broker) visitByPRT(ctx context.Context, op string, t *prt.Token, s prt.Session) (prt.Secret, error) {
 	visit := sts.Visit{
 		Tenant:    b.cfg.Tenant,
@@ -83,7 +83,7 @@ func (b *Broker) visitByPRT(ctx context.Context, op string, t *prt.Token, s prt.
 	return r.AccessToken, checkFresh(op, r)
 }
 
-// checkFresh finds a token that the service would not take for a key, where
+// checkFresh reports a token that the service would not accept for a key, where
 // the user can do something about it.
 func checkFresh(op string, r *prt.Reply) error {
 	if r.AccessToken.IsZero() {

@@ -22,8 +22,9 @@ type DeviceImport struct {
 	// Key is the private key of the certificate, an RSA key of 2048 bits in PEM,
 	// PKCS #8 or PKCS #1, not encrypted. A file that has other blocks too is fine.
 	Key []byte
-	// TransportKey is the key that the program registered as the transport key, as
-	// Key is. Empty: Key, as for programs that registered one key as both.
+	// TransportKey is the key that the program registered as the transport key,
+	// in the same form as Key. Empty: Key, as for programs that registered one
+	// key as both.
 	TransportKey []byte
 	// Hybrid says that the computer is joined to an on-premises domain as well
 	// (prt.JoinHybrid). The certificate tells the other two types apart.
@@ -39,20 +40,20 @@ func (DeviceImport) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText implements [encoding.TextMarshaler] without the keys.
 func (DeviceImport) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// ImportDevice keeps a registration that another program made on this machine, so
-// that it need not register again; SignIn is next. It needs a key store that
-// takes keys from outside ([tpm.Importer]), such as softkeys: with a TPM it is
+// ImportDevice keeps a registration that another program made on this machine,
+// so that it need not register again; call SignIn next. It needs a key store
+// that can import keys ([tpm.Importer]), such as softkeys. With a TPM it is
 // [tpm.ErrNoImport], since a key that has been in a file is not bound to the
-// machine. Register anew for that.
+// machine: register again instead.
 //
-// The certificate must be for the key, valid now, name the device in its subject
-// and, where it names a tenant, name that of the configuration. The same
-// registration again is returned with Existing set; another one that is here, or
-// was begun, is kept, and is an error: see [Broker.ForgetDevice]. Nothing tells
-// whether the service still knows the device, and this transport key, before the
-// first sign-in.
+// The certificate must match the key, be valid now, name the device in its
+// subject and, where it names a tenant, name that of the configuration.
+// Importing the same registration again returns it with Existing set; a
+// different one that is here, or was begun, is kept, and the import is an
+// error: see [Broker.ForgetDevice]. Whether the service still knows the device,
+// and this transport key, shows only at the first sign-in.
 //
-// The caller erases the files: whoever has them is this device.
+// The caller must erase the files: anyone who has them can act as this device.
 func (b *Broker) ImportDevice(ctx context.Context, in DeviceImport) (_ *Device, err error) {
 	const op = "import device"
 	ctx, leave, err := b.enter(ctx)
@@ -104,7 +105,7 @@ func (in *DeviceImport) parse() (device.Import, error) {
 	return out, nil
 }
 
-// parseKey says nothing of what the key is: it may be in an error's text.
+// parseKey's errors say nothing about the key itself.
 func parseKey(field string, text []byte) (crypto.Signer, error) {
 	block := findPEM(text, "PRIVATE KEY", "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY")
 	switch {
@@ -127,7 +128,7 @@ func parseKey(field string, text []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// findPEM returns the first block of one of the types; nil when there is none.
+// findPEM returns the first block of one of the types, or nil.
 func findPEM(text []byte, types ...string) *pem.Block {
 	for {
 		block, rest := pem.Decode(text)

@@ -15,7 +15,7 @@ const (
 	// LoginWrong: ask again; what was given is not right, or nothing was given.
 	LoginWrong Login = "wrong"
 	// LoginWait: ask again, but not now: Error.RetryAfter says when, if it is
-	// known. Trying on makes it longer.
+	// known. Further attempts make the wait longer.
 	LoginWait Login = "wait"
 	// LoginLater: nothing is known to be wrong with the user; the network, the
 	// service or the TPM could not be asked.
@@ -30,8 +30,8 @@ const (
 	LoginFailed Login = "failed"
 )
 
-// logins are the answers to the sentinels, the most special first: the first one
-// that an error is decides.
+// logins are the answers to the sentinels, the most specific first: the first
+// one that matches an error decides.
 var logins = []struct {
 	is  error
 	say Login
@@ -69,9 +69,9 @@ var logins = []struct {
 	{context.Canceled, LoginLater},
 }
 
-// LoginOf is what a login screen (PAM, a greeter, a lock screen) does after
-// [Broker.Unlock], [Broker.SignIn] or [Broker.Enroll] returned err. Every sentinel
-// of this package has an answer; an error that is none of them is LoginFailed.
+// LoginOf returns what a login screen (PAM, a greeter, a lock screen) does
+// after [Broker.Unlock], [Broker.SignIn] or [Broker.Enroll] returned err. Every
+// sentinel of this package has an answer; any other error is LoginFailed.
 func LoginOf(err error) Login {
 	if err == nil {
 		return LoginGranted

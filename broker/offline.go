@@ -18,8 +18,8 @@ func (b *Broker) prepareOffline(ctx context.Context, a *account.Account, pin PIN
 	return b.tokens.saveOffline(ctx, a)
 }
 
-// openOffline opens by the PIN what it opens without the service, and takes the
-// tokens into memory.
+// openOffline opens with the PIN what it opens without the service, and loads
+// the tokens into memory.
 func (b *Broker) openOffline(ctx context.Context, a *account.Account, pin PIN) error {
 	if err := a.OpenOffline(ctx, pin); err != nil {
 		return err
@@ -30,7 +30,7 @@ func (b *Broker) openOffline(ctx context.Context, a *account.Account, pin PIN) e
 	return nil
 }
 
-// offlineLeft is what is left of Config.Offline, for showing.
+// offlineLeft returns what is left of Config.Offline, for display.
 func (c *Config) offlineLeft(ctx context.Context, a *account.Account) tpm.Limit {
 	left, err := a.OfflineLeft(ctx)
 	if err != nil {
@@ -39,9 +39,10 @@ func (c *Config) offlineLeft(ctx context.Context, a *account.Account) tpm.Limit 
 	return left
 }
 
-// signedInByPIN is what a sign-in by the PIN does for the offline unlock: what was put
-// away comes back, tokens too, and the limits begin anew. Only what the TPM
-// says is over is given up: the service has just given a new PRT in its place.
+// signedInByPIN does what a sign-in with the PIN means for the offline unlock:
+// what was put away comes back, tokens included, and the limits start over.
+// Only what the TPM says is over is given up: the service has just given a new
+// PRT in its place.
 func (b *Broker) signedInByPIN(ctx context.Context, a *account.Account, pin PIN, used []byte) error {
 	rec := a.Record()
 	if rec == nil || rec.Hello == nil || !bytes.Equal(rec.Hello.Key, used) {

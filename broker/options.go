@@ -49,9 +49,10 @@ var optionNames = map[optionKind]string{
 	optNewSignIn:       "WithNewSignIn",
 }
 
-// WithAccount says for whom: an account as [Broker.Accounts] and results have it,
-// or one with a PreferredUsername alone. Without it the only account is meant;
-// with several accounts it or [WithLoginHint] is required (ErrSeveralAccounts).
+// WithAccount names the account: one that [Broker.Accounts] or a result
+// returned, or one with only a PreferredUsername. Without it the only account
+// is used; with several accounts it or [WithLoginHint] is required
+// (ErrSeveralAccounts).
 func WithAccount(a Account) CallOption { return CallOption{kind: optAccount, account: a} }
 
 // WithClaims adds a claims request: decoded JSON, as a claims challenge of a
@@ -63,18 +64,18 @@ func WithClaims(json string) CallOption { return CallOption{kind: optClaims, tex
 // is a guest.
 func WithTenantID(id string) CallOption { return CallOption{kind: optTenant, text: id} }
 
-// WithApp asks for another app than Config.App.
+// WithApp asks for a token for an app other than Config.App.
 func WithApp(app App) CallOption { return CallOption{kind: optApp, app: app} }
 
-// WithForceRefresh asks the service: past the cache, whose token the new one replaces, and
-// past a refusal that is remembered ([Error].Remembered).
+// WithForceRefresh asks the service, bypassing the cache, whose token the new
+// one replaces, and any refusal that is remembered ([Error].Remembered).
 func WithForceRefresh() CallOption { return CallOption{kind: optForceRefresh} }
 
 // WithNonce gives the sso_nonce of the sign-in page that asks for a cookie.
 func WithNonce(nonce string) CallOption { return CallOption{kind: optNonce, text: nonce} }
 
-// WithLoginHint fills in the user name on a sign-in page. Without WithAccount it
-// also says whose token is meant, where that user is signed in.
+// WithLoginHint fills in the user name on a sign-in page. Without WithAccount
+// it also selects the account, if that user is signed in.
 func WithLoginHint(user string) CallOption { return CallOption{kind: optLoginHint, text: user} }
 
 // WithCorrelationID names the request in the tenant's sign-in log: a GUID.
@@ -91,17 +92,17 @@ func WithCAE() CallOption { return CallOption{kind: optCAE} }
 func WithPoP(p PoP) CallOption { return CallOption{kind: optPoP, pop: &p} }
 
 // WithNewSignIn shows the user a sign-in even where a token could be had
-// silently, as prompt=login and prompt=select_account ask for. Without
-// WithAccount any user may sign in, also one who was not signed in here before;
-// the result says who did. WithLoginHint fills in a name.
+// silently, as prompt=login and prompt=select_account require. Without
+// WithAccount any user may sign in, including one who was not signed in here
+// before; the result names the account. WithLoginHint fills in a name.
 func WithNewSignIn() CallOption { return CallOption{kind: optNewSignIn} }
 
-// WithInsecureNoNonce makes a cookie that is bound to a time instead of a nonce of
-// the service. Whoever steals it can use it for longer, and Entra may refuse
-// it. It is for callers that cannot know the nonce.
+// WithInsecureNoNonce makes a cookie that is bound to a time instead of a nonce
+// of the service. Anyone who steals it can use it for longer, and Entra may
+// refuse it. It is for callers that cannot know the nonce.
 func WithInsecureNoNonce() CallOption { return CallOption{kind: optInsecureNoNonce} }
 
-// callOptions is the options of one call, resolved.
+// callOptions holds the resolved options of one call.
 type callOptions struct {
 	account         Account
 	claims          string
@@ -115,7 +116,7 @@ type callOptions struct {
 	cae             bool
 	pop             *PoP
 	newSignIn       bool
-	anew            bool // what the service said before counts for nothing
+	anew            bool // ignore what the service said before
 }
 
 func (cfg *Config) options(method string, allowed optionKind, opts []CallOption) (callOptions, error) {
@@ -126,7 +127,7 @@ func (cfg *Config) options(method string, allowed optionKind, opts []CallOption)
 	return c, nil
 }
 
-// apply copies no option: they are of 200 bytes, and a token from memory costs
+// apply copies no option: one is 200 bytes, and a token from memory costs
 // little more than copying a few of those.
 func (c *callOptions) apply(method string, allowed optionKind, opts []CallOption) error {
 	var seen optionKind
@@ -197,8 +198,8 @@ type Options struct {
 	PoP             *PoP // nil: a bearer token
 }
 
-// ResolveOptions returns what the options of a call say. An option that is
-// given twice, or the zero CallOption, is an error.
+// ResolveOptions returns what the options of a call say. Giving an option
+// twice, or the zero CallOption, is an error.
 func ResolveOptions(opts ...CallOption) (Options, error) {
 	c, err := new(Config).options("options", ^optionKind(0), opts)
 	if err != nil {

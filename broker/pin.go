@@ -5,13 +5,13 @@ import (
 	"strconv"
 )
 
-// PINRules say which PINs a new Hello key takes. They are checked where a PIN
-// is set, never where it is given. The zero value is what Windows asks for by
+// PINRules are the rules for the PIN of a new Hello key. They are checked where
+// a PIN is set, never where it is entered. The zero value is the Windows
 // default: six characters, and no pattern.
 type PINRules struct {
 	// MinLength is the least number of characters, 4 to 127. Zero: 6.
 	MinLength int
-	// Letters asks for a letter beside the digits.
+	// Letters requires a letter besides the digits.
 	Letters bool
 }
 
@@ -30,7 +30,7 @@ func (r PINRules) check() error {
 	return nil
 }
 
-// refuse returns why the rules do not take a new PIN; nil when they do.
+// refuse returns why the rules reject a new PIN; nil when they accept it.
 func (r PINRules) refuse(pin PIN) error {
 	if err := pin.wellFormed(); err != nil {
 		return err
@@ -52,9 +52,9 @@ func (r PINRules) refuse(pin PIN) error {
 
 func pinRule(detail string) error { return &Error{kind: ErrPINRules, detail: detail} }
 
-// wellFormed refuses what no PIN can be, before it costs a try: what is not 4
-// to 127 printable characters of ASCII. Other characters have several
-// encodings, and a keyboard at another layout would lock the user out.
+// wellFormed rejects what cannot be a PIN, before it costs a try: anything but
+// 4 to 127 printable ASCII characters. Other characters have several encodings,
+// and a keyboard with another layout would lock the user out.
 func (p PIN) wellFormed() error {
 	if len(p) < minPIN || len(p) > maxPIN {
 		return pinRule("a PIN has " + strconv.Itoa(minPIN) + " to " + strconv.Itoa(maxPIN) + " characters")
@@ -67,8 +67,8 @@ func (p PIN) wellFormed() error {
 	return nil
 }
 
-// possible refuses a PIN that cannot have been set: it is wrong, costs no try
-// and does not get to the key store.
+// possible rejects a PIN that cannot have been set: it is wrong, costs no try
+// and does not reach the key store.
 func (p PIN) possible() error {
 	if err := p.wellFormed(); err != nil {
 		return &Error{kind: ErrWrongPIN, detail: err.(*Error).detail}

@@ -15,12 +15,12 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// A PoP is an HTTP request that a bound token is for. The result's
-// AccessToken then is a signed HTTP request (SHR,
-// draft-ietf-oauth-signed-http-request-03) that holds the token, for the
-// header "Authorization: PoP …": the API can tell that who sends it holds the
-// key, which never leaves the key store. Each signed request costs one
-// signature of the key store; the token inside is cached like others.
+// A PoP is the HTTP request that a bound token is for. The result's AccessToken
+// is then a signed HTTP request (SHR, draft-ietf-oauth-signed-http-request-03)
+// that contains the token, for the header "Authorization: PoP …": the API can
+// tell that the sender holds the key, which never leaves the key store. Each
+// signed request costs one signature of the key store; the token inside is
+// cached like others.
 type PoP struct {
 	// Method is the method of the request. Empty: not bound.
 	Method string

@@ -10,14 +10,16 @@ import (
 	"github.com/prtbroker/prtbroker/internal/aadsts"
 )
 
-// refusals remembers what the service said to silent requests that it does not
-// serve without the user, so that a caller who asks in a loop costs it nothing.
+// refusals remembers the answers of the service to silent requests that it does
+// not serve without the user, so that a caller that asks in a loop costs it
+// nothing.
 type refusals struct {
 	answers remember.Answers[account.Generation, *Error]
 }
 
-// before returns what the service said moments ago to the same request about the
-// same PRTs; nil when it is to be asked, and heard is then told what it said.
+// before returns what the service said moments ago to the same request about
+// the same PRTs. It returns nil when the service is to be asked; the caller
+// then tells heard what it said.
 func (r *refusals) before(a *account.Account, q *tokenRequest, now func() time.Time) (heard func(error), said error) {
 	same, before := q.same(a), generation(a)
 	if q.claims == "" && !q.forceRefresh && !q.anew {
@@ -31,7 +33,7 @@ func (r *refusals) before(a *account.Account, q *tokenRequest, now func() time.T
 	}
 	return func(err error) {
 		var e *Error
-		// With another generation it may not be about the PRTs that are there now.
+		// With another generation the answer may not be about the current PRTs.
 		if q.claims == "" && before != (account.Generation{}) && generation(a) == before && errors.As(err, &e) && memorable(e) {
 			r.answers.Keep(same, before, now(), e)
 		}
@@ -46,15 +48,15 @@ func generation(a *account.Account) account.Generation {
 	return account.Generation{}
 }
 
-// same names the request but for what has it sent all the same.
+// same is the key of the request without the options that send it regardless.
 func (q *tokenRequest) same(a *account.Account) string {
 	plain := *q
 	plain.forceRefresh, plain.anew, plain.claims = false, false, ""
 	return plain.flight(a)
 }
 
-// mendedElsewhere are codes that say what somebody else may mend at any moment:
-// a management service, an administrator, or whoever sets the clock right.
+// mendedElsewhere are codes whose cause somebody else may fix at any moment: a
+// management service, an administrator, or whoever sets the clock.
 var mendedElsewhere = []int{
 	50097,        // device authentication
 	50155,        // the device was not accepted
@@ -63,8 +65,8 @@ var mendedElsewhere = []int{
 	50006, 50013, 900384, // a signature, or the clock
 }
 
-// memorable reports whether an error is the service's word that the user is
-// needed, which only a sign-in changes.
+// memorable reports whether an error is the service's own statement that the
+// user is needed, which only a sign-in changes.
 func memorable(e *Error) bool {
 	if e.action == aadsts.None || !errors.Is(e, ErrInteractionRequired) || isConsent(e) {
 		return false

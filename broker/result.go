@@ -43,8 +43,9 @@ type ResultMetadata struct {
 	CorrelationID string
 	// MFA is what was known about the PRT when it was used.
 	MFA claims.Evidence
-	// Encrypted says that the token came encrypted to the PRT's session key, so that
-	// nobody on the way read it; false also for what did not come by a PRT.
+	// Encrypted says that the token came encrypted to the PRT's session key, so
+	// that no one in between could read it; false also for tokens that did not
+	// come from a PRT.
 	Encrypted bool
 }
 

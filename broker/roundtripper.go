@@ -10,8 +10,8 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// A Silent gives tokens without the user: a [*Broker], or the client of a broker
-// elsewhere, such as package broker/dbus has.
+// A Silent gives tokens without the user: a [*Broker], or the client of a
+// broker elsewhere, such as the one in package broker/dbus.
 type Silent interface {
 	AcquireTokenSilent(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error)
 }
@@ -31,15 +31,15 @@ type Silent interface {
 // AcquireTokenInteractive. A request whose body cannot be read again (its
 // GetBody is nil) is not repeated: the 401 is returned.
 //
-// The token is sent by https only, and after a redirect only to the host that
-// was asked first.
+// The token is sent only over https and, after a redirect, only to the host
+// that was asked first.
 type RoundTripper struct {
 	// Broker is required.
 	Broker Silent
-	// Scopes are of the API. At least one is required.
+	// Scopes are those of the API. At least one is required.
 	Scopes []string
 	// Options are those of AcquireTokenSilent. [WithCAE] is always added, and
-	// WithClaims is not to be among them.
+	// WithClaims must not be among them.
 	Options []CallOption
 	// PoP binds each request to a key of this device: see [WithPoP].
 	PoP bool

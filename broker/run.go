@@ -17,22 +17,22 @@ const (
 	runInterval = 15 * time.Minute
 	// runJitter spreads the renewals of many machines.
 	runJitter = 10 * time.Minute
-	// watchInterval is how often Run looks for what other processes did.
+	// watchInterval is how often Run checks what other processes did.
 	watchInterval = time.Second
 	// runRetry is how long Run waits after a failure, at least.
 	runRetry = time.Minute
 )
 
 // Run renews PRTs in the background when they are due, until ctx ends or the
-// broker is closed; it then returns why. It is optional: every call that uses
-// a PRT renews it by itself. With Run a PRT lives on although no app asks for
-// a token. Renewals are spread by some minutes, so that many machines do not
-// ask at once, and a failed one is tried again later; Run fails for none.
+// broker is closed, and then returns why. It is optional: every call that uses
+// a PRT renews it by itself. With Run a PRT stays alive even if no app asks for
+// a token. Renewals are spread over some minutes, so that many machines do not
+// ask at once. A failed renewal is tried again later and does not end Run.
 //
-// Run also looks into the store once a second: tokens of an account that
-// another process removed, and those of a device that it unregistered, are
-// served no longer. Without Run that shows at the next call that memory does
-// not answer.
+// Run also checks the store once a second: tokens of an account that another
+// process removed, and those of a device that it unregistered, are no longer
+// served. Without Run this is noticed at the next call that memory does not
+// answer.
 func (b *Broker) Run(ctx context.Context) (err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
@@ -65,14 +65,14 @@ func (b *Broker) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		// What goes wrong here shows, and is said, where the store is needed.
+		// An error here shows, and is reported, where the store is needed.
 		_ = b.devices.Notice(ctx)
 		_, _ = b.book.Refresh(ctx)
 	}
 }
 
-// renewDue renews what is due and returns when to look again. Its error is the
-// end of the context.
+// renewDue renews what is due and returns when to check again. It returns an
+// error only when the context has ended.
 func (b *Broker) renewDue(ctx context.Context) (time.Duration, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -125,7 +125,7 @@ func (c *Config) jitter(limit time.Duration) time.Duration {
 }
 
 // RenewPRT renews the account's PRTs now, whatever their age; the zero Account
-// is the only one. Renewal moves the expiry and nothing else.
+// means the only one. Renewal moves the expiry and nothing else.
 func (b *Broker) RenewPRT(ctx context.Context, acct Account) (err error) {
 	const op = "renew PRT"
 	ctx, leave, err := b.enter(ctx)

@@ -11,13 +11,14 @@ import (
 )
 
 // SignIn gets a PRT for a user on the registered device and keeps it beside
-// those that other credentials gave the same user. It returns the account and
-// the PRT's expiry, and no token; AcquireTokenSilent is next. It takes
+// those that other credentials of the same user gave. It returns the account
+// and the PRT's expiry, and no token; call AcquireTokenSilent next. It takes
 // WithAccount, which then must be the user who signs in, and WithLoginHint.
 //
-// It returns ErrDeviceNotRegistered on a device that is not, ErrBadCredential,
-// ErrUserNotFound, ErrAccountLocked or ErrUserDisabled when the service refuses
-// the credential, and ErrInteractionRequired when it wants more than it.
+// It returns ErrDeviceNotRegistered if the device is not registered,
+// ErrBadCredential, ErrUserNotFound, ErrAccountLocked or ErrUserDisabled if the
+// service refuses the credential, and ErrInteractionRequired if the service
+// asks for more than the credential.
 func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption) (_ AuthResult, err error) {
 	const op = "sign in"
 	ctx, leave, err := b.enter(ctx)
@@ -49,7 +50,8 @@ func (b *Broker) SignIn(ctx context.Context, cred Credential, opts ...CallOption
 	return res, opError(op, err)
 }
 
-// issue buys a PRT and keeps it. want, if not zero, is who must have signed in.
+// issue obtains a PRT and keeps it. want, if not zero, is the user who must
+// have signed in.
 func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from signon.Provenance, want Account) (res AuthResult, err error) {
 	ctx, end := b.cfg.span(ctx, "sign in")
 	defer func() { end(err) }()
@@ -57,8 +59,8 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from sig
 	if err != nil {
 		return AuthResult{}, withAccount(opError(op, err), want)
 	}
-	// A new sign-in may be wanted in the tokens' claims; after an unlock the
-	// tokens of the apps stay useful.
+	// A new sign-in may be meant to change the tokens' claims; after an unlock
+	// the tokens of the apps stay useful.
 	if in.Token.Credential != prt.ByHello {
 		b.tokens.drop(in.Account)
 	}
@@ -69,8 +71,8 @@ func (b *Broker) issue(ctx context.Context, op string, grant prt.Grant, from sig
 	}, nil
 }
 
-// provenanceOf returns that of a credential; t is the refresh token that it
-// gave, nil for one that buys a PRT by itself.
+// provenanceOf returns the provenance of a credential; t is the refresh token
+// that it gave, nil for a credential that gets a PRT by itself.
 func provenanceOf(cred Credential, t *prt.Reply, now time.Time) signon.Provenance {
 	switch c := cred.(type) {
 	case AuthCode:
@@ -87,9 +89,9 @@ func provenanceOf(cred Credential, t *prt.Reply, now time.Time) signon.Provenanc
 	return signon.Provenance{Origin: account.Direct}
 }
 
-// seen returns the evidence of a sign-in that just gave t. Where MFA was asked
-// for (amr_values=ngcmfa) and done without a word about the time, it is now:
-// the service takes no MFA for fresh that is older than ten minutes.
+// seen returns the evidence of a sign-in that just gave t. If MFA was asked for
+// (amr_values=ngcmfa) and done, and nothing says when, the time is now: the
+// service does not accept MFA older than ten minutes as fresh.
 func seen(t *prt.Reply, fresh bool, now time.Time) claims.Evidence {
 	if t == nil || t.ID == nil {
 		return claims.Evidence{}

@@ -42,8 +42,8 @@ func (c *Config) observation(q tokenRequest, t *prt.Token, rep *sts.Reply, err e
 	return d
 }
 
-// note adds an observation to the log, and writes the log from time to time: in
-// the background, so that a store that hangs withholds no token.
+// note adds an observation to the log, and from time to time writes the log in
+// the background, so that a store that hangs does not hold up a token.
 func (b *Broker) note(a *account.Account, o account.Observation) {
 	if !a.Note(o) {
 		return
@@ -57,11 +57,11 @@ func (b *Broker) note(a *account.Account, o account.Observation) {
 	})
 }
 
-// flushTimeout bounds what Close writes.
+// flushTimeout bounds the writes at Close.
 const flushTimeout = 5 * time.Second
 
-// flush writes what is kept in memory for a while: decisions, and the tokens
-// that a start without a network opens by the PIN.
+// flush writes what has only been in memory so far: decisions, and the tokens
+// that a start without a network opens with the PIN.
 func (b *Broker) flush(accounts []*account.Account) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), flushTimeout)
 	defer cancel()
@@ -79,7 +79,7 @@ func (b *Broker) flush(accounts []*account.Account) {
 }
 
 // SignInLog returns the last 256 decisions of the service about the account's
-// token requests, the oldest first; the zero Account is the only one. Tokens
+// token requests, the oldest first; the zero Account means the only one. Tokens
 // that came from memory are not in it.
 func (b *Broker) SignInLog(ctx context.Context, acct Account) (_ []why.Observation, err error) {
 	const op = "sign-in log"

@@ -22,24 +22,23 @@ const silentOptions = optAccount | optApp | optTenant | optClaims | optForceRefr
 // WithLoginHint, WithApp, WithTenantID, WithClaims, WithForceRefresh, WithCAE, WithPoP and
 // WithCorrelationID.
 //
-// A token in memory answers when it was asked for with the same scopes,
-// whatever their order and case, by the same app for the same account and
-// tenant. For a set that was not asked for before it also answers when the
-// service granted it all of them; .default is only answered by a token that
-// was asked for with .default. A resource that ends in a slash
-// (https://x.example//.default) is not the one without. The scopes of OpenID
-// Connect (openid, profile, email, offline_access) change nothing beside others,
-// and alone they are a token for Microsoft Graph. WithClaims and
-// WithForceRefresh go to the service, and the new token replaces the one in
-// memory.
+// A token in memory is returned if it was asked for with the same scopes, in
+// any order and case, by the same app for the same account and tenant. For a
+// set that was not asked for before, it is also returned if the service granted
+// all of that set; .default is answered only by a token that was asked for with
+// .default. A resource that ends in a slash (https://x.example//.default) is
+// different from the one without. The scopes of OpenID Connect (openid,
+// profile, email, offline_access) change nothing beside others; alone they ask
+// for a token for Microsoft Graph. WithClaims and WithForceRefresh go to the
+// service, and the new token replaces the one in memory.
 //
-// A token that the service wants refreshed (RefreshOn) is handed out and
+// A token that the service wants refreshed (RefreshOn) is returned and
 // refreshed in the background. A valid token is never withheld because a new
 // one could not be had.
 //
 // When the service wants the user, the error is an ErrInteractionRequired, and
-// Error.Claims is to be passed to AcquireTokenInteractive. Nothing else is: a
-// network failure is an ErrTransient, a policy that no user can meet an
+// Error.Claims is to be passed to AcquireTokenInteractive. No other failure is:
+// a network failure is an ErrTransient, a policy that no user can meet an
 // ErrBlocked.
 func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts ...CallOption) (AuthResult, error) {
 	c := callOptions{app: b.cfg.App}
@@ -54,10 +53,10 @@ func (b *Broker) AcquireTokenSilent(ctx context.Context, scopes []string, opts .
 	return b.acquire(ctx, c, slices.Clone(scopes))
 }
 
-// refreshPause is how long a background refresh that failed is not repeated.
+// refreshPause is how long to wait after a failed background refresh.
 const refreshPause = time.Minute
 
-// cached looks into memory and nowhere else.
+// cached looks only into memory.
 func (b *Broker) cached(c *callOptions, scopes []string) *cachedToken {
 	acct := &c.account
 	if acct.HomeAccountID == "" {
@@ -82,7 +81,7 @@ func (b *Broker) cached(c *callOptions, scopes []string) *cachedToken {
 	return nil
 }
 
-// key is what a token is kept under, but for its scopes.
+// key is what a token is kept under, apart from its scopes.
 func (c *callOptions) key(acct *Account) tokencache.Key {
 	k := tokencache.Key{
 		Account:     acct.HomeAccountID,
@@ -97,8 +96,8 @@ func (c *callOptions) key(acct *Account) tokencache.Key {
 	return k
 }
 
-// refreshSoon gets a new token in the background, once at a time and, after a
-// failure, not at once again. Meanwhile the one in memory serves.
+// refreshSoon gets a new token in the background, one at a time and not
+// immediately after a failure. Meanwhile the one in memory is served.
 func (b *Broker) refreshSoon(t *cachedToken, c callOptions, scopes []string, now time.Time) {
 	last := t.notBefore.Load()
 	if now.UnixNano() < last || !t.notBefore.CompareAndSwap(last, now.Add(refreshPause).UnixNano()) {
@@ -138,7 +137,7 @@ type tokenRequest struct {
 	pop      *proofKey // nil: a bearer token
 }
 
-// resolveApp finds out for what app and scopes a token is asked for.
+// resolveApp determines the app and scopes that a token is asked for.
 func (b *Broker) resolveApp(ctx context.Context, c callOptions, scopes []string) (tokenRequest, error) {
 	q := tokenRequest{callOptions: c, scopes: scopes, tenant: c.tenant}
 	if c.app.ClientID == "" {
@@ -162,7 +161,7 @@ func (b *Broker) resolveApp(ctx context.Context, c callOptions, scopes []string)
 	return q, nil
 }
 
-// resolve finds out whose token for what is asked for.
+// resolve determines whose token is asked for, and for what.
 func (b *Broker) resolve(ctx context.Context, c callOptions, scopes []string) (*account.Account, tokenRequest, error) {
 	q, err := b.resolveApp(ctx, c, scopes)
 	if err != nil {
@@ -176,8 +175,8 @@ func (b *Broker) resolve(ctx context.Context, c callOptions, scopes []string) (*
 	return a, q, nil
 }
 
-// meant is whose token is asked for: the account that the caller names, or the one
-// of the login hint.
+// meant is the account whose token is asked for: the one that the caller names,
+// or that of the login hint.
 func (c *callOptions) meant() Account {
 	if c.account.IsZero() {
 		return Account{PreferredUsername: c.loginHint}
@@ -215,7 +214,7 @@ func (b *Broker) resource(scopes []string) (string, error) {
 	return r, err
 }
 
-// acquire is a silent call that memory did not answer.
+// acquire serves a silent call that memory did not answer.
 func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (res AuthResult, err error) {
 	const op = "acquire token"
 	ctx, end := b.cfg.span(ctx, op)
@@ -227,7 +226,7 @@ func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (r
 	defer leave(&err)
 	a, q, err := b.resolve(ctx, c, scopes)
 	if errors.Is(err, ErrNoAccount) && !b.cfg.AllowUnbound {
-		// On a machine without a registration that is what is missing first.
+		// On a machine without a registration, that is the first thing missing.
 		if _, derr := b.devices.Load(ctx); derr != nil {
 			err = derr
 		}
@@ -245,8 +244,8 @@ func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (r
 	return res, opError(op, err)
 }
 
-// serve answers from memory if it can, and otherwise from the service, with
-// one request for all who ask for the same at the same time.
+// serve answers from memory if it can, and otherwise from the service, with one
+// request for all callers that ask for the same token at the same time.
 func (b *Broker) serve(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	var have *tokencache.Entry[*cachedToken]
 	if q.claims == "" && !q.forceRefresh {
@@ -271,7 +270,7 @@ func (b *Broker) serve(ctx context.Context, op string, a *account.Account, q tok
 	return res, err
 }
 
-// flight names what is the same request.
+// flight is the key by which equal requests are recognized.
 func (q *tokenRequest) flight(a *account.Account) string {
 	flags := "token"
 	if q.forceRefresh {
@@ -287,8 +286,8 @@ func (q *tokenRequest) flight(a *account.Account) string {
 }
 
 // obtain gets a token that memory does not have: one that another process kept,
-// or one of the service, by the PRT or, on a machine without a registration, by
-// a plain refresh token.
+// or one from the service, with the PRT or, on a machine without a
+// registration, with a plain refresh token.
 func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	kept, release := b.tokens.ofOthers(ctx, a, &q)
 	defer release()
@@ -317,7 +316,7 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 			}
 			b.engine.Learn(ctx, a, t, tokens)
 			if rec := a.Record(); rec != nil {
-				q.account = Account(rec.Account) // by the name that it has now
+				q.account = Account(rec.Account) // under its current name
 			}
 			res = b.cfg.result(q, t, tokens, rep)
 			return q.checkGranted(op, b.cfg.Cloud.graph(), &res)
@@ -335,8 +334,8 @@ func (b *Broker) obtain(ctx context.Context, op string, a *account.Account, q to
 	return res, nil
 }
 
-// about adds to an error whose request it was, for the interactive one that
-// follows.
+// about adds the scopes and account of the request to an error, for the
+// interactive call that follows.
 func about(err error, scopes []string, acct Account) error {
 	var e *Error
 	if err == nil || !errors.As(err, &e) {
@@ -356,8 +355,8 @@ func about(err error, scopes []string, acct Account) error {
 // redirectMismatch is the code of a redirect that the app did not register.
 const redirectMismatch = 50011
 
-// namingRedirect names the redirect of a request in the error that the app's
-// registration lacks it.
+// namingRedirect adds the redirect of the request to the error that the app has
+// not registered it.
 func namingRedirect(err error, uri string) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Code != redirectMismatch {

@@ -15,7 +15,7 @@ import (
 
 // A Status is the state of device, tenant, user and sign-on as it is stored
 // here, in the sections of `dsregcmd /status`. It holds no secret. String
-// prints that layout; JSON has the same facts.
+// prints it in that layout; JSON has the same facts.
 type Status struct {
 	// Registered says that the registration is here and complete. Device is
 	// zero when it is not.
@@ -26,8 +26,8 @@ type Status struct {
 	Accounts   []Account `json:"accounts"`
 	// PRTs has one entry for each account.
 	PRTs []PRTStatus `json:"prts"`
-	// Failed is the last sign-in in this process of a user who has no account here,
-	// when it failed; nil after a success.
+	// Failed is the last failed sign-in, in this process, of a user who has no
+	// account here; nil after a success.
 	Failed *Attempt `json:"failed,omitempty"`
 	// Hello has one entry for each account with a Hello key.
 	Hello []HelloStatus `json:"hello,omitempty"`
@@ -36,8 +36,8 @@ type Status struct {
 	Time    time.Time `json:"time"` // when this was asked
 }
 
-// A Tenant is where the services of the tenant are, as discovery said at the
-// registration.
+// A Tenant holds the addresses of the tenant's services, as discovery gave them
+// at the registration.
 type Tenant struct {
 	ID           string          `json:"id"`
 	Name         string          `json:"name,omitempty"`
@@ -58,9 +58,9 @@ type ServiceEndpoint struct {
 	ID      string `json:"id,omitempty"`
 }
 
-// Status says what `dsregcmd /status` shows, and what protects the keys. It
-// makes no request, so that it cannot say whether the service still takes the
-// device. A state that is not readable is described, not an error.
+// Status reports what `dsregcmd /status` shows, and what protects the keys. It
+// makes no request, so it cannot tell whether the service still accepts the
+// device. A state that cannot be read is described, not an error.
 func (b *Broker) Status(ctx context.Context) (_ Status, err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
@@ -121,12 +121,12 @@ func (b *Broker) tenant(r *device.Record) Tenant {
 	return t
 }
 
-// A PRTStatus describes the PRT of an account that is used first. It holds no
-// secret.
+// A PRTStatus describes the PRT of an account that would be used first. It
+// holds no secret.
 type PRTStatus struct {
 	Account    Account            `json:"account"`
 	State      PRTState           `json:"state"`
-	Credential prt.CredentialKind `json:"credential,omitempty"` // what it was born of
+	Credential prt.CredentialKind `json:"credential,omitempty"` // what it was obtained with
 	IssuedOn   time.Time          `json:"issuedOn,omitzero"`
 	RenewedOn  time.Time          `json:"renewedOn,omitzero"` // equals IssuedOn before the first renewal
 	RenewOn    time.Time          `json:"renewOn,omitzero"`   // when it is due for renewal
@@ -139,15 +139,15 @@ type PRTStatus struct {
 	SessionKey bool `json:"sessionKey"`
 	// LastError is the AADSTS code that ended it; 0 while it lives.
 	LastError int `json:"lastError,omitempty"`
-	// Failed is the last attempt to get or to renew a PRT of the account, when it
-	// failed; nil after a success.
+	// Failed is the last failed attempt to get or to renew a PRT of the account;
+	// nil after a success.
 	Failed *Attempt `json:"failed,omitempty"`
 	// Others are the PRTs of the account's other credentials.
 	Others []PRTStatus `json:"others,omitempty"`
 }
 
 // An Attempt is a failed attempt to get or to renew a PRT, with what `dsregcmd
-// /status` tells of one (AcquirePrtDiagnostics, RefreshPrtDiagnostics).
+// /status` shows about one (AcquirePrtDiagnostics, RefreshPrtDiagnostics).
 type Attempt struct {
 	Time       time.Time          `json:"time"`
 	Renewal    bool               `json:"renewal"` // of a PRT; false: a sign-in or an unlock
@@ -179,7 +179,7 @@ func attemptOf(at *account.Attempt) *Attempt {
 	return out
 }
 
-// A PRTState says what a PRT is good for.
+// A PRTState says whether a PRT can be used.
 type PRTState string
 
 // States of a PRT.
@@ -191,8 +191,8 @@ const (
 	PRTNeedsInteraction PRTState = "needs interaction" // the service refused it: the user must sign in
 )
 
-// PRTStatus says what the account's PRT is and carries, by what is stored; the
-// zero Account is the only one. It makes no request.
+// PRTStatus returns the state of the account's PRT and what it carries, as
+// stored; the zero Account means the only one. It makes no request.
 func (b *Broker) PRTStatus(ctx context.Context, acct Account) (_ PRTStatus, err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {
@@ -270,23 +270,23 @@ type HelloStatus struct {
 	// Software says that no TPM holds the key, so that nothing but the broker
 	// counts wrong PINs (Config.InsecureSoftwareHello).
 	Software bool `json:"software,omitempty"`
-	// WrongPINs is how many were given since the last right one, and
-	// RetryAfter how long the broker takes none because of that. The TPM has a
-	// limit of its own, which shows when a PIN is given.
+	// WrongPINs is how many wrong PINs were entered since the last right one, and
+	// RetryAfter how long the broker accepts none because of that. The TPM has a
+	// limit of its own, which shows when a PIN is entered.
 	WrongPINs  int           `json:"wrongPins,omitempty"`
 	RetryAfter time.Duration `json:"retryAfter,omitempty"` // nanoseconds in JSON
-	// Unfinished says that the registration of a key was begun and not
-	// answered: ProvisionHello or ResetPIN takes care of it.
+	// Unfinished says that the registration of a key was begun and got no answer:
+	// ProvisionHello or ResetPIN takes care of it.
 	Unfinished bool `json:"unfinished,omitempty"`
 	// Unknown says that the service does not know the key: an administrator or the
 	// user removed it there. ProvisionHello makes a new one.
 	Unknown bool `json:"unknown,omitempty"`
-	// Locked says that Lock put the account away.
+	// Locked says that the account is locked (Lock).
 	Locked bool `json:"locked,omitempty"`
 }
 
-// HelloStatus says what Hello key the account has here; the zero Account is the
-// only one. It makes no request and asks the TPM nothing.
+// HelloStatus describes the account's Hello key on this device; the zero
+// Account means the only one. It makes no request and sends the TPM no command.
 func (b *Broker) HelloStatus(ctx context.Context, acct Account) (_ HelloStatus, err error) {
 	ctx, leave, err := b.enter(ctx)
 	if err != nil {

@@ -52,10 +52,10 @@ func stamp(at time.Time) string {
 	return at.UTC().Format("2006-01-02 15:04:05.000 UTC")
 }
 
-// String returns the sections of `dsregcmd /status` that apply here. What it tells
-// of a failed attempt is there while that is newer than the last success. MfaClaim
-// and what follows it, KeyProtection, and NgcProtection and what follows it
-// but for CanReset, are lines of our own.
+// String returns the sections of `dsregcmd /status` that apply here. A failed
+// attempt is shown while it is newer than the last success. MfaClaim and the
+// lines that follow it, KeyProtection, and NgcProtection and the lines that
+// follow it except CanReset, are our own additions.
 func (s Status) String() string {
 	var t statusText
 	s.deviceState(&t)

@@ -19,8 +19,8 @@ import (
 // user where that is needed. It takes what AcquireTokenSilent takes, and
 // WithLoginHint and WithNewSignIn.
 //
-// Without WithClaims and WithNewSignIn it asks silently first, so that nobody is prompted who
-// need not be. What the service then wants decides:
+// Without WithClaims and WithNewSignIn it asks silently first, so that no one
+// is prompted needlessly. What the service then wants decides:
 //
 //   - MFA, or a new sign-in: a step-up of the PRT. Where the account has a
 //     Hello key and that can be enough, Prompter.PIN asks for its PIN. Else,
@@ -33,7 +33,7 @@ import (
 //     the app's own client, whose redirect URI Prompter.Authorize must be able
 //     to bring back.
 //
-// Whatever no user can change, such as a policy that blocks, is returned
+// An error that no user can change, such as a policy that blocks, is returned
 // without a prompt.
 func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, opts ...CallOption) (_ AuthResult, err error) {
 	const op = "acquire token"
@@ -50,7 +50,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	if c.claims == "" && c.newSignIn {
 		why = &Error{Op: op, kind: ErrInteractionRequired, action: aadsts.SignInAgain, Scopes: scopes, Account: c.account, detail: "a new sign-in is asked for"}
 	} else if c.claims == "" {
-		c.anew = true // one request more is less than a prompt that nobody needs
+		c.anew = true // one more request is better than a needless prompt
 		res, err := b.acquire(ctx, c, scopes)
 		if !errors.Is(err, ErrInteractionRequired) {
 			return res, err
@@ -73,7 +73,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	}
 	steps := []func(context.Context, string, callOptions, error) (Account, error){b.stepUpByHello, b.stepUp}
 	if c.newSignIn {
-		steps = steps[1:] // whoever wants to may sign in
+		steps = steps[1:] // any user may sign in
 	}
 	for _, step := range steps {
 		acct, err := step(ctx, op, c, why)
@@ -97,19 +97,19 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	return AuthResult{}, why
 }
 
-// isConsent reports whether the page of the app is needed, and not a stronger
-// PRT.
+// isConsent reports whether the app's own page is needed, rather than a
+// stronger PRT.
 func isConsent(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Code == 65001 || e.SubError == "consent_required" || e.OAuth == "consent_required")
 }
 
-// errNoPIN: a Hello key is not there, or it does not help.
+// errNoPIN: there is no Hello key, or it does not help.
 var errNoPIN = fmt.Errorf("broker: no step-up by a PIN: %w", errors.ErrUnsupported)
 
-// stepUpByHello gets a new PRT by the PIN of the Hello key. A sign-in by it is
-// MFA, but none that the user was asked for just now (ngcmfa), and it is no
-// help where a PRT that it gave was not enough.
+// stepUpByHello gets a new PRT with the PIN of the Hello key. Such a sign-in is
+// MFA, but not MFA that the user was prompted for just now (ngcmfa), and it
+// does not help where a PRT from that key was not enough.
 func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, why error) (Account, error) {
 	var e *Error
 	errors.As(why, &e)
@@ -119,7 +119,7 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, wh
 	}
 	_, rec, err := b.accountFor(ctx, want)
 	if err != nil || rec.Hello == nil || rec.Hello.Refused != nil {
-		return Account{}, errNoPIN // whoever is meant signs in on the page
+		return Account{}, errNoPIN // the user signs in on the page
 	}
 	if asked, err := claims.ParseRequest(c.claims); err != nil || slices.Contains(asked.AMR(), "ngcmfa") {
 		return Account{}, errNoPIN
@@ -146,7 +146,7 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	errors.As(why, &e)
 	hint := c.loginHint
 	want := c.account
-	if want.IsZero() && e != nil && !account.Identity(e.Account).ByName() { // a hint binds nobody: it may be another name of the user
+	if want.IsZero() && e != nil && !account.Identity(e.Account).ByName() { // a hint is not binding: it may be another name of the user
 		want = e.Account
 	}
 	a, rec, err := b.accountFor(ctx, want)
@@ -160,7 +160,7 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	}
 	signIn := func(ctx context.Context) (Account, error) { return b.stepUpByPage(ctx, op, page, want) }
 	var acct Account
-	if err != nil || c.newSignIn { // whoever signs in may be new here
+	if err != nil || c.newSignIn { // the user who signs in may be new here
 		acct, err = signIn(ctx)
 	} else {
 		acct, err = do(ctx, &b.flights, c.stepUpKey(a, page), signIn)
@@ -173,8 +173,8 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 	return acct, err
 }
 
-// newestName is the user name to fill in for an account, which the caller may have
-// kept since before the user was renamed.
+// newestName is the user name to fill in for an account, which the caller may
+// have kept from before the user was renamed.
 func newestName(acct Account, rec *account.Record) string {
 	if rec != nil && rec.Account.Key() == acct.Key() {
 		return rec.Account.PreferredUsername
@@ -182,16 +182,16 @@ func newestName(acct Account, rec *account.Record) string {
 	return acct.PreferredUsername
 }
 
-// stepUpKey names a step-up: calls that want the same of the same user at the same
-// time share one prompt, since it serves them all. One that ends leaves the prompt
-// to the others.
+// stepUpKey identifies a step-up: calls that want the same of the same user at
+// the same time share one prompt, since it serves them all. A call that ends
+// leaves the prompt to the others.
 func (c *callOptions) stepUpKey(a *account.Account, page AuthCode) string {
 	return fmt.Sprintf("step up %q %q %q %q %x %q %v", a.Name(), c.app.ClientID, c.app.RedirectURI, c.claims, generation(a),
 		page.LoginHint, []bool{page.MFA, page.again, page.only})
 }
 
-// blockedAs reports whether a code says that a policy or an administrator refuses,
-// and how.
+// blockedAs reports whether a code says that a policy or an administrator
+// refuses, and with which verdict.
 func blockedAs(code int) (aadsts.Verdict, bool) {
 	row, ok := aadsts.Lookup(code)
 	return row.Verdict, ok && (row.Verdict == aadsts.Blocked || row.Verdict == aadsts.DeviceNotCompliant)
@@ -218,7 +218,7 @@ func (b *Broker) stepUpByPage(ctx context.Context, op string, page AuthCode, wan
 }
 
 // needsMFA reports whether the sign-in must show MFA that is fresh. A PRT that
-// is over needs the user, and MFA only where the page asks for it.
+// has ended needs the user, but MFA only where the page asks for it.
 func needsMFA(e *Error) bool {
 	if e == nil {
 		return false
@@ -233,7 +233,7 @@ func needsMFA(e *Error) bool {
 }
 
 // interactiveApp signs in at the authorize page for the app's own client. The
-// token does not come of the PRT, and the refresh token is dropped.
+// token does not come from the PRT, and the refresh token is dropped.
 func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, scopes []string, why error) (AuthResult, error) {
 	a, q, err := b.resolve(ctx, c, scopes)
 	if err != nil {
@@ -258,7 +258,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 		return AuthResult{}, &Error{Op: op, detail: "the reply has no access token"}
 	}
 	if q.pop != nil {
-		// The page gives bearer tokens, and now the PRT gives a bound one.
+		// The page gives bearer tokens; the PRT can now give a bound one.
 		c.forceRefresh = true
 		return interactive(b.acquire(ctx, c, scopes))
 	}
@@ -270,7 +270,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 	return res, nil
 }
 
-// isOf reports whether a reply says that it is the account's.
+// isOf reports whether a reply names the account.
 func isOf(r *prt.Reply, acct Account) bool {
 	home := r.HomeAccountID()
 	return home != "" && strings.EqualFold(home, acct.HomeAccountID)
@@ -285,7 +285,7 @@ func (b *Broker) interactiveUnbound(ctx context.Context, op string, c callOption
 	}
 	hint := c.loginHint
 	if hint == "" && !c.account.IsZero() {
-		_, rec, _ := b.accountFor(ctx, c.account) // without a record the caller's word
+		_, rec, _ := b.accountFor(ctx, c.account) // without a record, the name that the caller has
 		hint = newestName(c.account, rec)
 	}
 	res, err := b.signInUnbound(ctx, op, AuthCode{LoginHint: hint}, q)

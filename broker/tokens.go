@@ -16,9 +16,10 @@ import (
 	"github.com/prtbroker/prtbroker/internal/clock"
 )
 
-// heldTokens are the tokens that apps got: in memory, in the store for the next
-// process (Config.KeepTokens), and under the offline key for a start without a
-// network. All of it is a cache: when it is lost, the service gives others.
+// heldTokens holds the tokens that apps got: in memory, in the store for the
+// next process (Config.KeepTokens), and under the offline key for a start
+// without a network. All of it is a cache: if it is lost, the service issues
+// new ones.
 type heldTokens struct {
 	*tokencache.Cache[*cachedToken]
 	cfg  *Config
@@ -35,14 +36,13 @@ type cachedToken struct {
 
 const (
 	// othersWait bounds how long a call waits for another process that asks the
-	// service for the same. After it the call asks by itself.
+	// service for the same token. After that the call asks by itself.
 	othersWait = 10 * time.Second
-	// keepWait bounds how long a store may hold up a token that is there.
+	// keepWait bounds how long a store may hold up a token that was obtained.
 	keepWait = 2 * time.Second
 )
 
-// inMemory returns the token that a silent call would be answered with from
-// memory.
+// inMemory returns the token in memory that answers a silent call.
 func (h *heldTokens) inMemory(c *callOptions, scopes []string, now time.Time) (AuthResult, bool) {
 	set, err := tokencache.Normalize(scopes, h.cfg.Cloud.graph())
 	if err != nil {
@@ -63,7 +63,7 @@ func (h *heldTokens) keep(op string, a *account.Account, q tokenRequest, res Aut
 		res.Account = Account(rec.Account) // the user may have been renamed meanwhile
 	}
 	h.remember(q, res)
-	var err error // looked for after that: who locks drops what is in memory
+	var err error // checked afterwards: Lock drops what is in memory
 	if !h.book.Holds(a) {
 		err = &Error{Op: op, kind: ErrNoAccount, Account: q.account}
 	} else if rec := a.Record(); rec != nil && rec.Locked() {
@@ -75,7 +75,7 @@ func (h *heldTokens) keep(op string, a *account.Account, q tokenRequest, res Aut
 	return err
 }
 
-// remember keeps a token in memory, in place of the one for the same.
+// remember keeps a token in memory, replacing the one for the same request.
 func (h *heldTokens) remember(q tokenRequest, res AuthResult) {
 	t := &cachedToken{result: res}
 	t.result.Metadata.Source = SourceCache
@@ -87,8 +87,8 @@ func (h *heldTokens) remember(q tokenRequest, res AuthResult) {
 	}, h.cfg.Now())
 }
 
-// rename puts the new names of a user into the tokens in memory, which name whose
-// they are.
+// rename puts a user's new names into the tokens in memory, which name their
+// account.
 func (h *heldTokens) rename(id account.Identity) {
 	h.Change(id.HomeAccountID, id.Environment, func(t *cachedToken) *cachedToken {
 		n := &cachedToken{result: t.result}
@@ -103,17 +103,17 @@ func (h *heldTokens) drop(id account.Identity) {
 	h.DropAccount(id.HomeAccountID, id.Environment)
 }
 
-// keeps says whether tokens of a request are kept in the store.
+// keeps reports whether tokens of a request are kept in the store.
 func (h *heldTokens) keeps(q *tokenRequest) bool { return h.cfg.KeepTokens && q.pop == nil }
 
-// ofOthers returns a token that another call or, by the store, another process
-// has got meanwhile. Without one, the caller asks the service while release
-// keeps the other processes from asking for the same.
+// ofOthers returns a token that another call or, through the store, another
+// process has got meanwhile. If there is none, the caller asks the service, and
+// until it calls release other processes do not ask for the same token.
 func (h *heldTokens) ofOthers(ctx context.Context, a *account.Account, q *tokenRequest) (kept *AuthResult, release func()) {
 	release = func() {}
 	anew := q.claims != "" || q.forceRefresh
 	if !anew {
-		// A flight that landed just before this one took off.
+		// A flight may have landed just before this one took off.
 		if e, state := h.Serve(&q.key, q.set, h.cfg.Now()); state == tokencache.Fresh {
 			return &e.Value.result, release
 		}
@@ -137,8 +137,8 @@ func (h *heldTokens) ofOthers(ctx context.Context, a *account.Account, q *tokenR
 	return nil, release
 }
 
-// fromStore answers from what another process kept. A store that fails is no
-// error here: the service answers then.
+// fromStore answers with a token that another process kept. A store that fails
+// is not an error here: the service answers then.
 func (h *heldTokens) fromStore(ctx context.Context, a *account.Account, q *tokenRequest) (AuthResult, bool) {
 	tokens, err := a.Tokens(ctx)
 	if err != nil {
@@ -158,9 +158,9 @@ func (h *heldTokens) fromStore(ctx context.Context, a *account.Account, q *token
 	return e.Value.result, true
 }
 
-// alone keeps other processes from asking the service for the same. What it
-// returns is called when the token is in the store. It does not wait for ever:
-// a process that was stopped while it asks holds up nobody.
+// alone keeps other processes from asking the service for the same token until
+// release is called, once the token is in the store. It does not wait forever:
+// a process that was stopped while it asks must not hold up the others.
 func (h *heldTokens) alone(ctx context.Context, a *account.Account, q *tokenRequest) (release func()) {
 	release, err := vault.Lease(ctx, h.cfg.Store, a.Name()+".tokens-"+q.bucket(), othersWait)
 	if err != nil {
@@ -176,8 +176,8 @@ func (q *tokenRequest) bucket() string {
 	return hex.EncodeToString(sum[:1])[:1]
 }
 
-// keepInStore keeps a token for the next process, if that is asked for. The
-// token is there already: what goes wrong is logged.
+// keepInStore keeps a token for the next process, if that is configured. The
+// caller has the token already: errors are only logged.
 func (h *heldTokens) keepInStore(ctx context.Context, a *account.Account, q *tokenRequest, r AuthResult) {
 	if !h.keeps(q) {
 		return
@@ -192,7 +192,7 @@ func (h *heldTokens) keepInStore(ctx context.Context, a *account.Account, q *tok
 	}
 }
 
-// kept is a result as it is kept.
+// kept converts a result to the form in which it is stored.
 func (q *tokenRequest) kept(r AuthResult) account.KeptToken {
 	return account.KeptToken{
 		Tenant: q.key.Tenant, Client: q.key.Client, CAE: q.key.CAE, Scopes: q.set,
@@ -213,8 +213,8 @@ func (h *heldTokens) dropChallenged(ctx context.Context, a *account.Account, q *
 	}
 }
 
-// dropRefused erases the kept tokens when the service does not accept the user,
-// the device or the PRT any more.
+// dropRefused erases the kept tokens when the service no longer accepts the
+// user, the device or the PRT.
 func (h *heldTokens) dropRefused(ctx context.Context, a *account.Account, q *tokenRequest, err error) {
 	if !h.keeps(q) {
 		return
@@ -230,8 +230,8 @@ func (h *heldTokens) dropRefused(ctx context.Context, a *account.Account, q *tok
 	}
 }
 
-// saveOffline brings the tokens that are kept up to date. It does nothing
-// unless this process may use the offline key, and forgets the key where
+// saveOffline brings the tokens kept under the offline key up to date. It does
+// nothing unless this process may use the offline key, and forgets the key if
 // another process locked the account or made a new one.
 func (h *heldTokens) saveOffline(ctx context.Context, a *account.Account) error {
 	o := a.Offline()
@@ -263,8 +263,8 @@ func (h *heldTokens) offlineTokens(acct Account) (out []account.KeptToken) {
 	return out[:min(len(out), account.MaxKept)]
 }
 
-// bringBackTokens puts the tokens that still live into memory. None is no
-// error, and neither are those of another offline key.
+// bringBackTokens loads the kept tokens that are still valid into memory. It is
+// not an error if there are none, or if they belong to another offline key.
 func (h *heldTokens) bringBackTokens(ctx context.Context, a *account.Account) error {
 	o := a.Offline()
 	if o == nil {

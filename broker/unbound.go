@@ -17,7 +17,7 @@ import (
 
 // On a machine without a device registration an account has plain refresh
 // tokens in place of a PRT: one per app, or one for all apps of the family of
-// client ids (foci), which Microsoft's own apps are.
+// client ids (foci), to which Microsoft's own apps belong.
 
 // keepRefresh saves a refresh token.
 func (c *Config) keepRefresh(ctx context.Context, a *account.Account, client string, r *prt.Reply) error {
@@ -27,7 +27,7 @@ func (c *Config) keepRefresh(ctx context.Context, a *account.Account, client str
 	return a.KeepRefresh(ctx, account.RefreshToken{Client: client, Family: r.FamilyID, Token: r.RefreshToken.Reveal(), At: c.Now()})
 }
 
-// redeem gets a token by a refresh token of the app or of its family.
+// redeem gets a token with a refresh token of the app or of its family.
 func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q tokenRequest) (AuthResult, error) {
 	tokens, err := a.RefreshTokens(ctx, q.app.ClientID)
 	if err != nil {
@@ -51,7 +51,7 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 			return b.unbound(ctx, op, a, q, r, SourceRefreshToken)
 		}
 		if e.Client != q.app.ClientID && subError(err) == "client_mismatch" {
-			// That the app is not of the family says nothing of its configuration.
+			// That the app is not in the family says nothing about its configuration.
 			err = &Error{Op: op, kind: ErrInteractionRequired, detail: "the user has not signed in for this app"}
 		}
 		last = err
@@ -62,7 +62,7 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 	return AuthResult{}, last
 }
 
-// unboundForm is what every grant of the app's own client sends.
+// unboundForm returns what every grant of the app's own client sends.
 func (q *tokenRequest) unboundForm() (url.Values, error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
@@ -102,7 +102,7 @@ func subError(err error) string {
 	return ""
 }
 
-// unbound makes the result of a grant of the app's own client, and keeps its
+// unbound builds the result of a grant of the app's own client, and keeps its
 // refresh token.
 func (b *Broker) unbound(ctx context.Context, op string, a *account.Account, q tokenRequest, r *prt.Reply, source TokenSource) (AuthResult, error) {
 	if r.AccessToken.IsZero() {
@@ -124,7 +124,7 @@ func (b *Broker) unbound(ctx context.Context, op string, a *account.Account, q t
 }
 
 // unregistered reports whether this machine has no registration and the
-// configuration allows to go without.
+// configuration allows that.
 func (b *Broker) unregistered(ctx context.Context) bool {
 	if !b.cfg.AllowUnbound {
 		return false
@@ -133,8 +133,8 @@ func (b *Broker) unregistered(ctx context.Context) bool {
 	return errors.Is(err, device.ErrNone)
 }
 
-// signInUnbound signs a user in for the app and keeps the refresh token. The
-// account appears when it is new.
+// signInUnbound signs a user in to the app and keeps the refresh token. A new
+// account is added.
 func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, q tokenRequest) (AuthResult, error) {
 	v, err := q.unboundForm()
 	if err != nil {
@@ -147,8 +147,8 @@ func (b *Broker) signInUnbound(ctx context.Context, op string, cred Credential, 
 	return b.keepUnbound(ctx, op, q, r)
 }
 
-// signInApp signs in for Config.App without asking for a token of a resource
-// but Graph, which every app may ask for the user's own name.
+// signInApp signs in to Config.App, asking only for a token for Graph, which
+// every app may ask for the user's own name.
 func (b *Broker) signInApp(ctx context.Context, op string, cred Credential, c callOptions) (AuthResult, error) {
 	q, err := b.resolveApp(ctx, c, []string{b.cloud().Graph() + "/User.Read"})
 	if err != nil {
@@ -191,8 +191,9 @@ func (q *tokenRequest) visit(c sts.Cloud, hint, wanted string) sts.Visit {
 	}
 }
 
-// adopt returns the account that a reply of an app's own client is about,
-// making it when it is new. The account of q, if not zero, is who it must be.
+// adopt returns the account that a reply of an app's own client is about, and
+// creates it if it is new. If the account of q is not zero, the reply must be
+// about that one.
 func (b *Broker) adopt(ctx context.Context, op string, r *prt.Reply, q tokenRequest) (*account.Account, Account, error) {
 	want := q.account
 	acct := Account{HomeAccountID: r.HomeAccountID(), Environment: b.cloud().Environment}

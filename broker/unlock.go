@@ -11,12 +11,12 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// Unlocked is how Unlock proved the user.
+// Unlocked says how Unlock proved the user.
 type Unlocked struct {
 	Account Account
-	// Offline says that the TPM alone confirmed the PIN, since the service
-	// could not be asked. False: the service signed the user in, and a new PRT
-	// carries MFA of this moment.
+	// Offline says that the TPM alone confirmed the PIN, since the service could
+	// not be asked. False: the service signed the user in, and a new PRT carries
+	// MFA from this moment.
 	Offline bool
 	// Left is what is left of Config.Offline, when Offline.
 	Left tpm.Limit
@@ -25,20 +25,20 @@ type Unlocked struct {
 }
 
 // Unlock proves the user by the PIN of the Hello key, as at the lock screen of
-// a computer. Where the service answers, that is a sign-in by the Hello key: a
-// new PRT carries MFA of this moment, as Windows renews it at an unlock, and
+// a computer. If the service answers, that is a sign-in with the Hello key: a
+// new PRT carries MFA from this moment, as Windows renews it at an unlock, and
 // what the service refuses stays refused.
 //
-// Where the service does not answer, and within Config.Offline, the PIN proves
-// the user against the TPM alone and opens what the account has cached: tokens
-// that apps got before are served again, and a PRT that [Broker.Lock] put away
-// is back. A wrong PIN is an ErrWrongPIN, too many are an ErrPINLocked, and
-// the end of Config.Offline is an ErrOfflineExpired. A TPM that is not the
-// one, or that was cleared, is an ErrKeyUnusable that is also
-// [tpm.ErrTPMChanged] or [tpm.ErrCleared]. What the service said for certain
-// before (user or device disabled, deleted, key unknown) refuses offline too,
-// until the service serves the account again. An ErrDeviceAuth by AADSTS50155,
-// which has many causes, does so when it came twice, ten minutes apart or more.
+// If the service does not answer, and within Config.Offline, the TPM alone
+// checks the PIN, which opens what the account has cached: tokens that apps got
+// before are served again, and a PRT that [Broker.Lock] put away is restored. A
+// wrong PIN is an ErrWrongPIN, too many are an ErrPINLocked, and the end of
+// Config.Offline is an ErrOfflineExpired. A different TPM, or one that was
+// cleared, is an ErrKeyUnusable that is also [tpm.ErrTPMChanged] or
+// [tpm.ErrCleared]. An earlier definite refusal by the service (user or device
+// disabled or deleted, key unknown) refuses offline too, until the service
+// serves the account again. An ErrDeviceAuth by AADSTS50155, which has many
+// causes, does so only if it came twice, ten minutes apart or more.
 func (b *Broker) Unlock(ctx context.Context, acct Account, pin PIN) (Unlocked, error) {
 	const op = "unlock"
 	u, err := b.unlock(ctx, op, acct, pin)
@@ -79,8 +79,8 @@ func (b *Broker) unlock(ctx context.Context, op string, acct Account, pin PIN) (
 	return b.unlockOffline(ctx, op, a, pin, err)
 }
 
-// orCleared tells a TPM that was cleared from another one. The Hello key's blob
-// does not know which it is; that of the data key does.
+// orCleared tells a cleared TPM from a different one. The Hello key's blob does
+// not show which it is; that of the data key does.
 func orCleared(ctx context.Context, a *account.Account, err error) error {
 	if !errors.Is(err, tpm.ErrTPMChanged) {
 		return err
@@ -105,7 +105,7 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Accoun
 	}
 	err := b.openOffline(ctx, a, pin)
 	if errors.Is(err, account.ErrNotPrepared) {
-		return Unlocked{}, why // nothing can be opened here: what is wrong is the network
+		return Unlocked{}, why // nothing can be opened here: report the network error
 	}
 	if err != nil {
 		return Unlocked{}, err
@@ -114,7 +114,7 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Accoun
 	switch rec = a.Record(); {
 	case rec == nil:
 		return Unlocked{}, ErrClosed
-	case rec.Locked(): // meanwhile
+	case rec.Locked(): // locked meanwhile
 		return Unlocked{}, obituary(op, rec)
 	}
 	if now := b.engine.Choices(rec); len(now) > 0 {
@@ -124,16 +124,17 @@ func (b *Broker) unlockOffline(ctx context.Context, op string, a *account.Accoun
 	return u, nil
 }
 
-// Lock puts the account away as at the lock screen or the end of a session:
-// its tokens leave memory, and its PRTs go where only the PIN opens them.
-// Until [Broker.Unlock] nothing is silent: calls end in ErrLocked, which is
+// Lock locks the account, as at the lock screen or the end of a session: its
+// tokens leave memory, and its PRTs move to where only the PIN opens them.
+// Until [Broker.Unlock] nothing is silent: calls fail with ErrLocked, which is
 // also an ErrInteractionRequired, in every process that shares the store.
-// Tokens that other processes have in memory serve there until they end.
+// Tokens that other processes have in memory are served there until they
+// expire.
 //
-// It needs a Hello key, Config.Offline, and a sign-in by the PIN in this
-// process before; else it is [errors.ErrUnsupported] and nothing is changed.
-// When Config.Offline is over before the Unlock, what was put away is gone: the
-// Unlock then needs the service, and brings the PRT of the Hello key alone.
+// It needs a Hello key, Config.Offline, and an earlier sign-in with the PIN in
+// this process; otherwise it is [errors.ErrUnsupported] and nothing is changed.
+// If Config.Offline is over before the Unlock, what was put away is lost: the
+// Unlock then needs the service, and brings only the PRT of the Hello key.
 func (b *Broker) Lock(ctx context.Context, acct Account) (err error) {
 	const op = "lock"
 	ctx, leave, err := b.enter(ctx)

@@ -14,12 +14,12 @@ import (
 
 // UnregisterDevice deletes the device object in the directory, which the
 // device's certificate authorises by mutual TLS, and then the registration
-// here. When the service refuses, the registration stays. Accounts of the user
-// stay and have neither PRT nor Hello key any more. The Hello keys are deleted
-// at the service first, as far as that is possible: without the device they
-// are of no use there.
+// here. If the service refuses, the registration stays. The user's accounts
+// stay, without PRT and Hello key. The Hello keys are deleted at the service
+// first, as far as that is possible: without the device they are of no use
+// there.
 //
-// With a Transport of its own that is not an *http.Client over an
+// If Config.Transport is set and is not an *http.Client over an
 // *http.Transport, Config.MutualTLS is needed.
 func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 	const op = "unregister device"
@@ -52,11 +52,12 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 
 // ForgetDevice deletes the registration here and leaves the device object in
 // the directory. It is for a device that an administrator has deleted there
-// (ErrDeviceGone), before it is registered anew. Nothing calls it by itself.
+// (ErrDeviceGone), before it is registered again. The broker never calls it by
+// itself.
 //
-// Of the registrations that this broker has used it means the last one: where
-// another process has forgotten that already and registered the device anew,
-// the new registration stays, and RegisterDevice returns it.
+// It forgets the last registration that this broker has used: if another
+// process has forgotten that one already and registered the device again, the
+// new registration stays, and RegisterDevice returns it.
 func (b *Broker) ForgetDevice(ctx context.Context) (err error) {
 	const op = "forget device"
 	ctx, leave, err := b.enter(ctx)
@@ -72,12 +73,12 @@ func (b *Broker) ForgetDevice(ctx context.Context) (err error) {
 	return opError(op, b.forget(ctx))
 }
 
-// removeHelloKeys removes the Hello keys of the user's accounts. Where the
-// service refuses, the key stays there, and the device goes all the same.
+// removeHelloKeys removes the Hello keys of the user's accounts. If the service
+// refuses, the key stays there, and the device is deleted all the same.
 func (b *Broker) removeHelloKeys(ctx context.Context, op string) {
 	all, _, err := b.book.All(ctx)
 	if err != nil {
-		return // what is not readable shows where it is needed
+		return // a record that cannot be read is reported where it is needed
 	}
 	for _, a := range all {
 		rec := a.Record()

@@ -14,8 +14,8 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// sentinels maps what the table says to what callers test for. A verdict that
-// is missing has no sentinel.
+// sentinels maps the verdicts of the table to the errors that callers test for.
+// A verdict that is missing has no sentinel.
 var sentinels = map[aadsts.Verdict]error{
 	aadsts.AppConfig:           ErrAppConfig,
 	aadsts.Retry:               ErrTransient,
@@ -73,16 +73,16 @@ func serviceError(op string, e *sts.Error) *Error {
 	return out
 }
 
-// ErrorOf is the error of an AADSTS code that an adapter read by itself, such as
-// from a sign-in page.
+// ErrorOf returns the error for an AADSTS code that an adapter read by itself,
+// for example from a sign-in page.
 func ErrorOf(op string, code int) *Error {
 	entry := aadsts.Classify([]int{code}, "", "")
 	return &Error{Op: op, Code: code, Codes: []int{code}, detail: entry.Meaning, kind: sentinels[entry.Verdict],
 		action: entry.Verdict, Verdict: Verdict(entry.Verdict.String())}
 }
 
-// action returns what the table says about err; None when err is not the
-// service's.
+// action returns the table's verdict on err; None when err is not from the
+// service.
 func action(err error) aadsts.Verdict {
 	var e *Error
 	if errors.As(err, &e) {
@@ -91,9 +91,9 @@ func action(err error) aadsts.Verdict {
 	return aadsts.None
 }
 
-// keyErrors maps what a key store says about a wrong machine, a cleared TPM or a
-// broken blob, and about a TPM that is busy or does not answer, whose keys are
-// what they were.
+// keyErrors maps what a key store reports about a wrong machine, a cleared TPM
+// or a broken blob, and about a TPM that is busy or does not answer, whose keys
+// are intact.
 var keyErrors = []struct{ is, kind error }{
 	{tpm.ErrKeyUnusable, ErrKeyUnusable},
 	{tpm.ErrInvalidBlob, ErrKeyUnusable},
@@ -104,7 +104,8 @@ var keyErrors = []struct{ is, kind error }{
 	{tpm.ErrNoTPM, ErrTransient},
 }
 
-// roomErrors maps what the rooms below say to what callers test for.
+// roomErrors maps the errors of the internal packages to those that callers
+// test for.
 var roomErrors = []struct {
 	is, kind error
 	detail   string
@@ -125,7 +126,7 @@ var roomErrors = []struct {
 	{device.ErrNoComputer, nil, "a hybrid registration needs OnPremises, and OnPremisesCertificate before it"},
 }
 
-// keyKind is what the key store says; nil when it says something else.
+// keyKind returns the sentinel for an error of the key store, or nil.
 func keyKind(err error) error {
 	for _, k := range keyErrors {
 		if errors.Is(err, k.is) {
@@ -135,8 +136,9 @@ func keyKind(err error) error {
 	return nil
 }
 
-// verdict makes an Error of what a room or the key store says, and leaves other
-// errors as they are: so the end of a context stays what it is.
+// verdict makes an Error of an error from an internal package or the key store,
+// and leaves other errors as they are: so the end of a context stays
+// recognizable.
 func verdict(err error) error {
 	var e *Error
 	if err == nil || errors.As(err, &e) {
@@ -177,7 +179,7 @@ func verdict(err error) error {
 	return err
 }
 
-// deathError is what ended a PRT, again.
+// deathError returns again the error that ended a PRT.
 func deathError(n *account.Death) *Error {
 	e := &Error{Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: ErrPRTRevoked}
 	if n.Verdict == aadsts.Expired {
@@ -189,7 +191,7 @@ func deathError(n *account.Death) *Error {
 	return e
 }
 
-// obituary is why no PRT of the account can be used.
+// obituary returns why no PRT of the account can be used.
 func obituary(op string, r *account.Record) error {
 	return withAccount(opError(op, r.Over()), Account(r.Account))
 }
@@ -197,8 +199,8 @@ func obituary(op string, r *account.Record) error {
 // isOver reports whether a PRT is revoked or expired.
 func isOver(err error) bool { return errors.Is(err, ErrPRTRevoked) || errors.Is(err, ErrPRTExpired) }
 
-// pinError is what the key store, or the count of wrong PINs, says about a PIN;
-// nil when it says something else.
+// pinError converts what the key store, or the count of wrong PINs, says about
+// a PIN; nil when it says something else.
 func pinError(err error) error {
 	var wrong *tpm.WrongPINError
 	var locked *tpm.LockedOutError
@@ -220,7 +222,7 @@ func pinError(err error) error {
 	return nil
 }
 
-// keyError is an error of the key store in doing something.
+// keyError wraps an error of the key store that occurred while doing something.
 func keyError(doing string, err error) error {
 	if ended(err) {
 		return err
@@ -233,8 +235,8 @@ func ended(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// opError makes an Error of what a room or the key store says, and names the
-// operation on an error that has none yet.
+// opError makes an Error of an error from an internal package or the key store,
+// and names the operation in an error that does not name one yet.
 func opError(op string, err error) error {
 	if err == nil {
 		return nil
@@ -252,7 +254,7 @@ func opError(op string, err error) error {
 	return err
 }
 
-// withAccount names the account on an Error that names none yet.
+// withAccount names the account in an Error that does not name one yet.
 func withAccount(err error, acct Account) error {
 	var e *Error
 	if acct.IsZero() || !errors.As(err, &e) || !e.Account.IsZero() {
@@ -263,7 +265,7 @@ func withAccount(err error, acct Account) error {
 	return &c
 }
 
-// refusal is what the service said before, again.
+// refusal returns again what the service said before.
 func refusal(n *account.Death, op string) *Error {
 	e := &Error{Op: op, Code: n.Code, OAuth: n.OAuth, action: n.Verdict, Verdict: Verdict(n.Verdict.String()), kind: sentinels[n.Verdict]}
 	e.detail = "the service refused this before, and cannot be asked now"

@@ -12,33 +12,32 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// A WhyInput is the question why the user is, or is not, asked when an app
-// wants a token. Facts that only the service knows are given in Facts; what is
+// A WhyInput asks why the user is, or is not, prompted when an app wants a
+// token. Facts that only the service knows are given in Facts; a fact that is
 // not given is not guessed.
 type WhyInput struct {
-	// Account is whose token; zero is the only one.
+	// Account is whose token is wanted; zero means the only account.
 	Account Account
-	// App is the client; zero is Config.App.
+	// App is the client; zero means Config.App.
 	App App
 	// Scopes are those that the app asks for.
 	Scopes []string
 	// ResourceID is the application id by which policies know the resource of
-	// Scopes. Empty: it is taken from Scopes when it is an application id
-	// there, or when the resource is Graph; where they are of OpenID Connect
-	// alone it is that of the directory, which Conditional Access judges then.
+	// Scopes. Empty: it is taken from Scopes if it is an application id there, or
+	// if the resource is Graph; for scopes of OpenID Connect alone it is that of
+	// the directory, which Conditional Access then evaluates.
 	ResourceID string
-	// Facts are what is known beside the state here.
+	// Facts are known facts beyond the state here.
 	Facts why.Facts
 }
 
-// Why says whether the user will be asked when an app wants a token, and
-// because of what. It makes no request. It judges the policies that
-// Config.Policies returns; without them the answer is Unknown, with what the
-// service said last.
+// Why says whether the user will be asked when an app wants a token, and why.
+// It makes no request. It evaluates the policies that Config.Policies returns;
+// without them the answer is Unknown, with what the service said last.
 //
-// The answer is Silent, Asked or Refused only when it follows from what is
-// known. Where a fact that a policy looks at is not known, and its possible
-// values lead to different answers, the answer is Unknown and names the fact.
+// The answer is Silent, Asked or Refused only if it follows from what is known.
+// If a fact that a policy looks at is not known, and its possible values lead
+// to different answers, the answer is Unknown and names the fact.
 func (b *Broker) Why(ctx context.Context, in WhyInput) (_ why.Explanation, err error) {
 	const op = "why"
 	ctx, leave, err := b.enter(ctx)
@@ -63,8 +62,8 @@ func (b *Broker) Why(ctx context.Context, in WhyInput) (_ why.Explanation, err e
 	return why.Explain(s), nil
 }
 
-// Preflight is Why as the decision of the policies. Its Outcome is Invalid when
-// the answer does not depend on them or is not known.
+// Preflight is Why, returned as the decision of the policies. Its Outcome is
+// Invalid when the answer does not depend on them or is not known.
 func (b *Broker) Preflight(ctx context.Context, in WhyInput) (policy.Decision, error) {
 	e, err := b.Why(ctx, in)
 	if err != nil || e.Verdict == why.Unknown {
@@ -73,7 +72,7 @@ func (b *Broker) Preflight(ctx context.Context, in WhyInput) (policy.Decision, e
 	return e.Decision, nil
 }
 
-// snapshot is what decides, as far as it is known here.
+// snapshot collects the facts that decide, as far as they are known here.
 func (b *Broker) snapshot(ctx context.Context, in WhyInput, resource string) (why.Snapshot, error) {
 	s := why.Snapshot{
 		Now: b.cfg.Now(), ClientID: in.App.ClientID, Scopes: in.Scopes, Resource: resource, ResourceID: in.ResourceID,
@@ -92,7 +91,7 @@ func (b *Broker) snapshot(ctx context.Context, in WhyInput, resource string) (wh
 	switch {
 	case errors.Is(err, device.ErrNone):
 		if s.Unbound = b.cfg.AllowUnbound; !s.Unbound {
-			return s, nil // and nobody has a PRT
+			return s, nil // so no account has a PRT
 		}
 	case err != nil:
 		return s, err
@@ -111,8 +110,8 @@ func (b *Broker) snapshot(ctx context.Context, in WhyInput, resource string) (wh
 	return s, err
 }
 
-// accountSnapshot is who is signed in, and what is kept for them; nil when it is
-// nobody.
+// accountSnapshot describes the account that is signed in and what is kept for
+// it; nil when there is none.
 func (b *Broker) accountSnapshot(ctx context.Context, in WhyInput, s *why.Snapshot) (*why.Account, error) {
 	a, rec, err := b.accountFor(ctx, in.Account)
 	if errors.Is(err, ErrNoAccount) {

@@ -10,17 +10,18 @@ import (
 	"slices"
 )
 
-// Blob keeps all its records in one value, for programs that have a place of
-// their own for each user: a field of a JSON file, a row of a database, a secret
-// of a cluster. Several brokers of one process may share it.
+// Blob keeps all its records in one value, for programs that have their own
+// place for the state of each user: a field of a JSON file, a row of a
+// database, a secret of a cluster. Several brokers of one process may share it.
 //
-// The broker seals its records before they get here, so the value is opaque, shows
-// no user's name and opens only with the key store that it was made with.
+// The broker seals its records before they get here, so the value is opaque,
+// does not show a user's name and opens only with the key store that it was
+// made with.
 //
 // Two processes must not use the value of one user at the same time, since
 // neither sees what the other writes: lock its place from [NewBlob] until the
-// broker is closed. An older value that somebody puts back is not noticed by a new
-// process; who may write to the place is up to the program.
+// broker is closed. A new process does not notice that an older value was put
+// back; who may write to the place is up to the program.
 type Blob struct {
 	records Memory // what is saved
 
@@ -38,15 +39,16 @@ const (
 	blobRecord = 1 + 8 + 4 // beside name and data
 )
 
-// NewBlob returns a store with the records of value, which [Blob.Bytes] returned
-// or save was given. An empty value is an empty store. A value that is damaged,
-// or is something else, is ErrDamaged.
+// NewBlob returns a store with the records of value, as returned by
+// [Blob.Bytes] or given to save. An empty value is an empty store. A damaged
+// value, or anything else, is ErrDamaged.
 //
-// Each change is saved before it counts: save is called with the whole new value,
-// one call at a time and in order, and must return when its context ends. Its
-// error is that of the change, which is not made. A crash then loses nothing that
-// the service knows already, such as a registration. Nil saves nothing: the
-// caller keeps Bytes once the broker is closed.
+// Each change is saved before it takes effect: save is called with the whole
+// new value, one call at a time and in order, and must return when its context
+// ends. If it returns an error, the change fails with that error and is not
+// made. So a crash loses nothing that the service knows already, such as a
+// registration. If save is nil, nothing is saved: the caller keeps Bytes once
+// the broker is closed.
 func NewBlob(value []byte, save func(ctx context.Context, value []byte) error) (*Blob, error) {
 	s := &Blob{save: save, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
@@ -61,8 +63,8 @@ func NewBlob(value []byte, save func(ctx context.Context, value []byte) error) (
 	return s, nil
 }
 
-// Bytes returns the value for [NewBlob] with all that was saved. The caller owns
-// it.
+// Bytes returns the value for [NewBlob] with everything that was saved. The
+// caller owns it.
 func (s *Blob) Bytes() []byte { return encodeBlob(s.records.snapshot()) }
 
 // Get implements [Store].
@@ -120,7 +122,8 @@ func (s *Blob) Delete(ctx context.Context, name string, old Version) error {
 	})
 }
 
-// change saves what do makes of the records, and then readers see it.
+// change saves the records as do changes them, and then makes them visible to
+// readers.
 func (s *Blob) change(ctx context.Context, do func(map[string]memoryRecord) error) error {
 	select {
 	case <-s.turn:

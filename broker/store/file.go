@@ -21,12 +21,12 @@ import (
 	"github.com/prtbroker/prtbroker/internal/atomicfile"
 )
 
-// File keeps records in the files of a directory that several processes
-// may share. The directory has mode 0700 and its files 0600; a directory or a
-// file that is a symbolic link, or that another user owns, is refused. The one
-// link that is followed is a directory's that root owns, to a directory of the
-// user, as systemd makes them for StateDirectory= with DynamicUser=yes; a unit
-// also needs StateDirectoryMode=0700.
+// File keeps records in the files of a directory that several processes may
+// share. The directory has mode 0700 and its files 0600; a directory or a file
+// that is a symbolic link, or that another user owns, is refused. The only link
+// that is followed is one that root owns, in place of the directory, to a
+// directory of the user, as systemd makes them for StateDirectory= with
+// DynamicUser=yes; a unit also needs StateDirectoryMode=0700.
 //
 // A write goes to a temporary file, which is synced and renamed over the old
 // one, and then the directory is synced: after a crash a record is the old one
@@ -43,9 +43,9 @@ const (
 	lockRetry  = 5 * time.Millisecond
 )
 
-// NewFile returns a store in dir, which it makes if it is not there, with its
-// parents, for the user alone. Temporary files that a killed process left behind
-// are removed.
+// NewFile returns a store in dir, which it creates if it does not exist, with
+// its parents, accessible to the user only. Temporary files that a killed
+// process left behind are removed.
 func NewFile(dir string) (*File, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -68,11 +68,11 @@ func NewFile(dir string) (*File, error) {
 	return s, nil
 }
 
-// followRoots follows one link that root owns.
+// followRoots follows one symbolic link that root owns.
 func followRoots(dir string) (string, error) {
 	fi, err := os.Lstat(dir)
 	if err != nil || fi.Mode()&fs.ModeSymlink == 0 || !ofRoot(fi) {
-		return dir, nil // what is wrong shows when it is used
+		return dir, nil // an error shows when it is used
 	}
 	to, err := os.Readlink(dir)
 	if err != nil {
@@ -87,8 +87,9 @@ func followRoots(dir string) (string, error) {
 // leftOver matches the names of temporary files of records.
 var leftOver = regexp.MustCompile(`^\.(.+\.rec[0-9]+|tmp-.+)$`)
 
-// sweep removes temporary files. Whoever writes one holds the write lock, so that
-// under it all of them are left over. While somebody else has it, they stay.
+// sweep removes temporary files. A writer holds the write lock, so under that
+// lock all of them are left over. While another process has the lock, they
+// stay.
 func (s *File) sweep() {
 	if len(s.leftOver()) == 0 {
 		return
@@ -106,7 +107,7 @@ func (s *File) sweep() {
 func (s *File) leftOver() (names []string) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil // it shows where the store is used
+		return nil // an error shows where the store is used
 	}
 	for _, e := range entries {
 		if e.Type().IsRegular() && leftOver.MatchString(e.Name()) {
@@ -227,7 +228,7 @@ func (s *File) Delete(ctx context.Context, name string, old Version) error {
 	return s.write(ctx, name, old, func() error { return s.remove(name) })
 }
 
-// removeDamaged removes a file that is no record, and nothing else.
+// removeDamaged removes a file that is not a valid record, and nothing else.
 func (s *File) removeDamaged(ctx context.Context, name string) error {
 	unlock, err := s.lock(ctx, writeLock)
 	if err != nil {
@@ -295,7 +296,7 @@ func (s *File) List(ctx context.Context, prefix string) ([]string, error) {
 }
 
 // Lease implements [Leaser] among all processes that share the directory. The
-// system ends a lease with its process.
+// operating system ends a lease with its process.
 func (s *File) Lease(ctx context.Context, name string) (func(), error) {
 	if err := check(ctx, name); err != nil {
 		return nil, err
@@ -303,7 +304,7 @@ func (s *File) Lease(ctx context.Context, name string) (func(), error) {
 	return s.lock(ctx, name+lockSuffix)
 }
 
-// lock opens the file anew for each holder, so that the lock also excludes
+// lock opens the file again for each holder, so that the lock also excludes
 // goroutines of one process.
 func (s *File) lock(ctx context.Context, file string) (func(), error) {
 	if err := ctx.Err(); err != nil {

@@ -117,7 +117,8 @@ func (s *Memory) snapshot() map[string]memoryRecord {
 	return records
 }
 
-// replace makes records, which the caller gives away, all that there are.
+// replace makes records the content of the store; the caller no longer uses
+// them.
 func (s *Memory) replace(records map[string]memoryRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,9 +3,9 @@
 // of a directory that several processes share ([File]) and one whose records are
 // a single value, for programs that keep the state of a user themselves ([Blob]).
 //
-// What a store keeps is sealed before it gets there: it never sees a secret.
-// Package [github.com/prtbroker/prtbroker/broker/store/storetest] is the suite
-// that a store of your own must pass.
+// Records are sealed before they get to a store: it never sees a secret.
+// Package [github.com/prtbroker/prtbroker/broker/store/storetest] is the test
+// suite that a store of your own must pass.
 package store
 
 import (
@@ -16,9 +16,9 @@ import (
 	"strings"
 )
 
-// A Store keeps opaque records by name. The broker seals what it puts there.
-// A store is safe for concurrent use and compares versions, so that two
-// writers cannot overwrite each other unseen.
+// A Store keeps opaque records by name. The broker seals what it puts there. A
+// store is safe for concurrent use and compares versions, so that two writers
+// cannot overwrite each other unnoticed.
 //
 // A store that several processes share also implements [Leaser].
 type Store interface {
@@ -26,15 +26,16 @@ type Store interface {
 	// the data.
 	Get(ctx context.Context, name string) (data []byte, v Version, err error)
 
-	// Put writes a record whose version is old, and returns its new version;
-	// the zero version means that no such record is there. It returns
-	// ErrConflict, and writes nothing, when the version is another one. A
-	// reader sees the old record or the new one, also after a crash.
+	// Put writes a record if its current version is old, and returns its new
+	// version; the zero version means that there is no such record yet. If the
+	// version is a different one, it returns ErrConflict and writes nothing. A
+	// reader sees the old record or the new one, even after a crash.
 	Put(ctx context.Context, name string, data []byte, old Version) (Version, error)
 
-	// Delete removes a record whose version is old. It returns ErrConflict
-	// when the version is another one, and ErrNotFound when there is none. A
-	// record that Get finds damaged (ErrDamaged) has the zero version.
+	// Delete removes a record if its current version is old. It returns
+	// ErrConflict if the version is a different one, and ErrNotFound if there is
+	// no record. A record that Get finds damaged (ErrDamaged) has the zero
+	// version.
 	Delete(ctx context.Context, name string, old Version) error
 
 	// List returns the names that begin with prefix, sorted.
@@ -50,14 +51,14 @@ type Leaser interface {
 	Lease(ctx context.Context, name string) (release func(), err error)
 }
 
-// A Version names one content of a record. No two writes of a record have the
-// same. Zero: there is no record.
+// A Version identifies one content of a record. No two writes of a record have
+// the same version. Zero: there is no record.
 type Version uint64
 
 var (
 	// ErrNotFound: the store has no such record.
 	ErrNotFound = errors.New("store: no such record")
-	// ErrConflict: the record's version is another one.
+	// ErrConflict: the record has a different version.
 	ErrConflict = errors.New("store: the record was changed by another writer")
 	// ErrDamaged: the record is not what was written. Nothing is
 	// overwritten.

@@ -29,7 +29,7 @@ type Outcome string
 
 // Outcomes of a token request.
 const (
-	OutcomeSilent  Outcome = "silent"  // a token, and nobody was asked
+	OutcomeSilent  Outcome = "silent"  // a token, and the user was not asked
 	OutcomeAsked   Outcome = "asked"   // the service wants the user
 	OutcomeRefused Outcome = "refused" // an error that the user cannot change
 	OutcomeFailed  Outcome = "failed"  // the network or a temporary failure

@@ -11,7 +11,7 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// policies judges the policies of the tenant, for the PRTs in the order in
+// policies evaluates the policies of the tenant for the PRTs, in the order in
 // which they would be tried.
 func (w *chain) policies(prts []PRT) {
 	set := w.Policies
@@ -42,8 +42,8 @@ func (w *chain) policies(prts []PRT) {
 	}
 }
 
-// refused is the session of a PRT that the policies do not serve, for the age of
-// its sign-in or MFA or for something else.
+// refused is the session of a PRT that the policies refuse, because of the age
+// of its sign-in or MFA (stale) or for another reason.
 type refused struct {
 	claims.Session
 	stale bool
@@ -57,8 +57,8 @@ func mayHelp(p PRT, others []refused) bool {
 	return !slices.ContainsFunc(others, func(r refused) bool { return !p.Session.MayAdd(r.Session, r.stale) })
 }
 
-// tryPage judges a sign-in on a page in place of the device code that all PRTs
-// began with. Where that is not blocked, the user is asked for it.
+// tryPage evaluates a sign-in on a page in place of the device code that all
+// PRTs began with. If that is not blocked, the user is asked for it.
 func (w *chain) tryPage(set *policy.Set, id string) {
 	page := *w.prt
 	page.Session.DeviceCode = claims.No
@@ -85,8 +85,8 @@ func (w *chain) stale() bool {
 	return false
 }
 
-// tryOther judges another PRT than the strongest. What it is served, the user
-// is not asked for; what is not known of it leaves the answer open.
+// tryOther evaluates a PRT other than the strongest. If it is served, the user
+// is not asked; if that is not known, the answer is left open.
 func (w *chain) tryOther(set *policy.Set, id string, e *PRT) (stale bool) {
 	other := *w
 	other.prt = e
@@ -108,8 +108,8 @@ func (w *chain) tryOther(set *policy.Set, id string, e *PRT) (stale bool) {
 	return other.stale()
 }
 
-// judge judges the policies for one PRT, under every value that the facts
-// which are not known could have.
+// judge evaluates the policies for one PRT, under every value that the unknown
+// facts could have.
 func (w *chain) judge(set *policy.Set, id string) {
 	in := w.signIn(id)
 	w.explain(set, in)
@@ -288,8 +288,8 @@ func (w *chain) granted(d *policy.Decision) string {
 	return "policy " + policyNames(d) + " is satisfied"
 }
 
-// userCan reports whether a prompt can bring the control, so that the service
-// asks the user, and not for another state of the device or the app.
+// userCan reports whether a prompt can satisfy the control, so that the service
+// asks the user, rather than for another state of the device or the app.
 func userCan(k policy.ControlKind) bool {
 	switch k {
 	case policy.CompliantDevice, policy.HybridJoinedDevice, policy.ApprovedApplication:

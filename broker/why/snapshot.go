@@ -23,10 +23,10 @@ type Snapshot struct {
 	UserAgent string // of the requests
 
 	Device *Device // the registration; nil: there is none
-	// Unbound says that a token needs no registration: a refresh token of the
-	// app serves where there is none.
+	// Unbound says that a token needs no registration: without one, a refresh
+	// token of the app serves.
 	Unbound bool
-	Account *Account // nil: nobody is signed in, or not the one that is meant
+	Account *Account // nil: no one is signed in, or not the account asked for
 }
 
 // A Device is the registration of this machine, with where its keys are.
@@ -45,12 +45,12 @@ type Account struct {
 	LocalID  string // the object id in the tenant
 	Username string
 	Hello    *Hello // nil: there is no Hello key
-	// TokenUntil is when the token in memory ends that would be handed out.
+	// TokenUntil is the expiry of the token in memory that would be returned.
 	// Zero: there is none.
 	TokenUntil time.Time
 	// PRTs are those that may be used, in the order in which they are tried.
 	PRTs []PRT
-	// Locked and Over say why there is none: the account is locked, or what the
+	// Locked and Over say why there are none: the account is locked, or what the
 	// service said when the last one ended.
 	Locked bool
 	Over   string

@@ -8,15 +8,15 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// A doubt is a fact that is not known, with what else it could be.
+// A doubt is a fact that is not known, with the other values it could have.
 type doubt struct {
 	name   string
 	values []func(*policy.SignIn)
 }
 
-// unknowns returns why the answer is not known; empty when it is. Two kinds of
-// facts are told apart: those with few values, which are all tried, and those
-// with many, such as groups, for which a policy that looks at them, and that
+// unknowns returns why the answer is not known; empty when it is. There are two
+// kinds of facts: those with few values, which are all tried, and those with
+// many, such as groups. For the latter, a policy that looks at them, and that
 // nothing else rules out, is enough to make the answer unknown.
 func (w *chain) unknowns(set *policy.Set, in *policy.SignIn) string {
 	if d := set.Evaluate(in); d.Outcome == policy.OutcomeInvalid || d.Unevaluable > 0 {
@@ -196,8 +196,8 @@ func looksAtGroups(p *policy.Policy) bool {
 		strings.Contains(strings.ToLower(strings.Join(append(u.IncludeUsers, u.ExcludeUsers...), " ")), "guests"))
 }
 
-// matters reports whether an enforced policy looks at a fact and would apply
-// if it did not. Risks, locations and what else is not known are taken out of
+// matters reports whether an enforced policy looks at a fact and would apply if
+// it did not. Risks, locations and whatever else is not known are taken out of
 // it as well, so that they do not rule it out.
 func (w *chain) matters(set *policy.Set, in *policy.SignIn, looks func(*policy.Policy) bool, strip func(*policy.Policy)) bool {
 	var bundle policy.Bundle

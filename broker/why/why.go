@@ -1,6 +1,7 @@
-// Package why says why a user is, or is not, asked when an app wants a token.
-// [Explain] is a pure function: it makes no request and reads nothing. The broker
-// gives it a [Snapshot] of what it knows (Broker.Why); a program may also write one.
+// Package why explains why a user is, or is not, asked when an app wants a
+// token. [Explain] is a pure function: it makes no request and reads nothing.
+// The broker gives it a [Snapshot] of what it knows (Broker.Why); a program may
+// also build its own.
 package why
 
 import (
@@ -10,17 +11,18 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Facts are what Conditional Access looks at and the broker cannot know. A
-// fact whose zero value says so is unknown.
+// Facts are what Conditional Access looks at and the broker cannot know. A fact
+// is unknown at the zero value that its comment names.
 type Facts struct {
 	// User has the groups (transitive), role template ids and guest type of
 	// the user. Nil: unknown. Its ID may be empty.
 	User *policy.User
-	// Compliant says whether the device management calls the device compliant.
-	// Unknown is unknown; a device that was never reported is No.
+	// Compliant says whether device management reports the device as compliant.
+	// Unknown means that this is not known; a device that was never reported is
+	// No.
 	Compliant claims.Answer
-	// Device has what rules on devices look at. Nil: what the registration
-	// says, and such rules are then not judged.
+	// Device has the attributes that device filters look at. Nil: what the
+	// registration says, and such filters are then not evaluated.
 	Device *policy.Device
 	// IP and Country are where the service sees the request come from.
 	IP      netip.Addr
@@ -29,8 +31,8 @@ type Facts struct {
 	Platform policy.Platform
 	// SignInRisk and UserRisk are levels of risk. Nil: unknown.
 	SignInRisk, UserRisk *policy.RiskLevel
-	// Methods are those by which the user authenticated for the strongest PRT,
-	// which Status shows. Zero: what its amr says, which often names MFA and not
+	// Methods are those with which the user authenticated for the strongest PRT,
+	// which Status shows. Zero: what its amr says, which often names MFA but not
 	// how it was done.
 	Methods claims.Methods
 	// AcceptedTerms are the ids of accepted terms of use. Nil: unknown.
@@ -45,7 +47,7 @@ const (
 	Silent  Verdict = "silent"  // a token without a prompt
 	Asked   Verdict = "asked"   // the user has to do something
 	Refused Verdict = "refused" // no token, whatever the user does
-	Unknown Verdict = "unknown" // what decides is not known here
+	Unknown Verdict = "unknown" // a fact that decides is not known here
 )
 
 // An Explanation is why the user is, or is not, asked: the chain of facts that
@@ -54,14 +56,14 @@ type Explanation struct {
 	Verdict Verdict `json:"verdict"`
 	// Because completes the sentence "The user is asked, because …".
 	Because  string `json:"because"`
-	Account  string `json:"account"`            // its home account id; empty: nobody
+	Account  string `json:"account"`            // its home account id; empty: no account
 	Username string `json:"username,omitempty"` // that it signed in with
 	ClientID string `json:"clientId"`
 	Resource string `json:"resource"`
 	// Chain has the facts in the order in which they decide.
 	Chain []Fact `json:"chain"`
-	// Policies are those of the tenant that apply, as far as they are known,
-	// with those that report only.
+	// Policies are the policies of the tenant that apply, as far as they are
+	// known, including those that only report.
 	Policies []Policy `json:"policies,omitempty"`
 	// Last is what the service last said about this app and resource; nil
 	// when it was not asked.

@@ -38,16 +38,16 @@ func (b *Book) newAccount(owner string) *Account {
 	}
 }
 
-// Record returns the record as this process knows it. It is not changed:
-// updates replace it.
+// Record returns the record as this process knows it. A record is never
+// modified: updates replace it.
 func (a *Account) Record() *Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.record
 }
 
-// Load reads the record if another process may have changed it. Reading costs
-// no command of the key store, but for the data key at the first time.
+// Load reads the record if another process may have changed it. Reading needs
+// no command of the key store, except to open the data key the first time.
 func (a *Account) Load(ctx context.Context) (*Record, error) {
 	if err := a.vault.Open(ctx); err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (a *Account) isClosed() bool {
 	return a.sessions == nil
 }
 
-// of returns the record that was read from a version; nil: another one was.
+// of returns the record if it was read from this version, otherwise nil.
 func (a *Account) of(v store.Version) *Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,8 +95,8 @@ func (a *Account) of(v store.Version) *Record {
 	return a.record
 }
 
-// keep makes rec the current record unless a newer one is. Generations count
-// anew under another data key: the account was removed and made again.
+// keep makes rec the current record unless there is a newer one. Generations
+// start over under another data key: the account was removed and made again.
 func (a *Account) keep(rec *Record, r vault.Record) *Record {
 	r.Plain = nil
 	from := a.vault.KeyVersion()
@@ -114,7 +114,7 @@ func (a *Account) keep(rec *Record, r vault.Record) *Record {
 	return rec
 }
 
-// Update changes the record by change, again on the newer one when another
+// Update applies change to the record, and again to the newer record if another
 // writer came first. change may be called several times.
 func (a *Account) Update(ctx context.Context, change func(*Record) error) (*Record, error) {
 	for range vault.MaxConflicts {
@@ -140,9 +140,9 @@ func (a *Account) Update(ctx context.Context, change func(*Record) error) (*Reco
 	return nil, fmt.Errorf("broker: saving %s: %w", a.owner, store.ErrConflict)
 }
 
-// put is update for an account that signs in, and makes the record when there
-// is none; a nil change leaves one that is there as it is. The account's lease
-// is held: who finds no record and who removes one are not to meet.
+// put is Update for an account that signs in, and makes the record if there is
+// none; a nil change leaves an existing one as it is. The caller holds the
+// account's lease, so that finding no record cannot race with removing one.
 func (a *Account) put(ctx context.Context, acct Identity, change func(*Record) error) error {
 	if err := a.vault.Create(ctx); err != nil {
 		return err
@@ -191,7 +191,7 @@ func (a *Account) Close() error {
 	return errors.Join(errs...)
 }
 
-// Name is what the account's records and its lease are named by.
+// Name returns the name of the account's records and of its lease.
 func (a *Account) Name() string { return a.owner }
 
 // Probe asks the key store whether it opens the account's data key.

@@ -1,6 +1,6 @@
 // Package account knows who is signed in on this machine: the accounts of a
-// user in the store, each with its PRTs, its Hello key, its log and what the PIN
-// alone opens, and the session keys that this process has open for them.
+// user in the store, each with its PRTs, its Hello key, its log and what only
+// the PIN opens, and the session keys that this process has open for them.
 package account
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// What Find says of an account that it does not find.
+// Errors of Find for an account that it does not find.
 var (
 	ErrNobody  = errors.New("nobody is signed in")
 	ErrSeveral = errors.New("several accounts are signed in")
@@ -37,11 +37,11 @@ type Config struct {
 	Logger *slog.Logger
 	UserID string // the user of the machine whose accounts these are; empty: the only one
 	Now    func() time.Time
-	// Finish runs what must be written although the caller's context ends, and
-	// returns within it.
+	// Finish runs work that must be written even if the caller's context ends,
+	// and returns within that context.
 	Finish func(ctx context.Context, work func(context.Context) error) error
-	// Gone is told of an account that was removed, and Renamed of one whose user has
-	// another name now, here or by another process.
+	// Gone is told of an account that was removed, and Renamed of one whose user
+	// has a new name, whether this or another process noticed it.
 	Gone, Renamed func(Identity)
 }
 
@@ -59,7 +59,7 @@ type Book struct {
 func NewBook(cfg Config) *Book { return &Book{cfg: cfg, accounts: map[string]*Account{}} }
 
 // Only returns the account when exactly one is known; nil otherwise. It reads
-// memory alone.
+// only memory.
 func (b *Book) Only() *Identity { return b.only.Load() }
 
 // Len is how many accounts are open in this process.
@@ -69,8 +69,8 @@ func (b *Book) Len() int {
 	return len(b.accounts)
 }
 
-// Close gives the accounts that are open to the caller, who closes them. From
-// now on the book opens none.
+// Close gives the open accounts to the caller, who closes them. From then on
+// the book opens none.
 func (b *Book) Close() (open []*Account) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,8 +84,8 @@ func (b *Book) Close() (open []*Account) {
 
 const accountPrefix = "account-"
 
-// userPrefix is what the accounts of one user of the machine share, and no
-// other user has: a part of the hash would be shared by some.
+// userPrefix begins the names of all records of one user of the machine, and of
+// no other user. It has the whole hash: some users would share a part of it.
 func (b *Book) userPrefix() string {
 	return accountPrefix + vault.HashedID("user", b.cfg.UserID) + "-"
 }
@@ -93,8 +93,8 @@ func (b *Book) userPrefix() string {
 // Owner names the records of an account.
 func (b *Book) Owner(id Identity) string { return b.userPrefix() + vault.HashedID("account", id.Key()) }
 
-// Find returns the account that is meant: want, the one of that user name when
-// want says no more, or the only one when want is zero.
+// Find returns the account that want refers to: that account, the one of its
+// user name when want says no more, or the only one when want is zero.
 func (b *Book) Find(ctx context.Context, want Identity) (*Account, *Record, error) {
 	if want.IsZero() || want.ByName() {
 		all, unreadable, err := b.All(ctx)
@@ -107,7 +107,7 @@ func (b *Book) Find(ctx context.Context, want Identity) (*Account, *Record, erro
 		})
 		switch {
 		case len(all) == 1 && want.ByName():
-		case unreadable != nil: // it may be the one that is meant
+		case unreadable != nil: // it may be the one asked for
 			return nil, nil, unreadable
 		case len(all) == 0 && want.ByName():
 			return nil, nil, ErrUnknown
@@ -128,10 +128,10 @@ func (b *Book) Find(ctx context.Context, want Identity) (*Account, *Record, erro
 	return a, rec, err
 }
 
-// All reads all accounts of the user that are readable, says what is wrong with
-// the others, and forgets those that another process removed.
+// All reads all accounts of the user that are readable, reports what is wrong
+// with the others, and forgets those that another process removed.
 func (b *Book) All(ctx context.Context) (all []*Account, unreadable, err error) {
-	read := b.Known() // before the list: who signs in meanwhile is not in it
+	read := b.Known() // before the list, which lacks accounts that sign in meanwhile
 	names, err := b.cfg.Store.List(ctx, b.userPrefix())
 	if err != nil {
 		return nil, nil, err
@@ -143,7 +143,7 @@ func (b *Book) All(ctx context.Context) (all []*Account, unreadable, err error) 
 			return nil, nil, err
 		}
 		if err = nil; !slices.Contains(names, owner+vault.KeySuffix) {
-			err = a.vault.Check(ctx) // what is in memory hides it
+			err = a.vault.Check(ctx) // memory would hide it
 		}
 		if err == nil {
 			_, err = a.Load(ctx)
@@ -153,23 +153,23 @@ func (b *Book) All(ctx context.Context) (all []*Account, unreadable, err error) 
 			all = append(all, a)
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
-		case errors.Is(err, store.ErrNotFound): // a sign-in that did not come to its end
+		case errors.Is(err, store.ErrNotFound): // a sign-in that did not finish
 		default:
 			unreadable = errors.Join(unreadable, err)
 		}
 	}
 	b.forgetRemoved(ctx, read)
-	if unreadable == nil { // else what is in memory is served on
+	if unreadable == nil { // otherwise accounts in memory stay in use
 		b.noteOnly(all)
 	}
 	return all, unreadable, nil
 }
 
-// Refresh forgets the accounts that another process removed, and notes which one
-// is the only one. However many there are it lists their names once and reads
-// one record at most; what is wrong with that is unreadable.
+// Refresh forgets the accounts that another process removed, and notes which
+// account is the only one. However many there are, it lists their names once
+// and reads one record at most; unreadable is what is wrong with that record.
 func (b *Book) Refresh(ctx context.Context) (unreadable, err error) {
-	gone := b.Known() // before the list: who signs in meanwhile is not in it
+	gone := b.Known() // before the list, which lacks accounts that sign in meanwhile
 	names, err := b.cfg.Store.List(ctx, b.userPrefix())
 	if err != nil {
 		return nil, err
@@ -189,7 +189,7 @@ func (b *Book) Refresh(ctx context.Context) (unreadable, err error) {
 	case len(signedIn) != 1:
 		b.only.Store(nil)
 		return nil, nil
-	case len(owners) > 1: // a sign-in that did not come to its end, or damage
+	case len(owners) > 1: // a sign-in that did not finish, or damage
 		_, unreadable, err = b.All(ctx)
 		return unreadable, err
 	}
@@ -198,7 +198,7 @@ func (b *Book) Refresh(ctx context.Context) (unreadable, err error) {
 		return nil, err
 	}
 	if !slices.Contains(names, a.owner+vault.KeySuffix) {
-		unreadable = a.vault.Check(ctx) // what is in memory hides it
+		unreadable = a.vault.Check(ctx) // memory would hide it
 	}
 	if unreadable == nil {
 		_, unreadable = a.Load(ctx)
@@ -214,8 +214,8 @@ func (b *Book) Refresh(ctx context.Context) (unreadable, err error) {
 	return unreadable, nil
 }
 
-// Put is Account.put under the lease of the account. A store that lends
-// none leaves it to compare-and-swap, and then whoever comes second tries again.
+// Put is Account.put under the lease of the account. With a store that has no
+// leases, compare-and-swap decides, and whoever comes second tries again.
 func (b *Book) Put(ctx context.Context, id Identity, change func(*Record) error) (*Account, error) {
 	owner := b.Owner(id)
 	release, err := vault.TryLease(ctx, b.cfg.Store, owner)
@@ -248,7 +248,7 @@ func (b *Book) Holds(a *Account) bool {
 func (b *Book) hold(owner string) (*Account, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.accounts == nil { // closed; until then what is under way comes to its end
+	if b.accounts == nil { // closed; until then calls under way can finish
 		return nil, vault.ErrClosed
 	}
 	a := b.accounts[owner]
@@ -259,8 +259,8 @@ func (b *Book) hold(owner string) (*Account, error) {
 	return a, nil
 }
 
-// lookUp reads the account of an owner. It makes no object for one that is not
-// there: a caller may ask for any number of those.
+// lookUp reads the account of an owner. It makes no object for an account that
+// does not exist: a caller may ask for any number of those.
 func (b *Book) lookUp(ctx context.Context, owner string) (*Account, *Record, error) {
 	b.mu.Lock()
 	a := b.accounts[owner]
@@ -327,7 +327,7 @@ func (b *Book) noteOnly(all []*Account) {
 	}
 }
 
-// renamed takes note of the new names of a user.
+// renamed records the new names of a user.
 func (b *Book) renamed(id Identity) {
 	if was := b.only.Load(); was != nil && was.Key() == id.Key() {
 		b.only.CompareAndSwap(was, &id)
@@ -356,7 +356,7 @@ func (b *Book) Remove(ctx context.Context, id Identity) error {
 	delete(b.accounts, owner)
 	b.mu.Unlock()
 	// Again: a request that was under way may have brought a token meanwhile.
-	// From now on one is not kept (holds).
+	// From now on such a token is not kept (Holds).
 	b.cfg.Gone(id)
 	b.only.Store(nil)
 	return a.Close()

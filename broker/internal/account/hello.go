@@ -13,7 +13,8 @@ import (
 // ErrNoHello: the account has no Hello key.
 var ErrNoHello = errors.New("broker: there is no Hello key")
 
-// A TooSoon is a PIN that was not tried, because too many before it were wrong.
+// A TooSoon says that a PIN was not tried because too many before it were
+// wrong.
 type TooSoon struct {
 	Wrong int           // how many, in a row
 	Wait  time.Duration // until one is tried again
@@ -27,7 +28,7 @@ func (e *TooSoon) Error() string {
 // Hello is the account's Hello key. Updates replace it, never change it.
 type Hello struct {
 	Key      []byte    `json:"key"` // blob
-	ID       string    `json:"id"`  // of the service; empty: the registration was not answered
+	ID       string    `json:"id"`  // of the service; empty: the registration got no answer
 	Username string    `json:"username"`
 	DeviceID string    `json:"device_id"`
 	Created  time.Time `json:"created"`
@@ -38,11 +39,11 @@ type Hello struct {
 	// when the last of them was.
 	Wrong   int       `json:"wrong,omitempty"`
 	WrongAt time.Time `json:"wrong_at,omitzero"`
-	// Refused is what the service last said for certain against the user, the
-	// device or the key: until it takes that back, the PIN opens nothing here.
+	// Refused is the service's last definite refusal of the user, the device or
+	// the key: until the service takes it back, the PIN opens nothing here.
 	Refused *Death `json:"refused,omitempty"`
-	// Doubt is a first reply that may have been against the device, and Restored
-	// when a refusal of the device was last taken back.
+	// Doubt is a first reply that may have been a refusal of the device. Restored
+	// is when a refusal of the device was last taken back.
 	Doubt    *Death    `json:"doubt,omitempty"`
 	Restored time.Time `json:"restored,omitzero"`
 }
@@ -50,15 +51,15 @@ type Hello struct {
 // Unknown reports whether the service said that it does not know the key.
 func (h *Hello) Unknown() bool { return h.Refused != nil && h.Refused.Verdict == aadsts.HelloKey }
 
-// The broker's own limit beside the TPM's, whose counter is shared with every
-// other program: after so many wrong PINs in a row, wait, and longer each time.
+// The broker's own limit besides the TPM's, whose counter is shared with every
+// other program: after this many wrong PINs in a row, a wait, longer each time.
 const (
 	freeTries    = 5
 	firstPINWait = time.Minute
 	maxPINWait   = time.Hour
 )
 
-// pinWait returns how long the next PIN has to wait after so many wrong ones.
+// pinWait returns how long the next PIN has to wait after this many wrong ones.
 func pinWait(wrong int) time.Duration {
 	if wrong < freeTries {
 		return 0
@@ -70,15 +71,15 @@ func pinWait(wrong int) time.Duration {
 	return min(wait, maxPINWait)
 }
 
-// A pinTry is a try that was counted: when, and when the one before it was.
+// A pinTry is a counted try: its time, and the time of the try before it.
 type pinTry struct{ at, before time.Time }
 
-// count counts a try in advance. While wait is not zero none is taken, and
+// count counts a try in advance. If wait is not zero, the PIN is not tried, and
 // nothing is counted.
 func (h *Hello) count(now time.Time) (this pinTry, wait time.Duration) {
 	this = pinTry{at: now, before: h.WrongAt}
 	if h.WrongAt.After(now) {
-		h.WrongAt = now // the clock was set back; the wait begins anew
+		h.WrongAt = now // the clock was set back; the wait starts over
 	}
 	if wait = h.Wait(now); wait == 0 {
 		h.Wrong, h.WrongAt = h.Wrong+1, now
@@ -86,8 +87,8 @@ func (h *Hello) count(now time.Time) (this pinTry, wait time.Duration) {
 	return this, wait
 }
 
-// settle takes a try off the count: all of them when the PIN was right, and
-// this one when it was not judged.
+// settle corrects the count after a try: a right PIN clears it, and a PIN that
+// was not judged takes back its own try.
 func (h *Hello) settle(this pinTry, right bool) {
 	if right {
 		h.Wrong = 0
@@ -99,15 +100,15 @@ func (h *Hello) settle(this pinTry, right bool) {
 	}
 }
 
-// Wait returns how long the broker takes no PIN.
+// Wait returns how long the broker accepts no PIN.
 func (h *Hello) Wait(now time.Time) time.Duration {
 	wait := pinWait(h.Wrong)
 	return min(wait, max(0, h.WrongAt.Add(wait).Sub(now)))
 }
 
 // TryPIN runs try, which gives the PIN to the key store. The try is counted
-// before, so that killing the process does not give it back; a right PIN
-// forgives all, and one that was not judged does not count.
+// before, so that killing the process does not give it back. A right PIN clears
+// the count, and a PIN that was not judged does not count.
 func (a *Account) TryPIN(ctx context.Context, try func() error) error {
 	this, err := a.countPIN(ctx)
 	if err != nil {
@@ -118,8 +119,8 @@ func (a *Account) TryPIN(ctx context.Context, try func() error) error {
 		return err
 	}
 	right := err == nil
-	// Neither a right PIN nor a TPM's lock-out may count because the caller
-	// went away.
+	// The caller going away must not leave a try counted after a right PIN or a
+	// lockout of the TPM.
 	cerr := a.cfg.Finish(ctx, func(ctx context.Context) error {
 		_, err := a.Update(ctx, func(r *Record) error {
 			if r.Hello != nil {

@@ -2,7 +2,7 @@ package account
 
 import "strings"
 
-// An Identity is a user of a tenant as MSAL names it, as it stands in the
+// An Identity is a user of a tenant, named as in MSAL, as it is stored in the
 // record of the account.
 type Identity struct {
 	HomeAccountID     string `json:"homeAccountId"` // object id and home tenant: oid.tid
@@ -13,17 +13,18 @@ type Identity struct {
 	Name              string `json:"name,omitempty"`
 }
 
-// IsZero reports whether i is nobody.
+// IsZero reports whether i names no account.
 func (i Identity) IsZero() bool { return i == Identity{} }
 
-// Key tells the account from all accounts of all clouds.
+// Key identifies the account among all accounts of all clouds.
 func (i Identity) Key() string { return i.HomeAccountID + "-" + i.Environment }
 
-// ByName reports whether i says no more than a user name.
+// ByName reports whether i has only a user name.
 func (i Identity) ByName() bool { return i.HomeAccountID == "" && i.PreferredUsername != "" }
 
-// Means reports whether other is whom i means: the same account, the same user
-// name where i says no more, and anybody when i is zero.
+// Means reports whether i refers to other: it is the same account, it has the
+// same user name where i has only that, or i is zero, which refers to any
+// account.
 func (i Identity) Means(other Identity) bool {
 	switch {
 	case i.IsZero():

@@ -44,7 +44,7 @@ type KeptToken struct {
 
 func (t KeptToken) String() string { return "token of " + t.Client }
 
-// Keep replaces the tokens that are kept under the offline key.
+// Keep replaces the tokens kept under the offline key.
 func (o *Offline) Keep(ctx context.Context, tokens []KeptToken) error {
 	plain, err := vault.Encode(keptRecord{Version: vault.StateVersion, Tokens: tokens})
 	if err != nil {
@@ -64,8 +64,8 @@ func (o *Offline) Keep(ctx context.Context, tokens []KeptToken) error {
 	return store.ErrConflict
 }
 
-// Kept returns the tokens that are kept. The list is empty when there are none
-// and when they were sealed under another offline key.
+// Kept returns the kept tokens. The list is empty if there are none or they
+// were sealed under another offline key.
 func (o *Offline) Kept(ctx context.Context) ([]KeptToken, error) {
 	r, err := o.vault.Get(ctx, offlineSuffix)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {

@@ -13,34 +13,34 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// What only the PIN opens is sealed under a key of its own, the offline key:
-// the PRTs that Lock put away, in the account's record, and the tokens that
-// apps got, in a record beside it. The key store seals the offline key under
-// the PIN and under limits that the TPM enforces. That, too, is in the
-// account's record, with the Hello key of the PIN: so the two never differ, and
-// whoever changes the account sees whether it is locked. While this process may
-// use the offline key, it is held like a data key.
+// Whatever only the PIN opens is sealed under a key of its own, the offline
+// key: the PRTs that Lock put away, in the account's record, and the tokens
+// that apps got, in a record beside it. The key store seals the offline key
+// under the PIN and under limits that the TPM enforces. The sealed key is also
+// in the account's record, with the Hello key of that PIN: so the two always
+// match, and every change of the account sees whether it is locked. While this
+// process may use the offline key, it is held like a data key.
 
 var (
-	// ErrReplaced: what was to be changed is another one by now.
+	// ErrReplaced: what was to be changed has been replaced meanwhile.
 	ErrReplaced = errors.New("broker: the PRT was replaced meanwhile")
-	// ErrDone ends an update that another process has done already.
+	// ErrDone ends an update that another process has already done.
 	ErrDone = errors.New("broker: already done")
 	// ErrNotPrepared: there is nothing that the PIN could open offline.
 	ErrNotPrepared = errors.New("broker: no offline unlock was prepared")
 	// ErrMeanwhile: another process did something to the account between two
 	// commands of the TPM.
 	ErrMeanwhile = errors.New("broker: the PIN or the Hello key was changed meanwhile")
-	// ErrNotUnlocked: nobody signed in here by the PIN, so that nothing can be put
-	// away for it.
+	// ErrNotUnlocked: there was no sign-in with the PIN in this process, so
+	// nothing can be put away for it.
 	ErrNotUnlocked = errors.New("broker: nobody signed in by the PIN in this process")
 )
 
 // PrepareOffline seals the offline key under the PIN, now that the service has
 // confirmed the user by it with the Hello key whose blob is used: the limits of
-// Config.Offline begin anew. As long as seven eighths of the time and all of the
-// other limits are left, it leaves what is sealed as it is. The offline key stays
-// the same, so that what other processes sealed under it stays open to them.
+// Config.Offline start over. While seven eighths of the time and all of the
+// other limits are left, it keeps what is sealed. The offline key stays the
+// same, so that what other processes sealed under it stays open to them.
 func (a *Account) PrepareOffline(ctx context.Context, pin, used []byte, limit tpm.Limit) error {
 	s, ok := a.cfg.Keys.(tpm.PINSealer)
 	if !ok || limit.Time == 0 {
@@ -53,7 +53,7 @@ func (a *Account) PrepareOffline(ctx context.Context, pin, used []byte, limit tp
 	o := a.Offline()
 	fresh := !rec.SealedUnder(o)
 	if !fresh && a.lasts(ctx, s, rec, o, used, limit) {
-		return nil // who keeps tokens under it looks whether it is still the one
+		return nil // callers that keep tokens under it check that it is still current
 	}
 	if fresh {
 		var err error
@@ -101,16 +101,16 @@ func (a *Account) sealOffline(ctx context.Context, s tpm.PINSealer, o *Offline, 
 	return err
 }
 
-// lasts reports whether the offline key that is sealed opens about as long as one
-// that would be sealed now. What the TPM says of it is without proof: whoever
-// makes it say so keeps a blob in use that they could have kept anyway.
+// lasts reports whether the sealed offline key opens for about as long as one
+// that would be sealed now. The TPM's answer is not authenticated: whoever
+// forges it only keeps a blob in use that they could have kept anyway.
 func (a *Account) lasts(ctx context.Context, s tpm.PINSealer, rec *Record, o *Offline, used []byte, limit tpm.Limit) bool {
 	if !bytes.Equal(rec.Hello.Key, used) { // another PIN
 		return false
 	}
 	least := limit.Time - limit.Time/8
-	// By the clock of the machine it may be over for certain, at the price of
-	// no command. Only this process knows when it sealed.
+	// The machine's clock may show that it is certainly over, which costs no TPM
+	// command. Only this process knows when it sealed.
 	if at := o.sealedAt.Load(); at != nil {
 		if gone := a.cfg.Now().Sub(*at); gone < 0 || gone > limit.Time/8 {
 			return false
@@ -133,7 +133,7 @@ func (a *Account) makeOffline() (*Offline, error) {
 	return a.newOffline(key, base64.RawURLEncoding.EncodeToString(id[:])), nil
 }
 
-// OpenOffline opens the offline key by the PIN and brings back what it seals.
+// OpenOffline opens the offline key with the PIN and restores what it seals.
 func (a *Account) OpenOffline(ctx context.Context, pin []byte) error {
 	rec := a.Record()
 	s, ok := a.cfg.Keys.(tpm.PINSealer)
@@ -164,8 +164,8 @@ func (a *Account) OpenOffline(ctx context.Context, pin []byte) error {
 	return nil
 }
 
-// OfflineLeft is what is left of the limits of the offline unlock, for showing;
-// zero when none was prepared.
+// OfflineLeft returns what is left of the limits of the offline unlock, for
+// display; zero when none was prepared.
 func (a *Account) OfflineLeft(ctx context.Context) (tpm.Limit, error) {
 	rec := a.Record()
 	s, ok := a.cfg.Keys.(tpm.PINSealer)
@@ -175,8 +175,8 @@ func (a *Account) OfflineLeft(ctx context.Context) (tpm.Limit, error) {
 	return s.Left(ctx, rec.Hello.Offline.Sealed, a.offlineAAD(rec.Hello.Offline.ID))
 }
 
-// BringBack restores the PRTs that were put away. One that the account got
-// since is newer and stays.
+// BringBack restores the PRTs that were put away. A PRT that the account got
+// since then is newer and stays.
 func (a *Account) BringBack(ctx context.Context, o *Offline) error {
 	_, err := a.Update(ctx, func(r *Record) error {
 		if !r.SealedUnder(o) {
@@ -192,8 +192,8 @@ func (a *Account) BringBack(ctx context.Context, o *Offline) error {
 	return err
 }
 
-// ChangedOffline is the offline key sealed under the new PIN. Its limits stay,
-// and one that the TPM opens no more stays as it is.
+// ChangedOffline returns the offline key sealed under the new PIN. Its limits
+// stay, and a key that the TPM no longer opens stays as it is.
 func (a *Account) ChangedOffline(ctx context.Context, sealed *SealedOffline, old, pin []byte) (*SealedOffline, error) {
 	s, ok := a.cfg.Keys.(tpm.PINSealer)
 	if !ok || sealed == nil {
@@ -209,7 +209,8 @@ func (a *Account) ChangedOffline(ctx context.Context, sealed *SealedOffline, old
 	return &SealedOffline{ID: sealed.ID, Sealed: changed}, nil
 }
 
-// GiveUpOffline forgets an offline key that nothing opens any more, and what it seals.
+// GiveUpOffline forgets an offline key that nothing opens any longer, and what
+// it seals.
 func (a *Account) GiveUpOffline(ctx context.Context, sealed *SealedOffline) error {
 	_, err := a.Update(ctx, func(r *Record) error {
 		if r.Hello == nil || !r.Hello.Offline.Equal(sealed) {
@@ -230,7 +231,7 @@ func (a *Account) PutAway(ctx context.Context) error {
 		if r.Locked() {
 			return ErrDone
 		}
-		if !r.SealedUnder(o) { // nobody signed in here by the PIN
+		if !r.SealedUnder(o) { // no sign-in with the PIN in this process
 			return ErrNotUnlocked
 		}
 		away, err := o.OpenPRTs(r.Away)

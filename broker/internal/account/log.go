@@ -40,7 +40,7 @@ type Observation struct {
 
 // signInLog holds the decisions that are not yet in the store.
 type signInLog struct {
-	turn chan struct{} // has one place: for who writes or reads all of it
+	turn chan struct{} // one slot, for whoever writes or reads all of it
 
 	mu      sync.Mutex // guards all below
 	pending []Observation
@@ -68,14 +68,14 @@ func (l *signInLog) take(ctx context.Context) (give func(), err error) {
 	}
 }
 
-// peek returns the decisions, and what written takes them off the log by.
+// peek returns the pending decisions, and the position to give to written.
 func (l *signInLog) peek() (pending []Observation, upTo int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.pending), l.first + len(l.pending)
 }
 
-// written takes decisions off the log that are in the store.
+// written removes decisions that are now in the store.
 func (l *signInLog) written(upTo int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,8 +109,8 @@ func (a *Account) Note(o Observation) (due bool) {
 	return a.log.note(o) >= flushEvery
 }
 
-// Log returns the log, the oldest entry first. What is not in the store yet
-// comes also with an error of reading the store.
+// Log returns the log, the oldest entry first. What is not in the store yet is
+// returned even if reading the store fails.
 func (a *Account) Log(ctx context.Context) ([]Observation, error) {
 	give, err := a.log.take(ctx)
 	if err != nil {

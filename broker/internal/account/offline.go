@@ -12,7 +12,7 @@ const offlinePurpose = "prtbroker offline key 2 "
 
 // A SealedOffline is the offline key, sealed under the PIN.
 type SealedOffline struct {
-	ID     string `json:"id"` // of the key, random; it stays when the key is sealed anew
+	ID     string `json:"id"` // of the key, random; it stays when the key is sealed again
 	Sealed []byte `json:"sealed"`
 }
 
@@ -41,9 +41,9 @@ func (a *Account) Offline() *Offline {
 	return a.offline
 }
 
-// HoldOffline keeps the open offline key, in place of the one before, which is
-// forgotten; nil keeps none. It returns the one that is held: another opening
-// of the same key may have been there first, and is in use.
+// HoldOffline keeps the open offline key in place of the previous one, which is
+// forgotten; nil keeps none. It returns the key that is held: another call may
+// have opened the same key first, and that one is in use.
 func (a *Account) HoldOffline(o *Offline) *Offline {
 	a.mu.Lock()
 	held := a.offline
@@ -67,7 +67,7 @@ func (a *Account) HoldOffline(o *Offline) *Offline {
 	return now
 }
 
-// newOffline is an offline key, new or just opened, and its id.
+// newOffline returns an offline key, new or just opened, with its id.
 func (a *Account) newOffline(key []byte, id string) *Offline {
 	return &Offline{vault: a.vault.Beside(key), ID: id}
 }

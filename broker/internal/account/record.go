@@ -14,18 +14,18 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// A Record is an account and its PRTs, as it lies sealed in the store. Updates
-// replace it, never change it.
+// A Record is an account and its PRTs, as sealed in the store. Updates replace
+// a record, never modify it.
 type Record struct {
 	Version int      `json:"v"`
 	Account Identity `json:"account"`
 	PRTs    []PRT    `json:"prts"`
 
 	Hello *Hello `json:"hello,omitempty"` // nil: there is none
-	// NextHello is a key whose registration was begun and not answered: the
+	// NextHello is a key whose registration was begun and got no answer: the
 	// service may know it.
 	NextHello *Hello `json:"next_hello,omitempty"`
-	// Failed is the last try to get or to renew a PRT, when it failed; nil: it
+	// Failed is the last attempt to get or to renew a PRT, if it failed; nil: it
 	// succeeded.
 	Failed *Attempt `json:"failed,omitempty"`
 	// Away are the PRTs that were put away to where only the PIN opens them,
@@ -36,10 +36,10 @@ type Record struct {
 // A PRT is the Primary Refresh Token of one kind of credential.
 type PRT struct {
 	Token *prt.Token
-	// Previous is what Token replaced by a renewal; nil once Token was used
-	// with success.
+	// Previous is what Token replaced in a renewal; nil once Token has been used
+	// successfully.
 	Previous *prt.Token
-	Dead     *Death // nil: as far as is known it lives
+	Dead     *Death // nil: alive, as far as is known
 	Origin   Origin
 }
 
@@ -56,18 +56,18 @@ func (p *PRT) Session() claims.Session {
 }
 
 // An Origin is how the session of a PRT began. The mark of a device code stays
-// with every token that is born of it.
+// with every token that derives from it.
 type Origin string
 
 // Origins.
 const (
-	Unknown    Origin = "" // of a refresh token that the caller gave
+	Unknown    Origin = "" // from a refresh token that the caller gave
 	Page       Origin = "page"
 	DeviceCode Origin = "device_code"
 	Direct     Origin = "direct" // the credential itself
 )
 
-// A Death says why a PRT is given up.
+// A Death says why a PRT was given up.
 type Death struct {
 	Verdict aadsts.Verdict `json:"verdict"`
 	Code    int            `json:"code"`
@@ -124,7 +124,7 @@ func (a *Record) clone() *Record {
 	return &c
 }
 
-// Set puts a new PRT in the place of the one of its credential.
+// Set puts a new PRT in place of the one with the same credential.
 func (a *Record) Set(e PRT) {
 	i := slices.IndexFunc(a.PRTs, func(p PRT) bool { return p.Token.Credential == e.Token.Credential })
 	if i < 0 {
@@ -143,9 +143,9 @@ func (a *Record) PRT(by prt.CredentialKind) *PRT {
 	return &a.PRTs[i]
 }
 
-// A Generation tells the PRTs of an account from those before: a sign-in, a
-// step-up or a renewal, of whichever process, makes another one. That of an
-// account without a PRT is zero.
+// A Generation tells the current PRTs of an account from earlier ones: a
+// sign-in, a step-up or a renewal, in any process, makes a new one. It is zero
+// for an account without a PRT.
 type Generation [sha256.Size]byte
 
 // Generation returns that of the PRTs that are in use.
@@ -173,8 +173,8 @@ func (r *Record) SealedUnder(o *Offline) bool {
 	return o != nil && r.Hello != nil && r.Hello.Offline != nil && r.Hello.Offline.ID == o.ID
 }
 
-// With returns the PRTs of the record and those of others that it has none of
-// the same kind for.
+// With returns the PRTs of the record, and those of others whose kind the
+// record lacks.
 func (r *Record) With(others []PRT) []PRT {
 	all := slices.Clone(r.PRTs)
 	for _, e := range others {
@@ -224,7 +224,7 @@ func (r *Record) DropHello() {
 	r.PRTs = rest
 }
 
-// LastDeath says why the PRT that was given up last was; nil: none was.
+// LastDeath returns why the most recent PRT was given up; nil: none was.
 func (r *Record) LastDeath() (last *Death) {
 	for _, e := range r.PRTs {
 		if e.Dead != nil && (last == nil || e.Dead.At.After(last.At)) {

@@ -33,7 +33,7 @@ func (a *Record) Rename(username, name string) {
 	}
 }
 
-// Renames reports whether the names are other than those that are kept.
+// Renames reports whether the names differ from those that are kept.
 func (a *Record) Renames(username, name string) bool {
 	return a.Account.renamed(username, name) != a.Account
 }

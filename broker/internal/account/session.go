@@ -10,16 +10,16 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// heldSession is an open session key. It is closed when no PRT has it and
-// nobody uses it.
+// heldSession is an open session key. It is closed when no PRT has it and no
+// call uses it.
 type heldSession struct {
 	key    tpm.SessionKey
 	users  int
 	unused bool // no PRT has it
 }
 
-// Session opens a session key and holds it. The caller is done with it at
-// release.
+// Session opens a session key and holds it. The caller calls release when done
+// with it.
 func (a *Account) Session(ctx context.Context, t *prt.Token) (s prt.Session, release func(), err error) {
 	blob := string(t.SessionKey)
 	h := a.useSession(blob, nil)
@@ -38,8 +38,8 @@ func (a *Account) Session(ctx context.Context, t *prt.Token) (s prt.Session, rel
 	return s, func() { a.doneWith(h) }, nil
 }
 
-// useSession counts a user of a session key. One that was opened anew is kept
-// unless one is held already, which wins.
+// useSession counts a user of a session key. A newly opened key is kept unless
+// one is held already, which wins.
 func (a *Account) useSession(blob string, opened tpm.SessionKey) *heldSession {
 	a.mu.Lock()
 	h := a.sessions[blob]

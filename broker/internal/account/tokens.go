@@ -20,8 +20,8 @@ const tokensSuffix = ".tokens"
 // writes all of it.
 const maxTokens = 1 << 20
 
-// Tokens returns the tokens that are kept for later processes. The list is empty
-// when there are none and when the record is damaged: tokens are a cache.
+// Tokens returns the tokens kept for later processes. The list is empty if
+// there are none or the record is damaged: tokens are a cache.
 func (a *Account) Tokens(ctx context.Context) ([]KeptToken, error) {
 	rec, _, err := a.readTokens(ctx)
 	return rec.Tokens, err
@@ -43,9 +43,9 @@ func (a *Account) readTokens(ctx context.Context) (keptRecord, vault.Record, err
 	return rec, r, nil
 }
 
-// KeepToken keeps a token for later processes, in place of the one for the
-// same, unless another process kept a newer one. Tokens that have ended go. It
-// costs no command of the key store.
+// KeepToken keeps a token for later processes, replacing the one for the same
+// request, unless another process kept a newer one. Expired tokens are dropped.
+// It needs no command of the key store.
 func (a *Account) KeepToken(ctx context.Context, t KeptToken, now time.Time) error {
 	err := a.changeTokens(ctx, func(all []KeptToken) ([]KeptToken, bool) {
 		i := slices.IndexFunc(all, t.same)
@@ -80,9 +80,9 @@ func (a *Account) DropTokens(ctx context.Context, match func(KeptToken) bool) er
 // EraseTokens removes all kept tokens.
 func (a *Account) EraseTokens(ctx context.Context) error { return a.vault.Erase(ctx, tokensSuffix) }
 
-// changeTokens writes what change makes of the kept tokens, the newest first,
-// and again when another process wrote meanwhile. Nothing is written when change
-// says so.
+// changeTokens writes the kept tokens as changed by change, the newest first,
+// and tries again when another process wrote meanwhile. Nothing is written if
+// change says so.
 func (a *Account) changeTokens(ctx context.Context, change func([]KeptToken) ([]KeptToken, bool)) error {
 	for range vault.MaxConflicts {
 		rec, old, err := a.readTokens(ctx)

@@ -144,7 +144,8 @@ func (s boundSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([
 }
 
 // TLSCertificate is the device certificate with its key, for mutual TLS. The
-// device key signs RSASSA-PKCS1-v1_5, as TLS 1.2 has it and TLS 1.3 no longer.
+// device key signs with RSASSA-PKCS1-v1_5, which TLS 1.2 supports and TLS 1.3
+// does not.
 func (d *Device) TLSCertificate(ctx context.Context) tls.Certificate {
 	return tls.Certificate{
 		Certificate:                  [][]byte{d.Cert.DER},
@@ -182,7 +183,7 @@ type hybridIdentity struct {
 	SignedBlob []byte `json:"SignedBlob"`
 }
 
-// hybridJoin asks until the directory knows the computer's certificate.
+// hybridJoin asks again until the directory knows the computer's certificate.
 func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join prt.JoinRequest) (*prt.DeviceCertificate, error) {
 	if req.Computer == nil || r.DirectoryKey == nil {
 		return nil, ErrNoComputer
@@ -209,9 +210,9 @@ func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join p
 	}
 }
 
-// unsynced reports whether the service said that the directory does not have the
-// computer yet, or nothing was sent. Anything else leaves open whether the
-// request was handled, and a registration is sent once.
+// unsynced reports whether the service said that the directory does not have
+// the computer yet, or nothing was sent. Any other error leaves open whether
+// the request was handled, and a registration must be sent only once.
 func unsynced(err error) bool {
 	var e *sts.Error
 	return errors.As(err, &e) && e.Said && e.OAuth == "DirectoryError" || errors.Is(err, tpm.ErrBusy)

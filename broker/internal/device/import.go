@@ -24,9 +24,9 @@ type ImportError struct{ Why string }
 // Error returns the reason.
 func (e *ImportError) Error() string { return "broker: importing a device: " + e.Why }
 
-// Import keeps a registration that another program made. Nothing is sent but to
-// find the tenant and its services. A registration that is here already, finished
-// or not, is never replaced.
+// Import keeps a registration that another program made. It sends only the
+// requests that find the tenant and its services. An existing registration,
+// finished or not, is never replaced.
 func (k *Keeper) Import(ctx context.Context, in Import) (d *Device, existing bool, err error) {
 	if err := in.check(k.cfg.Now()); err != nil {
 		return nil, false, err
@@ -85,8 +85,8 @@ func (in *Import) check(now time.Time) error {
 	return nil
 }
 
-// take makes the record that of the imported registration. It counts as new, since
-// nothing tells whether all of the service knows the device yet.
+// take fills the record from the imported registration. It counts as new, since
+// nothing tells whether the whole service knows the device yet.
 func (d *Record) take(ctx context.Context, keys tpm.Importer, in Import, now time.Time) error {
 	key, err := keys.ImportKey(ctx, tpm.KeySpec{Purpose: tpm.Sign}, in.Key)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// What a keeper says of a registration that it does not have. ErrIncomplete is
-// also an ErrNone.
+// Errors for a registration that a keeper does not have. ErrIncomplete is also
+// an ErrNone.
 var (
 	ErrNone       = errors.New("the device is not registered")
 	ErrIncomplete = fmt.Errorf("%w: its registration was not completed", ErrNone)
@@ -43,10 +43,10 @@ type Config struct {
 	// What a registration says of this machine.
 	Type, DisplayName, OSVersion string
 
-	// Finish runs what must be written although the caller's context ends, and
-	// returns within it.
+	// Finish runs work that must be written even if the caller's context ends,
+	// and returns within that context.
 	Finish func(ctx context.Context, work func(context.Context) error) error
-	// Gone is told that the registration in memory is erased.
+	// Gone is called when the registration in memory has been erased.
 	Gone func()
 }
 
@@ -56,12 +56,12 @@ type Keeper struct {
 	loads flight.Group[struct{}, *Device]
 
 	device atomic.Pointer[Device] // nil until it was loaded and found
-	// registration is device.from of the one that was used last, also when it
-	// is in memory no longer: forget means no other. Zero: none was.
+	// registration is Device.from of the one that was used last, even if it is no
+	// longer in memory: Forget applies only to that one. Zero: none was used.
 	registration atomic.Uint64
 
 	mu      sync.Mutex // guards all below; not held over I/O
-	retired []*Device  // that are not the registration any more
+	retired []*Device  // no longer the registration
 }
 
 // New returns a keeper. It reads nothing yet.
@@ -103,7 +103,7 @@ func (d *Device) close() error { return errors.Join(d.Key.Close(), d.Transport.C
 // Proof is what signs a request as this device.
 func (d *Device) Proof() prt.DeviceProof { return prt.DeviceProof{Key: d.Key, Certificate: d.Cert.DER} }
 
-// Stored is a registration's record as it lies in the store.
+// Stored is a registration's record as it is in the store.
 type Stored struct {
 	vault  *vault.Vault
 	record *Record
@@ -158,8 +158,9 @@ func (d *Stored) save(ctx context.Context) error {
 	return err
 }
 
-// Load returns the registration with its keys open, or errNone when there is no
-// complete one. It answers from memory when it can; Current also asks the store.
+// Load returns the registration with its keys open, or ErrNone if there is no
+// complete one. It answers from memory when it can; Current also asks the
+// store.
 func (k *Keeper) Load(ctx context.Context) (*Device, error) {
 	if d := k.device.Load(); d != nil {
 		return d, nil
@@ -174,8 +175,8 @@ func (k *Keeper) Load(ctx context.Context) (*Device, error) {
 				return nil, err
 			}
 			k.keep(d)
-			// It may have been erased before it was kept, and who erased it
-			// found nothing to let go.
+			// It may have been erased before it was kept, so that whoever erased it found
+			// nothing to let go.
 			if err := k.Notice(ctx); err != nil {
 				return nil, err
 			}
@@ -216,7 +217,7 @@ func (k *Keeper) open(ctx context.Context, stored *Stored) (*Device, error) {
 	return stored.with(cert, key, transport), nil
 }
 
-// with is the registration once it is complete and its keys are open.
+// with returns the complete registration with its keys open.
 func (d *Stored) with(cert *prt.DeviceCertificate, key tpm.Signer, transport tpm.Key) *Device {
 	return &Device{owner: d.vault.Owner(), from: d.vault.KeyVersion(), Record: d.record, Cert: cert, Key: key, Transport: transport}
 }
@@ -238,8 +239,8 @@ func (k *Keeper) keep(d *Device) *Device {
 	}
 }
 
-// Current is load for calls that ask what the store has, or that
-// ask the service for something that only the registration of today gets.
+// Current is Load for calls that report what the store has, or that ask the
+// service for something that only the current registration gets.
 func (k *Keeper) Current(ctx context.Context) (*Device, error) {
 	if err := k.Notice(ctx); err != nil {
 		return nil, err
@@ -247,9 +248,9 @@ func (k *Keeper) Current(ctx context.Context) (*Device, error) {
 	return k.Load(ctx)
 }
 
-// Notice forgets the registration in memory if another process erased it
-// from the store, also when it has registered the device anew since. That the
-// store cannot say whether changes nothing.
+// Notice forgets the registration in memory if another process erased it from
+// the store, even if that process has registered the device again since. If the
+// store cannot tell, nothing changes.
 func (k *Keeper) Notice(ctx context.Context) error {
 	d := k.device.Load()
 	if d == nil {
@@ -282,8 +283,8 @@ func (k *Keeper) letGo(d *Device) bool {
 	return true
 }
 
-// retire leaves the keys of d open until Close: a call may be using them, which
-// is to end by what the service says.
+// retire leaves the keys of d open until Close: a call may be using them, and
+// should end with the answer of the service.
 func (k *Keeper) retire(d *Device) {
 	if d == nil {
 		return

@@ -21,8 +21,8 @@ type Request struct {
 	JoinType prt.JoinType
 	Domain   string       // a domain of the tenant; empty: that of the configuration
 	Computer *Computer    // hybrid alone
-	Token    prt.Secret   // for the registration service; none when hybrid
-	Step     func(string) // told each step as it begins; nil: nobody
+	Token    prt.Secret   // for the registration service; not used when hybrid
+	Step     func(string) // called with each step as it begins; may be nil
 }
 
 func (r *Request) step(s string) {
@@ -41,7 +41,7 @@ const (
 	stepSave         = "save certificate"
 )
 
-// An OtherTypeError is a registration that is there and is of another type.
+// An OtherTypeError says that there is a registration of another type.
 type OtherTypeError struct{ Is, Want prt.JoinType }
 
 // Error names both types by their numbers.
@@ -54,7 +54,7 @@ func (k *Keeper) Lease(ctx context.Context) (release func(), err error) {
 	return vault.Lease(ctx, k.cfg.Store, "register", vault.LongWait)
 }
 
-// Registered returns the registration, and nil when there is none.
+// Registered returns the registration, or nil if there is none.
 func (k *Keeper) Registered(ctx context.Context, want prt.JoinType) (*Device, error) {
 	d, err := k.Current(ctx)
 	if errors.Is(err, ErrNone) {
@@ -67,8 +67,8 @@ func (k *Keeper) Registered(ctx context.Context, want prt.JoinType) (*Device, er
 }
 
 // Register makes the keys, saves them, asks for the certificate and saves it,
-// in this order, so that a crash at any point leaves keys that the next call
-// takes up and no device object without its keys.
+// in this order, so that a crash at any point leaves keys with which the next
+// call continues and no device object without its keys.
 func (k *Keeper) Register(ctx context.Context, req Request) (d *Device, existing bool, err error) {
 	release, err := k.Lease(ctx)
 	if err != nil {
@@ -188,8 +188,8 @@ func (k *Keeper) registrationKeys(ctx context.Context, req *Request, stored *Sto
 	return key, transport, nil
 }
 
-// requestCertificate sends the request. The record says before that it may
-// have been sent: a registration that is taken up later asks to have the same
+// requestCertificate sends the request. Before that the record says that it may
+// have been sent: a registration that is resumed later asks to have the same
 // device object back.
 func (k *Keeper) requestCertificate(ctx context.Context, req *Request, stored *Stored, key tpm.Signer, transport tpm.Key) (*prt.DeviceCertificate, error) {
 	r := stored.record
@@ -267,7 +267,7 @@ func (k *Keeper) Forget(ctx context.Context) (bool, error) {
 	}
 	if used := store.Version(k.registration.Load()); used != 0 && used != stored.vault.KeyVersion() {
 		stored.vault.Close()
-		return false, nil // the one that was used is gone, and this came after it
+		return false, nil // the one that was used is gone, and this is a later one
 	}
 	if err := stored.vault.Destroy(ctx); err != nil {
 		return false, err

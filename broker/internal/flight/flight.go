@@ -1,10 +1,10 @@
 // Package flight lets many callers share one piece of work, each within its
 // own context.
 //
-// golang.org/x/sync/singleflight lets a caller neither leave before the work
-// ends nor keep the work from being bound to the context of whoever came
-// first. Here the work runs apart from all callers, and ends early only when
-// the last of them has left.
+// golang.org/x/sync/singleflight does not let a caller leave before the work
+// ends, and binds the work to the context of whoever came first. Here the work
+// runs apart from all callers, and ends early only when the last of them has
+// left.
 package flight
 
 import (
@@ -37,10 +37,10 @@ type call[V any] struct {
 	err     error
 }
 
-// Do returns what fn returns, running it unless a call of the same key is
-// under way, whose result is shared then. fn gets the values of the first
+// Do returns what fn returns, running it unless a call with the same key is
+// under way, whose result is then shared. fn gets the values of the first
 // caller's context, and a cancellation of its own: Do returns when ctx ends,
-// and fn's context ends when nobody waits for it any more.
+// and fn's context ends when the last caller has left.
 func (g *Group[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V, error)) (v V, shared bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, false, err
@@ -58,7 +58,7 @@ func (g *Group[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V
 	}
 }
 
-// Waiters is how many callers wait for the work of a key that fits.
+// Waiters returns how many callers wait for work whose key fits.
 func (g *Group[K, V]) Waiters(fits func(K) bool) (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -104,8 +104,8 @@ func (g *Group[K, V]) run(ctx context.Context, key K, c *call[V], fn func(contex
 	c.v, c.err = v, err
 }
 
-// leave is what a caller does that gave up. Whoever comes after the last one
-// starts anew, since the work that is left is being canceled.
+// leave removes a caller that gave up. A caller that comes after the last one
+// left starts over, since the remaining work is being canceled.
 func (g *Group[K, V]) leave(key K, c *call[V]) {
 	g.mu.Lock()
 	c.waiters--

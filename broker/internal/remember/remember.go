@@ -12,12 +12,12 @@ import (
 const (
 	// For is how long an answer is remembered, as in MSAL.NET.
 	For = 2 * time.Minute
-	// Max bounds how many are.
+	// Max bounds how many answers are remembered.
 	Max = 1024
 )
 
-// Answers are remembered by the request, with the state of the world that they were
-// given in. The zero value is ready, and safe for concurrent use.
+// Answers are remembered by the request, with the state of the world in which
+// they were given. The zero value is ready, and safe for concurrent use.
 type Answers[State comparable, Answer any] struct {
 	mu   sync.Mutex // guards list
 	list map[string]entry[State, Answer]

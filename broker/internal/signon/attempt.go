@@ -12,12 +12,12 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// Failed returns the last sign-in of a user who has no account here, when it
-// failed and none has succeeded since; nil: there is none.
+// Failed returns the last sign-in of a user who has no account here, if it
+// failed and none has succeeded since; otherwise nil.
 func (e *Engine) Failed() *account.Attempt { return e.stranger.Load() }
 
-// tried is what is told of an attempt to get or to renew a PRT that failed; nil
-// when the caller went away, or nothing was sent because of the keys.
+// tried describes a failed attempt to get or to renew a PRT; nil when the
+// caller went away, or nothing was sent because of the keys.
 func (e *Engine) tried(err error) *account.Attempt {
 	var said *sts.Error
 	at := &account.Attempt{At: e.cfg.Now(), Method: http.MethodPost, Endpoint: e.cfg.Services.Cloud().Login(e.cfg.Tenant, wire.PathToken)}
@@ -35,7 +35,7 @@ func (e *Engine) tried(err error) *account.Attempt {
 	return at
 }
 
-// issueFailed keeps a sign-in that failed.
+// issueFailed records a sign-in that failed.
 func (e *Engine) issueFailed(ctx context.Context, grant prt.Grant, want account.Identity, err error) {
 	at := e.tried(err)
 	if at == nil {
@@ -70,7 +70,7 @@ func (e *Engine) issueFailed(ctx context.Context, grant prt.Grant, want account.
 	e.keepFailed(ctx, a, at)
 }
 
-// renewalFailed keeps a renewal that failed.
+// renewalFailed records a renewal that failed.
 func (e *Engine) renewalFailed(ctx context.Context, a *account.Account, t *prt.Token, err error) {
 	if at := e.tried(err); at != nil {
 		at.Renewal, at.Credential, at.Username = true, t.Credential, t.Username

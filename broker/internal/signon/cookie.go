@@ -7,7 +7,7 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// An AddressError is an address that no cookie may go to.
+// An AddressError reports an address that no cookie may go to.
 type AddressError struct{ Err error }
 
 // Error says what is wrong with the address.
@@ -41,8 +41,8 @@ func (e *Engine) Cookie(ctx context.Context, t *prt.Token, s prt.Session, q Cook
 	if err == nil || !errors.Is(err, prt.ErrRequest) || q.Nonce != "" || q.InsecureNoNonce {
 		return cookie, cookieError(err)
 	}
-	// Either the address is not one that a cookie may go to, which a nonce
-	// does not change, or it lacks a nonce.
+	// Either the address may not have a cookie, which a nonce does not change, or
+	// it lacks a nonce.
 	nonce, nerr := e.cfg.Services.Nonce(ctx)
 	if nerr != nil {
 		return prt.Cookie{}, nerr

@@ -1,6 +1,6 @@
-// Package signon puts Primary Refresh Tokens to work: it buys one by a sign-in,
-// picks the strongest, renews it when that is due, exchanges it for tokens, and
-// keeps what follows from the answers of the service.
+// Package signon uses Primary Refresh Tokens: it gets one by a sign-in, picks
+// the strongest, renews it when that is due, exchanges it for tokens, and
+// records what follows from the answers of the service.
 package signon
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// ErrOtherUser: another user signed in than the one who was asked for.
+// ErrOtherUser: a user other than the one asked for signed in.
 var ErrOtherUser = errors.New("broker: another user signed in than the one who was asked for")
 
 // A Config says what an engine works with. No field is optional.
@@ -38,18 +38,18 @@ type Config struct {
 	Tenant    string // an id or a verified domain, in lower case
 	OSVersion string
 
-	// RequireEncrypted refuses an answer in the clear to a request that the session
-	// key signed.
+	// RequireEncrypted refuses an unencrypted answer to a request that the
+	// session key signed.
 	RequireEncrypted bool
 
-	// Finish runs what must be written although the caller's context ends, and
-	// returns within it.
+	// Finish runs work that must be written even if the caller's context ends,
+	// and returns within that context.
 	Finish func(ctx context.Context, work func(context.Context) error) error
 	// Span begins a span of a trace and returns what ends it.
 	Span func(ctx context.Context, operation string) (context.Context, func(error))
 }
 
-// An Engine puts the PRTs of the accounts to work.
+// An Engine uses the PRTs of the accounts.
 type Engine struct {
 	cfg      Config
 	renewals flight.Group[renewal, *prt.Token]
@@ -71,7 +71,7 @@ func over(err error) bool {
 	return errors.As(err, &said) && said.Over() || errors.As(err, &dead)
 }
 
-// verdict returns what the service said; None when err is not its word.
+// verdict returns the service's verdict; None when err is not from the service.
 func verdict(err error) aadsts.Verdict {
 	var said *sts.Error
 	if errors.As(err, &said) && said.Said {

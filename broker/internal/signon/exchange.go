@@ -16,7 +16,7 @@ import (
 // boundType is the token_type of tokens that are bound to a key.
 const boundType = "PoP"
 
-// An Request is the token that a PRT is exchanged for.
+// A Request is the token that a PRT is exchanged for.
 type Request struct {
 	Tenant, ClientID, RedirectURI, Resource string
 	Claims                                  string   // a claims request; may be empty
@@ -34,7 +34,8 @@ func (q *Request) from(t *prt.Token) sts.From {
 	}
 }
 
-// Exchange sends the PRT for a token, and keeps what follows from the answer.
+// Exchange exchanges the PRT for a token, and records what follows from the
+// answer.
 func (e *Engine) Exchange(ctx context.Context, a *account.Account, t *prt.Token, s prt.Session, q Request) (tokens *prt.Reply, rep *sts.Reply, err error) {
 	want := q
 	if q.isTwoStep() {
@@ -91,14 +92,15 @@ func (e *Engine) read(ctx context.Context, q Request, s prt.Session, rep *sts.Re
 	return tokens, e.checkToken(q, tokens, rep)
 }
 
-// errInClear says that a reply which is to be encrypted to the session key is not.
+// errInClear reports a reply that should be encrypted to the session key and is
+// not.
 func errInClear(rep *sts.Reply) error {
 	return &sts.Error{Detail: "the answer is in the clear, although the session key signed the request", CorrelationID: rep.CorrelationID}
 }
 
-// checkEncrypted refuses tokens in the clear where encrypted ones are required, and
-// else says so once: libhimmelblau and ROADtools take both, and no capture settles
-// which Entra sends.
+// checkEncrypted refuses unencrypted tokens where encrypted ones are required,
+// and otherwise logs them once: libhimmelblau and ROADtools accept both, and no
+// capture settles which Entra sends.
 func (e *Engine) checkEncrypted(ctx context.Context, tokens *prt.Reply, rep *sts.Reply) error {
 	switch {
 	case tokens.Encrypted:
@@ -125,8 +127,8 @@ func (e *Engine) checkToken(q Request, tokens *prt.Reply, rep *sts.Reply) error 
 	return nil
 }
 
-// abroad is what another tenant says of a PRT: the user has to sign in for that
-// tenant, and the PRT is not over for its own.
+// abroad converts the refusal of a PRT by another tenant: the user has to sign
+// in for that tenant, and the PRT is still good for its own.
 func abroad(err error) error {
 	var said *sts.Error
 	if !errors.As(err, &said) {
@@ -137,7 +139,7 @@ func abroad(err error) error {
 	return &c
 }
 
-// Answered is what follows from an answer of the service to a PRT.
+// Answered records what follows from an answer of the service to a PRT.
 func (e *Engine) Answered(ctx context.Context, a *account.Account, t *prt.Token, tenant string, err error) {
 	e.heard(ctx, a, tenant, "", err)
 	if err == nil {
@@ -145,8 +147,8 @@ func (e *Engine) Answered(ctx context.Context, a *account.Account, t *prt.Token,
 	}
 }
 
-// Name keeps the newest names of the user, where the id_token of a reply is about
-// the account in its own tenant. Without a new one it costs nothing.
+// Name keeps the newest names of the user, if the id_token of a reply is about
+// the account in its own tenant. If they are unchanged it costs nothing.
 func (e *Engine) Name(ctx context.Context, a *account.Account, id *claims.Token) {
 	rec := a.Record()
 	if rec == nil || id == nil || !rec.Account.Is(id.TenantID, id.ObjectID) || !rec.Renames(id.Username, id.Name) {
@@ -155,9 +157,9 @@ func (e *Engine) Name(ctx context.Context, a *account.Account, id *claims.Token)
 	e.aside(ctx, a, "saving the new name of the user failed", func(r *account.Record) { r.Rename(id.Username, id.Name) })
 }
 
-// Renamed returns the name that the account's Hello key has the user sign in by now;
-// empty when it is still the old one. The service is asked: a renewal of a PRT names
-// no user, and its answer does.
+// Renamed returns the name with which the account's Hello key signs the user in
+// by now; empty when it is still the old one. The service is asked: a request
+// to renew a PRT names no user, and its answer does.
 func (e *Engine) Renamed(ctx context.Context, a *account.Account, old string) string {
 	rec := a.Record()
 	if rec == nil {
@@ -174,8 +176,8 @@ func (e *Engine) Renamed(ctx context.Context, a *account.Account, old string) st
 	return rec.Hello.Username
 }
 
-// Learn keeps the newest names of the user, and what the token says about MFA where
-// the PRT's own reply said nothing.
+// Learn keeps the newest names of the user, and what the token says about MFA
+// if the PRT's own reply said nothing.
 func (e *Engine) Learn(ctx context.Context, a *account.Account, t *prt.Token, r *prt.Reply) {
 	e.Name(ctx, a, r.ID)
 	if t.Evidence.MFA != claims.Unknown {

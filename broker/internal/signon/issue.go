@@ -15,15 +15,15 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// Provenance is what this broker saw of the sign-in that a PRT is born of. The
-// PRT's own id_token says whether MFA was done; when, only the sign-in tells.
+// Provenance is what this broker saw of the sign-in that a PRT came from. The
+// PRT's own id_token says whether MFA was done; only the sign-in tells when.
 type Provenance struct {
 	Origin account.Origin
 	Seen   claims.Evidence // zero when the sign-in was not made here
 }
 
-// complete adds to the evidence of a new PRT what its sign-in tells beyond it.
-// Whether MFA was done stays the PRT's own word, if it has one.
+// complete adds to the evidence of a new PRT what only its sign-in tells.
+// Whether MFA was done is for the PRT itself to say, if it does.
 func (p Provenance) complete(t *prt.Token) {
 	switch {
 	case t.Evidence.MFA == claims.Unknown && p.Seen.MFA != claims.Unknown:
@@ -44,10 +44,10 @@ type Issuance struct {
 	CorrelationID string
 }
 
-// Issue buys a PRT and saves it with its session key. want, if not zero, is
-// who must have signed in.
+// Issue gets a PRT and saves it with its session key. want, if not zero, is the
+// user who must have signed in.
 func (e *Engine) Issue(ctx context.Context, grant prt.Grant, from Provenance, want account.Identity) (Issuance, error) {
-	d, err := e.cfg.Devices.Current(ctx) // what another process erased gets no PRT
+	d, err := e.cfg.Devices.Current(ctx) // a registration that another process erased gets no PRT
 	if err != nil {
 		return Issuance{}, err
 	}
@@ -126,8 +126,8 @@ func (e *Engine) isYoung(d *device.Device) bool {
 	return e.cfg.Now().Sub(d.Record.Registered).Abs() <= youngDevice
 }
 
-// requestPRT asks for a PRT. While the device is young, its refusal is tried
-// again for about a minute.
+// requestPRT asks for a PRT. While the device is young, a refusal of the device
+// is retried for about a minute.
 func (e *Engine) requestPRT(ctx context.Context, d *device.Device, grant prt.Grant) (*prt.Issuance, *sts.Reply, error) {
 	wait := firstBackOff
 	for try := 0; ; try++ {
@@ -145,7 +145,7 @@ func (e *Engine) requestPRT(ctx context.Context, d *device.Device, grant prt.Gra
 	}
 }
 
-// from says who signs in, as far as the credential does.
+// from returns who signs in, as far as the credential shows it.
 func from(g prt.Grant) sts.From {
 	switch g := g.(type) {
 	case prt.PasswordGrant:
@@ -163,7 +163,7 @@ func from(g prt.Grant) sts.From {
 func (e *Engine) requestPRTOnce(ctx context.Context, d *device.Device, grant prt.Grant) (issued *prt.Issuance, rep *sts.Reply, err error) {
 	err = e.cfg.Services.WithNonce(ctx, func(nonce string) error {
 		if h, ok := grant.(prt.HelloGrant); ok {
-			h.Now = e.cfg.Services.Now() // which the reply with the nonce has told
+			h.Now = e.cfg.Services.Now() // which the reply with the nonce has corrected
 			grant = h
 		}
 		req := prt.PRTRequest{Grant: grant, Nonce: nonce, OSVersion: e.cfg.OSVersion}

@@ -12,22 +12,22 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// certain are the verdicts that say something for certain against the user,
-// the device or the Hello key.
+// certain are the verdicts that are a definite refusal of the user, the device
+// or the Hello key.
 var certain = map[aadsts.Verdict]bool{
 	aadsts.UserDisabled: true, aadsts.UserNotFound: true, aadsts.DeviceDisabled: true, aadsts.DeviceGone: true, aadsts.HelloKey: true,
 }
 
-// deviceRefused is the code that Entra gives a device which is deleted or
+// deviceRefused is the code that Entra returns for a device that is deleted or
 // disabled (Microsoft, "Troubleshoot primary refresh token issues on Windows
-// devices", 2026-02), and also one that it does not know yet. One such reply
-// therefore says nothing for certain; two that lie secondDoubt apart do.
+// devices", 2026-02), and also for one that it does not know yet. One such
+// reply is therefore not conclusive; two that are secondDoubt apart are.
 const (
 	deviceRefused = 50155
 	secondDoubt   = 10 * time.Minute
 )
 
-// ofDevice reports whether a verdict is about the device, and so about every
+// ofDevice reports whether a verdict is about the device, and so concerns every
 // account on it.
 func ofDevice(v aadsts.Verdict) bool {
 	return v == aadsts.DeviceDisabled || v == aadsts.DeviceGone || v == aadsts.DeviceAuth
@@ -44,12 +44,12 @@ func weight(v aadsts.Verdict) int {
 	return 1
 }
 
-// heard keeps what the service said for certain against the user, the device or
+// heard records a definite refusal by the service of the user, the device or
 // the Hello key of the account, so that going offline does not undo it, and
-// takes it back when the service serves the account again; what it said against
-// the key only the key takes back (by). It is for answers of the service alone,
-// and only those of the account's own tenant count: another tenant does not
-// know the user. It erases nothing.
+// takes it back when the service serves the account again; a refusal of the key
+// is taken back only by the key (by). It is for answers of the service only,
+// and of those only answers of the account's own tenant count: another tenant
+// does not know the user. It erases nothing.
 func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, by prt.CredentialKind, err error) {
 	rec := a.Record()
 	if rec == nil || !e.isHome(rec.Account, tenant) {
@@ -57,7 +57,7 @@ func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, b
 	}
 	if err == nil {
 		if h := rec.Hello; h != nil && h.Refused != nil && ofDevice(h.Refused.Verdict) {
-			e.readAll(ctx) // whom that was noted of, too
+			e.readAll(ctx) // including the accounts that it was recorded for
 		}
 		e.change(ctx, a, e.pardon(func(was aadsts.Verdict) bool { return was != aadsts.HelloKey || by == prt.ByHello }))
 		e.changeOthers(ctx, a, e.pardon(ofDevice))
@@ -71,7 +71,7 @@ func (e *Engine) heard(ctx context.Context, a *account.Account, tenant string, b
 	if !ofDevice(note.Verdict) {
 		return
 	}
-	e.readAll(ctx) // those, too, that another process signed in
+	e.readAll(ctx) // including those that another process signed in
 	e.changeOthers(ctx, a, refuse(note))
 }
 
@@ -82,10 +82,10 @@ func (e *Engine) readAll(ctx context.Context) {
 	}
 }
 
-// judged is what an answer says against the user, the device or the Hello key;
-// nil when it says nothing that may outlast it. What says that the device is
-// unknown does not while the device is young: the directory may not have it
-// everywhere yet.
+// judged returns the refusal of the user, the device or the Hello key in an
+// answer; nil when there is none that may outlast the answer. While the device
+// is young, an answer that it is unknown does not count: the directory may not
+// have it everywhere yet.
 func (e *Engine) judged(err error) *account.Death {
 	var said *sts.Error
 	if !errors.As(err, &said) || !said.Said {
@@ -101,7 +101,8 @@ func (e *Engine) judged(err error) *account.Death {
 	return &account.Death{Verdict: said.Verdict, Code: said.Code, OAuth: said.OAuth, At: e.cfg.Now()}
 }
 
-// refuse keeps a note with a Hello key: one in doubt only when it is the second.
+// refuse records a refusal with a Hello key; a doubtful one only the second
+// time.
 func refuse(note *account.Death) func(*account.Hello) bool {
 	return func(h *account.Hello) bool {
 		if ofDevice(note.Verdict) && note.At.Sub(h.Restored).Abs() < youngDevice {
@@ -143,7 +144,7 @@ func (e *Engine) pardon(takesBack func(aadsts.Verdict) bool) func(*account.Hello
 	}
 }
 
-// heardOf is heard about an account that may not be known here.
+// heardOf is heard for an account that may not be known here.
 func (e *Engine) heardOf(ctx context.Context, id account.Identity, err error) {
 	known := e.cfg.Book.Known()
 	a := known[e.cfg.Book.Owner(id)]
@@ -163,7 +164,7 @@ func (e *Engine) isHome(id account.Identity, tenant string) bool {
 	return strings.EqualFold(tenant, id.Realm) || strings.EqualFold(tenant, e.cfg.Tenant)
 }
 
-// changeOthers is change for every other account that is known here.
+// changeOthers applies change to every other account that is known here.
 func (e *Engine) changeOthers(ctx context.Context, a *account.Account, by func(*account.Hello) bool) {
 	for _, other := range e.cfg.Book.Known() {
 		if other != a {

@@ -19,8 +19,8 @@ type renewal struct {
 }
 
 // Renew exchanges a PRT for its successor, once at a time among all processes,
-// and saves it beside the old one, which is dropped when the new one has been
-// used. Unless forced, a PRT that another process renewed meanwhile is taken.
+// and saves it beside the old one, which is dropped once the new one has been
+// used. Unless forced, it takes a PRT that another process renewed meanwhile.
 func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.CredentialKind, force bool) (*prt.Token, error) {
 	t, _, err := e.renewals.Do(ctx, renewal{a.Name(), by}, func(ctx context.Context) (*prt.Token, error) {
 		wait := vault.ShortWait
@@ -29,7 +29,7 @@ func (e *Engine) Renew(ctx context.Context, a *account.Account, by prt.Credentia
 		}
 		release, err := vault.Lease(ctx, e.cfg.Store, a.Name(), wait)
 		if errors.Is(err, vault.ErrHeld) && !force && e.isOver(a, by) {
-			release, err = func() {}, nil // nothing is at hand in place of it
+			release, err = func() {}, nil // there is no valid PRT to use instead
 		}
 		if err != nil {
 			return nil, err
@@ -110,7 +110,7 @@ func (e *Engine) renewLeased(ctx context.Context, a *account.Account, t *prt.Tok
 	return renewed, nil
 }
 
-// successor returns what another writer put in the place of t.
+// successor returns what another writer put in place of t.
 func successor(a *account.Account, t *prt.Token) (*prt.Token, error) {
 	rec := a.Record()
 	if rec == nil {
@@ -118,7 +118,7 @@ func successor(a *account.Account, t *prt.Token) (*prt.Token, error) {
 	}
 	p := rec.PRT(t.Credential)
 	switch {
-	case p == nil: // locked, or the key of it removed
+	case p == nil: // locked, or its key was removed
 		return nil, rec.Over()
 	case p.Dead != nil:
 		return nil, p.Dead
@@ -176,14 +176,14 @@ func (e *Engine) rolled(ctx context.Context, t *prt.Token, wrapped []byte) error
 	return nil
 }
 
-// asideWait bounds how long a store may hold up what was asked for, by a write
-// that is made beside it, and how long after that none is tried.
+// asideWait bounds how long a write on the side may hold up a call, and
+// asidePause is how long no such write is tried after that.
 const (
 	asideWait  = 2 * time.Second
 	asidePause = time.Minute
 )
 
-// prove drops what a PRT replaced, now that it has been used.
+// prove drops the PRT that this one replaced, now that it has been used.
 func (e *Engine) prove(ctx context.Context, a *account.Account, t *prt.Token) {
 	rec := a.Record()
 	if rec == nil {
@@ -200,8 +200,9 @@ func (e *Engine) prove(ctx context.Context, a *account.Account, t *prt.Token) {
 	a.ReleaseUnused()
 }
 
-// aside changes the record beside what was asked for, which is there: a store
-// that hangs holds it up for a moment, and then is left alone for a while.
+// aside changes the record on the side of a call that has its result already: a
+// store that hangs holds it up for a moment, and is then left alone for a
+// while.
 func (e *Engine) aside(ctx context.Context, a *account.Account, failed string, change func(*account.Record)) {
 	if now := e.cfg.Now(); now.Before(time.Unix(0, e.hangs.Load())) {
 		return
@@ -232,8 +233,8 @@ func (e *Engine) revert(ctx context.Context, a *account.Account, t *prt.Token) e
 	return err
 }
 
-// bury notes that the service said a PRT is over, and drops the one before it.
-// The PRT itself stays, so that Status can tell: nothing is wiped by an error.
+// bury records that the service said a PRT is over, and drops its predecessor.
+// The PRT itself stays, so that Status can report it: an error wipes nothing.
 func (e *Engine) bury(ctx context.Context, a *account.Account, t *prt.Token, cause error) {
 	note := &account.Death{At: e.cfg.Now(), Verdict: verdict(cause)}
 	var said *sts.Error

@@ -12,8 +12,8 @@ import (
 )
 
 // deviceServiceScheme begins the resources of remote desktops, for which the
-// service takes no PRT (AADSTS50132): the app's plain refresh token is needed
-// in between.
+// service accepts no PRT (AADSTS50132): the app's plain refresh token is needed
+// as an intermediate step.
 const deviceServiceScheme = "ms-device-service://"
 
 func (q *Request) isTwoStep() bool {
@@ -27,8 +27,9 @@ func (q *Request) firstStep() Request {
 	return first
 }
 
-// secondStep sends the refresh token of the first step, once, for the token. It
-// is the one refresh token of an exchange that is used, and it is dropped here.
+// secondStep exchanges the refresh token of the first step, once, for the
+// token. It is the only refresh token of an exchange that is used, and it is
+// dropped here.
 func (e *Engine) secondStep(ctx context.Context, q Request, tokens *prt.Reply, rep *sts.Reply) (*prt.Reply, error) {
 	refresh := tokens.RefreshToken
 	defer refresh.Clear()

@@ -13,8 +13,8 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// Choices returns the PRTs of the account that may be used, as they are ranked,
-// without those of a registration that is not there any more: another user of the
+// Choices returns the PRTs of the account that may be used, in order of rank,
+// without those of a registration that no longer exists: another user of the
 // machine may have made the new one.
 func (e *Engine) Choices(rec *account.Record) []account.PRT {
 	all := rec.Ranked(e.cfg.Now())
@@ -27,14 +27,14 @@ func (e *Engine) Choices(rec *account.Record) []account.PRT {
 	})
 }
 
-// Use runs do with the strongest PRT, renewed before if that is due. When the
+// Use runs do with the strongest PRT, renewed first if that is due. If the
 // service says that this PRT is over, the next one is tried: a password change
-// ends the PRTs of passwords and no other. When a policy refuses it, one that may
-// have what it lacks is tried before anybody is asked: the strongest PRT is not
-// the strongest for every policy.
+// revokes only the PRTs of passwords. If a policy refuses it, one that may have
+// what it lacks is tried before the user is asked: the strongest PRT is not the
+// strongest for every policy.
 //
-// do returns errors of package sts as they are. What goes wrong because the
-// account is locked meanwhile is an account.ErrLocked.
+// do returns errors of package sts unchanged. A failure because the account was
+// locked meanwhile is an account.ErrLocked.
 func (e *Engine) Use(ctx context.Context, a *account.Account, do func(*prt.Token, prt.Session) error) error {
 	err := e.useOne(ctx, a, do)
 	if rec := a.Record(); err != nil && rec != nil && rec.Locked() {
@@ -76,10 +76,10 @@ func (e *Engine) useOne(ctx context.Context, a *account.Account, do func(*prt.To
 	return rec.Over()
 }
 
-// outweighs reports whether the refusal of a PRT says better what would help than
-// the one of those before it: that the user must be asked, where those are blocked,
-// perhaps for how their session began; and that a new sign-in of the same kind is
-// enough, where the other asks for more.
+// outweighs reports whether the refusal of a PRT says better than the earlier
+// refusal what would help: that the user must be asked, if the earlier PRTs are
+// blocked, perhaps because of how their session began; or that a new sign-in of
+// the same kind is enough, if the earlier refusal asks for more.
 func outweighs(err error, p account.PRT, refusal error, before []Refused) bool {
 	if blocks(refusal) && !blocks(err) {
 		return !slices.ContainsFunc(before, func(r Refused) bool { return !p.Session().BeganOtherwise(r.Session()) })
@@ -92,14 +92,15 @@ func blocks(err error) bool {
 	return errors.As(err, &said) && said.Blocks()
 }
 
-// blockedByPolicy is the code of a policy that grants nothing, or not to what a
-// sign-in began with.
+// blockedByPolicy is the code of a policy that blocks access, or blocks it for
+// the way in which a sign-in began.
 const blockedByPolicy = 53003
 
-// unblocked is a refusal by a policy that blocks or asks for a compliant device,
-// where each PRT that it met began with a device code: policies may block those
-// alone (the condition "authentication flows"), they carry no state of the device,
-// and a sign-in on a page gives another one.
+// unblocked turns a refusal by a policy that blocks or asks for a compliant
+// device into one that asks the user, if each PRT that it met began with a
+// device code: policies may block only those (the condition "authentication
+// flows"), they carry no state of the device, and a sign-in on a page gives a
+// different session.
 func unblocked(refusal error, refused []Refused) error {
 	var said *sts.Error
 	if !errors.As(refusal, &said) || said.Code != blockedByPolicy && said.Verdict != aadsts.DeviceNotCompliant ||
@@ -121,10 +122,10 @@ func lacking(err error) bool {
 	return errors.As(err, &said) && !said.Consent() && (said.WantsUser() || said.Blocks())
 }
 
-// MayHelp reports whether the service may serve the PRT where it refused
-// others for the sake of a policy: it may have, beside each of them, another
-// method, a later sign-in or MFA, or an origin that policies do not look at.
-// One that looks expired is no way around a prompt.
+// MayHelp reports whether the service may serve the PRT where a policy refused
+// others: compared with each of them, it may have another method, a later
+// sign-in or MFA, or an origin that policies do not look at. A PRT that looks
+// expired does not spare the user a prompt.
 func MayHelp(p account.PRT, refused []Refused, now time.Time) bool {
 	if len(refused) > 0 && p.Token.State(now) == prt.Expired {
 		return false
@@ -132,15 +133,15 @@ func MayHelp(p account.PRT, refused []Refused, now time.Time) bool {
 	return !slices.ContainsFunc(refused, func(r Refused) bool { return !p.Session().MayAdd(r.Session(), r.Stale) })
 }
 
-// Refused is a PRT that a policy refused, for the age of its sign-in or MFA
-// or for something else.
+// Refused is a PRT that a policy refused, because of the age of its sign-in or
+// MFA (Stale) or for another reason.
 type Refused struct {
 	account.PRT
 	Stale bool
 }
 
-// Try runs do with one PRT, and with the one before it when a renewal gave
-// a PRT that was never proven and is refused.
+// Try runs do with one PRT, and with its predecessor if a renewed PRT that was
+// never used successfully is refused.
 func (e *Engine) Try(ctx context.Context, a *account.Account, p account.PRT, do func(*prt.Token, prt.Session) error) error {
 	t, err := e.fresh(ctx, a, p.Token)
 	if err != nil {
@@ -177,8 +178,8 @@ func (e *Engine) run(ctx context.Context, a *account.Account, t *prt.Token, do f
 	return do(t, s)
 }
 
-// fresh returns the PRT, renewed if that is due. One that is valid is used
-// although its renewal failed for the moment.
+// fresh returns the PRT, renewed if that is due. A valid PRT is used even if
+// its renewal failed temporarily.
 func (e *Engine) fresh(ctx context.Context, a *account.Account, t *prt.Token) (*prt.Token, error) {
 	state := t.State(e.cfg.Now())
 	if state == prt.Fresh {

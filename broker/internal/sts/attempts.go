@@ -15,8 +15,9 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// Do sends a request, again where the policy allows it, and keeps away from an
-// endpoint that asked for it or that keeps failing. It returns within ctx.
+// Do sends a request, repeats it where the policy allows that, and keeps away
+// from an endpoint that asked for it or that keeps failing. It returns within
+// ctx.
 func (c *Client) Do(ctx context.Context, q Request) (*Reply, error) {
 	if q.CorrelationID == "" {
 		id, err := newGUID(c.cfg.Rand)
@@ -93,9 +94,9 @@ func (c *Client) judge(ctx context.Context, q Request, rep *Reply, sent bool, er
 // loop is the code of a request that came again and again.
 const loop = 50196
 
-// endpointOf returns the host and the path of an address: what has a circuit.
-// It stands in errors, so the user's name, in which the path of a realm ends,
-// is cut off; the realms of all users are one endpoint.
+// endpointOf returns the host and the path of an address, for which there is
+// one circuit. It appears in errors, so the user's name, in which the path of a
+// realm ends, is cut off; the realms of all users are one endpoint.
 func endpointOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -108,7 +109,7 @@ func endpointOf(address string) string {
 	return u.Host + path
 }
 
-// circuitError is a request that was not sent.
+// circuitError converts the error of a request that was not sent.
 func circuitError(err error) error {
 	e := &Error{Verdict: aadsts.Retry, Cause: err, Detail: "the service is not asked now"}
 	var open *retry.OpenError
@@ -121,7 +122,7 @@ func circuitError(err error) error {
 	return e
 }
 
-// traffic sees what a transport reports of a request. Not every Transport
+// traffic observes what a transport reports of a request. Not every Transport
 // reports.
 type traffic struct {
 	reports, wrote atomic.Bool

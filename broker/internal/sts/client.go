@@ -1,10 +1,10 @@
 // Package sts talks to the services: the token endpoint and its pages, the
 // device registration service, and the federation server of a domain. It knows
-// in which national cloud they are, when a request may be sent again, and how a
-// nonce is got.
+// which national cloud they are in, when a request may be sent again, and how
+// to get a nonce.
 //
-// What goes wrong is an [*Error]. It tells what the service said from what this
-// side concludes, since state is changed for the former alone.
+// Failures are an [*Error]. It tells what the service said from what this side
+// concludes, since only the former changes state.
 package sts
 
 import (

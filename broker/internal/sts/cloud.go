@@ -9,8 +9,8 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// A Cloud is a national cloud: where its services are. Its fields are those of
-// the broker's, where they are documented.
+// A Cloud is a national cloud, given by the hosts of its services. Its fields
+// are those of the broker's Cloud, where they are documented.
 type Cloud struct {
 	LoginHost                     string
 	RegistrationHost              string
@@ -50,7 +50,7 @@ var (
 	}
 )
 
-// WithDefaults returns the cloud with what its empty fields mean.
+// WithDefaults returns the cloud with its empty fields filled in.
 func (c Cloud) WithDefaults() Cloud {
 	if c.LoginHost == "" && c.RegistrationHost == "" {
 		return Public

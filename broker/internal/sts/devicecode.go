@@ -13,12 +13,12 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// A DeviceCode is what the user types where to sign in from another machine
-// (RFC 8628), and how to wait for that.
+// A DeviceCode says what the user types, and where, to sign in from another
+// machine (RFC 8628), and how to wait for that.
 type DeviceCode struct {
 	UserCode        string
 	VerificationURL string
-	Message         string // the service's sentence with both
+	Message         string // the service's sentence with the code and the address
 	ExpiresOn       time.Time
 
 	c            *Client
@@ -90,7 +90,7 @@ func (c *Client) parseDeviceCode(body []byte) (*DeviceCode, error) {
 	return d, nil
 }
 
-// Tokens asks until the user is done (RFC 8628 3.5).
+// Tokens polls until the user is done (RFC 8628 3.5).
 func (d *DeviceCode) Tokens(ctx context.Context) (*prt.Reply, error) {
 	interval := d.interval
 	for {
@@ -128,9 +128,9 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// nextPoll returns the interval after a poll that ended in e; false when it
-// was the last one. The user takes minutes, so that a temporary failure, also
-// of the network, slows it down (RFC 8628 3.5) and does not end it.
+// nextPoll returns the interval after a poll that ended in e; false when it was
+// the last one. The user takes minutes, so a temporary failure, of the network
+// too, slows polling down (RFC 8628 3.5) and does not end it.
 func nextPoll(e *Error, interval time.Duration) (time.Duration, bool) {
 	switch {
 	case e.Said && e.Verdict == aadsts.Pending:

@@ -13,7 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// Endpoints are where the services of a tenant are.
+// Endpoints are the addresses of the services of a tenant.
 type Endpoints struct {
 	TenantID        string `json:"tenant_id,omitempty"`
 	TenantName      string `json:"tenant_name,omitempty"`
@@ -33,7 +33,7 @@ type Endpoints struct {
 	ManageID        string `json:"manage_id,omitempty"`
 }
 
-// fallback are the endpoints without discovery.
+// fallback returns the endpoints to use without discovery.
 func (c Cloud) fallback(tenantID string) Endpoints {
 	resource := "urn:ms-drs:" + c.RegistrationHost
 	return Endpoints{
@@ -51,9 +51,9 @@ func (c Cloud) fallback(tenantID string) Endpoints {
 
 var guidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// TenantID resolves a tenant by its OpenID configuration, which also proves that
-// the tenant is there. One that is given as a GUID is not looked up, unless it is
-// not known yet in which cloud it is.
+// TenantID resolves a tenant by its OpenID configuration, which also proves
+// that the tenant exists. A tenant given as a GUID is not looked up, unless it
+// is not known yet which cloud it is in.
 func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
 	at := c.place.Load()
 	if id := strings.ToLower(tenant); guidPattern.MatchString(id) && (!at.movable || c.found.Load()) {
@@ -90,10 +90,10 @@ func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
 	return id, nil
 }
 
-// Discover asks where the registration services are. Without an
-// answer the well-known places are used: they have not moved in years. An
-// address that is not https on the cloud's registration host is not taken, for
-// a token for the service goes there.
+// Discover asks where the registration services are. Without an answer it uses
+// the well-known addresses, which have not changed in years. An address that is
+// not https on the cloud's registration host is not accepted, since a token for
+// the service is sent there.
 func (c *Client) Discover(ctx context.Context, tenantID string) Endpoints {
 	e := c.Cloud().fallback(tenantID)
 	r, err := c.Do(ctx, Request{
@@ -153,7 +153,7 @@ const maxResource = 128
 
 var versionPattern = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}$`)
 
-// take replaces an endpoint by a discovered one that is fit to be used.
+// take replaces an endpoint with a discovered one that is fit to be used.
 func (c *Client) take(address, version, resource *string, newAddress, newVersion, newResource string) {
 	u, err := url.Parse(newAddress)
 	if err != nil || u.Scheme != "https" || u.User != nil || !strings.EqualFold(u.Host, c.Cloud().RegistrationHost) ||

@@ -24,7 +24,7 @@ const (
 // An Error is a request that did not give what it was sent for.
 type Error struct {
 	// Said reports whether the service itself said so. What this side concludes,
-	// such as from a broken connection or an unknown domain, is not said.
+	// for example from a broken connection or an unknown domain, was not said.
 	Said bool
 	// Verdict is what to do about it.
 	Verdict aadsts.Verdict
@@ -47,7 +47,7 @@ type Error struct {
 	RetryAfter time.Duration
 	// Detail is a sentence about it.
 	Detail string
-	// Abroad: another tenant than its own said so of a PRT, which is not over.
+	// Abroad: a tenant other than its own refused a PRT. The PRT is not over.
 	Abroad bool
 	// Cause is an error of the network or of reading the reply; or nil.
 	Cause error
@@ -78,8 +78,8 @@ func (e *Error) Transient() bool {
 	return e.Verdict == aadsts.Retry || e.Verdict == aadsts.Throttled || e.Verdict == aadsts.NewNonce
 }
 
-// doubtful are the codes of a signature or an assertion that the service does
-// not take: the PRT may be over, and a clock that is wrong here looks the same
+// doubtful are the codes for a signature or an assertion that the service does
+// not accept: the PRT may be over, but a wrong clock here looks the same
 // (50013: "check the clock"). They end no PRT.
 var doubtful = map[int]bool{50006: true, 50013: true, 900384: true}
 
@@ -106,14 +106,14 @@ func (e *Error) Blocks() bool {
 	return e.Verdict == aadsts.Blocked || e.Verdict == aadsts.DeviceNotCompliant
 }
 
-// Consent reports whether the page of the app is needed, and not a stronger
+// Consent reports whether the app's own page is needed, rather than a stronger
 // sign-in.
 func (e *Error) Consent() bool {
 	return e.Code == 65001 || e.SubError == "consent_required" || e.OAuth == "consent_required"
 }
 
-// said returns what the service said about a request; None when err is not its
-// word.
+// said returns the service's verdict on a request; None when err is not from
+// the service.
 func said(err error) aadsts.Verdict {
 	var e *Error
 	if errors.As(err, &e) && e.Said {
@@ -122,7 +122,7 @@ func said(err error) aadsts.Verdict {
 	return aadsts.None
 }
 
-// Refusal is the error of a reply whose status is not one of success.
+// Refusal is the error of a reply whose status is not a success.
 func Refusal(r *Reply, by By) *Error { return refusal(prt.ParseError(r.Status, r.Body), r, by) }
 
 func refusal(e *prt.ErrorReply, r *Reply, by By) *Error {
@@ -158,7 +158,7 @@ func refusal(e *prt.ErrorReply, r *Reply, by By) *Error {
 	return out
 }
 
-// byStatus judges a reply whose error is not known by its status.
+// byStatus judges a reply by its status when its error is not known.
 func byStatus(status int) (aadsts.Verdict, string) {
 	switch {
 	case status >= 500 || status == 408:
@@ -169,8 +169,8 @@ func byStatus(status int) (aadsts.Verdict, string) {
 	return aadsts.Fail, "the service refused the request"
 }
 
-// Unreadable is the error of a reply of success that could not be read, or
-// that holds an error.
+// Unreadable is the error of a successful reply that could not be read, or that
+// holds an error.
 func Unreadable(r *Reply, err error, by By) error {
 	var e *prt.ErrorReply
 	if errors.As(err, &e) {
@@ -192,8 +192,8 @@ func Malformed(r *Reply, err error) error {
 
 func isPage(body []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) }
 
-// hasPrefixFold compares as browsers may rewrite: scheme and host in lower
-// case.
+// hasPrefixFold ignores the case of scheme and host, which browsers may change
+// to lower case.
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }

@@ -30,7 +30,7 @@ const defaultAudience = "urn:federation:MicrosoftOnline"
 
 // userRealm finds out who authenticates a user: Entra or a federation server.
 // The answer decides where a password goes, so only the host of a cloud is
-// believed.
+// trusted.
 func (c *Client) userRealm(ctx context.Context, username string) (*realm, error) {
 	if err := c.Verify(ctx); err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func addresses(doc []byte) (out []string) {
 	}
 }
 
-// tokenLife is how long the request asks to be taken for.
+// tokenLife is how long the request is valid.
 const tokenLife = 10 * time.Minute
 
 func (c *Client) requestAssertion(ctx context.Context, endpoint string, v wsTrust, audience, username, password string) ([]byte, error) {
@@ -219,8 +219,8 @@ func (c *Client) requestAssertion(ctx context.Context, endpoint string, v wsTrus
 
 var errNoAssertion = errors.New("no assertion")
 
-// findAssertion returns the first Assertion element exactly as it stands, for
-// its signature covers its bytes.
+// findAssertion returns the first Assertion element exactly as it stands,
+// because its signature covers its bytes.
 func findAssertion(doc []byte) ([]byte, error) {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	for {

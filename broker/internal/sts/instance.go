@@ -11,14 +11,14 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// place is the cloud that a client works in, as it is known by now.
+// place is the cloud that a client works in, as known so far.
 type place struct {
 	Cloud
 	movable bool // the configuration named none: the tenant's own is found
 	known   bool // its login host is one of Microsoft's
 }
 
-// Cloud is the cloud as it is known by now.
+// Cloud returns the cloud as known so far.
 func (c *Client) Cloud() Cloud { return c.place.Load().Cloud }
 
 // clouds are those that a tenant can be found in, by the names that the
@@ -47,10 +47,10 @@ func (c Cloud) known() bool {
 
 var quotedName = regexp.MustCompile(`'([A-Za-z0-9.-]{1,64})'`)
 
-// moveTo goes to the cloud that an error reply (AADSTS90038) names, when the
-// configuration named none and it is another one of the clouds that this
-// package knows: a reply cannot send credentials anywhere else. It reports
-// whether the request is to be sent again.
+// moveTo switches to the cloud that an error reply (AADSTS90038) names, if the
+// configuration named none and it is another of the clouds that this package
+// knows: a reply cannot send credentials anywhere else. It reports whether the
+// request is to be sent again.
 func (c *Client) moveTo(from *place, description string) bool {
 	if !from.movable {
 		return false
@@ -65,7 +65,8 @@ func (c *Client) moveTo(from *place, description string) bool {
 	return false
 }
 
-// settle makes to the cloud, for good: a reply there does not move it again.
+// settle switches to the cloud for good: a reply there does not move the client
+// again.
 func (c *Client) settle(to *Cloud) {
 	c.cfg.Logger.Info("the tenant is in another cloud", "login_host", to.LoginHost)
 	c.place.Store(&place{Cloud: *to, known: true})
@@ -86,11 +87,11 @@ func (c *Client) Return(endpoint string) {
 	}
 }
 
-// Verify asks the public cloud, once, whether the configured login host
-// is one of Microsoft's, before a credential is sent there or made for it, a
-// user is led there, or it is believed about where a password goes. An answer
-// is kept as long as the client; for failures the circuit of the endpoint sees
-// to it that it is not asked too often.
+// Verify asks the public cloud, once, whether the configured login host is one
+// of Microsoft's, before a credential is sent there or made for it, a user is
+// sent there, or its word on where a password goes is trusted. An answer is
+// kept as long as the client; after failures, the circuit of the endpoint
+// prevents asking too often.
 func (c *Client) Verify(ctx context.Context) error {
 	if c.place.Load().known {
 		return nil

@@ -35,8 +35,8 @@ func RegistrationError(r *Reply) *Error {
 	return e
 }
 
-// Register sends what makes a device, or a key of an account, once, and returns
-// the reply of success.
+// Register sends a request that makes a device, or a key of an account, once,
+// and returns the successful reply.
 func (c *Client) Register(ctx context.Context, method, address string, body []byte, token prt.Secret, account string) (*Reply, error) {
 	r, err := c.Do(ctx, Request{
 		Method:      method,
@@ -66,8 +66,8 @@ func (c *Client) DeleteDevice(ctx context.Context, address string, t Transport) 
 	return err
 }
 
-// DeleteKey removes an account's Hello key. That the service does not have it is
-// no error.
+// DeleteKey removes an account's Hello key. It is not an error if the service
+// does not have it.
 func (c *Client) DeleteKey(ctx context.Context, address string, token prt.Secret, account string) error {
 	r, err := c.Do(ctx, Request{Method: http.MethodDelete, URL: address, Bearer: token, Once: true, Endpoint: Removal, From: From{Account: account}})
 	if err == nil && !r.OK() && r.Status != http.StatusNotFound {

@@ -16,9 +16,10 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// A reply is the service's when it has the shape that this endpoint has. All
-// else is of somebody on the way, such as a proxy, a portal or a load balancer,
-// whatever its status says: it is a temporary failure and changes nothing.
+// A reply is the service's if it has the shape that replies of this endpoint
+// have. Anything else comes from something in between, such as a proxy, a
+// portal or a load balancer, whatever its status says: it is a temporary
+// failure and changes nothing.
 
 // An Endpoint is where a request goes. It decides what a reply looks like.
 type Endpoint uint8
@@ -37,7 +38,7 @@ const (
 	FederationServer                      // WS-Trust
 )
 
-// successes are fields of which a reply of success has at least one, by their
+// successes are fields of which a successful reply has at least one, by their
 // JSON types: a text, or an object.
 var successes = map[Endpoint][]string{
 	TokenEndpoint:         {"access_token", "refresh_token", "id_token", "session_key_jwe", "Nonce", "device_code"},
@@ -65,7 +66,7 @@ func (c *Client) isServices(q Request, r *Reply) bool {
 	case q.Endpoint == TokenEndpoint && r.OK() && isJWE(r.Body):
 		return true
 	case q.Endpoint == Removal && r.OK() && r.signed() && !isPage(r.Body):
-		return true // what a key service says to the removal of a key is in no document
+		return true // how a key service answers the removal of a key is not documented
 	}
 	o, err := strictjson.Parse(r.Body, prt.MaxReplySize)
 	if err != nil {
@@ -103,8 +104,8 @@ func text(o *strictjson.Object, field string) string {
 }
 
 // isRefusal reports whether an object is an error of the sign-in service or of
-// a registration service. The OAuth error alone (RFC 6749 5.2) does not do:
-// gateways say that too. Microsoft's comes with a code, or with what finds the
+// a registration service. The OAuth error alone (RFC 6749 5.2) is not enough:
+// gateways send that too. Microsoft's comes with a code, or with what finds the
 // request in its log ("Error response", Microsoft identity platform).
 func isRefusal(o *strictjson.Object, r *Reply) bool {
 	logged := r.signed() || text(o, "trace_id") != "" || text(o, "correlation_id") != ""

@@ -9,7 +9,7 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// noTenant is asked for what no tenant decides.
+// noTenant stands for the tenant in requests that do not depend on one.
 const noTenant = "common"
 
 // Nonce returns a fresh nonce, from memory or from the service.
@@ -43,8 +43,8 @@ func (c *Client) WithNonce(ctx context.Context, send func(nonce string) error) e
 	}
 }
 
-// Post sends a form to the token endpoint. An error reply, with whatever
-// status, is an [*Error]; a redirect is one too.
+// Post sends a form to the token endpoint. An error reply, whatever its status,
+// is an [*Error]; so is a redirect.
 func (c *Client) Post(ctx context.Context, tenant string, f prt.Form, by By, from From) (*Reply, error) {
 	if err := c.Verify(ctx); err != nil {
 		return nil, err
@@ -70,8 +70,8 @@ func (c *Client) Post(ctx context.Context, tenant string, f prt.Form, by By, fro
 	}
 }
 
-// usedUp reports whether a request presents what must not be handled twice: a
-// code is good for one use, and a wrong password counts each time.
+// usedUp reports whether a request presents something that must not be handled
+// twice: a code is good for one use, and a wrong password counts each time.
 func usedUp(v url.Values, by By) bool {
 	switch v.Get("grant_type") {
 	case wire.GrantPassword, wire.GrantAuthCode, wire.GrantSAML11, wire.GrantSAML20:

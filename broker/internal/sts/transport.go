@@ -77,7 +77,7 @@ type Reply struct {
 	from string // the host that it came from, when the transport followed a redirect
 }
 
-// OK reports whether the status is one of success.
+// OK reports whether the status is a success.
 func (r *Reply) OK() bool { return r.Status >= 200 && r.Status < 300 }
 
 // A Request goes to a service: JSON or a form out, anything in.
@@ -108,7 +108,7 @@ func form(address string, values url.Values) Request {
 	}
 }
 
-// From says who asks for what, of a request whose form does not say because it
+// From says who asks for what, for a request whose form does not say because it
 // is signed. The service throttles requests by it.
 type From struct {
 	Client  string
@@ -226,8 +226,8 @@ func send(t Transport, r *http.Request) (*Reply, error) {
 }
 
 // appRedirect returns the address of an app (ms-appx-web:, msauth:) at which a
-// Transport ended that follows redirects, though it must not: no HTTP client
-// follows that one.
+// Transport ended that follows redirects although it must not: no HTTP client
+// can follow that one.
 func appRedirect(err error) string {
 	var u *url.Error
 	if !errors.As(err, &u) {
@@ -245,7 +245,7 @@ var (
 	errReplySize      = fmt.Errorf("the reply is larger than %d bytes", prt.MaxReplySize)
 )
 
-// networkError tells the end of the caller's context from trouble on the way.
+// networkError tells the end of the caller's context from a network failure.
 // The address is left out of the text: it may name the user.
 func networkError(ctx context.Context, err error, correlationID string) error {
 	var u *url.Error

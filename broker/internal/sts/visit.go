@@ -30,7 +30,7 @@ type Visit struct {
 	LoginHint string
 	Claims    string
 	MFA       bool // v1: amr_values=ngcmfa
-	Again     bool // prompt=login: not by a session of the browser
+	Again     bool // prompt=login: not with the browser's session
 	Silent    bool // prompt=none: no page
 }
 
@@ -47,7 +47,7 @@ type Page struct {
 }
 
 // ErrMoved means that the tenant is in another cloud than the page: the visit
-// is begun again.
+// must be begun again.
 var ErrMoved = errors.New("the tenant is in another cloud")
 
 // Visit begins a visit to the authorize page.
@@ -81,8 +81,8 @@ func (p *Page) Redeem(ctx context.Context, redirected string) (*prt.Reply, error
 	return p.c.Grant(ctx, p.visit.Tenant, p.visit.TokenPath, p.visit.redemption(code, p.verifier))
 }
 
-// Open asks for a page with an account's cookie in place of a browser. Its
-// redirect is what a visit ends at.
+// Open asks for a page with an account's cookie in place of a browser. redirect
+// is the address at which a visit ends.
 func (c *Client) Open(ctx context.Context, address, redirect string, cookie prt.Cookie, account string) (*Reply, error) {
 	return c.Do(ctx, Request{Method: http.MethodGet, URL: address, Credential: cookie, Endpoint: SignInPage, From: From{Account: account}, redirect: redirect})
 }

@@ -22,7 +22,7 @@ const (
 	PoP           // bound to Key.PoPKey
 )
 
-// A Key is what a token is kept under, but for its scopes.
+// A Key is what a token is kept under, apart from its scopes.
 type Key struct {
 	Account     string // home account id
 	Environment string
@@ -47,17 +47,18 @@ type State uint8
 const (
 	// Missing: there is no token, or it has expired.
 	Missing State = iota
-	// Closing: valid, and so near its end that a caller had better wait for
-	// the next one; if none is to be had it still serves.
+	// Closing: valid, but so near its end that callers should wait for the next
+	// one; if none is to be had, it is still served.
 	Closing
-	// Stale: valid, and due for a refresh that nobody needs to wait for.
+	// Stale: valid, and due for a refresh that callers need not wait for.
 	Stale
 	// Fresh: valid.
 	Fresh
 )
 
-// Margin is how long before its end a token counts as closing: what a request
-// may take on its way, and what the clocks of client and resource may differ.
+// Margin is how long before its end a token counts as closing. It allows for
+// the time that a request may be under way, and for the clocks of client and
+// resource to differ.
 const Margin = 5 * time.Minute
 
 func (e *Entry[V]) state(now time.Time) State {
@@ -126,7 +127,7 @@ type Cache[V any] struct {
 	sweepAt  int // the count at which expired tokens are looked for
 }
 
-const minSweep = 64 // the least that it is
+const minSweep = 64 // the least value of sweepAt
 
 // New returns an empty cache. Scopes without a resource belong to
 // defaultResource. Beyond limit tokens (0: [DefaultLimit]) those that expire
@@ -200,14 +201,14 @@ func (c *Cache[V]) learn(h uint64, k *Key, scopes []string, now time.Time) (*Ent
 	}
 	written := make([]string, len(scopes))
 	for i, s := range scopes {
-		written[i] = strings.Clone(s) // not a part of something larger
+		written[i] = strings.Clone(s) // a copy, not a part of something larger
 	}
 	c.publish(&spelling[V]{hash: h, key: t.key, scopes: written, set: set, token: t}, true)
 	return t.entry, state
 }
 
-// Serve is Get for a set that is normalised: it returns the token that was
-// asked for with this set, or one that was granted all of it.
+// Serve is Get for a normalised set: it returns the token that was asked for
+// with this set, or one that was granted all of it.
 func (c *Cache[V]) Serve(k *Key, set Set, now time.Time) (*Entry[V], State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -217,8 +218,8 @@ func (c *Cache[V]) Serve(k *Key, set Set, now time.Time) (*Entry[V], State) {
 	return nil, Missing
 }
 
-// Put keeps a token, which came at now, under the set it was asked with, in
-// place of the one that was there and of what that one served besides.
+// Put keeps a token, which came at now, under the set it was asked with,
+// replacing the token that was there and everything else that it served.
 func (c *Cache[V]) Put(k *Key, set Set, e Entry[V], now time.Time) {
 	e.ExpiresOn, e.RefreshOn = clock.On(e.ExpiresOn, now), clock.On(e.RefreshOn, now)
 	t := &token[V]{key: *k, set: slices.Clone(set), entry: &e}
@@ -264,7 +265,7 @@ func (c *Cache[V]) Account(account, environment string) (out []Kept[V]) {
 	return out
 }
 
-// Change puts another value in the place of each token's of an account.
+// Change replaces the value of each token of an account.
 func (c *Cache[V]) Change(account, environment string, change func(V) V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -327,9 +328,9 @@ func (c *Cache[V]) find(k *Key, set Set, now time.Time) (best *token[V], state S
 	return best, state
 }
 
-// publish puts a spelling where readers look, in place of the one of the same
-// bytes, or only takes that one away. Beyond maxSpellings the oldest of a token
-// is forgotten.
+// publish puts a spelling where readers look, replacing the one with the same
+// bytes; unless listed, it only removes that one. Beyond maxSpellings, a
+// token's oldest spelling is forgotten.
 func (c *Cache[V]) publish(s *spelling[V], listed bool) {
 	if known := s.token.spellings; listed && len(known) == maxSpellings {
 		c.publish(known[0], false)
@@ -357,8 +358,9 @@ func (c *Cache[V]) publish(s *spelling[V], listed bool) {
 	at.Store(&m)
 }
 
-// handOver lets the spellings of a new token's set lead to it, at once, so that
-// no reader misses both. What a replaced token served besides is learnt anew.
+// handOver makes the spellings of a new token's set lead to it, each in one
+// step, so that no reader misses both. What else a replaced token served is
+// learnt again.
 func (c *Cache[V]) handOver(from, to *token[V], replaced bool) {
 	for _, s := range slices.Clone(from.spellings) {
 		if same := slices.Equal(s.set, to.set); same || replaced {

@@ -17,9 +17,9 @@
 //
 // # How
 //
-// A request is found by the bytes that the caller wrote, which normalising has
-// to see once: a token remembers up to eight spellings of what it serves.
-// Readers look in a map that nobody changes; a writer puts a changed copy in
-// its place under a mutex, a 256th of the whole, so that a reader sees the
-// cache before or after.
+// A request is found by the exact bytes that the caller wrote. A new spelling
+// has to be normalised once: a token remembers up to eight spellings of what it
+// serves. Readers look in a map that is never modified; a writer, under a
+// mutex, replaces a 256th of the whole with a changed copy, so that a reader
+// sees the cache either before or after the change.
 package tokencache

@@ -16,13 +16,13 @@ const (
 // ErrScopes is wrapped by the errors of [Normalize].
 var ErrScopes = errors.New("invalid scopes")
 
-// OpenID is the scope that stands for those of OpenID Connect where nothing else
+// OpenID is the scope that stands for those of OpenID Connect when nothing else
 // is asked for.
 const OpenID = "openid"
 
-// reserved reports whether a scope is one of OpenID Connect, which say what comes
-// beside the access token and ask for nothing of its resource. They are no part of a
-// token's key.
+// reserved reports whether a scope is one of OpenID Connect, which say what
+// comes beside the access token and ask for nothing of its resource. They are
+// not part of a token's key.
 func reserved(s string) bool {
 	return strings.EqualFold(s, OpenID) || strings.EqualFold(s, "profile") || strings.EqualFold(s, "email") || strings.EqualFold(s, "offline_access")
 }
@@ -54,8 +54,8 @@ type Set []string
 
 // Normalize reads the scopes of a request. A scope without a resource, such as
 // User.Read, belongs to defaultResource, such as https://graph.microsoft.com.
-// It is an error when there is no scope, when they name several resources, or when
-// .default stands beside other scopes (AADSTS70011).
+// It is an error if there is no scope, if the scopes name several resources, or
+// if .default is combined with other scopes (AADSTS70011).
 func Normalize(scopes []string, defaultResource string) (Set, error) {
 	if len(scopes) > MaxScopes {
 		return nil, fmt.Errorf("%w: %d of them; at most %d are allowed", ErrScopes, len(scopes), MaxScopes)
@@ -151,8 +151,8 @@ func (s Set) Within(other Set) bool {
 	return true
 }
 
-// Missing returns what of the set is not among the scopes that the service
-// granted.
+// Missing returns the scopes of the set that are not among those that the
+// service granted.
 func (s Set) Missing(grantedScopes []string, defaultResource string) []string {
 	have := granted(grantedScopes, s.Resource(), defaultResource)
 	var missing []string
@@ -164,9 +164,9 @@ func (s Set) Missing(grantedScopes []string, defaultResource string) []string {
 	return missing
 }
 
-// granted normalises the scopes that the service said it granted. It leaves
-// out what is not a scope of the resource, where [Normalize] would refuse. A token
-// of the default resource is also one for [OpenID].
+// granted normalises the scopes that the service said it granted. It leaves out
+// anything that is not a scope of the resource, where [Normalize] would refuse.
+// A token of the default resource is also one for [OpenID].
 func granted(scopes []string, resource, defaultResource string) Set {
 	set := make(Set, 0, len(scopes)+1)
 	if strings.EqualFold(resource, defaultResource) {

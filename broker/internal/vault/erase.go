@@ -9,7 +9,8 @@ import (
 )
 
 // Destroy erases the owner's records: the data key first, without which the
-// others mean nothing. Before that it says in the store that it erases.
+// others are useless. Before that it marks the owner in the store as being
+// erased.
 func (v *Vault) Destroy(ctx context.Context) error {
 	_, err := v.store.Put(ctx, v.owner+erasingSuffix, []byte("1"), 0)
 	if err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrDamaged) {
@@ -22,9 +23,9 @@ func (v *Vault) Destroy(ctx context.Context) error {
 	return v.sweep(ctx)
 }
 
-// sweep erases records that a removal left. Where the data key is there again
-// they are its maker's, who may be another process: each is erased only in the
-// version that was there when the key was not.
+// sweep erases records that a removal left behind. If there is a data key
+// again, they belong to whoever made it, who may be another process: each is
+// erased only in the version that was there while the key was not.
 func (v *Vault) sweep(ctx context.Context) error {
 	for range MaxConflicts {
 		_, erasing, err := v.store.Get(ctx, v.owner+erasingSuffix)
@@ -76,8 +77,8 @@ func (v *Vault) records(ctx context.Context) (map[string]store.Version, error) {
 	return all, nil
 }
 
-// Erase deletes a record of the owner, in whatever version there is. None is no
-// error, and a damaged one goes like any other.
+// Erase deletes a record of the owner, whatever its version. It is not an error
+// if there is none, and a damaged one is deleted like any other.
 func (v *Vault) Erase(ctx context.Context, suffix string) error {
 	name := v.owner + suffix
 	for {

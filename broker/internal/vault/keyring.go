@@ -17,8 +17,9 @@ import (
 )
 
 // A Keyring wraps the data keys of all owners in a store under one root key,
-// which the key store seals: to open it costs a TPM three commands, however many
-// accounts there are. To erase an owner is still to erase its wrapped data key.
+// which the key store seals: opening it costs a TPM three commands, however
+// many accounts there are. Erasing an owner still means only erasing its
+// wrapped data key.
 //
 // A wrapped data key is a mark (8 bytes), a nonce (12), the ciphertext and the
 // tag (16). The cipher is AES-256-GCM under a key of its own for each owner, by
@@ -28,8 +29,8 @@ type Keyring struct {
 	store store.Store
 	rand  io.Reader
 
-	// turn holds one token; who has it owns what follows. It is a channel so that
-	// waiting for the key store ends with the context.
+	// turn holds one token; its holder owns the fields below. It is a channel so
+	// that waiting for the key store ends with the context.
 	turn chan struct{}
 	root []byte        // nil: not open
 	from store.Version // of the record that it came from
@@ -44,7 +45,7 @@ const (
 )
 
 // NewKeyring returns the keyring of a store. It opens the root key when it is
-// needed first.
+// first needed.
 func NewKeyring(keys tpm.KeyStore, s store.Store, rand io.Reader) *Keyring {
 	k := &Keyring{keys: keys, store: s, rand: rand, turn: make(chan struct{}, 1)}
 	k.turn <- struct{}{}
@@ -72,14 +73,14 @@ func (k *Keyring) take(ctx context.Context) (func(), error) {
 	}
 }
 
-// wrap seals a data key for a purpose, and makes the root key where there is none.
+// wrap seals a data key for a purpose, and makes the root key if there is none.
 func (k *Keyring) wrap(ctx context.Context, key, purpose []byte) ([]byte, error) {
 	give, err := k.take(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer give()
-	// What is in memory is not believed: the directory may have been emptied.
+	// Do not trust what is in memory: the directory may have been emptied.
 	if _, err := k.current(ctx); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	} else if err != nil {
@@ -100,8 +101,8 @@ func (k *Keyring) wrap(ctx context.Context, key, purpose []byte) ([]byte, error)
 	return aead.Seal(out, nonce, key, purpose), nil
 }
 
-// unwrap returns what wrap took. A data key that the key store itself sealed, as
-// before there was a root key, opens as well.
+// unwrap returns the key that wrap sealed. It also opens a data key that the
+// key store itself sealed, from before there was a root key.
 func (k *Keyring) unwrap(ctx context.Context, wrapped, purpose []byte) ([]byte, error) {
 	if !bytes.HasPrefix(wrapped, []byte(wrappedMark)) {
 		return k.keys.Unseal(ctx, wrapped, purpose)
@@ -120,7 +121,7 @@ func (k *Keyring) unwrap(ctx context.Context, wrapped, purpose []byte) ([]byte, 
 	if err == nil {
 		return key, nil
 	}
-	// Another process may have made all of it anew.
+	// Another process may have made all of it again.
 	if changed, cerr := k.current(ctx); cerr != nil {
 		return nil, cerr
 	} else if !changed {
@@ -159,8 +160,8 @@ func (k *Keyring) cipher(purpose []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// open unseals the root key. That it is missing is damage: what asks for it was
-// wrapped under it.
+// open unseals the root key. If it is missing, the state is damaged: the key to
+// open was wrapped under it.
 func (k *Keyring) open(ctx context.Context) error {
 	_, err := k.current(ctx)
 	if errors.Is(err, store.ErrNotFound) {
@@ -220,7 +221,8 @@ func (k *Keyring) create(ctx context.Context) error {
 	return nil
 }
 
-// unused is an error when a data key in the store needs a root key that is gone.
+// unused returns an error if a data key in the store needs a root key that is
+// gone.
 func (k *Keyring) unused(ctx context.Context) error {
 	names, err := k.store.List(ctx, "")
 	if err != nil {
@@ -245,8 +247,8 @@ func (k *Keyring) unused(ctx context.Context) error {
 	return nil
 }
 
-// probe asks the key store whether it opens a data key, also when what it would
-// open is in memory.
+// probe asks the key store whether it opens a data key, even if the result is
+// already in memory.
 func (k *Keyring) probe(ctx context.Context, wrapped, purpose []byte) error {
 	if bytes.HasPrefix(wrapped, []byte(wrappedMark)) {
 		sealed, _, err := k.store.Get(ctx, rootName)

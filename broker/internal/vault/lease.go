@@ -9,9 +9,9 @@ import (
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
-// How long a lease is waited for: a process that was stopped while it holds one
+// How long to wait for a lease: a process that was stopped while it holds one
 // must not stop the others. Making keys in a hardware TPM, under the long one,
-// takes up to 15 seconds for each.
+// takes up to 15 seconds each.
 const (
 	ShortWait = 10 * time.Second
 	LongWait  = 2 * time.Minute
@@ -20,9 +20,9 @@ const (
 // ErrHeld: another process holds the lease and did not let go of it in time.
 var ErrHeld = errors.New("broker: another process holds the state")
 
-// Lease holds a name among all processes that share the store, and waits for it
-// no longer than wait. A store that lends none leaves the exclusion to
-// compare-and-swap.
+// Lease holds a name exclusively among all processes that share the store, and
+// waits for it no longer than wait. If the store has no leases, the exclusion
+// is left to compare-and-swap.
 func Lease(ctx context.Context, s store.Store, name string, wait time.Duration) (release func(), err error) {
 	l, ok := s.(store.Leaser)
 	if !ok {
@@ -37,8 +37,8 @@ func Lease(ctx context.Context, s store.Store, name string, wait time.Duration) 
 	return release, err
 }
 
-// TryLease is Lease for ShortWait, and goes on without one after that: it is for
-// changes that compare-and-swap keeps apart, where a lease saves work.
+// TryLease is Lease for ShortWait, and after that goes on without one: it is
+// for changes that compare-and-swap protects, where a lease only saves work.
 func TryLease(ctx context.Context, s store.Store, name string) (release func(), err error) {
 	release, err = Lease(ctx, s, name, ShortWait)
 	if errors.Is(err, ErrHeld) {
@@ -48,7 +48,8 @@ func TryLease(ctx context.Context, s store.Store, name string) (release func(), 
 }
 
 // Shared makes a lease end when the last of its holders is done: the caller
-// by leave, and work that may outlive the caller by what keep returns.
+// with leave, and work that may outlive the caller with the function that keep
+// returns.
 func Shared(release func()) (leave func(), keep func() func()) {
 	var holders atomic.Int32
 	holders.Store(1)

@@ -14,7 +14,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
-// A Record is a record as it was read or written. The zero Record is none.
+// A Record is a record as it was read or written. The zero Record means that
+// there is none.
 type Record struct {
 	Plain      []byte
 	Version    store.Version
@@ -24,9 +25,9 @@ type Record struct {
 // Read returns a record that is not older than the newest one that this
 // process, or the mark beside the state, knows of.
 func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
-	// What is known before the record is read counts: another call may write a
-	// newer one meanwhile. The mark is written after the state, so it is read
-	// before, too.
+	// Only what was known before the record is read counts: another call may
+	// write a newer one meanwhile. The mark is written after the state, so it is
+	// read first, too.
 	known := v.known(suffix)
 	mark, marked, err := uint64(0), true, error(nil)
 	if suffix == StateSuffix {
@@ -42,7 +43,8 @@ func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
 		return r, err
 	}
 	if !marked {
-		// It is written before the state; the state may have come after the look.
+		// The first mark is written before the state, which may have come after the
+		// look for the mark.
 		if mark, marked, err = v.readMark(ctx); err != nil {
 			return Record{}, err
 		} else if !marked {
@@ -81,7 +83,7 @@ func (v *Vault) known(suffix string) uint64 {
 	return v.seen[suffix]
 }
 
-// Get is Read without the protection against an older record that is put back.
+// Get is Read without the protection against an older record being put back.
 func (v *Vault) Get(ctx context.Context, suffix string) (Record, error) {
 	raw, version, err := v.store.Get(ctx, v.owner+suffix)
 	if err != nil {
@@ -91,10 +93,11 @@ func (v *Vault) Get(ctx context.Context, suffix string) (Record, error) {
 	return Record{plain, version, generation}, err
 }
 
-// Write replaces old. It is a store.ErrConflict when another writer was faster.
+// Write replaces old. It returns store.ErrConflict when another writer was
+// faster.
 func (v *Vault) Write(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
 	if suffix == StateSuffix && old.Version == 0 {
-		if err := v.mark(ctx, 0); err != nil { // a state never is without a mark
+		if err := v.mark(ctx, 0); err != nil { // a state is never without a mark
 			return Record{}, err
 		}
 	}
@@ -128,7 +131,7 @@ func (v *Vault) mark(ctx context.Context, generation uint64) error {
 	}
 }
 
-// Put is Write without the protection against an older record that is put back.
+// Put is Write without the protection against an older record being put back.
 func (v *Vault) Put(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
 	generation := old.Generation + 1
 	raw, err := v.Seal(suffix, plain, generation)

@@ -12,9 +12,9 @@ import (
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
-// StateVersion is the version of the JSON inside sealed records. Members that
-// are added keep it; a change of meaning raises it, and Decode then brings the
-// older versions up. A newer one is refused and stays as it is.
+// StateVersion is the version of the JSON inside sealed records. Adding members
+// keeps it; a change of meaning raises it, and Decode then converts the older
+// versions. A newer version is refused and left as it is.
 const StateVersion = 1
 
 // Encode writes a record's JSON.
@@ -80,7 +80,7 @@ func Owners(names []string) (owners []string) {
 
 const idLength = 32 // hex digits
 
-// HashedID is an id as it stands in the name of a record. Ids are hashed:
+// HashedID is an id as used in the name of a record. Ids are hashed because
 // names are visible in the store.
 func HashedID(kind, s string) string {
 	sum := sha256.Sum256([]byte(kind + "\x00" + s))

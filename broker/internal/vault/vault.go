@@ -1,6 +1,6 @@
 // Package vault seals the records of an account or a registration before they
-// go to a store, and finds an older state that was put back. It also lends the
-// leases that keep several processes apart.
+// go to a store, and detects an older state that was put back. It also provides
+// the leases that keep several processes apart.
 package vault
 
 import (
@@ -74,8 +74,9 @@ func (v *Vault) Beside(key []byte) *Vault {
 // Owner is the owner's name, with which the names of its records begin.
 func (v *Vault) Owner() string { return v.owner }
 
-// Open makes the data key available; it is store.ErrNotFound when there is none,
-// and store.ErrDamaged when there is none any more although nobody erased it.
+// Open makes the data key available. It returns store.ErrNotFound if there is
+// none, and store.ErrDamaged if it is missing although the owner was not
+// erased.
 func (v *Vault) Open(ctx context.Context) error {
 	if v.dataKey() != nil {
 		return nil
@@ -95,8 +96,8 @@ func (v *Vault) Open(ctx context.Context) error {
 	return nil
 }
 
-// Check is the error of Open when the data key is missing, also when it is in
-// memory already.
+// Check returns the error of Open for a missing data key, even if the key is
+// already in memory.
 func (v *Vault) Check(ctx context.Context) error {
 	_, _, err := v.wrappedKey(ctx)
 	return err
@@ -109,9 +110,9 @@ func (v *Vault) wrappedKey(ctx context.Context) ([]byte, store.Version, error) {
 		return sealed, version, err
 	}
 	for range MaxConflicts {
-		// The state is looked at twice: whoever erases an owner says so before the
-		// data key goes, and takes it back after the state has gone. A state that
-		// was there all the time, while nobody said so, has lost its key.
+		// The state is read twice: erasing an owner is announced by a record of its
+		// own before the data key goes, and that record goes after the state. A state
+		// that was there both times without such a record has lost its key.
 		_, before, err := v.store.Get(ctx, v.owner+StateSuffix)
 		if err != nil && !errors.Is(err, store.ErrDamaged) {
 			return nil, 0, err
@@ -138,8 +139,8 @@ func (v *Vault) wrappedKey(ctx context.Context) ([]byte, store.Version, error) {
 	return nil, 0, store.ErrConflict
 }
 
-// Probe asks the key store whether it opens the data key, also when that is in
-// memory already, and says what the key store says.
+// Probe asks the key store whether it opens the data key, even if that is
+// already in memory, and returns what the key store says.
 func (v *Vault) Probe(ctx context.Context) error {
 	sealed, _, err := v.store.Get(ctx, v.owner+KeySuffix)
 	if err != nil {
@@ -151,7 +152,8 @@ func (v *Vault) Probe(ctx context.Context) error {
 // purpose is what the data key is sealed for.
 func (v *Vault) purpose() []byte { return []byte(dataKeyPurpose + v.owner) }
 
-// Rekeyed opens the vault anew if another process erased it and made it again.
+// Rekeyed opens the vault again if another process erased it and made a new
+// one.
 func (v *Vault) Rekeyed(ctx context.Context) (bool, error) {
 	_, version, err := v.wrappedKey(ctx)
 	if err != nil {
@@ -167,14 +169,14 @@ func (v *Vault) Rekeyed(ctx context.Context) (bool, error) {
 	return true, v.Open(ctx)
 }
 
-// Create opens the vault, or makes it when it is not there. What is in memory
-// is not believed: another process may have erased the vault.
+// Create opens the vault, or makes it if it does not exist. What is in memory
+// is not trusted: another process may have erased the vault.
 func (v *Vault) Create(ctx context.Context) error {
 	err := v.openCurrent(ctx)
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	// Without a data key, records of the owner are what a removal left.
+	// Without a data key, records of the owner are leftovers of a removal.
 	if err := v.sweep(ctx); err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 const (
 	// failures is how many requests in a row must fail.
 	failures = 5
-	// openFor is the first time of rest, doubled while the endpoint stays
-	// down, up to openMost. While nothing can be sent to it, it stays as it is.
+	// openFor is the first rest, doubled while the endpoint stays down, up to
+	// openMost. While nothing can be sent to it, the rest is not doubled.
 	openFor  = 10 * time.Second
 	openMost = 5 * time.Minute
 	// maxEndpoints bounds how many endpoints are remembered.
@@ -37,9 +37,9 @@ func (e *OpenError) Error() string {
 
 // A Breaker holds a circuit per endpoint: closed while the endpoint works, open
 // after it failed repeatedly, and then half-open: one request tries it for all.
-// Only connections that fail and 5xx count as failures; that the service
-// throttles a request is the matter of [Throttle]. Its zero value is ready. It
-// is safe for concurrent use.
+// Only failed connections and 5xx count as failures; requests that the service
+// throttles are left to [Throttle]. Its zero value is ready. It is safe for
+// concurrent use.
 type Breaker struct {
 	mu       sync.Mutex // guards circuits and what it holds
 	circuits map[string]*circuit
@@ -94,8 +94,9 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	switch {
 	case !probe && c.failed < failures:
 	case class == Unsent:
-		// This machine has no network, or nobody answers: a rest spares callers
-		// a wait and the service nothing, and the network may be back any time.
+		// This machine has no network, or nothing answers: a rest spares callers a
+		// wait but does not spare the service anything, and the network may be back
+		// at any time.
 		c.open(now.Add(openFor))
 	default:
 		rest := min(openFor<<min(c.rests, 8), openMost)
@@ -104,7 +105,7 @@ func (b *Breaker) report(endpoint string, r Result, now time.Time, probe bool) {
 	}
 }
 
-// open opens the circuit, never for less than it is open already.
+// open opens the circuit, never for less time than it is open already.
 func (c *circuit) open(until time.Time) {
 	if until.After(c.until) {
 		c.until = until

@@ -50,7 +50,7 @@ const (
 	Lost
 	// Stopped: the caller's context ended.
 	Stopped
-	// Elsewhere: somebody on the way answered, which says nothing about the
+	// Elsewhere: something in between answered, which says nothing about the
 	// service.
 	Elsewhere
 )
@@ -143,9 +143,9 @@ func (p Policy) Next(n int, r Result, once bool) (time.Duration, bool) {
 	return wait, wait <= p.Longest
 }
 
-// wait is what the service asks for, or the doubled base, plus up to a
-// quarter, so that those who failed together do not come back together. It is
-// never less than what was asked for.
+// wait is what the service asks for, or the doubled base, plus up to a quarter,
+// so that callers that failed together do not come back together. It is never
+// less than what was asked for.
 func (p Policy) wait(n int, asked time.Duration) time.Duration {
 	d := asked
 	if d <= 0 {
@@ -175,9 +175,9 @@ func After(h http.Header, now time.Time) time.Duration {
 	return min(max(t.Sub(now), 0), maxRetryAfter)
 }
 
-// Unreachable reports whether err says that no connection came about: the
-// name does not resolve, or nobody answers. It is for transports that do not
-// report what they sent.
+// Unreachable reports whether err says that no connection was made: the name
+// does not resolve, or nothing answers. It is for transports that do not report
+// what they sent.
 func Unreachable(err error) bool {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {

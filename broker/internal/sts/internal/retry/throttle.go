@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// loopRest is how long a request rests that the service sees in a loop
-	// (AADSTS50196) when the reply does not say.
+	// loopRest is how long a request that the service sees in a loop
+	// (AADSTS50196) rests if the reply does not say.
 	loopRest = 5 * time.Minute
-	// throttledRest is how long another request rests that the service
-	// throttles without saying for how long, as in MSAL.NET.
+	// throttledRest is how long any other throttled request rests if the service
+	// does not say for how long, as in MSAL.NET.
 	throttledRest = time.Minute
 	// maxThrottled bounds how many requests are remembered.
 	maxThrottled = 1024
 )
 
-// Rest is how long the same request is not to be sent again after r: what the
-// reply asks for, whoever it is of, or what a service means that throttles and
+// Rest is how long the same request must not be sent again after r: what the
+// reply asks for, whoever sent it, or a default if the service throttles and
 // does not say. 0: it may be sent.
 func (r Result) Rest() time.Duration {
 	switch {
@@ -40,10 +40,10 @@ func (r Result) Rest() time.Duration {
 // A Key names a request: whose it is, for what, and where.
 type Key [32]byte
 
-// A Throttle remembers which requests the service wants to be spared, each by
-// itself: what one app asked for too often says nothing about another app, another
-// account or other scopes. Its zero value is ready. It is safe for concurrent
-// use.
+// A Throttle remembers which requests the service does not want for now, each
+// by itself: what one app asked for too often says nothing about another app,
+// another account or other scopes. Its zero value is ready. It is safe for
+// concurrent use.
 type Throttle struct {
 	mu    sync.Mutex // guards until
 	until map[Key]time.Time
@@ -64,7 +64,7 @@ func (t *Throttle) Enter(k Key, endpoint string, now time.Time) error {
 	return nil
 }
 
-// Report notes how a request ended that is not to be sent again before rest is
+// Report records how a request ended that must not be sent again before rest is
 // over. A success forgets it.
 func (t *Throttle) Report(k Key, r Result, rest time.Duration, now time.Time) {
 	t.mu.Lock()
