@@ -5,15 +5,15 @@ import (
 )
 
 // CreateAccessPass gives a user a temporary access pass, valid for TTL.TAP and
-// for one sign-in when once is set. It is MFA. Tokens that it brings, access
-// tokens included, end with the pass, and nothing born of it gives one after that
-// (AADSTS130504).
+// for a single sign-in if once is set. It counts as MFA. Tokens obtained with it,
+// access tokens included, expire no later than the pass, and no session or token
+// that came from it yields new ones after that (AADSTS130504).
 func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
 	return s.keeper.CreateAccessPass(username, once)
 }
 
-// DeleteAccessPass takes the user's temporary access pass away. What it signed in
-// lives on until the pass would have ended.
+// DeleteAccessPass removes the user's temporary access pass. Sessions that it
+// signed in live on until the pass would have expired.
 func (s *Server) DeleteAccessPass(username string) error {
 	return s.dir.ChangeUser(username, func(u *directory.User) error { u.AccessPass = nil; return nil })
 }

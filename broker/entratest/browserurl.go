@@ -9,7 +9,7 @@ import (
 // BrowserURL makes an authorization URL usable in an ordinary browser on this
 // machine: it returns a loopback URL that shows the same sign-in pages, and a
 // channel that receives the URL to which the sign-in was redirected. The
-// browser sees a page that says that the window may be closed. Federated users
+// browser then shows a page saying that the window may be closed. Federated users
 // cannot sign in this way.
 func (s *Server) BrowserURL(authorizeURL string) (local string, redirected <-chan string, err error) {
 	local, redirected, err = s.window.Lead(authorizeURL)
@@ -19,10 +19,10 @@ func (s *Server) BrowserURL(authorizeURL string) (local string, redirected <-cha
 	return local, redirected, nil
 }
 
-// AuthenticatorURL is a page for an ordinary browser on this machine that
-// plays the phones of all users: it shows the prompts that wait, takes the
-// number of a number match, answers calls and shows text messages. A wrong
-// number declines a prompt, and one that nobody answers is over after
+// AuthenticatorURL returns the URL of a page, for an ordinary browser on this
+// machine, that simulates the phones of all users: it shows pending prompts,
+// accepts the number of a number match, answers calls and shows text messages. A
+// wrong number declines a prompt, and an unanswered prompt expires after
 // [TTL].Prompt. Under the real host names the page is
 // https://login.microsoftonline.com/emulator/authenticator.
 func (s *Server) AuthenticatorURL() (string, error) {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Clock is a virtual clock. It stands still until it is advanced, and the
-// server and the program under test share it:
+// Clock is a virtual clock. It stands still until it is advanced. The server and
+// the program under test share it:
 //
 //	clock := entratest.NewClock(time.Time{})
 //	srv := entratest.NewTB(t, entratest.Options{Clock: clock})
 //	b, err := broker.New(ctx, broker.Config{Now: clock.Now, …})
 //	clock.Advance(4 * time.Hour)
 //
-// A nil Clock is the real time; it cannot be advanced. [NewRunningClock] makes
-// one that can and yet does not stand still.
+// A nil Clock shows the real time and cannot be advanced. [NewRunningClock] makes
+// a clock that runs and can be advanced.
 type Clock struct {
 	mu   sync.Mutex // guards now
 	now  time.Time
@@ -22,7 +22,7 @@ type Clock struct {
 }
 
 // NewClock returns a clock that shows start; the zero time means a fixed
-// instant, 2026-03-02 09:00:00 UTC, so that runs are alike.
+// instant, 2026-03-02 09:00:00 UTC, so that runs are reproducible.
 func NewClock(start time.Time) *Clock {
 	if start.IsZero() {
 		start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
@@ -30,8 +30,8 @@ func NewClock(start time.Time) *Clock {
 	return &Clock{now: start}
 }
 
-// NewRunningClock returns a clock that shows start and runs with the real time
-// from there on. Advance moves it on top of that.
+// NewRunningClock returns a clock that starts at start and runs at the pace of the
+// real time. Advance moves it on top of that.
 func NewRunningClock(start time.Time) *Clock {
 	return &Clock{now: start.Round(0), real: time.Now()}
 }
@@ -75,7 +75,7 @@ func (c *Clock) setAhead(seconds int64) {
 }
 
 // Advance moves the clock; a negative d moves it back. It panics on a nil
-// Clock, which is the real time.
+// Clock.
 func (c *Clock) Advance(d time.Duration) {
 	if c == nil {
 		panic("entratest: the real time cannot be advanced; give Options a Clock")

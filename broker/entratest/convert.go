@@ -5,8 +5,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// What users of the package fill in becomes what the directory keeps. Structs of
-// equal fields convert, which the compiler checks.
+// The types below are converted to those of package directory. Structs with equal
+// fields convert directly, which the compiler checks.
 
 func (t Tenant) spec() directory.TenantSpec {
 	out := directory.TenantSpec{Domain: t.Domain, TenantID: t.TenantID, DisplayName: t.DisplayName,

@@ -11,8 +11,8 @@ import (
 // AddUser adds a user to the tenant of the user's domain.
 func (s *Server) AddUser(u User) error { return s.dir.AddUser(u.spec()) }
 
-// AddApp adds an application to the first tenant, or replaces the one of its client
-// id.
+// AddApp adds an application to the first tenant, or replaces the one with the same
+// client id.
 func (s *Server) AddApp(a App) error { return s.dir.AddApp(a.spec()) }
 
 // AddGroup adds a group to the first tenant.
@@ -23,22 +23,24 @@ func (s *Server) SetPolicies(graphJSON json.RawMessage) error {
 	return s.dir.SetPolicies(s.dir.Home(), graphJSON)
 }
 
-// ChangePassword is the user's own change of the password: it ends what was
-// born of a password and leaves what was born of a Hello key or a passkey.
+// ChangePassword changes the password as the user would. It ends sessions that
+// began with a password and keeps those that began with a Hello key or a passkey.
 func (s *Server) ChangePassword(username, password string) error {
 	return s.dir.ChangePassword(username, password, s.Now())
 }
 
-// ResetPassword is a reset by an administrator: it ends every session.
+// ResetPassword resets the password as an administrator would. It ends every
+// session of the user.
 func (s *Server) ResetPassword(username, password string) error {
 	return s.dir.ResetPassword(username, password, s.Now())
 }
 
-// ExpirePassword makes the next password sign-in answer AADSTS50055, and the
-// sign-in pages ask for a new password ([Person].NewPassword).
+// ExpirePassword makes the next sign-in with the password fail with AADSTS50055,
+// and the sign-in pages ask for a new password ([Person].NewPassword).
 func (s *Server) ExpirePassword(username string) error { return s.dir.ExpirePassword(username) }
 
-// DisableUser refuses the user everywhere (AADSTS50057); EnableUser ends that.
+// DisableUser makes the server refuse the user everywhere (AADSTS50057);
+// EnableUser reverts that.
 func (s *Server) DisableUser(username string) error {
 	return s.dir.SetUserEnabled(username, false, s.Now())
 }
@@ -48,14 +50,15 @@ func (s *Server) EnableUser(username string) error {
 	return s.dir.SetUserEnabled(username, true, s.Now())
 }
 
-// RenameUser gives the user another user name, of the same tenant, and display
-// name; an empty one stays. The object id, the credentials and the sessions stay,
-// and sign-ins by the old name are refused from then on (AADSTS50034).
+// RenameUser gives the user another user name, in the same tenant, and another
+// display name; an empty argument leaves that name unchanged. The object id, the
+// credentials and the sessions stay, and sign-ins with the old name are refused
+// from then on (AADSTS50034).
 func (s *Server) RenameUser(username, newUsername, newName string) error {
 	return s.dir.RenameUser(username, newUsername, newName)
 }
 
-// DeleteUser removes the user (AADSTS50034).
+// DeleteUser deletes the user, whose sign-ins then fail with AADSTS50034.
 func (s *Server) DeleteUser(username string) error { return s.dir.DeleteUser(username) }
 
 // Revoke ends all sessions of the user, as Graph's revokeSignInSessions does.
@@ -67,8 +70,8 @@ func (s *Server) SetRisk(username, userRisk, signInRisk string) error {
 	return s.dir.SetRisk(username, userRisk, signInRisk, s.Now())
 }
 
-// RequireMFA enables multifactor authentication for one user ("per-user MFA"), who
-// is then asked for it whatever Conditional Access says, or disables it.
+// RequireMFA enables or disables per-user MFA. When it is enabled, the user is asked
+// for MFA whatever Conditional Access says.
 func (s *Server) RequireMFA(username string, on bool) error {
 	return s.dir.RequireMFA(username, on, s.Now())
 }
@@ -86,7 +89,8 @@ func (s *Server) RemoveHelloKey(username, keyID string) error {
 	return err
 }
 
-// DisableDevice refuses the device (AADSTS135011); EnableDevice ends that.
+// DisableDevice makes the server refuse the device (AADSTS135011); EnableDevice
+// reverts that.
 func (s *Server) DisableDevice(deviceID string) error {
 	return s.dir.SetDeviceEnabled(deviceID, false, s.Now().Add(s.opts.TTL.Disable))
 }
@@ -96,21 +100,21 @@ func (s *Server) EnableDevice(deviceID string) error {
 	return s.dir.SetDeviceEnabled(deviceID, true, s.Now())
 }
 
-// DeleteDevice removes the device and its Hello keys (AADSTS50155).
+// DeleteDevice deletes the device and its Hello keys. The device then gets
+// AADSTS50155.
 func (s *Server) DeleteDevice(deviceID string) error { return s.dir.DeleteDevice(deviceID) }
 
-// RestoreDevice brings back a device that was deleted, with its Hello keys; the
-// device is not compliant until SetCompliant says so. Entra keeps a deleted
-// device for 30 days (Microsoft, "Soft delete devices", 2026-04); here the last
-// 1,024 are kept.
+// RestoreDevice restores a deleted device with its Hello keys. The device is not
+// compliant until SetCompliant says so. Entra keeps a deleted device for 30 days
+// (Microsoft, "Soft delete devices", 2026-04); here the last 1,024 are kept.
 func (s *Server) RestoreDevice(deviceID string) error { return s.dir.RestoreDevice(deviceID) }
 
-// SetCompliant sets whether the device management calls the device compliant.
+// SetCompliant sets whether device management reports the device as compliant.
 func (s *Server) SetCompliant(deviceID string, compliant bool) error {
 	return s.dir.SetCompliant(deviceID, compliant)
 }
 
-// Devices returns the devices of all tenants in the order of their joining.
+// Devices returns the devices of all tenants in the order in which they joined.
 func (s *Server) Devices() []DeviceStatus {
 	list := s.dir.Devices()
 	out := make([]DeviceStatus, 0, len(list))

@@ -36,10 +36,10 @@ type FaultKind int
 // Kinds of faults.
 const (
 	DropBefore FaultKind = iota // the connection breaks before the request is handled
-	DropAfter                   // the request is handled, its reply is lost
-	Delay                       // the reply comes after Fault.Delay, or never when that is negative
+	DropAfter                   // the request is handled, but its reply is lost
+	Delay                       // the reply comes after Fault.Delay, or never if that is negative
 	Throttle                    // 429 with Retry-After
-	Status                      // Fault.Status (zero: 503) with an HTML body, Retry-After when set
+	Status                      // Fault.Status (zero: 503) with an HTML body, and Retry-After if set
 	Truncate                    // half of the reply arrives
 	Garbage                     // 200 with bytes that are neither JSON nor a JWE
 	AADSTS                      // the error with code Fault.Code in the usual JSON body
@@ -49,25 +49,25 @@ const (
 type Fault struct {
 	Endpoint Endpoint // "": every endpoint
 	Kind     FaultKind
-	// Nth is the first matching call, counted from 1 since the fault was
-	// added, that it hits; zero: the first.
+	// Nth is the first matching call that the fault affects, counted from 1
+	// since the fault was added; zero: the first.
 	Nth int
-	// Times is how many calls in a row it hits; zero: one; negative: all.
+	// Times is how many calls in a row are affected; zero: one; negative: all.
 	Times int
-	// Match narrows the calls further; nil: all of the endpoint. It must not
-	// read the body; the form is parsed already.
+	// Match narrows the calls further; nil: all calls of the endpoint. It must
+	// not read the body; the form is already parsed.
 	Match func(*http.Request) bool
 
-	Delay      time.Duration // of Delay; the real time; negative: until the client gives up
-	RetryAfter time.Duration // of Throttle and Status; zero: none for Status, 1 s for Throttle
-	Status     int           // of Status and AADSTS
-	Code       int           // of AADSTS
-	Error      string        // OAuth error of AADSTS; "": invalid_grant
-	Suberror   string        // of AADSTS
+	Delay      time.Duration // for Delay, in real time; negative: until the client gives up
+	RetryAfter time.Duration // for Throttle and Status; zero: none for Status, 1 s for Throttle
+	Status     int           // for Status and AADSTS
+	Code       int           // for AADSTS
+	Error      string        // OAuth error for AADSTS; "": invalid_grant
+	Suberror   string        // for AADSTS
 }
 
-// AddFault installs a fault; remove takes it away again.
+// AddFault installs a fault; calling remove removes it.
 func (s *Server) AddFault(f Fault) (remove func()) { return s.web.AddFault(f.fault()) }
 
-// ClearFaults takes all faults away.
+// ClearFaults removes all faults.
 func (s *Server) ClearFaults() { s.web.ClearFaults() }

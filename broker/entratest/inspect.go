@@ -8,10 +8,10 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
-// UserStatus is what the directory tells of a user.
+// UserStatus is the state of a user in the directory.
 type UserStatus struct {
 	ID, Username, Name string
-	Password           string // in the clear: the user is not a real one
+	Password           string // in the clear, since this is not a real user
 	Methods            []string
 	HelloKeys          []HelloKey
 	Groups             []string // names, transitive
@@ -22,12 +22,12 @@ type UserStatus struct {
 	LockedUntil        time.Time // zero: not locked
 	UserRisk           string    // none, low, medium, high
 	SignInRisk         string
-	NumberPrompt       bool // a prompt of the authenticator app waits; see Server.AnswerNumberMatch
+	NumberPrompt       bool // a number prompt is pending in the authenticator app; see Server.AnswerNumberMatch
 }
 
 // HelloKey is a registered Windows Hello for Business key.
 type HelloKey struct {
-	ID       string // the service's id of the key
+	ID       string // id that the service gave the key
 	DeviceID string
 	Created  time.Time
 }
@@ -83,12 +83,12 @@ func orNone(risk string) string {
 	return risk
 }
 
-// AppName is the name of an application, found by its client id in any tenant;
-// an unknown one is its id.
+// AppName returns the name of the application with a client id, in any tenant, or
+// the id itself if the application is unknown.
 func (s *Server) AppName(id string) string { return s.dir.AppName(id) }
 
-// Policies is the Conditional Access export of the first tenant, as it was
-// given; nil without policies.
+// Policies returns the Conditional Access export of the first tenant, as it was
+// given, or nil if the tenant has no policies.
 func (s *Server) Policies() json.RawMessage {
 	if rules := s.dir.AccessRules(s.dir.Home()); rules != nil {
 		return slices.Clone(rules.Raw)
@@ -96,6 +96,6 @@ func (s *Server) Policies() json.RawMessage {
 	return nil
 }
 
-// PolicyNames lists the names of the policies of the first tenant with their
-// states, where it is not enabled.
+// PolicyNames returns the names of the policies of the first tenant, followed by
+// the state of a policy unless it is enabled.
 func (s *Server) PolicyNames() []string { return s.dir.PolicyNames(s.dir.Home()) }

@@ -2,10 +2,10 @@ package entratest
 
 import "github.com/prtbroker/prtbroker/broker/entratest/internal/browser"
 
-// PageError is a page on which a [Person] could not go on.
+// PageError reports a page that a [Person] could not get past.
 type PageError struct {
 	Code int    // AADSTS code; zero: none
-	Text string // what the page says, or what the person lacks
+	Text string // message on the page, or what the person lacks
 	Page string // id of the page's form; "" on an error page
 }
 

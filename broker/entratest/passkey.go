@@ -11,19 +11,19 @@ import (
 )
 
 // Passkey is a FIDO2 credential. With Key it can also sign, and a [Person] can
-// use it; the server needs the public key alone.
+// use it; the server needs only the public key.
 type Passkey struct {
 	ID     []byte            // credential id
 	Public crypto.PublicKey  // *ecdsa.PublicKey (P-256) or *rsa.PublicKey; nil: that of Key
-	Key    *ecdsa.PrivateKey // nil: somebody else's authenticator holds it
+	Key    *ecdsa.PrivateKey // nil: held by an authenticator elsewhere
 	AAGUID string            // model of the authenticator; "": unknown
-	// UserHandle is what the authenticator tells of the user, so that nobody
-	// has to type a name; nil: the object id of the user, as text.
+	// UserHandle identifies the user in an assertion, so that the user need not
+	// type a name; nil: the object id of the user, as text.
 	UserHandle []byte
-	// Count is the signature counter. A [Person] counts it up with every use;
-	// the server refuses one that does not rise, as that of a cloned
-	// authenticator, unless it is zero on both sides. Copy a passkey before
-	// somebody signs in with it, not meanwhile.
+	// Count is the signature counter. A [Person] increments it with every use.
+	// The server refuses a counter that does not increase, as a sign of a cloned
+	// authenticator, unless it is zero on both sides. Do not copy a Passkey while
+	// a sign-in uses it.
 	Count uint32
 }
 
@@ -40,8 +40,8 @@ func NewPasskey() (*Passkey, error) {
 	return &Passkey{ID: id, Key: key}, nil
 }
 
-// AddPasskey registers a passkey of a user. A credential id that is registered
-// already, by whomever, is an error (WebAuthn Level 2, 7.1, step 22).
+// AddPasskey registers a passkey for a user. It is an error if any user has
+// already registered the credential id (WebAuthn Level 2, 7.1, step 22).
 func (s *Server) AddPasskey(username string, k Passkey) error {
 	return s.dir.AddPasskey(username, directory.PasskeySpec(k))
 }

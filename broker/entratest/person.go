@@ -10,8 +10,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/browser"
 )
 
-// Person is a headless human: it fills in the sign-in pages over HTTP as
-// somebody with a browser would, reading the forms that the pages contain.
+// Person is a headless human: it fills in the sign-in pages over HTTP as a
+// person with a browser would, reading the forms that the pages contain.
 type Person struct {
 	Username   string
 	Password   string // "": the person has none
@@ -20,18 +20,18 @@ type Person struct {
 
 	HardwareTOTP string // base32 secret of a hardware token; "": none
 
-	// Certificate signs in by TLS, or is the second factor of somebody with a
-	// Password; see [Server.IssueUserCertificate]. The transport of the client that the
-	// person is given must be a [*http.Transport] or a [*Transport], or show
-	// the certificate itself.
+	// Certificate signs in with TLS, or is the second factor of a person with a
+	// Password; see [Server.IssueUserCertificate]. The client passed to Authorize
+	// must have a [*http.Transport] or a [*Transport] as its transport, or one that
+	// presents the certificate itself.
 	Certificate *tls.Certificate
-	// Passkey signs in by WebAuthn, preferred when set.
+	// Passkey signs in with WebAuthn, preferred when set.
 	Passkey *Passkey
-	// Approve answers a number-match prompt that shows number, as somebody
-	// would in the authenticator app; nil: there is no app.
+	// Approve answers a number-match prompt that shows number, as the user of
+	// the authenticator app would; nil: the person has no such app.
 	Approve func(ctx context.Context, number int) error
-	// NewPassword is what the person changes an expired password to when a page
-	// demands it; "": the person does not.
+	// NewPassword replaces an expired password when a page demands it; "": the
+	// person does not change the password.
 	NewPassword string
 	// PhoneSignIn signs in with the authenticator app instead of a password;
 	// Approve answers it.
@@ -41,20 +41,21 @@ type Person struct {
 	ReadSMS    func(ctx context.Context) (code string, err error)
 	AnswerCall func(ctx context.Context) error
 	// OnEnroll lets the person register an authenticator app when a page
-	// demands it, and receives the base32 secret; nil: the person does not.
+	// demands it, and receives the base32 secret; nil: the person does not
+	// register one.
 	OnEnroll func(secret string)
 	// Deny declines consent when asked; the default accepts.
 	Deny bool
 
-	// Now is the time of the person's authenticator app. Nil: the Date header
-	// of the page, which is the server's clock.
+	// Now returns the time of the person's authenticator app. Nil: the Date
+	// header of the page, which is the server's time.
 	Now func() time.Time
 }
 
 // Authorize opens an authorization URL with client, goes through the pages and
 // returns the URL, beginning with redirectPrefix, to which the sign-in was
-// redirected. It does not follow that redirect. A page that the person cannot
-// answer, or that says that the sign-in failed, is a [*PageError].
+// redirected. It does not follow that redirect. If the person cannot answer a page,
+// or a page says that the sign-in failed, the error is a [*PageError].
 func (p Person) Authorize(ctx context.Context, client *http.Client, url, redirectPrefix string) (string, error) {
 	to, err := p.inside().Authorize(ctx, client, url, redirectPrefix)
 	return to, pageError(err)
@@ -65,7 +66,7 @@ func (p Person) ApproveDeviceCode(ctx context.Context, client *http.Client, user
 	return pageError(p.inside().ApproveDeviceCode(ctx, client, userCode))
 }
 
-// inside is the person as package browser knows it.
+// inside converts the person to that of package browser.
 func (p Person) inside() browser.Person {
 	return browser.Person{
 		Username: p.Username, Password: p.Password, TOTPSecret: p.TOTPSecret, AccessPass: p.AccessPass, HardwareTOTP: p.HardwareTOTP,
@@ -83,7 +84,7 @@ func (p Person) showCertificate(rt http.RoundTripper) http.RoundTripper {
 	return rt
 }
 
-// pageError is the error of a page in the words of this package.
+// pageError converts an error of package browser to one of this package.
 func pageError(err error) error {
 	var e *browser.PageError
 	if errors.As(err, &e) {

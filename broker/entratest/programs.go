@@ -20,21 +20,21 @@ const (
 
 // ManagedIdentity describes the token endpoint that Azure offers to programs on its
 // machines, which have no credential of their own. Identities are applications of
-// the first tenant: the system-assigned one by its client id here, and those with
+// the first tenant: the system-assigned one, named by ClientID, and those with
 // [App.ManagedIdentity].
 type ManagedIdentity struct {
 	Service  HostingService // "": VirtualMachine
-	ClientID string         // of the system-assigned identity; "": there is none
-	// Header is the secret of App Service, which its programs have in
-	// IDENTITY_HEADER. "": nobody gets a token there.
+	ClientID string         // of the system-assigned identity; "": no such identity
+	// Header is the secret of App Service, which its programs find in
+	// IDENTITY_HEADER. "": App Service refuses every request.
 	Header string
-	// KeyDir is where Arc's agent puts the files that prove a program to be of the
-	// machine. "": /var/opt/azcmagent/tokens, the only directory that Microsoft's
-	// clients read on Linux.
+	// KeyDir is where the Arc agent puts the files by which a program proves that
+	// it runs on the machine. "": /var/opt/azcmagent/tokens, the only directory
+	// that Microsoft's clients read on Linux.
 	KeyDir string
 }
 
-// ManagedIdentity returns the endpoint as a handler, to be served with plain http on
+// ManagedIdentity returns the endpoint as a handler, to be served over plain HTTP on
 // loopback. Conditional Access does not cover managed identities.
 func (s *Server) ManagedIdentity(m ManagedIdentity) http.Handler {
 	dir := m.KeyDir
@@ -45,8 +45,8 @@ func (s *Server) ManagedIdentity(m ManagedIdentity) http.Handler {
 		Tenant: s.dir.Home(), Keeper: s.keeper, Endpoint: s.sts, Web: s.web}
 }
 
-// Environment is what a program's environment says about the endpoint that is served
-// at base, such as http://127.0.0.1:40123.
+// Environment returns the environment variables that lead a program to the endpoint
+// served at base, such as http://127.0.0.1:40123.
 func (m ManagedIdentity) Environment(base string) []string {
 	return (&managedidentity.Service{Kind: m.kind(), Header: m.Header}).Environment(base)
 }
@@ -58,9 +58,9 @@ func (m ManagedIdentity) kind() managedidentity.Kind {
 	return managedidentity.Kind(m.Service)
 }
 
-// FederatedToken is a token of an issuer outside, such as a cluster's for a service
-// account or a pipeline's for a run: the emulator plays every issuer that an app's
-// [App.Federated] names. It lives an hour.
+// FederatedToken returns a token from an external issuer, such as a cluster's for a
+// service account or a pipeline's for a run: the emulator plays every issuer that an
+// app names in [App.Federated]. The token is valid for an hour.
 func (s *Server) FederatedToken(c FederatedCredential) string {
 	if c.Audience == "" {
 		c.Audience = "api://AzureADTokenExchange"

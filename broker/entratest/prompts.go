@@ -2,7 +2,7 @@ package entratest
 
 import "time"
 
-// AnswerNumberMatch types a number into the user's authenticator app. It
+// AnswerNumberMatch enters a number in the user's authenticator app. It
 // reports whether a prompt was waiting; a wrong number declines it.
 func (s *Server) AnswerNumberMatch(username string, number int) bool {
 	return s.phones.TypeNumber(username, number)
@@ -18,11 +18,12 @@ func (s *Server) AnswerCall(username string, approve bool) bool {
 	return s.phones.PickUp(username, approve)
 }
 
-// SMSCode is the code in the newest text message to the user, while a sign-in
+// SMSCode returns the code in the newest text message to the user, while a sign-in
 // waits for it.
 func (s *Server) SMSCode(username string) (code string, ok bool) { return s.phones.SMS(username) }
 
-// OneTimeCode is what the user's authenticator app shows now, and until when.
+// OneTimeCode returns the code that the user's authenticator app shows now, and the
+// time until which it shows it.
 func (s *Server) OneTimeCode(username string) (code string, until time.Time, err error) {
 	return s.phones.OneTimeCode(username)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// PRTStatus is what the service knows of a Primary Refresh Token it issued. A
-// renewal continues the entry of the token it renews.
+// PRTStatus is what the service knows about a Primary Refresh Token that it issued.
+// A renewal updates the entry of the token that it renews.
 type PRTStatus struct {
 	ID       string // of this entry
 	Username string
@@ -17,21 +17,21 @@ type PRTStatus struct {
 	BornOf   string // password, Windows Hello, certificate, refresh token, federation
 	AMR      []string
 
-	Born     time.Time // when the credential was given that it lives by
-	First    time.Time // when the first one was issued
-	Issued   time.Time // when the newest one was
-	Expires  time.Time // when the newest one is too old to be used
+	Born     time.Time // when its credential was last given
+	First    time.Time // when it was first issued
+	Issued   time.Time // when it was last renewed, or issued
+	Expires  time.Time // when the newest token expires
 	Renewals int
 
 	MFA     bool
 	MFATime time.Time // zero without MFA; a plain renewal does not move it
 
-	ErrorCode int    // AADSTS code that its use would answer now; zero: it is usable
-	Error     string // what that code means, in the service's words
+	ErrorCode int    // AADSTS code that its use would give now; zero: it is usable
+	Error     string // the service's message for that code
 }
 
-// PRTs returns the PRTs that were issued, oldest first. The newest 10,000 are
-// known.
+// PRTs returns the PRTs that were issued, oldest first. Only the newest 10,000 are
+// kept.
 func (s *Server) PRTs() []PRTStatus {
 	list := s.prts.All()
 	out := make([]PRTStatus, 0, len(list))

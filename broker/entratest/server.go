@@ -33,9 +33,9 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Server is an Entra ID: sign-in service, device registration service, a small
-// Microsoft Graph and, for federated domains, a federation server. It is safe
-// for concurrent use, and its methods may be used while requests run.
+// Server is an emulated Entra ID: sign-in service, device registration service, a
+// small part of Microsoft Graph and, for federated domains, a federation server.
+// It is safe for concurrent use, and its methods may be called while requests run.
 type Server struct {
 	opts   Options
 	clock  *Clock
@@ -65,8 +65,9 @@ type Server struct {
 	client   *http.Client
 }
 
-// NewServer starts a server on a loopback port. It panics when Options
-// contradict themselves or no port can be had, as httptest does. Close it.
+// NewServer starts a server on a loopback port. It panics if the options are
+// invalid or no port is available, as httptest does. The caller must call
+// [Server.Close].
 func NewServer(o Options) *Server {
 	s, err := Start(o)
 	if err != nil {
@@ -75,7 +76,7 @@ func NewServer(o Options) *Server {
 	return s
 }
 
-// Start is NewServer for programs: what is wrong with the options is an error.
+// Start is like [NewServer] but returns an error instead of panicking.
 func Start(o Options) (*Server, error) {
 	s, err := newServer(o)
 	if err != nil {
@@ -84,7 +85,7 @@ func Start(o Options) (*Server, error) {
 	return s, nil
 }
 
-// TB is what [NewTB] needs of a [testing.TB].
+// TB is the part of [testing.TB] that [NewTB] needs.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -92,8 +93,8 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// NewTB starts a server for a test: it is closed when the test ends, and what
-// a client does wrong is reported to the test's log.
+// NewTB starts a server for a test: it is closed when the test ends, and clients'
+// mistakes are reported to the test's log.
 func NewTB(tb TB, o Options) *Server {
 	tb.Helper()
 	var mu sync.Mutex // guards over
@@ -175,7 +176,8 @@ func newServer(o Options) (*Server, error) {
 	return s, nil
 }
 
-// addRoutes puts the services onto the router. The first route that matches wins.
+// addRoutes adds the routes of the services to the router. The first route that
+// matches wins.
 func (s *Server) addRoutes() {
 	o := &s.opts
 	s.sts = &tokenendpoint.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web, PRTs: s.prts,
@@ -209,7 +211,7 @@ func (s *Server) listen() error {
 	}
 	tlsLn := tls.NewListener(ln, &tls.Config{
 		Certificates: []tls.Certificate{s.tlsCA.leaf},
-		ClientAuth:   tls.RequestClientCert, // an unjoin shows the device certificate
+		ClientAuth:   tls.RequestClientCert, // an unjoin presents the device certificate
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"h2", "http/1.1"},
 	})
@@ -237,12 +239,12 @@ func (s *Server) Close() {
 }
 
 // CA returns the PEM certificate of the authority that signed the server's
-// certificates. It is made anew by every server that is not given a State, and
-// its private key leaves the process in [Server.State] alone: trusting it
-// elsewhere trusts nobody else.
+// certificates. Every server without a State creates a new authority, whose
+// private key leaves the process only in [Server.State]: other programs that
+// trust the certificate trust nothing but this server.
 func (s *Server) CA() []byte { return s.tlsCA.pem }
 
-// CertPool returns a pool that holds [Server.CA] alone.
+// CertPool returns a pool that contains only [Server.CA].
 func (s *Server) CertPool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(s.tlsCA.pem)
@@ -252,8 +254,8 @@ func (s *Server) CertPool() *x509.CertPool {
 // Addr returns the loopback address the server listens on, as host:port.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// DialContext dials the server for every host name that it plays, and refuses
-// any other: nothing aimed at the emulator reaches the real service.
+// DialContext dials the server for every host name that it emulates, and refuses
+// any other: nothing meant for the emulator reaches the real service.
 func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -270,8 +272,8 @@ func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Con
 }
 
 // HTTPTransport returns a new transport that trusts the server's authority and
-// dials it under the real host names. Set certificates for mutual TLS on its
-// TLSClientConfig.
+// dials the server under the real host names. Set certificates for mutual TLS in
+// its TLSClientConfig.
 func (s *Server) HTTPTransport() *http.Transport {
 	return &http.Transport{
 		DialContext:         s.DialContext,
@@ -283,7 +285,7 @@ func (s *Server) HTTPTransport() *http.Transport {
 }
 
 // Client returns a client for the real URLs. It follows redirects and keeps no
-// cookies; Close closes its connections.
+// cookies; [Server.Close] closes its connections.
 func (s *Server) Client() *http.Client {
 	s.clientMu.Lock()
 	defer s.clientMu.Unlock()
@@ -293,7 +295,8 @@ func (s *Server) Client() *http.Client {
 	return s.client
 }
 
-// Handler serves every host of the emulator, told apart by the Host header.
+// Handler returns a handler for every host of the emulator, which it tells apart by
+// the Host header.
 func (s *Server) Handler() http.Handler { return s.web }
 
 // Now returns the server's time.

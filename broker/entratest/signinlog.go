@@ -2,8 +2,8 @@ package entratest
 
 import "time"
 
-// SignIn is an entry of the sign-in log: one request for tokens that was
-// granted or refused, or one page of an interactive sign-in that ended.
+// SignIn is an entry of the sign-in log: one token request that was granted or
+// refused, or the outcome of one page of an interactive sign-in.
 type SignIn struct {
 	Seq           int64 // 1, 2, 3 …, without gaps
 	Time          time.Time
@@ -15,8 +15,8 @@ type SignIn struct {
 	Username string
 	UserID   string
 	ClientID string
-	// ServicePrincipalID is the object id of an application that asked for a token
-	// of its own; "": a user did.
+	// ServicePrincipalID is the object id of an application that asked for an
+	// app-only token; "": a user signed in.
 	ServicePrincipalID string
 	Resource           string // app id of the resource; "" for a PRT
 	DeviceID           string // "": no device
@@ -28,12 +28,12 @@ type SignIn struct {
 	ErrorCode int // AADSTS code; zero: granted
 	Error     string
 	Suberror  string
-	// Policies holds the result of each Conditional Access policy; empty when
-	// none was consulted, as for every PRT.
+	// Policies holds the result of each Conditional Access policy; empty if
+	// Conditional Access was not consulted, as for every PRT.
 	Policies []PolicyResult
 }
 
-// PolicyResult is what one Conditional Access policy said, in the words of
+// PolicyResult is the result of one Conditional Access policy, with the values of
 // Microsoft Graph (appliedConditionalAccessPolicyResult): success, failure,
 // notApplied, notEnabled, reportOnlySuccess, reportOnlyFailure,
 // reportOnlyNotApplied, reportOnlyInterrupted.

@@ -12,11 +12,11 @@ import (
 // stateFormat is the version of the saved state.
 const stateFormat = 1
 
-// savedState is what a server needs to go on where another one stopped.
+// savedState is what a server needs to continue where another one stopped.
 type savedState struct {
 	Format int
 	Seed   uint64
-	Random []byte // state of the source of identifiers, so that none is made twice
+	Random []byte // state of the source of identifiers, so that it does not repeat any
 	Ahead  int64  // seconds that a running clock is ahead of the real time
 	CA     []byte // DER of the TLS authority
 	CAKey  []byte // its key, PKCS #8
@@ -26,14 +26,14 @@ type savedState struct {
 	SignIns  []directory.LogEntry
 }
 
-// State returns the state of the server, for the State of the [Options] of a
-// later one: users and devices, applications, groups, policies, the log, the
-// list of PRTs, and the keys of the service, so that tokens and certificates
-// stay good. Sign-ins that are under way and faults are not part of it. Equal
-// states give equal bytes.
+// State returns the state of the server, for [Options].State of a later one: users
+// and devices, applications, groups, policies, the log, the list of PRTs, and the
+// keys of the service, so that tokens and certificates stay valid. Sign-ins in
+// progress and faults are not part of it. Equal states give equal bytes.
 //
-// It holds passwords and keys in the clear. They open nothing but this tenant,
-// and whoever has them can speak for it; keep the file to its owner.
+// The state contains passwords and keys in the clear. They are of no use outside
+// this tenant, but anyone who has them can impersonate the server: keep the file
+// readable by its owner only.
 func (s *Server) State() ([]byte, error) {
 	random, err := s.rand.State()
 	if err != nil {
@@ -69,7 +69,7 @@ func readState(data []byte) (*savedState, error) {
 	return &st, nil
 }
 
-// options returns options whose tenants are those of the state.
+// options returns o with the tenants of the state.
 func (st *savedState) options(o Options) Options {
 	o.Seed, o.Users, o.Groups, o.Apps, o.OtherTenants = st.Seed, nil, nil, nil, nil
 	for i, t := range st.Tenants {

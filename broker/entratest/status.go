@@ -6,7 +6,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
-// DeviceStatus is what the directory tells of a device.
+// DeviceStatus is the state of a device in the directory.
 type DeviceStatus struct {
 	ID, ObjectID, DisplayName string
 	Type, OSVersion           string

@@ -16,15 +16,15 @@ import (
 )
 
 // tlsAuthority signs the server's TLS certificate. Its key is random whatever
-// the seed: it speaks for the real host names, so nobody may know it.
+// the seed: it can certify the real host names, so it must stay secret.
 type tlsAuthority struct {
 	der, pem []byte // of the authority
 	key      crypto.Signer
 	leaf     tls.Certificate
 }
 
-// The virtual clock may show any year, and the TLS stacks of clients the real
-// one: certificates are valid in both.
+// The virtual clock may show any year, while the TLS stacks of clients use the
+// real time: certificates are valid at both.
 var (
 	tlsNotBefore = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	tlsNotAfter  = time.Date(2099, 12, 31, 0, 0, 0, 0, time.UTC)
@@ -83,8 +83,8 @@ func tlsAuthorityFrom(caDER []byte, caKey any, hosts []string) (*tlsAuthority, e
 		der: caDER,
 		key: signer,
 		pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
-		// The authority does not go along: Firefox, asked for a user certificate by a
-		// server that sends its root, was seen to hang.
+		// The chain omits the authority: Firefox was seen to hang when a server that
+		// sends its root asks for a user certificate.
 		leaf: tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key},
 	}, nil
 }

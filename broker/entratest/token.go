@@ -6,11 +6,11 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
-// MintToken signs a token with any claims, by the key of the first tenant, for tests of
-// programs that take tokens: an app-only token, one of a guest, one that lacks what
-// it should have. iss (of v2.0), tid, ver, iat, nbf and exp (an hour later) are filled
-// in where they are missing; a claim of nil is left out. Nothing else is checked, and
-// no sign-in is logged.
+// MintToken signs a token with arbitrary claims, using the key of the first tenant,
+// for tests of programs that accept tokens: an app-only token, a guest's token, or one
+// that lacks required claims. MintToken fills in iss (of v2.0), tid, ver, iat, nbf and
+// exp (an hour later) if they are missing, and leaves out claims that are nil. It
+// checks nothing else and logs no sign-in.
 func (s *Server) MintToken(claims map[string]any) string {
 	now := s.Now().Unix()
 	all := map[string]any{

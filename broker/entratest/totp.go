@@ -7,7 +7,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
-// TOTP returns the code of an authenticator app with a base32 secret at a time.
+// TOTP returns the code that an authenticator app with a base32 secret shows at a
+// time.
 func TOTP(secret string, at time.Time) (string, error) {
 	raw, err := totp.Secret(secret)
 	if err != nil {

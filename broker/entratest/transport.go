@@ -14,17 +14,16 @@ import (
 )
 
 // Transport carries requests to the server in memory, without sockets or TLS.
-// It satisfies what an http.Client's user needs: one method, Do. It does not
-// follow redirects.
+// Like an http.Client it has a method Do, but it does not follow redirects.
 type Transport struct {
 	server *Server
 	state  *tls.ConnectionState // nil: no client certificate
 }
 
-// Transport returns a transport without sockets.
+// Transport returns an in-memory transport to the server.
 func (s *Server) Transport() *Transport { return &Transport{server: s} }
 
-// WithCertificate returns a transport that shows a client certificate, as
+// WithCertificate returns a transport that presents a client certificate, as
 // mutual TLS does.
 func (t *Transport) WithCertificate(c *x509.Certificate) *Transport {
 	return &Transport{server: t.server, state: &tls.ConnectionState{
@@ -36,8 +35,8 @@ func (t *Transport) WithCertificate(c *x509.Certificate) *Transport {
 // RoundTrip makes the transport an [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) { return t.Do(req) }
 
-// Do answers the request. It returns when the request's context ends, also
-// when a fault keeps the reply back.
+// Do sends the request to the server and returns its reply. It returns when the
+// request's context ends, even if a fault holds back the reply.
 func (t *Transport) Do(req *http.Request) (*http.Response, error) {
 	if !t.server.serves(req.URL.Hostname()) {
 		return nil, errors.New("entratest: the emulator does not play " + req.URL.Hostname())
@@ -80,7 +79,7 @@ func (t *Transport) Do(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// hosts returns the names that the server plays.
+// hosts returns the host names that the server emulates.
 func (s *Server) hosts() []string {
 	hosts := append([]string{}, web.LoginHosts...)
 	hosts = append(hosts, web.OtherHosts...)
@@ -105,26 +104,27 @@ func (s *Server) serves(host string) bool {
 	return s.dir.FederationTenant(host) != nil
 }
 
-// ListenOptions say how [Server.Listen] serves.
+// ListenOptions are options of [Server.Listen].
 type ListenOptions struct {
 	// InsecureHTTP serves without TLS, on loopback addresses only. Tokens and
-	// passwords then travel in the clear on this machine, and MSAL refuses such an
-	// authority.
+	// passwords then travel in the clear on this machine, and MSAL refuses an
+	// authority without TLS.
 	InsecureHTTP bool
 }
 
 // Listen serves the sign-in service at an address of this machine, such as
-// localhost:8443 or localhost:0, for clients that are told an authority of their own
-// instead of being led to the real host names by a proxy. It returns the base of
-// that authority, such as https://localhost:8443/: discovery, endpoints, pages and
-// the issuers of tokens are of that address. A client then signs in at
-// base + tenant, and must not look the authority up at Microsoft: knownAuthorities
-// or instance_discovery=False in MSAL, DisableInstanceDiscovery in azidentity.
+// localhost:8443 or localhost:0, for clients configured with a custom authority
+// instead of a proxy for the real host names. It returns the base URL of that
+// authority, such as https://localhost:8443/; discovery, endpoints, pages and
+// the issuers of tokens use that address. A client then signs in at
+// base + tenant, and must not look the authority up at Microsoft: set
+// knownAuthorities or instance_discovery=False in MSAL, DisableInstanceDiscovery in
+// azidentity.
 //
-// The other hosts are below it by their names: Microsoft Graph is at
+// The other hosts are served below it under their names: Microsoft Graph is at
 // base + "graph.microsoft.com/v1.0". Passkeys are bound to a real host name and do
 // not work there, and neither do user certificates. The server's own authority
-// ([Server.CA]) signs the certificate. [Server.Close] ends it.
+// ([Server.CA]) signs the certificate. [Server.Close] closes the listener.
 func (s *Server) Listen(addr string, o ListenOptions) (base string, err error) {
 	base, err = s.locals.Listen(addr, o.InsecureHTTP)
 	if err != nil {

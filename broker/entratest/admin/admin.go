@@ -1,17 +1,17 @@
-// Package admin serves what an administrator does with an [entratest.Server] as JSON
-// over HTTP, for tests in other languages: users, apps, groups, devices, policies,
-// risk, faults, the clock, the sign-in log, the codes that phones show, and tokens
-// with any claims.
+// Package admin serves the administration of an [entratest.Server] as JSON over HTTP,
+// for tests in other languages: users, apps, groups, devices, policies, risk, faults,
+// the clock, the sign-in log, the codes that phones show, and tokens with arbitrary
+// claims.
 //
 // The interface describes itself: GET openapi.json, below the address it is served
-// at, is an OpenAPI 3.1 document of every route. Members are the fields of package
-// entratest in camel case; a member that does not exist is refused, and every refusal is
-// {"error": "…"}.
+// at, returns an OpenAPI 3.1 document of every route. JSON members are the fields of
+// package entratest in camel case. Unknown members are refused, and every refusal has
+// the form {"error": "…"}.
 //
-// Whoever may use it owns the tenant, so each request must carry the token of
-// [Options] as a bearer token, a request of a web page (one with an Origin) is
-// refused, and so is one for a host name that is not loopback's (DNS rebinding). Serve
-// it on loopback.
+// A caller of this interface controls the tenant. Each request must therefore carry
+// the token of [Options] as a bearer token; requests from web pages (those with an
+// Origin header) are refused, and so are requests for a host name that does not mean
+// loopback (DNS rebinding). Serve it on loopback.
 package admin
 
 import (
@@ -30,17 +30,17 @@ import (
 
 // Options of [New].
 type Options struct {
-	// Token must come with each request, as "Authorization: Bearer TOKEN". Required.
+	// Token authorizes each request, as "Authorization: Bearer TOKEN". Required.
 	Token string
-	// Clock is that of the server's Options; nil: the clock cannot be moved.
+	// Clock is the one in the server's Options; nil: the clock cannot be moved.
 	Clock *entratest.Clock
 }
 
 // maxBody bounds a request, in bytes.
 const maxBody = 1 << 20
 
-// New returns the interface to srv. Its routes are at the root; mount it with
-// [http.StripPrefix]. It panics on an empty token.
+// New returns a handler that administers srv. Its routes are at the root; mount it
+// elsewhere with [http.StripPrefix]. New panics if the token is empty.
 func New(srv *entratest.Server, o Options) http.Handler {
 	if o.Token == "" {
 		panic("admin: Options.Token is required")
@@ -98,7 +98,8 @@ func isLoopback(hostport string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// serve carries out a route. A request body is JSON of the route's own type, or none.
+// serve carries out a route. The request body is JSON of the route's input type, or
+// empty if the route has none.
 func (a *api) serve(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))

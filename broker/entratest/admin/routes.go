@@ -12,10 +12,10 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
-// errRequest: the request itself is wrong, whatever the tenant holds.
+// errRequest means that the request itself is malformed, whatever the tenant holds.
 var errRequest = errors.New("malformed request")
 
-// A route is one operation; the OpenAPI document is made of the same values.
+// A route is one operation; the OpenAPI document is built from the same values.
 type route struct {
 	method, path, summary string
 	in, out               reflect.Type // nil: none
@@ -32,7 +32,7 @@ func get[Out any](path, summary string, do func(a *api, r *http.Request) (Out, e
 	}}
 }
 
-// act is a route without a body either way.
+// act is a route with neither request body nor reply.
 func act(method, path, summary string, do func(a *api, r *http.Request) error) route {
 	return route{method, path, summary, nil, nil, func(a *api, r *http.Request, body []byte) (any, error) {
 		if len(body) != 0 {
@@ -53,7 +53,7 @@ func put[In any](method, path, summary string, do func(a *api, r *http.Request, 
 	}}
 }
 
-// ask is a route with a body both ways.
+// ask is a route with a request body and a reply.
 func ask[In, Out any](path, summary string, do func(a *api, r *http.Request, in In) (Out, error)) route {
 	return route{http.MethodPost, path, summary, reflect.TypeFor[In](), reflect.TypeFor[Out](), func(a *api, r *http.Request, body []byte) (any, error) {
 		var in In
@@ -76,7 +76,7 @@ func decode(body []byte, in any) error {
 	return nil
 }
 
-// Bodies that are not types of entratest.
+// Request and reply bodies that are not types of package entratest.
 type (
 	tenantInfo struct {
 		Domain, TenantID string
@@ -84,7 +84,7 @@ type (
 	}
 	passwordChange struct {
 		Password string
-		// ByAdministrator makes it a reset, which ends every session of the user.
+		// ByAdministrator makes this a reset, which ends every session of the user.
 		ByAdministrator bool
 	}
 	risk      struct{ User, SignIn string }
@@ -92,10 +92,10 @@ type (
 	newPass   struct{ Once bool }
 	issued    struct{ Pass string }
 	phoneCode struct {
-		TOTP      string // of the authenticator app; "": it has none
+		TOTP      string // of the authenticator app; "": no app
 		Until     time.Time
-		SMS       string // of the newest text message; "": none came
-		NumberAsk bool   // a prompt with a number waits
+		SMS       string // in the newest text message; "": no message
+		NumberAsk bool   // a number prompt is pending
 	}
 	numberAnswer struct{ Number int }
 	callAnswer   struct{ Approve bool }
@@ -115,12 +115,12 @@ type (
 
 func user(r *http.Request) string { return r.PathValue("user") }
 
-// onUser is an event of a user without further arguments.
+// onUser is an action on a user without further arguments.
 func onUser(event, summary string, do func(s *entratest.Server, user string) error) route {
 	return act(http.MethodPost, "/users/{user}/"+event, summary, func(a *api, r *http.Request) error { return do(a.srv, user(r)) })
 }
 
-// onDevice is an event of a device without further arguments.
+// onDevice is an action on a device without further arguments.
 func onDevice(event, summary string, do func(s *entratest.Server, id string) error) route {
 	return act(http.MethodPost, "/devices/{device}/"+event, summary, func(a *api, r *http.Request) error { return do(a.srv, r.PathValue("device")) })
 }

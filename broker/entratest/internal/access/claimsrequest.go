@@ -80,10 +80,10 @@ func ContextNumber(c string) int {
 	return n
 }
 
-// WantsMFA reports whether a sign-in with MFA is asked for.
+// WantsMFA reports whether the request asks for a sign-in with MFA.
 func (c *ClaimsRequest) WantsMFA() bool {
 	return slices.Contains(c.Methods, "mfa") || slices.Contains(c.Methods, "ngcmfa")
 }
 
-// WantsFresh reports whether MFA of a moment ago is asked for.
+// WantsFresh reports whether the request asks for recent MFA.
 func (c *ClaimsRequest) WantsFresh() bool { return slices.Contains(c.Methods, "ngcmfa") }

@@ -10,7 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// ClientApp finds a client that is allowed to be one.
+// ClientApp finds an enabled client by its id.
 func (e *Engine) ClientApp(t *directory.Tenant, id string) (*directory.App, error) {
 	if id == "" {
 		return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'client_id'.")
@@ -25,8 +25,8 @@ func (e *Engine) ClientApp(t *directory.Tenant, id string) (*directory.App, erro
 	return a, nil
 }
 
-// AuthenticateClient checks the client's own authentication: none for a public
-// client, a secret for any other.
+// AuthenticateClient checks the client's own authentication: a public client must have
+// none, any other must give its secret.
 func AuthenticateClient(a *directory.App, secret string, asserted bool) error {
 	if a.Public {
 		if secret != "" || asserted {
@@ -44,8 +44,8 @@ func AuthenticateClient(a *directory.App, secret string, asserted bool) error {
 	return nil
 }
 
-// CheckRedirect checks a redirect URI. Registered ones match exactly, but for the
-// port of http://localhost (RFC 8252, 7.3).
+// CheckRedirect checks a redirect URI. It must match a registered one exactly, except
+// for the port of http://localhost (RFC 8252, 7.3).
 func CheckRedirect(a *directory.App, uri string) error {
 	if strings.HasPrefix(uri, "urn:") {
 		return web.InvalidRequest(500119, "The redirect URI '%s' is not supported: urn: redirects are retired.", web.Clip(uri))
@@ -59,8 +59,8 @@ func CheckRedirect(a *directory.App, uri string) error {
 		Because("client %s may redirect to %s, not to %q", a.ID, someOf(a.Redirects), web.Clip(uri))
 }
 
-// someOf quotes the first of a list: clients of Microsoft have up to hundreds of
-// redirects.
+// someOf quotes the first elements of a list: Microsoft's clients have up to hundreds
+// of redirects.
 func someOf(list []string) string {
 	const most = 8
 	if len(list) <= most {
@@ -69,8 +69,8 @@ func someOf(list []string) string {
 	return fmt.Sprintf("%q and %d others", list[:most], len(list)-most)
 }
 
-// foldAuthority writes scheme and host in lower case, in which they are equal in
-// any case (RFC 3986, 6.2.2.1).
+// foldAuthority converts scheme and host to lower case, since they are
+// case-insensitive (RFC 3986, 6.2.2.1).
 func foldAuthority(uri string) string {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok {

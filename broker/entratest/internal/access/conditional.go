@@ -14,11 +14,11 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Question is what Conditional Access is asked.
+// Question is a question to Conditional Access.
 type Question struct {
-	User     *directory.User // nil: a workload asks
+	User     *directory.User // nil: a workload signs in
 	Session  *session.Session
-	Device   *directory.Device // nil: none was proved
+	Device   *directory.Device // nil: no device was proved
 	Resource *directory.App    // nil: the user's own directory entry
 	client   *directory.App    // nil: the user action of a page
 	Scopes   policy.ScopeKind
@@ -29,7 +29,7 @@ type Question struct {
 	tenant   *directory.Tenant // of a workload
 }
 
-// OfWorkload is the question about a token for an application itself.
+// OfWorkload is the question about an app-only token.
 func OfWorkload(client, resource *directory.App, t *directory.Tenant) Question {
 	return Question{Resource: resource, client: client, Scopes: policy.AnyScopes, tenant: t}
 }
@@ -46,14 +46,14 @@ func ToResource(client *directory.App, tg *Target) Question {
 	return Question{Resource: tg.Resource, client: client, Scopes: tg.scopeKind(), Browser: client.SPA || !client.Public}
 }
 
-// Answer is what Conditional Access said.
+// Answer is the decision of Conditional Access.
 type Answer struct {
 	Outcome  policy.Outcome
 	reason   policy.Reason
-	Prompt   []policy.Control // of Interrupt: what to ask; of Block: what cannot be fulfilled
+	Prompt   []policy.Control // for Interrupt: what to ask for; for Block: what cannot be fulfilled
 	deciding []directory.PolicyResult
 	results  []directory.PolicyResult
-	Named    bool // a deciding policy names the user action, and does not meet it as one for all apps
+	Named    bool // a deciding policy names the user action, rather than covering it as a policy for all apps
 }
 
 // Evaluate asks Conditional Access and writes the results to the log entry.
@@ -93,7 +93,7 @@ func (e *Engine) evaluate(r *web.Request, q Question) Answer {
 	return a
 }
 
-// judge asks the engine, or whoever sits in its place.
+// judge asks the engine, or Judge in its place.
 func (e *Engine) judge(set *policy.Set, b *policy.Bundle, in *policy.SignIn) Judgement {
 	if e.Judge != nil {
 		return e.Judge(b, in)
@@ -118,7 +118,7 @@ var resultNames = map[policy.Result]string{
 	policy.ResultReportOnlyNotApplied: "reportOnlyNotApplied", policy.ResultReportOnlyInterrupted: "reportOnlyInterrupted",
 }
 
-// workload is the sign-in of an application itself.
+// workload is the app-only sign-in of an application.
 func (e *Engine) workload(r *http.Request, q Question) *policy.SignIn {
 	in := &policy.SignIn{
 		User: &policy.User{Kind: policy.IdentityWorkload, ID: q.client.ServicePrincipalID}, AppID: q.Resource.PolicyID,
@@ -171,7 +171,7 @@ func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
 	case q.Context != 0:
 		in.AuthContext = q.Context
 	case in.Confidential && q.Scopes == policy.OpenIDScopes:
-		in.AppID = q.client.PolicyID // a confidential client that signs a user in is the resource itself
+		in.AppID = q.client.PolicyID // a confidential client that signs in a user is itself the resource
 	case q.Resource == nil:
 		in.AppID = wire.ResourceAADGraph
 	default:
@@ -180,8 +180,8 @@ func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
 	return in
 }
 
-// ClientAddress is where a request comes from as Conditional Access sees it, with
-// the country if that is known.
+// ClientAddress returns the address that a request comes from as Conditional Access
+// sees it, with the country if it is known.
 func (e *Engine) ClientAddress(r *http.Request) (netip.Addr, string) {
 	if e.Address != nil {
 		return e.Address(r)
@@ -216,8 +216,8 @@ func policyDevice(dev *directory.Device) *policy.Device {
 	return out
 }
 
-// StrengthMethods returns the accepted combinations of a strength, which the
-// export has on its own or inside a policy; nil: any second factor will do.
+// StrengthMethods returns the combinations that a strength accepts, which the
+// export lists separately or inside a policy; nil: any second factor will do.
 func (e *Engine) StrengthMethods(q Question, c policy.Control) []string {
 	if c.Kind != policy.AuthenticationStrength {
 		return nil

@@ -1,6 +1,6 @@
-// Package access says who may ask the emulator for what: which client for which
-// redirect, resource and scope, with whose consent, and what Conditional Access
-// makes of it, whose answer becomes an AADSTS error.
+// Package access decides which requests the emulator grants: which client may use
+// which redirect, resource and scope, and with whose consent. It also asks
+// Conditional Access and turns its refusals into AADSTS errors.
 package access
 
 import (
@@ -11,18 +11,18 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Engine says who may ask for what, and asks Conditional Access.
+// Engine checks what clients and users may request, and asks Conditional Access.
 type Engine struct {
 	Keeper *session.Keeper
 
 	// Judge decides in place of package policy's engine; nil: the engine.
 	Judge func(*policy.Bundle, *policy.SignIn) Judgement
-	// Address is where a request comes from; nil: the address of the
-	// connection, in no known country.
+	// Address returns the address that a request comes from and its country; nil:
+	// the address of the connection, with an unknown country.
 	Address func(*http.Request) (netip.Addr, string)
 }
 
-// Judgement is what Judge says. Deciding and Results refer to the policies of the
+// Judgement is the decision of Judge. Deciding and Results refer to the policies of the
 // bundle by their indices.
 type Judgement struct {
 	Outcome  policy.Outcome

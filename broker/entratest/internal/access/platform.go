@@ -6,7 +6,7 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// PlatformOf reads the platform from the User-Agent alone, as Conditional
+// PlatformOf derives the platform from the User-Agent alone, as Conditional
 // Access does.
 func PlatformOf(agent string) policy.Platform {
 	agent = strings.ToLower(agent)

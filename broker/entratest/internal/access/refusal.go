@@ -10,8 +10,8 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// Refusal turns an answer into the error of a token request, nil for a grant.
-// A PRT says that the session came with one.
+// Refusal turns an answer into the error of a token request, or nil if access is
+// granted. The argument prt reports whether the session came with a PRT.
 func (e *Engine) Refusal(a Answer, q Question, prt bool) error {
 	switch a.Outcome {
 	case policy.OutcomeGrant:
@@ -68,7 +68,7 @@ func (e *Engine) unsatisfiable(a Answer, q Question) error {
 	return blocked(a)
 }
 
-// promptError is the refusal that asks for a control.
+// promptError returns the error that asks for a control.
 func promptError(c policy.Control, q Question, prt bool) *web.STSError {
 	ask := func(code int, suberror, text string) *web.STSError {
 		return web.Fail("interaction_required", code, "%s", text).Sub(suberror)
@@ -109,7 +109,7 @@ func promptError(c policy.Control, q Question, prt bool) *web.STSError {
 	return web.Fail("access_denied", 53003, "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.").Sub("message_only")
 }
 
-// policyChallenge is the claims challenge that names the policies.
+// policyChallenge returns the claims challenge that names the policies.
 func policyChallenge(list []directory.PolicyResult) string {
 	ids := []string{}
 	for _, p := range list {

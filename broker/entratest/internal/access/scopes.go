@@ -13,21 +13,21 @@ import (
 
 // Target is what a token request asks for.
 type Target struct {
-	Resource  *directory.App // nil: no access token is asked for (v1 without resource)
+	Resource  *directory.App // nil: the request is for no access token (v1 without resource)
 	Audience  string         // as the client named the resource
 	Scopes    []string       // of the resource, granted; without the OIDC ones
-	Missing   []string       // asked for and not granted
+	Missing   []string       // requested but not granted
 	oidc      []string       // openid, profile, email, offline_access
 	isDefault bool           // .default, or v1
-	bare      bool           // scopes of Graph were asked for without its URI
+	bare      bool           // Graph scopes were requested without its URI
 	Asked     string         // the scope parameter of the v2.0 endpoint
-	Guessed   bool           // nothing is known about this client and resource of Microsoft
+	Guessed   bool           // nothing is known about this pair of Microsoft client and resource
 }
 
-// OpenID reports whether an id_token is asked for.
+// OpenID reports whether the request asks for an id_token.
 func (t *Target) OpenID() bool { return slices.Contains(t.oidc, "openid") }
 
-// Offline reports whether a refresh token is asked for.
+// Offline reports whether the request asks for a refresh token.
 func (t *Target) Offline() bool { return slices.Contains(t.oidc, "offline_access") }
 
 // ID returns the app id of the resource, or "".
@@ -38,8 +38,8 @@ func (t *Target) ID() string {
 	return t.Resource.ID
 }
 
-// Quoted names the resource in an error: without one it is the user's own
-// directory entry.
+// Quoted returns the resource as an error names it. Without a resource that is the
+// directory, for the user's own entry.
 func (t *Target) Quoted() string {
 	if t == nil || t.Resource == nil {
 		return "'" + wire.ResourceAADGraph + "'"
@@ -47,8 +47,8 @@ func (t *Target) Quoted() string {
 	return "'" + t.Resource.ID + "'"
 }
 
-// ScopeString is the scope of the reply. The v2.0 endpoint names scopes as they
-// were asked for, which clients compare: MSAL counts a missing one as declined.
+// ScopeString returns the scope of the reply. The v2.0 endpoint names scopes as they
+// were requested, and clients compare them: MSAL treats a missing one as declined.
 func (t *Target) ScopeString(v2 bool) string {
 	if !v2 {
 		return strings.Join(t.Scopes, " ")
@@ -71,7 +71,7 @@ func (t *Target) ScopeString(v2 bool) string {
 
 var oidcScopes = []string{"openid", "profile", "email", "offline_access"}
 
-// OpenIDScope reports whether a scope is one of OpenID Connect, which no resource has.
+// OpenIDScope reports whether a scope belongs to OpenID Connect and not to a resource.
 func OpenIDScope(scope string) bool { return slices.Contains(oidcScopes, scope) }
 
 // ResolveV1 resolves the resource parameter of the v1 endpoint. Scopes of the
@@ -137,7 +137,7 @@ func (e *Engine) ResolveV2(t *directory.Tenant, client *directory.App, u *direct
 		if len(out.oidc) == 0 {
 			return nil, web.InvalidRequest(900144, "The request body must contain the following parameter: 'scope'.")
 		}
-		// Sign-in scopes alone bring a token for the user's own profile.
+		// A request with sign-in scopes alone gets a token for the user's own profile.
 		out.Audience, out.bare = wire.ResourceGraph, true
 		out.Resource = e.Keeper.Directory.Resource(t, wire.ResourceGraph)
 		return out, nil
@@ -148,8 +148,8 @@ func (e *Engine) ResolveV2(t *directory.Tenant, client *directory.App, u *direct
 	return out, e.grantScopes(t, client, u, out, asked)
 }
 
-// grantScopes fills in what the client has of the resource; asked nil means
-// all of it.
+// grantScopes fills in the scopes of the resource that the client gets; if asked is
+// nil, all that it has.
 func (e *Engine) grantScopes(t *directory.Tenant, client *directory.App, u *directory.User, out *Target, asked []string) error {
 	has, all := e.granted(client, u, out.Resource)
 	if listed, known := client.ListedScopes(out.Resource); !known || client.Unlisted() && out.Resource.FirstParty {
@@ -181,7 +181,7 @@ func (e *Engine) grantScopes(t *directory.Tenant, client *directory.App, u *dire
 	return nil
 }
 
-// spelled is a scope as the resource spells it: Entra takes the names in any case.
+// spelled returns a scope as the resource spells it: Entra ignores the case of names.
 func spelled(scope string, known []string) string {
 	for _, k := range known {
 		if strings.EqualFold(k, scope) {
@@ -224,7 +224,7 @@ func (e *Engine) granted(client *directory.App, u *directory.User, resource *dir
 	return slices.Compact(scopes), false
 }
 
-// Consent refuses a target of which the client lacks scopes.
+// Consent refuses a target with scopes that the client does not have.
 func Consent(client *directory.App, tg *Target) error {
 	if len(tg.Missing) == 0 {
 		return nil
@@ -237,7 +237,7 @@ func Consent(client *directory.App, tg *Target) error {
 		Sub("consent_required").Because("client %s lacks consent for %v of %s", client.ID, tg.Missing, tg.Resource.Name)
 }
 
-// FlowTarget resolves what a sign-in is for.
+// FlowTarget resolves the target of a sign-in.
 func (e *Engine) FlowTarget(fl *session.Flow, client *directory.App, u *directory.User) (*Target, error) {
 	if fl.Request.V2 {
 		return e.ResolveV2(u.Tenant, client, u, fl.Request.Scope)
@@ -245,8 +245,8 @@ func (e *Engine) FlowTarget(fl *session.Flow, client *directory.App, u *director
 	return e.ResolveV1(u.Tenant, client, u, fl.Request.Resource, fl.Request.Scope)
 }
 
-// scopeKind is what a target asks for, as Conditional Access sees it: baseline
-// scopes are those of the directory and of Graph.
+// scopeKind classifies the scopes of a target for Conditional Access: only the
+// directory and Graph have baseline scopes.
 func (t *Target) scopeKind() policy.ScopeKind {
 	switch {
 	case t.Resource == nil:

@@ -32,7 +32,7 @@ func (s *Server) assertion(u *directory.User, host, version string, multiple boo
 	return head + s.xmlSignature(id, head+tail) + tail
 }
 
-// methodsReference is the attribute that states a second factor.
+// methodsReference returns the attribute that states a second factor.
 func methodsReference(multiple bool, name string) string {
 	if !multiple {
 		return ""

@@ -45,14 +45,14 @@ func (s *Server) passive(w http.ResponseWriter, r *web.Request) {
 		Hidden: []pages.Field{{Name: "wa", Value: "wsignin1.0"}, {Name: "wctx", Value: q.Get("wctx")},
 			{Name: "wresult", Value: rstr(Trust2005, SAML11, s.assertion(u, strings.ToLower(r.Host), SAML11, multiple), s.Keeper.Now().UTC())}}}
 	if fl, err := s.Keeper.OpenFlow(q.Get("wctx")); err == nil {
-		done.FormAct = s.FormTargets(fl) // the form ends there by redirects
+		done.FormAct = s.FormTargets(fl) // redirects from the form end there
 	}
 	done.Write(w, http.StatusOK)
 }
 
-// passiveFactor asks for a code at the federation server, of a user who has one
-// there. It reports whether a right one was given and whether it answered the
-// request.
+// passiveFactor asks the user for a code if they have a second factor at the
+// federation server. It reports whether the code was right and whether it answered
+// the request.
 func (s *Server) passiveFactor(w http.ResponseWriter, r *web.Request, u *directory.User, p pages.Page) (multiple, answered bool) {
 	code := strings.Join(strings.Fields(r.Values.Get("otc")), "")
 	if u.FederationTOTP == nil {

@@ -1,5 +1,5 @@
-// Package adfs is the federation server of a federated domain, as Active Directory
-// Federation Services is one: WS-Trust for programs, and a page for browsers.
+// Package adfs emulates the federation server of a federated domain, such as Active
+// Directory Federation Services: WS-Trust for programs, and a page for browsers.
 package adfs
 
 import (
@@ -19,5 +19,5 @@ type Server struct {
 	Web    *web.Router
 
 	ErrorPage   func(http.ResponseWriter, *web.Request, error)
-	FormTargets func(*session.Flow) string // where the forms of a sign-in may lead
+	FormTargets func(*session.Flow) string // origins that the forms of a sign-in may lead to
 }

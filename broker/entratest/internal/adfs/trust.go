@@ -39,10 +39,10 @@ const (
 	saml20 = "urn:oasis:names:tc:SAML:2.0:assertion"
 )
 
-// Issuer is how the federation server of a host names itself.
+// Issuer returns the issuer name of the federation server at a host.
 func Issuer(host string) string { return "http://" + host + "/adfs/services/trust" }
 
-// mex is the metadata by which clients find the endpoints.
+// mex serves the metadata in which clients find the endpoints.
 func (s *Server) mex(w http.ResponseWriter, r *web.Request) {
 	base := "https://" + strings.ToLower(r.Host) + "/adfs/services/trust/"
 	var b strings.Builder
@@ -116,7 +116,7 @@ func (s *Server) federatedPassword(r *web.Request, name, password string) (*dire
 	return u, nil
 }
 
-// DomainOf is the domain of a user name, in lower case.
+// DomainOf returns the domain of a user name, in lower case.
 func DomainOf(upn string) string {
 	_, domain, _ := strings.Cut(strings.ToLower(upn), "@")
 	return domain
@@ -155,18 +155,18 @@ const (
 // Escape writes text for XML.
 func Escape(s string) string {
 	var b bytes.Buffer
-	_ = xml.EscapeText(&b, []byte(s)) // a buffer does not fail
+	_ = xml.EscapeText(&b, []byte(s)) // writing to a buffer does not fail
 	return b.String()
 }
 
-// ImmutableID is how the federation server names a user to the service.
+// ImmutableID returns the id by which the federation server names a user to the service.
 func ImmutableID(u *directory.User) string {
 	b, _ := ids.GUIDBytes(u.ID)
 	return base64.StdEncoding.EncodeToString(b[:])
 }
 
-// URL is where a user of a federated domain signs in; context comes
-// back with the assertion.
+// URL returns the address where a user of a federated domain signs in; context
+// comes back with the assertion.
 func URL(username, context string) string {
 	q := url.Values{"wa": {"wsignin1.0"}, "wtrealm": {CloudAudience}, "username": {username}}
 	if context != "" {
@@ -175,7 +175,8 @@ func URL(username, context string) string {
 	return "https://" + directory.FederationHost(DomainOf(username)) + "/adfs/ls/?" + q.Encode()
 }
 
-// MultipleAuthn is how a federation server is asked for MFA and states it.
+// MultipleAuthn requests MFA from a federation server, which states it with the same
+// value.
 const MultipleAuthn = "http://schemas.microsoft.com/claims/multipleauthn"
 
 const CloudAudience = "urn:federation:MicrosoftOnline"

@@ -1,5 +1,5 @@
-// Package arm is Azure Resource Manager, as much of it as a command line asks to
-// sign somebody in.
+// Package arm emulates the part of Azure Resource Manager that command-line tools use
+// during a sign-in.
 package arm
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// Service is Azure Resource Manager, as much of it as there is.
+// Service is the emulated Azure Resource Manager.
 type Service struct {
 	Keeper *session.Keeper
 	Mint   *mint.Mint
@@ -57,7 +57,7 @@ func (s *Service) tenants(w http.ResponseWriter, u *directory.User) {
 	}}})
 }
 
-// subscriptions is "Subscriptions - List" there: each tenant has one.
+// subscriptions is "Subscriptions - List" of that reference: each tenant has one.
 func (s *Service) subscriptions(w http.ResponseWriter, u *directory.User) {
 	id := s.Keeper.Rand.Derived("subscription", u.Tenant.ID)
 	web.WriteJSON(w, http.StatusOK, map[string]any{"value": []map[string]any{{

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// answer fills in the form of a page, as the person can.
+// answer fills in the form of a page with what the person has.
 func (b *browser) answer(ctx context.Context, pg *page) (*form, url.Values, error) {
 	f := &pg.forms[0]
 	b.tried[f.id] = true
@@ -104,7 +104,7 @@ func (b *browser) can(method string) bool {
 }
 
 // switchFactor chooses another second factor on the page, one that the person
-// has and did not choose before.
+// has and has not tried yet.
 func (b *browser) switchFactor(pg *page, page, lacks string) (*form, url.Values, error) {
 	if m := pg.form("methods"); m != nil {
 		for _, id := range m.buttons["switch"] {
@@ -122,7 +122,7 @@ func (b *browser) switchFactor(pg *page, page, lacks string) (*form, url.Values,
 	return nil, nil, &PageError{Page: page, Code: 50076, Text: "the person has no " + lacks}
 }
 
-// codeSources say what a code is read from.
+// codeSources names the source of each kind of code.
 var codeSources = map[string]string{
 	methodCode:     "authenticator app to read a code from",
 	methodHardware: "hardware token to read a code from",
@@ -150,7 +150,7 @@ func (b *browser) answerCode(ctx context.Context, pg *page, f *form) (*form, url
 	return f, f.fields, err
 }
 
-// answerPhone answers what the person's phone shows, or a call.
+// answerPhone answers a prompt on the person's phone, or a call.
 func (b *browser) answerPhone(ctx context.Context, pg *page, f *form, method string) (*form, url.Values, error) {
 	if !b.can(method) {
 		lacks := "authenticator app to type the number into"
@@ -194,7 +194,7 @@ func (b *browser) answerEnroll(pg *page, f *form) error {
 	return nil
 }
 
-// at is the time of the person's authenticator app.
+// at returns the time of the person's authenticator app.
 func (b *browser) at() time.Time {
 	if b.person.Now != nil {
 		return b.person.Now()

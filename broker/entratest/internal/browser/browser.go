@@ -26,19 +26,18 @@ const (
 // maxSteps is how many pages a sign-in may take before a person gives up.
 const maxSteps = 20
 
-// browser is what a person looks at: pages fetched with a client, with cookies
-// of its own.
+// browser fetches pages for a person with a client and its own cookies.
 type browser struct {
 	person Person
 	client *http.Client
 	prefix string // of the redirect that ends the sign-in
 	now    time.Time
-	tried  map[string]bool // forms answered already: a page that comes back with an error ends it
+	tried  map[string]bool // forms answered already; a page that comes back with an error ends the sign-in
 }
 
 func (p Person) browser(client *http.Client, prefix string) *browser {
 	c := *client
-	c.Jar, _ = cookiejar.New(nil) // without options it does not fail
+	c.Jar, _ = cookiejar.New(nil) // does not fail without options
 	b := &browser{person: p, prefix: prefix, tried: map[string]bool{}}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	b.client = &c
@@ -57,8 +56,8 @@ func (p Person) ApproveDeviceCode(ctx context.Context, client *http.Client, code
 	return err
 }
 
-// walk fetches a page and answers forms until the redirect, or a page without
-// a form, ends it.
+// walk fetches a page and answers forms until it reaches the redirect or a page
+// without a form.
 func (b *browser) walk(ctx context.Context, start string) (string, error) {
 	next := func() (*http.Request, error) { return http.NewRequestWithContext(ctx, http.MethodGet, start, nil) }
 	for range maxSteps {
@@ -105,7 +104,7 @@ func (b *browser) walk(ctx context.Context, start string) (string, error) {
 	return "", &PageError{Text: fmt.Sprintf("no end after %d pages", maxSteps)}
 }
 
-// replaced finds where a script sends the browser.
+// replaced matches the URL that a script sends the browser to.
 var replaced = regexp.MustCompile(`document\.location\.replace\(("[^"]*")\)`)
 
 // page is a page as a person sees it.
@@ -118,7 +117,7 @@ type page struct {
 	number   int
 	secret   string
 	config   string // text of $Config
-	script   string // where a script of the page goes at once
+	script   string // where a script of the page goes immediately
 }
 
 type form struct {
@@ -161,8 +160,8 @@ func (b *browser) fetch(req *http.Request) (*page, string, error) {
 	return p, "", nil
 }
 
-// clientFor is the client, with the person's certificate where one is asked
-// for.
+// clientFor returns the client, with the person's certificate if the host asks for
+// one.
 func (b *browser) clientFor(req *http.Request) *http.Client {
 	if b.person.Certificate == nil || req.URL.Hostname() != certAuthHost {
 		return b.client
@@ -175,7 +174,7 @@ func (b *browser) clientFor(req *http.Request) *http.Client {
 			own.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 		own.TLSClientConfig.Certificates = []tls.Certificate{*b.person.Certificate}
-		own.DisableKeepAlives = true // nobody would close its connections
+		own.DisableKeepAlives = true // the connections would never be closed
 		c.Transport = own
 	default:
 		if b.person.ShowCertificate != nil {
@@ -195,8 +194,8 @@ func readPage(body io.Reader, base *url.URL) (*page, error) {
 	return p, nil
 }
 
-// hasURLPrefix compares as user agents do: they may write scheme and host in
-// lower case.
+// hasURLPrefix reports whether s begins with prefix, allowing for user agents that
+// convert scheme and host to lower case.
 func hasURLPrefix(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
@@ -220,7 +219,7 @@ func (p *page) read(n *html.Node, base *url.URL, in *form) {
 				p.config = t
 			}
 			if m := replaced.FindStringSubmatch(t); m != nil {
-				_ = json.Unmarshal([]byte(m[1]), &p.script) // "": no text
+				_ = json.Unmarshal([]byte(m[1]), &p.script) // "" if it is not a string
 			}
 		case "button":
 			if in != nil && attr(n, "name") != "" {
@@ -286,9 +285,9 @@ func (p *page) form(id string) *form {
 	return nil
 }
 
-// Target reads a page that leads to the redirect URI of a sign-in by itself: by a form
-// with the parameters, which become the query, or by a script. It is empty for any
-// other page.
+// Target returns the URL that a page at the end of a sign-in leads to by itself,
+// through a form, whose fields become the query, or through a script. It returns ""
+// for any other page.
 func Target(body []byte, base *url.URL) string {
 	if !bytes.Contains(body, []byte(`id="hiddenform"`)) && !replaced.Match(body) {
 		return ""

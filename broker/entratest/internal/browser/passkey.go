@@ -18,7 +18,7 @@ const (
 	fidoOrigin   = "https://login.microsoft.com"
 )
 
-// Passkey is a passkey in the hands of a person.
+// Passkey is a passkey that a person holds, with its private key.
 type Passkey struct {
 	ID         []byte
 	Public     crypto.PublicKey

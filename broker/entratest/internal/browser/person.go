@@ -1,6 +1,6 @@
-// Package browser is the person in front of the sign-in pages: it reads the forms
-// that pages contain and fills them in, over HTTP alone. It shares nothing with the
-// pages but what stands in them.
+// Package browser simulates a person at the sign-in pages: it reads the forms that
+// pages contain and fills them in, over HTTP alone. It shares nothing with the code
+// of the pages and knows only what they contain.
 package browser
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
-// Person is somebody with a browser. Its fields are documented with the emulator's
+// Person is a person with a browser. Its fields are documented with the emulator's
 // own.
 type Person struct {
 	Username     string
@@ -32,12 +32,12 @@ type Person struct {
 	Deny         bool
 	Now          func() time.Time
 
-	// ShowCertificate makes of a transport that is no [*http.Transport] one that
-	// shows the Certificate; nil: such a transport shows it itself.
+	// ShowCertificate wraps a transport that is not a [*http.Transport] so that it
+	// presents the Certificate; nil: such a transport presents it itself.
 	ShowCertificate func(http.RoundTripper) http.RoundTripper
 }
 
-// PageError is a page on which a person could not go on.
+// PageError reports a page that a person could not get past.
 type PageError struct {
 	Code int
 	Text string
@@ -51,7 +51,7 @@ func (e *PageError) Error() string {
 	return fmt.Sprintf("entratest: sign-in page: AADSTS%d: %s", e.Code, e.Text)
 }
 
-// Names of second factors, as the pages have them.
+// Names of second factors, as the pages use them.
 const (
 	methodCode     = "PhoneAppOTP"
 	methodHardware = "HardwareOTP"
@@ -61,7 +61,8 @@ const (
 	methodVoice    = "TwoWayVoiceMobile"
 )
 
-// oneTimeCode is the code of an authenticator app with a base32 secret at a time.
+// oneTimeCode returns the code that an authenticator app with a base32 secret shows
+// at a time.
 func oneTimeCode(secret string, at time.Time) (string, error) {
 	raw, err := totp.Secret(secret)
 	if err != nil {

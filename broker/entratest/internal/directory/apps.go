@@ -15,14 +15,14 @@ import (
 type App struct {
 	AppSpec
 	ID       string             // lower-case client id
-	own      bool               // of the tenant, not built in
-	PolicyID string             // what Conditional Access knows it as
-	AnyScope bool               // a resource that knows scopes beyond Exposes
-	NoDevice bool               // exempt from device grants: what a device needs before it is one
-	listed   *firstparty.Client // what is published about it; nil: nothing
+	own      bool               // added by the tenant, not built in
+	PolicyID string             // id in Conditional Access policies
+	AnyScope bool               // a resource with scopes beyond Exposes
+	NoDevice bool               // exempt from device grants, since a device needs it before it can satisfy them
+	listed   *firstparty.Client // what is published about it, if anything
 }
 
-// builtin is an application of Microsoft, with what an appSpec cannot say.
+// builtin is a Microsoft application, with traits that an AppSpec cannot express.
 type builtin struct {
 	AppSpec
 	policyID string
@@ -73,14 +73,14 @@ func (t *Tenant) addApp(r *ids.Source, o any) error {
 	return nil
 }
 
-// Proves says whether the application has a credential of its own, so that it can
+// Proves reports whether the application has a credential of its own, so that it can
 // be a confidential client.
 func (a *App) Proves() bool {
 	return a.Secret != "" || len(a.Certificates) > 0 || len(a.Federated) > 0
 }
 
-// Granted returns the application permissions that a client has of a resource,
-// and whether it is assigned at all.
+// Granted returns the application permissions that a client has for a resource,
+// and whether it is assigned to the resource at all.
 func (d *Directory) Granted(t *Tenant, client, resource *App) (roles []string, assigned bool) {
 	for uri, list := range client.Permissions {
 		if d.Resource(t, uri) == resource {
@@ -91,7 +91,8 @@ func (d *Directory) Granted(t *Tenant, client, resource *App) (roles []string, a
 	return slices.Compact(roles), assigned || client == resource
 }
 
-// RolesOf returns the app roles of a resource that a user has, alone or by a group.
+// RolesOf returns the app roles of a resource that a user has, directly or through a
+// group.
 func (d *Directory) RolesOf(a *App, u *User) (roles []string) {
 	for role, who := range a.RoleAssignments {
 		if d.Assigned(who, u) {
@@ -102,11 +103,11 @@ func (d *Directory) RolesOf(a *App, u *User) (roles []string) {
 	return roles
 }
 
-// ResourceKey is how the tenant's resources are indexed: without case and a last
-// slash.
+// ResourceKey returns the key of a resource in the tenant's index: in lower case and
+// without a trailing slash.
 func ResourceKey(uri string) string { return strings.ToLower(strings.TrimRight(uri, "/")) }
 
-// App finds an application by its client id; nil: the tenant has none.
+// App finds an application by its client id; nil if the tenant has none.
 func (d *Directory) App(t *Tenant, id string) *App {
 	d.mu.RLock()
 	a := t.apps[strings.ToLower(id)]
@@ -117,7 +118,7 @@ func (d *Directory) App(t *Tenant, id string) *App {
 	return d.addListed(t, id)
 }
 
-// Resource finds a resource by any of its identifiers; nil: the tenant has none.
+// Resource finds a resource by any of its identifiers; nil if the tenant has none.
 func (d *Directory) Resource(t *Tenant, uri string) *App {
 	d.mu.RLock()
 	a := t.resources[ResourceKey(uri)]
@@ -139,8 +140,8 @@ func (d *Directory) Clients(t *Tenant) []*App {
 	return slices.Collect(maps.Values(t.apps))
 }
 
-// AppName is the name of an application, found by its client id in any tenant;
-// an unknown one is its id.
+// AppName returns the name of the application with a client id, in any tenant, or
+// the id itself if the application is unknown.
 func (d *Directory) AppName(id string) string {
 	for _, t := range d.tenants {
 		if a := d.App(t, id); a != nil {

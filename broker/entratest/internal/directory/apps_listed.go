@@ -7,8 +7,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/firstparty"
 )
 
-// listedApp makes the application of Microsoft that the published list has under
-// an app id: a client, a resource or both.
+// listedApp returns the Microsoft application, a client, a resource or both, that the
+// published list has under an app id.
 func listedApp(id string) (builtin, bool) {
 	c := firstparty.Lookup(id)
 	if rid, ok := firstparty.Resource(id); c == nil && (!ok || rid != strings.ToLower(id)) {
@@ -18,7 +18,7 @@ func listedApp(id string) (builtin, bool) {
 	return b.withList(c), true
 }
 
-// withList takes what the list says about a client; its word rules.
+// withList fills in what the list says about a client, which takes precedence.
 func (b builtin) withList(c *firstparty.Client) builtin {
 	if b.listed = c; c == nil {
 		return b
@@ -28,9 +28,9 @@ func (b builtin) withList(c *firstparty.Client) builtin {
 	return b
 }
 
-// ListedScopes returns what the list says the client has of a resource. Where it
-// is silent about a pair of Microsoft's, nobody outside knows: the client has all
-// of it, which the log says.
+// ListedScopes returns the scopes of a resource that the client has according to the
+// list. If the list does not cover a pair of Microsoft applications, nothing is known
+// publicly: the client gets all scopes, and the log says so.
 func (a *App) ListedScopes(resource *App) (scopes []string, known bool) {
 	if a.listed == nil || !resource.FirstParty {
 		return nil, true
@@ -38,14 +38,14 @@ func (a *App) ListedScopes(resource *App) (scopes []string, known bool) {
 	return a.listed.Scopes(resource.ID)
 }
 
-// Unlisted reports that nothing is known about a client of Microsoft: neither
-// the list nor this package says what it has.
+// Unlisted reports whether this is a Microsoft client about which nothing is known:
+// neither the list nor this package says which scopes it has.
 func (a *App) Unlisted() bool {
 	return a.FirstParty && !a.own && a.listed == nil && a.Preauthorised == nil
 }
 
-// addListed gives the tenant an application of the published list when it is
-// asked for the first time, or returns nil.
+// addListed adds an application from the published list to the tenant on its first
+// use. It returns nil if the list does not have it.
 func (d *Directory) addListed(t *Tenant, id string) *App {
 	b, ok := listedApp(id)
 	if !ok {

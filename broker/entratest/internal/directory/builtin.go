@@ -13,21 +13,21 @@ const (
 	appAADPowerShell = "1b730954-1685-4b74-9bfd-dac224a7b894"
 )
 
-// unlistedFamily are members of the family of client ids that the published list
-// does not have.
+// unlistedFamily holds members of the family of client ids that are missing from the
+// published list.
 var unlistedFamily = map[string]string{
 	"2d7f3606-b07d-41d1-b9d2-0d0c9296a6e8": "Microsoft Bing Search for Microsoft Edge",
 	"eb539595-3fe1-474e-9c1d-feb3625d1be5": "Microsoft Tunnel",
 }
 
-// graphScopeNames are the delegated scopes of Microsoft Graph that a client with
-// all of them has.
+// graphScopeNames are the delegated scopes of Microsoft Graph that a client granted
+// all scopes gets.
 var graphScopeNames = []string{"User.Read", "User.ReadBasic.All", "User.Read.All", "User.RevokeSessions.All", "Device.Read.All", "Directory.Read.All", "Directory.AccessAsUser.All",
 	"GroupMember.Read.All", "Policy.Read.All", "UserAuthenticationMethod.Read", "UserAuthenticationMethod.Read.All", "UserAuthenticationMethod.ReadWrite", "UserAuthenticationMethod.ReadWrite.All", "Mail.Read", "Files.Read"}
 
-// builtinApps are the first-party clients and resources that something is known
-// about beyond the published list, or that it does not have. The rest comes from
-// the list as it is asked for (listedApp).
+// builtinApps returns the first-party clients and resources that the published list
+// lacks, or about which more is known than it says. The others are added from the
+// list on first use (listedApp).
 func builtinApps() []builtin {
 	all := []string{"*"}
 	plugin := func(id string) string { return wire.RedirectPluginPrefix + id }

@@ -11,7 +11,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// TrustType is the kind of join in the words of Microsoft Graph.
+// TrustType returns the kind of join, as Microsoft Graph names it.
 func (dev *Device) TrustType() string {
 	switch dev.JoinType {
 	case wire.JoinTypeRegister:
@@ -50,19 +50,20 @@ func (d *Directory) putDevice(dev *Device) {
 
 func keyOf(owner string, pub *rsa.PublicKey) string { return owner + string(pub.N.Bytes()) }
 
-// DeviceByKey returns the owner's device with that device key; nil when there
-// is none.
+// DeviceByKey returns the owner's device with that device key, or nil if the owner
+// has no such device.
 func (d *Directory) DeviceByKey(owner string, key *rsa.PublicKey) *Device {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.devices[d.byKey[keyOf(owner, key)]]
 }
 
-// Works reports whether the device may still be used: it takes a while until that
-// it was disabled is applied.
+// Works reports whether the device may still be used: disabling it may take a while
+// to have an effect.
 func (dev *Device) Works(now time.Time) bool { return dev.Enabled || now.Before(dev.WorksUntil) }
 
-// SetDeviceEnabled enables a device, or disables it; then it works until a time.
+// SetDeviceEnabled enables or disables a device. A disabled device still works until
+// the time until.
 func (d *Directory) SetDeviceEnabled(id string, on bool, until time.Time) error {
 	return d.changeDevice(id, func(dev *Device) error {
 		if dev.Enabled && !on {
@@ -73,15 +74,15 @@ func (d *Directory) SetDeviceEnabled(id string, on bool, until time.Time) error 
 	})
 }
 
-// SetCompliant sets what the device management says of a device, which is managed
-// from then on.
+// SetCompliant sets whether device management reports a device as compliant. The
+// device is managed from then on.
 func (d *Directory) SetCompliant(id string, on bool) error {
 	return d.changeDevice(id, func(dev *Device) error { dev.Compliant, dev.Managed = on, true; return nil })
 }
 
 // DeleteDevice removes a device and the Hello keys made on it. The keys' ids
-// stay known for a while, so that their use names the missing device
-// (AADSTS130008).
+// stay known for a while, so that an attempt to use one gets the error that its
+// device is missing (AADSTS130008).
 func (d *Directory) DeleteDevice(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,18 +104,18 @@ func (d *Directory) DeleteDevice(id string) error {
 	return nil
 }
 
-// deletedDevice is a device that was deleted, and the Hello keys made on it by
-// the object id of their user.
+// deletedDevice is a deleted device and the Hello keys made on it, by the object id
+// of their user.
 type deletedDevice struct {
 	*Device
 	keys map[string]*HelloKey
 }
 
-// deletedDevices is how many of them may be restored.
+// deletedDevices is how many deleted devices are kept for restoring.
 const deletedDevices = 1024
 
 // RestoreDevice brings back a deleted device and the Hello keys made on it. It
-// is not compliant until the device management says so (Microsoft, "Soft delete
+// is not compliant until device management says so (Microsoft, "Soft delete
 // devices", 2026-04).
 func (d *Directory) RestoreDevice(id string) error {
 	d.mu.Lock()
@@ -144,8 +145,8 @@ func (d *Directory) RestoreDevice(id string) error {
 	return nil
 }
 
-// Replicated reports whether the token service knows the device yet, and
-// counts a refused try.
+// Replicated reports whether the sign-in service knows the device yet, and counts
+// this attempt if not.
 func (d *Directory) Replicated(id string, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package directory holds what an administrator of the emulator sees: tenants, users,
+// Package directory holds the data that an administrator sees: tenants, users,
 // devices, applications and policies, and the log of sign-ins. It knows nothing of
 // requests and tokens.
 package directory
@@ -19,12 +19,12 @@ import (
 
 // Directory holds tenants, users, devices and applications. Records are
 // immutable snapshots: an update replaces the pointer under the lock, so that
-// a request works with what it looked up and no lock is held while it does.
+// a request works with the records it looked up without holding the lock.
 type Directory struct {
 	rand  *ids.Source
 	quota int
 
-	mu      sync.RWMutex // guards all below, the tenants' fields too
+	mu      sync.RWMutex // guards all below and the fields of the tenants
 	tenants []*Tenant    // the first is the home tenant
 	domains map[string]*Tenant
 	users   map[string]*User           // by lower-case UPN
@@ -36,7 +36,7 @@ type Directory struct {
 	ngc     map[string]string          // Hello key id → object id of its user
 	helloOn map[string]map[string]bool // device id → object ids of users who made Hello keys on it
 	gone    []goneKey                  // Hello keys of deleted devices, oldest first
-	deleted []deletedDevice            // that may be restored, oldest first
+	deleted []deletedDevice            // can be restored, oldest first
 	passkey map[string]string          // credential id → object id of its user
 	revoked map[string]bool            // serial numbers of user certificates, hex
 }
@@ -66,17 +66,17 @@ type User struct {
 	Password          string
 	PasswordExpired   bool
 	PasswordChangedAt time.Time
-	PasswordGen       int // counts changes of the password: what was born of an older one is dead
+	PasswordGen       int // counts changes of the password, each of which ends sessions from earlier ones
 	Epoch             int // counts revocations
 	RevokedAt         time.Time
 	Critical          int // counts the critical events of continuous access evaluation
 	CriticalAt        time.Time
 	MFARequired       bool   // at every sign-in, whatever Conditional Access says
 	TOTP              []byte // secret
-	TOTPStep          uint64 // last time step whose code was used
+	TOTPStep          uint64 // time step of the last code used
 	Hardware          []byte // secret of a hardware token
 	HardwareStep      uint64
-	FederationTOTP    []byte // secret that the federation server knows
+	FederationTOTP    []byte // secret of the codes at the federation server
 	NumberMatch       bool
 	PhoneSignIn       bool
 	Phone             string
@@ -112,19 +112,19 @@ type Device struct {
 	Name, Kind    string
 	OSVersion     string
 	JoinType      int
-	Owner         string // object id; "" for a hybrid device before its user
+	Owner         string // object id; "" for a hybrid device without a user yet
 	Key           *rsa.PublicKey
 	Transport     *rsa.PublicKey
 	CertSHA1      string
 	CertSHA256    [32]byte
 	KeyMaterial   string // base64 of the transport key as sent
 	Enabled       bool
-	WorksUntil    time.Time // though it is not enabled
+	WorksUntil    time.Time // even though it is not enabled
 	Compliant     bool
 	Managed       bool
 	Registered    time.Time
-	Visible       time.Time // when the token service knows it
-	TriesLeft     int       // refused tries that end the lag early; negative: only the clock does
+	Visible       time.Time // when the sign-in service first knows it
+	TriesLeft     int       // refused attempts left before the lag ends early; negative: only the clock ends it
 	Methods       claims.Methods
 	MFATime       time.Time // of the registration
 	Pending       bool      // a synchronised hybrid device that has not joined yet
@@ -138,7 +138,7 @@ var (
 	errNoDevice = errors.New("entratest: no such device")
 )
 
-// New makes a directory of the tenants; quota is how many devices a user may own.
+// New returns a directory with the tenants; quota is how many devices a user may own.
 func New(tenants []TenantSpec, quota int, r *ids.Source) (*Directory, error) {
 	d := &Directory{
 		rand: r, quota: quota,
@@ -211,7 +211,7 @@ func (d *Directory) addTenant(o TenantSpec) error {
 	return d.SetPolicies(t, o.Policies)
 }
 
-// Home is the first tenant. The slice never changes after the start.
+// Home returns the first tenant. The list of tenants never changes after the start.
 func (d *Directory) Home() *Tenant { return d.tenants[0] }
 
 // Tenants returns all tenants, the home tenant first.
@@ -244,21 +244,21 @@ func (d *Directory) TenantOf(upn string) *Tenant {
 	return d.domains[strings.ToLower(domain)]
 }
 
-// User finds a user by the UPN, in any case; nil: there is none.
+// User finds a user by the UPN, in any case. It returns nil if there is no such user.
 func (d *Directory) User(upn string) *User {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.users[strings.ToLower(upn)]
 }
 
-// UserByID finds a user by the object id; nil: there is none.
+// UserByID finds a user by the object id. It returns nil if there is no such user.
 func (d *Directory) UserByID(id string) *User {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.byID[strings.ToLower(id)]
 }
 
-// Device finds a device by the device id; nil: there is none.
+// Device finds a device by the device id. It returns nil if there is no such device.
 func (d *Directory) Device(id string) *Device {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -273,8 +273,8 @@ func (d *Directory) Qualify(name string) string {
 	return strings.ToLower(name)
 }
 
-// ChangeUser replaces the snapshot of a user by a changed copy. The function
-// must replace slices and maps that it changes.
+// ChangeUser replaces the snapshot of a user with a changed copy. The function
+// must replace, not modify, slices and maps that it changes.
 func (d *Directory) ChangeUser(upn string, change func(*User) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -306,7 +306,7 @@ func (d *Directory) changeDevice(id string, change func(*Device) error) error {
 	return nil
 }
 
-// Devices returns the devices in the order of their joining.
+// Devices returns the devices in the order in which they joined.
 func (d *Directory) Devices() []*Device {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -326,7 +326,7 @@ func (d *Directory) Users() []*User {
 	return slices.SortedFunc(maps.Values(d.users), func(a, b *User) int { return strings.Compare(a.UPN, b.UPN) })
 }
 
-// transitiveGroups returns the ids of all groups that hold the object.
+// transitiveGroups returns the ids of all groups that contain the object.
 // The caller holds the lock.
 func (t *Tenant) transitiveGroups(id string) []string {
 	var found []string

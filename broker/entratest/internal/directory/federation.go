@@ -2,17 +2,17 @@ package directory
 
 import "strings"
 
-// IsFederated reports whether the domain of a user name is a federated one.
+// IsFederated reports whether the domain of a user name is federated.
 func (t *Tenant) IsFederated(upn string) bool {
 	_, domain, _ := strings.Cut(strings.ToLower(upn), "@")
 	return t.Federated[domain]
 }
 
-// FederationHost is where the federation server of a domain answers.
+// FederationHost returns the host name of the federation server of a domain.
 func FederationHost(domain string) string { return "sts." + domain }
 
-// FederationTenant finds the tenant whose federation server answers at the host;
-// nil: none.
+// FederationTenant finds the tenant whose federation server has that host name; nil
+// if there is no such tenant.
 func (d *Directory) FederationTenant(host string) *Tenant {
 	domain, ok := strings.CutPrefix(strings.ToLower(host), "sts.")
 	if !ok {
@@ -26,7 +26,7 @@ func (d *Directory) FederationTenant(host string) *Tenant {
 	return nil
 }
 
-// What a tenant makes of the MFA of its federation server (Microsoft Graph,
+// How a tenant treats MFA done at its federation server (Microsoft Graph,
 // internalDomainFederation, federatedIdpMfaBehavior).
 const (
 	acceptFederatedMFA  = "acceptIfMfaDoneByFederatedIdp"
@@ -34,7 +34,7 @@ const (
 	RejectFederatedMFA  = "rejectMfaByFederatedIdp"
 )
 
-// FederatedMFA reports whether the user's MFA is the federation server's.
+// FederatedMFA reports whether the federation server does the user's MFA.
 func (u *User) FederatedMFA() bool {
 	return u.Tenant.FederatedMFA == enforceFederatedMFA && u.Tenant.IsFederated(u.UPN)
 }

@@ -17,7 +17,7 @@ func (d *Directory) Groups(t *Tenant) []Group {
 	return list
 }
 
-// DirectMemberships returns the groups that hold a user themselves.
+// DirectMemberships returns the groups of which a user is a direct member.
 func (d *Directory) DirectMemberships(u *User) []Group {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -25,7 +25,7 @@ func (d *Directory) HelloUser(kid string) (*User, *HelloKey) {
 
 var ErrKeyTaken = errors.New("entratest: the key is another user's")
 
-// SetHelloKey stores a key; a user has one per device, and a key is of one
+// SetHelloKey stores a key. A user has one key per device, and a key belongs to one
 // device.
 func (d *Directory) SetHelloKey(upn string, key *HelloKey) error {
 	return d.ChangeUser(upn, func(u *User) error {
@@ -47,8 +47,8 @@ func (d *Directory) SetHelloKey(upn string, key *HelloKey) error {
 	})
 }
 
-// putHelloKey notes whose a Hello key is, and that the user has one on its device:
-// who has none any more may stay noted. The caller holds the lock.
+// putHelloKey records which user a Hello key belongs to, and that the user has a key
+// on the device. The latter entry may outlive the key. The caller holds the lock.
 func (d *Directory) putHelloKey(k *HelloKey, user string) {
 	d.ngc[k.Kid] = user
 	users := d.helloOn[k.DeviceID]
@@ -59,7 +59,7 @@ func (d *Directory) putHelloKey(k *HelloKey, user string) {
 	users[user] = true
 }
 
-// RemoveHelloKey removes the keys for which drop says so and returns how many.
+// RemoveHelloKey removes the keys for which drop returns true and returns their number.
 func (d *Directory) RemoveHelloKey(upn string, drop func(*HelloKey) bool) (n int, err error) {
 	err = d.ChangeUser(upn, func(u *User) error {
 		kept := make([]*HelloKey, 0, len(u.Hello))
@@ -77,13 +77,13 @@ func (d *Directory) RemoveHelloKey(upn string, drop func(*HelloKey) bool) (n int
 	return n, err
 }
 
-// goneKey is a Hello key that went with its device.
+// goneKey is a Hello key that was removed with its device.
 type goneKey struct {
 	Kid  string
 	User string // object id
 }
 
-// goneKeys is how many of them are remembered.
+// goneKeys is how many removed keys are remembered.
 const goneKeys = 1024
 
 // dropHelloKeys removes the keys made on a device and returns them by the object
@@ -112,7 +112,7 @@ func (d *Directory) dropHelloKeys(deviceID string) map[string]*HelloKey {
 	return dropped
 }
 
-// WentWithDevice reports whether a user's Hello key went with its device.
+// WentWithDevice reports whether a user's Hello key was removed with its device.
 func (d *Directory) WentWithDevice(kid, upn string) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -1,7 +1,7 @@
 package directory
 
-// IssuerV1 is the issuer of a tenant's tokens of version 1.0. Base is where the
-// sign-in service is, with a slash at the end; "": at its real host names.
+// IssuerV1 returns the issuer of a tenant's tokens of version 1.0. Base is the URL of
+// the sign-in service, with a slash at the end; "": its real host names.
 func IssuerV1(base, tenantID string) string {
 	if base == "" {
 		base = "https://sts.windows.net/"
@@ -9,7 +9,7 @@ func IssuerV1(base, tenantID string) string {
 	return base + tenantID + "/"
 }
 
-// IssuerV2 is the issuer of a tenant's tokens of version 2.0.
+// IssuerV2 returns the issuer of a tenant's tokens of version 2.0.
 func IssuerV2(base, tenantID string) string {
 	if base == "" {
 		base = "https://login.microsoftonline.com/"

@@ -73,8 +73,8 @@ type LogEntry struct {
 	Username string
 	UserID   string
 	ClientID string
-	// ServicePrincipal is the object id of an application that asked for a token
-	// of its own; "": a user did.
+	// ServicePrincipal is the object id of an application that asked for an
+	// app-only token; "": a user signed in.
 	ServicePrincipal string
 	Resource         string
 	DeviceID         string
@@ -90,5 +90,5 @@ type LogEntry struct {
 	Policies []PolicyResult
 }
 
-// PolicyResult is what one Conditional Access policy said.
+// PolicyResult is the result of one Conditional Access policy.
 type PolicyResult struct{ ID, Name, Result string }

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Passkey is what the directory holds of a passkey.
+// Passkey is the record of a passkey in the directory.
 type Passkey struct {
 	ID     string // base64url
 	Key    crypto.PublicKey
@@ -19,7 +19,8 @@ type Passkey struct {
 	count  uint32 // of the last assertion
 }
 
-// putPasskeys adds passkeys to a user, all or none. The caller holds the lock.
+// putPasskeys adds passkeys to a user, either all of them or none. The caller holds
+// the lock.
 func (d *Directory) putPasskeys(u *User, list ...Passkey) error {
 	all := slices.Clone(u.Passkeys)
 	for _, k := range list {
@@ -35,7 +36,7 @@ func (d *Directory) putPasskeys(u *User, list ...Passkey) error {
 	return nil
 }
 
-// of gives a record the handle that it has unless the passkey names another.
+// of returns the record with the user's id as the handle, unless it names another.
 func (k Passkey) of(u *User) Passkey {
 	if k.Handle == nil {
 		k.Handle = []byte(u.ID)
@@ -43,7 +44,7 @@ func (k Passkey) of(u *User) Passkey {
 	return k
 }
 
-// CountPasskey records the counter of an assertion. Without a rise the
+// CountPasskey records the counter of an assertion. If it does not increase, the
 // authenticator may have been cloned (WebAuthn Level 2, 7.2, step 21).
 func (d *Directory) CountPasskey(upn, id string, count uint32) error {
 	return d.ChangeUser(upn, func(u *User) error {

@@ -9,8 +9,8 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// AccessRules are the compiled Conditional Access policies of a tenant, twice:
-// as they are, and without device grants, for the resources that a device
+// AccessRules holds the compiled Conditional Access policies of a tenant in two
+// forms: as they are, and without device grants, for the resources that a device
 // needs before it can be compliant.
 type AccessRules struct {
 	Raw                  json.RawMessage // as it was given
@@ -60,7 +60,7 @@ func withoutDeviceGrants(b *policy.Bundle) *policy.Bundle {
 	return &out
 }
 
-// RiskLevel reads a level of risk: none, low, medium, high; "" is none.
+// RiskLevel parses a risk level: none, low, medium or high; "" means none.
 func RiskLevel(s string) (policy.RiskLevel, error) {
 	switch s {
 	case "", "none":
@@ -75,8 +75,8 @@ func RiskLevel(s string) (policy.RiskLevel, error) {
 	return 0, fmt.Errorf("entratest: risk %q is not none, low, medium or high", s)
 }
 
-// PolicyNames lists the names of the policies of a tenant with their states, where
-// it is not enabled.
+// PolicyNames returns the names of the policies of a tenant, followed by the state of
+// a policy unless it is enabled.
 func (d *Directory) PolicyNames(t *Tenant) (names []string) {
 	rules := d.AccessRules(t)
 	if rules == nil {

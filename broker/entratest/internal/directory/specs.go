@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 )
 
-// TenantSpec describes a tenant to be made. Its fields, as those of the other
-// specs, mean what the documentation of the emulator says of them.
+// TenantSpec describes a tenant to be created. Its fields, like those of the other
+// specs, are documented with the emulator's own types.
 type TenantSpec struct {
 	Domain, TenantID, DisplayName string
 	Users                         []UserSpec
@@ -48,7 +48,8 @@ type PasskeySpec struct {
 	Count      uint32
 }
 
-// FederatedCredential is a token of another issuer that stands for an application.
+// FederatedCredential identifies the tokens from another issuer that authenticate an
+// application.
 type FederatedCredential struct {
 	Issuer, Subject, Audience string
 }

@@ -17,7 +17,7 @@ type Saved struct {
 	Devices  []savedDevice  // in the order of joining
 	Revoked  []string       `json:",omitempty"` // serial numbers of user certificates
 	GoneKeys []goneKey      `json:",omitempty"` // Hello keys of deleted devices
-	Deleted  []savedDeleted `json:",omitempty"` // devices that may be restored
+	Deleted  []savedDeleted `json:",omitempty"` // devices that can be restored
 }
 
 // savedDeleted is a deleted device with the Hello keys made on it.
@@ -26,7 +26,7 @@ type savedDeleted struct {
 	Keys map[string]savedHello // by object id of the user
 }
 
-// savedTenant is a tenant, but for its users and devices.
+// savedTenant is a tenant without its users and devices.
 type savedTenant struct {
 	ID, Domain, Name string
 	Federated        []string
@@ -37,7 +37,7 @@ type savedTenant struct {
 	Policies         json.RawMessage `json:",omitempty"`
 }
 
-// Save returns the state; equal directories have equal ones.
+// Save returns the state. Equal directories have equal states.
 func (d *Directory) Save() (st Saved, err error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -98,7 +98,7 @@ func (t *Tenant) save() savedTenant {
 	return st
 }
 
-// Load fills a directory that was made of the tenants of the state.
+// Load fills a directory that was created with the tenants of the state.
 func (d *Directory) Load(st *Saved) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,7 +162,7 @@ func (d *Directory) tenantByID(id string) (*Tenant, error) {
 	return nil, errors.New("a user or device of no tenant")
 }
 
-// savedKey is a public key, PKIX DER; empty: none.
+// savedKey is a public key, PKIX DER; empty if there is no key.
 type savedKey []byte
 
 func saveKey(pub any) (savedKey, error) {

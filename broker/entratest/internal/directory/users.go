@@ -149,19 +149,19 @@ func (d *Directory) SetPolicies(t *Tenant, graphJSON json.RawMessage) error {
 	return nil
 }
 
-// AccessRules returns the compiled policies of a tenant; nil: it has none.
+// AccessRules returns the compiled policies of a tenant, or nil if it has no policies.
 func (d *Directory) AccessRules(t *Tenant) *AccessRules {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return t.access
 }
 
-// ChangePassword is the user's own change of the password.
+// ChangePassword changes the password as the user would.
 func (d *Directory) ChangePassword(name, password string, now time.Time) error {
 	return d.ChangeUser(name, func(u *User) error { u.setPassword(password, now); return nil })
 }
 
-// ResetPassword is a reset by an administrator, which ends every session.
+// ResetPassword resets the password as an administrator would, and ends every session.
 func (d *Directory) ResetPassword(name, password string, now time.Time) error {
 	return d.ChangeUser(name, func(u *User) error {
 		u.setPassword(password, now)
@@ -187,12 +187,12 @@ func (d *Directory) SetUserEnabled(name string, on bool, now time.Time) error {
 	})
 }
 
-// critical notes an event after which resources that evaluate access continuously
-// take none of the tokens issued before (Microsoft, "Continuous access evaluation",
+// critical records an event after which resources that evaluate access continuously
+// refuse all tokens issued earlier (Microsoft, "Continuous access evaluation",
 // critical event evaluation).
 func (u *User) critical(now time.Time) { u.Critical, u.CriticalAt = u.Critical+1, now }
 
-// RequireMFA is multifactor authentication that is enabled for one user.
+// RequireMFA enables or disables per-user multifactor authentication.
 func (d *Directory) RequireMFA(name string, on bool, now time.Time) error {
 	return d.ChangeUser(name, func(u *User) error {
 		if on && !u.MFARequired {
@@ -241,7 +241,7 @@ func (d *Directory) SetTOTP(name, secret string) error {
 	return d.ChangeUser(name, func(u *User) error { u.TOTP, u.TOTPStep = raw, 0; return nil })
 }
 
-// RenameUser changes the names of a user; an empty one stays.
+// RenameUser changes the names of a user; an empty argument leaves a name unchanged.
 func (d *Directory) RenameUser(name, newUPN, newName string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -301,13 +301,13 @@ func (d *Directory) GrantConsent(u *User, client string, scopes []string) error 
 	})
 }
 
-// HasAccessPass reports whether the user has a pass to sign in by.
+// HasAccessPass reports whether the user has an access pass to sign in with.
 func (u *User) HasAccessPass() bool { return u.AccessPass != nil && !u.AccessPass.Used }
 
 var ErrPassword = errors.New("entratest: the password is not that of the user")
 
-// ReplacePassword changes a password unless it was changed meanwhile. It returns
-// the user as of then: a look-up later may find a deleted one.
+// ReplacePassword changes a password unless it was changed in the meantime. It returns
+// the user as of that change, since a later look-up may find the user deleted.
 func (d *Directory) ReplacePassword(upn, old, next string, now time.Time) (changed *User, err error) {
 	err = d.ChangeUser(upn, func(u *User) error {
 		if subtle.ConstantTimeCompare([]byte(u.Password), []byte(old)) != 1 {
@@ -320,7 +320,7 @@ func (d *Directory) ReplacePassword(upn, old, next string, now time.Time) (chang
 	return changed, err
 }
 
-// setPassword ends what was born of the old password.
+// setPassword sets the password and ends the sessions that began with the old one.
 func (u *User) setPassword(password string, now time.Time) {
 	u.Password, u.PasswordExpired = password, false
 	u.PasswordGen++
@@ -333,7 +333,7 @@ func (u *User) setPassword(password string, now time.Time) {
 type AccessPass struct {
 	Value   string
 	Once    bool
-	Used    bool // one for one sign-in
+	Used    bool // used up, which only happens to a pass with Once
 	Expires time.Time
 }
 

@@ -61,8 +61,8 @@ func (s *Service) jwks(w http.ResponseWriter, r *web.Request) {
 	web.WriteJSON(w, http.StatusOK, s.Mint.Keys.JWKS(issuer))
 }
 
-// instance answers the instance discovery by which clients learn the aliases
-// of a sign-in host.
+// instance answers instance discovery, from which clients learn the aliases of a
+// sign-in host.
 func (s *Service) instance(w http.ResponseWriter, r *web.Request) {
 	q := r.URL.Query()
 	endpoint, err := url.Parse(q.Get("authorization_endpoint"))

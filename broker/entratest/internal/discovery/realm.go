@@ -48,7 +48,7 @@ func (s *Service) userRealmV2(w http.ResponseWriter, _ *web.Request, upn string)
 	web.WriteJSON(w, http.StatusOK, out)
 }
 
-// userRealmSRF is the older form of the same question.
+// userRealmSRF is the older endpoint for the same query.
 func (s *Service) userRealmSRF(w http.ResponseWriter, r *web.Request) {
 	s.userRealmV2(w, r, r.URL.Query().Get("login"))
 }

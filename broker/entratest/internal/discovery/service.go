@@ -1,6 +1,6 @@
-// Package discovery tells clients what they have to know before anybody signs in:
-// OpenID Connect metadata and keys, the aliases of the sign-in hosts, and which
-// tenant and cloud a user name or a domain belongs to.
+// Package discovery serves what clients need to know before a sign-in: OpenID Connect
+// metadata and keys, the aliases of the sign-in hosts, and the tenant and cloud that
+// a user name or a domain belongs to.
 package discovery
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// Service answers the questions of discovery.
+// Service answers discovery requests.
 type Service struct {
 	Directory *directory.Directory
 	Mint      *mint.Mint

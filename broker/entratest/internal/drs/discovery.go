@@ -42,8 +42,8 @@ func (s *Service) discovery(w http.ResponseWriter, r *web.Request) {
 	})
 }
 
-// nonce is the registration service's own nonce. The misspelt member is
-// that of the published sample.
+// nonce serves the registration service's own nonce. The misspelt member is
+// as in the published sample.
 func (s *Service) nonce(w http.ResponseWriter, r *web.Request) {
 	if r.Tenant == nil {
 		s.Web.RefuseDRS(w, r, web.DRSFail(http.StatusBadRequest, "InvalidRequest", "The nonce endpoint needs a tenant."))

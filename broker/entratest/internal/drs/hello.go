@@ -60,8 +60,8 @@ func (s *Service) addKey(r *web.Request) (map[string]string, error) {
 	return map[string]string{"kid": key.ID, "upn": u.UPN}, nil
 }
 
-// keyToken checks the token of a key request: from a device, for a user who
-// was asked for a second factor moments ago.
+// keyToken checks the token of a key request: it must come from a device, for a user
+// who gave a second factor moments ago.
 func (s *Service) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
 	c, u, derr := s.bearer(r)
 	if derr != nil {
@@ -81,7 +81,7 @@ func (s *Service) keyToken(r *web.Request) (*mint.BearerClaims, *directory.User,
 }
 
 // deleteKey removes a Hello key of the token's user: the one that the path
-// names, or that of the token's device.
+// names, or else the one on the token's device.
 func (s *Service) deleteKey(w http.ResponseWriter, r *web.Request) {
 	c, u, derr := s.bearer(r)
 	if derr != nil {

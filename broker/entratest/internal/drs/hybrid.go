@@ -15,8 +15,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// serverADJoinData is what a computer of an Active Directory domain says of
-// itself when it joins.
+// serverADJoinData describes a computer of an Active Directory domain that joins.
 type serverADJoinData struct {
 	TransportKey, TargetDomain, DeviceType, OSVersion, DeviceDisplayName string
 	SourceDomainController, TargetDomainID                               string
@@ -26,8 +25,8 @@ type serverADJoinData struct {
 // hybridSkew is how old the signed proof of a hybrid join may be.
 const hybridSkew = 5 * time.Minute
 
-// hybridJoin completes a synchronised device. It takes no token: the computer
-// proves the key that was synchronised.
+// hybridJoin completes a synchronised device. It needs no token: the computer
+// proves possession of the key that was synchronised.
 func (s *Service) hybridJoin(w http.ResponseWriter, r *web.Request) {
 	out, err := s.complete(r)
 	if err != nil {
@@ -98,7 +97,7 @@ func (s *Service) checkIdentity(dev *directory.Device, in *serverADJoinData) err
 	return nil
 }
 
-// SyncComputer makes a pending hybrid device, which the computer with that key then
+// SyncComputer creates a pending hybrid device, which the computer with that key then
 // completes by joining.
 func (s *Service) SyncComputer(id, sid, name string, key *rsa.PublicKey) error {
 	if !ids.IsGUID(id) || key == nil || sid == "" {

@@ -35,7 +35,8 @@ type joinRequest struct {
 	ServerAdJoinData   *serverADJoinData
 }
 
-// bearer is bearer for the registration service, with the refusal of that.
+// bearer checks the access token for the registration service and refuses in its
+// format.
 func (s *Service) bearer(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
 	c, u, err := s.Mint.Bearer(r.Header.Get("Authorization"), wire.ResourceRegistration, wire.ResourceRegistrationApp)
 	if err != nil {
@@ -112,9 +113,9 @@ func (s *Service) mayRegister(r *web.Request, c *mint.BearerClaims, u *directory
 	return nil
 }
 
-// reuse gives a device that asks for it (ReuseDevice) the object that it has
-// already: the one of the same owner and device key. A client whose reply was
-// lost then leaves no second object behind.
+// reuse gives a device that asks for it (ReuseDevice) its existing object: the one
+// with the same owner and device key. A client whose reply was lost then does not
+// leave a second object behind.
 func (s *Service) reuse(dev *directory.Device, attributes map[string]json.RawMessage) {
 	if !attribute(attributes, "ReuseDevice") {
 		return
@@ -186,7 +187,7 @@ func (s *Service) newDevice(t *directory.Tenant, in *joinRequest, pub, transport
 	}
 }
 
-// certify issues the device's certificate and remembers its hashes.
+// certify issues the device's certificate and stores its hashes.
 func (s *Service) certify(dev *directory.Device, userID string) ([]byte, error) {
 	der, err := s.Mint.Keys.Device.Issue(dev.Key, mint.DeviceCertificate{
 		Device: dev.ID, User: userID, Tenant: dev.Tenant.ID, Region: dev.Tenant.Region,

@@ -1,4 +1,4 @@
-// Package drs is the device registration service: join, hybrid join, unjoin, and
+// Package drs emulates the device registration service: join, hybrid join, unjoin, and
 // Windows Hello for Business keys (MS-DVRJ, MS-KPP).
 package drs
 
@@ -19,6 +19,6 @@ type Service struct {
 	Web    *web.Router
 
 	RequireMFAToJoin bool
-	ReplicationLag   time.Duration // how long after a join the token service does not know the device
-	ReplicationTries int           // refused tries that end the lag early; negative: only the clock does
+	ReplicationLag   time.Duration // how long after a join the sign-in service does not know the device
+	ReplicationTries int           // refused attempts that end the lag early; negative: only the clock ends it
 }

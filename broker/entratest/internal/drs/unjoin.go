@@ -24,7 +24,7 @@ func (s *Service) unjoin(w http.ResponseWriter, r *web.Request) {
 	web.WriteJSON(w, http.StatusOK, map[string]any{"AttestationResult": map[string]string{"KeyId": dev.AttestationID}})
 }
 
-// deviceStatus answers the call by which Windows checks DeviceAuthStatus.
+// deviceStatus answers the request with which Windows checks DeviceAuthStatus.
 func (s *Service) deviceStatus(w http.ResponseWriter, r *web.Request) {
 	dev, err := s.mutualTLS(r)
 	if err != nil {

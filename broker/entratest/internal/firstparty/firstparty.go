@@ -1,10 +1,10 @@
 // Package firstparty knows which of Microsoft's own clients may use which
 // redirect, resource and scope, as far as that has been published.
 //
-// Entra keeps this as a closed matrix of preauthorisations and publishes no part
-// of it. ROADtools has tried it out, client by client, and publishes what it
-// found; matrix.txt holds those facts. What the list does not mention is not
-// known, which is different from refused: Client.Scopes says which of the two.
+// Entra keeps this as an internal matrix of preauthorisations and publishes no part
+// of it. ROADtools has tested it client by client and publishes the results;
+// matrix.txt holds those facts. What the list does not mention is unknown, which is
+// not the same as refused: Client.Scopes tells the two apart.
 package firstparty
 
 import (
@@ -26,7 +26,7 @@ import (
 //go:embed matrix.txt
 var matrix string
 
-// Client is a client of Microsoft in the list.
+// Client is a Microsoft client in the list.
 type Client struct {
 	ID        string // app id, lower case
 	Name      string
@@ -37,8 +37,8 @@ type Client struct {
 	grants []grant
 }
 
-// grant is a line that has been cut in two and not read further: a test that
-// signs in with one client need not read the rows of all.
+// grant is a line split in two but not parsed further: a test that signs in with one
+// client need not parse the lines of all clients.
 type grant struct {
 	resources string // numbers, each with a space on both sides
 	scopes    string
@@ -50,7 +50,7 @@ type table struct {
 	uris      map[string]string // identifier URI, without a slash at the end, to app id
 }
 
-// parsed holds the matrix from its first use on; nobody changes it.
+// parsed returns the matrix, parsed on first use. It must not be modified.
 var parsed = sync.OnceValue(func() table { return parse(matrix) })
 
 // Lookup returns the client with an app id, or nil if the list has none.
@@ -67,8 +67,8 @@ func Resource(uri string) (id string, ok bool) {
 }
 
 // Scopes returns the scopes of a resource, named by its app id, that the client
-// has without asking anybody. They are known if the list has tried the resource;
-// known and empty means that Entra refuses the pair (AADSTS65002).
+// has without consent. They are known if ROADtools tested the resource; known and
+// empty means that Entra refuses the pair (AADSTS65002).
 func (c *Client) Scopes(resource string) (scopes []string, known bool) {
 	n, known := parsed().resources[strings.ToLower(resource)]
 	if !known {

@@ -15,7 +15,7 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// alternativeSecurityID is how the directory names a device's certificate:
+// alternativeSecurityID returns the directory's identifier of a device's certificate:
 // base64 of the UTF-16 of a tag, its thumbprint and the hash of its key.
 func alternativeSecurityID(dev *directory.Device) string {
 	text := "X509:<SHA1-TP-PUBKEY>" + dev.CertSHA1 + base64.StdEncoding.EncodeToString(dev.CertSHA256[:])
@@ -119,7 +119,7 @@ type whatIf struct {
 	AppliedOnly bool `json:"appliedPoliciesOnly"`
 }
 
-// evaluate is the What If API, with the policy engine behind it.
+// evaluate is the What If API, backed by the policy engine.
 func (s *Service) evaluate(w http.ResponseWriter, r *web.Request) {
 	_, self, ok := s.bearer(w, r, policyScopes...)
 	if !ok {

@@ -1,5 +1,5 @@
-// Package graph is Microsoft Graph, as much of it as brokers and their tests ask
-// of it: users, groups, devices, Hello keys, and Conditional Access.
+// Package graph emulates the part of Microsoft Graph that brokers and their tests
+// use: users, groups, devices, Hello keys, and Conditional Access.
 package graph
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// Service is Microsoft Graph, as much of it as there is.
+// Service is the emulated Microsoft Graph.
 type Service struct {
 	Keeper *session.Keeper
 	Mint   *mint.Mint
@@ -60,9 +60,10 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	web.WriteJSON(w, status, map[string]any{"error": map[string]any{"code": code, "message": message}})
 }
 
-// bearer checks the access token. One that a critical event of its user overtook
-// gets a claims challenge when its client announced that it handles them (cp1);
-// others are good until they expire (Entra, "Continuous access evaluation").
+// bearer checks the access token. If a critical event of the user came after it was
+// issued, it gets a claims challenge, provided that the client announced that it
+// handles them (cp1); other tokens are valid until they expire (Entra, "Continuous
+// access evaluation").
 func (s *Service) bearer(w http.ResponseWriter, r *web.Request, scopes ...string) (*mint.BearerClaims, *directory.User, bool) {
 	c, u, err := s.caller(r)
 	if c != nil && !c.AppOnly() && c.Overtaken(u) {
@@ -81,8 +82,8 @@ func (s *Service) bearer(w http.ResponseWriter, r *web.Request, scopes ...string
 	return c, u, true
 }
 
-// challenge asks for a token that is younger than the last critical event of the
-// user; nil: of one who was deleted.
+// challenge asks for a token issued after the last critical event of the user. A nil
+// user was deleted.
 func (s *Service) challenge(w http.ResponseWriter, u *directory.User) {
 	since := s.Keeper.Now()
 	if u != nil {
@@ -93,8 +94,8 @@ func (s *Service) challenge(w http.ResponseWriter, u *directory.User) {
 	refuse(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.")
 }
 
-// caller is who shows an access token: a user, or an application, which stands
-// here as a user without a name whose scopes are its roles.
+// caller returns the user who presents the access token. An application is
+// represented as a user without a name whose scopes are its roles.
 func (s *Service) caller(r *web.Request) (*mint.BearerClaims, *directory.User, error) {
 	audiences := []string{wire.ResourceGraph, wire.ResourceGraphApp}
 	c, err := s.Mint.BearerToken(r.Header.Get("Authorization"), audiences...)
@@ -128,7 +129,7 @@ func (s *Service) named(w http.ResponseWriter, r *web.Request, self *directory.U
 	return u
 }
 
-// memberIDs lists the ids of the groups of a user, nested ones too.
+// memberIDs lists the ids of the groups of a user, including nested ones.
 func (s *Service) memberIDs(w http.ResponseWriter, _ *web.Request, u *directory.User) {
 	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#Collection(Edm.String)", "value": s.Keeper.Directory.GroupsOf(u)})
@@ -155,8 +156,8 @@ func (s *Service) directMemberOf(w http.ResponseWriter, r *web.Request, u *direc
 	s.writeMemberships(w, r, u, s.Keeper.Directory.DirectMemberships(u))
 }
 
-// writeMemberships lists groups and roles, or those of the type that the path casts
-// them to (Microsoft Graph, "List a user's memberships": /transitiveMemberOf/
+// writeMemberships lists groups and roles, or only those of the type that the path
+// casts to (Microsoft Graph, "List a user's memberships": /transitiveMemberOf/
 // microsoft.graph.group). The provider of authd asks for graph.group.
 func (s *Service) writeMemberships(w http.ResponseWriter, r *web.Request, u *directory.User, groups []directory.Group) {
 	cast := strings.TrimPrefix(r.Vars["cast"], "microsoft.")

@@ -8,7 +8,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// groups lists the groups of the tenant, or the one of a name.
+// groups lists the groups of the tenant, or those with a given name.
 func (s *Service) groups(w http.ResponseWriter, r *web.Request) {
 	_, self, ok := s.bearer(w, r, scopeGroupMemberReadAll, "Group.Read.All", "Group.ReadWrite.All", scopeDirectoryRead, scopeDirectoryWrite, scopeDirectoryAsUser)
 	if !ok {
@@ -32,13 +32,13 @@ func (s *Service) groups(w http.ResponseWriter, r *web.Request) {
 	web.WriteJSON(w, http.StatusOK, map[string]any{"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#groups", "value": list})
 }
 
-// photo has none: nobody here has a photo.
+// photo answers that there is no photo: users of the emulator have none.
 func (s *Service) photo(w http.ResponseWriter, _ *web.Request, _ *directory.User) {
 	refuse(w, http.StatusNotFound, "ImageNotFound", "The photo wasn't found.")
 }
 
-// servicePrincipal has none: Intune, whose endpoints programs look for, is
-// no part of the tenant.
+// servicePrincipal answers that it does not exist: programs look for the endpoints of
+// Intune, which the tenant does not have.
 func (s *Service) servicePrincipal(w http.ResponseWriter, r *web.Request) {
 	if _, _, ok := s.bearer(w, r); ok {
 		refuse(w, http.StatusNotFound, "Request_ResourceNotFound",

@@ -10,13 +10,13 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// permission says who may do something to a user (Microsoft Graph, the
-// permissions that the page of each request lists). A token of somebody may
-// reach its own user with less than it needs for another.
+// permission says what a request about a user requires (Microsoft Graph, the
+// permissions on the page of each request). Acting on the token's own user may need
+// fewer permissions than acting on another.
 type permission struct {
-	own    []string // scopes, one of which is needed for the token's own user
-	others []string // and for another user
-	roles  []string // template ids of roles, one of which another user takes too; nil: none
+	own    []string // scopes, of which the token needs one for its own user
+	others []string // scopes, of which it needs one for another user
+	roles  []string // template ids of roles, of which another user requires one too; nil: no role
 }
 
 // Template ids of roles (Entra, "Microsoft Entra built-in roles").
@@ -58,8 +58,8 @@ func revokeSessions() permission {
 		roles: []string{roleGlobalAdmin, rolePrivilegedAuth, roleAuthentication, roleUserAdmin, roleHelpdesk}}
 }
 
-// readMethods is the permission to see authentication methods. That of another
-// user is a matter of roles: any of the scopes will do.
+// readMethods is the permission to see authentication methods. For another user the
+// role decides: any of the scopes will do.
 func readMethods() permission {
 	scopes := []string{scopeMethodsRead, scopeMethodsReadAll, scopeMethodsWrite, scopeMethodsWriteAll}
 	return permission{own: scopes, others: scopes,
@@ -74,8 +74,8 @@ func writeMethods() permission {
 // deviceDeleters are the roles that may delete a device.
 var deviceDeleters = []string{roleGlobalAdmin, roleIntuneAdmin, roleCloudDeviceAdmin}
 
-// about serves a request about the user whom the path names, or else about the
-// user of the token.
+// about serves a request about the user named in the path, or else the user of the
+// token.
 func (s *Service) about(p permission, serve func(http.ResponseWriter, *web.Request, *directory.User)) web.Handler {
 	return func(w http.ResponseWriter, r *web.Request) {
 		c, self, ok := s.bearer(w, r)

@@ -1,5 +1,5 @@
-// Package ids makes the identifiers of the emulator, from a seed, so that equal
-// runs have equal ones, and reads the GUIDs and SIDs of Entra.
+// Package ids generates the identifiers of the emulator from a seed, so that equal
+// runs have equal identifiers, and converts Entra's GUIDs and SIDs.
 package ids
 
 import (
@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// Source is the seeded source of everything that the server makes up, except
+// Source is the seeded source of everything that the server generates, except
 // the keys of its TLS certificates and the padding of RSA-OAEP.
 type Source struct {
 	Seed uint64 // never changes
@@ -34,14 +34,15 @@ func (r *Source) Read(p []byte) (int, error) {
 	return r.src.Read(p)
 }
 
-// State is what [Source.Restore] takes, to go on without making an identifier twice.
+// State returns the state for [Source.Restore], which continues without repeating an
+// identifier.
 func (r *Source) State() ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.src.MarshalBinary()
 }
 
-// Restore continues where the source was that gave the state.
+// Restore continues from a state that another source returned.
 func (r *Source) Restore(state []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package local serves the emulator at addresses of this machine, under an authority
-// of their own instead of the real host names.
+// Package local serves the emulator at addresses of this machine, as custom
+// authorities instead of under the real host names.
 package local
 
 import (
@@ -17,20 +17,21 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// ErrNotLoopback is returned for an address that other machines reach, without TLS.
+// ErrNotLoopback is returned when an address that other machines can reach would be
+// served without TLS.
 var ErrNotLoopback = errors.New("without TLS only a loopback address is served")
 
 // Listeners are the addresses that are served.
 type Listeners struct {
 	Handler http.Handler           // of every host
-	Serves  func(host string) bool // whether the emulator plays a host
+	Serves  func(host string) bool // whether the emulator serves a host
 	TLS     tls.Certificate
 
 	mu   sync.Mutex // guards list
 	list []*http.Server
 }
 
-// Listen begins to serve an address and returns the base of its URLs, with a slash
+// Listen starts serving an address and returns the base of its URLs, with a slash
 // at the end.
 func (l *Listeners) Listen(addr string, plain bool) (string, error) {
 	ln, err := net.Listen("tcp", addr)
@@ -57,11 +58,11 @@ func (l *Listeners) Listen(addr string, plain bool) (string, error) {
 	l.mu.Lock()
 	l.list = append(l.list, srv)
 	l.mu.Unlock()
-	go func() { _ = srv.Serve(ln) }() // it ends when it is closed
+	go func() { _ = srv.Serve(ln) }() // returns when the server is closed
 	return base, nil
 }
 
-// below leads requests below a base to the hosts of the emulator.
+// below routes requests below a base URL to the hosts of the emulator.
 func (l *Listeners) below(base string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = web.WithBase(r, base)
@@ -74,7 +75,7 @@ func (l *Listeners) below(base string) http.Handler {
 	})
 }
 
-// Close ends what is served.
+// Close closes all listeners.
 func (l *Listeners) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 )
 
 // Window shows the sign-in pages to an ordinary browser: on loopback and without
-// TLS, since no browser trusts the emulator's authority or finds it under the real
-// host names. It is opened when it is first used.
+// TLS, since an ordinary browser neither trusts the emulator's authority nor reaches
+// it under the real host names. It is opened on first use.
 type Window struct {
 	Handler http.Handler // of every host
 	Rand    *ids.Source
@@ -30,8 +30,8 @@ type Window struct {
 }
 
 // Lead makes an authorization URL usable in an ordinary browser on this machine. It
-// returns where the same pages are on loopback, and a channel that receives the URL
-// to which the sign-in was redirected.
+// returns a loopback URL for the same pages, and a channel that receives the URL to
+// which the sign-in was redirected.
 func (l *Window) Lead(authorizeURL string) (local string, redirected <-chan string, err error) {
 	u, err := url.Parse(authorizeURL)
 	if err != nil || !web.IsLoginHost(strings.ToLower(u.Hostname())) {
@@ -70,11 +70,11 @@ func (l *Window) Open() (string, error) {
 	}
 	l.addr, l.waits = net.JoinHostPort("localhost", port), map[string]chan<- string{}
 	l.http = &http.Server{Handler: http.HandlerFunc(l.intercept), ReadHeaderTimeout: 30 * time.Second}
-	go func(srv *http.Server) { _ = srv.Serve(ln) }(l.http) // it ends when it is closed
+	go func(srv *http.Server) { _ = srv.Serve(ln) }(l.http) // returns when the server is closed
 	return l.addr, nil
 }
 
-// Close ends it.
+// Close closes the window.
 func (l *Window) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,8 +83,8 @@ func (l *Window) Close() {
 	}
 }
 
-// intercept keeps the browser on the loopback server: it takes the redirect
-// that ends a sign-in out of the reply.
+// intercept keeps the browser on the loopback server: it removes the redirect
+// that ends a sign-in from the reply.
 func (l *Window) intercept(w http.ResponseWriter, r *http.Request) {
 	rec := web.NewRecorder()
 	l.Handler.ServeHTTP(rec, r)
@@ -110,7 +110,7 @@ func (l *Window) intercept(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(rec.Body.Bytes())
 }
 
-// waiting takes the channel of the sign-in that ends at a URL.
+// waiting removes and returns the channel of the sign-in that ends at a URL.
 func (l *Window) waiting(to string) chan<- string {
 	if to == "" {
 		return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// authorize is the authorization endpoint: it signs in by what the browser
-// shows, or by the sign-in pages.
+// authorize is the authorization endpoint: it signs the user in with the credentials
+// that the browser presents, or through the sign-in pages.
 func (s *Pages) authorize(w http.ResponseWriter, r *web.Request) {
 	if s.answerDevice(w, r) {
 		return
@@ -111,7 +111,7 @@ func (s *Pages) parseAuthorize(r *web.Request, q url.Values) (session.AuthReques
 }
 
 // parseMaxAge reads max_age (OpenID Connect Core, 3.1.2.1), in seconds. It is
-// not in Microsoft's reference; MSAL asks for it and checks what comes of it.
+// not in Microsoft's reference, but MSAL sends it and checks the result.
 func parseMaxAge(text string) (*int64, error) {
 	if text == "" {
 		return nil, nil
@@ -123,7 +123,7 @@ func parseMaxAge(text string) (*int64, error) {
 	return &n, nil
 }
 
-// tenantName is the tenant part of the path of the pages to come.
+// tenantName returns the tenant part for the paths of the following pages.
 func tenantName(r *web.Request) string {
 	if r.Tenant != nil {
 		return r.Tenant.ID
@@ -131,8 +131,8 @@ func tenantName(r *web.Request) string {
 	return "common"
 }
 
-// tenantOrHome is the tenant whose clients a request may name before anybody
-// signed in.
+// tenantOrHome returns the tenant whose clients a request may name before the user
+// has signed in.
 func (s *Pages) tenantOrHome(r *web.Request, hint string) *directory.Tenant {
 	if r.Tenant != nil {
 		return r.Tenant
@@ -143,7 +143,7 @@ func (s *Pages) tenantOrHome(r *web.Request, hint string) *directory.Tenant {
 	return s.Keeper.Directory.Home()
 }
 
-// authorizeTarget checks the parameters whose faults go to the redirect URI.
+// authorizeTarget checks the parameters whose errors go to the redirect URI.
 func (s *Pages) authorizeTarget(r *web.Request, fl *session.Flow) error {
 	a := &fl.Request
 	if a.Challenge != "" {

@@ -15,15 +15,15 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// certificateHelps reports whether a certificate of the user would complete what
-// the flow has to satisfy: beside a password, not beside another certificate.
+// certificateHelps reports whether a certificate of the user would complete what the
+// flow has to satisfy. It can complement a password, but not another certificate.
 func certificateHelps(u *directory.User, fl *session.Flow) bool {
 	const both = claims.CertificateSingleFactor | claims.CertificateMultiFactor
 	return u.Certified && fl.Session.Methods&both == 0 && (session.Allows(fl.Accept, claims.CertificateSingleFactor, fl.Session.Methods) ||
 		session.Allows(fl.Accept, claims.CertificateMultiFactor, fl.Session.Methods))
 }
 
-// showCertificate is the page for somebody whose only other factor is a
+// showCertificate shows the page for a user whose only other factor is a
 // certificate.
 func (s *Pages) showCertificate(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	p := s.newPage(r, fl, "certificate", "Verify your identity")
@@ -32,8 +32,8 @@ func (s *Pages) showCertificate(w http.ResponseWriter, r *web.Request, fl *sessi
 	p.Write(w, http.StatusOK)
 }
 
-// offerCertificate adds the button that asks for a certificate, where a browser
-// finds the host that does: not from loopback.
+// offerCertificate adds the button that asks for a certificate, unless the page is on
+// loopback, from where a browser does not reach the host that asks for it.
 func (s *Pages) offerCertificate(p *pages.Page, r *web.Request, fl *session.Flow) {
 	if !web.IsLoginHost(strings.ToLower(r.Host)) {
 		return
@@ -51,7 +51,8 @@ func certAuthParams(fl *session.Flow) map[string]any {
 	return map[string]any{"CertAuthUrl": certAuthURL(fl)}
 }
 
-// certificateToken carries what a certificate proved from one host to another.
+// certificateToken carries the result of a certificate sign-in from one host to
+// another.
 type certificateToken struct {
 	ID      string          `json:"i"`
 	Session session.Session `json:"s"`
@@ -60,7 +61,7 @@ type certificateToken struct {
 }
 
 // certAuth asks for a certificate in the TLS handshake and sends the browser
-// back with what it proved.
+// back with the result.
 func (s *Pages) certAuth(w http.ResponseWriter, r *web.Request) {
 	ctx := flowField(r)
 	fl, err := s.Keeper.OpenFlow(ctx)
@@ -84,7 +85,7 @@ func (s *Pages) certAuth(w http.ResponseWriter, r *web.Request) {
 	p.Write(w, http.StatusOK)
 }
 
-// handshakeSession checks the certificate that the browser showed.
+// handshakeSession checks the certificate that the browser presented.
 func (s *Pages) handshakeSession(r *web.Request, fl *session.Flow) (*session.Session, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return nil, web.InvalidRequest(50192, "Invalid request. Certificate based authentication attempt without any certificate.")
@@ -103,8 +104,8 @@ func (s *Pages) handshakeSession(r *web.Request, fl *session.Flow) (*session.Ses
 	return &ss, nil
 }
 
-// loginCertificate takes what a certificate proved, once: a first factor, or a
-// second beside what the session has.
+// loginCertificate accepts the result of a certificate sign-in, once: as a first
+// factor, or as a second one in addition to those of the session.
 func (s *Pages) loginCertificate(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	var token certificateToken
 	err := s.Keeper.Box.Open(session.KindFlow, r.Values.Get("certificatetoken"), &token)
@@ -116,7 +117,7 @@ func (s *Pages) loginCertificate(w http.ResponseWriter, r *web.Request, fl *sess
 	method := token.Session.Methods.Modes()
 	ss := fl.Session
 	if ss == nil {
-		// Here the user was asked, other than by the assertion of a PRT request.
+		// Unlike with the assertion of a PRT request, the user was asked here.
 		if token.Session.MFA != 0 {
 			token.Session.ProveMFA(method, s.Keeper.Now())
 		}

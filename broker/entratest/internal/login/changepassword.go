@@ -21,8 +21,8 @@ const (
 	passwordMax = 256
 )
 
-// showChangePassword asks for a new password in place of an expired one, or of one
-// that others may know.
+// showChangePassword asks for a new password in place of one that expired or may be
+// compromised.
 func (s *Pages) showChangePassword(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	p := s.newPage(r, fl, "changepassword", "Update your password")
 	p.Action = "/common/ChangePassword"
@@ -35,10 +35,9 @@ func (s *Pages) showChangePassword(w http.ResponseWriter, r *web.Request, fl *se
 	p.Write(w, http.StatusOK)
 }
 
-// changePassword takes the new password of the page, and goes on with the
-// sign-in.
+// changePassword accepts the new password from the page and continues the sign-in.
 func (s *Pages) changePassword(w http.ResponseWriter, r *web.Request) {
-	var done struct{ Ctx string } // programs say in JSON that their job is done
+	var done struct{ Ctx string } // programs report in JSON that the job is done
 	_ = json.Unmarshal(r.Data, &done)
 	fl, err := s.Keeper.OpenFlow(cmp.Or(flowField(r), done.Ctx))
 	if err == nil && !fl.Expired && !fl.Changed {
@@ -48,7 +47,7 @@ func (s *Pages) changePassword(w http.ResponseWriter, r *web.Request) {
 		s.ErrorPage(w, r, err)
 		return
 	}
-	if fl.Changed && done.Ctx != "" { // no form, and so nobody who would follow a redirect
+	if fl.Changed && done.Ctx != "" { // sent by a program, not by a form that follows a redirect
 		s.showMessage(w, r, "Your password was changed", "Sign in with the new one.")
 		return
 	}
@@ -70,8 +69,8 @@ func (s *Pages) changePassword(w http.ResponseWriter, r *web.Request) {
 		s.signedInByPassword(w, r, fl, u)
 		return
 	}
-	// The session lives on: the change was asked for because of the risk of the
-	// account, which it ends.
+	// The session lives on: the change was required because of the risk of the
+	// account, which it resolves.
 	if err := s.Keeper.Directory.SetRisk(u.UPN, "none", u.SignInRisk, s.Keeper.Now()); err != nil {
 		s.ErrorPage(w, r, err)
 		return
@@ -87,8 +86,8 @@ var (
 	errSamePassword    = web.Fail("interaction_required", 120002, "You have used this password before. Choose one that you have not used.")
 	errPasswordLength  = web.Fail("interaction_required", 120002, "Passwords must have between 8 and 256 characters. Choose another one.")
 	errPasswordName    = web.Fail("interaction_required", 120003, "Choose a password that does not contain your name.")
-	// The real page compares the two fields itself, and no code is for that;
-	// 50064 is that of a credential that does not pass.
+	// The real page compares the two fields itself, so there is no code for that;
+	// 50064 is the code for a credential that fails validation.
 	errPasswordsDiffer = web.InvalidGrant(50064, "The passwords you entered do not match. Please enter your new password again.")
 )
 

@@ -11,8 +11,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// consentPage asks the user to let a third-party client have the scopes it
-// lacks. It reports whether it answered the request.
+// consentPage asks the user to grant a third-party client the scopes that it lacks.
+// It reports whether it answered the request.
 func (s *Pages) consentPage(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *access.Target) bool {
 	if len(tg.Missing) == 0 && fl.Request.Prompt != "consent" || fl.Consented {
 		return false
@@ -39,7 +39,7 @@ func (s *Pages) consentPage(w http.ResponseWriter, r *web.Request, fl *session.F
 	return true
 }
 
-// consentSet takes the answer of the consent page.
+// consentSet handles the answer from the consent page.
 func (s *Pages) consentSet(w http.ResponseWriter, r *web.Request) {
 	fl, u, err := s.openFactorFlow(flowField(r))
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // The cookies of a browser session: one that ends with the browser, and one for
-// those who stay signed in.
+// users who stay signed in.
 const (
 	sessionCookieName    = "ESTSAUTH"
 	persistentCookieName = "ESTSAUTHPERSISTENT"

@@ -63,8 +63,8 @@ func (s *Pages) credentialType(w http.ResponseWriter, r *web.Request) {
 	})
 }
 
-// flowOf is the sealed flow that a page was shown for, with the user that it now
-// knows; "" when the page names none.
+// flowOf returns the sealed flow that a page was shown for, with the user name that is
+// now known; "" if the page names no flow.
 func (s *Pages) flowOf(context, username string) string {
 	fl, err := s.Keeper.OpenFlow(context)
 	if err != nil {

@@ -60,15 +60,15 @@ func (s *Pages) showUserCode(w http.ResponseWriter, _ *web.Request, code string,
 	p.Write(w, http.StatusOK)
 }
 
-// mustConfirm reports whether the user has to say which app is meant: somebody else
-// may have sent the device code, or opened the browser.
+// mustConfirm reports whether the user has to confirm the app: someone else may have
+// sent the device code, or opened the browser.
 func (s *Pages) mustConfirm(fl *session.Flow) bool {
 	to := strings.ToLower(fl.Request.Redirect)
 	native := s.Traits.ConfirmApp && !strings.HasPrefix(to, "https:") && !strings.HasPrefix(to, "http:")
 	return (fl.DeviceCode != "" || native) && !fl.Confirmed
 }
 
-// showConfirm asks the user which app is to be signed in.
+// showConfirm asks the user to confirm the app that is signing in.
 func (s *Pages) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.Flow, client *directory.App) {
 	p := s.newPage(r, fl, "confirm", "Are you trying to sign in to "+client.Name+"?")
 	p.Action = "/appverify"
@@ -79,7 +79,7 @@ func (s *Pages) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Write(w, http.StatusOK)
 }
 
-// appVerify takes the answer of the page that names the app.
+// appVerify handles the answer from the page that names the app.
 func (s *Pages) appVerify(w http.ResponseWriter, r *web.Request) {
 	fl, _, err := s.openFactorFlow(flowField(r))
 	if err == nil && !s.mustConfirm(fl) {

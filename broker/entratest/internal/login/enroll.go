@@ -16,11 +16,12 @@ import (
 )
 
 // mayEnroll asks Conditional Access about the user action "register security
-// information" before it shows the page for it. Who has no method cannot meet a
-// policy that asks for MFA; those for all apps, which mean the action too, are
-// what the registration is for, and one that names the action is for methods
-// that need none registered, such as an access pass (Entra, "Protect security
-// info registration with Conditional Access policy").
+// information" before it shows the page for it. A user without a method cannot satisfy
+// a policy that demands MFA. Such a policy for all apps covers the action too, but does
+// not prevent it, since the registration is what will satisfy the policy. A policy that
+// names the action must be satisfied first, with a method that needs no registration,
+// such as an access pass (Entra, "Protect security info registration with Conditional
+// Access policy").
 func (s *Pages) mayEnroll(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) {
 	dev, err := s.Keeper.DeviceOf(fl.Session)
 	if err != nil {
@@ -36,8 +37,8 @@ func (s *Pages) mayEnroll(w http.ResponseWriter, r *web.Request, fl *session.Flo
 	s.showEnroll(w, r, fl, nil)
 }
 
-// asksToRegister shows the page that asks for a registration which nothing demands
-// yet, and that can be put off. It reports whether it answered the request.
+// asksToRegister shows the page for a registration that is not yet required and that
+// the user can postpone. It reports whether it answered the request.
 func (s *Pages) asksToRegister(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) bool {
 	if fl.PutOff || fl.SSO || fl.Request.Prompt == "none" || u.FederatedMFA() {
 		return false
@@ -83,7 +84,7 @@ func (s *Pages) showEnroll(w http.ResponseWriter, r *web.Request, fl *session.Fl
 	p.Write(w, http.StatusOK)
 }
 
-// proofUp takes the first code of a newly registered app.
+// proofUp checks the first code of a newly registered app.
 func (s *Pages) proofUp(w http.ResponseWriter, r *web.Request) {
 	fl, u, err := s.openFactorFlow(flowField(r))
 	if err != nil {

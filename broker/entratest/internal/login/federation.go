@@ -20,7 +20,7 @@ func (s *Pages) toFederation(w http.ResponseWriter, _ *web.Request, fl *session.
 	web.Redirect(w, adfs.URL(fl.Username, s.Keeper.SealFlow(fl)))
 }
 
-// loginSRF takes what the federation server sends back through the browser.
+// loginSRF handles the reply of the federation server, sent through the browser.
 func (s *Pages) loginSRF(w http.ResponseWriter, r *web.Request) {
 	fl, err := s.Keeper.OpenFlow(r.Values.Get("wctx"))
 	if err != nil {
@@ -46,7 +46,7 @@ func (s *Pages) loginSRF(w http.ResponseWriter, r *web.Request) {
 }
 
 // askFederation sends a browser to the federation server for MFA (WS-Federation
-// 1.2, 13.2.2, wauth), unless it was there and came back without.
+// 1.2, 13.2.2, wauth), unless it has already come back from there without MFA.
 func (s *Pages) askFederation(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) {
 	switch {
 	case !session.Allows(fl.Accept, claims.FederatedMultiFactor, fl.Session.Methods):

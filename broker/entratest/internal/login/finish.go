@@ -16,8 +16,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// finish ends a sign-in well: with a code at the redirect URI, or by approving
-// the device code.
+// finish completes a sign-in: with a code at the redirect URI, or by approving the
+// device code.
 func (s *Pages) finish(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User) {
 	if s.AskToStaySignedIn && !fl.KMSI && !fl.SSO && fl.Request.Prompt != "none" && fl.DeviceCode == "" {
 		s.showKMSI(w, r, fl)
@@ -106,7 +106,7 @@ func (s *Pages) frontIDToken(r *web.Request, fl *session.Flow, u *directory.User
 		Nonce: fl.Request.Nonce, Code: code, Aged: fl.Request.MaxAge != nil, Now: s.Keeper.Now()}, dev)
 }
 
-// redirect sends parameters to the redirect URI in the wanted mode.
+// redirect sends parameters to the redirect URI in the requested mode.
 func (s *Pages) redirect(w http.ResponseWriter, r *web.Request, fl *session.Flow, out url.Values) {
 	if fl.Request.State != "" {
 		out.Set("state", fl.Request.State)

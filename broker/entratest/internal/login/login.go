@@ -1,10 +1,10 @@
-// Package login is the authorization endpoint of the emulator and every page behind
-// it: the credentials that a browser shows by itself, the sign-in pages with each
-// first and second factor, consent and terms of use, the page of a device code, and
-// what programs that drive the pages ask for in JSON.
+// Package login implements the authorization endpoint of the emulator and every page
+// behind it: the credentials that a browser presents by itself, the sign-in pages with
+// each first and second factor, consent and terms of use, the device code page, and
+// the JSON endpoints for programs that drive the pages.
 //
 // A sign-in travels from page to page as a sealed [session.Flow] in a form field.
-// Each handler opens it, takes what the page sent, and ends in next, which shows the
+// Each handler opens the flow, processes the form, and calls next, which shows the
 // next page or ends the sign-in.
 package login
 
@@ -17,7 +17,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// Pages are the authorization endpoint and the pages behind it.
+// Pages serves the authorization endpoint and the pages behind it.
 type Pages struct {
 	Keeper   *session.Keeper
 	Access   *access.Engine
@@ -27,7 +27,7 @@ type Pages struct {
 	Web      *web.Router
 
 	AskToStaySignedIn   bool // KMSI after a sign-in
-	BindBrowserSessions bool // a session cookie born of a PRT counts beside that PRT alone
+	BindBrowserSessions bool // a session cookie from a PRT counts only together with that PRT
 	Traits              Traits
 }
 

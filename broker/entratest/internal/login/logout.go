@@ -10,7 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// logout ends the browser session. Refresh tokens and PRTs live on, as with
+// logout ends the browser session. Refresh tokens and PRTs stay valid, as with
 // the real service.
 func (s *Pages) logout(w http.ResponseWriter, r *web.Request) {
 	for _, name := range []string{sessionCookieName, persistentCookieName} {

@@ -24,7 +24,7 @@ func (s *Pages) next(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 		s.endFlow(w, r, fl, err)
 		return
 	}
-	// Whatever signed in, a page or what the browser showed.
+	// This holds for sign-ins on a page and for credentials from the browser alike.
 	if t := s.Keeper.FlowTenant(fl); t != nil && t != u.Tenant {
 		s.endFlow(w, r, fl, access.NotInTenant(u, t))
 		return
@@ -55,7 +55,7 @@ func (s *Pages) next(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	}
 }
 
-// ask asks for what the request or Conditional Access wants. It reports
+// ask asks the user for what the request or Conditional Access requires. It reports
 // whether it answered the request.
 func (s *Pages) ask(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, client *directory.App, tg *access.Target) bool {
 	for _, a := range []*directory.App{client, tg.Resource} {
@@ -111,8 +111,8 @@ func (s *Pages) enforce(w http.ResponseWriter, r *web.Request, fl *session.Flow,
 			s.showTerms(w, r, fl, c.ID)
 			return true
 		case policy.PasswordChange, policy.RiskRemediation:
-			// MFA is asked for first (Microsoft, "Conditional Access: Grant", Require
-			// password change). Only somebody with a password here has one to change.
+			// MFA comes first (Microsoft, "Conditional Access: Grant", Require
+			// password change). Only a user who signed in with a password can change it.
 			if fl.Session.Password && fl.Session.MFA == 0 && session.HasSecondFactor(u) {
 				return s.askSecondFactor(w, r, fl, u, nil)
 			}
@@ -172,9 +172,9 @@ func (s *Pages) endFlowWith(w http.ResponseWriter, r *web.Request, fl *session.F
 	s.ErrorPage(w, r, err)
 }
 
-// deletedDevicePage is what the pages say of a deleted device, where the token
-// endpoint says AADSTS50155 (Microsoft, "Error AADSTS700003 - Your organization
-// has deleted this device").
+// deletedDevicePage returns the error that the pages show for a deleted device, where
+// the token endpoint answers AADSTS50155 (Microsoft, "Error AADSTS700003 - Your
+// organization has deleted this device").
 func deletedDevicePage(err error, tenant string) error {
 	if web.AsSTSError(err).Code != 50155 {
 		return err

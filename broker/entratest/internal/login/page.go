@@ -16,7 +16,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// newPage returns what all pages of a flow share.
+// newPage returns a page with what all pages of a flow have in common.
 func (s *Pages) newPage(r *web.Request, fl *session.Flow, name, title string) pages.Page {
 	ctx := s.Keeper.SealFlow(fl)
 	canary := s.Keeper.Box.Seal(session.KindFlow, "canary") // nothing checks it: see the package documentation
@@ -42,10 +42,10 @@ func (s *Pages) newPage(r *web.Request, fl *session.Flow, name, title string) pa
 	return p
 }
 
-// absolute is where a path is on the host that the page came from. In $Config the
-// real pages name the endpoints that scripts call in full, and so the forms of the
-// two factors (pages captured by the authors of saml2aws); interrupts such as the
-// question to stay signed in are sent to by their path.
+// absolute returns the full URL of a path on the host that the page came from. In
+// $Config the real pages give full URLs for the endpoints that scripts call and for
+// the forms of the two factors (pages captured by the authors of saml2aws), but only
+// the path for interrupts such as the question whether to stay signed in.
 func absolute(r *web.Request, path string) string {
 	if base := web.LocalBase(r.Request); base != "" {
 		return strings.TrimSuffix(base, "/") + path
@@ -66,9 +66,9 @@ func pathOf(fl *session.Flow, name string) string {
 	return "/" + t + "/" + name
 }
 
-// FormTargets are where the forms of a sign-in may lead. Browsers hold
-// redirects against them too: to the app, to the host of passkeys and back, and
-// to federation servers.
+// FormTargets returns the origins that the forms of a sign-in may lead to. Browsers
+// check redirects against them too: to the app, to the host of passkeys and back,
+// and to federation servers.
 func (s *Pages) FormTargets(fl *session.Flow) string {
 	targets := []string{formOrigin(fl.Request.Redirect), passkeys.Origin, strings.TrimSuffix(web.LoginURL, "/")}
 	for _, t := range s.Keeper.Directory.Tenants() {
@@ -79,7 +79,7 @@ func (s *Pages) FormTargets(fl *session.Flow) string {
 	return strings.Join(targets, " ")
 }
 
-// formOrigin is where a form may lead when it ends in a redirect.
+// formOrigin returns the origin that a form may lead to when it ends in a redirect.
 func formOrigin(redirect string) string {
 	u, err := url.Parse(redirect)
 	switch {
@@ -98,7 +98,7 @@ func (s *Pages) ErrorPage(w http.ResponseWriter, r *web.Request, err error) {
 		Config: map[string]any{"pgid": "ConvergedError", "sErrorCode": strconv.Itoa(e.Code), "iErrorCode": e.Code, "sErrTxt": e.Text,
 			"strServiceExceptionMessage": e.Error(), "correlationId": web.CorrelationID(r.Request),
 			"sessionId": s.Keeper.Rand.GUID(), "canary": s.Keeper.Box.Seal(session.KindFlow, "canary")}}
-	status := http.StatusOK // of a page for a person, whatever it says
+	status := http.StatusOK // pages are for people and have status 200, except for server errors
 	if e.OAuth == "server_error" {
 		status = http.StatusInternalServerError
 	}

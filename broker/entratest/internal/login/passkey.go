@@ -26,7 +26,7 @@ func (s *Pages) fidoGet(w http.ResponseWriter, r *web.Request) {
 }
 
 // showPasskey shows the page on which a passkey signs. Browsers let a page use
-// the passkeys of its own host alone, so that other hosts lead there.
+// only the passkeys of its own host, so other hosts redirect there.
 func (s *Pages) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	host := strings.ToLower(r.Host)
 	if host != passkeys.RelyingParty && web.IsLoginHost(host) {
@@ -43,7 +43,7 @@ func (s *Pages) showPasskey(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Write(w, http.StatusOK)
 }
 
-// passkeyPage is that page, with a challenge that is still good.
+// passkeyPage returns that page, with a challenge that is still valid.
 func (s *Pages) passkeyPage(r *web.Request, fl *session.Flow) pages.Page {
 	s.Passkeys.Challenge(fl)
 	allow := []string{}
@@ -64,7 +64,7 @@ func (s *Pages) passkeyPage(r *web.Request, fl *session.Flow) pages.Page {
 	return p
 }
 
-// loginPasskey takes an assertion, as a first factor or as a second.
+// loginPasskey accepts an assertion, as a first factor or as a second.
 func (s *Pages) loginPasskey(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	u, key, err := s.Passkeys.Check(r, fl)
 	if err != nil {
@@ -92,8 +92,8 @@ func (s *Pages) loginPasskey(w http.ResponseWriter, r *web.Request, fl *session.
 	s.signedIn(w, r, fl, ss)
 }
 
-// passkeyRefused says what is wrong with an assertion: on the page that the passkey
-// belongs to where that is here, and otherwise on the page before it.
+// passkeyRefused shows what is wrong with an assertion: on the passkey page if this
+// host serves it, and otherwise on the page before it.
 func (s *Pages) passkeyRefused(w http.ResponseWriter, r *web.Request, fl *session.Flow, err error) {
 	if !web.IsLoginHost(strings.ToLower(r.Host)) {
 		s.showPasskey(w, r, fl, err)

@@ -14,20 +14,21 @@ import (
 // Passkeys belong to login.microsoft.com, and the sign-in pages to
 // login.microsoftonline.com. A page posts a form to urlFidoLogin on the other host,
 // which says where the assertion is to be sent; the page that comes back has the
-// challenge. The names of the fields, and that sErrorCode and the rest of $Config
-// follow, are those that libhimmelblau (auth.rs) and the scripts of penetration
-// testers send to the real service.
+// challenge. The names of the fields, and the presence of sErrorCode and the rest of
+// $Config, are taken from libhimmelblau (auth.rs) and the scripts that penetration
+// testers use against the real service.
 
-// offerFido says in $Config how a page gets to the passkeys.
+// offerFido puts the address of the passkey page into $Config.
 func offerFido(p *pages.Page, r *web.Request, fl *session.Flow) {
 	ctx, _ := p.Config["sCtx"].(string)
 	p.HopTo = passkeys.Origin + pathOf(fl, "fido/get") + "?uiflavor=Web"
 	p.Config["fIsFidoSupported"], p.Config["urlFidoLogin"] = true, p.HopTo
 	p.Config["urlResume"] = absolute(r, pathOf(fl, "resume")) + "?" + url.Values{"ctx": {ctx}}.Encode()
-	p.Config["iAllowedIdentities"] = 2 // accounts of organizations, and no personal ones
+	p.Config["iAllowedIdentities"] = 2 // accounts of organizations only, not personal ones
 }
 
-// hopFields are those of the form that leads to urlFidoLogin, after a first factor.
+// hopFields returns the fields of the form that leads to urlFidoLogin after a first
+// factor.
 func hopFields(p *pages.Page) []pages.Field {
 	text := func(name string) string { s, _ := p.Config[name].(string); return s }
 	credentials := ""
@@ -80,8 +81,8 @@ func (s *Pages) fidoPosted(w http.ResponseWriter, r *web.Request) {
 	p.Write(w, http.StatusOK)
 }
 
-// onLoginHost makes a URL absolute that may be a path of the sign-in host, and
-// reports whether it leads to a sign-in host.
+// onLoginHost resolves a URL, possibly a path, against the sign-in host, and reports
+// whether it leads to a sign-in host.
 func onLoginHost(text string) (string, bool) {
 	base, err := url.Parse(web.LoginURL)
 	if err != nil || text == "" {

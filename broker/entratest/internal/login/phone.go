@@ -26,7 +26,7 @@ func (s *Pages) getOneTimeCode(w http.ResponseWriter, r *web.Request) {
 	}
 	u := s.Keeper.Directory.User(in.Username)
 	if _, old := s.openPhoneSession(in.OldDeviceCode); u == nil {
-		u = old // the one that GetCredentialType asked
+		u = old // the user whom GetCredentialType prompted
 	}
 	if u == nil || !u.PhoneSignIn || u.Disabled {
 		web.WriteJSON(w, http.StatusOK, map[string]any{"error": map[string]any{"code": 6001, "message": "No authenticator app is registered."}})
@@ -37,7 +37,7 @@ func (s *Pages) getOneTimeCode(w http.ResponseWriter, r *web.Request) {
 		"SessionIdentifier": s.phoneSession(p), "Entropy": p.Number}})
 }
 
-// appName is the name of the app that a page was shown for; "": not known.
+// appName returns the name of the app that a page was shown for; "" if unknown.
 func (s *Pages) appName(context string) string {
 	fl, err := s.Keeper.OpenFlow(context)
 	if err != nil {
@@ -46,7 +46,7 @@ func (s *Pages) appName(context string) string {
 	return s.Keeper.Directory.AppName(fl.Request.Client)
 }
 
-// phoneSession names the prompt of a passwordless phone sign-in.
+// phoneSession returns the sealed name of the prompt of a passwordless phone sign-in.
 func (s *Pages) phoneSession(p *session.Prompt) string {
 	return s.Keeper.Box.Seal(session.KindFlow, map[string]string{"prompt": p.ID, "user": p.User})
 }
@@ -87,7 +87,7 @@ func (s *Pages) deviceCodeStatus(w http.ResponseWriter, r *web.Request) {
 }
 
 // showPhone asks the authenticator app of a user for a sign-in without a
-// password. A nil prompt is a new one.
+// password. If waiting is nil, it sends a new prompt.
 func (s *Pages) showPhone(w http.ResponseWriter, r *web.Request, fl *session.Flow, waiting *session.Prompt, err error) {
 	u := s.Keeper.Directory.User(fl.Username)
 	if u == nil || !u.PhoneSignIn || u.Disabled {

@@ -15,7 +15,7 @@ import (
 // the device certificate, without a PRT: the service challenges with 401, and
 // the browser sends the request again with a JWS in the header Authorization.
 
-// canPKeyAuth reports whether the browser takes a challenge.
+// canPKeyAuth reports whether the browser supports the challenge.
 func canPKeyAuth(r *web.Request) bool {
 	return r.Header.Get("x-ms-PKeyAuth") == "1.0" || strings.Contains(r.UserAgent(), "PKeyAuth/1.0")
 }
@@ -36,7 +36,7 @@ func (s *Pages) challengeDevice(w http.ResponseWriter, r *web.Request, fl *sessi
 
 var pkeyAuthParameter = regexp.MustCompile(`(\w+)="([^"]*)"`)
 
-// answerDevice takes the answer to a challenge. It reports whether the request
+// answerDevice handles the answer to a challenge. It reports whether the request
 // was one.
 func (s *Pages) answerDevice(w http.ResponseWriter, r *web.Request) bool {
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "PKeyAuth ")
@@ -48,7 +48,7 @@ func (s *Pages) answerDevice(w http.ResponseWriter, r *web.Request) bool {
 		p[m[1]] = m[2]
 	}
 	fl, err := s.Keeper.OpenFlow(p["Context"])
-	if err == nil && p["AuthToken"] != "" { // without one, there is no device
+	if err == nil && p["AuthToken"] != "" { // without it, there is no device
 		fl.Device, err = s.pkeyAuthDevice(r, p["AuthToken"])
 	}
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// sasReply is the answer of the endpoints by which programs drive a second
+// sasReply is the reply of the endpoints with which programs perform a second
 // factor without reading pages.
 type sasReply struct {
 	Success      bool
@@ -51,7 +51,7 @@ func (s *Pages) beginAuth(w http.ResponseWriter, r *web.Request) {
 	web.WriteJSON(w, http.StatusOK, out)
 }
 
-// endAuth takes a code, or polls for the answer of an authenticator app.
+// endAuth checks a code, or polls for the answer of an authenticator app.
 func (s *Pages) endAuth(w http.ResponseWriter, r *web.Request) {
 	in, fl, u, ok := s.openSAS(w, r)
 	if !ok {

@@ -24,8 +24,8 @@ func (s *Pages) askSecondFactor(w http.ResponseWriter, r *web.Request, fl *sessi
 		return true
 	}
 	methods := session.SecondFactors(u, fl)
-	// Nobody registers a method by a certificate alone: Entra takes its owner
-	// for somebody who can do MFA.
+	// A sign-in with only a certificate cannot register a method: Entra considers
+	// the owner of a certificate capable of MFA.
 	byCertificate := fl.Session.Methods&claims.CertificateSingleFactor != 0
 	switch {
 	case len(methods) == 0 && certificateHelps(u, fl) && web.IsLoginHost(strings.ToLower(r.Host)):
@@ -36,7 +36,7 @@ func (s *Pages) askSecondFactor(w http.ResponseWriter, r *web.Request, fl *sessi
 	case len(methods) == 0:
 		s.mayEnroll(w, r, fl, u)
 	default:
-		if _, sends := methods[0].KindOf(); !sends { // what is sent counts by itself
+		if _, sends := methods[0].KindOf(); !sends { // prompts that are sent are counted separately
 			fl.Prompts++
 		}
 		s.showMethod(w, r, fl, u, methods[0].ID, nil)
@@ -54,14 +54,14 @@ var factorPages = map[string][2]string{
 	session.MethodKey:      {"securitykey", "Use your passkey"},
 }
 
-// codeLabels say where a code comes from.
+// codeLabels says where a code comes from.
 var codeLabels = map[string]string{
 	session.MethodCode:     "Code from your authenticator app",
 	session.MethodHardware: "Code from your hardware token",
 	session.MethodSMS:      "Code from the text message",
 }
 
-// againLabels ask for another prompt.
+// againLabels are the buttons that ask for another prompt.
 var againLabels = map[session.PromptKind]string{
 	session.PromptNumber:  "Send another request to my authenticator app",
 	session.PromptMessage: "Send another text message",
@@ -69,8 +69,8 @@ var againLabels = map[session.PromptKind]string{
 }
 
 // showMethod shows the page of a second factor: the named one, or the user's
-// best. One that sends something sends it, but not after a failure, as the real
-// page does not: another prompt comes when the user asks for it.
+// best. If the factor sends a prompt, showMethod sends it, but not after a failure:
+// as on the real page, the user has to ask for another one.
 func (s *Pages) showMethod(w http.ResponseWriter, r *web.Request, fl *session.Flow, u *directory.User, method string, err error) {
 	f, ok := session.SecondFactor(u, fl, method)
 	if !ok {
@@ -114,8 +114,8 @@ func (s *Pages) showMethod(w http.ResponseWriter, r *web.Request, fl *session.Fl
 	p.Write(w, http.StatusOK)
 }
 
-// otherMethods offers the second factors beside the one that a page is for, a
-// certificate among them.
+// otherMethods offers the other second factors besides the one that a page is for,
+// including a certificate.
 func (s *Pages) otherMethods(p *pages.Page, r *web.Request, fl *session.Flow, method string) {
 	u := s.Keeper.Directory.UserByID(fl.Session.User)
 	if u == nil {
@@ -131,7 +131,7 @@ func (s *Pages) otherMethods(p *pages.Page, r *web.Request, fl *session.Flow, me
 	}
 }
 
-// processAuth takes the second factor of a page.
+// processAuth checks the second factor from a page.
 func (s *Pages) processAuth(w http.ResponseWriter, r *web.Request) {
 	fl, u, err := s.openFactorFlow(flowField(r))
 	if err != nil {
@@ -181,7 +181,7 @@ func (s *Pages) openFactorFlow(token string) (*session.Flow, *directory.User, er
 	return fl, u, err
 }
 
-// proofsOf is how the pages' configuration lists second factors.
+// proofsOf lists second factors as the pages' configuration does.
 func proofsOf(u *directory.User, fl *session.Flow) []map[string]any {
 	out := []map[string]any{}
 	for i, f := range session.SecondFactors(u, fl) {

@@ -26,7 +26,7 @@ func (s *Pages) showSignIn(w http.ResponseWriter, r *web.Request, fl *session.Fl
 	p.Write(w, http.StatusOK)
 }
 
-// posted takes what the sign-in pages send.
+// posted handles the forms of the sign-in pages.
 func (s *Pages) posted(w http.ResponseWriter, r *web.Request) {
 	if s.answerDevice(w, r) {
 		return
@@ -42,7 +42,7 @@ func (s *Pages) posted(w http.ResponseWriter, r *web.Request) {
 	pass := r.Values.Get("credential") == "accesspass" || r.Values.Get("accesspass") != ""
 	if u := s.Keeper.Directory.User(fl.Username); pass && u != nil && u.FederatedMFA() {
 		// With enforceMfaByFederatedIdp a federated user is sent to the federation
-		// server and not asked for a pass ("Configure Temporary Access Pass").
+		// server instead of being asked for a pass ("Configure Temporary Access Pass").
 		s.toFederation(w, r, fl)
 		return
 	}
@@ -68,7 +68,7 @@ func (s *Pages) posted(w http.ResponseWriter, r *web.Request) {
 	}
 }
 
-// flowField finds the sealed flow under the names that programs send it by.
+// flowField finds the sealed flow under the field names that programs use.
 func flowField(r *web.Request) string {
 	for _, name := range []string{"ctx", "request", "flowToken", "flowtoken"} {
 		if v := r.Values.Get(name); v != "" {
@@ -105,7 +105,7 @@ func (s *Pages) signedInByPassword(w http.ResponseWriter, r *web.Request, fl *se
 	s.signedIn(w, r, fl, ss)
 }
 
-// signedIn goes on after a first factor.
+// signedIn continues after a first factor.
 func (s *Pages) signedIn(w http.ResponseWriter, r *web.Request, fl *session.Flow, ss session.Session) {
 	fl.SignOut()
 	fl.Session = &ss
@@ -118,9 +118,8 @@ func (s *Pages) signedIn(w http.ResponseWriter, r *web.Request, fl *session.Flow
 	s.next(w, r, fl)
 }
 
-// resume goes on with a sign-in where it stood: the page that posts itself leads
-// here, the page of a passkey that was cancelled, and the link to put off a
-// registration.
+// resume continues a sign-in where it was: the page that posts itself leads here, as
+// do a cancelled passkey page and the link that postpones a registration.
 func (s *Pages) resume(w http.ResponseWriter, r *web.Request) {
 	q := r.URL.Query()
 	fl, err := s.Keeper.OpenFlow(cmp.Or(q.Get("ctx"), flowField(r)))

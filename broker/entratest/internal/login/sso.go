@@ -12,9 +12,9 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// singleSignOn signs in by the credentials the browser shows. It reports
-// whether the browser could do better with a fresh nonce: the PRT cookie was
-// there and its nonce was not, or was stale.
+// singleSignOn signs in with the credentials that the browser presents. It reports
+// whether to challenge the browser for a PRT cookie with a fresh nonce, because the
+// nonce in its cookie was missing or stale.
 func (s *Pages) singleSignOn(r *web.Request, fl *session.Flow) (challenge bool, err error) {
 	for _, text := range credentials(r, wire.CookieRefreshToken) {
 		ss, key, stale, err := s.prtCookie(r, text)
@@ -29,7 +29,7 @@ func (s *Pages) singleSignOn(r *web.Request, fl *session.Flow) (challenge bool, 
 			continue
 		}
 		if u := s.Keeper.Directory.UserByID(ss.User); fl.Request.Hint != "" && (u == nil || !strings.EqualFold(u.UPN, fl.Request.Hint)) {
-			fl.Device = ss.Device // somebody else signs in on this device
+			fl.Device = ss.Device // another user signs in on this device
 			continue
 		}
 		fl.Session, fl.Key, fl.SSO = ss, key, true
@@ -45,8 +45,8 @@ func (s *Pages) singleSignOn(r *web.Request, fl *session.Flow) (challenge bool, 
 	return false, nil
 }
 
-// credentials returns the values of a header and of cookies of the same name;
-// with several accounts the names are numbered.
+// credentials returns the values of a header and of cookies of the same name.
+// With several accounts the names are numbered.
 func credentials(r *web.Request, name string) []string {
 	out := append([]string{}, r.Header.Values(name)...)
 	for _, c := range r.Cookies() {
@@ -57,9 +57,8 @@ func credentials(r *web.Request, name string) []string {
 	return out
 }
 
-// prtCookie checks an x-ms-RefreshTokenCredential. What is wrong with it makes
-// the service ignore it, but for a stale nonce, a dead session and a disabled
-// device.
+// prtCookie checks an x-ms-RefreshTokenCredential. The service ignores an invalid
+// cookie, except for a stale nonce, an ended session or a disabled device.
 func (s *Pages) prtCookie(r *web.Request, text string) (ss *session.Session, key []byte, stale bool, err error) {
 	ignore := func(format string, args ...any) (*session.Session, []byte, bool, error) {
 		s.Web.Mistake(r, wire.CookieRefreshToken+" ignored: "+format, args...)

@@ -10,15 +10,15 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// Endpoints by which programs change an expired password without the page for it:
-// a job is begun, polled, and then the page is told that it is done.
+// Endpoints with which programs change an expired password without its page: they
+// start a job, poll it, and then tell the page that it is done.
 const (
 	ssprBeginPath = "/common/SSPR/Begin"
 	ssprPollPath  = "/common/SSPR/Poll"
 )
 
-// ssprReply is the answer of both endpoints. A job is never done at once, so that
-// clients learn to wait.
+// ssprReply is the reply of both endpoints. A job is never done immediately, so that
+// clients have to poll.
 type ssprReply struct {
 	IsJobPending      bool
 	Ctx               string

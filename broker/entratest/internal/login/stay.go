@@ -14,7 +14,7 @@ func (s *Pages) showKMSI(w http.ResponseWriter, r *web.Request, fl *session.Flow
 	p.Write(w, http.StatusOK)
 }
 
-// kmsi takes the answer of the page that asks to stay signed in.
+// kmsi handles the answer from the page that asks whether to stay signed in.
 func (s *Pages) kmsi(w http.ResponseWriter, r *web.Request) {
 	fl, err := s.Keeper.OpenFlow(flowField(r))
 	if err != nil {

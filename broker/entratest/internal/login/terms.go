@@ -23,7 +23,7 @@ func (s *Pages) showTerms(w http.ResponseWriter, r *web.Request, fl *session.Flo
 	p.Write(w, http.StatusOK)
 }
 
-// termsSet takes the answer of the terms page.
+// termsSet handles the answer from the terms page.
 func (s *Pages) termsSet(w http.ResponseWriter, r *web.Request) {
 	fl, u, err := s.openFactorFlow(flowField(r))
 	if err != nil {

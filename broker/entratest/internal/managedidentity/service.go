@@ -1,4 +1,4 @@
-// Package managedidentity plays the token endpoints that Azure offers to programs on
+// Package managedidentity emulates the token endpoints that Azure offers to programs on
 // its machines and services: a program there needs no credential, since only it can
 // reach the endpoint (Microsoft, "How to use managed identities for Azure resources
 // on an Azure VM to acquire an access token"; "How to use managed identities for App
@@ -34,16 +34,16 @@ const (
 // Service is one such endpoint.
 type Service struct {
 	Kind     Kind
-	System   string // client id of the system-assigned identity; "": there is none
+	System   string // client id of the system-assigned identity; "": no such identity
 	Header   string // secret of App Service
-	KeyDir   string // where Arc writes the files that only the machine's programs read
+	KeyDir   string // where Arc writes the files that only programs on the machine can read
 	Tenant   *directory.Tenant
 	Keeper   *session.Keeper
 	Endpoint *tokenendpoint.Service
 	Web      *web.Router
 }
 
-// ServeHTTP answers any path: programs take it from their environment.
+// ServeHTTP accepts any path, since programs take it from their environment.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in := &web.Request{Request: r, Tenant: s.Tenant}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
@@ -96,8 +96,8 @@ func (s *Service) answer(w http.ResponseWriter, identity *directory.App, reply m
 	web.WriteJSON(w, http.StatusOK, reply)
 }
 
-// fromHere checks what shows that a program of this machine asks, and not somebody
-// through it.
+// fromHere checks that a program on this machine sent the request, and not someone
+// else through it, as in request forgery.
 func (s *Service) fromHere(w http.ResponseWriter, r *http.Request) bool {
 	if s.Kind == AppService {
 		if s.Header == "" || subtle.ConstantTimeCompare([]byte(r.Header.Get("X-IDENTITY-HEADER")), []byte(s.Header)) != 1 {
@@ -146,7 +146,7 @@ func (s *Service) redeem(key string) bool {
 	})
 }
 
-// identity finds the identity that the program asks for; without a name it is the
+// identity finds the identity that the program asks for; if it names none, the
 // system-assigned one.
 func (s *Service) identity(clientID, objectID, resourceID string) (*directory.App, int, string) {
 	const missing = "Identity not found"
@@ -172,7 +172,8 @@ func refuse(w http.ResponseWriter, status int, code, text string) {
 	web.WriteJSON(w, status, map[string]string{"error": code, "error_description": text})
 }
 
-// Environment is what programs find in theirs, for a Service that is served at base.
+// Environment returns the environment variables of programs for a Service served at
+// base.
 func (s *Service) Environment(base string) []string {
 	switch s.Kind {
 	case AppService:

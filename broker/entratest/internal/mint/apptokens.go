@@ -16,17 +16,17 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// AppIssuance is what an application's token of its own is made of.
+// AppIssuance holds the contents of an app-only token.
 type AppIssuance struct {
 	Client, Resource *directory.App
 	Tenant           *directory.Tenant
 	Audience         string   // as the client named the resource
 	Roles            []string // application permissions
 	Proof            string   // claim appidacr
-	Managed          string   // resource id of a managed identity; "": none
+	Managed          string   // resource id of a managed identity; "" for other apps
 	CAE              bool
 	Now, Expires     time.Time
-	Base             string // where the service is that issues; "": at its real host names
+	Base             string // URL of the issuing service; "": its real host names
 }
 
 // AppToken makes an app-only access token: its subject is the application's
@@ -65,13 +65,13 @@ func (m *Mint) AppToken(in AppIssuance) string {
 	return m.Keys.Sign(c)
 }
 
-// Errors of a token that is shown as an assertion.
+// Errors of a token that is presented as an assertion.
 var (
 	ErrNotOurs = errors.New("not signed by this service")
 	errNoJWT   = errors.New("not a JWT")
 )
 
-// Presented is an access token that a service shows to act on behalf of its user.
+// Presented is an access token that a service presents to act on behalf of its user.
 type Presented struct {
 	Audience string          `json:"aud"`
 	Expires  int64           `json:"exp"`
@@ -87,14 +87,15 @@ type Presented struct {
 	Reuse    string          `json:"aio"`
 }
 
-// AppOnly reports whether an application has the token for itself.
+// AppOnly reports whether the token is app-only.
 func (p *Presented) AppOnly() bool { return p.Scopes == "" && p.Subject == p.Object }
 
 // IDToken reports whether it is an id_token: an access token names the client
 // that it was issued to.
 func (p *Presented) IDToken() bool { return p.AppID == "" && p.Party == "" }
 
-// Presented reads a token of this service. Its time is the caller's to check.
+// Presented reads a token that this service issued. The caller must check its
+// validity period.
 func (m *Mint) Presented(text string) (*Presented, error) {
 	if _, err := jws.Parse([]byte(text), jws.WithCompact()); err != nil {
 		return nil, errNoJWT
@@ -106,11 +107,11 @@ func (m *Mint) Presented(text string) (*Presented, error) {
 	return &p, nil
 }
 
-// federatedHeader names the key that stands for all issuers outside.
+// federatedHeader names the key that stands for all external issuers.
 var federatedHeader = jwtHeader(`{"alg":"RS256","kid":"outside","typ":"JWT"}`)
 
-// FederatedToken makes the token of another issuer, such as a cluster's or a
-// pipeline's, which the emulator plays too.
+// FederatedToken makes a token as another issuer would, such as a cluster or a
+// pipeline.
 func (m *Mint) FederatedToken(c directory.FederatedCredential, life time.Duration) string {
 	now := m.Keeper.Now()
 	payload, err := json.Marshal(map[string]any{"iss": c.Issuer, "sub": c.Subject, "aud": c.Audience,
@@ -121,7 +122,7 @@ func (m *Mint) FederatedToken(c directory.FederatedCredential, life time.Duratio
 	return compact(federatedHeader, payload, testkeys.OutsideIssuer())
 }
 
-// VerifyFederated checks the signature of the token of another issuer.
+// VerifyFederated checks the signature of a token from FederatedToken.
 func (m *Mint) VerifyFederated(a *verify.ClientAssertion) error {
 	return a.VerifyKey(testkeys.OutsideIssuer().RSA())
 }

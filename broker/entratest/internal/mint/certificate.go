@@ -40,8 +40,8 @@ type deviceAuthority struct {
 	key  *testkeys.Key
 	cert *x509.Certificate
 	p2p  *x509.Certificate
-	// former has the key that signed the certificates of devices in a tenant that
-	// an earlier version saved. It issues none.
+	// former has the key that signed device certificates in tenants saved by an
+	// earlier version. It issues no new certificates.
 	former *x509.Certificate
 }
 
@@ -60,7 +60,7 @@ func newDeviceAuthority() *deviceAuthority {
 	return a
 }
 
-// Ia5 is a domain component, which RFC 4519 (2.4) wants as an IA5String.
+// Ia5 encodes a domain component, which must be an IA5String (RFC 4519, 2.4).
 func Ia5(s string) asn1.RawValue {
 	return asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagIA5String, Bytes: []byte(s)}
 }
@@ -86,7 +86,7 @@ func (a *deviceAuthority) selfSigned(name pkix.Name) *x509.Certificate {
 	return cert
 }
 
-// DeviceCertificate says what the certificate of a device holds.
+// DeviceCertificate holds the contents of a device certificate.
 type DeviceCertificate struct {
 	Device, User, Tenant string // GUIDs; user may be ""
 	Region               string // two letters
@@ -131,8 +131,8 @@ func (a *deviceAuthority) Issue(pub *rsa.PublicKey, c DeviceCertificate) ([]byte
 	return x509.CreateCertificate(rand.Reader, template, &parent, pub, a.key)
 }
 
-// longOctets encodes an OCTET STRING the way Entra does: with a length in the
-// long form where the short one would do, which DER forbids.
+// longOctets encodes an OCTET STRING the way Entra does: with its length in the
+// long form even where the short form would do, which DER forbids.
 func longOctets(b []byte) []byte {
 	return append([]byte{0x04, 0x81, byte(len(b))}, b...)
 }
@@ -154,14 +154,14 @@ func (a *deviceAuthority) Verify(cert *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// Thumbprint is the thumbprint of a certificate as Windows shows it.
+// Thumbprint returns the thumbprint of a certificate as Windows shows it.
 func Thumbprint(der []byte) string {
 	sum := sha1.Sum(der)
 	return strings.ToUpper(ids.Hex(sum[:]))
 }
 
-// PeerToPeer signs a certificate for peer-to-peer use. It returns that of its
-// authority too.
+// PeerToPeer signs a certificate for peer-to-peer use. It also returns the
+// certificate of its authority.
 func (a *deviceAuthority) PeerToPeer(template *x509.Certificate, pub *rsa.PublicKey) (cert, authority []byte, err error) {
 	cert, err = x509.CreateCertificate(rand.Reader, template, a.p2p, pub, a.key)
 	return cert, a.p2p.Raw, err

@@ -22,15 +22,15 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 )
 
-// Keys are the keys with which the service signs. They are the same for
-// every server, so a process makes them once: nobody changes them.
+// Keys holds the keys with which the service signs. They are the same for every
+// server, so a process makes them once. They must not be modified.
 type Keys struct {
 	token     *testkeys.Key
 	tokenCert []byte // DER, self-signed
 	kid       string // also x5t: base64url of the SHA-1 of tokenCert
 	header    string // of a signed JWT, base64url with its dot
 	Device    *deviceAuthority
-	users     func() *userAuthority // made when it is first needed
+	users     func() *userAuthority // made on first use
 }
 
 var fixedKeys = sync.OnceValue(makeKeys)
@@ -71,7 +71,7 @@ func jwtHeader(header string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(header)) + "."
 }
 
-// compact signs by RS256 (RFC 7515, 3.1): most of what the emulator does.
+// compact signs with RS256 (RFC 7515, 3.1), which is most of the emulator's work.
 func compact(header string, payload []byte, key *testkeys.Key) string {
 	b64 := base64.RawURLEncoding
 	out := make([]byte, 0, len(header)+b64.EncodedLen(len(payload))+1+b64.EncodedLen(key.RSA().Size()))
@@ -126,7 +126,7 @@ func (k *Keys) verifyOwn(token string, claims any) error {
 	return json.Unmarshal(payload, claims)
 }
 
-// Pairwise is the sub of a user for a client.
+// Pairwise returns the sub claim of a user for a client.
 func Pairwise(user, client string) string {
 	sum := sha256.Sum256([]byte(user + "\x00" + client))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -142,5 +142,5 @@ func (k *Keys) SignXML(id, signed string) string {
 	return verify.XMLSignature(id, []byte(signed), sig, k.tokenCert)
 }
 
-// Public is the key that checks what the service signed.
+// Public returns the key that verifies the service's signatures.
 func (k *Keys) Public() *rsa.PublicKey { return k.token.RSA() }

@@ -1,6 +1,6 @@
-// Package mint holds the keys of the emulator and what they sign: tokens, the
-// certificates of devices and users, and encrypted replies. It also tells whose a
-// bearer token or a device certificate is.
+// Package mint holds the keys of the emulator and issues what they sign: tokens and
+// the certificates of devices and users. It also encrypts replies, and finds the user
+// of a bearer token and the device of a certificate.
 package mint
 
 import (
@@ -12,35 +12,35 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 )
 
-// Mint makes tokens and certificates, and reads those that it made.
+// Mint issues tokens and certificates, and reads those that it issued.
 type Mint struct {
 	Keys   Keys
 	Keeper *session.Keeper
 
-	GCMReplies, PlainReplies bool // how replies to requests that a session key signed are encrypted
-	DisabledDevice50155      bool // a disabled device is told what a deleted one is
+	GCMReplies, PlainReplies bool // how to encrypt replies to requests signed with a session key
+	DisabledDevice50155      bool // a disabled device gets the same error as a deleted one
 }
 
-// Issuance is what tokens are made of.
+// Issuance holds the contents of tokens.
 type Issuance struct {
 	Client   *directory.App
 	User     *directory.User
 	Session  *session.Session
-	Resource *directory.App // nil: no access token is asked for
+	Resource *directory.App // nil: the request is for no access token
 	Audience string         // as the client named the resource
 	Scopes   []string
 	V2       bool
 	CAE      bool           // the client handles claims challenges
-	Contexts []string       // authentication contexts that were met
+	Contexts []string       // authentication contexts that were satisfied
 	Address  netip.Addr     // of the client; invalid: unknown
 	Nonce    string         // for the id_token
-	Code     string         // whose hash the id_token beside it carries; "": none
-	Aged     bool           // max_age was asked for: the id_token says when the user signed in
+	Code     string         // code whose hash the id_token carries; "": no code
+	Aged     bool           // the request has max_age: the id_token says when the user signed in
 	CNF      string         // kid of the key of a PoP token; "" for a bearer token
-	SSH      *rsa.PublicKey // the key of the SSH certificate that is asked for in place of an access token; nil: none
-	Fresh    bool           // the value ngcmfa was asked for
+	SSH      *rsa.PublicKey // key for an SSH certificate requested in place of an access token; nil: not requested
+	Fresh    bool           // the request asks for the value ngcmfa
 	IDNone   bool           // the id_token is unsigned
 	SID      bool           // the id_token names the user's SID (scope ugs)
 	Now      time.Time
-	Base     string // where the service is that issues; "": at its real host names
+	Base     string // URL of the issuing service; "": its real host names
 }

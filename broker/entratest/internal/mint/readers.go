@@ -25,15 +25,15 @@ type BearerClaims struct {
 	Roles    []string `json:"roles"`
 	Kind     string   `json:"idtyp"`
 	IssuedAt int64    `json:"iat"`
-	// Capabilities is xms_cc: CP1 when the client handles claims challenges.
+	// Capabilities is xms_cc: CP1 if the client handles claims challenges.
 	Capabilities []string `json:"xms_cc"`
-	// Mark is xms_st: opaque to clients, and here the count of critical events of
-	// the user when the token was issued.
+	// Mark is xms_st: opaque to clients. Here it holds the number of critical
+	// events of the user when the token was issued.
 	Mark map[string]int `json:"xms_st"`
 }
 
-// Overtaken reports whether a critical event came after the token, which a resource
-// is to say to a client that handles claims challenges. A nil user was deleted.
+// Overtaken reports whether a critical event came after the token was issued and the
+// client handles the claims challenge for that. A nil user was deleted.
 func (c *BearerClaims) Overtaken(u *directory.User) bool {
 	return slices.Contains(c.Capabilities, "CP1") && (u == nil || c.Mark["ev"] != u.Critical)
 }
@@ -41,11 +41,11 @@ func (c *BearerClaims) Overtaken(u *directory.User) bool {
 // ErrUserGone is the refusal of a token whose user is deleted or disabled.
 var ErrUserGone = errors.New("the user of the access token is deleted or disabled")
 
-// AppOnly reports whether an application has the token for itself.
+// AppOnly reports whether the token is app-only.
 func (c *BearerClaims) AppOnly() bool { return c.Kind == "app" }
 
 // Bearer checks an Authorization header with an access token for one of the
-// audiences. With ErrUserGone it returns the claims all the same.
+// audiences. It returns the claims even if the error is ErrUserGone.
 func (m *Mint) Bearer(header string, audiences ...string) (*BearerClaims, *directory.User, error) {
 	c, err := m.BearerToken(header, audiences...)
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *BearerClaims) Has(methods ...string) bool {
 	return slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(c.AMR, m) })
 }
 
-// DeviceOfCertificate finds the device of a certificate that proved its key.
+// DeviceOfCertificate finds the device of a certificate whose key was proved.
 func (m *Mint) DeviceOfCertificate(cert *x509.Certificate) (*directory.Device, error) {
 	if err := m.Keys.Device.Verify(cert, m.Keeper.Now()); err != nil {
 		return nil, err

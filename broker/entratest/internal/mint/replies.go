@@ -31,9 +31,9 @@ func (m *Mint) WrapSessionKey(transport *rsa.PublicKey, key []byte) (string, err
 	return compactJWE([]byte(`{"enc":"A256GCM","alg":"RSA-OAEP"}`), wrapped, iv, sealed[:1], sealed[1:]), nil
 }
 
-// EncryptReply encrypts a reply under a key derived from the session key, by
+// EncryptReply encrypts a reply under a key derived from the session key, with
 // version 1 of the derivation whatever the request used. The header always
-// says A256GCM; a 16-byte IV and an empty tag tell that it is AES-256-CBC.
+// says A256GCM; a 16-byte IV and an empty tag indicate AES-256-CBC.
 func (m *Mint) EncryptReply(sessionKey []byte, gcmAsked *bool, v any) any {
 	if m.PlainReplies {
 		return v

@@ -11,17 +11,17 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/testkeys"
 )
 
-// sshBackdate is how long before its issue an SSH certificate is valid, for machines
-// whose clocks are behind.
+// sshBackdate is how long before its issue an SSH certificate becomes valid, for
+// machines whose clocks are behind.
 const sshBackdate = 5 * time.Minute
 
 // nonceSSH is how many random bytes a certificate begins with.
 const nonceSSH = 32
 
-// SSHCertificate makes the certificate that stands in place of an access token for the
-// virtual machines of Azure: base64 of an OpenSSH user certificate, whose key id and
+// SSHCertificate makes the certificate that replaces an access token for Azure virtual
+// machines: base64 of an OpenSSH user certificate, whose key id and
 // extensions name the user and the tenant, and whose principal is the user name
-// (libhimmelblau, ssh.rs, which reads those of the service).
+// (libhimmelblau, ssh.rs, which reads the service's certificates).
 func (m *Mint) SSHCertificate(in *Issuance, expires time.Time) (string, error) {
 	pub, err := ssh.NewPublicKey(in.SSH)
 	if err != nil {

@@ -14,15 +14,15 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// ClientInfo is the member client_info of a reply, which names the user and the
+// ClientInfo returns the member client_info of a reply, which names the user and the
 // tenant.
 func ClientInfo(u *directory.User) string {
 	data, _ := json.Marshal(map[string]string{"uid": u.ID, "utid": u.Tenant.ID})
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
-// amrOf decides whether a token shows how the user signed in: v1 tokens do, v2
-// tokens only when the app asked for it as an optional claim.
+// amrOf returns the amr claim if a token has one: v1 tokens do, v2 tokens only if the
+// app configures it as an optional claim.
 func (in *Issuance) amrOf(version int, a *directory.App) []string {
 	if version == 2 && !slices.Contains(a.OptionalClaims, "amr") {
 		return nil
@@ -71,7 +71,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 	return m.Keys.Sign(c)
 }
 
-// ClientACR is the claim appidacr: how the client proved itself.
+// ClientACR returns the claim appidacr: how the client authenticated.
 func ClientACR(a *directory.App) string {
 	if a.Public || a.SPA {
 		return "0"
@@ -79,7 +79,7 @@ func ClientACR(a *directory.App) string {
 	return "1"
 }
 
-// v1Claims adds what tokens of version 1.0 say of the user and the device.
+// v1Claims adds what tokens of version 1.0 say about the user and the device.
 func (m *Mint) v1Claims(c map[string]any, in *Issuance, dev *directory.Device) {
 	u := in.User
 	given, familyName, _ := strings.Cut(u.Name, " ")
@@ -140,9 +140,9 @@ func (m *Mint) optionalClaims(c map[string]any, in *Issuance, a *directory.App) 
 	}
 }
 
-// reuse is the claim aio, opaque to everybody else. A service that can prove itself
-// may come back with the token to act for the user: for such a one it holds the
-// session.
+// reuse returns the claim aio, which is opaque to others. If the resource is a service
+// that can authenticate, it may later present the token to act on behalf of the user;
+// the claim then holds the session.
 func (m *Mint) reuse(in *Issuance) string {
 	if !in.Resource.Proves() {
 		return base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24))
@@ -154,7 +154,8 @@ func (m *Mint) reuse(in *Issuance) string {
 // (Microsoft, "Configure group claims for applications").
 const maxGroups = 200
 
-// memberships adds the app roles of the user, and the groups where the app asks.
+// memberships adds the app roles of the user, and the groups if the app is configured
+// for them.
 func (m *Mint) memberships(c map[string]any, in *Issuance, a *directory.App) {
 	if roles := m.Keeper.Directory.RolesOf(a, in.User); len(roles) > 0 {
 		c["roles"] = roles
@@ -179,10 +180,10 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// asksForCapabilities reports whether access tokens for a resource say what their
-// client can do: only for those that ask by the optional claim xms_cc (Microsoft,
-// "Claims challenges, claims requests, and client capabilities"), as the services
-// do that evaluate access continuously.
+// asksForCapabilities reports whether access tokens for a resource list the client's
+// capabilities: only if the resource has the optional claim xms_cc (Microsoft,
+// "Claims challenges, claims requests, and client capabilities"), as services that
+// evaluate access continuously do.
 func asksForCapabilities(res *directory.App) bool {
 	switch res.ID {
 	case wire.ResourceGraphApp, directory.AppExchange, directory.AppSharePoint:
@@ -235,8 +236,8 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	return m.Keys.Sign(c)
 }
 
-// halfHash is the left half of a hash, as an id_token signed with RS256 names
-// what it was issued with (OpenID Connect Core, 3.3.2.11).
+// halfHash returns the left half of a hash, by which an id_token signed with RS256
+// refers to what it was issued with (OpenID Connect Core, 3.3.2.11).
 func halfHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])

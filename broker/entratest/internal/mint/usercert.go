@@ -17,11 +17,11 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 )
 
-// A tenant binds certificates to users and to a strength by its
-// authentication method policy (Entra, "Microsoft Entra certificate-based
-// authentication technical deep dive"). Here all tenants have the same: one
-// authority, the user by the principal name in the subject alternative name,
-// single-factor unless a rule for a policy OID says multifactor.
+// The authentication method policy of a tenant binds certificates to users and to a
+// strength (Entra, "Microsoft Entra certificate-based authentication technical deep
+// dive"). Here all tenants have the same policy: one authority, the user identified
+// by the principal name in the subject alternative name, and single-factor unless a
+// rule for a policy OID says multifactor.
 var (
 	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidSmartCardLogon = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 2}
@@ -49,7 +49,7 @@ func newUserAuthority() *userAuthority {
 	return &userAuthority{key: key, cert: a.selfSigned(pkix.Name{CommonName: "entratest user certificates"})}
 }
 
-// IssueUserCertificate makes a certificate, with its key, by which a user signs in.
+// IssueUserCertificate issues a certificate, with its key, for a user to sign in with.
 func (m *Mint) IssueUserCertificate(username string, multiFactor bool) (tls.Certificate, error) {
 	u := m.Keeper.Directory.User(m.Keeper.Directory.Qualify(username))
 	if u == nil {
@@ -94,7 +94,7 @@ func (m *Mint) IssueUserCertificate(username string, multiFactor bool) (tls.Cert
 	return out, m.Keeper.Directory.ChangeUser(u.UPN, func(u *directory.User) error { u.Certified = true; return nil })
 }
 
-// UserAuthority is the certificate of the authority that signs users' certificates.
+// UserAuthority returns the certificate of the authority that signs user certificates.
 func (m *Mint) UserAuthority() *x509.Certificate { return m.Keys.users().cert }
 
 // RevokeUserCertificate puts a certificate on the revocation list of the authority.

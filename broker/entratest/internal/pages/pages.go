@@ -47,13 +47,13 @@ type Page struct {
 	Methods  []Method
 	Method   string  // second factor that the page takes
 	Label    string  // of the field for a code
-	Phone    string  // that was called or texted, masked
+	Phone    string  // number that was called or texted, masked
 	Number   int     // to type into the authenticator app
-	Again    string  // label of the button for another prompt; "": one waits
+	Again    string  // label of the button for another prompt; "" while one waits
 	HopTo    string  // where a passkey signs: another host
 	Hop      []Field // hidden fields of the form that leads there
-	Skip     string  // leads on without what the page asks for; "": nothing does
-	CertAuth string  // where a user certificate is shown; "": nowhere
+	Skip     string  // link that skips what the page asks for; "": it cannot be skipped
+	CertAuth string  // where the browser presents a user certificate; "": not offered
 	OtherWay bool    // leads back to the first page
 	Prompts  []Prompt
 	Secret   string // base32, to type into an authenticator app
@@ -61,15 +61,15 @@ type Page struct {
 	App      string
 
 	Config  map[string]any // $Config
-	FormAct string         // origins or schemes, separated by spaces, that forms may lead to beside this one
+	FormAct string         // further origins or schemes, separated by spaces, that forms may lead to
 	Nonce   string         // of the content security policy
 
 	Style   template.CSS // set by Write
-	Replace template.JS  // To as a script has it; set by Write
+	Replace template.JS  // To as a script string; set by Write
 	JSON    template.JS  // set by Write
 }
 
-// Message is a page that says something and asks for nothing.
+// Message returns a page that shows a message without a form.
 func Message(nonce, title, text string) Page {
 	return Page{Name: "message", Title: title, Text: text, Nonce: nonce, Config: map[string]any{"pgid": "ConvergedMessage"}}
 }
@@ -80,7 +80,7 @@ type Field struct{ Name, Value string }
 // Method is a second factor to choose.
 type Method struct{ ID, Label string }
 
-// Prompt is a prompt on somebody's phone.
+// Prompt is a prompt on a user's phone.
 type Prompt struct {
 	ID, User, App string
 	Kind          string // number, call, message
@@ -117,8 +117,8 @@ func (p Page) Write(w http.ResponseWriter, status int) {
 	_, _ = w.Write(b.Bytes())
 }
 
-// scriptText is a text in a script, with the characters of HTML escaped as JSON does
-// and slashes as they are: the real page writes & as \u0026.
+// scriptText returns a string literal for a script. HTML characters are escaped as in
+// JSON, and slashes are not: the real page writes & as \u0026.
 func scriptText(s string) template.JS {
 	text, err := json.Marshal(s)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package passkeys checks what passkeys sign, as a first factor and as a second: those
-// that users registered, and the Windows Hello for Business keys of their devices.
+// Package passkeys checks assertions, as a first and as a second factor, of the
+// passkeys that users registered and of the Windows Hello for Business keys of their
+// devices.
 package passkeys
 
 import (
@@ -23,8 +24,8 @@ const (
 // Checker checks assertions of a tenant's users.
 type Checker struct{ Keeper *session.Keeper }
 
-// Challenge gives the flow the challenge that a passkey signs, unless it
-// has one that is still good.
+// Challenge gives the flow a challenge for a passkey to sign, unless it
+// has one that is still valid.
 func (c *Checker) Challenge(fl *session.Flow) {
 	now := c.Keeper.Now()
 	if fl.Challenge == nil || now.Unix() >= fl.Until {
@@ -33,8 +34,8 @@ func (c *Checker) Challenge(fl *session.Flow) {
 	}
 }
 
-// Check finds the user and the key that answered the challenge of a flow. The
-// challenge is used up, whatever comes of it.
+// Check finds the user and the key that answered the challenge of a flow. It uses up
+// the challenge, whatever the result.
 func (c *Checker) Check(r *web.Request, fl *session.Flow) (*directory.User, *Key, error) {
 	wrong := web.InvalidGrant(135003, "Your passkey could not be verified. Try signing in another way.")
 	if fl.Challenge == nil {
@@ -68,10 +69,10 @@ func (c *Checker) Check(r *web.Request, fl *session.Flow) (*directory.User, *Key
 	return u, k, nil
 }
 
-// keyFor finds a passkey that may answer in the flow: of whoever was named,
-// and as a second factor only where one is asked for. A Hello key is none: the
-// user has to begin with it (Entra, "Conditional Access authentication strength",
-// limitations).
+// keyFor finds a passkey that may be used in the flow: it must belong to the user
+// named, and may be a second factor only if the flow asks for one. A Hello key cannot
+// be a second factor, since the user has to sign in with it first (Entra, "Conditional
+// Access authentication strength", limitations).
 func (c *Checker) keyFor(fl *session.Flow, id string, wrong *web.STSError) (*directory.User, *Key, error) {
 	u := c.userOf(id)
 	if u == nil {
@@ -97,8 +98,8 @@ func (c *Checker) keyFor(fl *session.Flow, id string, wrong *web.STSError) (*dir
 	return u, &keys[i], nil
 }
 
-// fidoParties are the origins that may sign in with their relying party ids:
-// the real one and, for browsers on this machine, loopback.
+// fidoParties maps the origins that may sign in to their relying party ids: the real
+// one and, for browsers on this machine, loopback.
 func fidoParties(r *web.Request) map[string]string {
 	out := map[string]string{Origin: RelyingParty}
 	if strings.HasPrefix(r.Host, "localhost:") {
@@ -114,12 +115,12 @@ func (c *Checker) userOf(id string) *directory.User {
 	return c.Keeper.Directory.PasskeyUser(id)
 }
 
-// A browser on Windows signs in by a Windows Hello for Business key as by a
+// A browser on Windows signs in with a Windows Hello for Business key as with a
 // passkey: the credential id is the key id in base64url, and the signature is
 // RS256 (roadtools, roadlib, webauthn.py).
 
-// helloKeyOf is the key id, in standard base64, that a credential id stands for
-// if it is that of a Hello key.
+// helloKeyOf returns the key id, in standard base64, that a credential id stands for
+// if it belongs to a Hello key.
 func helloKeyOf(credentialID string) string {
 	raw, err := base64.RawURLEncoding.DecodeString(credentialID)
 	if err != nil {
@@ -128,14 +129,14 @@ func helloKeyOf(credentialID string) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// Key is a key that a browser can sign in by.
+// Key is a key that a browser can sign in with.
 type Key struct {
 	directory.Passkey
 	Hello bool // a Windows Hello key
 }
 
-// keysOf are the passkeys of a user, and the Hello keys whose device is in
-// order.
+// keysOf returns the passkeys of a user, and the Hello keys whose device is neither
+// disabled nor deleted.
 func (c *Checker) keysOf(u *directory.User) []Key {
 	var out []Key
 	for _, k := range u.Passkeys {

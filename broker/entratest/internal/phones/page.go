@@ -13,11 +13,11 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// Path is where the emulator plays the phones of its users. The
-// real service has nothing there: a real phone is nobody's web page.
+// Path is the page that simulates the phones of users. The real service has no such
+// page.
 const Path = "/emulator/authenticator"
 
-// show shows what waits, and takes an answer.
+// show shows the waiting prompts, and handles an answer.
 func (s *Service) show(w http.ResponseWriter, r *web.Request) {
 	p := pages.Page{Name: "authenticator", Title: "Authenticator of the emulator", Action: Path,
 		Nonce: ids.Hex(s.Keeper.Rand.Bytes(16)), Config: map[string]any{}}
@@ -42,7 +42,7 @@ func (s *Service) show(w http.ResponseWriter, r *web.Request) {
 	p.Write(w, http.StatusOK)
 }
 
-// answer answers a prompt by hand and says what came of it.
+// answer answers a prompt by hand and returns a message about the result.
 func (s *Service) answer(id, answer, number string) string {
 	p, now := s.Keeper.Pending.Prompt(id), s.Keeper.Now()
 	if p == nil || !p.Waits(now) {

@@ -1,5 +1,5 @@
-// Package phones plays the phones of users: authenticator apps that show codes and
-// take numbers, text messages, and calls. Tests answer them by its functions, and
+// Package phones simulates the phones of users: authenticator apps that show codes and
+// accept numbers, text messages, and calls. Tests answer them through its methods, and
 // people on a page.
 package phones
 
@@ -14,7 +14,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// Service plays the phones of all users.
+// Service simulates the phones of all users.
 type Service struct {
 	Keeper *session.Keeper
 	Web    *web.Router
@@ -50,7 +50,7 @@ func (s *Service) PickUp(username string, approve bool) bool {
 	return p != nil && s.Keeper.Pending.Answer(p.ID, approve, s.Keeper.Now())
 }
 
-// SMS is the code in the newest text message to a user, while a sign-in waits
+// SMS returns the code in the newest text message to a user, while a sign-in waits
 // for it.
 func (s *Service) SMS(username string) (code string, ok bool) {
 	u := s.user(username)
@@ -64,7 +64,8 @@ func (s *Service) SMS(username string) (code string, ok bool) {
 	return p.Code, true
 }
 
-// OneTimeCode is what the authenticator app of a user shows now, and until when.
+// OneTimeCode returns the code that the authenticator app of a user shows now, and the
+// time until which it shows it.
 func (s *Service) OneTimeCode(username string) (code string, until time.Time, err error) {
 	u := s.user(username)
 	if u == nil {

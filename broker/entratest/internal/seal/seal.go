@@ -1,5 +1,5 @@
-// Package seal makes the opaque tokens of the emulator: a record as JSON under
-// AES-256-GCM, bound to its kind. As with the real service, the state of a
+// Package seal makes the opaque tokens of the emulator: JSON records encrypted with
+// AES-256-GCM and bound to their kind. As with the real service, the state of a
 // session lives in the token, so that the server's memory does not grow with
 // the tokens it has issued.
 package seal
@@ -56,7 +56,7 @@ func (b *Box) Seal(k Kind, v any) string {
 	return string(k) + base64.RawURLEncoding.EncodeToString(b.aead.Seal(nonce, nonce, plain, []byte(k)))
 }
 
-// Open fills v from a token.
+// Open decrypts a token into v.
 func (b *Box) Open(k Kind, token string, v any) error {
 	text, ok := strings.CutPrefix(token, string(k))
 	if !ok || len(token) > MaxSize {

@@ -7,9 +7,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 )
 
-// A codeDevice finds what shows one-time codes to a user, an app or a hardware
-// token: its secret, nil without one, and the last time step whose code was
-// used.
+// A codeDevice finds the app or hardware token that shows one-time codes to a user:
+// its secret, or nil if the user has none, and the time step of the last code used.
 type codeDevice func(*directory.User) (secret []byte, step *uint64)
 
 func codeApp(u *directory.User) ([]byte, *uint64) { return u.TOTP, &u.TOTPStep }

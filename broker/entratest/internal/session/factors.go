@@ -9,9 +9,9 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// Names of second factors, as the real pages have them. The real ones call a
-// code of a hardware token PhoneAppOTP too; here it has a name of its own, so
-// that a strength can tell the two apart.
+// Names of second factors, as on the real pages. Those call a code of a hardware
+// token PhoneAppOTP too; here it has a separate name, so that a strength can tell
+// the two apart.
 const (
 	MethodCode     = "PhoneAppOTP"
 	MethodHardware = "HardwareOTP"
@@ -28,8 +28,8 @@ type Factor struct {
 	has       func(*directory.User) bool
 }
 
-// factors lists them, best first. A number match of somebody whose app signs
-// in by itself counts as that, where only that is accepted.
+// factors lists the second factors, best first. A number match in an app that can sign
+// in by itself counts as such a sign-in where only that is accepted.
 var factors = [...]Factor{
 	{MethodNumber, "Approve in your authenticator app", claims.AuthenticatorPush, func(u *directory.User) bool { return u.NumberMatch }},
 	{MethodNumber, "Approve in your authenticator app", claims.DeviceBasedPush, func(u *directory.User) bool { return u.PhoneSignIn }},
@@ -40,14 +40,14 @@ var factors = [...]Factor{
 	{MethodVoice, "Get a call", claims.Voice, func(u *directory.User) bool { return u.Phone != "" }},
 }
 
-// HasSecondFactor reports whether the user registered anything stronger than
+// HasSecondFactor reports whether the user has registered anything stronger than
 // a password.
 func HasSecondFactor(u *directory.User) bool {
 	return len(u.Hello) > 0 || u.Certified || u.FederatedMFA() || slices.ContainsFunc(factors[:], func(f Factor) bool { return f.has(u) })
 }
 
-// SecondFactors lists what the user can be asked for, best first, within what
-// the strength that the flow has to satisfy accepts.
+// SecondFactors lists the second factors that the user has and that the strength
+// required of the flow accepts, best first.
 func SecondFactors(u *directory.User, fl *Flow) []Factor {
 	var out []Factor
 	for _, f := range factors {
@@ -69,7 +69,7 @@ func SecondFactor(u *directory.User, fl *Flow, id string) (Factor, bool) {
 	return list[i], true
 }
 
-// Masked hides a telephone number but for its last two digits.
+// Masked hides a telephone number except for its last two digits.
 func Masked(phone string) string {
 	keep := max(len(phone)-2, 0)
 	return strings.Map(func(r rune) rune {
@@ -80,7 +80,8 @@ func Masked(phone string) string {
 	}, phone[:keep]) + phone[keep:]
 }
 
-// KindOf is the kind of prompt that a second factor sends to the phone.
+// KindOf returns the kind of prompt that a second factor sends to the phone, if it
+// sends one.
 func (f Factor) KindOf() (kind PromptKind, sends bool) {
 	switch f.ID {
 	case MethodNumber:
@@ -93,8 +94,7 @@ func (f Factor) KindOf() (kind PromptKind, sends bool) {
 	return 0, false
 }
 
-// WaitingPrompt is the flow's prompt of a kind that waits for the user; nil:
-// none does.
+// WaitingPrompt returns the flow's prompt of a kind that waits for the user, or nil.
 func (k *Keeper) WaitingPrompt(fl *Flow, u *directory.User, kind PromptKind) *Prompt {
 	if p := k.Pending.Prompt(fl.Prompt); p != nil && p.Kind == kind && p.User == u.ID && p.Waits(k.Now()) {
 		return p
@@ -102,8 +102,8 @@ func (k *Keeper) WaitingPrompt(fl *Flow, u *directory.User, kind PromptKind) *Pr
 	return nil
 }
 
-// PromptFor is the prompt of a second factor that waits, or a new one, which
-// counts.
+// PromptFor returns the waiting prompt of a second factor, or a new one, which it
+// counts in the flow.
 func (k *Keeper) PromptFor(fl *Flow, u *directory.User, kind PromptKind) *Prompt {
 	if p := k.WaitingPrompt(fl, u, kind); p != nil {
 		return p
@@ -114,8 +114,8 @@ func (k *Keeper) PromptFor(fl *Flow, u *directory.User, kind PromptKind) *Prompt
 	return p
 }
 
-// TakeFactor checks what the user gave for a second factor: a code, or
-// nothing where the phone was asked.
+// TakeFactor checks what the user gave as a second factor: a code, or nothing if
+// the answer comes from the phone.
 func (k *Keeper) TakeFactor(fl *Flow, u *directory.User, id, code string) error {
 	f, ok := SecondFactor(u, fl, id)
 	if !ok || f.ID == MethodKey {

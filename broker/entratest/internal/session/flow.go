@@ -12,21 +12,21 @@ import (
 
 // AuthRequest is an authorization request.
 type AuthRequest struct {
-	Tenant    string `json:"t"` // as in the path
+	Tenant    string `json:"t"` // as named in the path
 	V2        bool   `json:"2,omitempty"`
 	Client    string `json:"c"`
 	Redirect  string `json:"r,omitempty"`
 	Mode      string `json:"m,omitempty"` // query, fragment, form_post
 	IDToken   bool   `json:"i,omitempty"` // response_type names id_token
-	NoCode    bool   `json:"y,omitempty"` // response_type names no code
+	NoCode    bool   `json:"y,omitempty"` // response_type does not name code
 	State     string `json:"s,omitempty"`
 	Nonce     string `json:"n,omitempty"`
 	Resource  string `json:"v,omitempty"`
 	Scope     string `json:"o,omitempty"`
 	Challenge string `json:"h,omitempty"`
 	Method    string `json:"d,omitempty"`
-	Fresh     bool   `json:"f,omitempty"` // ngcmfa is asked for
-	MFA       bool   `json:"a,omitempty"` // mfa is asked for
+	Fresh     bool   `json:"f,omitempty"` // the request asks for ngcmfa
+	MFA       bool   `json:"a,omitempty"` // the request asks for mfa
 	Claims    string `json:"l,omitempty"`
 	Prompt    string `json:"p,omitempty"`
 	Hint      string `json:"u,omitempty"`
@@ -40,34 +40,34 @@ func (a *AuthRequest) TooOld(ss *Session, now time.Time) bool {
 	return a.MaxAge != nil && now.Unix()-ss.Auth >= *a.MaxAge
 }
 
-// Flow is an interactive sign-in on its way. It travels from page to page in a
+// Flow is an interactive sign-in in progress. It travels from page to page in a
 // sealed form field, as the service's own does.
 type Flow struct {
 	Request    AuthRequest `json:"r"`
-	Session    *Session    `json:"s,omitempty"` // nil: nobody signed in yet
-	SSO        bool        `json:"o,omitempty"` // Session came without a page
+	Session    *Session    `json:"s,omitempty"` // nil: no user has signed in yet
+	SSO        bool        `json:"o,omitempty"` // the session was established without a page
 	Device     string      `json:"d,omitempty"` // proved by a device credential
 	Key        []byte      `json:"k,omitempty"` // of the PRT that signed in
-	DeviceCode string      `json:"c,omitempty"` // a device code waits for this
+	DeviceCode string      `json:"c,omitempty"` // device code that waits for this sign-in
 	Username   string      `json:"u,omitempty"` // typed or hinted
-	Prompts    int         `json:"m,omitempty"` // for a second factor
+	Prompts    int         `json:"m,omitempty"` // how often the user was prompted for a second factor
 	Prompt     string      `json:"n,omitempty"` // id of the prompt on the user's phone
-	Accept     []string    `json:"l,omitempty"` // combinations of the strength that is asked for; nil: any second factor will do
+	Accept     []string    `json:"l,omitempty"` // combinations of the required strength; nil: any second factor will do
 	Enroll     []byte      `json:"e,omitempty"` // secret of the app being registered
-	Challenge  []byte      `json:"h,omitempty"` // of WebAuthn
-	Until      int64       `json:"j,omitempty"` // end of Challenge, which a page sealed anew does not move: its answer is remembered as long
-	Expired    bool        `json:"b,omitempty"` // the password was right and has to be changed
-	Changed    bool        `json:"p,omitempty"` // it was, by the JSON endpoints
+	Challenge  []byte      `json:"h,omitempty"` // WebAuthn challenge
+	Until      int64       `json:"j,omitempty"` // when Challenge expires; sealing the flow again does not extend it, and its use is remembered until then
+	Expired    bool        `json:"b,omitempty"` // the password was right but must be changed
+	Changed    bool        `json:"p,omitempty"` // it was changed, by the JSON endpoints
 	Federated  bool        `json:"w,omitempty"` // the federation server was asked for MFA
-	Failed     *Failure    `json:"f,omitempty"` // what the next page has to say
-	MayPutOff  bool        `json:"v,omitempty"` // the page offered to put the registration off
-	PutOff     bool        `json:"1,omitempty"` // the user did
+	Failed     *Failure    `json:"f,omitempty"` // error that the next page shows
+	MayPutOff  bool        `json:"v,omitempty"` // the page offered to postpone the registration
+	PutOff     bool        `json:"1,omitempty"` // the user postponed it
 	Reauth     bool        `json:"a,omitempty"` // the first factor was given again
 	Consented  bool        `json:"y,omitempty"`
 	KMSI       bool        `json:"q,omitempty"` // the page that asks to stay signed in was answered
 	Confirmed  bool        `json:"i,omitempty"` // the page that names the app of a device code was answered
-	Proved     bool        `json:"z,omitempty"` // the JSON endpoints took a second factor
-	Challenged bool        `json:"g,omitempty"` // a proof of the device was asked for
+	Proved     bool        `json:"z,omitempty"` // the JSON endpoints accepted a second factor
+	Challenged bool        `json:"g,omitempty"` // the browser was asked for proof of the device
 	Terms      string      `json:"t,omitempty"` // id of the terms of use being shown
 	Expires    int64       `json:"x"`
 }
@@ -75,15 +75,14 @@ type Flow struct {
 // FlowLife is how long a sign-in page may be left open.
 const FlowLife = 15 * time.Minute
 
-// SealFlow makes the text of a flow, which a page may be left open with for 15
-// minutes.
+// SealFlow returns the sealed text of a flow, which expires after FlowLife.
 func (k *Keeper) SealFlow(fl *Flow) string {
 	fl.Expires = k.Now().Add(FlowLife).Unix()
 	return k.Box.Seal(kindContext, fl)
 }
 
-// SignOut drops the session and keeps the device that it proved: whoever signs
-// in next does so on that device.
+// SignOut drops the session but keeps the device that it proved, since the next
+// sign-in is on that device too.
 func (fl *Flow) SignOut() {
 	if fl.Session != nil {
 		fl.Device = cmp.Or(fl.Device, fl.Session.Device)
@@ -91,7 +90,7 @@ func (fl *Flow) SignOut() {
 	fl.Session, fl.Key, fl.SSO = nil, nil, false
 }
 
-// OpenFlow finds the flow of a page that was sent.
+// OpenFlow opens the sealed flow that a page sent.
 func (k *Keeper) OpenFlow(token string) (*Flow, error) {
 	var fl Flow
 	if err := k.Box.Open(kindContext, token, &fl); err != nil {
@@ -103,9 +102,9 @@ func (k *Keeper) OpenFlow(token string) (*Flow, error) {
 	return &fl, nil
 }
 
-// Allows reports whether the method, beside those that the session has,
+// Allows reports whether the method, together with those that the session has,
 // completes one of the combinations of a strength. Without a strength it must
-// make the session MFA: a text message does not, beside a certificate.
+// make the session MFA: a text message together with a certificate does not.
 func Allows(combinations []string, method, have claims.Methods) bool {
 	have = have.Modes() | method
 	if combinations == nil {
@@ -117,13 +116,13 @@ func Allows(combinations []string, method, have claims.Methods) bool {
 	})
 }
 
-// Failure is an error on its way to a page of another host.
+// Failure is an error to be shown by a page of another host.
 type Failure struct {
 	Code int    `json:"c"`
 	Text string `json:"t"`
 }
 
-// Err is the error that it stands for; nil for none.
+// Err returns the error that f stands for, or nil if there is none.
 func (f *Failure) Err() error {
 	if f == nil {
 		return nil
@@ -131,7 +130,8 @@ func (f *Failure) Err() error {
 	return web.InvalidGrant(f.Code, "%s", f.Text)
 }
 
-// FlowTenant is the tenant that the request names; nil: whichever the user has.
+// FlowTenant returns the tenant that the request names, or nil if it is up to the
+// user.
 func (k *Keeper) FlowTenant(fl *Flow) *directory.Tenant {
 	if web.MultiTenant(fl.Request.Tenant) || fl.Request.Tenant == "" {
 		return nil

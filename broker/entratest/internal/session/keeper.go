@@ -1,8 +1,8 @@
-// Package session holds sign-ins of the emulator: under way (a [Flow], which
-// travels from page to page), alive (a [Session], which travels inside every token
-// born of it), and what waits for somebody meanwhile: device codes, and prompts on
-// a user's phone. It checks passwords, access passes, one-time codes and nonces,
-// and knows nothing of HTTP.
+// Package session holds the sign-ins of the emulator: those in progress (a [Flow],
+// which travels from page to page), established ones (a [Session], which travels
+// inside every token derived from it), and what waits for a user: device codes, and
+// prompts on a user's phone. It checks passwords, access passes, one-time codes and
+// nonces, and does not handle HTTP.
 package session
 
 import (
@@ -13,16 +13,16 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 )
 
-// Keeper begins sign-ins and keeps what belongs to them. It holds what all
-// services of a tenant share.
+// Keeper starts sign-ins and keeps their state. It holds what all services of a
+// tenant share.
 type Keeper struct {
 	Directory *directory.Directory
 	Rand      *ids.Source
 	Now       func() time.Time
-	Logf      func(format string, args ...any) // what reaches the phones of users
+	Logf      func(format string, args ...any) // reports what reaches the phones of users
 	TTL       TTL
 	Box       *seal.Box // seals tokens, codes and nonces
-	Pending   *Pending  // what waits, and what was used up
+	Pending   *Pending  // what waits for users, and what was used up
 
 	RefuseTOTPReuse bool
 }

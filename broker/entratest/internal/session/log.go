@@ -2,7 +2,7 @@ package session
 
 import "github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 
-// LogUser notes who signs in.
+// LogUser records the user who signs in.
 func LogUser(e *directory.LogEntry, u *directory.User, ss *Session) {
 	e.Username, e.UserID = u.UPN, u.ID
 	if ss != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// nonceRecord is what a nonce holds. It is bound to nobody and may be used
-// until it expires, as with the real service.
+// nonceRecord is the content of a nonce. As with the real service, a nonce is not
+// bound to a client or user and may be reused until it expires.
 type nonceRecord struct {
 	Expires int64  `json:"e"`
 	Salt    []byte `json:"s"`

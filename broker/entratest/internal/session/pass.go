@@ -8,12 +8,12 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// errPassExpired is what real tenants are reported to answer, on the page and to
-// refresh tokens born of the pass.
+// errPassExpired is the error that real tenants are reported to give, on the page and
+// for refresh tokens that came from the pass.
 var errPassExpired = web.InvalidGrant(130504, "Your Temporary Access Pass has expired. Contact your administrator to obtain a new pass.")
 
-// TakeAccessPass checks a pass, and uses it up when it is for one sign-in. Of one
-// that is used up Entra says that a policy blocks it ("Configure Temporary Access
+// TakeAccessPass checks a pass, and uses it up if it is for one sign-in. For a pass
+// that is used up, Entra says that a policy blocks it ("Configure Temporary Access
 // Pass", Troubleshooting).
 func (k *Keeper) TakeAccessPass(name, value string) (*directory.User, *Session, error) {
 	u := k.Directory.User(name)
@@ -56,7 +56,8 @@ func (k *Keeper) TakeAccessPass(name, value string) (*directory.User, *Session, 
 	return u, &ss, nil
 }
 
-// CreateAccessPass gives a user a pass, for one sign-in or for as many as it lives.
+// CreateAccessPass gives a user a pass, for one sign-in or for any number while it is
+// valid.
 func (k *Keeper) CreateAccessPass(username string, once bool) (string, error) {
 	const letters = "ABCDEFGHJKMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz23456789"
 	value := make([]byte, 8)

@@ -7,14 +7,14 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// Smart lockout: so many wrong passwords lock the account for a while.
+// Smart lockout: this many wrong passwords lock the account for a while.
 const (
 	lockoutThreshold = 10
 	lockoutTime      = time.Minute
 )
 
-// CheckPassword checks a password and counts wrong ones. A nil tenant takes
-// that of the user name.
+// CheckPassword checks a password and counts wrong ones. A nil tenant means that of
+// the user name.
 func (k *Keeper) CheckPassword(t *directory.Tenant, name, password string) (*directory.User, error) {
 	u, err := k.KnowsPassword(t, name, password)
 	if err != nil {
@@ -28,7 +28,7 @@ func (k *Keeper) CheckPassword(t *directory.Tenant, name, password string) (*dir
 
 var ErrPasswordExpired = web.InvalidGrant(50055, "The password is expired.").Sub("user_password_expired")
 
-// KnowsPassword is checkPassword for a password that may be expired.
+// KnowsPassword is like CheckPassword but accepts an expired password.
 func (k *Keeper) KnowsPassword(t *directory.Tenant, name, password string) (*directory.User, error) {
 	home := k.Directory.TenantOf(name)
 	if home == nil || t != nil && home != t {
@@ -47,7 +47,7 @@ func (k *Keeper) KnowsPassword(t *directory.Tenant, name, password string) (*dir
 	}
 	if u.Password == "" || u.Password != password {
 		now := k.Now()
-		_ = k.Directory.ChangeUser(u.UPN, func(u *directory.User) error { // the user may be deleted meanwhile
+		_ = k.Directory.ChangeUser(u.UPN, func(u *directory.User) error { // the user may have been deleted meanwhile
 			if u.Failures++; u.Failures >= lockoutThreshold {
 				u.Failures, u.LockedUntil = 0, now.Add(lockoutTime)
 			}
@@ -64,8 +64,8 @@ func (k *Keeper) KnowsPassword(t *directory.Tenant, name, password string) (*dir
 	return u, nil
 }
 
-// UnknownUser is the refusal of a name that no directory knows; a nil tenant
-// stands for all.
+// UnknownUser returns the error for a user name that is not in the tenant; a nil
+// tenant stands for all tenants.
 func (k *Keeper) UnknownUser(t *directory.Tenant, name string) error {
 	where := "any directory here"
 	if t != nil {

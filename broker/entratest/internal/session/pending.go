@@ -8,7 +8,7 @@ import (
 
 // Pending holds what cannot travel in a token: which authorization codes
 // were redeemed, device codes that wait for a user, and prompts that wait for
-// the user's phone. Entries go when they expire.
+// an answer on the user's phone. Entries are dropped after they expire.
 type Pending struct {
 	mu       sync.Mutex              // guards all below
 	redeemed map[string]int64        // code id → its expiry
@@ -65,21 +65,21 @@ func (f *Pending) Redeem(id string, expires int64, now time.Time) bool {
 	return true
 }
 
-// RedeemedCodes returns what was used up, with its expiry.
+// RedeemedCodes returns the ids that were used up, with their expiry times.
 func (f *Pending) RedeemedCodes() map[string]int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.redeemed)
 }
 
-// RestoreRedeemed adds to what was used up.
+// RestoreRedeemed adds ids that were used up.
 func (f *Pending) RestoreRedeemed(codes map[string]int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	maps.Copy(f.redeemed, codes)
 }
 
-// DeviceLogin is a device code on its way.
+// DeviceLogin is a device code flow in progress.
 type DeviceLogin struct {
 	DeviceCode, UserCode string
 	Client               string
@@ -92,7 +92,7 @@ type DeviceLogin struct {
 	Session              Session
 }
 
-// LoginState is how far something is that waits for the user.
+// LoginState is the state of something that waits for the user.
 type LoginState int
 
 const (
@@ -103,7 +103,7 @@ const (
 	LoginExpired
 )
 
-// AddDeviceLogin begins to wait for the user of a device code.
+// AddDeviceLogin adds a device code that waits for its user.
 func (f *Pending) AddDeviceLogin(d *DeviceLogin, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,7 +111,7 @@ func (f *Pending) AddDeviceLogin(d *DeviceLogin, now time.Time) {
 	f.byDevice[d.DeviceCode], f.byUser[d.UserCode] = d, d
 }
 
-// DeviceLogin returns a copy of the entry.
+// DeviceLogin returns a copy of the entry of a device code.
 func (f *Pending) DeviceLogin(deviceCode string) (DeviceLogin, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,12 +20,12 @@ const (
 	PromptCall                      // a call to answer
 )
 
-// Prompt is what waits for the user's phone.
+// Prompt is a prompt on the user's phone.
 type Prompt struct {
 	ID, User string // object id
-	App      string // name of what the user signs in to; "": not known
+	App      string // name of the app that the user signs in to; "": unknown
 	Kind     PromptKind
-	Number   int    // that the page shows
+	Number   int    // shown on the page
 	Code     string // in the message
 	Expires  int64
 	Seq      int
@@ -36,7 +36,7 @@ type Prompt struct {
 // messageTries is how many wrong codes void a text message.
 const messageTries = 5
 
-// Waits reports whether the prompt was neither answered nor is over.
+// Waits reports whether the prompt is neither answered nor expired.
 func (p *Prompt) Waits(now time.Time) bool {
 	return p.State == LoginPending && now.Unix() < p.Expires
 }
@@ -72,7 +72,7 @@ func (f *Pending) addPrompt(p *Prompt, now time.Time) {
 	f.prompts[p.ID] = p
 }
 
-// Prompt returns a copy of a prompt; nil: there is none of this id.
+// Prompt returns a copy of the prompt with the id, or nil if there is no such prompt.
 func (f *Pending) Prompt(id string) *Prompt {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,8 +113,8 @@ func (f *Pending) PromptWaits(user string, now time.Time) bool {
 	return f.Newest(user, PromptNumber, now) != nil || f.Newest(user, PromptSignIn, now) != nil
 }
 
-// AnswerNumber approves the waiting prompt of a user that shows the number. A
-// number that none shows declines the newest, as the app does.
+// AnswerNumber approves the user's waiting prompt with the number. If no prompt has
+// it, AnswerNumber declines the newest one, as the app does.
 func (f *Pending) AnswerNumber(user string, number int, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -153,7 +153,7 @@ func (f *Pending) Answer(id string, approve bool, now time.Time) bool {
 	return true
 }
 
-// takeMessage types the code of a text message. A right one approves it.
+// takeMessage enters the code of a text message. The right code approves the prompt.
 func (f *Pending) takeMessage(id, code string, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -170,7 +170,7 @@ func (f *Pending) takeMessage(id, code string, now time.Time) {
 	}
 }
 
-// UsePrompt takes the answer of a prompt, once.
+// UsePrompt returns the answer to a prompt, once.
 func (f *Pending) UsePrompt(id string, now time.Time) LoginState {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// Session is what the service knows of a sign-in. It travels inside every
-// token born of it.
+// Session is what the service knows about a sign-in. It travels inside every
+// token derived from it.
 type Session struct {
 	Tenant     string         `json:"t"`
 	User       string         `json:"u"` // object id
@@ -18,22 +18,22 @@ type Session struct {
 	Methods    claims.Methods `json:"m"`
 	Auth       int64          `json:"a"`           // last proof of the first factor
 	MFA        int64          `json:"f,omitempty"` // last proof of MFA, by any means
-	Fresh      int64          `json:"n,omitempty"` // last second factor the user was asked for: what ngcmfa means
-	Password   bool           `json:"b,omitempty"` // born of a password: dies with it
-	Gen        int            `json:"p"`           // of the password
-	Epoch      int            `json:"e"`           // of revocations
-	DeviceCode bool           `json:"x,omitempty"` // began with a device code; the mark stays
-	Ends       int64          `json:"z,omitempty"` // of a temporary access pass: it gives no token after that
+	Fresh      int64          `json:"n,omitempty"` // last time the user was asked for a second factor, for ngcmfa
+	Password   bool           `json:"b,omitempty"` // began with a password: ends when it changes
+	Gen        int            `json:"p"`           // generation of the password
+	Epoch      int            `json:"e"`           // count of revocations
+	DeviceCode bool           `json:"x,omitempty"` // began with a device code; never cleared
+	Ends       int64          `json:"z,omitempty"` // end of the temporary access pass, after which no token is issued
 	SID        string         `json:"s"`
 	AAGUID     string         `json:"g,omitempty"` // model of the passkey
 	Issuer     string         `json:"i,omitempty"` // subject key identifier, hex, of the user certificate's authority
-	FromPRT    bool           `json:"k,omitempty"` // of a browser that a PRT signed in
+	FromPRT    bool           `json:"k,omitempty"` // browser session signed in by a PRT
 	Remediated bool           `json:"r,omitempty"` // the user changed the password because of the account's risk, after MFA
 	Policies   []string       `json:"o,omitempty"` // policy OIDs of the user certificate
 	Contexts   []string       `json:"q,omitempty"` // authentication contexts satisfied
 }
 
-// NewSession begins the session of a user who proved who they are by the methods.
+// NewSession starts the session of a user who authenticated with the methods.
 func (k *Keeper) NewSession(u *directory.User, m claims.Methods) Session {
 	return Session{
 		Tenant: u.Tenant.ID, User: u.ID, Methods: m, Auth: k.Now().Unix(),
@@ -41,9 +41,9 @@ func (k *Keeper) NewSession(u *directory.User, m claims.Methods) Session {
 	}
 }
 
-// UnlockedBy takes the evidence of a credential that was given again.
+// UnlockedBy updates the session with the evidence of a fresh credential.
 func (ss *Session) UnlockedBy(fresh *Session) {
-	if !ss.Methods.Has(fresh.Methods.Modes()) { // another credential
+	if !ss.Methods.Has(fresh.Methods.Modes()) { // a different credential
 		fresh.Methods |= claims.MarkRSA
 		fresh.Device, fresh.DeviceCode, fresh.SID = ss.Device, ss.DeviceCode, ss.SID
 		*ss = *fresh
@@ -64,16 +64,16 @@ func (ss *Session) ProveMFA(m claims.Methods, now time.Time) {
 	ss.MFA, ss.Fresh = now.Unix(), now.Unix()
 }
 
-// DropMFA forgets what was proved beside the first factor.
+// DropMFA drops all evidence except that of the first factor.
 func (ss *Session) DropMFA() {
 	ss.Methods &^= claims.MarkMFA | claims.AuthenticatorPush | claims.SoftwareOATH | claims.HardwareOATH | claims.SMS | claims.Voice
 	ss.MFA, ss.Fresh = 0, 0
 }
 
-// AuthTime is when the first factor was proved last.
+// AuthTime returns when the first factor was last proved.
 func (ss *Session) AuthTime() time.Time { return time.Unix(ss.Auth, 0) }
 
-// MFATime is when MFA was proved last; zero: never.
+// MFATime returns when MFA was last proved; zero if never.
 func (ss *Session) MFATime() time.Time {
 	if ss.MFA == 0 {
 		return time.Time{}
@@ -86,8 +86,8 @@ func (ss *Session) FreshMFA(now time.Time, within time.Duration) bool {
 	return ss.Fresh != 0 && now.Sub(time.Unix(ss.Fresh, 0)) <= within
 }
 
-// AMR lists the methods as a v1 token does. The value ngcmfa appears only when
-// it is asked for and the MFA is fresh.
+// AMR lists the methods as a v1 token does. The value ngcmfa appears only if it is
+// asked for and the MFA is fresh.
 func (ss *Session) AMR(ngcmfa bool) []string {
 	var out []string
 	add := func(on bool, v string) {
@@ -106,7 +106,7 @@ func (ss *Session) AMR(ngcmfa bool) []string {
 	return out
 }
 
-// UserOf finds the user of a session and checks that both still live.
+// UserOf finds the user of a session and checks that both are still valid.
 func (k *Keeper) UserOf(ss *Session) (*directory.User, error) {
 	u := k.Directory.UserByID(ss.User)
 	if u == nil || u.Tenant.ID != ss.Tenant {
@@ -133,14 +133,14 @@ func revoked(ss *Session, since time.Time) *web.STSError {
 		ss.AuthTime().UTC().Format(layout), since.UTC().Format(layout)).Sub("bad_token")
 }
 
-// ErrDeviceDisabled is what broker clients are told in the field, whether they ask
-// for a PRT or use one: GitHub issues 2651 of vscode-tools-for-ai and 494 of
-// GitHub-Copilot-for-Azure. For the request for a PRT that is inferred: Microsoft's
-// page "Troubleshoot primary refresh token issues" names AADSTS50155 for deleted
-// and disabled devices alike.
+// ErrDeviceDisabled is the error that broker clients get in practice, whether they
+// request a PRT or use one: GitHub issues 2651 of vscode-tools-for-ai and 494 of
+// GitHub-Copilot-for-Azure. For PRT requests this is inferred: Microsoft's page
+// "Troubleshoot primary refresh token issues" names AADSTS50155 for deleted and
+// disabled devices alike.
 var ErrDeviceDisabled = web.InvalidGrant(135011, "The device used during the authentication is disabled.").Sub("device_authentication_failed")
 
-// DeviceOf finds the device of a session. A session without one gives nil.
+// DeviceOf finds the device of a session. It returns nil if the session has none.
 func (k *Keeper) DeviceOf(ss *Session) (*directory.Device, error) {
 	if ss.Device == "" {
 		return nil, nil
@@ -156,8 +156,8 @@ func (k *Keeper) DeviceOf(ss *Session) (*directory.Device, error) {
 	return dev, nil
 }
 
-// DeviceRefused is the refusal of a device that could not be told: the one in why,
-// or the general one with why for the test log.
+// DeviceRefused returns the error for a device that could not be identified: the one
+// in why, or else the general one, with why for the test log.
 func DeviceRefused(why error) *web.STSError {
 	var e *web.STSError
 	if errors.As(why, &e) {
@@ -166,10 +166,10 @@ func DeviceRefused(why error) *web.STSError {
 	return web.InvalidGrant(50155, "Device authentication failed.").Sub("device_authentication_failed").Because("%v", why)
 }
 
-// Capped is a life that ends no later than the temporary access pass that the
-// session is of: what is issued from it is capped when it is issued (Entra,
-// "Configure Temporary Access Pass to register passwordless authentication
-// methods", Expiration).
+// Capped limits a lifetime so that it ends no later than the temporary access pass
+// that the session began with. The limit is applied when a token is issued (Entra,
+// "Configure Temporary Access Pass to register passwordless authentication methods",
+// Expiration).
 func (ss *Session) Capped(life time.Duration, now time.Time) time.Duration {
 	if ss.Ends == 0 {
 		return life

@@ -22,8 +22,8 @@ func (x limbs) into(n *big.Int) {
 	n.SetBytes(b[:])
 }
 
-// A field computes modulo an odd number of 128 bits, in Montgomery's form: a number x
-// stands as x·2¹²⁸. The time depends on the numbers, since there is nothing to hide.
+// A field computes modulo an odd number of 128 bits in Montgomery form: a number x is
+// represented as x·2¹²⁸. It is not constant-time, since the keys are not secret.
 type field struct {
 	p       limbs
 	inverse uint64 // -p⁻¹ modulo 2⁶⁴
@@ -44,8 +44,8 @@ func newField(p *big.Int) field {
 	return f
 }
 
-// mul returns x·y/2¹²⁸ modulo p: Montgomery multiplication, one limb of y after the
-// other, and after each so much of p that the lowest limb is zero and falls away.
+// mul returns x·y/2¹²⁸ modulo p by Montgomery multiplication: for each limb of y it
+// adds a multiple of p that makes the lowest limb zero, and drops that limb.
 func (f *field) mul(x, y limbs) limbs {
 	p0, p1 := f.p[0], f.p[1]
 

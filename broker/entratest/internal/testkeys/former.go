@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// FormerDeviceAuthority is the public half of the key that signed device
-// certificates before: the devices of a tenant whose state was saved then have
-// such certificates.
+// FormerDeviceAuthority returns the public half of the key that earlier versions used
+// to sign device certificates. Devices in a tenant saved by such a version have
+// certificates from it.
 func FormerDeviceAuthority() *rsa.PublicKey { return formerDeviceAuthority() }
 
 var formerDeviceAuthority = sync.OnceValue(func() *rsa.PublicKey {

@@ -10,11 +10,11 @@ import (
 	"sync/atomic"
 )
 
-// A Key is an RSA-2048 key of sixteen primes (multi-prime RSA, RFC 8017, 3.2). Nobody
-// who has the public half can tell: signatures are what any verifier expects. A
-// signature takes less than a tenth of the time that it takes with two primes, and
-// signatures were most of what the emulator spent time on. So small primes can be
-// found, which would be the end of a key that is secret; these are published above.
+// A Key is an RSA-2048 key of sixteen primes (multi-prime RSA, RFC 8017, 3.2). Its
+// public half looks like any other, and its signatures verify as usual. Signing takes
+// less than a tenth of the time that it takes with two primes, and the emulator spent
+// most of its time signing. Such small primes can be found by factoring, which would
+// break a secret key, but the primes of these keys are published anyway.
 //
 // A Key is safe for concurrent use. It is a [crypto.Signer].
 type Key struct {
@@ -23,13 +23,13 @@ type Key struct {
 	signed  atomic.Int64
 }
 
-// A factor is a prime with what the Chinese remainder theorem needs of it
+// A factor is a prime with its values for the Chinese remainder theorem
 // (RFC 8017, 3.2, second representation).
 type factor struct {
 	field       field
 	prime       *big.Int
 	exponent    limbs    // the private exponent modulo prime-1
-	product     *big.Int // of the primes before
+	product     *big.Int // of the preceding primes
 	coefficient *big.Int // the inverse of product modulo prime
 }
 
@@ -66,7 +66,8 @@ func (k *Key) Public() crypto.PublicKey { return &k.public }
 // RSA returns the public key.
 func (k *Key) RSA() *rsa.PublicKey { return &k.public }
 
-// Signatures returns how many the key has made: they are most of what a sign-in costs.
+// Signatures returns how many signatures the key has made. They are most of the cost
+// of a sign-in.
 func (k *Key) Signatures() int64 { return k.signed.Load() }
 
 // prefixes begin the DigestInfo of RFC 8017, 9.2, note 1.

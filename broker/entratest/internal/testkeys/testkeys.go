@@ -1,6 +1,6 @@
 // Package testkeys holds the RSA keys with which the emulator signs tokens, and
-// certificates of devices and users. They are public, as everything in this file is: only
-// the emulator and its tests trust them. Fixed keys make starting a server
+// certificates of devices and users. The private keys are public, since they are in this
+// file: only the emulator and its tests trust them. Fixed keys make starting a server
 // fast and its answers repeatable.
 package testkeys
 
@@ -17,8 +17,8 @@ func DeviceAuthority() *Key { return deviceAuthority() }
 // each time.
 func UserAuthority() *Key { return userAuthority() }
 
-// OutsideIssuer returns the key that signs what other issuers would, the same one
-// each time.
+// OutsideIssuer returns the key that signs for all other issuers, the same one each
+// time.
 func OutsideIssuer() *Key { return outsideIssuer() }
 
 var (

@@ -17,8 +17,8 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// bulkRecord is what a bulk enrolment token (BPRT) holds. It may be used again
-// and again, for joining devices, until it expires.
+// bulkRecord is the content of a bulk enrolment token (BPRT). The token may be used
+// repeatedly, for joining devices, until it expires.
 type bulkRecord struct {
 	Tenant  string `json:"t"`
 	Package string `json:"u"` // object id of the package user
@@ -78,7 +78,7 @@ func (s *Service) bulkBegin(w http.ResponseWriter, r *web.Request) {
 		"flowToken": s.Keeper.Box.Seal(session.KindFlow, map[string]string{"bulk": string(result)})})
 }
 
-// packageUser is the account that a bulk token stands for.
+// packageUser returns the account that a bulk token stands for.
 func (s *Service) packageUser(t *directory.Tenant, pid, name string) (*directory.User, error) {
 	upn := "package_" + strings.ToLower(pid) + "@" + t.Domain
 	if u := s.Keeper.Directory.User(upn); u != nil {
@@ -106,7 +106,7 @@ func (s *Service) bulkPoll(w http.ResponseWriter, r *web.Request) {
 	web.WriteJSON(w, http.StatusOK, map[string]any{"state": "CompleteSuccess", "resultData": in["bulk"]})
 }
 
-// openBulk makes of a bulk token what an ordinary refresh token holds.
+// openBulk converts a bulk token to the record of an ordinary refresh token.
 func (s *Service) openBulk(b *bulkRecord) (*refreshRecord, *directory.User, error) {
 	if s.Keeper.Now().Unix() >= b.Expires {
 		return nil, nil, web.InvalidGrant(700082, "The refresh token has expired.").Sub("bad_token")
@@ -120,8 +120,8 @@ func (s *Service) openBulk(b *bulkRecord) (*refreshRecord, *directory.User, erro
 	}}, u, nil
 }
 
-// bulkToken answers a bulk token in a request signed by the device key: with a
-// plain token for the device management.
+// bulkToken answers a request that is signed with the device key and has a bulk token
+// with a plain token for device management.
 func (s *Service) bulkToken(r *web.Request, u *directory.User, ss session.Session, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "bulk"
 	client, err := s.Access.ClientApp(u.Tenant, c.ClientID)

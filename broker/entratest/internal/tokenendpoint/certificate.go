@@ -44,7 +44,7 @@ func (s *Service) CheckUserCertificate(cert *x509.Certificate) (*directory.User,
 
 var ErrCertificateBinding = web.InvalidGrant(1001003, "Unable to acquire value specified in binding from certificate.")
 
-// CertificateSession is a session born of a certificate.
+// CertificateSession returns the session of a sign-in with a certificate.
 func (s *Service) CertificateSession(u *directory.User, c *verify.UserCertificate) session.Session {
 	method := claims.CertificateSingleFactor
 	if slices.Contains(c.Policies, mint.MultiFactorPolicy) {
@@ -58,8 +58,8 @@ func (s *Service) CertificateSession(u *directory.User, c *verify.UserCertificat
 	return ss
 }
 
-// certificateCredential checks an assertion that the key of a user certificate
-// signed (MS-OAPXBC 3.2.5.1.2.1.4).
+// certificateCredential checks an assertion signed with the key of a user certificate
+// (MS-OAPXBC 3.2.5.1.2.1.4).
 func (s *Service) certificateCredential(j *verify.JWS) (*directory.User, *session.Session, error) {
 	a, err := verify.ParseUserAssertion(j)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *Service) certificateCredential(j *verify.JWS) (*directory.User, *sessio
 	case err != nil:
 		return nil, nil, badJWT(err)
 	}
-	if a.Nonce != "" { // the request around it has one that was checked
+	if a.Nonce != "" { // the nonce of the enclosing request was checked already
 		if err := s.Keeper.CheckNonce(a.Nonce); err != nil {
 			return nil, nil, err
 		}

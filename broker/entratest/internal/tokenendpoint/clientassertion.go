@@ -15,15 +15,15 @@ import (
 // assertionType is the only client_assertion_type (RFC 7523, 2.2).
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// exchangeAudience is the audience of a federated credential that names none.
+// exchangeAudience is the default audience of a federated credential.
 const exchangeAudience = "api://AzureADTokenExchange"
 
 // maxAssertionLife is how far in the future an assertion may end: Microsoft's page
 // "Application authentication certificate credentials" asks for 5 to 10 minutes and
-// lets it be 24 hours at most.
+// allows 24 hours at most.
 const maxAssertionLife = 24 * time.Hour
 
-// proof is how a client proved itself: the claim appidacr.
+// proof is how a client authenticated: the claim appidacr.
 type proof string
 
 const (
@@ -32,14 +32,14 @@ const (
 	byAssertion proof = "2"
 )
 
-// plainClient checks the client of a grant in the form.
+// plainClient authenticates the client of a form-encoded grant.
 func (s *Service) plainClient(r *web.Request, t *directory.Tenant) (*directory.App, error) {
 	a, _, err := s.provenClient(r, t)
 	return a, err
 }
 
-// provenClient checks the client of a grant in the form, and says how it proved
-// itself.
+// provenClient authenticates the client of a form-encoded grant and returns how it did
+// so.
 func (s *Service) provenClient(r *web.Request, t *directory.Tenant) (*directory.App, proof, error) {
 	id, secret := r.Values.Get("client_id"), r.Values.Get("client_secret")
 	if user, pass, ok := r.BasicAuth(); ok && id == "" {
@@ -67,12 +67,13 @@ func (s *Service) provenClient(r *web.Request, t *directory.Tenant) (*directory.
 	return a, byAssertion, s.asserted(a, t, assertion, web.LocalBase(r.Request))
 }
 
-// redeemsOnAPage reports whether a page, which can keep no secret, makes this grant.
+// redeemsOnAPage reports whether a single-page app, which cannot keep a secret, may use
+// the grant.
 func redeemsOnAPage(grant string) bool {
 	return grant == "authorization_code" || grant == "refresh_token"
 }
 
-// asserted checks the assertion of a client: its own, or the token of an issuer
+// asserted checks the assertion of a client: its own, or a token from an issuer
 // that the application trusts.
 func (s *Service) asserted(a *directory.App, t *directory.Tenant, text, base string) error {
 	c, err := verify.ParseClientAssertion(text)
@@ -112,7 +113,7 @@ func (s *Service) signedByCertificate(a *directory.App, t *directory.Tenant, c *
 	return s.timely(c)
 }
 
-// namedCertificate finds the certificate that an assertion names by its thumbprint.
+// namedCertificate finds the certificate whose thumbprint is in an assertion.
 func (s *Service) namedCertificate(a *directory.App, c *verify.ClientAssertion) (*x509.Certificate, error) {
 	for _, der := range a.Certificates {
 		cert, err := x509.ParseCertificate(der)
@@ -127,7 +128,7 @@ func (s *Service) namedCertificate(a *directory.App, c *verify.ClientAssertion) 
 	return nil, web.Fail("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s'].", web.Clip(c.Thumbprint()))
 }
 
-// tokenAudience says whether an audience is this tenant's token endpoint or issuer,
+// tokenAudience reports whether an audience is this tenant's token endpoint or issuer,
 // at a sign-in host or at the base of a request to an address of this machine.
 func tokenAudience(t *directory.Tenant, aud, base string) bool {
 	bases := []string{base}
@@ -147,7 +148,7 @@ func tokenAudience(t *directory.Tenant, aud, base string) bool {
 	return false
 }
 
-// timely checks the times of an assertion, with the five minutes that clocks may differ.
+// timely checks the times of an assertion, allowing a clock skew of five minutes.
 func (s *Service) timely(c *verify.ClientAssertion) error {
 	const skew = 5 * time.Minute
 	now := s.Keeper.Now()
@@ -161,9 +162,10 @@ func (s *Service) timely(c *verify.ClientAssertion) error {
 	return nil
 }
 
-// federated checks the token of another issuer (Microsoft, "Workload identity
+// federated checks a token from another issuer (Microsoft, "Workload identity
 // federation"; the codes are those that azure-workload-identity and Azure/login
-// document). Subject, issuer and audience are compared letter by letter, as since 2025.
+// document). Subject, issuer and audience are compared case-sensitively, as Entra has
+// done since 2025.
 func (s *Service) federated(a *directory.App, c *verify.ClientAssertion) error {
 	if len(a.Federated) == 0 {
 		return web.Fail("invalid_client", 70025, "The client '%s'(%s) has no configured federated identity credentials.", a.ID, a.Name)

@@ -12,7 +12,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// clientCredentialsGrant gives an application a token of its own, without a user
+// clientCredentialsGrant gives an application an app-only token
 // (Microsoft, "Microsoft identity platform and the OAuth 2.0 client credentials
 // flow").
 func (s *Service) clientCredentialsGrant(r *web.Request) (any, error) {
@@ -41,7 +41,7 @@ func (s *Service) clientCredentialsGrant(r *web.Request) (any, error) {
 	return s.AppToken(r, AppRequest{Client: client, Resource: resource, Audience: audience, Proof: string(how), CAE: want.CAE, V2: r.V2})
 }
 
-// AppRequest is an application's request for a token of its own.
+// AppRequest is an application's request for an app-only token.
 type AppRequest struct {
 	Client   *directory.App
 	Resource *directory.App
@@ -49,7 +49,7 @@ type AppRequest struct {
 	Proof    string // claim appidacr
 	CAE      bool   // the client handles claims challenges
 	V2       bool
-	Managed  bool // a managed identity: Conditional Access does not cover those
+	Managed  bool // a managed identity, which Conditional Access does not cover
 }
 
 // AppToken asks Conditional Access about a workload, and makes the reply.
@@ -82,12 +82,12 @@ func (s *Service) AppToken(r *web.Request, in AppRequest) (map[string]any, error
 		"resource": in.Audience, "access_token": token}, nil
 }
 
-// appTarget is the resource that an application asks for. It asks for all that it
-// has of it: the v2.0 endpoint wants the scope /.default and no other.
+// appTarget returns the resource that an application asks for. It always gets all its
+// permissions there: the v2.0 endpoint accepts only the scope /.default.
 func (s *Service) appTarget(r *web.Request) (*directory.App, string, error) {
 	uri := r.Values.Get("resource")
 	if r.V2 {
-		// MSAL for Go sends those of OpenID Connect along.
+		// MSAL for Go also sends OpenID Connect scopes.
 		scopes := slices.DeleteFunc(strings.Fields(r.Values.Get("scope")), access.OpenIDScope)
 		if len(scopes) == 0 {
 			return nil, "", web.InvalidRequest(900144, "The request body must contain the following parameter: 'scope'.")

@@ -14,8 +14,8 @@ import (
 // appLinuxVM is Azure Linux VM Sign-In.
 const appLinuxVM = "ce6ff14a-7fdc-4685-bbe0-f6afdfcfa8e0"
 
-// confirm reads which key a token is asked to be bound to (token_type and req_cnf):
-// that of a PoP token, or that of an SSH certificate.
+// confirm reads the key that a token is to be bound to (token_type and req_cnf): that
+// of a PoP token, or that of an SSH certificate.
 func confirm(r *web.Request, in *issuance) (err error) {
 	in.CNF, in.SSH = "", nil
 	switch strings.ToLower(r.Values.Get("token_type")) {

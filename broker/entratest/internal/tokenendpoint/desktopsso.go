@@ -16,20 +16,20 @@ import (
 )
 
 // Seamless single sign-on ("desktop SSO") with a password: a WS-Trust endpoint
-// of the sign-in service that answers with a token of its own, which the SAML
-// grant takes in the place of an assertion. What is public of it is how its
-// clients read it (roadtools, roadlib, auth.py: get_desktopsso_token). The
-// endpoint for Kerberos tickets beside it is not served.
+// of the sign-in service that answers with a special token, which the SAML grant
+// accepts in place of an assertion. The only public description is how clients read
+// it (roadtools, roadlib, auth.py: get_desktopsso_token). The corresponding endpoint
+// for Kerberos tickets is not served.
 
 func (s *Service) desktopSSORoutes() {
 	s.Web.Handle(web.OnAutologon, "POST", "/{tenant}/winauth/trust/2005/usernamemixed", web.EndpointFederation, s.desktopSSO)
 }
 
-// desktopSSOLife is how long the token waits for its redemption. The service's
-// own value is not public.
+// desktopSSOLife is how long the token can be redeemed. The real service's value is
+// not public.
 const desktopSSOLife = 10 * time.Minute
 
-// desktopSSORecord is what a desktop SSO token holds.
+// desktopSSORecord is the content of a desktop SSO token.
 type desktopSSORecord struct {
 	Session session.Session `json:"s"`
 	Expires int64           `json:"e"`

@@ -35,7 +35,7 @@ func (s *Service) startDeviceCode(r *web.Request) (map[string]any, error) {
 	if form == nil {
 		form = url.Values{}
 	}
-	get := func(name string) string { // v1 takes query parameters too
+	get := func(name string) string { // v1 accepts query parameters too
 		if v := form.Get(name); v != "" || r.V2 {
 			return v
 		}
@@ -86,7 +86,7 @@ func (s *Service) startDeviceCode(r *web.Request) (map[string]any, error) {
 		"expires_in": life, "interval": fmt.Sprint(pollInterval), "message": message}, nil
 }
 
-// userCode returns a code without letters that look alike.
+// userCode returns a code without characters that look alike.
 func (s *Service) userCode() string {
 	const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 	out := make([]byte, 9)
@@ -96,8 +96,8 @@ func (s *Service) userCode() string {
 	return string(out)
 }
 
-// deviceCodeGrant polls for the result. The session keeps the mark of its
-// origin for good.
+// deviceCodeGrant polls for the result. The session stays marked as begun with a
+// device code.
 func (s *Service) deviceCodeGrant(r *web.Request) (any, error) {
 	code := r.Values.Get("device_code")
 	if code == "" {

@@ -43,9 +43,9 @@ func (s *Service) passwordGrant(r *web.Request) (any, error) {
 	return out, err
 }
 
-// refusedPassword is a refusal of Conditional Access as the v2.0 endpoint words it
-// to a password: invalid_grant, of which only a block may carry the claims
-// challenge (replies captured in public issues).
+// refusedPassword converts a refusal of Conditional Access to what the v2.0 endpoint
+// answers to the password grant: invalid_grant, in which only a block may carry the
+// claims challenge (replies captured in public issues).
 func refusedPassword(err error) error {
 	e := *web.AsSTSError(err)
 	switch e.Code {
@@ -59,8 +59,8 @@ func refusedPassword(err error) error {
 	return &e
 }
 
-// refreshGrant redeems a refresh token. A PRT is not one: without a signature
-// by its session key it is refused.
+// refreshGrant redeems a refresh token. It refuses a PRT, which must be used in a
+// request signed with its session key.
 func (s *Service) refreshGrant(r *web.Request) (any, error) {
 	s.begin(r, "refresh_token")
 	token := r.Values.Get("refresh_token")
@@ -94,7 +94,7 @@ func (s *Service) refreshGrant(r *web.Request) (any, error) {
 	if rec.SPA {
 		in.spaEnd = rec.Expires
 	}
-	if r.V2 && r.Values.Get("scope") == "" && rec.Scope != "" { // the same again (RFC 6749, 6)
+	if r.V2 && r.Values.Get("scope") == "" && rec.Scope != "" { // same scope as before (RFC 6749, 6)
 		if in.target, err = s.Access.ResolveV2(u.Tenant, client, u, rec.Scope); err != nil {
 			return nil, err
 		}
@@ -102,7 +102,7 @@ func (s *Service) refreshGrant(r *web.Request) (any, error) {
 	return s.issueForm(r, client, u, &rec.Session, in)
 }
 
-// openRefresh opens a refresh token and checks that its session lives.
+// openRefresh opens a refresh token and checks that its session is still valid.
 func (s *Service) openRefresh(token string) (*refreshRecord, *directory.User, error) {
 	var bulk bulkRecord
 	if s.Keeper.Box.Open(session.KindBulk, token, &bulk) == nil {
@@ -114,7 +114,7 @@ func (s *Service) openRefresh(token string) (*refreshRecord, *directory.User, er
 	}
 	now := s.Keeper.Now()
 	if _, err := s.Keeper.UserOf(&rec.Session); err != nil && rec.Session.Ends != 0 {
-		return nil, nil, err // the access pass is over, and with it the token
+		return nil, nil, err // the access pass has ended, and so has the token
 	}
 	if now.Unix() >= rec.Expires {
 		code, text := 700082, "The refresh token has expired due to inactivity."
@@ -193,7 +193,7 @@ func (s *Service) codeGrant(r *web.Request) (any, error) {
 	return s.codeReply(r, &rec, client, u, out.(map[string]any))
 }
 
-// codeTarget takes resource and scope of the redemption, or else those of the
+// codeTarget resolves resource and scope from the redemption, or else from the
 // authorization request.
 func (s *Service) codeTarget(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, in *issuance) (err error) {
 	if r.V2 && r.Values.Get("scope") == "" {
@@ -205,8 +205,8 @@ func (s *Service) codeTarget(r *web.Request, rec *session.CodeRecord, client *di
 	return err
 }
 
-// codeReply encrypts the reply when the code came of a PRT and the client
-// speaks the broker protocol, and adds a session key when it asked for one.
+// codeReply encrypts the reply if the code came from a PRT and the client
+// speaks the broker protocol, and adds a session key if the client asked for one.
 func (s *Service) codeReply(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, out map[string]any) (any, error) {
 	if jwkText := r.Values.Get("stk_jwk"); jwkText != "" {
 		return s.devicelessPRT(r, rec, client, u, jwkText, out)

@@ -12,20 +12,20 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// refreshRecord is what a refresh token holds.
+// refreshRecord is the content of a refresh token.
 type refreshRecord struct {
 	Session session.Session `json:"s"`
 	Client  string          `json:"c"`
 	Family  bool            `json:"f,omitempty"`
 	Issued  int64           `json:"i"`
 	Expires int64           `json:"e"`
-	SPA     bool            `json:"w,omitempty"` // fixed life of 24 hours
+	SPA     bool            `json:"w,omitempty"` // fixed lifetime of 24 hours
 	Key     []byte          `json:"k,omitempty"` // session key of the PRT it was minted from
 	KDF     int             `json:"v,omitempty"`
 	Scope   string          `json:"o,omitempty"` // of the v2.0 request it was issued for
 }
 
-// issuance is a request for tokens that passed authentication.
+// issuance is an authenticated token request.
 type issuance struct {
 	mint.Issuance
 	req     *web.Request
@@ -33,13 +33,13 @@ type issuance struct {
 	want    access.ClaimsRequest
 	prt     bool   // the session came with a PRT
 	refresh bool   // a refresh token is wanted
-	spaEnd  int64  // end of the refresh token of a single-page app; zero: a new one
+	spaEnd  int64  // when the refresh token of a single-page app expires; zero: it is new
 	info    bool   // client_info
-	key     []byte // session key that the refresh token is bound to; nil: none
+	key     []byte // session key that the refresh token is bound to; nil: not bound
 	kdf     int    // derivation version of key
 }
 
-// issue asks Conditional Access and makes the reply of a token request.
+// issue asks Conditional Access and makes the reply to a token request.
 func (s *Service) issue(in issuance) (map[string]any, error) {
 	in.Now, in.Base = s.Keeper.Now(), web.LocalBase(in.req.Request)
 	in.Resource, in.Audience, in.Scopes = in.target.Resource, in.target.Audience, in.target.Scopes
@@ -98,11 +98,11 @@ func (s *Service) checkAccess(in *issuance, dev *directory.Device) error {
 	return nil
 }
 
-// refreshInFrom is the life from which on a reply says when the token is to be
-// refreshed: after half of it.
+// refreshInFrom is the minimum lifetime of a token for which the reply includes
+// refresh_in, which is half the lifetime.
 const refreshInFrom = 2 * time.Hour
 
-// sshLife is how long an SSH certificate lives (Microsoft, "Sign in to a Linux virtual
+// sshLife is how long an SSH certificate is valid (Microsoft, "Sign in to a Linux virtual
 // machine in Azure by using Microsoft Entra ID and OpenSSH": an hour).
 const sshLife = time.Hour
 
@@ -154,7 +154,7 @@ func (s *Service) reply(in *issuance, dev *directory.Device) (map[string]any, er
 		}
 	}
 	if in.target.OpenID() || !in.V2 {
-		// The v1 endpoint signs no id_token that comes straight from it (issue 117 of
+		// The v1 token endpoint does not sign the id_tokens that it returns (issue 117 of
 		// ADAL for Java, 2017, "By Design"; issue 350 of go-oidc, 2022).
 		in.IDNone = in.IDNone || !in.V2
 		out["id_token"] = s.Mint.IDToken(&in.Issuance, dev)

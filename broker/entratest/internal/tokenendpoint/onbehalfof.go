@@ -8,8 +8,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
-// onBehalfOfGrant gives a service a token for another service, for the user whose
-// token it was shown (Microsoft, "Microsoft identity platform and OAuth 2.0
+// onBehalfOfGrant gives a service a token for another service, on behalf of the user
+// whose token it presents (Microsoft, "Microsoft identity platform and OAuth 2.0
 // On-Behalf-Of flow").
 func (s *Service) onBehalfOfGrant(r *web.Request) (any, error) {
 	s.begin(r, "on_behalf_of")

@@ -30,7 +30,7 @@ const (
 	deviceCertLife = 24 * time.Hour
 )
 
-// deviceToken answers with a token of the device alone, in plain JSON.
+// deviceToken answers with a device token, without a user, in plain JSON.
 func (s *Service) deviceToken(r *web.Request, dev *directory.Device, c *verify.Claims) (any, error) {
 	r.Entry.Grant = "device_token"
 	client, err := s.Access.ClientApp(dev.Tenant, c.ClientID)
@@ -88,13 +88,13 @@ func (s *Service) userCert(r *web.Request, b *boundToken, u *directory.User, c *
 		Subject:  p2pName(u.Tenant.ID, u.UPN, ids.SID(u.ID)),
 		NotAfter: s.Keeper.Now().Add(userCertLife),
 	})
-	if err != nil || r.Values.Get("windows_api_version") == "1.0" { // the version without encryption
+	if err != nil || r.Values.Get("windows_api_version") == "1.0" { // this version does not encrypt replies
 		return out, err
 	}
 	return s.Mint.EncryptReply(b.Key, s.gcmFor(r), out), nil
 }
 
-// p2pName is the subject of a peer-to-peer certificate.
+// p2pName returns the subject of a peer-to-peer certificate.
 func p2pName(tenant string, names ...string) pkix.Name {
 	n := pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{{Type: mint.OIDDomainComponent, Value: mint.Ia5(tenant)}}}
 	for i := len(names) - 1; i >= 0; i-- {
@@ -128,9 +128,9 @@ func (s *Service) p2pCertificate(c *verify.Claims, template *x509.Certificate) (
 	return map[string]any{"token_type": "x509", "x5c": b64.EncodeToString(der), "x5c_ca": b64.EncodeToString(authority)}, nil
 }
 
-// devicelessPRT adds a PRT without a device to the redemption of a code: the
-// mobile brokers' protocol version 3.0, whose session key is wrapped to a key
-// that the request brings along.
+// devicelessPRT adds a PRT without a device to the reply for an authorization code.
+// This is the mobile brokers' protocol version 3.0, in which the session key is
+// wrapped for a key from the request.
 func (s *Service) devicelessPRT(r *web.Request, rec *session.CodeRecord, client *directory.App, u *directory.User, jwkText string, out map[string]any) (any, error) {
 	if client.ID != wire.ClientBroker || r.Values.Get("prt_protocol_version") != "3.0" || !strings.Contains(" "+r.Values.Get("scope")+" ", " aza ") {
 		return nil, web.InvalidRequest(9002313, "Invalid request. Request is malformed or invalid.").

@@ -16,25 +16,25 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// prtRecord is what a PRT holds: the session, and the session key that every
-// use of it must be signed with.
+// prtRecord is the content of a PRT: the session, and the session key that must sign
+// every use of it.
 type prtRecord struct {
 	Session   session.Session `json:"s"`
 	Key       []byte          `json:"k"`
 	KeyIssued int64           `json:"j"`
-	KDF       int             `json:"v"` // derivation version the client declared
+	KDF       int             `json:"v"` // version of the key derivation that the client declared
 	Issued    int64           `json:"i"`
 	Expires   int64           `json:"e"`
-	Born      int64           `json:"b"` // of the credential that it was born of
+	Born      int64           `json:"b"` // when its credential was last given
 	Client    string          `json:"c"`
 }
 
-// helloSkew is how far the clocks of client and service may be apart, for the
-// times in an assertion.
+// helloSkew is the permitted clock skew between client and service for the times in
+// an assertion.
 const helloSkew = 5 * time.Minute
 
-// signedGrant is the JWT bearer grant of MS-OAPXBC: the real request is a JWT
-// in the parameter request, signed by the device key or by a session key.
+// signedGrant is the JWT bearer grant of MS-OAPXBC: the actual request is a JWT
+// in the parameter request, signed with the device key or a session key.
 func (s *Service) signedGrant(r *web.Request) (any, error) {
 	s.begin(r, "prt")
 	text := r.Values.Get("request")
@@ -95,7 +95,7 @@ func (s *Service) deviceSigned(r *web.Request, j *verify.JWS, c *verify.Claims) 
 	return s.newPRT(r, j, dev, c)
 }
 
-// newPRT issues a PRT for a credential. Conditional Access has no say in it.
+// newPRT issues a PRT for a credential. Conditional Access does not apply to it.
 func (s *Service) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c *verify.Claims) (any, error) {
 	if c.ClientID == "" {
 		return nil, badJWT(errors.New("claim client_id is missing"))
@@ -144,25 +144,25 @@ func (s *Service) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c
 	return out, nil
 }
 
-// prtClient checks who asks for a PRT: the sign-in of Windows or the broker,
-// whatever the credential. What another client of the tenant is told is not
-// published; here it is that of a scope which it may not have.
+// prtClient checks the client that asks for a PRT: it must be the Windows sign-in or
+// the broker, whatever the credential. The error for other clients of the tenant is
+// not published; here it is that of a scope which the client may not have.
 func (s *Service) prtClient(t *directory.Tenant, c *verify.Claims) error {
 	if !c.HasScope(wire.ScopeAZA) {
-		return nil // no PRT is asked for
+		return nil // the request is not for a PRT
 	}
 	client, err := s.Access.ClientApp(t, c.ClientID)
 	if err != nil {
 		return err
 	}
 	if client.ID == wire.ClientWindowsSignIn || client.ID == wire.ClientBroker || c.GrantType == wire.GrantRefreshToken {
-		return nil // the client of a refresh token is judged with it
+		return nil // the client is checked together with the refresh token
 	}
 	return web.Fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
 		Because("client %s (%s) may not have a PRT", client.ID, client.Name)
 }
 
-// credentialSession is a session with what only the way to it needs.
+// credentialSession is a session with details needed only while a PRT is issued.
 type credentialSession struct {
 	session.Session
 	bulk bool
@@ -198,8 +198,8 @@ func (s *Service) credential(r *web.Request, dev *directory.Device, c *verify.Cl
 	return nil, nil, web.Fail("unsupported_grant_type", 70003, "The app requested an unsupported grant type '%s'.", web.Clip(c.GrantType)).Because("claim grant_type is %q", web.Clip(c.GrantType))
 }
 
-// refreshCredential turns a refresh token of the broker client into a
-// credential: its session, with its MFA, becomes that of the PRT.
+// refreshCredential uses a refresh token of the broker client as a credential: its
+// session, including MFA, becomes that of the PRT.
 func (s *Service) refreshCredential(dev *directory.Device, c *verify.Claims) (*directory.User, *credentialSession, error) {
 	var p prtRecord
 	if s.Keeper.Box.Open(session.KindPRT, c.RefreshToken, &p) == nil {
@@ -226,8 +226,8 @@ func (s *Service) refreshCredential(dev *directory.Device, c *verify.Claims) (*d
 	return u, &credentialSession{Session: rec.Session}, nil
 }
 
-// assertionCredential checks an assertion that the user signed, with a Hello
-// key or with the key of a user certificate. Only the latter's header has x5c.
+// assertionCredential checks an assertion signed with a Hello key or with the key
+// of a user certificate. Only the latter's header has x5c.
 func (s *Service) assertionCredential(assertion string) (*directory.User, *session.Session, error) {
 	j, err := verify.ParseJWS(assertion)
 	if err != nil {
@@ -239,11 +239,11 @@ func (s *Service) assertionCredential(assertion string) (*directory.User, *sessi
 	return s.helloCredential(assertion)
 }
 
-// helloCredential checks a Hello assertion. It is MFA from birth, but no fresh
-// one: provisioning a credential (ngcmfa) still asks (MS-OAPX 2.2.2.10).
-// The service remembers no assertion: one may come again as long as its nonce
-// lives. Nor does it read the audience, which is the tenant's id from some
-// clients and "common" from others; key and issuer name the user.
+// helloCredential checks a Hello assertion. It counts as MFA, but not as fresh MFA:
+// provisioning a credential (ngcmfa) still prompts the user (MS-OAPX 2.2.2.10).
+// The service does not remember assertions: one may be used again until its nonce
+// expires. It also ignores the audience, which is the tenant's id from some clients
+// and "common" from others; key and issuer identify the user.
 func (s *Service) helloCredential(assertion string) (*directory.User, *session.Session, error) {
 	h, err := verify.ParseHello(assertion)
 	if err != nil {
@@ -288,8 +288,8 @@ func (s *Service) helloCredential(assertion string) (*directory.User, *session.S
 
 var errHelloDeviceGone = web.InvalidGrant(130008, "NGC device not found: the device referenced by the NGC key was deleted.")
 
-// sealPRT gives a PRT its times and makes its text. One born of a temporary
-// access pass ends with the pass.
+// sealPRT sets the times of a PRT and seals it. A PRT from a temporary access pass
+// ends with the pass.
 func (s *Service) sealPRT(p *prtRecord) (token string, left int64) {
 	now := s.Keeper.Now()
 	end := min(now.Add(s.Keeper.TTL.PRT).Unix(), time.Unix(p.Born, 0).Add(s.Keeper.TTL.PRTMax).Unix())
@@ -299,7 +299,7 @@ func (s *Service) sealPRT(p *prtRecord) (token string, left int64) {
 	return s.Keeper.Box.Seal(session.KindPRT, p), end - now.Unix()
 }
 
-// prtReply is the reply with a PRT, new or renewed (MS-OAPXBC 3.2.5.1.2.3).
+// prtReply returns the reply with a PRT, new or renewed (MS-OAPXBC 3.2.5.1.2.3).
 func (s *Service) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *verify.Claims) map[string]any {
 	token, left := s.sealPRT(p)
 	stated := max(left-1, 0) // as Entra states it: 1209599 for 14 days
@@ -321,8 +321,8 @@ func (s *Service) prtReply(r *web.Request, p *prtRecord, u *directory.User, c *v
 		out["client_info"] = mint.ClientInfo(u)
 	}
 	if strings.EqualFold(r.Values.Get("tgt"), "true") {
-		// No tenant here has a Kerberos realm: key type 0 is "none". The types are
-		// there all the same: clients read them as numbers (libhimmelblau).
+		// No tenant here has a Kerberos realm: key type 0 means "none". The types are
+		// present anyway, since clients read them as numbers (libhimmelblau).
 		out["tgt_ad"] = `{"keyType":0,"error":"on-premises TGT not configured","sessionKeyType":0,"accountType":0}`
 		out["tgt_cloud"] = `{"keyType":0,"error":"cloud TGT not configured","sessionKeyType":0,"accountType":0}`
 		out["kerberos_top_level_names"] = ".windows.net,.windows.net:1433,.windows.net:3342,.azure.net,.azure.net:1433,.azure.net:3342"

@@ -9,7 +9,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// PRTError is what the use of the PRT would answer now.
+// PRTError returns the error that using the PRT would give now.
 func (s *Service) PRTError(t *TrackedPRT) error {
 	b := &boundToken{PRT: &prtRecord{Session: t.Session, Issued: t.Issued, Expires: t.Expires}}
 	if err := b.expired(s.Keeper.Now()); err != nil {
@@ -33,7 +33,7 @@ type TrackedPRT struct {
 	Renewals int             `json:"r,omitempty"`
 }
 
-// BornOf names the credential that the PRT was born of.
+// BornOf names the credential that the PRT was issued for.
 func (t *TrackedPRT) BornOf() string {
 	m := t.Session.Methods
 	switch {
@@ -54,8 +54,8 @@ func (t *TrackedPRT) BornOf() string {
 // maxTracked bounds the list of PRTs.
 const maxTracked = 10_000
 
-// PRTList remembers which PRTs were issued, for those who look at the tenant.
-// The service itself needs none of it: the state of a PRT is in its text.
+// PRTList remembers which PRTs were issued, for inspection of the tenant. The service
+// itself does not need it: the state of a PRT is in its sealed text.
 type PRTList struct {
 	mu    sync.Mutex // guards all below
 	byKey map[string]*TrackedPRT

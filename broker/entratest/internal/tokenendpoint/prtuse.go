@@ -46,8 +46,8 @@ func (s *Service) openBound(token string) (*boundToken, error) {
 		Because("claim refresh_token is neither a PRT nor a refresh token minted from one")
 }
 
-// ProveSession checks nonce and signature of a JWS that presents a PRT, then
-// that the PRT and all it stands for live.
+// ProveSession checks nonce and signature of a JWS that presents a PRT, then that the
+// PRT, its session, its user and its device are still valid.
 func (s *Service) ProveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *directory.User, *directory.Device, error) {
 	b, err := s.openBound(c.RefreshToken)
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *Service) ProveSession(j *verify.JWS, c *verify.Claims) (*boundToken, *d
 		return nil, nil, nil, web.InvalidGrant(5000611, "Symmetric Key Derivation Function version 'KDFV1' is invalid. Update the device for the latest updates.")
 	}
 	if _, err := s.Keeper.UserOf(b.session()); err != nil && b.session().Ends != 0 {
-		return nil, nil, nil, err // the access pass is over, and with it the PRT
+		return nil, nil, nil, err // the access pass has ended, and so has the PRT
 	}
 	if err := b.expired(s.Keeper.Now()); err != nil {
 		return nil, nil, nil, err
@@ -128,7 +128,7 @@ func (s *Service) sessionSigned(r *web.Request, j *verify.JWS, c *verify.Claims)
 }
 
 // renew answers with a new PRT. Its expiry moves; the times of authentication
-// and MFA move only when the request carries the user's credential too.
+// and MFA move only if the request also carries the user's credential.
 func (s *Service) renew(r *web.Request, b *boundToken, u *directory.User, dev *directory.Device, c *verify.Claims) (any, error) {
 	if b.PRT == nil {
 		return nil, web.InvalidGrant(50013, "Assertion failed: the refresh token in the assertion is not a primary refresh token.").
@@ -140,7 +140,7 @@ func (s *Service) renew(r *web.Request, b *boundToken, u *directory.User, dev *d
 	}
 	now := s.Keeper.Now()
 	wrapped := ""
-	// On joined and hybrid joined devices only (Microsoft Learn, "Understanding
+	// Only on joined and hybrid joined devices (Microsoft Learn, "Understanding
 	// Primary Refresh Token (PRT)").
 	aged := now.Sub(time.Unix(next.KeyIssued, 0)) > s.Keeper.TTL.SessionKey && dev != nil && dev.JoinType != wire.JoinTypeRegister
 	if dev != nil && (s.RollSessionKey || aged) {
@@ -161,12 +161,12 @@ func (s *Service) renew(r *web.Request, b *boundToken, u *directory.User, dev *d
 	return s.Mint.EncryptReply(b.Key, s.gcmFor(r), out), nil
 }
 
-// unlock takes the credential of a renewal made with one: an assertion or the
-// password. On a device that is only registered an unlock does not count.
-// Evidence is not mixed: Windows keeps a PRT for each credential, so that the MFA
-// of one is not that of another (Microsoft Learn, "Understanding Primary Refresh
-// Token (PRT)"). The credential that a PRT was born of moves its times; another
-// takes its place, as in a new PRT.
+// unlock processes the credential in a renewal, if any: an assertion or the password.
+// On a device that is only registered, an unlock has no effect. Evidence from
+// different credentials is not combined: Windows keeps a PRT for each credential, so
+// that MFA done with one does not count for another (Microsoft Learn, "Understanding
+// Primary Refresh Token (PRT)"). The credential that the PRT was issued for updates its
+// times; a different credential replaces it, as in a new PRT.
 func (s *Service) unlock(r *web.Request, p *prtRecord, u *directory.User, dev *directory.Device, c *verify.Claims) error {
 	var fresh session.Session
 	switch {
@@ -200,8 +200,8 @@ func (s *Service) unlock(r *web.Request, p *prtRecord, u *directory.User, dev *d
 	return nil
 }
 
-// gcmFor reports whether a request speaks a protocol version whose replies are
-// AES-GCM.
+// gcmFor reports whether a request uses a protocol version whose replies are
+// encrypted with AES-GCM.
 func (s *Service) gcmFor(r *web.Request) *bool {
 	gcm := r.V2 || r.Values.Get("prt_protocol_version") != ""
 	return &gcm
@@ -257,9 +257,9 @@ func (s *Service) exchange(r *web.Request, b *boundToken, u *directory.User, c *
 	return s.Mint.EncryptReply(b.Key, s.gcmFor(r), out), nil
 }
 
-// noteRequired says what a request lacks of the members that MS-OAPXBC, 3.2.5.1.3.1
-// requires. Clients that work against the service leave some of them out, and so
-// nothing is refused.
+// noteRequired logs which members required by MS-OAPXBC, 3.2.5.1.3.1 a request lacks.
+// Clients that work with the real service leave some of them out, so the request is
+// not refused.
 func (s *Service) noteRequired(r *web.Request, c *verify.Claims) {
 	now := s.Keeper.Now().Unix()
 	for _, m := range []struct {
@@ -281,9 +281,9 @@ func (s *Service) noteRequired(r *web.Request, c *verify.Claims) {
 // clockSkew is how far a client's clock may be off, in seconds.
 const clockSkew = 5 * 60
 
-// isDeviceService reports whether a resource or scope is one of remote desktops,
-// for which the service takes no PRT but a refresh token of the app, as FreeRDP
-// with sso-mib and himmelblau found.
+// isDeviceService reports whether a resource or scope is one of remote desktops. For
+// these the service accepts a refresh token of the app but not a PRT, as FreeRDP with
+// sso-mib and himmelblau found.
 func isDeviceService(s string) bool {
 	return strings.HasPrefix(strings.ToLower(s), "ms-device-service://")
 }

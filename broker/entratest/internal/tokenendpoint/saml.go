@@ -43,7 +43,7 @@ func (s *Service) SAMLCredential(assertion, grant string) (*directory.User, *ses
 	if err != nil {
 		return nil, nil, bad.Because("the assertion is not base64")
 	}
-	raw = bytes.TrimSpace(raw) // around the element, which alone is signed
+	raw = bytes.TrimSpace(raw) // only the element is signed, not the space around it
 	if token := desktopSSOToken(raw); token != "" {
 		return s.desktopSSOCredential(token)
 	}
@@ -75,7 +75,7 @@ func (s *Service) SAMLCredential(assertion, grant string) (*directory.User, *ses
 		return nil, nil, web.InvalidGrant(50057, "The user account is disabled.")
 	}
 	at := a.Authenticated
-	if at.After(now) { // by a clock that is ahead of ours
+	if at.After(now) { // if the issuer's clock is ahead of ours
 		at = now
 	}
 	ss := s.Keeper.NewSession(u, claims.FederatedSingleFactor)

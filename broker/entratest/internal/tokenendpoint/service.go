@@ -1,6 +1,6 @@
-// Package tokenendpoint is the token endpoint of the emulator and what goes with it:
-// the grants, Primary Refresh Tokens (MS-OAPXBC), device codes, bulk tokens, and the
-// credentials that are proved by a key or an assertion.
+// Package tokenendpoint implements the token endpoint of the emulator: the grants,
+// Primary Refresh Tokens (MS-OAPXBC), device codes, bulk tokens, and credentials
+// proved with a key or an assertion.
 package tokenendpoint
 
 import (
@@ -18,8 +18,8 @@ type Service struct {
 	Web    *web.Router
 	PRTs   *PRTList
 
-	InheritDeviceMFA bool // the MFA of a registration seeps into the first PRT of the owner
+	InheritDeviceMFA bool // the MFA of a registration carries over to the first PRT of the owner
 	RollSessionKey   bool // every renewal brings a new session key
-	RollDropsMFA     bool // a new session key takes the MFA from a PRT of a password
-	RefuseKDFv1      bool // the first derivation is refused
+	RollDropsMFA     bool // a new session key drops the MFA from a password-based PRT
+	RefuseKDFv1      bool // version 1 of the key derivation is refused
 }

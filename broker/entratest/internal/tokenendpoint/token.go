@@ -26,7 +26,7 @@ func (s *Service) token(w http.ResponseWriter, r *web.Request) {
 	reply, err := s.grant(r, grant)
 	s.Web.Record(r, err)
 	if origin := r.Header.Get("Origin"); origin != "" {
-		w.Header().Set("Access-Control-Allow-Origin", origin) // pages read refusals too
+		w.Header().Set("Access-Control-Allow-Origin", origin) // pages must be able to read refusals too
 	}
 	if err != nil {
 		s.Web.Refuse(w, r, err)
@@ -77,7 +77,7 @@ func (s *Service) begin(r *web.Request, grant string) *directory.LogEntry {
 	return r.Entry
 }
 
-// target resolves what a grant in the form asks for.
+// formTarget resolves the target of a form-encoded grant.
 func (s *Service) formTarget(r *web.Request, t *directory.Tenant, client *directory.App, u *directory.User) (*access.Target, error) {
 	if r.V2 {
 		if r.Values.Get("resource") != "" {
@@ -88,8 +88,8 @@ func (s *Service) formTarget(r *web.Request, t *directory.Tenant, client *direct
 	return s.Access.ResolveV1(t, client, u, r.Values.Get("resource"), r.Values.Get("scope"))
 }
 
-// crossOrigin checks that what was issued to a single-page app is redeemed by a
-// page, and nothing else is. A browser names the page's origin; programs do not.
+// crossOrigin checks that only pages redeem what was issued to a single-page app, and
+// that pages redeem nothing else. Browsers send the origin of the page; programs do not.
 func crossOrigin(r *web.Request, spa bool) error {
 	origin := r.Header.Get("Origin")
 	switch {
@@ -101,7 +101,7 @@ func crossOrigin(r *web.Request, spa bool) error {
 	return nil
 }
 
-// issueForm finishes a grant in the form.
+// issueForm finishes a form-encoded grant.
 func (s *Service) issueForm(r *web.Request, client *directory.App, u *directory.User, ss *session.Session, in issuance) (any, error) {
 	tg := in.target
 	if tg == nil {

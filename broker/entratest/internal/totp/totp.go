@@ -1,4 +1,4 @@
-// Package totp makes and checks one-time codes (RFC 6238).
+// Package totp generates and checks one-time codes (RFC 6238).
 package totp
 
 import (
@@ -14,14 +14,14 @@ import (
 )
 
 // Parameters of one-time codes (RFC 6238): HMAC-SHA-1, 30 seconds, 6 digits,
-// as every authenticator app has them.
+// as in every authenticator app.
 const (
 	Step   = 30 // seconds
 	window = 1  // steps of tolerance on either side
 )
 
-// Secret decodes a secret, base32 as authenticator apps show it: in either case,
-// with blanks, with or without padding.
+// Secret decodes a base32 secret as authenticator apps show it: in upper or lower
+// case, possibly with spaces, with or without padding.
 func Secret(text string) ([]byte, error) {
 	text = strings.ToUpper(strings.TrimRight(strings.ReplaceAll(text, " ", ""), "="))
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text)
@@ -31,17 +31,17 @@ func Secret(text string) ([]byte, error) {
 	return raw, nil
 }
 
-// Code is the code of one time step (RFC 4226, 5.3).
+// Code returns the code of a time step (RFC 4226, 5.3).
 func Code(secret []byte, step uint64) string {
 	mac := hmac.New(sha1.New, secret)
-	_ = binary.Write(mac, binary.BigEndian, step) // a hash does not fail
+	_ = binary.Write(mac, binary.BigEndian, step) // writing to a hash does not fail
 	sum := mac.Sum(nil)
 	offset := sum[len(sum)-1] & 0x0f
 	n := binary.BigEndian.Uint32(sum[offset:]) & 0x7fffffff
 	return fmt.Sprintf("%06d", n%1_000_000)
 }
 
-// Match returns the time step whose code was given.
+// Match returns the time step that a code belongs to, if it is within the tolerance.
 func Match(secret []byte, code string, at time.Time) (step uint64, ok bool) {
 	now := uint64(at.Unix()) / Step
 	for step = now - window; step <= now+window; step++ {

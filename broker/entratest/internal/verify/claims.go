@@ -128,7 +128,7 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 }
 
 // PKeyAuth decodes the claims of an answer to a device challenge (MS-PKAP),
-// whose nonce has a name of its own.
+// whose nonce has a different name.
 func (j *JWS) PKeyAuth() (*Claims, error) {
 	var in struct {
 		Audience string `json:"aud"`

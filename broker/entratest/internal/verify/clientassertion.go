@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// ClientAssertion is the JWT by which an application proves who it is, instead of
-// a secret (RFC 7523, 2.2; Microsoft, "Microsoft identity platform application
-// authentication certificate credentials"), or the token of another issuer that
-// stands for it ("Workload identity federation").
+// ClientAssertion is the JWT with which an application authenticates instead of
+// with a secret (RFC 7523, 2.2; Microsoft, "Microsoft identity platform application
+// authentication certificate credentials"), or a token from another issuer used for
+// the same purpose ("Workload identity federation").
 type ClientAssertion struct {
 	Issuer, Subject string
 	Audience        []string
@@ -23,7 +23,7 @@ type ClientAssertion struct {
 	NotBefore       time.Time // zero: absent
 	Expires         time.Time // zero: absent
 	KeyID           string
-	SHA1, SHA256    []byte // thumbprint of the certificate whose key signed; nil: not named
+	SHA1, SHA256    []byte // thumbprint of the signing certificate; nil: absent
 
 	jws *JWS
 }
@@ -87,8 +87,8 @@ func (a *ClientAssertion) Names(cert *x509.Certificate) bool {
 	return string(a.SHA1) == string(sum[:])
 }
 
-// Thumbprint is the one that the assertion names its certificate by, in the
-// alphabet of the header; "": it names none.
+// Thumbprint returns the thumbprint by which the assertion names its certificate, in
+// the encoding of the header, or "" if it names no certificate.
 func (a *ClientAssertion) Thumbprint() string {
 	if a.SHA256 != nil {
 		return base64.RawURLEncoding.EncodeToString(a.SHA256)
@@ -96,7 +96,7 @@ func (a *ClientAssertion) Thumbprint() string {
 	return base64.RawURLEncoding.EncodeToString(a.SHA1)
 }
 
-// Verify checks the signature by the key of a certificate: PS256, or RS256.
+// Verify checks the signature with the key of a certificate: PS256 or RS256.
 func (a *ClientAssertion) Verify(cert *x509.Certificate) error {
 	pub, ok := cert.PublicKey.(*rsa.PublicKey)
 	if !ok {
@@ -105,7 +105,7 @@ func (a *ClientAssertion) Verify(cert *x509.Certificate) error {
 	return a.VerifyKey(pub)
 }
 
-// VerifyKey checks the signature by a key: PS256, or RS256.
+// VerifyKey checks the signature with a key: PS256 or RS256.
 func (a *ClientAssertion) VerifyKey(pub *rsa.PublicKey) error {
 	if a.jws.Header.Alg != "PS256" {
 		return a.jws.VerifyRSA(pub)

@@ -22,7 +22,7 @@ type Hello struct {
 	claims *Claims
 }
 
-// ParseHello reads an assertion; its signature is checked by Verify.
+// ParseHello parses an assertion. Verify checks its signature.
 func ParseHello(assertion string) (*Hello, error) {
 	j, err := ParseJWS(assertion)
 	if err != nil {
@@ -44,7 +44,8 @@ func ParseHello(assertion string) (*Hello, error) {
 	return &Hello{Kid: j.Header.Kid, Issuer: c.Issuer, Nonce: c.Nonce, jws: j, claims: c}, nil
 }
 
-// Verify checks signature, nonce presence and times, with skew of tolerance.
+// Verify checks the signature, the presence of a nonce, and the times, allowing for a
+// clock skew of skew.
 func (h *Hello) Verify(pub *rsa.PublicKey, now time.Time, skew time.Duration) error {
 	if err := h.jws.VerifyRSA(pub); err != nil {
 		return err

@@ -47,8 +47,8 @@ type Header struct {
 	X5T    []byte   // SHA-1 of a certificate; nil: not present
 	X5T256 []byte   // its SHA-256; nil: not present
 	X5C    [][]byte // DER, leaf first; nil: not present
-	// X5CString says that x5c was a bare string, as Windows sends it, instead
-	// of the array of RFC 7515.
+	// X5CString reports whether x5c was a bare string, as Windows sends it,
+	// instead of the array of RFC 7515.
 	X5CString bool
 }
 
@@ -153,7 +153,7 @@ func parseX5C(data json.RawMessage) (ders [][]byte, bare bool, err error) {
 	return ders, bare, nil
 }
 
-// thumbprint decodes the members x5t and x5t#S256; nil: there is none.
+// thumbprint decodes the member x5t or x5t#S256; nil if it is absent.
 func thumbprint(text string) ([]byte, error) {
 	if text == "" {
 		return nil, nil
@@ -173,7 +173,7 @@ func looseBase64(s string) ([]byte, error) {
 }
 
 // uniqueKeys checks that data is one JSON object without repeated members:
-// two readers of one signed text must not see two meanings.
+// two parsers must not read a signed text differently.
 func uniqueKeys(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	t, err := dec.Token()
@@ -231,7 +231,7 @@ func (j *JWS) VerifyRSA(pub *rsa.PublicKey) error {
 
 // VerifySession checks an HS256 signature under a key derived from the session
 // key. A PRT issued with version 2 of the derivation refuses version 1; one
-// issued with version 1 takes both.
+// issued with version 1 accepts both.
 func (j *JWS) VerifySession(sessionKey []byte, issued int) error {
 	if j.Header.Alg != "HS256" {
 		return fmt.Errorf("%w: header alg is %.20q instead of HS256", ErrMalformed, j.Header.Alg)

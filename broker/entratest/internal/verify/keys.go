@@ -15,13 +15,13 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// ErrKey is returned for a key or certificate request that is not what the
-// registration service takes.
+// ErrKey is returned for a key or certificate request that the registration service
+// does not accept.
 var ErrKey = errors.New("unusable key")
 
 // KeyBlob parses a BCRYPT_RSAKEY_BLOB with an RSA-2048 public key: the magic
 // RSA1, five little-endian lengths, the exponent and the modulus big-endian.
-// A blob with primes, that is a private key, is refused.
+// A blob with primes, which is a private key, is refused.
 func KeyBlob(blob []byte) (*rsa.PublicKey, error) {
 	const header = 24
 	if len(blob) < header || string(blob[:4]) != "RSA1" {

@@ -17,14 +17,14 @@ import (
 	"github.com/russellhaering/goxmldsig/etreeutils"
 )
 
-// ErrSAML is returned for an assertion that does not hold.
+// ErrSAML is returned for an invalid assertion.
 var ErrSAML = errors.New("unusable SAML assertion")
 
-// SAML is an assertion of a federation server.
+// SAML is an assertion from a federation server.
 type SAML struct {
 	ID, Issuer, Audience, UPN, ImmutableID string
 	NotBefore, NotOnOrAfter                time.Time
-	Authenticated                          time.Time // when the user gave what it states
+	Authenticated                          time.Time // when the user authenticated
 	MultipleAuthn                          bool
 }
 
@@ -38,8 +38,8 @@ const (
 	valueEnd       = `</ds:SignatureValue>`
 )
 
-// ParseSAML checks the signature of an assertion and reads it. A client may have
-// written the assertion anew meanwhile: what counts is its canonical form
+// ParseSAML checks the signature of an assertion and parses it. The client may have
+// serialized the assertion again, so the check applies to its canonical form
 // (Exclusive XML Canonicalization 1.0).
 func ParseSAML(text []byte, pub *rsa.PublicKey) (*SAML, error) {
 	if len(text) > MaxJWS {
@@ -53,11 +53,11 @@ func ParseSAML(text []byte, pub *rsa.PublicKey) (*SAML, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Nothing of what is signed is taken from the signature but its value:
-	// SignedInfo is made anew from the assertion. Reading the digest there would
-	// let a second SignedInfo state another than the one that was signed, as in
-	// signature wrapping (McIntosh and Austel, "XML signature element wrapping
-	// attacks and countermeasures").
+	// Only the signature value is taken from the signature element; SignedInfo is
+	// rebuilt from the assertion. If the digest were read from the element, a second
+	// SignedInfo could state a digest other than the signed one, as in signature
+	// wrapping (McIntosh and Austel, "XML signature element wrapping attacks and
+	// countermeasures").
 	if !bytes.Equal(info, canonicalSignedInfo(out.ID, signed)) {
 		return nil, fmt.Errorf("%w: SignedInfo is not that of the assertion, which was changed", ErrSAML)
 	}
@@ -68,9 +68,9 @@ func ParseSAML(text []byte, pub *rsa.PublicKey) (*SAML, error) {
 	return out, nil
 }
 
-// splitSAML takes an assertion apart: its canonical form without the signature,
-// the canonical SignedInfo and the value of the signature. The signature is a
-// child of the assertion, and the only one anywhere in it.
+// splitSAML splits an assertion into its canonical form without the signature,
+// the canonical SignedInfo and the value of the signature. The signature must be a
+// child of the assertion, and the only signature anywhere in it.
 func splitSAML(text []byte) (signed, info, value []byte, err error) {
 	doc := etree.NewDocument()
 	if err := doc.ReadFromBytes(text); err != nil {
@@ -128,7 +128,7 @@ func children(parent *etree.Element, name string) (out []*etree.Element) {
 	return out
 }
 
-// signedInfo is what follows the start tag of SignedInfo in the enveloped
+// signedInfo returns what follows the start tag of SignedInfo in the enveloped
 // signature of an element (XML Signature 1.1).
 func signedInfo(id string, signed []byte) string {
 	sum := sha256.Sum256(signed)
@@ -137,8 +137,8 @@ func signedInfo(id string, signed []byte) string {
 		base64.StdEncoding.EncodeToString(sum[:]) + `</ds:DigestValue></ds:Reference></ds:SignedInfo>`
 }
 
-// SignedInfoSum is the SHA-256 of the canonical SignedInfo of an assertion,
-// which its signature signs. Canonicalised alone, SignedInfo declares the prefix
+// SignedInfoSum returns the SHA-256 of the canonical SignedInfo of an assertion, which
+// is what the signature signs. Canonicalised alone, SignedInfo declares the prefix
 // that its parent declares here (Exclusive XML Canonicalization 1.0, 3).
 func SignedInfoSum(id string, signed []byte) [sha256.Size]byte {
 	return sha256.Sum256(canonicalSignedInfo(id, signed))
@@ -148,8 +148,8 @@ func canonicalSignedInfo(id string, signed []byte) []byte {
 	return []byte(`<ds:SignedInfo ` + signatureNS + `>` + signedInfo(id, signed))
 }
 
-// XMLSignature is the signature element of an assertion: value is what was
-// signed of [SignedInfoSum], cert the signer's certificate.
+// XMLSignature returns the signature element of an assertion: value is the signature
+// of [SignedInfoSum], cert the signer's certificate.
 func XMLSignature(id string, signed, value, cert []byte) string {
 	return signatureBegin + infoBegin + signedInfo(id, signed) + valueBegin + base64.StdEncoding.EncodeToString(value) + valueEnd +
 		`<ds:KeyInfo><ds:X509Data><ds:X509Certificate>` + base64.StdEncoding.EncodeToString(cert) +
@@ -195,7 +195,7 @@ func readSAML(text []byte) (*SAML, error) {
 	if out.Authenticated.IsZero() {
 		out.Authenticated = in.Statement2.Instant
 	}
-	if out.Authenticated.IsZero() { // required of either (SAML 1.1, 2.4.3; SAML 2.0, 2.7.2)
+	if out.Authenticated.IsZero() { // required by both versions (SAML 1.1, 2.4.3; SAML 2.0, 2.7.2)
 		return nil, fmt.Errorf("%w: no time of authentication", ErrSAML)
 	}
 	for _, a := range in.Attributes {

@@ -17,21 +17,21 @@ var (
 	ErrAssertionExpired = errors.New("assertion outside its validity")
 )
 
-// UserCertificate is what a user certificate says.
+// UserCertificate holds the contents of a user certificate.
 type UserCertificate struct {
-	PrincipalName string   // of the subject alternative name; "": it has none
+	PrincipalName string   // from the subject alternative name; "": absent
 	Policies      []string // OIDs
 	Issuer        string   // subject key identifier of the authority, hex
 }
 
 var (
 	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
-	// oidPrincipalName is szOID_NT_PRINCIPAL_NAME, an other name of the
+	// oidPrincipalName is szOID_NT_PRINCIPAL_NAME, an otherName in the
 	// subject alternative name.
 	oidPrincipalName = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 3}
 )
 
-// otherName is an other name (RFC 5280, 4.2.1.6).
+// otherName is an OtherName (RFC 5280, 4.2.1.6).
 type otherName struct {
 	Type  asn1.ObjectIdentifier
 	Value asn1.RawValue // under the explicit tag 0
@@ -59,8 +59,8 @@ func explicit(der []byte) []byte {
 	return out
 }
 
-// ParseUserCertificate checks that the authority issued the certificate for a
-// client, and reads it. Its validity in time is the caller's.
+// ParseUserCertificate checks that the authority issued the certificate for client
+// authentication, and parses it. The caller must check its validity period.
 func ParseUserCertificate(cert, authority *x509.Certificate) (*UserCertificate, error) {
 	if err := cert.CheckSignatureFrom(authority); err != nil {
 		return nil, fmt.Errorf("%w: it was not issued by the trusted authority: %v", ErrUserCertificate, err)
@@ -111,18 +111,18 @@ func principalName(der []byte) (string, error) {
 	return "", nil
 }
 
-// UserAssertion is an assertion that the key of a user certificate signed
+// UserAssertion is an assertion signed with the key of a user certificate
 // (MS-OAPXBC 3.2.5.1.2.1.4).
 type UserAssertion struct {
 	Certificate *x509.Certificate
 	Issuer      string // UPN
-	Nonce       string // "": none
+	Nonce       string // "": absent
 	jws         *JWS
 	claims      *Claims
 }
 
-// ParseUserAssertion reads an assertion; its signature is checked by Verify,
-// and its certificate by ParseUserCertificate.
+// ParseUserAssertion parses an assertion. Verify checks its signature, and
+// ParseUserCertificate its certificate.
 func ParseUserAssertion(j *JWS) (*UserAssertion, error) {
 	cert, err := j.Certificate()
 	if err != nil {
@@ -138,7 +138,7 @@ func ParseUserAssertion(j *JWS) (*UserAssertion, error) {
 	return &UserAssertion{Certificate: cert, Issuer: c.Issuer, Nonce: c.Nonce, jws: j, claims: c}, nil
 }
 
-// Verify checks signature and times, with skew of tolerance.
+// Verify checks the signature and the times, allowing for a clock skew of skew.
 func (a *UserAssertion) Verify(now time.Time, skew time.Duration) error {
 	pub, ok := a.Certificate.PublicKey.(*rsa.PublicKey)
 	if !ok {

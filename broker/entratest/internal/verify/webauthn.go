@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// ErrAssertion is returned for a WebAuthn assertion that does not hold.
+// ErrAssertion is returned for an invalid WebAuthn assertion.
 var ErrAssertion = errors.New("unusable WebAuthn assertion")
 
 // Assertion is a WebAuthn assertion as the sign-in page posts it.
@@ -26,7 +26,7 @@ type Assertion struct {
 	signature  []byte
 }
 
-// ParseAssertion reads the JSON of the form field assertion.
+// ParseAssertion parses the JSON of the form field assertion.
 func ParseAssertion(text string) (*Assertion, error) {
 	var in struct {
 		ID         string `json:"id"`
@@ -64,8 +64,8 @@ const (
 	flagUserVerified = 1 << 2
 )
 
-// Verify checks the assertion (WebAuthn Level 2, 7.2) for a challenge and one
-// of the pairs of origin and relying party id.
+// Verify checks the assertion (WebAuthn Level 2, 7.2) against a challenge. Parties
+// maps the permitted origins to their relying party ids.
 func (a *Assertion) Verify(pub crypto.PublicKey, challenge []byte, parties map[string]string) error {
 	var cd struct {
 		Type      string `json:"type"`
@@ -97,7 +97,7 @@ func (a *Assertion) Verify(pub crypto.PublicKey, challenge []byte, parties map[s
 	return a.verifySignature(pub)
 }
 
-// Count is the signature counter of an assertion that Verify accepted.
+// Count returns the signature counter of an assertion that Verify accepted.
 func (a *Assertion) Count() uint32 { return binary.BigEndian.Uint32(a.authData[33:37]) }
 
 func (a *Assertion) verifySignature(pub crypto.PublicKey) error {

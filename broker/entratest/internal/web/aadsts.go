@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// STSError is a refusal of the sign-in service.
+// STSError is an error of the sign-in service.
 type STSError struct {
 	status     int    // zero: 400, or 401 for invalid_client
 	OAuth      string // OAuth error
@@ -22,7 +22,7 @@ type STSError struct {
 
 func (e *STSError) Error() string { return fmt.Sprintf("AADSTS%d: %s", e.Code, e.Text) }
 
-// Because adds what the test log should say.
+// Because adds a reason for the test log.
 func (e *STSError) Because(format string, args ...any) *STSError {
 	c := *e
 	c.Why = fmt.Sprintf(format, args...)
@@ -36,17 +36,17 @@ func (e *STSError) Sub(suberror string) *STSError {
 	return &c
 }
 
-// Fail makes a refusal of the sign-in service.
+// Fail returns an error of the sign-in service.
 func Fail(oauth string, code int, format string, args ...any) *STSError {
 	return &STSError{OAuth: oauth, Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// InvalidGrant makes a refusal with the OAuth error invalid_grant.
+// InvalidGrant returns an error with the OAuth error invalid_grant.
 func InvalidGrant(code int, format string, args ...any) *STSError {
 	return Fail("invalid_grant", code, format, args...)
 }
 
-// InvalidRequest makes a refusal with the OAuth error invalid_request.
+// InvalidRequest returns an error with the OAuth error invalid_request.
 func InvalidRequest(code int, format string, args ...any) *STSError {
 	return Fail("invalid_request", code, format, args...)
 }
@@ -74,7 +74,7 @@ type errorBody struct {
 	Claims        string `json:"claims,omitempty"`
 }
 
-// ErrorBody makes the body of a refusal.
+// ErrorBody returns the body for an error.
 func (s *Router) ErrorBody(e *STSError, correlation string) errorBody {
 	now := s.Now().UTC().Format("2006-01-02 15:04:05Z")
 	trace := s.Rand.GUID()
@@ -106,7 +106,7 @@ func (s *Router) writeSTSError(w http.ResponseWriter, r *http.Request, e *STSErr
 // Seconds prints whole seconds.
 func Seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// NoStore keeps caches from storing the reply.
+// NoStore forbids caches to store the reply.
 func NoStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store, no-cache")
 	w.Header().Set("Pragma", "no-cache")

@@ -8,8 +8,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 )
 
-// DRSError is a refusal of the registration service, whose body differs from
-// that of the sign-in service.
+// DRSError is an error of the registration service, whose body differs from that of
+// the sign-in service.
 type DRSError struct {
 	status  int
 	kind    string // ErrorType
@@ -19,20 +19,20 @@ type DRSError struct {
 
 func (e *DRSError) Error() string { return e.kind + ": " + e.message }
 
-// Because adds what the test log should say.
+// Because adds a reason for the test log.
 func (e *DRSError) Because(format string, args ...any) *DRSError {
 	c := *e
 	c.Why = fmt.Sprintf(format, args...)
 	return &c
 }
 
-// DRSFail makes a refusal of the registration service.
+// DRSFail returns an error of the registration service.
 func DRSFail(status int, kind, format string, args ...any) *DRSError {
 	return &DRSError{status: status, kind: kind, message: fmt.Sprintf(format, args...)}
 }
 
-// RefuseDRS answers with an error in the shape of the registration service and
-// tells the test log why.
+// RefuseDRS answers with an error in the format of the registration service and
+// writes the reason to the test log.
 func (s *Router) RefuseDRS(w http.ResponseWriter, r *Request, err error) {
 	var e *DRSError
 	switch {
@@ -58,7 +58,8 @@ func (s *Router) RefuseDRS(w http.ResponseWriter, r *Request, err error) {
 	})
 }
 
-// BearerRefused is the refusal of an access token by the registration service.
+// BearerRefused returns the registration service's error for an access token that it
+// refuses.
 func BearerRefused(why error) *DRSError {
 	return DRSFail(http.StatusUnauthorized, "AuthenticationError", "The access token is missing, expired or not for this service.").Because("%v", why)
 }

@@ -53,7 +53,7 @@ func (l *faultList) clear() {
 	l.list = nil
 }
 
-// next returns the first fault that hits this call. Every fault counts it.
+// next returns the first fault that affects this call. All faults count the call.
 func (l *faultList) next(e Endpoint, r *http.Request) *Fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +66,7 @@ func (l *faultList) next(e Endpoint, r *http.Request) *Fault {
 	return hit
 }
 
-// apply runs handle, or what a fault makes of it.
+// apply runs handle, subject to a fault if one affects the call.
 func (l *faultList) apply(s *Router, w http.ResponseWriter, r *http.Request, e Endpoint, handle func(http.ResponseWriter)) {
 	f := l.next(e, r)
 	if f == nil {
@@ -108,7 +108,7 @@ func (l *faultList) apply(s *Router, w http.ResponseWriter, r *http.Request, e E
 	}
 }
 
-// hold waits d of the real time, or while the client waits when d is negative.
+// hold waits for d in real time, or as long as the client waits if d is negative.
 func (s *Router) hold(r *http.Request, d time.Duration) {
 	var timer <-chan time.Time
 	if d >= 0 {

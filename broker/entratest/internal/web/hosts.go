@@ -10,17 +10,17 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// LoginURL is where the sign-in service is.
+// LoginURL is the URL of the sign-in service.
 const LoginURL = "https://" + wire.LoginHost + "/"
 
-// CloudName is how the service names the cloud that it is of.
+// CloudName is the service's name for its cloud.
 const CloudName = "microsoftonline.com"
 
-// autologonHost is where desktop SSO signs in.
+// autologonHost serves desktop SSO.
 const autologonHost = "autologon.microsoftazuread-sso.com"
 
-// officeHost tells which cloud and tenant a domain belongs to, to programs that
-// know nothing else (libhimmelblau asks it first).
+// officeHost tells programs that know only a domain which cloud and tenant it belongs
+// to (libhimmelblau asks it first).
 const officeHost = "odc.officeapps.live.com"
 
 // armHost is Azure Resource Manager.
@@ -36,7 +36,7 @@ const deviceLoginHost = "microsoft.com" // of https://microsoft.com/devicelogin
 // CertAuthHost asks for the certificate of a user in the TLS handshake.
 const CertAuthHost = "certauth.login.microsoftonline.com"
 
-// OtherHosts are the names the server plays beside the sign-in hosts.
+// OtherHosts are the names that the server serves besides the sign-in hosts.
 var OtherHosts = []string{
 	wire.RegistrationHost, wire.GraphHost, deviceLoginHost, "www.microsoft.com",
 	CertAuthHost, autologonHost, officeHost, armHost,
@@ -44,20 +44,20 @@ var OtherHosts = []string{
 
 type baseKey struct{} // of the base of a request to an address of this machine
 
-// WithBase marks a request that came to an address of this machine instead of a host
-// that the emulator plays. The base ends with a slash.
+// WithBase marks a request that came to an address of this machine instead of a real
+// host name. The base ends with a slash.
 func WithBase(r *http.Request, base string) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), baseKey{}, base))
 }
 
-// LocalBase is where a request came in that came to an address of this machine, with
-// a slash at the end; "": it came to a real host name.
+// LocalBase returns the base URL, with a slash at the end, of a request that came to an
+// address of this machine; "" if it came to a real host name.
 func LocalBase(r *http.Request) string {
 	base, _ := r.Context().Value(baseKey{}).(string)
 	return base
 }
 
-// Base is where the sign-in service of a request is, with a slash at the end.
+// Base returns the URL of the sign-in service for a request, with a slash at the end.
 func Base(r *http.Request) string {
 	if base := LocalBase(r); base != "" {
 		return base
@@ -65,7 +65,7 @@ func Base(r *http.Request) string {
 	return LoginURL
 }
 
-// IsLoginHost reports whether a host, in lower case, is of the sign-in service.
+// IsLoginHost reports whether a host, in lower case, belongs to the sign-in service.
 func IsLoginHost(host string) bool { return slices.Contains(LoginHosts, host) }
 
 // HostKind groups hosts that serve the same paths.
@@ -84,7 +84,7 @@ const (
 	nowhere
 )
 
-// HostKind tells which hosts' paths a request is for.
+// HostKind returns the kind of host that a request is for.
 func (s *Router) HostKind(r *http.Request) HostKind {
 	host := strings.ToLower(r.Host)
 	if h, _, err := net.SplitHostPort(host); err == nil {

@@ -33,8 +33,8 @@ func (w *Recorder) Write(p []byte) (int, error) {
 	return w.Body.Write(p)
 }
 
-// Serve runs the handler; an aborted reply is io.ErrUnexpectedEOF, as a broken
-// connection is.
+// Serve runs the handler. It returns io.ErrUnexpectedEOF for an aborted reply, as for
+// a broken connection.
 func (w *Recorder) Serve(h http.Handler, r *http.Request) (err error) {
 	defer func() {
 		switch v := recover(); v {
@@ -49,7 +49,7 @@ func (w *Recorder) Serve(h http.Handler, r *http.Request) (err error) {
 	return nil
 }
 
-// Response is the reply; err is how its handler ended.
+// Response returns the reply; err is the result of Serve.
 func (w *Recorder) Response(req *http.Request, err error) (*http.Response, error) {
 	if err != nil && w.Status == 0 {
 		return nil, err

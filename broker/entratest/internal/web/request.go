@@ -12,18 +12,18 @@ import (
 // Handler answers a request whose tenant is known.
 type Handler = func(http.ResponseWriter, *Request)
 
-// Request is an HTTP request on its way through the server.
+// Request is an HTTP request with what the server parsed from it.
 type Request struct {
 	*http.Request
 	Data   []byte              // the whole body
 	Values url.Values          // of an urlencoded body; nil otherwise
-	Vars   map[string]string   // what stood for the braces of the pattern
+	Vars   map[string]string   // path segments that matched braces in the pattern
 	Tenant *directory.Tenant   // of {tenant}; nil for common and organizations
 	V2     bool                // of the v2.0 endpoints
 	Entry  *directory.LogEntry // of the sign-in log; nil until a grant begins
 }
 
-// MultiTenant reports whether the tenant of a path stands for any.
+// MultiTenant reports whether the tenant name in a path stands for any tenant.
 func MultiTenant(name string) bool {
 	switch strings.ToLower(name) {
 	case "common", "organizations", "consumers":
@@ -32,10 +32,10 @@ func MultiTenant(name string) bool {
 	return false
 }
 
-type correlationKey struct{} // of the correlation id that the server made up
+type correlationKey struct{} // of the correlation id that the server generated
 
-// CorrelationID returns the client's correlation id when it is a GUID, else
-// the one that the server made up for the request.
+// CorrelationID returns the client's correlation id if it is a GUID, or else
+// the one that the server generated for the request.
 func CorrelationID(r *http.Request) string {
 	id := r.Header.Get("client-request-id")
 	if id == "" {

@@ -1,6 +1,6 @@
-// Package web takes a request of the emulator on its way: it finds the handler
-// behind host, path and method, lets faults have their say, and writes refusals
-// in the shapes of the sign-in service and of the registration service.
+// Package web routes requests to the emulator: it finds the handler for host, path and
+// method, applies faults, and writes errors in the formats of the sign-in service and
+// of the registration service.
 package web
 
 import (
@@ -21,17 +21,17 @@ import (
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
-// Config is what a [Router] works with.
+// Config is the configuration of a [Router].
 type Config struct {
 	Directory *directory.Directory
 	Rand      *ids.Source
 	Now       func() time.Time
-	Logf      func(format string, args ...any) // what clients do wrong
+	Logf      func(format string, args ...any) // receives the mistakes of clients
 	Log       *directory.SignInLog
-	Done      <-chan struct{} // closed when the server is
+	Done      <-chan struct{} // closed when the server is closed
 }
 
-// Router finds the handler of a request, and writes what is refused.
+// Router finds the handler of a request, and writes errors.
 type Router struct {
 	Config
 	faults *faultList
@@ -41,10 +41,10 @@ type Router struct {
 // New returns a router without routes.
 func New(c Config) *Router { return &Router{Config: c, faults: &faultList{}} }
 
-// AddFault installs a fault; remove takes it away again.
+// AddFault installs a fault; calling remove removes it.
 func (s *Router) AddFault(f Fault) (remove func()) { return s.faults.add(f) }
 
-// ClearFaults takes all faults away.
+// ClearFaults removes all faults.
 func (s *Router) ClearFaults() { s.faults.clear() }
 
 // maxBody limits a request body, in bytes. The largest legitimate one, a token
@@ -115,7 +115,7 @@ func (s *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if CorrelationID(r) == "" {
 		r = r.WithContext(context.WithValue(r.Context(), correlationKey{}, s.Rand.GUID()))
 	}
-	// Handlers and faults may look at the body again.
+	// Handlers and faults may read the body again.
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	in := &Request{Request: r, Data: body}
 	if id := r.Header.Get("client-request-id"); id != "" && strings.EqualFold(r.Header.Get("return-client-request-id"), "true") {
@@ -166,7 +166,7 @@ func (s *Router) lookup(in *Request) (found *route, notAllowed bool) {
 		in.V2 = slices.Contains(rt.pattern, "v2.0")
 		if strings.HasPrefix(strings.TrimSpace(in.Header.Get("Content-Type")), "application/x-www-form-urlencoded") ||
 			in.Header.Get("Content-Type") == "" && rt.endpoint == EndpointToken {
-			in.Values, _ = url.ParseQuery(string(in.Data)) // what cannot be parsed is missing, and refused as that
+			in.Values, _ = url.ParseQuery(string(in.Data)) // parameters that cannot be parsed are refused as missing
 		}
 		return rt, false
 	}
@@ -186,8 +186,8 @@ func (s *Router) notFound(w http.ResponseWriter, in *Request, notAllowed bool) {
 	http.NotFound(w, in.Request)
 }
 
-// Refuse answers with an error in the shape of the sign-in service and tells
-// the test log why.
+// Refuse answers with an error in the format of the sign-in service and writes the
+// reason to the test log.
 func (s *Router) Refuse(w http.ResponseWriter, in *Request, err error) {
 	e := AsSTSError(err)
 	why := e.Why
@@ -198,8 +198,7 @@ func (s *Router) Refuse(w http.ResponseWriter, in *Request, err error) {
 	s.writeSTSError(w, in.Request, e)
 }
 
-// AsSTSError returns the refusal in err, or the general one for an error that is
-// none.
+// AsSTSError returns the STSError in err, or a general one if err contains none.
 func AsSTSError(err error) *STSError {
 	var e *STSError
 	if errors.As(err, &e) {
@@ -238,7 +237,7 @@ func (s *Router) List() []string {
 	return names
 }
 
-// Reaches names the endpoint that a request reaches; "": none.
+// Reaches returns the name of the endpoint that a request reaches, or "".
 func (s *Router) Reaches(r *http.Request) string {
 	rt, _ := s.lookup(&Request{Request: r})
 	if rt == nil {

@@ -1,5 +1,5 @@
 // Command generate writes ../matrix.txt from a wheel of roadtx, in which
-// ROADtools publishes what it found out about Microsoft's own clients:
+// ROADtools publishes its findings about Microsoft's own clients:
 //
 //	pip download --no-deps roadtx==1.22.1
 //	go run ./generate roadtx-1.22.1-py3-none-any.whl > matrix.txt
@@ -126,7 +126,7 @@ func write(w *bufio.Writer, version string, date time.Time, list published) {
 }
 
 // sortedByFirst orders grants by their first resource, so that a later version
-// of the list gives a short difference.
+// of the list gives a small diff.
 func sortedByFirst(grants map[string][]int) []string {
 	return slices.SortedFunc(maps.Keys(grants), func(a, b string) int {
 		return cmp.Or(cmp.Compare(slices.Min(grants[a]), slices.Min(grants[b])), strings.Compare(a, b))
