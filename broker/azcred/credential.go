@@ -4,11 +4,11 @@
 //	cred := azcred.New(b, nil)
 //	client, err := azsecrets.NewClient(vaultURL, cred, nil)
 //
-// Tokens come silently, by the account's PRT, and carry what Conditional
-// Access asks of a device. Challenges of continuous access evaluation are
-// answered, as the SDK passes them on.
+// Tokens are acquired silently with the account's PRT, and carry the device claims
+// that Conditional Access asks for. Challenges of continuous access evaluation
+// that the SDK passes on are answered.
 //
-// It is a module of its own, so that importers of the broker do not get the
+// It is a separate module, so that importers of the broker do not depend on the
 // SDK.
 package azcred
 
@@ -28,18 +28,18 @@ import (
 
 // Options are the options of [New]. Nil means all zero.
 type Options struct {
-	// Call are options of each silent call, such as WithAccount, which is
-	// needed when several accounts are signed in, and WithApp. WithClaims is
-	// not to be among them: the SDK says it.
+	// Call holds options for each silent call, such as WithApp, or WithAccount,
+	// which is needed if several accounts are signed in. It must not contain
+	// WithClaims, which the SDK supplies.
 	Call []broker.CallOption
 
-	// AdditionallyAllowedTenants are the tenants, besides the account's own,
-	// that a service may ask a token of. "*" allows all. Nil: none, so that no
-	// service can send the user's tokens to a tenant of its choice.
+	// AdditionallyAllowedTenants are the tenants, besides the account's own, for
+	// which a service may request a token. "*" allows all. Nil: none, so that no
+	// service can have the user's tokens issued in a tenant of its choice.
 	AdditionallyAllowedTenants []string
 
-	// Tenant is the account's own tenant, which a service may name too. Empty:
-	// naming it needs AdditionallyAllowedTenants.
+	// Tenant is the account's own tenant, which a service may then name too.
+	// Empty: naming it requires AdditionallyAllowedTenants.
 	Tenant string
 }
 
@@ -52,8 +52,8 @@ type Credential struct {
 
 var _ azcore.TokenCredential = (*Credential)(nil)
 
-// New returns a credential over b, a [*broker.Broker] or the client of a broker
-// elsewhere, which the caller closes.
+// New returns a credential that uses b, which is a [*broker.Broker] or the client
+// of a broker in another process. The caller closes b.
 func New(b broker.Silent, o *Options) *Credential {
 	c := &Credential{broker: b}
 	if o != nil {
@@ -62,13 +62,13 @@ func New(b broker.Silent, o *Options) *Credential {
 	return c
 }
 
-// GetToken returns a token for the scopes of one resource. It never asks the
-// user: when the user must be asked, its error is [broker.ErrInteractionRequired],
-// and the app calls AcquireTokenInteractive with what the [broker.Error] holds.
+// GetToken returns a token for the scopes of one resource. It never prompts the
+// user: if a prompt is needed, it returns [broker.ErrInteractionRequired], and the
+// app calls AcquireTokenInteractive with what the [broker.Error] holds.
 //
-// Where nobody is signed in, or the device is not registered, the error also
-// makes an [azidentity.ChainedTokenCredential] go on to its next credential.
-// Errors that do not pass by themselves tell the SDK not to retry.
+// If nobody is signed in or the device is not registered, the error also makes an
+// [azidentity.ChainedTokenCredential] try its next credential. Errors that are not
+// transient tell the SDK not to retry.
 func (c *Credential) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	if len(o.Scopes) == 0 {
 		return azcore.AccessToken{}, &permanent{errors.New("azcred: GetToken needs a scope")}

@@ -11,9 +11,9 @@ import (
 	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
 )
 
-// knownAccounts remembers who is signed in, for each user of the machine, so that a token
-// from memory needs no look into the store. It may be behind: a token for
-// somebody who left is refused by the broker itself.
+// knownAccounts caches the signed-in accounts for each user of the machine, so that
+// serving a cached token does not need to read the store. It may be stale: the broker
+// itself refuses a token for an account that has signed out.
 type knownAccounts struct {
 	mu sync.Mutex // guards of
 	of map[uint32][]broker.Account
@@ -68,14 +68,15 @@ func (c *call) remove(ctx context.Context) (string, error) {
 	return wire.Empty, nil
 }
 
-// errNoSuchAccount: the request names somebody who is not signed in here.
+// errNoSuchAccount means that the request names an account that is not signed in here.
 var errNoSuchAccount = broker.NewError(broker.ErrNoAccount, "the account of the request is not signed in with this broker", nil, broker.Error{})
 
-// errWhichAccount: several are signed in, and the request names none.
+// errWhichAccount means that several accounts are signed in and the request names none
+// of them.
 var errWhichAccount = broker.NewError(broker.ErrNoAccount, "several accounts are signed in, and the request names none", nil, broker.Error{})
 
-// account returns the account that a request names: by its id, else by its user
-// name, else the only one there is.
+// account returns the account that a request names by its id or, without one, by its
+// user name. If the request names none, it returns the only signed-in account.
 func (c *call) account(ctx context.Context) (broker.Account, error) {
 	if a, err := c.find(c.h.known.get(c.from)); err == nil {
 		return a, nil
@@ -121,16 +122,15 @@ func (c *call) username() string {
 	return c.r.Username
 }
 
-// forgetOn drops what is remembered of accounts when the broker says that one
-// is not there any more.
+// forgetOn drops the cached accounts when the broker reports that one of them is gone.
 func (c *call) forgetOn(err error) {
 	if errors.Is(err, broker.ErrNoAccount) {
 		c.h.known.put(c.from, nil)
 	}
 }
 
-// wireAccount describes an account with all members that any client needs. The
-// directory's given name and family name are not known here, and not guessed.
+// wireAccount describes an account with every member that some client needs. The given
+// name and family name in the directory are not known here, and not guessed.
 func wireAccount(a broker.Account) wire.Account {
 	name := a.Name
 	if name == "" {

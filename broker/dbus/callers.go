@@ -11,8 +11,9 @@ import (
 // maxCallers bounds how many connections are remembered.
 const maxCallers = 4096
 
-// callers remembers who is behind a connection, so that only its first call
-// asks the bus. The bus gives no name of a connection (":1.42") twice.
+// callers caches the caller behind each connection, so that only the first
+// call of a connection asks the bus. The bus never reuses the name of a
+// connection (":1.42").
 type callers struct {
 	mu    sync.Mutex // guards known
 	known map[string]Caller

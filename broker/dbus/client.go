@@ -19,7 +19,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/sessionbus"
 )
 
-// ErrNoBroker: no broker is on the bus, and none can be started.
+// ErrNoBroker is returned when no broker is on the bus and none can be started.
 var ErrNoBroker = errors.New("dbus: no broker on the bus")
 
 // Options are the options of [Dial].
@@ -27,16 +27,16 @@ type Options struct {
 	// Address is the address of the bus. Empty: the session bus.
 	Address string
 	// App is the calling app as it is registered in the tenant. It may be zero
-	// when every call says broker.WithApp.
+	// if every call passes broker.WithApp.
 	App broker.App
 	// Cloud is the national cloud whose authority is named in requests. The
 	// zero value is the public cloud.
 	Cloud broker.Cloud
 }
 
-// A Client calls the broker that is on the bus: this one, Microsoft's or
-// himmelblau's. It has the methods of [broker.Broker] that the interface knows,
-// with the same options and errors. It is safe for concurrent use.
+// A Client calls whichever broker is on the bus: this one, Microsoft's or
+// himmelblau's. It has the methods of [broker.Broker] that the D-Bus interface
+// supports, with the same options and errors. It is safe for concurrent use.
 type Client struct {
 	opts Options
 
@@ -45,8 +45,8 @@ type Client struct {
 	closed bool
 }
 
-// Dial connects to the bus and to the broker there, which the bus starts where
-// it knows how. It returns ErrNoBroker when there is none.
+// Dial connects to the bus and to the broker on it, which the bus starts if it
+// is configured to. It returns ErrNoBroker if there is no broker.
 func Dial(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{opts: o}
 	if o.Cloud.LoginHost == "" {
@@ -75,7 +75,7 @@ func (c *Client) Close() error {
 	return c.conn.Close()
 }
 
-// connection returns the connection, which is made anew when it was lost.
+// connection returns the connection, reconnecting if it was lost.
 func (c *Client) connection(ctx context.Context) (*dbus.Conn, error) {
 	c.mu.Lock()
 	conn, closed := c.conn, c.closed
@@ -89,7 +89,7 @@ func (c *Client) connection(ctx context.Context) (*dbus.Conn, error) {
 	conn, err := sessionbus.Connect(ctx, c.opts.Address)
 	switch {
 	case ctx.Err() != nil:
-		return nil, callError("dial", ctx.Err()) // which says nothing about whether there is a broker
+		return nil, callError("dial", ctx.Err()) // this does not say whether there is a broker
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrNoBroker, err)
 	}
@@ -100,15 +100,15 @@ func (c *Client) connection(ctx context.Context) (*dbus.Conn, error) {
 		_ = conn.Close()
 		return nil, broker.ErrClosed
 	case c.conn != nil && c.conn.Connected():
-		_ = conn.Close() // another call was first
+		_ = conn.Close() // another call connected first
 	default:
 		c.conn = conn
 	}
 	return c.conn, nil
 }
 
-// Version returns the version of the broker, which is for logs: brokers of
-// other makers count otherwise.
+// Version returns the version of the broker. Use it only for logs: other
+// vendors have version schemes of their own.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	r, err := c.call(ctx, "version", wire.GetVersion, wire.Request{}, "")
 	if err != nil {
@@ -117,7 +117,7 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 	return r.Version, nil
 }
 
-// Accounts returns who is signed in with the broker.
+// Accounts returns the accounts that are signed in with the broker.
 func (c *Client) Accounts(ctx context.Context) ([]broker.Account, error) {
 	id := c.opts.App.ClientID
 	r, err := c.call(ctx, "accounts", wire.GetAccounts, wire.Request{ClientID: id, RedirectURI: id}, "")
@@ -131,14 +131,14 @@ func (c *Client) Accounts(ctx context.Context) ([]broker.Account, error) {
 	return out, nil
 }
 
-// What takes a broker takes a client.
+// A Client can be used wherever a broker.Silent is accepted.
 var _ broker.Silent = (*Client)(nil)
 
-// AcquireTokenSilent is [broker.Broker.AcquireTokenSilent] by the broker on the
-// bus. It takes the same options.
+// AcquireTokenSilent is [broker.Broker.AcquireTokenSilent], answered by the
+// broker on the bus. It takes the same options.
 //
-// With WithForceRefresh it calls twice: the interface asks for a token other
-// than one that the caller names.
+// With WithForceRefresh it makes two calls: the interface can only ask for a
+// token other than one that the caller names.
 func (c *Client) AcquireTokenSilent(ctx context.Context, scopes []string, opts ...broker.CallOption) (broker.AuthResult, error) {
 	q, err := c.request(scopes, opts)
 	if err != nil {
@@ -158,9 +158,9 @@ func (c *Client) AcquireTokenSilent(ctx context.Context, scopes []string, opts .
 	return c.token(ctx, wire.AcquireSilently, q)
 }
 
-// AcquireTokenInteractive is [broker.Broker.AcquireTokenInteractive] by the
-// broker on the bus, which shows its own windows. When ctx ends the broker is
-// told to give up.
+// AcquireTokenInteractive is [broker.Broker.AcquireTokenInteractive], answered
+// by the broker on the bus, which shows its own windows. When ctx ends, the
+// broker is told to cancel the sign-in.
 func (c *Client) AcquireTokenInteractive(ctx context.Context, scopes []string, opts ...broker.CallOption) (broker.AuthResult, error) {
 	q, err := c.request(scopes, opts)
 	if err != nil {
@@ -177,7 +177,7 @@ func (c *Client) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	case q.o.NewSignIn:
 		q.r.Prompt = "LOGIN"
 	}
-	// The broker cancels by connection, so that each call has its own.
+	// The broker cancels all calls of a connection, so each call has its own.
 	own := &Client{opts: c.opts}
 	defer own.Close()
 	return own.token(ctx, wire.AcquireInteractive, q)
@@ -192,8 +192,8 @@ func (c *Client) RemoveAccount(ctx context.Context, acct broker.Account) error {
 	return err
 }
 
-// SSOCookies is [broker.Broker.SSOCookies] by the broker on the bus, which
-// decides how the cookie is bound when signInURL names no nonce.
+// SSOCookies is [broker.Broker.SSOCookies], answered by the broker on the bus.
+// That broker decides how the cookie is bound if signInURL contains no nonce.
 func (c *Client) SSOCookies(ctx context.Context, signInURL string, opts ...broker.CallOption) ([]*http.Cookie, error) {
 	q, err := c.request([]string{"https://" + c.opts.Cloud.GraphHost + "/.default"}, opts)
 	if err != nil {
@@ -234,9 +234,9 @@ func withNonce(address, nonce string) (string, error) {
 }
 
 // SignedHTTPRequest signs a request to an API with the broker's key. The
-// interface has no place for an access token: one that is bound to the request
-// comes from AcquireTokenSilent with broker.WithPoP, and here the argument must
-// be empty.
+// interface cannot pass an access token here, so accessToken must be empty. To
+// get a token that is bound to the request, call AcquireTokenSilent with
+// broker.WithPoP.
 func (c *Client) SignedHTTPRequest(ctx context.Context, accessToken string, p broker.PoP) (string, error) {
 	if accessToken != "" {
 		return "", fmt.Errorf("dbus: SignedHTTPRequest around an access token: %w; use WithPoP", errors.ErrUnsupported)
@@ -259,7 +259,7 @@ func (c *Client) SignedHTTPRequest(ctx context.Context, accessToken string, p br
 	return r.Signed, nil
 }
 
-// query is a request and the options that it was made of.
+// A query is a request and the options that it was built from.
 type query struct {
 	o broker.Options
 	r wire.Request
@@ -306,8 +306,8 @@ func (c *Client) request(scopes []string, opts []broker.CallOption) (*query, err
 	return q, err
 }
 
-// fillAccount names the only account there is when the caller named none, since
-// brokers of other makers want one.
+// fillAccount fills in the only signed-in account if the caller named none,
+// since other vendors' brokers require an account.
 func (c *Client) fillAccount(ctx context.Context, q *query) error {
 	if !q.r.Account.IsZero() {
 		return nil
@@ -372,8 +372,8 @@ func (c *Client) token(ctx context.Context, method string, q *query) (broker.Aut
 	return res, nil
 }
 
-// accountOf returns whose a token is: as the reply says, by its id_token, or as
-// the request said.
+// accountOf returns the account that a token belongs to, from the reply, from
+// its id_token or from the request.
 func accountOf(t *wire.Token, asked broker.Account) broker.Account {
 	if t.Account.HomeAccountID != "" {
 		return brokerAccount(t.Account)
@@ -384,7 +384,7 @@ func accountOf(t *wire.Token, asked broker.Account) broker.Account {
 		return asked
 	}
 	home := tok.ObjectID + "." + tok.TenantID
-	if named := info.HomeAccountID(); ierr == nil && named != "" { // of a guest it is another
+	if named := info.HomeAccountID(); ierr == nil && named != "" { // differs for a guest
 		home = named
 	}
 	if strings.EqualFold(home, asked.HomeAccountID) || !asked.IsZero() {

@@ -46,8 +46,8 @@ func (c *Client) call(ctx context.Context, op, method string, r wire.Request, co
 	return out, nil
 }
 
-// giveUp tells the broker that nobody waits for the sign-in any more. It waits
-// for no answer, so that the call ends with its context.
+// giveUp tells the broker that the sign-in is no longer wanted. It does not wait
+// for a reply, so that the call ends when its context does.
 func giveUp(o dbus.BusObject) {
 	r := wire.Request{}
 	if text, err := r.Marshal(wire.CancelInteractive); err == nil {
@@ -55,7 +55,7 @@ func giveUp(o dbus.BusObject) {
 	}
 }
 
-// callError is an error of the bus and not of the broker.
+// callError returns an error of the bus, as opposed to one of the broker.
 func callError(op string, err error) error {
 	var e dbus.Error
 	if !errors.As(err, &e) {
@@ -74,15 +74,15 @@ func callError(op string, err error) error {
 
 func kindOfCall(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return nil // the cause says it
+		return nil // the wrapped cause says it
 	}
 	return broker.ErrTransient
 }
 
 var aadstsPattern = regexp.MustCompile(`AADSTS(\d{1,9})\b`)
 
-// replyError makes an error of package broker of what a broker replied. The
-// AADSTS code is in the text, which every broker sends.
+// replyError turns the error in a broker's reply into an error of package broker.
+// It takes the AADSTS code from the text, which every broker sends.
 func replyError(op string, e *wire.Error, correlation string) error {
 	out := broker.Error{Op: op, CorrelationID: correlation}
 	if m := aadstsPattern.FindStringSubmatch(e.Context); m != nil {
@@ -98,8 +98,8 @@ func replyError(op string, e *wire.Error, correlation string) error {
 	return broker.NewError(sentinelOf(e.Status, &out), "the broker on the bus refused", &remoteError{e}, out)
 }
 
-// remoteError is what a broker on the bus said. A Handler over a Client passes it
-// on unchanged.
+// A remoteError holds the error that a broker on the bus sent. A Handler over a
+// Client passes it on unchanged.
 type remoteError struct{ said *wire.Error }
 
 func (e *remoteError) Error() string {

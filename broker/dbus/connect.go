@@ -16,13 +16,14 @@ const (
 	ViaBus Via = "broker on D-Bus" // a broker of the desktop
 )
 
-// Connect chooses for a program that can do both: own, when it has a registered
-// device; else the broker on the bus; else own, in which the first sign-in
-// registers the device. It says which. The caller closes own, and the Client
-// when the result is one.
+// Connect chooses a broker for a program that can use either its own or the one
+// on the bus. It returns own if own has a registered device, otherwise the
+// broker on the bus if there is one, and otherwise own, whose first sign-in
+// registers the device. The returned Via says which was chosen. The caller
+// closes own, and also the result if it is a Client.
 //
-// A state of the program's own that cannot be read is an error, and no reason to
-// go elsewhere.
+// If the program's own state cannot be read, Connect returns the error and does
+// not fall back to the bus.
 func Connect(ctx context.Context, own *broker.Broker, o Options) (Broker, Via, error) {
 	st, err := own.Status(ctx)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 
 var errNoCookie = errors.New("dbus: the broker returned no cookie")
 
-// cookie signs a cookie for a sign-in page. The broker refuses addresses that
-// are none of its cloud.
+// cookie signs a cookie for a sign-in page. The broker refuses addresses
+// outside its cloud.
 func (c *call) cookie(ctx context.Context) (string, error) {
 	acct, err := c.account(ctx)
 	if err != nil {
@@ -42,11 +42,12 @@ func (c *call) cookie(ctx context.Context) (string, error) {
 	return wire.CookieReply(out), nil
 }
 
-// keptForLater reports whether the cookie is for no page in particular. In
-// Chrome linux-entra-sso fetches one every half an hour and sends it with
-// whatever page of the host comes: the nonce of a page cannot be known then,
-// and one of the service would be over after some minutes. A page that is
-// visited now has a path, and a nonce of its own or a new one.
+// keptForLater reports whether the cookie is for no particular page. In
+// Chrome, linux-entra-sso fetches a cookie every half hour and sends it to
+// any page of the host. The nonce of that page cannot be known in advance,
+// and a nonce from the service would expire after a few minutes. The address
+// of a page that is being visited has a path, and its cookie carries the
+// page's own nonce or a new one.
 func keptForLater(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && strings.Trim(u.Path, "/") == "" && !u.Query().Has("sso_nonce")

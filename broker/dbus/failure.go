@@ -12,8 +12,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
 )
 
-// statuses maps the broker's errors to what clients understand, the more
-// particular ones first.
+// statuses maps the broker's errors to the statuses that clients understand, the
+// more specific errors first.
 var statuses = []struct {
 	is error
 	to wire.Status
@@ -39,11 +39,11 @@ var statuses = []struct {
 	{context.Canceled, wire.ApplicationCanceled},
 }
 
-// appConfig are AADSTS codes of an app whose registration is not right, whatever
-// else they may be.
+// appConfig holds the AADSTS codes that mean that the app's registration is
+// wrong, however else they are classified.
 var appConfig = map[int]bool{65002: true, 7000218: true, 50011: true}
 
-// statusOf returns what kind of error a client is told.
+// statusOf returns the status that a client is given for an error.
 func statusOf(method string, err error) wire.Status {
 	var contract *contractError
 	var authority *authorityError
@@ -75,10 +75,10 @@ func statusOf(method string, err error) wire.Status {
 	return wire.Unexpected
 }
 
-// blocked is a refusal that no user can change. MSAL makes every invalid_grant
-// of a silent call "interaction required" and tells by the suberror
-// message_only that the interactive call will only show a message; and from
-// that one the message comes.
+// blocked returns the status of a refusal that the user cannot resolve. MSAL
+// reports every invalid_grant of a silent call as "interaction required", and
+// marks with the suberror message_only that the interactive call will only show
+// a message. That message then comes from the interactive call.
 func blocked(method string) wire.Status {
 	if method == wire.AcquireSilently {
 		return wire.InteractionRequired
@@ -102,12 +102,13 @@ func transient(err error, e *broker.Error) wire.Status {
 	return wire.TransientError
 }
 
-// youngDevice is how long after its registration a device may not be known
-// everywhere.
+// youngDevice is how long after its registration a device may still be unknown
+// to parts of the service.
 const youngDevice = 5 * time.Minute
 
-// failure describes an error to a client. Its text is that of the broker, which
-// has no secret, behind the code by which people look for help.
+// failure describes an error to a client. Its text is the AADSTS code, which
+// people search for, followed by the broker's own text, which contains no
+// secrets.
 func (h *Handler) failure(ctx context.Context, from Caller, method string, err error) *wire.Error {
 	status := statusOf(method, err)
 	text := err.Error()
@@ -156,7 +157,8 @@ func (h *Handler) isYoung(ctx context.Context, from Caller) bool {
 	return err == nil && st.Registered && h.now().Sub(st.Device.Registered) < youngDevice
 }
 
-// sentinelOf is the way back, for a [Client]: what an app tests for.
+// sentinelOf is the reverse mapping, for a [Client]. It returns the error that
+// an app tests for.
 func sentinelOf(s wire.Status, e *broker.Error) error {
 	switch s {
 	case wire.InteractionRequired:

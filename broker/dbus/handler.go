@@ -12,8 +12,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/dbus/internal/wire"
 )
 
-// A Broker is what a [Handler] answers from, and what a [Client] is:
-// [*broker.Broker] and [*Client] implement it.
+// A Broker answers the calls of a [Handler]. [*broker.Broker] and [*Client]
+// implement it.
 type Broker interface {
 	Accounts(ctx context.Context) ([]broker.Account, error)
 	AcquireTokenSilent(ctx context.Context, scopes []string, opts ...broker.CallOption) (broker.AuthResult, error)
@@ -28,25 +28,25 @@ var (
 	_ Broker = (*Client)(nil)
 )
 
-// A Caller is who sent a request, as the bus knows it: none of it can be
-// claimed by the caller.
+// A Caller identifies the sender of a request, as reported by the bus. The
+// caller cannot forge any of it.
 type Caller struct {
 	// UID is the numeric user id of the caller's process.
 	UID uint32
-	// PID is the caller's process id; zero when the bus does not know it. It is
-	// for logs: a process id may be another process's a moment later.
+	// PID is the caller's process id, or zero if the bus does not know it. Use
+	// it only for logs: process ids are reused.
 	PID uint32
-	// Name is the caller's connection to the bus, such as ":1.42". Interactive
-	// calls are canceled by the connection that made them and no other.
+	// Name is the caller's connection to the bus, such as ":1.42". An
+	// interactive call can only be canceled by the connection that made it.
 	Name string
 }
 
-// ErrOtherUser: the caller is another user of the machine than the one whose
-// accounts these are.
+// ErrOtherUser is returned when the caller runs as a user of the machine other
+// than the owner of the accounts.
 var ErrOtherUser = errors.New("dbus: the caller is another user of this machine")
 
-// OwnUser returns a function for Handler.Broker that gives b to the user whom
-// this process runs as, and refuses others with ErrOtherUser.
+// OwnUser returns a function for Handler.Broker that returns b to callers that
+// run as the same user as this process, and refuses others with ErrOtherUser.
 func OwnUser(b Broker) func(Caller) (Broker, error) {
 	own := uint32(os.Getuid())
 	return func(c Caller) (Broker, error) {
@@ -57,18 +57,17 @@ func OwnUser(b Broker) func(Caller) (Broker, error) {
 	}
 }
 
-// Version is what a Handler answers by default when a client asks for the
-// version of the broker. Clients log it, and some take 2.0.1 and later to have
-// the reply's cookieItems.
+// Version is the broker version that a Handler reports to clients by default.
+// Clients log it, and some expect cookieItems in replies from version 2.0.1 on.
 const Version = "3.0.1-prtbroker"
 
-// SilentLimit is how long a call that asks nobody may take. Clients wait for
-// 10 to 25 seconds.
+// SilentLimit is how long a call without a prompt may take. Clients wait for 10
+// to 25 seconds.
 const SilentLimit = 25 * time.Second
 
-// A Handler answers the methods of the interface. It knows no bus, so that it
-// also serves other transports. Its methods are safe for concurrent use. It
-// must not be copied after its first use.
+// A Handler answers the methods of the interface. It is independent of the bus,
+// so it can serve other transports too. Its methods are safe for concurrent
+// use. It must not be copied after its first use.
 type Handler struct {
 	// Broker returns the broker with the accounts of a caller. It is required;
 	// see [OwnUser]. An error refuses the caller.
@@ -93,8 +92,8 @@ type Handler struct {
 	pending pendingCalls
 }
 
-// Handle answers a call: the reply is JSON, whatever the request is, and says
-// in it what went wrong. It returns within ctx.
+// Handle answers a call. The reply is always JSON, whatever the request, and
+// reports any error. Handle returns when ctx ends at the latest.
 func (h *Handler) Handle(ctx context.Context, from Caller, method, protocol, correlation, request string) string {
 	start := h.now()
 	reply, err := h.answer(ctx, from, method, correlation, request)
@@ -143,7 +142,7 @@ func (h *Handler) answer(ctx context.Context, from Caller, method, correlation, 
 	return "", &contractError{"the interface has no method of that name"}
 }
 
-// Gone ends what is under way for a connection that has left the bus.
+// Gone ends the calls in progress of a connection that has left the bus.
 func (h *Handler) Gone(name string) { h.pending.gone(name) }
 
 // A call is one request under way.
@@ -155,7 +154,7 @@ type call struct {
 	correlation string
 }
 
-// contractError is a request that no broker can answer.
+// A contractError reports a request that no broker can answer.
 type contractError struct{ text string }
 
 func (e *contractError) Error() string { return "dbus: " + e.text }

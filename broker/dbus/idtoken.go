@@ -19,13 +19,14 @@ type idTokens struct {
 	done map[string]string
 }
 
-// of returns the id_token of a result as msalruntime wants it: it makes no
-// account of one without preferred_username ("Unable to create an account based
-// on server data"), and those of the v1.0 endpoint, which an exchange of the PRT
-// brings, have upn and unique_name instead. The claim is then added, and the
-// signature, which is not that of the new text, is dropped: the header says
-// "none", as in the id_tokens of PRT exchanges. Clients read the claims and
-// verify nothing, for the token came over a bus of their own user.
+// of returns the id_token of a result in the form that msalruntime needs. It
+// creates no account from an id_token without preferred_username ("Unable to
+// create an account based on server data"), but those of the v1.0 endpoint,
+// which an exchange of the PRT returns, have upn and unique_name instead. In
+// that case the claim is added. The signature, which does not match the new
+// text, is dropped, and the header says "none", as in the id_tokens of PRT
+// exchanges. Clients read the claims without verifying them, since the token
+// came over their own user's bus.
 func (t *idTokens) of(res broker.AuthResult) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

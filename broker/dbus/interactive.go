@@ -16,14 +16,16 @@ const (
 	maxInteractive = 64
 )
 
-// errCanceled: the caller gave up by cancelInteractiveFlow.
+// errCanceled means that the caller canceled the call with
+// cancelInteractiveFlow.
 var errCanceled = broker.NewError(broker.ErrUserCanceled, "the app canceled the sign-in", nil, broker.Error{})
 
-// cancelAhead is how long a cancel that found nothing to cancel holds for the
-// next interactive call of its connection. msalruntime 0.20.7 sends the cancel
-// of a call that has just begun milliseconds before the call itself, and then
-// waits for the reply to the call. It also sends one after the reply to the
-// call that it meant: for as long after a reply a cancel means nothing.
+// cancelAhead is how long a cancel that found nothing to cancel stays in effect
+// for the next interactive call of its connection. msalruntime 0.20.7 sends the
+// cancel of a call that has just begun milliseconds before the call itself, and
+// then waits for the reply to the call. It also sends a cancel after the reply
+// to the call that it meant, so for the same time after a reply a cancel is
+// ignored.
 const cancelAhead = 500 * time.Millisecond
 
 // maxAhead bounds how many such cancels are remembered.
@@ -39,7 +41,7 @@ type pendingCalls struct {
 	ended map[string]time.Time // when a connection's last call was answered
 }
 
-// begin notes a call, whose context ends when its caller cancels.
+// begin registers a call. The returned context ends when the caller cancels.
 func (p *pendingCalls) begin(ctx context.Context, name string, clock func() time.Time) (context.Context, func(), error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,7 +75,7 @@ func (p *pendingCalls) begin(ctx context.Context, name string, clock func() time
 	}, nil
 }
 
-// cancel ends the calls of a connection by its own wish, at now.
+// cancel ends the calls of a connection at its own request, at the time now.
 func (p *pendingCalls) cancel(name string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +87,7 @@ func (p *pendingCalls) cancel(name string, now time.Time) {
 	}
 }
 
-// noted puts a time into a map that is bounded.
+// noted adds a time to a map of bounded size.
 func noted(m map[string]time.Time, name string, at time.Time) map[string]time.Time {
 	if m == nil || len(m) >= maxAhead {
 		m = map[string]time.Time{}
@@ -105,8 +107,8 @@ func (p *pendingCalls) gone(name string) {
 	}
 }
 
-// interactive answers silently where nothing asks for more, since Edge calls it
-// with a warm PRT, and otherwise with the user.
+// interactive answers without a prompt if none is required, since Edge calls it
+// even with a valid PRT, and otherwise prompts the user.
 func (c *call) interactive(ctx context.Context) (string, error) {
 	opts, err := c.options()
 	if err != nil {
@@ -136,8 +138,8 @@ func (c *call) interactive(ctx context.Context) (string, error) {
 	return c.token(res), nil
 }
 
-// whoSignsIn returns the options that say who is asked for, and whether that
-// needs a sign-in by all means.
+// whoSignsIn returns the options that name the account and say whether a new
+// sign-in is required.
 func (c *call) whoSignsIn(ctx context.Context) ([]broker.CallOption, error) {
 	acct, err := c.account(ctx)
 	if err != nil && !errors.Is(err, broker.ErrNoAccount) {

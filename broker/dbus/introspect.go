@@ -11,9 +11,9 @@ const introspectable = "org.freedesktop.DBus.Introspectable"
 const introspectHead = `<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
 `
 
-// introspection describes an object: the broker's, or one on the way to it.
-// Microsoft's broker has none since its version 2.0.2, so that no client needs
-// it; busctl and D-Feet do.
+// introspection describes an object: the broker's or one of its parents.
+// Microsoft's broker has had no introspection since version 2.0.2, so no
+// client needs it, but busctl and D-Feet do.
 func introspection(path string) string {
 	if path == wire.Path {
 		return introspectHead + brokerNode()

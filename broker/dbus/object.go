@@ -9,8 +9,8 @@ import (
 )
 
 // object is the broker as the D-Bus library sees it. It answers every method of
-// the interface, also those that there are not, so that a client always gets
-// the JSON that it understands.
+// the interface, even unknown ones, so that a client always gets JSON that it
+// understands.
 type object struct {
 	path string
 	s    *session
@@ -62,7 +62,7 @@ type method struct {
 	name string
 }
 
-// arguments are those of a call, and who makes it.
+// arguments holds the arguments of a call and its sender.
 type arguments struct {
 	sender                         string
 	protocol, correlation, request string
@@ -88,8 +88,8 @@ func (m *method) Call(args ...any) ([]any, error) {
 	return []any{m.s.call(m.s.ctx, m.name, a)}, nil
 }
 
-// noArguments is what the library asks of methods that it decodes by itself,
-// which these are not.
+// noArguments implements the methods that the library needs only to decode
+// arguments itself, which it does not do here.
 type noArguments struct{}
 
 // NumArguments implements [dbus.Method].

@@ -10,9 +10,10 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// What callers on the bus never get. A token of the broker client, or for the
-// registration and key services, would let the caller register devices and
-// sign-in keys for the user, and outlive the user's session here.
+// Clients and resources that callers on the bus never get tokens for. A token
+// of the broker client, or for the registration and key services, would let the
+// caller register devices and sign-in keys for the user and outlive the user's
+// session here.
 var (
 	privateClients = []string{
 		"29d9ed98-a469-4536-ade2-f981bc1d605e", // Microsoft Authentication Broker
@@ -36,7 +37,7 @@ var (
 	errPrivate  = broker.NewError(broker.ErrAppConfig, "no caller gets tokens of the broker itself, or for the registration and key services", nil, broker.Error{})
 )
 
-// permitted refuses what no caller gets.
+// permitted refuses requests that are never allowed.
 func (c *call) permitted() error {
 	id := strings.ToLower(strings.TrimSpace(c.r.ClientID))
 	if id == "" {
@@ -54,10 +55,10 @@ func (c *call) permitted() error {
 	return nil
 }
 
-// isPrivate reports whether a scope may be one of a private resource, however
+// isPrivate reports whether a scope may belong to a private resource, however
 // it is written.
 func isPrivate(scope string) bool {
-	for range 4 { // a resource that is escaped more often is none
+	for range 4 { // a scope that is escaped more often is refused
 		scope = strings.ToLower(scope)
 		if slices.ContainsFunc(privateResources, func(r string) bool { return strings.Contains(scope, r) }) {
 			return true
@@ -71,8 +72,8 @@ func isPrivate(scope string) bool {
 	return true
 }
 
-// tenant returns the tenant that an authority names; empty for those that stand
-// for the user's own.
+// tenant returns the tenant that an authority names, or "" if the authority
+// stands for the user's own tenant.
 func (h *Handler) tenant(authority string) (string, error) {
 	if authority == "" {
 		return "", nil
@@ -96,7 +97,8 @@ func (h *Handler) tenant(authority string) (string, error) {
 
 var errAuthority = &authorityError{}
 
-// authorityError is an authority that is not a sign-in host of the cloud.
+// An authorityError reports an authority that is not a sign-in host of the
+// cloud.
 type authorityError struct{}
 
 func (*authorityError) Error() string {
@@ -117,7 +119,7 @@ func (h *Handler) signInHosts() []string {
 
 // isCapability reports whether a claims request announces the client capability
 // cp1 and asks for nothing else. MSAL adds it to every request of an app that
-// has it, so that it must not bypass the tokens in memory.
+// has the capability, so it must not bypass the token cache.
 func isCapability(text string) bool {
 	if text == "" {
 		return false

@@ -16,11 +16,11 @@ import (
 	"github.com/prtbroker/prtbroker/internal/sessionbus"
 )
 
-// maxCalls is how many calls a Service works on at once. Others are told to come
-// back.
+// maxCalls is how many calls a Service handles at once. Further calls are told to
+// try again later.
 const maxCalls = 512
 
-// ErrNameTaken: another broker is on the bus.
+// ErrNameTaken is returned when another broker is on the bus.
 var ErrNameTaken = errors.New("dbus: another broker owns the name " + wire.BusName)
 
 // A Service puts a Handler on a bus, under the name com.microsoft.identity.broker1.
@@ -32,14 +32,14 @@ type Service struct {
 	// DBUS_SESSION_BUS_ADDRESS names.
 	Address string
 
-	// Idle ends Run after a time without a call, for a service that the bus
-	// starts when it is called. No call is lost: the bus starts the service
-	// anew. A bus that was lost and is not back within that time ends Run too:
-	// nobody calls without it, and it starts another service when it is back.
-	// Zero: never.
+	// Idle is the time without a call after which Run ends, for a service that the
+	// bus starts on demand. No call is lost, since the bus starts the service
+	// again. Run also ends if the connection to the bus is lost and the bus is not
+	// back within that time: without a bus there are no calls, and once it is back
+	// it starts a new service. Zero: never.
 	Idle time.Duration
 
-	// Ready, if not nil, is called each time that the name is owned.
+	// Ready, if not nil, is called each time the service acquires the bus name.
 	Ready func()
 
 	// Logger receives what happens on the bus. Nil discards it.
@@ -55,13 +55,13 @@ const (
 	maxWait   = 15 * time.Second
 )
 
-// Run serves until ctx ends, and returns its error, or until the service is
-// idle, and returns nil. A bus that was lost after it was once there is waited
-// for: a desktop may restart it. It returns ErrNameTaken when another broker is
-// there, and whatever keeps it from the bus at the beginning.
+// Run serves until ctx ends, and returns its error, or until the service is idle,
+// and returns nil. If it loses a bus that it was connected to, it waits for it to
+// come back, since a desktop may restart it. It returns ErrNameTaken if another
+// broker owns the name, and an error if it cannot connect to the bus at the start.
 //
-// Before Run returns it gives the name back and ends the calls under way, which
-// are answered.
+// Before it returns, Run releases the name, ends the calls in progress and replies
+// to them.
 func (s *Service) Run(ctx context.Context) error {
 	if s.Handler == nil {
 		return errors.New("dbus: Service.Handler is nil")
@@ -135,9 +135,10 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	if !c.release() {
 		return err
 	}
-	// What the bus handed over before it took the name back is under way now.
-	// Calls that came while an idle service gave up the name take their time,
-	// as the user may have to answer; the others are ended.
+	// Calls that the bus delivered before it took the name back are in progress
+	// now. Those that arrived while an idle service gave up the name may take their
+	// time, since the user may have to answer; in all other cases the calls are
+	// ended.
 	if err == nil {
 		c.drain(either(ctx, conn.Context()))
 	}
@@ -173,7 +174,7 @@ var (
 	errNameLost = errors.New("dbus: the name was taken away")
 )
 
-// wait returns when the session is over; nil when it is idle.
+// wait returns when the session is over, with nil if it is idle.
 func (c *session) wait(ctx context.Context, conn *dbus.Conn) error {
 	var idle <-chan time.Time
 	seen := int64(-1)
@@ -197,8 +198,8 @@ func (c *session) wait(ctx context.Context, conn *dbus.Conn) error {
 	}
 }
 
-// enter counts a call when it arrives, before anything else does. The library
-// calls it for each message in their order.
+// enter counts a call when it arrives, before anything else handles it. The library
+// calls it for each message in order.
 func (c *session) enter(m *dbus.Message) {
 	if m.Type != dbus.TypeMethodCall {
 		return
@@ -251,8 +252,8 @@ func (c *session) release() bool {
 	return c.callers.bus.CallWithContext(ctx, "org.freedesktop.DBus.ReleaseName", 0, wire.BusName).Err == nil
 }
 
-// flush waits until the last reply is on its way: the bus has read it when it
-// has answered this.
+// flush waits until the last reply has been delivered: once the bus has answered
+// this call, it has read the reply.
 func (c *session) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()

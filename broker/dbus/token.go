@@ -22,7 +22,7 @@ func (c *call) silent(ctx context.Context) (string, error) {
 	opts = append(opts, broker.WithAccount(acct))
 	res, err := c.b.AcquireTokenSilent(ctx, c.scopes(), opts...)
 	if err == nil && c.r.Renew != "" && c.r.Renew == res.AccessToken {
-		// The client holds the token of memory and wants another one.
+		// The client already has the cached token and wants another one.
 		res, err = c.b.AcquireTokenSilent(ctx, c.scopes(), append(opts, broker.WithForceRefresh())...)
 	}
 	if err != nil {
@@ -32,7 +32,7 @@ func (c *call) silent(ctx context.Context) (string, error) {
 	return c.token(res), nil
 }
 
-// options are what a request for a token says, but for the account.
+// options returns the options of a request for a token, except for the account.
 func (c *call) options() ([]broker.CallOption, error) {
 	if err := c.permitted(); err != nil {
 		return nil, err
@@ -60,8 +60,8 @@ func (c *call) options() ([]broker.CallOption, error) {
 	return opts, nil
 }
 
-// redirectURI returns a redirect URI as apps register them, or nothing: some
-// clients send a client id, a random GUID or urn:ietf:oob.
+// redirectURI returns s if it is a redirect URI as apps register them, and ""
+// otherwise: some clients send a client id, a random GUID or urn:ietf:oob.
 func redirectURI(s string) string {
 	if strings.Contains(s, "://") {
 		return s
@@ -69,8 +69,8 @@ func redirectURI(s string) string {
 	return ""
 }
 
-// scopes are the requested scopes. A request without any is one for signing in, as at
-// the service.
+// scopes returns the requested scopes. A request without scopes is a plain sign-in,
+// as at the service.
 func (c *call) scopes() []string {
 	if len(c.r.Scopes) == 0 {
 		return []string{"openid"}
@@ -78,9 +78,9 @@ func (c *call) scopes() []string {
 	return c.r.Scopes
 }
 
-// token writes a result. Scopes are repeated in the form in which they were
-// asked for, since MSAL compares them literally and takes what it does not find
-// for declined; a request that was granted less is an error before.
+// token writes a result. It repeats the scopes in the form in which they were
+// requested, since MSAL compares them literally and treats a missing one as declined.
+// A request that was granted fewer scopes has already failed by then.
 func (c *call) token(res broker.AuthResult) string {
 	granted := make([]string, 0, len(c.r.Scopes)+len(res.GrantedScopes))
 	for _, s := range slices.Concat(c.r.Scopes, res.GrantedScopes) {
@@ -103,8 +103,8 @@ func (c *call) token(res broker.AuthResult) string {
 	return wire.TokenReply(t)
 }
 
-// proof is the request that a bound token is for. With a key id the key is the
-// client's own, and the client signs the request.
+// proof returns the request that a bound token is for. If it has a key id, the key is
+// the client's own, and the client signs the request.
 func proof(p *wire.PoPParams) broker.PoP {
 	if p.KeyID != "" {
 		return broker.PoP{KeyID: p.KeyID}
@@ -119,8 +119,8 @@ func proof(p *wire.PoPParams) broker.PoP {
 	return out
 }
 
-// sign signs a request around no token: sso-mib calls it for requests whose
-// token the caller has, and gives none.
+// sign signs a request without an access token: sso-mib calls it for requests whose
+// token the caller already has, and passes none.
 func (c *call) sign(ctx context.Context) (string, error) {
 	if c.r.PoP == nil {
 		return "", &contractError{"generateSignedHttpRequest needs popParams"}

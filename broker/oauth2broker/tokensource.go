@@ -13,13 +13,14 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 )
 
-// TokenSource returns a source of tokens of b for scopes, asked silently with the
-// options of [broker.Broker.AcquireTokenSilent]. Its Token method, which has
-// no context, uses ctx: end it to stop the source.
+// TokenSource returns a source that acquires tokens for scopes from b silently,
+// with the options of [broker.Broker.AcquireTokenSilent]. Its Token method, which
+// takes no context, uses ctx: cancel ctx to stop the source.
 //
-// The source keeps nothing, for the broker caches: do not wrap it in
-// [oauth2.ReuseTokenSource], which would hold back refreshed tokens. Errors
-// are those of the broker; those of the service are also an
+// The source does not cache tokens, since the broker does. Do not wrap it in
+// [oauth2.ReuseTokenSource], which would hold back refreshed tokens. Errors are
+// those of the broker; in those that come from the service, [errors.As] also
+// finds an [*oauth2.RetrieveError].
 // [*oauth2.RetrieveError], by [errors.As].
 func TokenSource(ctx context.Context, b broker.Silent, scopes []string, opts ...broker.CallOption) oauth2.TokenSource {
 	return &source{ctx, b, scopes, opts}
@@ -49,7 +50,7 @@ func (s *source) Token() (*oauth2.Token, error) {
 	return t, nil
 }
 
-// serviceError is an error of the service, as both libraries know it.
+// A serviceError is an error of the service in the form of both libraries.
 type serviceError struct {
 	error
 	service *broker.Error
@@ -66,7 +67,7 @@ func retrieveError(err error) error {
 // Unwrap returns the broker's error.
 func (e *serviceError) Unwrap() error { return e.error }
 
-// As implements what [errors.As] asks for.
+// As implements the method that [errors.As] looks for.
 func (e *serviceError) As(target any) bool {
 	t, ok := target.(**oauth2.RetrieveError)
 	if !ok {

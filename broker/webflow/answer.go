@@ -36,10 +36,11 @@ func (f *Flow) answer(ctx context.Context, a Answer) error {
 	return f.misused("the answer does not fit a challenge of kind " + string(c.Kind))
 }
 
-// misused is a mistake of the program, after which the flow goes on.
+// misused returns the error for a mistake of the calling program, after which
+// the flow goes on.
 func (f *Flow) misused(detail string) error { return failed(detail, ErrTryAgain) }
 
-// choose goes over to another method that the challenge names.
+// choose switches to another method that the challenge offers.
 func (f *Flow) choose(ctx context.Context, id string) error {
 	c := f.at.Challenge
 	if !slices.ContainsFunc(c.Methods, func(m Method) bool { return m.ID == id }) && id != c.Method {
@@ -61,13 +62,14 @@ func (f *Flow) choose(ctx context.Context, id string) error {
 	return nil
 }
 
-// Where the page does not say how often to poll.
+// Defaults for pages that do not say how often to poll.
 const (
 	defaultPollEvery = time.Second
 	defaultPolls     = 60
 )
 
-// poll asks once, after as many as make sense no more.
+// poll asks once whether the user has answered, and fails after MaxPolls
+// polls.
 func (f *Flow) poll(ctx context.Context) error {
 	c := f.at.Challenge
 	if f.at.Polls++; f.at.Polls > c.MaxPolls {

@@ -11,7 +11,7 @@ import (
 // limits of a sign-in.
 const (
 	maxPages   = 24 // without the user
-	maxSubmits = 10 // pages that a script sends on
+	maxSubmits = 10 // pages that a script submits
 )
 
 // arrive looks at a page and continues until the user must answer.
@@ -46,7 +46,7 @@ func (f *Flow) arrive(ctx context.Context, r *reply) error {
 	return failed("the sign-in does not come to an end: "+deviceCode, ErrPage)
 }
 
-// follow goes where a script leads.
+// follow opens the address that a script leads to.
 func (f *Flow) follow(ctx context.Context, at *url.URL, to string) (*reply, error) {
 	u, err := at.Parse(to)
 	if err != nil {
@@ -55,7 +55,7 @@ func (f *Flow) follow(ctx context.Context, at *url.URL, to string) (*reply, erro
 	return f.web.get(ctx, u)
 }
 
-// submit sends a form as it is.
+// submit sends a form unchanged.
 func (f *Flow) submit(ctx context.Context, at *url.URL, form page.Form) (*reply, error) {
 	u, err := at.Parse(form.Action)
 	if err != nil {
@@ -75,7 +75,7 @@ func (f *Flow) submit(ctx context.Context, at *url.URL, form page.Form) (*reply,
 	return f.web.post(ctx, u, form.Fields)
 }
 
-// finish ends the sign-in well.
+// finish completes a successful sign-in.
 func (f *Flow) finish(ctx context.Context, redirected string) error {
 	f.end = redirected
 	if f.at.Request != nil {
@@ -89,7 +89,7 @@ func (f *Flow) finish(ctx context.Context, redirected string) error {
 	return nil
 }
 
-// redirected is where the sign-in ended.
+// redirected returns the address at which the sign-in ended.
 func (f *Flow) redirected() (string, error) {
 	select {
 	case <-f.turn:

@@ -1,41 +1,43 @@
 // Package webflow signs a user in on the pages of Microsoft Entra ID without a
-// browser, for login managers and other programs that have a keyboard and no
-// window: it reads the pages, asks the program for a password, a code, an approval
-// or a security key, and ends with a refresh token that [broker.Broker.SignIn]
-// makes a PRT of, MFA included.
+// browser, for login managers and other programs that have a keyboard and no window.
+// It reads the pages, asks the program for a password, a code, an approval or a
+// security key, and ends with a refresh token that [broker.Broker.SignIn] turns into a
+// PRT, including the MFA claim.
 //
 // # Unstable
 //
 // Microsoft does not document these pages and may change them at any time. They are
 // written for browsers, and public clients that read them had to be fixed about every
-// two months. This package is as unstable as they are: a page that it does not know,
-// or that lacks what it needs, ends in [ErrPage], whose text names the page or the
-// field and nothing that is on it. Fall back to device code ([broker.DeviceCodeFlow]),
-// which is a documented protocol. An ErrPage is an errors.ErrUnsupported, so that a
-// broker whose Prompter returns it asks by device code by itself.
+// two months. This package is as unstable as the pages: one that it does not know, or
+// that lacks something it needs, ends the sign-in with [ErrPage], whose text names the
+// page or the field but contains nothing else from the page. Fall back to the device
+// code flow ([broker.DeviceCodeFlow]), which is a documented protocol. ErrPage is also
+// an errors.ErrUnsupported, so a broker whose Prompter returns it falls back to a
+// device code by itself.
 //
-// When a page has changed: run the sign-in once more with WEBFLOW_RECORD=DIR in the
-// environment (or [Options].Record). Each page leaves a file there with its id, the
-// names of its fields and their types, and no value of any: no name of a person, no
-// token, no address beyond host and words of the path. Compare them with those in
-// this package's testdata, or attach them to a report.
+// When a page has changed, run the sign-in once more with WEBFLOW_RECORD=DIR in the
+// environment (or set [Options].Record). For each page this writes a file with the
+// page's id and the names and types of its fields, but no values: no names of people,
+// no tokens, and no addresses beyond the host and the words of the path. Compare the
+// files with those in this package's testdata, or attach them to a report.
 //
 // # Use
 //
-// [Begin] opens the page; each [Flow.Continue] answers one [Challenge], until it is
-// of kind [Done]. Where the user answers elsewhere ([Kind.Polls]) the program polls,
-// or calls [Flow.Wait]. [Run] is that loop, for programs that can ask at once, and
-// [Pages] makes it a credential of the broker ([broker.WebFlow]) or a part of a
-// Prompter. A program that cannot, such as a PAM module that runs anew for each
-// answer, keeps the flow by [Flow.Save] and goes on by [Resume].
+// [Begin] opens the page. Each [Flow.Continue] answers one [Challenge], until a
+// challenge is of kind [Done]. If the user answers on another device ([Kind.Polls]),
+// the program polls or calls [Flow.Wait]. [Run] is this loop for programs that can
+// prompt immediately, and [Pages] turns it into a credential of the broker
+// ([broker.WebFlow]) or a part of a Prompter. Other programs, such as a PAM module
+// that is started anew for each answer, save the flow with [Flow.Save] and continue it
+// with [Resume].
 //
 // # What it takes care of
 //
-// Requests go to the sign-in hosts of the cloud by https and nowhere else, checked
-// hop by hop; the one exception is the federation server that the service names for
-// the user's domain, which alone gets the password of such a user. Cookies stay in
-// the flow. A password, a code and an assertion are sent once and not kept. No error
-// has content of a page.
+// Requests go only to the sign-in hosts of the cloud, over HTTPS, and every redirect
+// is checked. The one exception is the federation server that the service names for
+// the user's domain; the password of such a user goes only to that server. Cookies
+// stay in the flow. A password, a code and an assertion are sent once and not kept.
+// Errors do not contain page content.
 //
 // This is unofficial: it signs in as a browser would, with a first-party client id
 // as a public client, and is not supported by Microsoft.

@@ -11,50 +11,50 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// Errors of a sign-in, for [errors.Is], beside those of package broker:
+// Errors of a sign-in, for [errors.Is], in addition to those of package broker:
 // [broker.ErrBadCredential], [broker.ErrAccountLocked], [broker.ErrUserDisabled],
-// [broker.ErrUserNotFound], [broker.ErrBlocked], [broker.ErrAppConfig] and the
-// others say what the service said, with its AADSTS number in a [*broker.Error].
+// [broker.ErrUserNotFound], [broker.ErrBlocked], [broker.ErrAppConfig] and others
+// report what the service answered, with its AADSTS number in a [*broker.Error].
 var (
-	// ErrTryAgain: what was typed is wrong and the flow goes on: the challenge
-	// that came with the error is to be answered. It comes with
+	// ErrTryAgain means that the answer was wrong and the flow goes on: answer the
+	// challenge that was returned with the error. It comes with
 	// broker.ErrBadCredential.
 	ErrTryAgain = errors.New("webflow: wrong, and may be tried again")
 
-	// ErrDenied: the user declined in the app or on the phone, chose a wrong number
-	// there, or did not answer before the service gave up; it does not always tell
-	// these apart. It is also a broker.ErrUserCanceled.
+	// ErrDenied means that the user declined in the app or on the phone, chose a
+	// wrong number there, or did not answer before the service gave up. The service
+	// does not always distinguish these cases. It is also a broker.ErrUserCanceled.
 	ErrDenied error = derived{"webflow: the sign-in was declined", broker.ErrUserCanceled}
 
-	// ErrTimeout: the user did not answer in as many polls as the page allows, or
-	// the service says so. It is also a
+	// ErrTimeout means that the user did not answer within the number of polls that
+	// the page allows, or that the service reported a timeout. It is also a
 	// broker.ErrInteractionRequired.
 	ErrTimeout error = derived{"webflow: nobody answered in time", broker.ErrInteractionRequired}
 
-	// ErrNoMethod: MFA is required and the user has no method that this package
-	// can drive, or has to register one first, which needs a browser: device
-	// code is the way on. It is also an ErrPage.
+	// ErrNoMethod means that MFA is required and the user has no method that this
+	// package supports, or has to register one first, which needs a browser. Fall
+	// back to a device code. It is also an ErrPage.
 	ErrNoMethod error = derived{"webflow: the user has no method to sign in with here", ErrPage}
 
-	// ErrConsent: the app lacks consent, which needs a browser. It is also an
-	// ErrPage and a broker.ErrAppConfig.
+	// ErrConsent means that the app lacks consent, which has to be given in a
+	// browser. It is also an ErrPage and a broker.ErrAppConfig.
 	ErrConsent error = derived{"webflow: the app lacks consent", errors.Join(ErrPage, broker.ErrAppConfig)}
 
-	// ErrTerms: the user has to read and accept terms of use, which needs a browser.
-	// It is also an ErrPage and a broker.ErrInteractionRequired.
+	// ErrTerms means that the user has to read and accept terms of use, which needs
+	// a browser. It is also an ErrPage and a broker.ErrInteractionRequired.
 	ErrTerms error = derived{"webflow: terms of use must be accepted", errors.Join(ErrPage, broker.ErrInteractionRequired)}
 
-	// ErrPage: the service shows a page that this package does not know, or one
-	// without something that it needs. Device code is the way on, which is why it
-	// is also an errors.ErrUnsupported: a [broker.Prompter] that returns it makes
-	// the broker ask by device code.
+	// ErrPage means that the service showed a page that this package does not know,
+	// or one that lacks something it needs. Fall back to a device code. It is also
+	// an errors.ErrUnsupported, so that a broker whose [broker.Prompter] returns it
+	// falls back to a device code by itself.
 	ErrPage error = derived{"webflow: the page cannot be driven", errors.ErrUnsupported}
 
-	// ErrClosed: the flow was closed.
+	// ErrClosed means that the flow was closed.
 	ErrClosed = errors.New("webflow: the flow is closed")
 )
 
-// derived is a sentinel that is also another one.
+// derived is a sentinel error that wraps another one.
 type derived struct {
 	text string
 	is   error
@@ -63,12 +63,12 @@ type derived struct {
 func (e derived) Error() string { return e.text }
 func (e derived) Unwrap() error { return e.is }
 
-// An Error says which page a sign-in ended at. It holds nothing of what is on the
+// An Error says at which page a sign-in ended. It contains nothing else from the
 // page.
 type Error struct {
-	// Page is the id of the page ($Config.pgid); empty: it has none.
+	// Page is the id of the page ($Config.pgid), or empty if it has none.
 	Page string
-	// Missing is the field that the page lacks; empty: none.
+	// Missing is the field that the page lacks, or empty.
 	Missing string
 
 	detail string
@@ -87,7 +87,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap returns the sentinels, and what the service said.
+// Unwrap returns the sentinel errors and the error of the service.
 func (e *Error) Unwrap() []error { return e.causes }
 
 const deviceCode = "sign in by device code"
@@ -95,14 +95,14 @@ const deviceCode = "sign in by device code"
 // failed is an error of the flow itself.
 func failed(detail string, causes ...error) *Error { return &Error{detail: detail, causes: causes} }
 
-// unknownPage is a page that nothing here can answer.
+// unknownPage returns the error for a page that this package cannot handle.
 func unknownPage(p *page.Page) *Error {
 	e := failed("page "+page.Name(p.ID)+" is not known: "+deviceCode, ErrPage)
 	e.Page = p.ID
 	return e
 }
 
-// termsOfUse is a page of terms.
+// termsOfUse returns the error for a page with terms of use.
 func termsOfUse(id string) *Error {
 	e := failed("the user has to accept terms of use first: do so in a browser, or "+deviceCode, ErrTerms)
 	e.Page = id
@@ -122,7 +122,7 @@ func lacking(err error) error {
 
 const op = "sign-in page"
 
-// refused is what a page says by its AADSTS code.
+// refused returns the error for the AADSTS code that a page shows.
 func refused(p *page.Page) error { return broker.ErrorOf(op, p.Code()) }
 
 // wrong is a wrong password or code, after which the flow goes on.

@@ -56,7 +56,7 @@ type factorState struct {
 	Entropy        int
 }
 
-// take keeps the newest of what the next request has to send.
+// take stores the latest values that the next request has to send.
 func (f *Flow) take(s *factorState) {
 	if s.Ctx != "" {
 		f.at.View.Ctx = s.Ctx
@@ -114,7 +114,7 @@ func (f *Flow) askFactor(id string, number int) {
 	f.at.Polls, f.at.Challenge = 0, c
 }
 
-// labelOf is our words for a method, with the masked number that it goes to.
+// labelOf returns our label for a method, with the masked number that it uses.
 func labelOf(p page.Proof) string {
 	label := factors[p.Method].label
 	if to := masked(p.Display); to != "" {
@@ -123,8 +123,8 @@ func labelOf(p page.Proof) string {
 	return label
 }
 
-// masked keeps a telephone number as the service masks it, and nothing else that
-// may stand there.
+// masked returns s if it is a telephone number as the service masks it, and ""
+// for anything else.
 func masked(s string) string {
 	if len(s) > 32 || strings.Trim(s, "+*Xx0123456789 -()") != "" {
 		return ""
@@ -132,7 +132,7 @@ func masked(s string) string {
 	return s
 }
 
-// factorRefused is what BeginAuth and EndAuth say when they do not succeed.
+// factorRefused returns the error for a failed BeginAuth or EndAuth.
 func factorRefused(detail string, s *factorState) error {
 	switch v := strings.ToLower(s.ResultValue); {
 	case strings.Contains(v, "noresponse"), strings.Contains(v, "noanswer"), strings.Contains(v, "timeout"), strings.Contains(v, "expired"):

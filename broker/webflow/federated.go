@@ -8,13 +8,14 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// isPasswordForm reports whether the page is that of the federation server which
+// isPasswordForm reports whether the page is the federation server's page that
 // asks for a password.
 func (f *Flow) isPasswordForm(r *reply, p *page.Page) bool {
 	return r.at != nil && f.web.federation != "" && strings.EqualFold(r.at.Host, f.web.federation) && passwordForm(p) != nil
 }
 
-// passwordForm finds the form that asks for a password; nil: there is none.
+// passwordForm returns the form that asks for a password, or nil if there is
+// none.
 func passwordForm(p *page.Page) *page.Form {
 	for i := range p.Forms {
 		if _, password := names(&p.Forms[i]); password != "" && p.Forms[i].Post {
@@ -24,7 +25,7 @@ func passwordForm(p *page.Page) *page.Form {
 	return nil
 }
 
-// names are the names of the fields for the user and the password.
+// names returns the names of the fields for the user and the password.
 func names(form *page.Form) (user, password string) {
 	for name, typ := range form.Types {
 		switch {
@@ -37,8 +38,8 @@ func names(form *page.Form) (user, password string) {
 	return user, password
 }
 
-// sendFederated signs in at the federation server by its form. The password goes
-// to that server alone, and once.
+// sendFederated signs in with the federation server's form. The password is sent
+// only to that server, and only once.
 func (f *Flow) sendFederated(ctx context.Context, password string) error {
 	u, err := url.Parse(f.at.Federation)
 	if err != nil {

@@ -32,8 +32,8 @@ const (
 	prefersKey   = 7
 )
 
-// types asks which credentials the user has. With ring, a phone that the user
-// prefers is made to ask for approval.
+// types asks which credentials the user has. If ring is set and the user prefers
+// the phone, the phone is made to ask for approval.
 func (f *Flow) types(ctx context.Context, ring bool) (*credentials, error) {
 	in := map[string]any{
 		"username": f.at.User, "isOtherIdpSupported": true, "checkPhones": true, "isRemoteNGCSupported": ring,

@@ -11,15 +11,15 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// A Flow is a sign-in under way. It is safe for concurrent use; one step runs at a
-// time.
+// A Flow is a sign-in in progress. It is safe for concurrent use; one step runs at
+// a time.
 type Flow struct {
-	turn   chan struct{} // holds one token: whoever has it steps
+	turn   chan struct{} // holds one token: the step that takes it may run
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	closed atomic.Bool
 
-	// Below: of whoever has the turn.
+	// The fields below belong to the step that has the turn.
 	web    *visitor
 	wait   func(context.Context, time.Duration) error
 	now    func() time.Time
@@ -28,7 +28,7 @@ type Flow struct {
 	end    string // the redirect that the sign-in ended at
 }
 
-// A place is how far a sign-in is: all that the next step needs.
+// A place is how far a sign-in has come: everything that the next step needs.
 type place struct {
 	Login      string   // host
 	Hosts      []string // of the cloud
@@ -38,7 +38,7 @@ type place struct {
 	Start      string // address of the first page
 	User       string
 	Quiet      bool     // the phone is not to ring by itself
-	Request    *request // nil: whoever began it redeems the code
+	Request    *request // nil: the caller that began the sign-in redeems the code
 
 	Challenge Challenge
 	Polls     int      // so far
@@ -50,14 +50,14 @@ type place struct {
 	PollEvery time.Duration
 	MaxPolls  int
 	View      view // the present page
-	Back      view // the page of second factors, beside that of security keys
+	Back      view // the page of second factors, while View is that of security keys
 }
 
-// Begin opens the sign-in page and continues until the user must answer. The
-// challenge is of kind Done where nobody is; then, and after the last answer,
-// [Flow.Tokens] has the result. The caller closes the flow, which is nil with an
-// error that ends it: with ErrTryAgain it is not, and the challenge is to be
-// answered.
+// Begin opens the sign-in page and continues until the user must answer. If no
+// answer is needed, the challenge is of kind Done; then, and after the last
+// answer, [Flow.Tokens] has the result. The caller closes the flow. If Begin
+// fails, the flow is nil, unless the error is ErrTryAgain: then the flow goes on,
+// and the challenge is to be answered.
 func Begin(ctx context.Context, o Options) (*Flow, Challenge, error) {
 	if err := o.check(); err != nil {
 		return nil, Challenge{}, err
@@ -106,20 +106,20 @@ func (f *Flow) begin(ctx context.Context, start *url.URL, password string) (*Flo
 	return f, c, err
 }
 
-// Challenge is what the flow waits for.
+// Challenge returns what the flow is waiting for.
 func (f *Flow) Challenge(ctx context.Context) (Challenge, error) {
 	return f.step(ctx, func(context.Context) error { return nil })
 }
 
-// Continue answers the challenge and returns the next one, of kind Done at the
-// end. With an error of ErrTryAgain or of a poll whose network failed
-// (broker.ErrTransient) the flow goes on with the returned challenge; every other
+// Continue answers the challenge and returns the next one, which is of kind Done
+// at the end. After an ErrTryAgain, or a poll that failed on the network
+// (broker.ErrTransient), the flow goes on with the returned challenge. Every other
 // error ends it.
 func (f *Flow) Continue(ctx context.Context, a Answer) (Challenge, error) {
 	return f.step(ctx, func(ctx context.Context) error { return f.answer(ctx, a) })
 }
 
-// Wait polls until the user has answered elsewhere, and returns the next
+// Wait polls until the user has answered on the other device, and returns the next
 // challenge. It is for challenges whose Kind.Polls is true, and returns
 // [ErrTimeout] after MaxPolls.
 func (f *Flow) Wait(ctx context.Context) (Challenge, error) {
@@ -138,8 +138,8 @@ func (f *Flow) Wait(ctx context.Context) (Challenge, error) {
 	}
 }
 
-// pause waits between two polls, until the flow is closed at most. It does not
-// hold the turn.
+// pause waits between two polls, or until the flow is closed. It does not hold the
+// turn.
 func (f *Flow) pause(ctx context.Context, d time.Duration) error {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -151,7 +151,7 @@ func (f *Flow) pause(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// Tokens is the result of a flow that is done.
+// Tokens returns the result of a flow that is done.
 func (f *Flow) Tokens() (Tokens, error) {
 	select {
 	case <-f.turn:
@@ -165,15 +165,15 @@ func (f *Flow) Tokens() (Tokens, error) {
 	return *f.tokens, nil
 }
 
-// Close ends the flow, and a step that runs, and forgets what it holds. It may be
-// called several times.
+// Close ends the flow and any step in progress, and discards all that the flow
+// holds. It may be called several times.
 func (f *Flow) Close() {
 	f.closed.Store(true)
 	f.cancel(ErrClosed)
 	select {
 	case <-f.turn:
 		f.leave()
-	default: // whoever steps forgets
+	default: // the step in progress discards it
 	}
 }
 
@@ -209,12 +209,12 @@ func (f *Flow) step(ctx context.Context, do func(context.Context) error) (Challe
 	return Challenge{}, err
 }
 
-// leave gives the turn back and forgets everything where the flow was closed.
+// leave gives the turn back, and discards everything if the flow was closed.
 func (f *Flow) leave() {
 	if f.closed.Load() {
 		f.at, f.tokens, f.end = place{}, nil, ""
 		f.web = nil
-		return // nobody has the turn again
+		return // no step gets the turn again
 	}
 	f.turn <- struct{}{}
 	if f.closed.Load() { // meanwhile

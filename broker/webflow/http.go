@@ -38,8 +38,8 @@ type reply struct {
 	redirected string // the address that begins with the redirect URI; "": a page
 }
 
-// A visitor fetches pages as a browser does: with cookies of its own, and hop by
-// hop, each of which is checked.
+// A visitor fetches pages as a browser does: it has its own cookies and follows
+// redirects one by one, checking each.
 type visitor struct {
 	transport   broker.Transport
 	agent       string
@@ -79,7 +79,7 @@ func notRedirecting(t broker.Transport) broker.Transport {
 	return &own
 }
 
-// errHost names the host, which is in no way secret.
+// errHost returns an error that names the host, which is not secret.
 func errHost(u *url.URL) error {
 	if u.Scheme != "https" {
 		return failed("the page leads to an address that is not https: "+deviceCode, ErrPage)
@@ -90,7 +90,7 @@ func errHost(u *url.URL) error {
 	return failed(fmt.Sprintf("the page leads to %q, which is not a sign-in host of the cloud: %s", clip(u.Host), deviceCode), ErrPage)
 }
 
-// isTerms reports whether an address is one of the service for terms of use (Microsoft,
+// isTerms reports whether an address belongs to the terms-of-use service (Microsoft,
 // "Microsoft Entra terms of use", frequently asked questions: "What endpoints does the
 // terms of use service use for authentication?").
 func isTerms(u *url.URL) bool {
@@ -153,8 +153,8 @@ func (v *visitor) visit(ctx context.Context, method string, u *url.URL, body []b
 	return nil, failed(fmt.Sprintf("no page after %d redirects", maxHops), ErrPage)
 }
 
-// ends reports whether an address is the redirect URI, with scheme and host in
-// whatever case, and nothing that only begins like it.
+// ends reports whether an address is the redirect URI, ignoring the case of scheme and
+// host. It must not merely begin with the same characters.
 func (v *visitor) ends(to string) bool {
 	n := len(v.prefix)
 	if n == 0 || len(to) < n || !strings.EqualFold(to[:n], v.prefix) {
@@ -205,8 +205,8 @@ func (v *visitor) send(ctx context.Context, method string, u *url.URL, header ht
 	return r, "", nil
 }
 
-// prove adds what shows the device or the user to the page that a sign-in begins
-// at, on a sign-in host alone.
+// prove adds the cookies that identify the device or the user, only to the page at
+// which a sign-in begins and only on a sign-in host.
 func (v *visitor) prove(ctx context.Context, q *http.Request) error {
 	if v.credentials == nil || q.Method != http.MethodGet || !strings.HasSuffix(q.URL.Path, "/authorize") || !slices.Contains(v.hosts, strings.ToLower(q.URL.Host)) {
 		return nil
@@ -221,7 +221,7 @@ func (v *visitor) prove(ctx context.Context, q *http.Request) error {
 	return nil
 }
 
-// exchange sends a request and reads the whole reply, and returns within ctx
+// exchange sends a request and reads the whole reply. It returns when ctx ends,
 // whatever the transport does.
 func exchange(ctx context.Context, t broker.Transport, q *http.Request) (*http.Response, []byte, error) {
 	type result struct {

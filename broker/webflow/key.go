@@ -11,7 +11,8 @@ import (
 )
 
 // An Authenticator is a security key (FIDO2), such as that of package
-// broker/webflow/fido. It asks the user for a touch and perhaps a PIN by itself.
+// broker/webflow/fido. It prompts the user for a touch and perhaps a PIN by
+// itself.
 type Authenticator interface {
 	// Assert signs what the request says, and returns within the context.
 	Assert(context.Context, KeyRequest) (*Assertion, error)
@@ -24,8 +25,8 @@ type KeyRequest struct {
 	// ClientDataJSON is the client data, whose SHA-256 the key signs together
 	// with the authenticator data.
 	ClientDataJSON []byte
-	// Credentials are the ids that may sign. Empty: any that the key holds for
-	// the relying party.
+	// Credentials are the ids of the credentials that may sign. Empty: any that
+	// the key holds for the relying party.
 	Credentials [][]byte
 	// Username is the user's name (UPN), for a key that holds several accounts.
 	Username string
@@ -39,8 +40,8 @@ type Assertion struct {
 	UserHandle        []byte // empty: the key gave none
 }
 
-// fidoOrigin is where the public cloud's pages ask for passkeys, whose host is
-// their relying party.
+// fidoOrigin is the origin at which the public cloud's pages ask for passkeys. Its
+// host is their relying party.
 const fidoOrigin = "https://login.microsoft.com"
 
 // askKey makes the challenge for a security key at an origin.
@@ -76,7 +77,8 @@ func (f *Flow) askKey(origin string, ids []string) error {
 	return nil
 }
 
-// decode reads base64 of either alphabet, padded or not; nil: it is none.
+// decode reads base64 in either alphabet, padded or not. It returns nil for
+// anything else.
 func decode(s string) []byte {
 	s = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(s), "=")
 	b, err := base64.RawStdEncoding.DecodeString(s)
@@ -86,7 +88,7 @@ func decode(s string) []byte {
 	return b
 }
 
-// openKey asks for a security key on the page for it.
+// openKey asks for a security key on the page for security keys.
 func (f *Flow) openKey(at *url.URL, p *page.Page) error {
 	if p.Code() != 0 {
 		return refused(p)
@@ -124,8 +126,8 @@ func (f *Flow) beginSecondKey(ctx context.Context) error {
 	return f.toKeyPage(ctx, "mfa", f.at.View.KeyList)
 }
 
-// toKeyPage goes to the page at which keys sign, which is on the host that is
-// their relying party, as the sign-in page's script does.
+// toKeyPage goes to the page for security keys, as the sign-in page's script does.
+// It is on the host that is the relying party of the keys.
 func (f *Flow) toKeyPage(ctx context.Context, flow, list string) error {
 	u, err := f.endpoint("urlFidoLogin", f.at.View.KeyLogin)
 	if err != nil {

@@ -6,20 +6,20 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// A Methods says which credentials a user can begin with.
+// Methods says which credentials a user can begin with.
 type Methods struct {
 	// Exists is false when the directory says that it has no such user. The
 	// service does not always say so.
 	Exists bool
-	// Federated: the organization's own server takes the password.
+	// Federated reports whether the organization's own server takes the password.
 	Federated                                bool
 	Password, AccessPass, SecurityKey, Phone bool
 }
 
 // FindMethods asks which credentials o.Username can begin with, before a password
-// is asked for. It makes no phone ring: for that reason the service may leave out
-// that the user has one to sign in with, which [Begin] without a password finds
-// out. It makes two requests.
+// is requested. It makes no phone ring. For that reason the service may not
+// report that the user can sign in with a phone, which [Begin] without a password
+// finds out. It makes two requests.
 func FindMethods(ctx context.Context, o Options) (Methods, error) {
 	o.Password = redacted // no credential is sent: it keeps the phone quiet
 	if err := o.check(); err != nil {

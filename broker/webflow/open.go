@@ -10,8 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// open does what a page wants, and returns the next page, or nil where the user is
-// next.
+// open handles a page and returns the next one, or nil if the user has to answer.
 func (f *Flow) open(ctx context.Context, r *reply, p *page.Page) (*reply, error) {
 	switch p.ID {
 	case page.SignIn:
@@ -25,9 +24,9 @@ func (f *Flow) open(ctx context.Context, r *reply, p *page.Page) (*reply, error)
 	case page.StaySignedIn:
 		return f.pass(ctx, "urlPost", f.at.View.Post, url.Values{"LoginOptions": {"1"}})
 	case page.ConfirmApp:
-		// It guards against an app that opens the browser for another one. Here
-		// whoever asks for the tokens is the program that began (AADSTS50199; the
-		// field is what public programs send).
+		// This page guards against an app that opens the browser on behalf of
+		// another one. Here the program that began the sign-in is the one that gets
+		// the tokens (AADSTS50199; the field is what public programs send).
 		return f.pass(ctx, "urlPost", f.at.View.Post, url.Values{"ContinueAuth": {"true"}})
 	case page.Terms:
 		return nil, termsOfUse(p.ID)
@@ -52,7 +51,7 @@ func (f *Flow) open(ctx context.Context, r *reply, p *page.Page) (*reply, error)
 	return nil, unknownPage(p)
 }
 
-// pass sends what a page that only informs is left by.
+// pass sends the form that leads on from a page that only informs.
 func (f *Flow) pass(ctx context.Context, field, to string, more url.Values) (*reply, error) {
 	u, err := f.endpoint(field, to)
 	if err != nil {
@@ -65,8 +64,8 @@ func (f *Flow) pass(ctx context.Context, field, to string, more url.Values) (*re
 	return f.web.post(ctx, u, form)
 }
 
-// openProofUp leaves the page that wants another method registered where that can be
-// put off: the page has a link to do so, or says that there are days left.
+// openProofUp skips the page that asks the user to register another method, if that
+// can be postponed: the page has a link to do so, or says that there are days left.
 func (f *Flow) openProofUp(ctx context.Context, p *page.Page) (*reply, error) {
 	if skip := p.Text("urlSkipMfaRegistration"); skip != "" {
 		return f.pass(ctx, "urlSkipMfaRegistration", skip, url.Values{"flowtoken": {f.at.View.Token}, "LoginOptions": {"1"}})

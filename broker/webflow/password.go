@@ -7,7 +7,7 @@ import (
 )
 
 // sendPassword sends the password, once: to the service, or to the federation
-// server of the user's domain, of which the service then does not see it.
+// server of the user's domain, in which case the service does not see it.
 func (f *Flow) sendPassword(ctx context.Context, password string) error {
 	if f.at.Federation != "" {
 		return f.sendFederated(ctx, password)
@@ -19,7 +19,7 @@ func (f *Flow) sendPassword(ctx context.Context, password string) error {
 	return f.send(ctx, form)
 }
 
-// login is a form of the sign-in page.
+// login returns the form of the sign-in page.
 func (f *Flow) login() url.Values {
 	form := f.form()
 	form.Set("login", f.at.User)

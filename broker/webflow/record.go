@@ -14,8 +14,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// A recorder keeps the shapes of pages, for whoever mends this package when one
-// changes. Nil records nothing.
+// A recorder stores the shapes of pages, to help fix this package when a page
+// changes. A nil recorder records nothing.
 type recorder struct {
 	dir string
 	n   atomic.Int64
@@ -28,7 +28,7 @@ func newRecorder(dir string) *recorder {
 	return &recorder{dir: dir}
 }
 
-// A shape is a page without what is in it: names and types, ids of pages and
+// A shape is a page without its contents: names and types, ids of pages and
 // AADSTS numbers.
 type shape struct {
 	Method   string            `json:"method"`
@@ -68,7 +68,7 @@ func (rec *recorder) record(method string, u *url.URL, r *reply, location string
 		return
 	}
 	name := filepath.Join(rec.dir, fmt.Sprintf("%03d-%s.json", rec.n.Add(1), shortName(p.ID, u)))
-	_ = os.WriteFile(name, append(data, '\n'), 0o600) // a sign-in does not fail for it
+	_ = os.WriteFile(name, append(data, '\n'), 0o600) // a failure here does not fail the sign-in
 }
 
 func shortName(id string, u *url.URL) string {
@@ -89,7 +89,8 @@ func cleaned(names []string) []string {
 	return out
 }
 
-// pathShape keeps the words of a path: an id of a tenant or a token is none.
+// pathShape keeps the words of a path and drops other parts, such as tenant ids
+// and tokens.
 func pathShape(u *url.URL) string {
 	parts := strings.Split(u.Path, "/")
 	for i, p := range parts {

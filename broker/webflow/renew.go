@@ -10,7 +10,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// openChangePassword asks for another password in place of an expired one.
+// openChangePassword asks for a new password in place of an expired one.
 func (f *Flow) openChangePassword(p *page.Page) error {
 	for _, need := range []struct{ field, value string }{
 		{"urlAsyncSsprBegin", f.at.View.SSPRBegin}, {"urlAsyncSsprPoll", f.at.View.SSPRPoll}, {"urlPost", f.at.View.Post},
@@ -37,8 +37,8 @@ type passwordJob struct {
 const maxJobPolls = 60
 
 // changePassword changes an expired password and goes on with the sign-in. Both
-// are sent once. A new password that the service refuses may be followed by
-// another.
+// passwords are sent once. If the service refuses the new one, another may be
+// tried.
 func (f *Flow) changePassword(ctx context.Context, old, next string) error {
 	var job passwordJob
 	in := map[string]string{"Ctx": f.at.View.Ctx, "FlowToken": f.at.View.Token, "OldPassword": old, "NewPassword": next}
@@ -67,7 +67,8 @@ func (f *Flow) changePassword(ctx context.Context, old, next string) error {
 	return f.afterChange(ctx, old, next)
 }
 
-// afterChange tells the page that the password was changed, and signs in by it.
+// afterChange tells the page that the password was changed, and signs in with
+// it.
 func (f *Flow) afterChange(ctx context.Context, old, next string) error {
 	u, err := f.endpoint("urlPost", f.at.View.Post)
 	if err != nil {
@@ -85,7 +86,7 @@ func (f *Flow) afterChange(ctx context.Context, old, next string) error {
 	return f.again(ctx, next)
 }
 
-// again begins the sign-in anew with the new password.
+// again restarts the sign-in with the new password.
 func (f *Flow) again(ctx context.Context, password string) error {
 	start, err := url.Parse(f.at.Start)
 	if err != nil {

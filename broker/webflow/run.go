@@ -10,11 +10,12 @@ import (
 // An Asker asks the user.
 type Asker interface {
 	// Ask shows a challenge and returns the answer. wrong, if not nil, says why the
-	// last answer was not taken ([ErrTryAgain]). Where the user answers elsewhere
-	// (Kind.Polls) Ask shows the message and returns at once: Answer{Poll: true},
-	// or a choice of another method. Where Run has an Authenticator, Ask is asked
-	// about a security key only after that failed, with its error as wrong: the
-	// answer is another method, or Challenge.Method to try the key again.
+	// last answer was not accepted ([ErrTryAgain]). If the user answers on another
+	// device (Kind.Polls), Ask shows the message and immediately returns Answer{Poll:
+	// true} or the choice of another method. If Run has an Authenticator, Ask is
+	// called for a security key only after the Authenticator has failed, with its
+	// error as wrong. The answer is then another method, or Challenge.Method to try
+	// the key again.
 	Ask(ctx context.Context, c Challenge, wrong error) (Answer, error)
 }
 
@@ -49,8 +50,8 @@ func run(ctx context.Context, f *Flow, wrong error, ask Asker, key Authenticator
 	return nil
 }
 
-// answerTo has the security key sign, or the user answer. A key that fails is not the
-// end, since the user may have another way.
+// answerTo has the security key sign, or the user answer. A key that fails does not
+// end the sign-in, since the user may have another method.
 func answerTo(ctx context.Context, c Challenge, wrong error, ask Asker, key Authenticator) (Answer, error) {
 	if c.Kind != SecurityKey || key == nil {
 		return ask.Ask(ctx, c, wrong)
@@ -65,12 +66,12 @@ func answerTo(ctx context.Context, c Challenge, wrong error, ask Asker, key Auth
 	return ask.Ask(ctx, c, fmt.Errorf("webflow: the security key: %w", err))
 }
 
-// Pages goes through the pages of a sign-in that somebody else began: the Pages of
-// a [broker.WebFlow], or what a Prompter's Authorize calls.
+// Pages goes through the pages of a sign-in that another component began. It can be
+// the Pages of a [broker.WebFlow], or be called by a Prompter's Authorize.
 type Pages struct {
-	// Options say who signs in and how requests are sent; Tenant, client and
-	// resource are those of whoever began. Username is required. With a Password
-	// the first password is not asked for.
+	// Options say who signs in and how requests are sent. The tenant, client and
+	// resource are those of the sign-in that was begun. Username is required. If
+	// Password is set, the user is not asked for the first password.
 	Options Options
 	// Asker asks the user. It is required.
 	Asker Asker
@@ -80,7 +81,7 @@ type Pages struct {
 }
 
 // Authorize goes through the pages from address to the redirect that begins with
-// redirectPrefix, and returns that, whole.
+// redirectPrefix, and returns that redirect in full.
 func (p *Pages) Authorize(ctx context.Context, address, redirectPrefix string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 )
 
-// A Sealer protects a small secret on this machine: every tpm.KeyStore does.
+// A Sealer protects a small secret on this machine. Every tpm.KeyStore is one.
 type Sealer interface {
 	Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error)
 	Unseal(ctx context.Context, sealed, aad []byte) ([]byte, error)
@@ -23,16 +23,16 @@ type Sealer interface {
 // sealedAs binds what is sealed to this format of this package.
 var sealedAs = []byte("prtbroker webflow 1")
 
-// A saved is a flow at rest.
+// A saved is the stored form of a flow.
 type saved struct {
 	At      place
 	Cookies []cookie
 }
 
-// Save returns the state of the flow, for [Resume] in another process of this
-// machine. It signs whoever has it a good part of the way in, so it is encrypted
-// with AES-256-GCM under a key that keys seals. No password is in it. A flow is
-// saved while it waits for an answer; the service forgets it after some minutes.
+// Save returns the state of the flow, for [Resume] in another process on this
+// machine. The state is a partly completed sign-in, so it is encrypted with
+// AES-256-GCM under a key that keys seals. It contains no password. Save a flow
+// while it waits for an answer; the service forgets it after some minutes.
 func (f *Flow) Save(ctx context.Context, keys Sealer) (out []byte, err error) {
 	_, err = f.step(ctx, func(ctx context.Context) error {
 		if k := f.at.Challenge.Kind; k == "" || k == Done {
@@ -49,9 +49,9 @@ func (f *Flow) Save(ctx context.Context, keys Sealer) (out []byte, err error) {
 	return out, err
 }
 
-// Resume goes on with a flow that was saved, with the challenge that it waits for.
-// Of the options only Transport, Credentials, Record, Wait and Now count. Two
-// resumed copies of one flow get in each other's way at the service.
+// Resume continues a saved flow and returns the challenge that it is waiting for.
+// It only uses the options Transport, Credentials, Record, Wait and Now. Two
+// resumed copies of one flow interfere with each other at the service.
 func Resume(ctx context.Context, data []byte, keys Sealer, o Options) (*Flow, Challenge, error) {
 	plain, err := unseal(ctx, keys, data)
 	if err != nil {

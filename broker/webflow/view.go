@@ -8,8 +8,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/internal/page"
 )
 
-// A view is what later steps need of a page: its endpoints, and what goes back to
-// them. Fields that the page lacks are empty.
+// A view holds what later steps need from a page: its endpoints, and the values
+// to send back to them. Fields that the page lacks are empty.
 type view struct {
 	Page, Base                        string // id and address
 	Post, Types, OneTime, Session     string
@@ -39,7 +39,7 @@ func (f *Flow) read(at *url.URL, p *page.Page) {
 	f.at.View, f.at.Polls = v, 0
 }
 
-// endpoint is the address of one of the page's endpoints.
+// endpoint returns the address of one of the page's endpoints.
 func (f *Flow) endpoint(field, value string) (*url.URL, error) {
 	if value == "" {
 		return nil, lacking(&page.MissingError{Page: f.at.View.Page, Field: field})
@@ -55,12 +55,12 @@ func (f *Flow) endpoint(field, value string) (*url.URL, error) {
 	return u, nil
 }
 
-// form is what every form of the pages carries.
+// form returns the fields that every form of the pages carries.
 func (f *Flow) form() url.Values {
 	return url.Values{"ctx": {f.at.View.Ctx}, "flowToken": {f.at.View.Token}, "canary": {f.at.View.Canary}, "client-request-id": {f.at.View.Correlation}}
 }
 
-// send sends a form to the page's urlPost and goes on from what it answers.
+// send sends a form to the page's urlPost and continues from the reply.
 func (f *Flow) send(ctx context.Context, form url.Values) error {
 	u, err := f.endpoint("urlPost", f.at.View.Post)
 	if err != nil {

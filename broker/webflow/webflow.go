@@ -26,27 +26,27 @@ import (
 const ResourceRegistration = wire.ResourceRegistrationApp
 
 // Options say who signs in, and for what. Tenant and Username are required.
-// Options print without the password.
+// Formatting Options does not reveal the password.
 type Options struct {
 	// Tenant is the tenant's id or one of its domains.
 	Tenant string
 	// Username is the user's name (UPN).
 	Username string
-	// Password is sent once. Empty: the service says which ways the user has,
-	// and the first challenge asks for one of them, which may begin by making
+	// Password is sent once. Empty: the service reports which methods the user
+	// has, and the first challenge asks for one of them, which may begin by making
 	// the user's phone ask for approval.
 	Password string
 
-	// MFA asks for a fresh MFA, which a PRT of the result then carries. False:
-	// whatever the tenant's policies ask for.
+	// MFA requests fresh MFA, which a PRT made from the result then carries.
+	// False: only what the tenant's policies require.
 	MFA bool
 
-	// ClientID is the client that signs in. Empty: the broker client, the only
-	// one whose refresh token becomes a PRT. RedirectURI belongs to it and is
-	// required with a ClientID.
+	// ClientID is the client that signs in. Empty: the broker client, the only one
+	// whose refresh token can become a PRT. RedirectURI is the client's redirect
+	// URI and is required with a ClientID.
 	ClientID, RedirectURI string
-	// Resource is what the token is for (v1 endpoint). Empty, without Scopes:
-	// what makes a refresh token fit to become a PRT.
+	// Resource is what the token is for (v1 endpoint). Empty, without Scopes: the
+	// resource that makes the refresh token suitable for a PRT.
 	Resource string
 	// Scopes, if not nil, are asked for at the v2 endpoint in place of Resource.
 	Scopes []string
@@ -62,16 +62,16 @@ type Options struct {
 	// UserAgent is sent with every request. Empty: a Firefox on Linux, which is
 	// what the service offers security keys to.
 	UserAgent string
-	// Credentials returns cookies that show the device, and perhaps the user, to
-	// the page that the sign-in begins at: [broker.Broker.SSOCookies] of the
-	// given address. They go to sign-in hosts alone. Nil: the device is not
-	// shown.
+	// Credentials returns cookies that identify the device, and perhaps the user,
+	// to the page at which the sign-in begins: [broker.Broker.SSOCookies] for the
+	// given address. They are sent only to sign-in hosts. Nil: the device is not
+	// identified.
 	Credentials func(ctx context.Context, signInURL string) ([]*http.Cookie, error)
 
-	// Record is a directory that gets the shape of each page, one file each: the
-	// names of its fields and their types, and no value but ids of pages and
-	// AADSTS numbers. Empty: that of the environment variable WEBFLOW_RECORD;
-	// empty too: nothing is recorded.
+	// Record is a directory to which the shape of each page is written, one file
+	// per page: the names and types of its fields, and no values except page ids
+	// and AADSTS numbers. Empty: the directory in the environment variable
+	// WEBFLOW_RECORD. If that is empty too, nothing is recorded.
 	Record string
 
 	// Wait waits between two polls. Nil: by a timer.
@@ -80,12 +80,12 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Format implements [fmt.Formatter] without the password.
+// Format implements [fmt.Formatter] without revealing the password.
 func (o Options) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "Options{Tenant: %q, Username: %q, Password: %s}", o.Tenant, o.Username, redacted)
 }
 
-// LogValue implements [slog.LogValuer] without the password.
+// LogValue implements [slog.LogValuer] without revealing the password.
 func (o Options) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(o)) }
 
 func (o Options) check() error {
@@ -141,8 +141,8 @@ func hosts(c broker.Cloud) []string {
 	return slices.Compact(out)
 }
 
-// A request is an authorization request with PKCE (RFC 7636), and what redeems
-// its code.
+// A request is an authorization request with PKCE (RFC 7636), and what is needed
+// to redeem its code.
 type request struct {
 	Tenant, ClientID, Redirect, Resource, Scope, Claims, Hint string
 	MFA                                                       bool
@@ -195,33 +195,33 @@ func (q *request) url(c broker.Cloud) *url.URL {
 	return &url.URL{Scheme: "https", Host: c.LoginHost, Path: "/" + q.Tenant + path, RawQuery: v.Encode()}
 }
 
-// Tokens are what a sign-in gave. They print without the tokens.
+// Tokens are the result of a sign-in. Formatting them does not reveal the tokens.
 type Tokens struct {
-	// RefreshToken of the client. That of the broker client becomes a PRT:
-	// [Tokens.Credential].
+	// RefreshToken is the refresh token of the client. That of the broker client
+	// can become a PRT: see [Tokens.Credential].
 	RefreshToken string
 	// AccessToken is for Options.Resource or Options.Scopes. It may be empty.
 	AccessToken string
-	// IDToken is the raw JWT; empty: the service sent none.
+	// IDToken is the raw JWT, or empty if the service sent none.
 	IDToken string
 	// ExpiresOn is when AccessToken expires.
 	ExpiresOn time.Time
 }
 
-// Credential is the refresh token for [broker.Broker.SignIn] and Enroll. It is one
-// of the broker client only where Options.ClientID was empty.
+// Credential returns the refresh token for [broker.Broker.SignIn] and Enroll. It
+// belongs to the broker client only if Options.ClientID was empty.
 func (t Tokens) Credential() broker.RefreshToken { return broker.RefreshToken{Token: t.RefreshToken} }
 
-// Format implements [fmt.Formatter] without the tokens.
+// Format implements [fmt.Formatter] without revealing the tokens.
 func (Tokens) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "Tokens{"+redacted+"}") }
 
-// LogValue implements [slog.LogValuer] without the tokens.
+// LogValue implements [slog.LogValuer] without revealing the tokens.
 func (Tokens) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText implements [encoding.TextMarshaler] without the tokens.
+// MarshalText implements [encoding.TextMarshaler] without revealing the tokens.
 func (Tokens) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// redeem takes the code out of the address that the sign-in ended at and gets the
+// redeem takes the code from the address at which the sign-in ended and gets the
 // tokens. It sends the code once.
 func (f *Flow) redeem(ctx context.Context, redirected string) (*Tokens, error) {
 	q := f.at.Request
@@ -258,7 +258,7 @@ func (f *Flow) redeem(ctx context.Context, redirected string) (*Tokens, error) {
 	return &Tokens{RefreshToken: t.RefreshToken.Reveal(), AccessToken: t.AccessToken.Reveal(), IDToken: t.IDToken.Reveal(), ExpiresOn: t.Expiry(f.now())}, nil
 }
 
-// codeOf takes the code out of a redirect that answers this very request.
+// codeOf returns the code from a redirect, which must answer this request.
 func codeOf(redirected, state string) (string, error) {
 	u, err := url.Parse(redirected)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// DeviceRegistrationData is what authd keeps of a device, as JSON. The names are
-// those of authd. The value holds the state of one user on this machine, and needs
-// the protection of a private key: see AuthValue.
+// DeviceRegistrationData is what authd stores about a device, as JSON. The names are
+// those of authd. The value holds the state of one user on this machine and must be
+// protected like a private key: see AuthValue.
 type DeviceRegistrationData struct {
 	// DeviceID is the id of the device in the directory.
 	DeviceID string `json:"device_id"`
@@ -16,23 +16,22 @@ type DeviceRegistrationData struct {
 	// certificate is in TPMMachineKey.
 	CertKey []byte `json:"cert_key"`
 	// TransportKey says, as JSON, what wrote the rest: a version and the tenant. The
-	// transport key is in TPMMachineKey.
+	// transport key itself is in TPMMachineKey.
 	TransportKey []byte `json:"transport_key"`
-	// AuthValue is the master key of software keys, as base64: whoever has the value
-	// has the device. With a TPM it is the word "tpm", and nothing in the value opens
+	// AuthValue is the master key of software keys, in base64: anyone with the data
+	// can act as the device. With a TPM it is the word "tpm", and the data is useless
 	// on another machine.
 	AuthValue string `json:"auth_value"`
-	// TPMMachineKey is the state, sealed: the device, its keys, and the user's PRT.
+	// TPMMachineKey is the sealed state: the device, its keys, and the user's PRT.
 	TPMMachineKey []byte `json:"tpm_machine_key"`
 }
 
-// IsValid reports whether all fields are set. It opens nothing.
+// IsValid reports whether all fields are set. It does not open the state.
 func (d *DeviceRegistrationData) IsValid() bool {
 	return d.DeviceID != "" && len(d.CertKey) > 0 && len(d.TransportKey) > 0 && d.AuthValue != "" && len(d.TPMMachineKey) > 0
 }
 
-// ValidDeviceRegistrationDataJSON reports whether raw is the JSON of data that is
-// valid.
+// ValidDeviceRegistrationDataJSON reports whether raw is the JSON of valid data.
 func ValidDeviceRegistrationDataJSON(raw []byte) bool {
 	var d DeviceRegistrationData
 	return json.Unmarshal(raw, &d) == nil && d.IsValid()
@@ -49,7 +48,8 @@ type header struct {
 
 const version = 1
 
-// errForeign: libhimmelblau wrote the data, or a later version of this package.
+// errForeign means that libhimmelblau or a later version of this package wrote the
+// data.
 var errForeign = errors.New("authd: the device registration was not written by this package: register the device again")
 
 func readHeader(d DeviceRegistrationData) (header, error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow"
 )
 
-// fidoChallenge is a request to a security key as authd reads it: the challenge as it
-// stands on the page, and the credentials as the page lists them.
+// fidoChallenge returns a request to a security key as authd reads it: the challenge
+// as it appears on the page, and the credentials as the page lists them.
 func fidoChallenge(r *webflow.KeyRequest) (challenge string, allowed []string) {
 	var data struct{ Challenge string }
 	if json.Unmarshal(r.ClientDataJSON, &data) == nil {
@@ -33,7 +33,7 @@ type assertion struct {
 }
 
 // parseAssertion reads authd's assertion. The key has signed authd's client data, so
-// that it must be what the page is sent.
+// that is what must be sent to the page.
 func parseAssertion(text string, r *webflow.KeyRequest) (*webflow.Assertion, error) {
 	var in assertion
 	if err := json.Unmarshal([]byte(text), &in); err != nil {

@@ -17,64 +17,66 @@ type AuthOption int
 
 // Options, with the numbers that they have in authd.
 const (
-	// AuthOptionNoDAGFallback is what this package does anyway: it never begins a
-	// device code by itself.
+	// AuthOptionNoDAGFallback has no effect: this package never starts a device code
+	// flow by itself.
 	AuthOptionNoDAGFallback AuthOption = iota
 	// AuthOptionFido says that the caller has a security key. Without it another
-	// method of the user is taken where there is one.
+	// method of the user is chosen if there is one.
 	AuthOptionFido
-	// AuthOptionPasswordless is what an empty password means anyway.
+	// AuthOptionPasswordless has no effect: an empty password means the same.
 	AuthOptionPasswordless
 )
 
-// methodDone is the method of a challenge that nothing is to be done about: the
-// first poll ends the sign-in.
+// methodDone is the method of a challenge that needs no action: the first poll ends
+// the sign-in.
 const methodDone = "None"
 
 // An MFAChallengeInfo is what the user has to do.
 type MFAChallengeInfo struct {
-	// Message says it in English; a number to type into the authenticator app is in
-	// it.
+	// Message says it in English, including any number to type into the authenticator
+	// app.
 	Message string
 	// Method is PhoneAppNotification, PhoneAppOTP, OneWaySMS, ConsolidatedTelephony,
 	// CompanionAppsNotification, HardwareOTP, a TwoWayVoice… or AccessPass, as Entra
 	// names them, or FidoKey.
 	Method string
 	// PollingIntervalMs is how long to wait between two polls, in milliseconds, and
-	// MaxPollAttempts is how many make sense. Both are zero where the user types
-	// something.
+	// MaxPollAttempts is how often it makes sense to poll. Both are zero if the user
+	// types something.
 	PollingIntervalMs int
 	MaxPollAttempts   int
-	// FidoChallenge is the text that a security key signs, as it stands on the page:
+	// FidoChallenge is the text that a security key signs, as it appears on the page:
 	// its base64url goes into the client data, whose origin is
 	// https://login.microsoft.com. Empty for other methods.
 	FidoChallenge string
-	// FidoAllowList are the credentials that may sign, as standard base64.
+	// FidoAllowList holds the ids of the credentials that may sign, in standard
+	// base64.
 	FidoAllowList []string
 }
 
-// An MFAFlowState is a sign-in under way.
+// An MFAFlowState is a sign-in in progress.
 type MFAFlowState struct{ flow *webflow.Flow }
 
 // FreeMFAFlowState ends a sign-in. It may be called several times, with nil, and
-// beside a poll, which then ends at once.
+// during a poll, which then ends at once.
 func FreeMFAFlowState(s *MFAFlowState) {
 	if s != nil && s.flow != nil {
 		s.flow.Close()
 	}
 }
 
-// InitiateMFAFlow signs a user in with a password, or without one where it is empty,
-// up to the second factor. The caller answers the challenge by AcquireTokenByMFAFlow
-// and ends the flow by FreeMFAFlowState. The password is sent once.
+// InitiateMFAFlow signs a user in, with a password or, if it is empty, without one,
+// up to the second factor. The caller answers the challenge with
+// AcquireTokenByMFAFlow and ends the flow with FreeMFAFlowState. The password is sent
+// once.
 //
-// MFA is asked for in any case, so that the PRT that comes of it carries it. The
-// PRT that is kept for the user is not shown to the page: it would sign the user in
-// without the password. The page therefore sees no device.
+// MFA is always requested, so that the resulting PRT carries it. The PRT that is kept
+// for the user is not presented to the page: it would sign the user in without the
+// password. The page therefore sees no device.
 //
-// clientID and data are not needed here. withDeviceScope changes nothing: what comes
-// of the sign-in registers a device in any case, also where no password was given.
-// An error is an *MFAError, or that of ctx.
+// clientID and data are not used. withDeviceScope has no effect: the result of a
+// sign-in can always register a device, even without a password. Errors are an
+// *MFAError or that of ctx.
 func (p *Provider) InitiateMFAFlow(ctx context.Context, clientID, tenantID string, data *DeviceRegistrationData, username, password string, withDeviceScope bool, opts ...AuthOption) (*MFAFlowState, *MFAChallengeInfo, error) {
 	f, c, err := webflow.Begin(ctx, webflow.Options{
 		Tenant: tenantID, Username: username, Password: password, MFA: true, Scopes: p.scopes(),
@@ -92,22 +94,23 @@ func (p *Provider) InitiateMFAFlow(ctx context.Context, clientID, tenantID strin
 	return &MFAFlowState{f}, describe(c), nil
 }
 
-// InitiateMFAFlowWithPassword is InitiateMFAFlow by its name in authd of before July
-// 2026.
+// InitiateMFAFlowWithPassword is InitiateMFAFlow under the name that authd used
+// before July 2026.
 func (p *Provider) InitiateMFAFlowWithPassword(ctx context.Context, clientID, tenantID string, data *DeviceRegistrationData, username, password string, withDeviceScope bool, opts ...AuthOption) (*MFAFlowState, *MFAChallengeInfo, error) {
 	return p.InitiateMFAFlow(ctx, clientID, tenantID, data, username, password, withDeviceScope, opts...)
 }
 
-// scopes are what a sign-in asks for. authd reads the user's name and object id from
-// the access token for Microsoft Graph, after it has verified its signature. They are
-// scopes and not a resource because authd refreshes the token at the v2 endpoint
-// without a scope, which means those of the sign-in.
+// scopes returns the scopes that a sign-in requests. authd reads the user's name and
+// object id from the access token for Microsoft Graph, after it has verified its
+// signature. They are scopes and not a resource because authd refreshes the token at
+// the v2 endpoint without a scope, which means those of the sign-in.
 func (p *Provider) scopes() []string {
 	graph := "https://" + cmp.Or(p.cfg.Cloud.GraphHost, broker.CloudPublic.GraphHost)
 	return []string{graph + "/.default", "openid", "profile", "offline_access"}
 }
 
-// passwordless are the ways to begin without a password, the best first.
+// passwordless returns the methods that can begin a sign-in without a password, best
+// first.
 func passwordless(fido bool) []string {
 	if fido {
 		return []string{webflow.MethodKey, webflow.MethodAccessPass, webflow.MethodPhone}
@@ -115,8 +118,8 @@ func passwordless(fido bool) []string {
 	return []string{webflow.MethodAccessPass, webflow.MethodPhone}
 }
 
-// preferred goes over to another method where the one that the service proposes is
-// none of what the caller can do.
+// preferred switches to another method if the caller cannot use the one that the
+// service proposes.
 func preferred(ctx context.Context, f *webflow.Flow, c webflow.Challenge, noPassword, fido bool) (webflow.Challenge, error) {
 	var want []string
 	switch {
@@ -141,7 +144,7 @@ func preferred(ctx context.Context, f *webflow.Flow, c webflow.Challenge, noPass
 	if c.Kind == webflow.Password {
 		return c, failure(MFAErrorPasswordRequired, 0, "the user has no way to sign in without a password here")
 	}
-	return c, nil // a security key and nothing else: authd goes on by device code
+	return c, nil // a security key and nothing else: authd falls back to a device code
 }
 
 func ids(methods []webflow.Method) (out []string) {
@@ -165,16 +168,16 @@ func describe(c webflow.Challenge) *MFAChallengeInfo {
 	return out
 }
 
-// AcquireTokenByMFAFlow answers the challenge: authData is the code that the user
-// typed, or the security key's assertion as the JSON that authd makes of it. Empty,
-// it polls once. pollAttempt is not needed: the flow counts its polls.
+// AcquireTokenByMFAFlow answers the challenge. authData is the code that the user
+// typed, or the security key's assertion as the JSON that authd makes of it. If it is
+// empty, the call polls once. pollAttempt is not used: the flow counts its polls.
 //
-// The token has the access token for Microsoft Graph and a refresh token of the
-// broker client, by which RegisterDevice and AcquireAccessTokenForGraphAPI go on.
-// Where data names a device, that is noted, and the next token for Microsoft Graph
-// comes from a new PRT, which carries the MFA of now.
+// The result holds an access token for Microsoft Graph and a refresh token of the
+// broker client, which RegisterDevice and AcquireAccessTokenForGraphAPI use. If data
+// names a device, the sign-in is noted, and the next token for Microsoft Graph comes
+// from a new PRT, which carries the new MFA.
 //
-// An error is an *MFAError, or that of ctx. With MFAErrorPollContinue and
+// Errors are an *MFAError or that of ctx. After MFAErrorPollContinue and
 // MFAErrorRetryableCode the flow goes on; every other error ends it.
 func (p *Provider) AcquireTokenByMFAFlow(ctx context.Context, clientID, tenantID string, data *DeviceRegistrationData, username string, s *MFAFlowState, authData string, pollAttempt int) (*oauth2.Token, error) {
 	if s == nil || s.flow == nil {
@@ -183,7 +186,7 @@ func (p *Provider) AcquireTokenByMFAFlow(ctx context.Context, clientID, tenantID
 	c, err := answer(ctx, s.flow, authData)
 	switch {
 	case errors.Is(err, webflow.ErrTryAgain) && c.Kind.Polls(), err != nil && c.Kind.Polls() && errors.Is(err, broker.ErrTransient):
-		e := signInError(err) // the network failed: the next poll may do better
+		e := signInError(err) // the network failed: the next poll may succeed
 		e.Category = MFAErrorPollContinue
 		return nil, e
 	case errors.Is(err, webflow.ErrTryAgain):
@@ -224,7 +227,7 @@ func answer(ctx context.Context, f *webflow.Flow, authData string) (webflow.Chal
 	return f.Continue(ctx, webflow.Answer{Code: authData})
 }
 
-// note remembers that MFA was just done for a refresh token.
+// note records that a refresh token was just obtained with MFA.
 func (p *Provider) note(ctx context.Context, tenantID string, data *DeviceRegistrationData, refreshToken string) {
 	if data == nil || !data.IsValid() {
 		return

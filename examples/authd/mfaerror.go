@@ -8,7 +8,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow"
 )
 
-// An MFAErrorCategory says what authd does about an error of a sign-in.
+// An MFAErrorCategory tells authd how to handle an error of a sign-in.
 type MFAErrorCategory int
 
 // Categories, with the numbers that they have in authd.
@@ -20,16 +20,16 @@ const (
 	// MFAErrorDenied: the user declined, or did not answer in time where the service
 	// does not tell the two apart.
 	MFAErrorDenied
-	// MFAErrorRequired: the sign-in cannot be done here; device code is the way on.
+	// MFAErrorRequired: the sign-in cannot be done here; fall back to a device code.
 	MFAErrorRequired
-	// MFAErrorRetryableCode: the code is wrong, and the flow takes another.
+	// MFAErrorRetryableCode: the code is wrong, and another one may be tried.
 	MFAErrorRetryableCode
-	// MFAErrorPasswordRequired: a sign-in without a password was asked for, and the
-	// user has none of its ways.
+	// MFAErrorPasswordRequired: a passwordless sign-in was requested, and the user
+	// has no method for it.
 	MFAErrorPasswordRequired
 )
 
-// An MFAError is what a sign-in ended in, or waits for.
+// An MFAError says why a sign-in ended, or what it is waiting for.
 type MFAError struct {
 	Category MFAErrorCategory
 	AADSTS   int // number of the AADSTS code; 0: none
@@ -46,7 +46,7 @@ func (e *MFAError) Error() string {
 	return e.Message
 }
 
-// Unwrap returns what package webflow said; nil: nothing.
+// Unwrap returns the error of package webflow, or nil.
 func (e *MFAError) Unwrap() error { return e.cause }
 
 // IsMFAPollContinue reports whether the user has not answered yet.
@@ -55,16 +55,16 @@ func (e *MFAError) IsMFAPollContinue() bool { return e.Category == MFAErrorPollC
 // IsMFADenied reports whether the user declined.
 func (e *MFAError) IsMFADenied() bool { return e.Category == MFAErrorDenied }
 
-// IsMFARequired reports whether device code is the way on.
+// IsMFARequired reports whether to fall back to a device code.
 func (e *MFAError) IsMFARequired() bool { return e.Category == MFAErrorRequired }
 
-// IsMFARetryableCode reports whether another code may follow.
+// IsMFARetryableCode reports whether another code may be tried.
 func (e *MFAError) IsMFARetryableCode() bool { return e.Category == MFAErrorRetryableCode }
 
 // IsMFAPasswordRequired reports whether the user has to give a password.
 func (e *MFAError) IsMFAPasswordRequired() bool { return e.Category == MFAErrorPasswordRequired }
 
-// AADSTS numbers that authd tells apart and a page does not always give.
+// AADSTS numbers that authd distinguishes and that a page does not always contain.
 const (
 	codePasswordExpired = 50055
 	codeWrongPassword   = 50126
@@ -84,7 +84,7 @@ func signInError(err error) *MFAError {
 	switch {
 	case errors.Is(err, webflow.ErrDenied):
 		out.Category = MFAErrorDenied
-	case errors.Is(err, webflow.ErrConsent): // device code would not have it either
+	case errors.Is(err, webflow.ErrConsent): // a device code would lack the consent too
 	case errors.Is(err, webflow.ErrNoMethod):
 		out.Category = MFAErrorRequired
 		if errors.As(err, &at) && at.Page == pageProofUp && out.AADSTS == 0 {
@@ -96,7 +96,7 @@ func signInError(err error) *MFAError {
 	return out
 }
 
-// failure is an error that this package found itself.
+// failure returns an error that this package detected itself.
 func failure(c MFAErrorCategory, code int, message string) *MFAError {
 	return &MFAError{Category: c, AADSTS: code, Message: "authd: " + message}
 }

@@ -20,18 +20,18 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
-// A Config says with what a [Provider] works. The zero value works with software
-// keys in the public cloud.
+// A Config configures a [Provider]. The zero value uses software keys and the public
+// cloud.
 type Config struct {
 	// Keys holds the keys of devices: an open [tpm.TPM], which the caller closes
-	// after the provider. Nil: software keys. A device that was registered with the
-	// one never opens with the other.
+	// after the provider. Nil: software keys. A device that was registered with one
+	// kind of keys cannot be opened with the other.
 	Keys tpm.KeyStore
 
-	// Saved is given the data of a device when its state has changed after
-	// RegisterDevice returned it: a PRT came, or was renewed. It must keep the value
-	// in place of the former one and return when its context ends; while it fails,
-	// the change is not made. Nil: changes end with the process.
+	// Saved is called with the data of a device when its state has changed after
+	// RegisterDevice returned it: a PRT was issued or renewed. It must store the
+	// value in place of the previous one, and return when its context ends. If it
+	// fails, the change is not made. Nil: changes are lost when the process ends.
 	Saved func(context.Context, DeviceRegistrationData) error
 
 	// Device describes this machine in a registration. Empty fields are filled from
@@ -73,7 +73,7 @@ func New(cfg Config) *Provider {
 
 var errClosed = errors.New("authd: the provider was closed")
 
-// Close ends what runs and forgets all keys. Config.Keys stays open.
+// Close ends the calls in progress and discards all keys. Config.Keys stays open.
 func (p *Provider) Close() error {
 	p.mu.Lock()
 	all := p.machines
@@ -101,8 +101,8 @@ type machine struct {
 	fresh [sha256.Size]byte // digest of a refresh token that MFA was just done for
 }
 
-// A machineKey names a machine. A value that names a device without its secret does
-// not reach it.
+// A machineKey identifies a machine. Data that names a device without its secret
+// does not match it.
 type machineKey struct {
 	device string
 	secret [sha256.Size]byte
@@ -112,7 +112,7 @@ func keyOf(d DeviceRegistrationData) machineKey {
 	return machineKey{d.DeviceID, sha256.Sum256([]byte(d.AuthValue))}
 }
 
-// current is the data with the newest state.
+// current returns the data with the newest state.
 func (m *machine) current() *DeviceRegistrationData {
 	d := m.data
 	d.CertKey, d.TransportKey, d.TPMMachineKey = bytes.Clone(d.CertKey), bytes.Clone(d.TransportKey), m.blob.Bytes()
@@ -152,7 +152,7 @@ func (p *Provider) machine(ctx context.Context, tenant string, data DeviceRegist
 	return p.keep(m)
 }
 
-// keep puts a machine among the others, unless somebody was quicker.
+// keep stores a machine, unless another call has stored the same one first.
 func (p *Provider) keep(m *machine) (*machine, error) {
 	p.mu.Lock()
 	other, closed := p.machines[keyOf(m.data)], p.closed
@@ -169,8 +169,8 @@ func (p *Provider) keep(m *machine) (*machine, error) {
 	return m, nil
 }
 
-// open makes a broker over the state in data, which is empty for a new machine but
-// for AuthValue.
+// open makes a broker over the state in data. For a new machine, data is empty
+// except for AuthValue.
 func (p *Provider) open(ctx context.Context, tenant string, data DeviceRegistrationData) (*machine, error) {
 	p.mu.Lock()
 	closed := p.closed
@@ -201,7 +201,8 @@ func (p *Provider) open(ctx context.Context, tenant string, data DeviceRegistrat
 	return m, err
 }
 
-// errOtherKeys: a device in a TPM is not opened by software keys, nor the reverse.
+// errOtherKeys means that a device in a TPM was opened with software keys, or the
+// reverse.
 var errOtherKeys = errors.New("authd: the device was registered with another kind of key store")
 
 func (p *Provider) keys(m *machine, auth string) (tpm.KeyStore, error) {
@@ -222,7 +223,7 @@ func (p *Provider) keys(m *machine, auth string) (tpm.KeyStore, error) {
 	return m.soft, nil
 }
 
-// newAuthValue is a master key for software keys.
+// newAuthValue returns a master key for software keys.
 func newAuthValue() string {
 	var secret [32]byte
 	defer clear(secret[:])

@@ -11,16 +11,16 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 )
 
-// RegisterDevice joins this machine to the tenant by a refresh token of the broker
-// client, and signs the user in on it: the data that it returns holds the device and
-// the user's PRT. Each call makes a device; a caller that has valid data does not
-// call it.
+// RegisterDevice joins this machine to the tenant with a refresh token of the broker
+// client, and signs the user in on it. The data that it returns holds the device and
+// the user's PRT. Each call registers a new device; a caller that has valid data
+// does not call it.
 //
 // cleanup does nothing and is never nil: no lock is held between this call and the
 // next.
 //
-// A sign-in that fails after the registration costs nothing: the data is returned
-// without a PRT, and AcquireAccessTokenForGraphAPI signs in.
+// If the sign-in fails after the registration, the data is returned without a PRT,
+// and AcquireAccessTokenForGraphAPI signs in.
 func (p *Provider) RegisterDevice(ctx context.Context, token *oauth2.Token, tenantID, domain string) (_ *DeviceRegistrationData, cleanup func(), err error) {
 	cleanup = func() {}
 	data := DeviceRegistrationData{AuthValue: inTPM}

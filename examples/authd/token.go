@@ -14,36 +14,37 @@ import (
 	"github.com/prtbroker/prtbroker/claims"
 )
 
-// ErrDeviceDisabled: an administrator disabled the device in Microsoft Entra ID.
+// ErrDeviceDisabled means that an administrator disabled the device in Microsoft Entra
+// ID.
 var ErrDeviceDisabled = errors.New("authd: the device is disabled in Microsoft Entra ID")
 
-// ErrInvalidRedirectURI: the registration of the app lacks the redirect URI
+// ErrInvalidRedirectURI means that the registration of the app lacks the redirect URI
 // https://login.microsoftonline.com/common/oauth2/nativeclient, under mobile and
 // desktop applications.
 var ErrInvalidRedirectURI = errors.New("authd: the redirect URI of the app is missing or not valid")
 
-// A TokenAcquisitionError says that the device registration is of no use any more,
-// for certain: the service does not know the device, or this machine does not open
-// the data. authd then forgets the data and registers the device again. No other
-// failure is one: a network that is down, a policy, an app without consent and a user
-// who has to sign in again all leave the device what it was.
+// A TokenAcquisitionError means that the device registration is certainly of no
+// further use: the service does not know the device, or this machine cannot open the
+// data. authd then discards the data and registers the device again. No other failure
+// is a TokenAcquisitionError: a network outage, a policy, an app without consent or a
+// user who has to sign in again does not invalidate the registration.
 type TokenAcquisitionError struct{ cause error }
 
 // Error returns one line.
 func (e TokenAcquisitionError) Error() string { return "authd: " + e.cause.Error() }
 
-// Unwrap returns what the broker said.
+// Unwrap returns the error of the broker.
 func (e TokenAcquisitionError) Unwrap() error { return e.cause }
 
-// readGroups is the scope of Microsoft Graph that authd reads a user's groups by.
+// readGroups is the scope of Microsoft Graph with which authd reads a user's groups.
 const readGroups = "GroupMember.Read.All"
 
 // AcquireAccessTokenForGraphAPI returns an access token of the app clientID for
-// Microsoft Graph, with the scope GroupMember.Read.All. The kept PRT brings it; token,
-// a refresh token of the broker client, is used where there is no PRT, where the PRT
-// is not enough, and after a sign-in with MFA, whose claim the PRT then gets.
+// Microsoft Graph, with the scope GroupMember.Read.All. It is acquired with the stored
+// PRT. token, a refresh token of the broker client, is used if there is no PRT, if the
+// PRT is not enough, and after a sign-in with MFA, so that the PRT gets the MFA claim.
 //
-// An empty clientID is the broker client.
+// An empty clientID stands for the broker client.
 func (p *Provider) AcquireAccessTokenForGraphAPI(ctx context.Context, clientID, tenantID string, token *oauth2.Token, data DeviceRegistrationData) (string, error) {
 	m, err := p.machine(ctx, tenantID, data)
 	if err != nil {
@@ -56,7 +57,8 @@ func (p *Provider) AcquireAccessTokenForGraphAPI(ctx context.Context, clientID, 
 	return access, nil
 }
 
-// groupsToken asks the PRT first, and the refresh token where that is not enough.
+// groupsToken tries the PRT first, and uses the refresh token if the PRT is not
+// enough.
 func (m *machine) groupsToken(ctx context.Context, clientID string, token *oauth2.Token) (string, error) {
 	acct, err := m.account(ctx, token)
 	if err != nil {
@@ -85,15 +87,15 @@ func (m *machine) silent(ctx context.Context, clientID string, acct broker.Accou
 	return res.AccessToken, err
 }
 
-// account is the user of the kept PRT; zero: there is none, or token is another
-// user's.
+// account returns the user of the stored PRT. It is zero if there is none, or if token
+// belongs to another user.
 func (m *machine) account(ctx context.Context, token *oauth2.Token) (broker.Account, error) {
 	all, err := m.b.Accounts(ctx)
 	if err != nil || len(all) == 0 {
 		return broker.Account{}, err
 	}
 	said, err := claims.Parse(token.AccessToken)
-	if err != nil || said.ObjectID == "" { // an opaque token says nothing
+	if err != nil || said.ObjectID == "" { // an opaque token names no user
 		return all[0], nil
 	}
 	for _, a := range all {
@@ -105,14 +107,14 @@ func (m *machine) account(ctx context.Context, token *oauth2.Token) (broker.Acco
 }
 
 // isFresh reports whether MFA was just done for a refresh token, so that a new PRT
-// says more than the kept one.
+// would carry more than the stored one.
 func (m *machine) isFresh(refreshToken string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return refreshToken != "" && m.fresh == sha256.Sum256([]byte(refreshToken))
 }
 
-// setFresh notes a refresh token; "" forgets it.
+// setFresh records a refresh token; "" clears it.
 func (m *machine) setFresh(refreshToken string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,9 +124,9 @@ func (m *machine) setFresh(refreshToken string) {
 	}
 }
 
-// newDevice is for how long the service may not know a device everywhere. The broker
-// waits a minute; what it hears after that about a device of this age is still no
-// proof that the device is gone.
+// newDevice is how long a new device may be unknown to parts of the service. The
+// broker waits a minute. Even after that, an error about a device of this age does not
+// prove that the device is gone.
 const newDevice = time.Hour
 
 // refusal is the kind of error that authd tells apart.
@@ -147,7 +149,8 @@ func (p *Provider) refusal(m *machine, err error) error {
 	return fmt.Errorf("authd: the token for Microsoft Graph: %w", err)
 }
 
-// extras are what authd reads from a token beside the tokens themselves, unverified.
+// extras returns what authd reads from a token in addition to the tokens themselves,
+// unverified.
 func extras(accessToken string) map[string]any {
 	t, err := claims.Parse(accessToken)
 	if err != nil {

@@ -26,7 +26,7 @@ type finding struct {
 	Advice string `json:"advice,omitempty"`
 }
 
-// health is how a check came out.
+// health is the result of a check.
 type health string
 
 const (
@@ -186,7 +186,7 @@ func (d *doctor) chip() {
 	d.tpm(keys)
 }
 
-// examinable is what a key store in a TPM can tell of it.
+// An examinable is a key store that can report on its TPM.
 type examinable interface {
 	Check(context.Context) error
 	Lockout(context.Context) (tpm.Lockout, error)
@@ -246,7 +246,7 @@ func (d *doctor) registration(s broker.Status) {
 	}
 }
 
-// endsSoon is how long before its end a certificate is worth a note.
+// endsSoon is how long before its expiry a certificate is worth a note.
 const endsSoon = 30 * 24 * time.Hour
 
 func (d *doctor) certificate(s broker.Status) {
@@ -283,7 +283,7 @@ func (d *doctor) prt(p broker.PRTStatus) {
 	}
 }
 
-// failed tells of the last attempt to get or renew a PRT.
+// failed reports the last failed attempt to get or renew a PRT.
 func (d *doctor) failed(a broker.Attempt) {
 	why := firstOf(a.HTTPError, a.ErrorCode)
 	if a.Code != 0 {
@@ -303,8 +303,8 @@ var publicEndpoints = []endpoint{
 	{"device registration", "https://enterpriseregistration.windows.net/"},
 }
 
-// endpointsOf are those that discovery named, and the public ones where it
-// named none.
+// endpointsOf returns the endpoints that discovery named, or the public ones if
+// it named none.
 func endpointsOf(t broker.Tenant) []endpoint {
 	all := append([]endpoint{}, publicEndpoints...)
 	if u, err := url.Parse(t.TokenURL); err == nil && u.Host != "" {
@@ -319,8 +319,8 @@ func endpointsOf(t broker.Tenant) []endpoint {
 	return all
 }
 
-// maxSkew is how far a clock may be off: requests are stamped and refused after
-// ten minutes; half of it is time to act.
+// maxSkew is how far a clock may be off. Requests carry a timestamp and are
+// refused when it is off by ten minutes; half of that leaves time to act.
 const maxSkew = 5 * time.Minute
 
 func (d *doctor) endpoints(client *http.Client, all []endpoint) {
@@ -353,8 +353,8 @@ func aheadOrBehind(skew time.Duration) string {
 }
 
 // reach sends a request without credentials and returns the reply's date. Any
-// reply over verified TLS counts: the endpoints answer such a request each in
-// its way.
+// reply over verified TLS counts, since each endpoint answers such a request
+// differently.
 func (d *doctor) reach(client *http.Client, address string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, 10*time.Second)
 	defer cancel()
@@ -391,7 +391,7 @@ func plainNetwork(err error) error {
 	return err
 }
 
-// printableID keeps what a TPM says of itself to one line.
+// printableID reduces what a TPM says about itself to one line.
 func printableID(s string) string {
 	out := make([]rune, 0, len(s))
 	for _, r := range s {

@@ -18,7 +18,7 @@ import (
 )
 
 // The emulated tenant: a user, and an app behind a policy that requires MFA.
-// What it holds is invented, and its password is no secret.
+// Its data is invented, and its password is not a secret.
 const (
 	emulatedDomain   = "contoso.example"
 	emulatedUser     = "alice@contoso.example"
@@ -31,13 +31,13 @@ const (
  "grantControls":{"operator":"OR","builtInControls":["mfa"]}}]}`
 )
 
-// emulated is a tenant in the process with a person who answers its prompts, so
-// that dsreg can be tried without an account.
+// emulated is a tenant in the process with a simulated person who answers its
+// prompts, so that dsreg can be tried without an account.
 type emulated struct {
 	srv  *entratest.Server
 	file string
 	say  io.Writer
-	pins broker.Prompter // PINs are the user's own
+	pins broker.Prompter // PINs come from the real user
 }
 
 func emulate(dir, domain string, say io.Writer) (*emulated, error) {

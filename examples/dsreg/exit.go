@@ -26,7 +26,7 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // exitStatus maps an error to the status of the process. The order matters:
-// several sentinels are also another one.
+// several sentinels wrap another one.
 func exitStatus(err error) int {
 	var usage usageError
 	switch {

@@ -53,10 +53,10 @@ https, and leaves all other hosts to the next helper:
 	}
 }
 
-// gitCredential is what git says of the credential that it wants.
+// A gitCredential describes the credential that git asks for.
 type gitCredential struct {
 	protocol, host string
-	bearer         bool // git takes an Authorization header of our own
+	bearer         bool // git accepts an Authorization header of our choice
 }
 
 // maxGitInput bounds the description of a credential.
@@ -106,8 +106,8 @@ func (a *app) gitGet(ctx context.Context, q gitCredential) error {
 	return err
 }
 
-// gitErase is told that the server refused the token: the next get must not
-// answer with the same one.
+// gitErase handles git's report that the server refused the token: the next
+// get must not return the same one.
 func (a *app) gitErase(ctx context.Context) error {
 	_, err := a.silent(ctx, azureDevOps, true)
 	return err

@@ -50,8 +50,8 @@ func (a *app) newPIN(ctx context.Context, f pinFlags) (broker.PIN, error) {
 // maxSecret bounds a password or PIN on standard input.
 const maxSecret = 4 << 10
 
-// nextLine reads a line of standard input and no more, since another secret
-// may follow it.
+// nextLine reads exactly one line of standard input, since another secret may
+// follow it.
 func (a *app) nextLine() ([]byte, error) {
 	var line []byte
 	b := make([]byte, 1)

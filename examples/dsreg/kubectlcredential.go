@@ -73,15 +73,16 @@ expects of a plugin (client.authentication.k8s.io/v1):
 	return c
 }
 
-// given is the token that the last run gave, and to whom.
+// A given records the token that the last run returned, and the process that
+// got it.
 type given struct {
 	Parent int    `json:"parent"`
 	Token  []byte `json:"sha256"`
 }
 
-// kubectlToken gets a token. One kubectl process asks its plugin a second time
-// when the token has ended or when the server answered 401, and does not say
-// which: the same parent is never given the same token twice.
+// kubectlToken gets a token. A kubectl process calls its plugin a second time
+// when the token has expired or the server answered 401, without saying which,
+// so the same parent process never gets the same token twice.
 func (a *app) kubectlToken(ctx context.Context, scope string, force bool) (broker.AuthResult, error) {
 	dir, err := a.stateDir()
 	if err != nil {
@@ -90,7 +91,7 @@ func (a *app) kubectlToken(ctx context.Context, scope string, force bool) (broke
 	file := filepath.Join(dir, "kubectl.json")
 	var last given
 	if b, err := os.ReadFile(file); err == nil {
-		_ = json.Unmarshal(b, &last) // without it a refused token is given again
+		_ = json.Unmarshal(b, &last) // without it a refused token may be returned again
 	}
 	r, err := a.silent(ctx, scope, force)
 	if err == nil && !force && last.same(r) {
@@ -116,7 +117,8 @@ func (g given) same(r broker.AuthResult) bool {
 	return g.Parent == now.Parent && bytes.Equal(g.Token, now.Token)
 }
 
-// execVersion returns the version that kubectl asks for; v1 when it says none.
+// execVersion returns the version that kubectl asks for, or v1 if it names
+// none.
 func execVersion(info string) (string, error) {
 	if info == "" {
 		return execCredentialV1, nil

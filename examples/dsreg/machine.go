@@ -20,8 +20,8 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
-// settled is what join decided and later commands keep: a state that was made
-// with a TPM is never opened with anything else.
+// settled holds what join decided and later commands keep: a state that was
+// created with a TPM is never opened with anything else.
 type settled struct {
 	Tenant   string `json:"tenant"`
 	Keys     string `json:"keys"` // "tpm" or "software"
@@ -41,10 +41,10 @@ type machine struct {
 	broker *broker.Broker
 	person *emulated // nil without --emulator
 
-	policies *policy.Set // those of why; nil: not known
+	policies *policy.Set // those for why; nil: not known
 }
 
-// errNotJoined is a state directory that join has not made.
+// errNotJoined is returned for a state directory that join has not created.
 var errNotJoined = fmt.Errorf("there is no state here: %w", broker.ErrDeviceNotRegistered)
 
 // stateDir is --state, or the directory of the XDG base directory
@@ -262,8 +262,8 @@ func (a *app) with(ctx context.Context, f func(*machine) error) error {
 	return errors.Join(f(m), m.close())
 }
 
-// account finds the account of --account; its zero value, the only one, stands
-// for none.
+// find returns the account that --account names. Without the flag it returns
+// the zero value, which stands for the only account.
 func (a *app) find(ctx context.Context, m *machine) (broker.Account, error) {
 	if a.flags.account == "" {
 		return broker.Account{}, nil

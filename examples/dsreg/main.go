@@ -1,14 +1,15 @@
 // Command dsreg joins this machine to a Microsoft Entra tenant, signs users in
 // and gives their programs tokens, for servers, scripts and help desks. It is
-// named after the command of Windows whose status page it prints.
+// named after the Windows command whose status page it prints.
 //
 //	dsreg join --tenant contoso.example     # once: registers the device and signs in
 //	dsreg token https://graph.microsoft.com/User.Read
 //	dsreg status
 //	dsreg why https://graph.microsoft.com/User.Read
 //
-// Keys are in the TPM unless join was told --software-keys. With --emulator
-// everything runs against an Entra inside the process, without a tenant.
+// Keys are in the TPM unless join was run with --software-keys. With --emulator
+// everything runs against an emulated Entra ID inside the process, without a
+// tenant.
 //
 // The exit status is 0 for success, 1 for a failure, 2 for a wrong command line,
 // 3 when the user must be asked, 4 when a later try can succeed, and 5 when the
@@ -28,7 +29,8 @@ import (
 
 func main() {
 	// A reader that goes away, as head does, must not end the program before the
-	// state is closed: with somebody to notify, writing to it is an error alone.
+	// state is closed: while SIGPIPE is caught, a write only fails with an
+	// error.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv)

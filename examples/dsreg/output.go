@@ -18,7 +18,7 @@ func (a *app) print(v any, text func(io.Writer)) error {
 	return enc.Encode(v)
 }
 
-// done is the result of a command that has none.
+// done is the result of a command that has no other result.
 type done struct {
 	Done bool   `json:"done"`
 	User string `json:"account,omitempty"`

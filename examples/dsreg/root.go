@@ -84,5 +84,5 @@ func (a *app) environment(f *pflag.FlagSet) (err error) {
 }
 
 // settings are the flags that the environment may set: those that say where
-// and who, none that decides what is done.
+// and who, but not those that decide what is done.
 var settings = map[string]bool{"state": true, "tenant": true, "app": true, "redirect": true, "account": true, "tpm": true, "emulator": true, "json": true}

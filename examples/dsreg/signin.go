@@ -30,7 +30,8 @@ func (f *credentialFlags) add(c *cobra.Command) {
 	c.MarkFlagsMutuallyExclusive("password", "password-stdin", "mfa")
 }
 
-// credential is by default a device code, which needs no browser here.
+// credential returns what the user signs in with: by default a device code,
+// which needs no browser here.
 func (a *app) credential(ctx context.Context, f credentialFlags) (broker.Credential, error) {
 	switch {
 	case f.stdin:

@@ -85,8 +85,8 @@ func (a *app) why(ctx context.Context, m *machine, scopes []string, resource, pa
 
 var appID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// scopesOf takes an application by itself for the scope that stands for all that
-// it grants.
+// scopesOf replaces a bare application with its scope /.default, which stands
+// for all that it grants.
 func scopesOf(args []string) []string {
 	if len(args) != 1 {
 		return args

@@ -66,7 +66,7 @@ The token is a secret. With --json the rest of the result is printed too.`,
 	return c
 }
 
-// options are those of every call for an account.
+// options returns the options of every call for an account.
 func (a *app) options(ctx context.Context, m *machine) ([]broker.CallOption, error) {
 	acct, err := a.find(ctx, m)
 	if err != nil || acct.IsZero() {

@@ -28,11 +28,11 @@ type daemon struct {
 	keys   tpm.KeyStore
 	broker *broker.Broker
 	tenant *emulated // nil without -emulator
-	ready  func()    // told when the name is owned; nil: nobody
+	ready  func()    // called when the name is acquired; may be nil
 }
 
-// settled is what the first start decided and later ones keep. Dsreg writes the
-// same file into its state.
+// settled holds what the first start decided and later ones keep. Dsreg writes
+// the same file into its state.
 type settled struct {
 	Tenant   string `json:"tenant"`
 	Keys     string `json:"keys"` // "tpm" or "software"
@@ -88,7 +88,8 @@ func open(ctx context.Context, o options, log *slog.Logger) (_ *daemon, err erro
 	return d, save(o.state, s)
 }
 
-// settle reads what was decided before, and refuses what would change it.
+// settle reads the earlier decisions, and refuses options that would change
+// them.
 func settle(o options) (settled, error) {
 	want := settled{Tenant: o.tenant, Keys: keysTPM, TPM: o.tpm, Emulator: o.emulator}
 	if o.software {
@@ -209,7 +210,7 @@ type desktop struct {
 	*broker.Broker
 	join      bool
 	log       *slog.Logger
-	enrolling chan struct{} // has room for one: who registers the machine
+	enrolling chan struct{} // has room for one: the call that registers the machine
 }
 
 // AcquireTokenInteractive implements [dbus.Broker].
@@ -231,8 +232,9 @@ func (d *desktop) AcquireTokenInteractive(ctx context.Context, scopes []string, 
 	return d.Broker.AcquireTokenInteractive(ctx, scopes, signedIn(o)...)
 }
 
-// signedIn leaves out that and who was to sign in: now somebody has. The user is
-// asked again only where the app demands more.
+// signedIn drops the options that request a sign-in or name the user, since
+// somebody has now signed in. The user is prompted again only if the app demands
+// more.
 func signedIn(o broker.Options) (out []broker.CallOption) {
 	if o.App != (broker.App{}) {
 		out = append(out, broker.WithApp(o.App))

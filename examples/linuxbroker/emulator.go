@@ -16,7 +16,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
-// The emulated tenant. What it holds is invented, and its password is no secret.
+// The emulated tenant. Its data is invented, and its password is not a secret.
 const (
 	emulatedDomain   = "contoso.example"
 	emulatedUser     = "alice@contoso.example"
@@ -34,7 +34,7 @@ type emulated struct {
 	page bool // the user signs in on the page, and not by a device code
 }
 
-// lockWait is how often a tenant is looked at that another process still has.
+// lockWait is how often to try again while another process holds the tenant.
 const lockWait = 20 * time.Millisecond
 
 func emulate(ctx context.Context, dir, domain string) (*emulated, error) {

@@ -39,8 +39,8 @@ Exec=%s
 SystemdService=linuxbroker.service
 `
 
-// install writes the files by which the bus starts this program when it is
-// called: for this user, below the XDG directories.
+// install writes the files that make the bus start this program on demand,
+// for this user, below the XDG directories.
 func install(o options, args []string, out io.Writer, getenv func(string) string) error {
 	program, err := os.Executable()
 	if err != nil {

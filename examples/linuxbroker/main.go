@@ -7,14 +7,14 @@
 //	linuxbroker -tenant contoso.example -install  # started by the bus from now on
 //	linuxbroker -emulator -software-keys -state "$(mktemp -d)"
 //
-// Nobody has to enrol first: the first program that signs in interactively makes
-// the broker register this machine. The user is asked in a window of an installed
-// Chromium, Chrome, Edge or Brave; where there is none, or with -prompt
-// notification, by a notification of the desktop that shows a device code.
+// No separate enrolment is needed: the first program that signs in interactively
+// makes the broker register this machine. The user is prompted in a window of an
+// installed Chromium, Chrome, Edge or Brave. Without a browser, or with -prompt
+// notification, a desktop notification shows a device code.
 //
-// Keys are in the TPM unless -software-keys is given, and a state that was made
-// with a TPM is opened with nothing else. docs/linux.md tells how to put it in
-// the place of Microsoft's broker, and what it does not do.
+// Keys are in the TPM unless -software-keys is given, and a state that was
+// created with a TPM cannot be opened with anything else. docs/linux.md explains
+// how to use it in place of Microsoft's broker, and what it does not do.
 package main
 
 import (

@@ -13,9 +13,9 @@ import (
 	"github.com/prtbroker/prtbroker/internal/sessionbus"
 )
 
-// A notifier asks the user by a notification of the desktop (Desktop
+// A notifier prompts the user with a desktop notification (Desktop
 // Notifications Specification), which every desktop shows and which needs no
-// toolkit. It shows no pages.
+// toolkit. It cannot show pages.
 type notifier struct {
 	address string // of the bus; empty: the session bus
 }

@@ -16,9 +16,9 @@ const (
 	promptNotification = "notification"
 )
 
-// prompter returns how the user is asked: by the sign-in page in a window of an
-// installed browser, which knows this device by cookies; and by a notification
-// with a device code where there is none, or where -prompt says so.
+// prompter returns the way to prompt the user: with the sign-in page in a
+// window of an installed browser, where cookies identify this device, or with a
+// device code in a notification if there is no browser or if -prompt says so.
 func prompter(o options, cookies func(ctx context.Context, page string) ([]*http.Cookie, error)) broker.Prompter {
 	n := &notifier{address: o.bus}
 	if o.prompt != promptWindow {
@@ -30,7 +30,7 @@ func prompter(o options, cookies func(ctx context.Context, page string) ([]*http
 		Cookies: func(ctx context.Context, page string) ([]*http.Cookie, error) {
 			all, err := cookies(ctx, page)
 			if err != nil {
-				return nil, nil // nobody is signed in yet: the page asks who is there
+				return nil, nil // nobody is signed in yet: the page asks for the user
 			}
 			return all, nil
 		},

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Limits of a message, in bytes. A browser takes a megabyte from a host (Chrome
-// for developers, "Native messaging"); what the extension sends is a few
-// kilobytes.
+// Limits of a message, in bytes. A browser accepts a megabyte from a host
+// (Chrome for developers, "Native messaging"); what the extension sends is a
+// few kilobytes.
 const (
 	maxIn  = 1 << 20
 	maxOut = 1 << 20

@@ -41,7 +41,7 @@ type request struct {
 	Scopes  []string        `json:"scopes"`
 	SSOURL  string          `json:"ssoUrl"`
 
-	// Those of BrowserCore.
+	// Fields of BrowserCore's requests.
 	Method string `json:"method"`
 	URI    string `json:"uri"`
 }
@@ -106,13 +106,13 @@ func (h *host) serve(ctx context.Context, in io.Reader) error {
 }
 
 // enqueue answers the requests of each command in their order, and those of
-// different commands at once: a slow token holds no cookie back.
+// different commands at once: a slow token does not delay a cookie.
 func (h *host) enqueue(ctx context.Context, r request) {
 	name := r.Command + "\x00" + r.Method
 	switch {
 	case r.Command == getVersion, r.Command == getAccounts, r.Command == acquireToken, r.Command == acquireSSO, r.Method == "GetCookies":
 	default:
-		name = "" // all that is unknown shares a queue
+		name = "" // all unknown commands share a queue
 	}
 	q, ok := h.queues[name]
 	if !ok {
@@ -127,8 +127,8 @@ func (h *host) enqueue(ctx context.Context, r request) {
 	q <- r
 }
 
-// put writes a message. A browser that does not read any more closes the
-// connection, which ends the host.
+// put writes a message. A browser that no longer reads closes the connection,
+// which ends the host.
 func (h *host) put(v any) {
 	if err := h.out.write(v); err != nil {
 		fmt.Fprintln(os.Stderr, "nativehost:", err)
@@ -146,7 +146,7 @@ func (h *host) answer(ctx context.Context, r request) any {
 	return reply{r.Command, text}
 }
 
-// failure is an error as the extension reads it: an object, whose members it
+// failure returns an error as the extension reads it: an object whose members it
 // shows.
 func failure(err error) json.RawMessage {
 	text, merr := json.Marshal(map[string]any{"error": map[string]any{"context": err.Error(), "status": 0, "subStatus": 0, "errorCode": 0, "tag": 1, "diagnostics": nil}})
@@ -204,7 +204,7 @@ func parameters(r request, kind int) map[string]any {
 	}
 }
 
-// withVersion says what the broker on the bus is, and what this host is.
+// withVersion adds the versions of the broker on the bus and of this host.
 func (h *host) withVersion(ctx context.Context, out json.RawMessage) (json.RawMessage, error) {
 	h.mu.Lock()
 	client := h.client
@@ -220,7 +220,7 @@ func (h *host) withVersion(ctx context.Context, out json.RawMessage) (json.RawMe
 	return json.Marshal(v)
 }
 
-// version is that of this program, as the Go module knows it.
+// version returns the version of this program, as the Go module knows it.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return "prtbroker " + info.Main.Version

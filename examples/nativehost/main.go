@@ -1,13 +1,13 @@
 // Command nativehost connects a browser to the broker on the session bus. It is
-// the native-messaging host of the extension linux-entra-sso for Chrome,
-// Firefox and Thunderbird, in place of its Python host, and answers GetCookies
-// in the shape of Windows' BrowserCore.
+// the native-messaging host of the extension linux-entra-sso for Chrome, Firefox
+// and Thunderbird, in place of its Python host, and answers GetCookies in the
+// format of Windows' BrowserCore.
 //
 //	nativehost -install   # writes the manifests by which browsers find it
 //
-// A browser starts it for each connection, so that it starts in milliseconds: it
-// opens no TPM and keeps no state. It asks whichever broker is on the bus:
-// examples/linuxbroker, Microsoft's or himmelblau's.
+// A browser starts it for each connection, so it is built to start in
+// milliseconds: it opens no TPM and keeps no state. It asks whichever broker is
+// on the bus: examples/linuxbroker, Microsoft's or himmelblau's.
 package main
 
 import (

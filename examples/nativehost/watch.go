@@ -14,8 +14,9 @@ import (
 const busName = "com.microsoft.identity.broker1"
 
 // watch tells the extension whether there is a broker: at the beginning, since
-// it does nothing before it has heard "online", and whenever that changes. One
-// that the bus starts on demand is there also while it does not run.
+// it does nothing before it has heard "online", and whenever that changes. A
+// broker that the bus starts on demand counts as present even while it is not
+// running.
 func (h *host) watch(ctx context.Context) {
 	said := ""
 	for ctx.Err() == nil {

@@ -117,7 +117,7 @@ func (s *story) stolen(ctx context.Context) (err error) {
 	}
 	s.say("stolen PRT", "replayed without its session key: AADSTS%d", n)
 
-	if err := s.closeMachine(); err != nil { // one simulator a process
+	if err := s.closeMachine(); err != nil { // one simulator per process
 		return err
 	}
 	other := filepath.Join(s.dir, "other")
@@ -126,7 +126,7 @@ func (s *story) stolen(ctx context.Context) (err error) {
 		return err
 	}
 	kind := s.o.tpm
-	if kind == "device" { // there is no second chip; another machine's keys are as foreign
+	if kind == "device" { // there is no second chip; another machine's keys are just as foreign
 		kind = "software"
 	}
 	m, err := openMachine(ctx, kind, filepath.Join(other, "keys"))
@@ -152,7 +152,7 @@ func (s *story) tryForeign(ctx context.Context, m *machine, dir string) error {
 	return err
 }
 
-// copyState copies a state directory as a thief would who keeps its modes.
+// copyState copies a state directory with its file modes, as a thief would.
 func copyState(to, from string) error {
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		return err

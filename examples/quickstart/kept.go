@@ -23,8 +23,8 @@ type kept struct {
 	Tenant json.RawMessage `json:"tenant"`
 }
 
-// readTenant returns the tenant that an earlier run kept in dir; its zero value
-// where there was no earlier run.
+// readTenant returns the tenant that an earlier run kept in dir, or the zero
+// value if there was no earlier run.
 func readTenant(dir string) (k kept, err error) {
 	file := filepath.Join(dir, tenantFile)
 	text, err := os.ReadFile(file)
@@ -43,7 +43,7 @@ func readTenant(dir string) (k kept, err error) {
 	return k, fmt.Errorf("-state: %s holds the state of a real tenant; the emulated one needs a directory of its own", dir)
 }
 
-// refuseEmulated keeps a real tenant away from the state of an emulated one.
+// refuseEmulated refuses to use the state of an emulated tenant with a real one.
 func refuseEmulated(dir string) error {
 	_, err := os.Stat(filepath.Join(dir, tenantFile))
 	if err == nil {
@@ -55,7 +55,7 @@ func refuseEmulated(dir string) error {
 	return err
 }
 
-// holdsState says whether a broker has kept anything in dir.
+// holdsState reports whether a broker has stored anything in dir.
 func holdsState(dir string) (bool, error) {
 	all, err := os.ReadDir(filepath.Join(dir, "state"))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,15 +14,15 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
-// A machine is a computer as far as keys go: whatever holds them.
+// A machine is what holds the keys of a computer.
 type machine struct {
 	keys  tpm.KeyStore
 	info  tpm.Info
 	close func() error
 }
 
-// chooseTPM turns "auto" into what this computer has: a software TPM when
-// swtpm is installed, else software keys, never silently.
+// chooseTPM resolves "auto" to what this computer has: a software TPM if swtpm
+// is installed, or else software keys, with a warning.
 func chooseTPM(kind string, out io.Writer) string {
 	if kind != "auto" {
 		return kind
@@ -83,7 +83,7 @@ func openKeys(ctx context.Context, kind, dir string) (tpm.KeyStore, func() error
 
 func openEmulator(ctx context.Context, e *tpmtest.Emulator) (tpm.KeyStore, func() error, error) {
 	// The wrong PIN of an earlier run still counts, and so does a run that was
-	// killed; some more lock the TPM for a quarter of an hour.
+	// killed; a few more would lock the TPM for a quarter of an hour.
 	err := e.ResetLockout()
 	if err != nil {
 		return nil, nil, errors.Join(err, e.Close())

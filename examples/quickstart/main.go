@@ -1,13 +1,13 @@
 // Command quickstart tells the story of a device: registered, signed in, asked
 // for MFA once, silent ever after, revoked, copied. It runs against an emulated
 // tenant in the process, with real cryptography and a software TPM, and needs
-// neither network nor root. Any step that does not hold ends it with status 1.
+// neither network nor root. If any step fails, it exits with status 1.
 //
-// With -methods it prints which sign-in method counts for what: every method is
-// used on the emulated tenant's pages, and apps behind different policies are
-// asked for a token by the PRT that it gave.
+// With -methods it prints which sign-in method satisfies which policy: it signs
+// in with every method on the emulated tenant's pages, and requests tokens for
+// apps behind different policies with the resulting PRT.
 //
-// With -tenant it runs the first three steps against real Entra ID by the
+// With -tenant it runs the first three steps against real Entra ID with the
 // device code flow.
 package main
 
@@ -26,8 +26,8 @@ import (
 )
 
 func main() {
-	// A pipe that nobody reads any more ends the run like an interrupt, so that
-	// temporary directories with keys are removed.
+	// A broken pipe ends the run like an interrupt, so that temporary
+	// directories with keys are removed.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -13,11 +13,11 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
 
-// -methods signs one user in by each method and asks for tokens of apps that
-// want different things: which method counts for what, as the service sees it
-// through the PRT.
+// -methods signs one user in with each method and requests tokens for apps
+// with different requirements, to show which method satisfies what, as the
+// service sees it through the PRT.
 
-// An answer is what came of a silent token request.
+// An answer is the outcome of a silent token request.
 type answer string
 
 const (
@@ -49,13 +49,13 @@ var demands = []demand{
 // password, or a passkey.
 var customStrength = []string{"password,softwareOath", "password,hardwareOath", "fido2"}
 
-// A method is a row: how its user signs in, and what then is expected. What is
-// expected stands here from the documentation (Microsoft Entra, "Conditional
+// A method is a row: how its user signs in, and what is then expected. The
+// expectations come from the documentation (Microsoft Entra, "Conditional
 // Access authentication strength", the table of built-in strengths; "Primary
-// Refresh Token"), and the run is held against it.
+// Refresh Token"), and the run is checked against them.
 type method struct {
 	name   string
-	user   entratest.User // its name is made of the row
+	user   entratest.User // its name is derived from the row
 	fed    bool           // of the federated domain
 	mfa    bool           // the sign-in asks for a second factor
 	person func(*methods, *entratest.Person) error
@@ -110,8 +110,8 @@ const (
 	helloPIN        = "271828"
 )
 
-// methodTable prints the table, and fails where it is not what the
-// documentation says.
+// methodTable prints the table, and fails if it differs from the
+// documentation.
 func methodTable(ctx context.Context, o options, out io.Writer) (err error) {
 	m := &methods{rows: rows()}
 	s, cleanup, err := begin(ctx, o, out, m.tenant)
@@ -266,7 +266,7 @@ func (m *methods) print() {
 	fmt.Fprintf(m.out, "\nsilent: a token by the PRT, nobody was asked. asked: the policy wants more.\ncustom: an authentication strength of %s.\n", strings.Join(customStrength, ", or "))
 }
 
-// judge holds the table against what the documentation says.
+// judge checks the table against the documentation.
 func (m *methods) judge() error {
 	letters := map[rune]answer{'s': silent, 'a': asked, 'r': refused}
 	var wrong []error
@@ -298,8 +298,8 @@ func byHello(ctx context.Context, m *methods, r *method) (broker.AuthResult, err
 	if err := m.b.ProvisionHello(ctx, res.Account, broker.PIN(helloPIN)); err != nil {
 		return res, err
 	}
-	// What the key was made for was a password and a code, and would answer
-	// where the key does not: the row is the key's alone.
+	// The tokens of the password and code that the key was provisioned with
+	// would answer where the key does not, but the row is about the key alone.
 	if err := m.srv.Revoke(r.user.Username); err != nil {
 		return res, err
 	}

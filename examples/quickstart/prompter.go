@@ -11,7 +11,7 @@ import (
 )
 
 // A page shows sign-in pages: to a simulated person who fills in the real form,
-// or, with -browser, to the one in front of the screen.
+// or, with -browser, to the real user.
 type page struct {
 	srv     *entratest.Server
 	person  entratest.Person

@@ -12,7 +12,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/store"
 )
 
-// A terminal shows a device code. It shows no pages.
+// A terminal shows a device code. It cannot show pages.
 type terminal struct{ out io.Writer }
 
 func (terminal) Authorize(context.Context, string, string) (string, error) {

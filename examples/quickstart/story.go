@@ -35,7 +35,7 @@ type story struct {
 	status  broker.Status
 }
 
-// emulated tells the nine steps.
+// emulated runs the nine steps.
 func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 	s, cleanup, err := begin(ctx, o, out, tenantOptions)
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *story) open(ctx context.Context, m *machine, dir string) (*broker.Broke
 		Device:    broker.DeviceInfo{DisplayName: "quickstart", Type: "Linux", OSVersion: "Debian 12"},
 		Logger:    s.o.logger,
 		Now:       s.clock.Now,
-		// Where there is no TPM the story is told all the same, and says so.
+		// Without a TPM the story runs all the same, and says so.
 		InsecureSoftwareHello: !m.info.Hardware,
 		Offline:               tpm.Limit{Time: 7 * day, Resets: 10, Restarts: -1},
 	})
@@ -296,7 +296,7 @@ func (s *story) policies() string {
 	return strings.Join(results, ", ")
 }
 
-// amrOf is evidence as the amr of a token has it.
+// amrOf returns evidence as it appears in the amr claim of a token.
 func amrOf(e claims.Evidence) string { return strings.Join(e.Methods.AMR(), " ") }
 
 func orNone(err error) error {

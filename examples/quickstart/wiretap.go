@@ -27,7 +27,7 @@ type wiretap struct {
 
 var errCut = errors.New("the network is cut")
 
-// cut cuts the network, or mends it.
+// cut cuts the network or restores it.
 func (w *wiretap) cut(off bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

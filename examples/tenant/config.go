@@ -41,8 +41,8 @@ type config struct {
 	DeviceQuota       int
 }
 
-// readConfig reads a YAML or JSON file, of which JSON is a part. A key that does not
-// exist is an error with its line and column.
+// readConfig reads a YAML file, or a JSON file, which is YAML too. An unknown key is
+// an error with its line and column.
 func readConfig(path string) (*config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -88,7 +88,7 @@ func parseConfig(text []byte) (*config, error) {
 	return c, nil
 }
 
-// checkKeys holds the keys of a mapping against the fields of a struct.
+// checkKeys checks the keys of a mapping against the fields of a struct.
 func checkKeys(n *yaml.Node, t reflect.Type, path string) error {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -117,7 +117,7 @@ func checkKeys(n *yaml.Node, t reflect.Type, path string) error {
 	return nil
 }
 
-// policiesOf reads the files that stand in place of policies.
+// policiesOf reads the files that are named in place of policies.
 func policiesOf(raw json.RawMessage, dir string) (json.RawMessage, error) {
 	var one string
 	var files []string
@@ -146,7 +146,7 @@ func policiesOf(raw json.RawMessage, dir string) (json.RawMessage, error) {
 	return json.Marshal(all)
 }
 
-// apply fills in the options of a new tenant. What the command line says counts more.
+// apply fills in the options of a new tenant. The command line takes precedence.
 func (c *config) apply(o *entratest.Options) error {
 	if c.Domain != "" {
 		o.Domain = c.Domain

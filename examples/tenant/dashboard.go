@@ -24,9 +24,10 @@ var web embed.FS
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// dashboard is the page of the tenant. It is served on loopback alone, under a
-// loopback name alone, and takes changes from its own pages alone: a page of
-// somebody else's, opened in the same browser, can neither read nor press.
+// dashboard is the page of the tenant. It is served only on loopback, only
+// under a loopback name, and accepts changes only from its own pages: another
+// site's page, opened in the same browser, can neither read it nor press its
+// buttons.
 type dashboard struct {
 	srv   *entratest.Server
 	clock *entratest.Clock
@@ -94,9 +95,10 @@ func (d *dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mux.ServeHTTP(w, r)
 }
 
-// refuse says why a request is not answered. The name check defeats DNS
-// rebinding; the origin check, forged requests. Programs send neither Origin
-// nor Sec-Fetch-Site and are let in: they run on this machine already.
+// refuse returns the reason why a request is refused, or "". The name check
+// defeats DNS rebinding; the origin check, forged requests. Programs send
+// neither Origin nor Sec-Fetch-Site and are let in: they run on this machine
+// already.
 func (d *dashboard) refuse(r *http.Request) string {
 	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		if host, _, err := net.SplitHostPort(addr.String()); err != nil || !isLoopbackName(host) {
@@ -133,7 +135,7 @@ func (d *dashboard) show(name string) http.HandlerFunc {
 	}
 }
 
-// state is the page for programs.
+// state is the content of the page, for programs.
 type state struct {
 	Domain   string                   `json:"domain"`
 	TenantID string                   `json:"tenantId"`

@@ -107,7 +107,7 @@ func answerNumber(d *dashboard, form url.Values) (string, error) {
 	return user + " answered the prompt", nil
 }
 
-// maxMove limits a move of the clock: beyond it certificates end.
+// maxMove limits a move of the clock: beyond it certificates expire.
 const maxMove = 10 * 365 * 24 * time.Hour
 
 func moveClock(d *dashboard, form url.Values) (string, error) {

@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		var end context.CancelFunc
 		ctx, end = context.WithCancel(ctx)
 		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin) // until there is nobody at the other end
+			_, _ = io.Copy(io.Discard, os.Stdin) // until the other end is closed
 			end()
 		}()
 	}

@@ -15,8 +15,8 @@ import (
 // dialer reaches the emulator under the real host names and refuses others.
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// proxy is an HTTP CONNECT proxy (RFC 9110, 9.3.6) to the emulator. It carries
-// bytes and ends no TLS, so that mutual TLS works through it.
+// proxy is an HTTP CONNECT proxy (RFC 9110, 9.3.6) to the emulator. It relays
+// bytes and does not terminate TLS, so that mutual TLS works through it.
 type proxy struct {
 	dial dialer
 	logf func(format string, args ...any)

@@ -7,8 +7,8 @@ import (
 	"github.com/prtbroker/prtbroker/internal/camel"
 )
 
-// schema is the JSON Schema of a configuration file, by which editors complete and
-// check it: `tenant -schema`.
+// schema returns the JSON Schema of a configuration file, with which editors
+// complete and check it: `tenant -schema`.
 func schema() ([]byte, error) {
 	s := camel.Schema(reflect.TypeFor[config]())
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -53,8 +53,9 @@ func seedApps(domain string) []entratest.App {
 	}
 }
 
-// seedPolicies ask for MFA on one resource, block another, and try a third
-// rule out, so that each can be seen before anybody writes a policy.
+// seedPolicies require MFA for one resource, block another, and have a third
+// rule in report-only mode, so that each can be seen before anybody writes a
+// policy.
 func seedPolicies() json.RawMessage {
 	policy := func(id, name, state, resource, control string) map[string]any {
 		return map[string]any{

@@ -35,7 +35,7 @@ type tenant struct {
 	dashLn    net.Listener
 	servers   []*http.Server
 	caFile    string
-	authority string // base of -listen; "": there is none
+	authority string // base of -listen; "": none
 	tempDir   string // "": the CA is where the user wants it
 	keeper    *keeper
 	closed    bool
@@ -73,7 +73,7 @@ func start(o options, stderr io.Writer) (*tenant, error) {
 	return t, nil
 }
 
-// open takes what can be refused: the data, the file, the ports.
+// open opens what may fail to open: the data, the file, the ports.
 func (t *tenant) open() (err error) {
 	if err := t.startServer(); err != nil {
 		return err
@@ -150,7 +150,7 @@ func (t *tenant) startServer() (err error) {
 	return err
 }
 
-// config reads the file of -config; nil: there is none.
+// config reads the file of -config. It returns nil if there is none.
 func (t *tenant) config() (*config, error) {
 	if t.o.config == "" {
 		return nil, nil
@@ -193,16 +193,16 @@ func (t *tenant) environment() []variable {
 	}
 }
 
-// browser is a command line that starts a browser for this tenant, with a new
-// profile. It trusts the server's key: an everyday profile that trusted the
-// authority would take its word for every site.
+// browser returns a command line that starts a browser for this tenant, with a new
+// profile. It trusts only the server's key: an everyday profile that trusted the
+// authority would accept its certificates for every site.
 func (t *tenant) browser() string {
 	return fmt.Sprintf("chromium --user-data-dir=\"$(mktemp -d)\" --no-first-run --proxy-server=http://%s --ignore-certificate-errors-spki-list=%s",
 		t.proxyLn.Addr(), t.serverKey())
 }
 
-// serverKey is the hash of the key of the tenant's TLS certificate as Chromium takes
-// it; "": the tenant does not answer.
+// serverKey returns the hash of the key of the tenant's TLS certificate as Chromium
+// takes it, or "" if the tenant does not answer.
 func (t *tenant) serverKey() string {
 	conn, err := tls.Dial("tcp", t.srv.Addr(), &tls.Config{RootCAs: t.srv.CertPool(), ServerName: "localhost", MinVersion: tls.VersionTLS12})
 	if err != nil {
@@ -234,7 +234,7 @@ func (t *tenant) announce(w io.Writer) {
 	fmt.Fprintln(w, "# ready")
 }
 
-// announceSeed tells what a tenant has that nobody configured.
+// announceSeed prints what a tenant contains that was not configured.
 func (t *tenant) announceSeed(w io.Writer) {
 	fmt.Fprintf(w, "# Codes and prompts of their authenticator apps are on the dashboard; dave is federated (WS-Trust).\n")
 	for _, a := range seedApps(t.srv.Domain()) {

@@ -202,7 +202,7 @@ func (s *signInView) Result() string {
 	return "AADSTS" + strconv.Itoa(s.ErrorCode)
 }
 
-// Meaning is the error in words; "" for one without.
+// Meaning returns the error in words, or "" if there is none.
 func (s *signInView) Meaning() string {
 	e, _ := aadsts.Lookup(s.ErrorCode)
 	return e.Meaning
@@ -216,7 +216,7 @@ func (s *signInView) What() string {
 	return map[string]string{"prt": "a PRT", "prt_renewal": "a renewed PRT"}[s.Grant]
 }
 
-// Applied are the policies that had a say.
+// Applied returns the results of the policies that applied.
 func (s *signInView) Applied() []entratest.PolicyResult {
 	return slices.DeleteFunc(slices.Clone(s.Policies), func(p entratest.PolicyResult) bool {
 		return p.Result == "notApplied" || p.Result == "notEnabled" || p.Result == "reportOnlyNotApplied"
@@ -234,10 +234,10 @@ func (s *signInView) Mark(p entratest.PolicyResult) string {
 	return "bad"
 }
 
-// Who is the user, or what else is known of who asked.
+// Who returns the user, or what else is known of the requester.
 func (s *signInView) Who() string { return cmp.Or(s.Username, s.DeviceName, "somebody") }
 
-// Others is how many policies had none.
+// Others returns how many policies did not apply.
 func (s *signInView) Others() int { return len(s.Policies) - len(s.Applied()) }
 
 var resultWords = map[string]string{

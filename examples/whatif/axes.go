@@ -22,8 +22,8 @@ const (
 // maxValues is how many values an axis may have: a cube has a bit for each.
 const maxValues = 60
 
-// newSpace finds the values that the policies of some exports name, and keeps
-// of those that no policy tells apart the first.
+// newSpace collects the values that the policies of some exports name. Of
+// values that no policy distinguishes it keeps the first.
 func newSpace(now time.Time, exports ...*tenant) (*space, error) {
 	s := &space{now: now}
 	f := &finder{exports: exports}
@@ -63,9 +63,9 @@ type finder struct {
 	exports []*tenant
 }
 
-// distinct keeps values that some policy tells apart, or whose classes differ:
-// it asks the engine about policies that are left with one condition. Values
-// that fall together are named together, or after the first.
+// distinct keeps values that some policy distinguishes, or whose classes
+// differ. It asks the engine about policies that are reduced to one condition.
+// Values that coincide are named together, or after the first.
 func (f *finder) distinct(now time.Time, values []value, keep func(from, to *policy.Conditions), together bool) ([]value, error) {
 	var sets []*policy.Set
 	for _, t := range f.exports {
@@ -125,7 +125,7 @@ func (f *finder) distinct(now time.Time, values []value, keep func(from, to *pol
 	return out, nil
 }
 
-// each calls visit for the conditions of every policy that counts.
+// each calls visit for the conditions of every policy that is not disabled.
 func (f *finder) each(visit func(t *tenant, p *policy.Policy)) {
 	for _, t := range f.exports {
 		for i := range t.bundle.Policies {
@@ -136,7 +136,7 @@ func (f *finder) each(visit func(t *tenant, p *policy.Policy)) {
 	}
 }
 
-// name is what an id is called in any of the exports.
+// name returns the name of an id in any of the exports.
 func (f *finder) name(id string) string {
 	for _, t := range f.exports {
 		if n := t.names.of(id); n != id {

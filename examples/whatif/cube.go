@@ -43,7 +43,7 @@ func (m *merger) add(p point, k answerKey) {
 	m.groups[k] = append(m.groups[k], cubeOf(p))
 }
 
-// outcomes counts the answers that differ in more than who decided.
+// outcomes counts the distinct answers, ignoring which policies decided.
 func (m *merger) outcomes() int {
 	distinct := map[answerKey]bool{}
 	for _, k := range m.order {
@@ -52,9 +52,9 @@ func (m *merger) outcomes() int {
 	return len(distinct)
 }
 
-// merge joins the combinations of each answer to as few cubes as a simple
-// method finds, and sorts the answers: gaps, then what is granted, asked and
-// blocked.
+// merge joins the combinations of each answer into as few cubes as a simple
+// method finds, and sorts the answers: gaps first, then grants, prompts and
+// blocks.
 func (m *merger) merge(s *space) (cubes []cube, keys []answerKey) {
 	slices.SortStableFunc(m.order, compareKeys)
 	for _, k := range m.order {
@@ -116,8 +116,8 @@ func mergeAxis(list []cube, a int) []cube {
 
 func (s *space) all(a int) uint64 { return 1<<len(s.axes[a].values) - 1 }
 
-// widen says of a workload, which has neither client nor device, that those do
-// not matter.
+// widen marks client and device as irrelevant for a workload, which has
+// neither.
 func (s *space) widen(c cube) cube {
 	if s.axes[axisWho].values[c.first()[axisWho]].class != classWorkload {
 		return c
@@ -137,7 +137,7 @@ func (s *space) widen(c cube) cube {
 	return c
 }
 
-// describe tells a cube in a sentence; what does not matter is left out.
+// describe describes a cube in a sentence, leaving out what does not matter.
 func (s *space) describe(c cube) string {
 	var parts []string
 	for a := range s.axes {

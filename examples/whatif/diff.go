@@ -140,7 +140,7 @@ type policyChange struct {
 	before, after int // index in the exports; -1: not there
 }
 
-// differs says whether the policy fares otherwise than before.
+// differs reports whether the policy's result has changed.
 func (p *policyChange) differs(before, after []policy.Result) bool {
 	was, is := policy.ResultNotApplied, policy.ResultNotApplied
 	if p.before >= 0 {
@@ -195,8 +195,8 @@ func comparePolicies(before, after *tenant) (out []policyChange) {
 	return out
 }
 
-// same returns the index of the policy that is another export's p, -1 when there
-// is none.
+// same returns the index of the policy that corresponds to p, a policy of
+// another export, or -1 if there is none.
 func (t *tenant) same(p *policy.Policy) int {
 	for _, by := range []func(*policy.Policy) string{
 		func(q *policy.Policy) string { return q.ID }, func(q *policy.Policy) string { return q.DisplayName },
@@ -212,7 +212,7 @@ func (t *tenant) same(p *policy.Policy) int {
 	return -1
 }
 
-// content is what a policy says, without when it was written.
+// content returns what a policy says, without its ids and timestamps.
 func content(p *policy.Policy) string {
 	c := *p
 	c.CreatedDateTime, c.ModifiedDateTime, c.ID, c.TemplateID = "", "", "", ""

@@ -27,7 +27,7 @@ func (d *difference) changeOf(was, is answerKey, before, after []policy.Result) 
 	}
 	x := &change{was: was, is: is, Kind: changed}
 	x.Lost, x.Gained = without(was.demanded(), is.demanded()), without(is.demanded(), was.demanded())
-	if was.outcome == policy.OutcomeBlock && is.outcome == policy.OutcomeBlock { // one of the two is by the control block, beside which nothing counts
+	if was.outcome == policy.OutcomeBlock && is.outcome == policy.OutcomeBlock { // if one of the two is due to the block control, nothing else counts
 		x.Lost, x.Gained = onlyBlock(x.Lost), onlyBlock(x.Gained)
 	} else if is.demands == blockDemand {
 		x.Lost = nil
@@ -53,7 +53,7 @@ func (d *difference) changeOf(was, is answerKey, before, after []policy.Result) 
 	return x
 }
 
-// without is a list less what another holds.
+// without returns list without the elements of other.
 func without(list, other []string) (out []string) {
 	for _, s := range list {
 		if !slices.Contains(other, s) {

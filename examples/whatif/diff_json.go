@@ -60,7 +60,8 @@ func (k answerKey) json() answerJSON {
 	}
 }
 
-// some makes an empty list of none, which JSON writes as [] and not as null.
+// some turns a nil list into an empty one, which JSON writes as [] and not as
+// null.
 func some[T any](list []T) []T {
 	if list == nil {
 		return []T{}

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// report is the matrix of the new export, with what was otherwise before.
+// report returns the matrix of the new export, marked with what was different
+// before.
 func (d *difference) report(now time.Time) (*report, error) {
 	rep := d.after.newReport(now)
 	rep.Old, rep.Summary, rep.Broken = d.Old, d.summary(), d.unreadable()
@@ -106,7 +107,7 @@ func (d *difference) compareCells(rep *report, x *trial, c *column) error {
 	return nil
 }
 
-// markRows finds the policies that stand everywhere as they did.
+// markRows marks the policies whose results are the same everywhere.
 func (d *difference) markRows(rep *report) {
 	for i := range rep.Rows {
 		r := &rep.Rows[i]

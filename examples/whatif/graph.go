@@ -52,7 +52,8 @@ func (g *graph) list(ctx context.Context, path string) (all []json.RawMessage, e
 		if page.Next == "" {
 			return all, nil
 		}
-		// The token goes to Graph and to nobody that an answer names.
+		// The token goes only to Graph, not to another host that a response
+		// names.
 		if !strings.HasPrefix(page.Next, graphRoot+"/") {
 			return nil, fmt.Errorf("the next page of %s is not on Microsoft Graph", path)
 		}
@@ -138,8 +139,8 @@ func (g *graph) fillIn(ctx context.Context, p *persona) error {
 	return nil
 }
 
-// join adds a group or a role. Other memberships, such as administrative units,
-// are nothing that a policy can name.
+// join adds a group or a role. Policies cannot name other memberships, such as
+// administrative units.
 func (p *persona) join(membership json.RawMessage) error {
 	var m struct {
 		Type string `json:"@odata.type"`

@@ -16,7 +16,7 @@
 //	whatif -policies DIR -permute
 //
 // judges every combination of the values that the policies themselves name and
-// merges it to the distinct outcomes, the gaps first.
+// merges them into the distinct outcomes, the gaps first.
 //
 //	whatif diff OLD NEW
 //
@@ -162,7 +162,7 @@ func answerMatrix(cfg config, t *tenant, stdout io.Writer, now time.Time) (int, 
 	return statusAnswer, nil
 }
 
-// tenant is an export, compiled, with what its loader had to say.
+// tenant is a compiled export, with the messages of its loader.
 type tenant struct {
 	folder      string
 	bundle      *policy.Bundle

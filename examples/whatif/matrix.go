@@ -97,7 +97,7 @@ type report struct {
 	Old         string    // of a diff: the export that Folder is compared with
 	Changed     []*column // of a diff
 	Summary     string    // of a diff: how much changed
-	Gaps        []*column // that no policy guards; those nobody expected first
+	Gaps        []*column // that no policy guards; the unexpected ones first
 	Unexpected  []*column
 	Diagnostics []policy.Diagnostic
 }
@@ -127,7 +127,8 @@ type column struct {
 }
 
 // Met reports whether the sign-in ended as its author expects. A policy that
-// cannot be evaluated might block, which undoes every expectation but that.
+// cannot be evaluated might block, which contradicts every expectation but a
+// block.
 func (c *column) Met() bool {
 	return c.Expect == "" || strings.EqualFold(c.Expect, c.Outcome) && (c.Open == 0 || c.Outcome == "block")
 }

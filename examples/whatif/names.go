@@ -28,7 +28,7 @@ var wellKnownApps = []struct{ alias, name, id string }{
 
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// names knows what ids of an export are called.
+// names maps the ids of an export to names.
 type names struct {
 	byID map[string]string // lower-case id → name
 	apps map[string]bool   // lower-case ids that some policy mentions as an application
@@ -66,7 +66,7 @@ func namesOf(b *policy.Bundle) names {
 	return n
 }
 
-// of names an id, by itself when it has no name.
+// of returns the name of an id, or the id itself if it has none.
 func (n names) of(id string) string {
 	if name := n.byID[strings.ToLower(id)]; name != "" {
 		return name

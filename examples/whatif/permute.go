@@ -101,7 +101,8 @@ func (s *space) sensible(p point) bool {
 }
 
 // visit calls judge for every combination, or for an evenly spread part of
-// them, and says how many that were. On long work it tells progress.
+// them, and returns how many that were. It reports progress if the work takes
+// long.
 func (s *space) visit(progress io.Writer, judge func(point) error) (judged, total int, err error) {
 	total = s.size()
 	step := 1
@@ -126,8 +127,8 @@ func (s *space) visit(progress io.Writer, judge func(point) error) (judged, tota
 	return judged, total, nil
 }
 
-// coprime returns a number from n on that shares no factor with total, so that
-// steps of it come by every combination before they repeat one.
+// coprime returns the first number from n on that shares no factor with total,
+// so that steps of that size visit every combination before they repeat one.
 func coprime(n, total int) int {
 	gcd := func(a, b int) int {
 		for b != 0 {
@@ -141,8 +142,8 @@ func coprime(n, total int) int {
 	return n
 }
 
-// An answer is what a combination comes to, as far as a reader tells answers
-// apart: combinations of equal answers are told together.
+// An answerKey is the answer to a combination, as far as it matters to a
+// reader: combinations with equal keys are reported together.
 type answerKey struct {
 	gap      bool
 	outcome  policy.Outcome
@@ -152,17 +153,17 @@ type answerKey struct {
 	deciding string // the policies that decided
 }
 
-// blockDemand stands for the control block, which is demanded in vain.
+// blockDemand stands for the block control, which nothing can satisfy.
 const blockDemand = "the block"
 
-// outcomeOnly is the key without who decided.
+// outcomeOnly returns the key without the policies that decided.
 func (k answerKey) outcomeOnly() answerKey { k.deciding = ""; return k }
 
 func (k answerKey) demanded() []string {
 	return slices.DeleteFunc(strings.Split(k.demands, "\n"), func(s string) bool { return s == "" })
 }
 
-// judge evaluates one sign-in in a few words.
+// key evaluates one sign-in and summarizes the answer.
 func (t *tenant) key(in *policy.SignIn, r *policy.Results) (answerKey, error) {
 	d := t.set.EvaluateInto(in, r)
 	if d.Outcome == policy.OutcomeInvalid {

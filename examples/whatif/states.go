@@ -11,8 +11,8 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// states are what the command line says of the states of policies, over what
-// the export says: baselines are published disabled or report-only, and would
+// states holds the policy states from the command line, which override those
+// of the export: baselines are published disabled or report-only, and would
 // show nothing but gaps.
 type states struct {
 	asEnabled []policy.State // policies in these states are judged as enabled

@@ -75,7 +75,7 @@ func (t *tenant) unmet(in *policy.SignIn, p *policy.PolicyExplanation) string {
 	return r.text + ": " + strings.TrimPrefix(valueOf(in, p.Reasons)+" is not included", " is ")
 }
 
-// valueOf says what a sign-in is in a condition that holds one value.
+// valueOf returns the sign-in's value for a condition that holds one value.
 func valueOf(in *policy.SignIn, r policy.AnalysisReasons) string {
 	switch r {
 	case policy.ReasonDevicePlatform:

@@ -1,5 +1,5 @@
 // Package chromium shows sign-in pages in a window of an installed Chromium,
-// Chrome, Edge or Brave, and takes the address that the sign-in ends at.
+// Chrome, Edge or Brave, and returns the address at which the sign-in ends.
 //
 //	b, err := broker.New(ctx, broker.Config{
 //		Prompter: &chromium.Prompter{Fallback: &terminal.Prompter{}},
@@ -7,17 +7,17 @@
 //	})
 //
 // The redirects of the broker client (ms-appx-web:, msauth:) are addresses that
-// no browser opens. The window is driven over the DevTools protocol, which shows
-// them before the browser gives up on them. The protocol runs over a pipe
-// (--remote-debugging-pipe), never over a port: any program of the machine could
-// connect to a port and drive the sign-in.
+// no browser opens. The window is controlled over the DevTools protocol, which
+// reports them before the browser gives up on them. The protocol runs over a
+// pipe (--remote-debugging-pipe), never over a port: any program on the machine
+// could connect to a port and control the sign-in.
 //
-// The sandbox of the browser stays on. Each prompt has a window and a profile of
-// its own, so that the user's extensions and sessions take no part in it, unless
-// Prompter.ProfileDir keeps one.
+// The sandbox of the browser stays on. Each prompt has its own window and a new
+// profile, so that the user's extensions and sessions do not affect it, unless
+// Prompter.ProfileDir keeps a profile.
 //
-// It works on Unix. On Windows, where a child process is given pipes in another
-// way, it is [ErrNoBrowser].
+// It works on Unix. On Windows, where pipes are passed to a child process in
+// another way, Authorize returns [ErrNoBrowser].
 package chromium
 
 import (
@@ -34,9 +34,9 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 )
 
-// ErrNoBrowser is returned where no browser is installed, or there is no
-// display to show it on. It is also an errors.ErrUnsupported, which makes the
-// broker ask by a device code instead.
+// ErrNoBrowser is returned if no browser is installed, or if there is no display
+// to show it on. It is also an errors.ErrUnsupported, which makes the broker ask
+// by a device code instead.
 var ErrNoBrowser error = noBrowser{}
 
 type noBrowser struct{}
@@ -47,7 +47,7 @@ func (noBrowser) Unwrap() error { return errors.ErrUnsupported }
 // A Prompter shows sign-in pages in a browser window. The zero value is ready
 // to use.
 type Prompter struct {
-	// Path is the browser's program. Empty: the first that is installed of
+	// Path is the browser's executable. Empty: the first that is installed of
 	// chromium, google-chrome, microsoft-edge and brave-browser.
 	Path string
 
@@ -56,20 +56,20 @@ type Prompter struct {
 	// each prompt.
 	ProfileDir string
 
-	// Cookies returns the cookies that sign this device in at a page, such as
-	// [broker.Broker.SSOCookies]. They are sent as headers to the hosts of
-	// Hosts, by https, and to no others. Nil: none.
+	// Cookies returns the cookies that authenticate this device to a page, such
+	// as [broker.Broker.SSOCookies]. They are sent as headers, only to the hosts
+	// in Hosts and only over HTTPS. Nil: no cookies.
 	Cookies func(ctx context.Context, signInURL string) ([]*http.Cookie, error)
 
 	// Hosts are the sign-in hosts, compared exactly. Nil: those of the public
 	// cloud.
 	Hosts []string
 
-	// Fallback shows device codes and asks for PINs, which need no browser.
-	// Nil: both are errors.ErrUnsupported.
+	// Fallback shows device codes and asks for PINs, which need no browser. Nil:
+	// both return errors.ErrUnsupported.
 	Fallback broker.Prompter
 
-	arguments []string // more of them, for tests
+	arguments []string // additional ones, for tests
 	script    string   // runs in every page, for tests
 }
 
@@ -84,10 +84,10 @@ var browsers = []string{
 	"microsoft-edge", "microsoft-edge-stable", "brave-browser",
 }
 
-// Authorize shows page in a window and returns the first address that it is
-// redirected to which begins with redirectPrefix. It is broker.ErrUserCanceled
-// when the user closes the window. The window and its processes are gone when
-// Authorize returns.
+// Authorize shows page in a window and returns the first redirect address that
+// begins with redirectPrefix. It returns broker.ErrUserCanceled if the user
+// closes the window. The window and its processes are gone when Authorize
+// returns.
 func (p *Prompter) Authorize(ctx context.Context, page, redirectPrefix string) (redirected string, err error) {
 	u, err := url.Parse(page)
 	if err != nil || u.Scheme != "https" {

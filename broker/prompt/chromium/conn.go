@@ -14,10 +14,10 @@ import (
 // are asked for.
 const maxMessage = 16 << 20
 
-// lastID is the id of the command after which nobody reads replies.
+// lastID is the id of the command after which replies are no longer read.
 const lastID = 1 << 30
 
-// errClosed: the browser ended.
+// errClosed means that the browser ended.
 var errClosed = errors.New("chromium: the browser ended")
 
 // conn speaks the DevTools protocol over a pipe: JSON messages that end in a
@@ -32,7 +32,7 @@ type conn struct {
 
 	writing sync.Mutex // one message at a time
 	events  chan message
-	stop    chan struct{} // closed when nobody takes events any more
+	stop    chan struct{} // closed when events are no longer read
 }
 
 // message is a message in either direction.
@@ -62,7 +62,7 @@ func (c *conn) read(r io.Reader) {
 	for lines.Scan() {
 		var m message
 		if json.Unmarshal(lines.Bytes(), &m) != nil {
-			return // what does not speak the protocol is no browser
+			return // a program that does not speak the protocol is not a browser
 		}
 		if m.ID == 0 {
 			select {

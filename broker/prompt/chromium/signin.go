@@ -28,8 +28,8 @@ type outcome struct {
 	err        error
 }
 
-// run drives the window. Events are handled beside each other: one that waits
-// for cookies keeps no other page waiting.
+// run controls the window. Events are handled concurrently: one that waits for
+// cookies does not delay other pages.
 func (s *signIn) run(ctx context.Context) (string, error) {
 	found := make(chan outcome, 1)
 	end := func(o outcome) {
@@ -118,7 +118,7 @@ type (
 	nothing struct{}
 )
 
-// handle returns the redirect when the event has it.
+// handle handles an event, and returns the redirect if the event contains it.
 func (s *signIn) handle(ctx context.Context, m message) (redirected string, err error) {
 	switch m.Method {
 	case "Target.attachedToTarget":
@@ -174,8 +174,9 @@ func (s *signIn) attach(ctx context.Context, e attached) error {
 	if !s.claimMain(e.Session) {
 		return nil
 	}
-	// The reply comes after the first response, which waits for us: the event
-	// loop is free meanwhile, since each event has its goroutine.
+	// The reply comes after the first response, which is paused until we handle
+	// it. The event loop is free in the meantime, since each event has its own
+	// goroutine.
 	return w.call(ctx, e.Session, "Page.navigate", navigation{s.page}, nil)
 }
 
@@ -195,8 +196,8 @@ func (s *signIn) isMain(session string) bool {
 	return s.main == session
 }
 
-// request looks at a document on its way: before it is sent, for the device's
-// cookies, and when its answer is there, for the redirect.
+// request handles a paused document request: before it is sent, to add the
+// device's cookies, and when its response is there, to find the redirect.
 func (s *signIn) request(ctx context.Context, session string, e paused) (string, error) {
 	c := continueRequest{ID: e.ID}
 	if e.Status != 0 || e.Failed != "" {
@@ -213,7 +214,7 @@ func (s *signIn) request(ctx context.Context, session string, e paused) (string,
 	return "", s.window.call(ctx, session, "Fetch.continueRequest", c, nil)
 }
 
-// location is where an answer redirects to; "" when it does not.
+// location returns the address that a response redirects to, or "".
 func location(e paused) string {
 	if e.Status < 300 || e.Status > 399 {
 		return ""
@@ -244,8 +245,8 @@ func (s *signIn) match(address string) string {
 	return s.prefix + address[len(s.prefix):]
 }
 
-// headers are the headers that a document is asked with. Those of an earlier
-// hop that sign the device in are dropped.
+// headers returns the headers for a document request. Those of an earlier hop
+// that authenticate the device are dropped.
 func headers(have map[string]string, cookies []*http.Cookie) (all []headerEntry) {
 	for name, value := range have {
 		if !deviceHeader(name) {
@@ -258,8 +259,8 @@ func headers(have map[string]string, cookies []*http.Cookie) (all []headerEntry)
 	return all
 }
 
-// deviceHeader says whether a header signs the device in (MS-OAPXBC 2.2.1.1
-// and 3.2.5.2.1).
+// deviceHeader reports whether a header authenticates the device (MS-OAPXBC
+// 2.2.1.1 and 3.2.5.2.1).
 func deviceHeader(name string) bool {
 	name = strings.ToLower(name)
 	return strings.HasPrefix(name, "x-ms-refreshtokencredential") || strings.HasPrefix(name, "x-ms-devicecredential")

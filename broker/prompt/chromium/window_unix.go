@@ -70,7 +70,7 @@ func openWindow(ctx context.Context, program string, args []string) (*window, er
 func (w *window) close() {
 	w.once.Do(func() {
 		close(w.stop)
-		// A browser that reads nothing must not hold up its own end.
+		// A browser that does not read must not delay its own end.
 		_ = w.files[0].SetWriteDeadline(time.Now().Add(killDelay))
 		_ = w.send(message{ID: lastID, Method: "Browser.close"})
 		for _, f := range w.files {

@@ -27,8 +27,8 @@ const (
 // errLineTooLong is returned for a line of more than maxLine bytes.
 var errLineTooLong = errors.New("terminal: the line is longer than 64 KiB")
 
-// ask prints a question and reads the answer. The terminal is as it was when
-// ask returns, also when the context ends first.
+// ask prints a question and reads the answer. It restores the terminal before
+// it returns, even if the context ends first.
 func (t *tty) ask(ctx context.Context, question string, echo bool) ([]byte, error) {
 	restore, err := t.raw()
 	if err != nil {
@@ -82,8 +82,8 @@ type line struct {
 	escape escape
 }
 
-// escape is how far into an escape sequence of a key the input is. Such keys,
-// the arrows and the marks around a paste, change nothing.
+// escape is how far into a key's escape sequence the input is. Such keys, the
+// arrows and the marks around a paste, are ignored.
 type escape int
 
 const (

@@ -1,18 +1,18 @@
-// Package terminal asks the user on a terminal: it shows a device code with a
-// QR code for phones, reads a PIN without echo and, where that is wanted, takes
-// the address that a sign-in page redirected to.
+// Package terminal prompts the user on a terminal. It shows a device code with a QR
+// code for phones, reads a PIN without echo and, if enabled, takes the address that
+// a sign-in page redirected to.
 //
 //	b, err := broker.New(ctx, broker.Config{
 //		Prompter: &terminal.Prompter{},
 //		…
 //	})
 //
-// It talks to the controlling terminal of the process, not to standard input
-// and output, so that it works in a pipeline. Without a terminal, as under cron
-// or in a container, every question ends in [ErrNoTerminal].
+// It talks to the controlling terminal of the process, not to standard input and
+// output, so that it works in a pipeline. Without a terminal, as under cron or in a
+// container, every question fails with [ErrNoTerminal].
 //
-// It opens no browser. The page of [Prompter.Authorize] ends at an address of
-// the broker client that only some browsers show, which is why Prompter.Paste is
+// It does not open a browser. The page of [Prompter.Authorize] ends at an address
+// of the broker client that only some browsers show, which is why Prompter.Paste is
 // off by default; prompt/chromium shows the page in a window and needs no paste.
 package terminal
 
@@ -29,9 +29,9 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow"
 )
 
-// ErrNoTerminal is returned when the process has no terminal to ask on. It is
-// also an errors.ErrUnsupported, which makes the broker try another way to ask
-// where there is one.
+// ErrNoTerminal is returned when the process has no terminal to ask on. It is also
+// an errors.ErrUnsupported, which makes the broker try another way to ask, if there
+// is one.
 var ErrNoTerminal error = noTerminal{}
 
 type noTerminal struct{}
@@ -48,27 +48,28 @@ type Prompter struct {
 	// the process (/dev/tty, on Windows the console).
 	Device string
 
-	// Paste lets Authorize ask for the address that a sign-in page redirected
-	// to. False: Authorize is errors.ErrUnsupported, and the broker asks by a
-	// device code instead, which is easier for a person and which some tenants
-	// block.
+	// Paste lets Authorize ask for the address that a sign-in page redirected to.
+	// False: Authorize returns errors.ErrUnsupported, and the broker uses a device
+	// code instead, which is easier for the user but blocked by some tenants.
 	Paste bool
 
-	// SignIn lets Authorize go through the sign-in page by itself and ask on the
-	// terminal for what the page wants, without a browser: see package webflow,
-	// which is unstable as the pages are. A page that it does not know is
-	// errors.ErrUnsupported, and the broker asks by a device code instead. Options
-	// that are zero have their defaults; an empty Username is that of the request,
-	// or is asked for. Nil: Authorize shows the page's address (Paste), or nothing.
+	// SignIn lets Authorize go through the sign-in page by itself, without a
+	// browser, and ask on the terminal for what the page needs. See package
+	// webflow, which is as unstable as the pages. For a page that it does not know,
+	// Authorize returns errors.ErrUnsupported, and the broker uses a device code
+	// instead. Zero options have their defaults; an empty Username is taken from
+	// the request, or asked for. Nil: Authorize shows the page's address (Paste),
+	// or nothing.
 	SignIn *webflow.Options
 
 	// Key is the security key that SignIn uses, such as a *fido.Key of
-	// broker/webflow/fido, which asks for its PIN by this Prompter (fido.Text).
-	// Nil: there is none, and the user is shown the other ways.
+	// broker/webflow/fido, which asks for its PIN through this Prompter
+	// (fido.Text). Nil: no security key is used, and the user is shown the other
+	// methods.
 	Key webflow.Authenticator
 
-	// NoQR leaves the QR code out. It is left out as well when TERM is "dumb"
-	// or the locale is not UTF-8.
+	// NoQR omits the QR code. It is also omitted if TERM is "dumb" or the locale is
+	// not UTF-8.
 	NoQR bool
 
 	// Location is the time zone for times that are shown. Nil: the local one.
@@ -108,9 +109,9 @@ func (p *Prompter) DeviceCode(ctx context.Context, dc broker.DeviceCode) error {
 // maxPastes bounds how often Authorize asks for another paste.
 const maxPastes = 3
 
-// Authorize shows the address of the sign-in page and reads the address that
-// the page redirected to, as the user pastes it. The paste is not shown: the
-// address holds a code that signs the user in.
+// Authorize shows the address of the sign-in page and reads the address that the
+// page redirected to, which the user pastes. The paste is not echoed: the address
+// contains a code that signs the user in.
 func (p *Prompter) Authorize(ctx context.Context, page, redirectPrefix string) (string, error) {
 	if p.SignIn != nil {
 		return p.signIn(ctx, page, redirectPrefix)
@@ -148,26 +149,26 @@ func (p *Prompter) Authorize(ctx context.Context, page, redirectPrefix string) (
 }
 
 // PIN asks for the PIN of the account's Hello key without echo. An empty line
-// gives up.
+// cancels.
 func (p *Prompter) PIN(ctx context.Context, acct broker.Account) (broker.PIN, error) {
 	pin, err := p.Secret(ctx, "PIN for "+printable(acct.PreferredUsername)+": ")
 	return broker.PIN(pin), err
 }
 
 // Secret asks for a line that is not echoed, such as a password or a code. The
-// caller clears the bytes after use. An empty line is broker.ErrUserCanceled.
+// caller clears the bytes after use. An empty line returns broker.ErrUserCanceled.
 func (p *Prompter) Secret(ctx context.Context, question string) ([]byte, error) {
 	return p.ask(ctx, question, false)
 }
 
-// Line asks for a line that is echoed. An empty line is broker.ErrUserCanceled.
+// Line asks for a line that is echoed. An empty line returns
+// broker.ErrUserCanceled.
 func (p *Prompter) Line(ctx context.Context, question string) (string, error) {
 	b, err := p.ask(ctx, question, true)
 	return string(b), err
 }
 
-// Show prints lines for the user. What terminals take for a command is removed
-// from them.
+// Show prints lines for the user. Control characters are removed from them.
 func (p *Prompter) Show(ctx context.Context, text string) error {
 	t, done, err := p.open(ctx)
 	if err != nil {
@@ -211,8 +212,7 @@ func (p *Prompter) open(ctx context.Context) (*tty, func(), error) {
 	}, nil
 }
 
-// printable removes what a terminal would take for a command from a text that
-// came over the network.
+// printable removes control characters from text that came over the network.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/term"
 )
 
-// tty is an open terminal. Its reads end at a deadline, so that a question that
-// nobody answers does not keep a goroutine at the keyboard.
+// tty is an open terminal. Its reads can be ended by a deadline, so that an
+// unanswered question does not keep a goroutine reading the keyboard.
 type tty struct{ *os.File }
 
 func openTTY(path string) (*tty, error) {
@@ -40,8 +40,8 @@ func openTTY(path string) (*tty, error) {
 	return t, nil
 }
 
-// control calls f with the descriptor. Fd would make the file blocking, and a
-// read of it could not be ended any more.
+// control calls f with the descriptor. Fd would make the file blocking, so that
+// a read of it could no longer be ended.
 func (t *tty) control(f func(fd int) error) error {
 	c, err := t.SyscallConn()
 	if err != nil {

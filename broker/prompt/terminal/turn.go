@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// A turn lets one question at a time use the terminal. Waiting for it ends with
-// the context, which a mutex would not.
+// A turn lets one question at a time use the terminal. Unlike waiting for a
+// mutex, waiting for the turn ends with the context.
 type turn struct {
 	once sync.Once
-	free chan struct{} // holds a value while nobody asks
+	free chan struct{} // holds a value while the terminal is free
 }
 
 func (t *turn) init() {

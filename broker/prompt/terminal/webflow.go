@@ -11,11 +11,11 @@ import (
 
 var _ webflow.Asker = (*Prompter)(nil)
 
-// Ask asks for what a sign-in page wants: it makes the Prompter the Asker of a
-// [webflow.Pages]. Where the user can answer in another way, a question mark in
-// place of a code or a password lists the ways. A security key is not asked for
-// here: that is a [webflow.Authenticator]'s. Where it failed, the user may try it
-// again, choose another way, or go on by a code on another device.
+// Ask asks for what a sign-in page needs. It makes the Prompter the Asker of a
+// [webflow.Pages]. If the user can answer in another way, a question mark in place
+// of a code or a password lists the ways. Ask does not use the security key, which
+// is up to a [webflow.Authenticator]. If that fails, the user may try it again,
+// choose another way, or continue with a code on another device.
 func (p *Prompter) Ask(ctx context.Context, c webflow.Challenge, wrong error) (webflow.Answer, error) {
 	if c.Kind == webflow.SecurityKey {
 		return p.afterKey(ctx, c, wrong)
@@ -50,10 +50,10 @@ func (p *Prompter) Ask(ctx context.Context, c webflow.Challenge, wrong error) (w
 	}
 }
 
-// anotherDevice is the choice of those who cannot go on here.
+// anotherDevice is the choice of users who cannot continue here.
 const anotherDevice = "another device"
 
-// afterKey has the user choose what to do without a security key, or with one that
+// afterKey lets the user choose what to do if there is no security key, or if it
 // failed.
 func (p *Prompter) afterKey(ctx context.Context, c webflow.Challenge, wrong error) (webflow.Answer, error) {
 	if wrong != nil {
@@ -74,7 +74,7 @@ func (p *Prompter) afterKey(ctx context.Context, c webflow.Challenge, wrong erro
 	return a, err
 }
 
-// otherWay has the user choose one of the other methods.
+// otherWay lets the user choose one of the other methods.
 func (p *Prompter) otherWay(ctx context.Context, c webflow.Challenge) (webflow.Answer, error) {
 	list := "Ways to sign in:"
 	for i, m := range c.Methods {
@@ -96,7 +96,7 @@ func (p *Prompter) otherWay(ctx context.Context, c webflow.Challenge) (webflow.A
 	}
 }
 
-// newPassword asks for the expired password and, twice, for the next.
+// newPassword asks for the expired password and, twice, for the new one.
 func (p *Prompter) newPassword(ctx context.Context, c webflow.Challenge) (webflow.Answer, error) {
 	if err := p.Show(ctx, c.Message); err != nil {
 		return webflow.Answer{}, err

@@ -9,18 +9,18 @@ import (
 
 // A Device is a security key that is plugged in.
 type Device struct {
-	// Name is what the manufacturer calls it.
+	// Name is the name that the manufacturer gave it.
 	Name string
-	// Open opens it. Read returns one report of 64 bytes, Write sends one, and
-	// Close makes a Read that waits return.
+	// Open opens the device. Read returns one report of 64 bytes, Write sends
+	// one, and Close makes a waiting Read return.
 	Open func(context.Context) (io.ReadWriteCloser, error)
 }
 
 // longestName is how many characters of a name are shown.
 const longestName = 64
 
-// label is the name of a device for people. It comes from the device, so that
-// nothing in it may move a cursor.
+// label returns the name of a device for display. The name comes from the
+// device, so it must not contain anything that moves the cursor.
 func label(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {

@@ -10,42 +10,44 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/fido/internal/ctaphid"
 )
 
-// Errors of Assert, for [errors.Is]. Those that the user can do nothing about here
-// are a [webflow.ErrNoMethod], and so an errors.ErrUnsupported: another method, or
-// device code, is the way on.
+// Errors of Assert, for [errors.Is]. Those that the user cannot resolve here are also
+// a [webflow.ErrNoMethod], and so an errors.ErrUnsupported: fall back to another
+// method or a device code.
 var (
-	// ErrNoKey: no security key that speaks CTAP2 is plugged in.
+	// ErrNoKey means that no security key that speaks CTAP2 is plugged in.
 	ErrNoKey error = derived{"fido: no security key is plugged in", webflow.ErrNoMethod}
-	// ErrNoCredential: the key has no credential of this user.
+	// ErrNoCredential means that the key has no credential of this user.
 	ErrNoCredential error = derived{"fido: the security key is not registered for this user", webflow.ErrNoMethod}
-	// ErrNoPIN: the key has no PIN and cannot verify its user otherwise. Entra ID
-	// takes no assertion of such a key.
+	// ErrNoPIN means that the key has no PIN and cannot verify its user otherwise.
+	// Entra ID does not accept an assertion of such a key.
 	ErrNoPIN error = derived{"fido: the security key has no PIN: set one first", webflow.ErrNoMethod}
-	// ErrPINChange: the key takes its PIN only after it was changed.
+	// ErrPINChange means that the PIN must be changed before the key accepts it.
 	ErrPINChange error = derived{"fido: the PIN of the security key must be changed first", webflow.ErrNoMethod}
-	// ErrPINBlocked: the PIN was wrong too often, and the key has to be reset, which
-	// erases its credentials.
+	// ErrPINBlocked means that the PIN was wrong too often and the key has to be
+	// reset, which erases its credentials.
 	ErrPINBlocked error = derived{"fido: the PIN of the security key is blocked: the key must be reset", webflow.ErrNoMethod}
-	// ErrReplug: the PIN was wrong three times in a row. The key takes another one
-	// after it was unplugged and plugged in again.
+	// ErrReplug means that the PIN was wrong three times in a row. The key accepts
+	// another try once it has been unplugged and plugged in again.
 	ErrReplug = errors.New("fido: the PIN was wrong too often: unplug the security key and plug it in again")
-	// ErrUnplugged: the key went away.
+	// ErrUnplugged means that the key was unplugged during the operation.
 	ErrUnplugged = errors.New("fido: the security key was unplugged")
-	// ErrWrongPIN: the PIN was wrong. It is what a [PINRequest] says.
+	// ErrWrongPIN means that the PIN was wrong. It is reported in a [PINRequest].
 	ErrWrongPIN = errors.New("fido: the PIN is wrong")
-	// ErrPINLength: a PIN has 4 characters at least and 63 bytes at most. It is what
-	// a [PINRequest] says; such a PIN is not sent to the key.
+	// ErrPINLength means that the PIN is shorter than 4 characters or longer than 63
+	// bytes. It is reported in a [PINRequest]; such a PIN is not sent to the key.
 	ErrPINLength = errors.New("fido: a PIN has 4 to 63 characters")
-	// ErrNotVerified: the key does not recognize its user, and has no PIN to ask for.
+	// ErrNotVerified means that the key does not recognize its user and has no PIN to
+	// ask for.
 	ErrNotVerified = errors.New("fido: the security key does not recognize its user")
-	// ErrTimeout: nobody touched the key. It is also a [webflow.ErrTimeout].
+	// ErrTimeout means that the key was not touched in time. It is also a
+	// [webflow.ErrTimeout].
 	ErrTimeout error = derived{"fido: the security key was not touched in time", webflow.ErrTimeout}
-	// ErrDenied: the user entered no PIN, or declined on the key. It is also a
-	// [webflow.ErrDenied].
+	// ErrDenied means that the user entered no PIN, or declined on the key. It is
+	// also a [webflow.ErrDenied].
 	ErrDenied error = derived{"fido: the user declined", webflow.ErrDenied}
 )
 
-// derived is a sentinel that is also another one.
+// derived is a sentinel error that wraps another one.
 type derived struct {
 	text string
 	is   error
@@ -54,7 +56,7 @@ type derived struct {
 func (e derived) Error() string { return e.text }
 func (e derived) Unwrap() error { return e.is }
 
-// statuses are what the statuses of CTAP2 mean here.
+// statuses maps CTAP2 statuses to the errors of this package.
 var statuses = map[ctap2.Status]error{
 	ctap2.StatusInvalidCredential:  ErrNoCredential,
 	ctap2.StatusNoCredentials:      ErrNoCredential,
@@ -72,8 +74,8 @@ var statuses = map[ctap2.Status]error{
 	ctap2.StatusUVBlocked:          ErrNotVerified,
 }
 
-// said turns what a key did into an error of this package. An error of the caller's
-// own, from a prompt or the context, stays as it is.
+// said converts an error of a key into an error of this package. Errors of the
+// caller's own, from a prompt or the context, are returned unchanged.
 func said(ctx context.Context, err error) error {
 	var status ctap2.Status
 	switch {

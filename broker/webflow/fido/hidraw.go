@@ -12,8 +12,8 @@ import (
 // A found is a hidraw device that is a security key.
 type found struct{ node, name string }
 
-// findKeys looks through /sys/class/hidraw, which anybody may read, so that no
-// device is opened that is not a security key.
+// findKeys searches /sys/class/hidraw, which everybody may read, so that only
+// security keys are opened.
 func findKeys(sys fs.FS) (keys []found, err error) {
 	entries, err := fs.ReadDir(sys, ".")
 	if errors.Is(err, fs.ErrNotExist) {

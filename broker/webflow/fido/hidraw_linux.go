@@ -38,7 +38,7 @@ func openHIDRaw(path string) (io.ReadWriteCloser, error) {
 	return hidRaw{f}, nil
 }
 
-// hidRaw is a device whose reports have no numbers, for which a zero goes before
+// hidRaw is a device without numbered reports, for which a zero byte precedes
 // what is written (Linux, Documentation/hid/hidraw.rst).
 type hidRaw struct{ *os.File }
 

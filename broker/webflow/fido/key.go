@@ -16,8 +16,8 @@ import (
 
 var _ webflow.Authenticator = (*Key)(nil)
 
-// A Key signs with a security key that is plugged in. It holds nothing between two
-// calls, and each opens the key anew. It is safe for concurrent use where its
+// A Key signs with a security key that is plugged in. It keeps nothing between two
+// calls, and each call opens the key anew. It is safe for concurrent use if its
 // Prompter is.
 type Key struct {
 	// Prompter talks to the user. It is required.
@@ -26,8 +26,8 @@ type Key struct {
 	Devices func(context.Context) ([]Device, error)
 }
 
-// Assert implements [webflow.Authenticator]. It returns within the context, which
-// also tells the key to stop waiting for a touch.
+// Assert implements [webflow.Authenticator]. It returns when the context ends, and
+// then tells the key to stop waiting for a touch.
 func (k *Key) Assert(ctx context.Context, r webflow.KeyRequest) (*webflow.Assertion, error) {
 	if k.Prompter == nil {
 		return nil, errors.New("fido: Key.Prompter is required")
@@ -62,14 +62,14 @@ func (k *Key) touch(ctx context.Context, name string) func() error {
 	return func() error { return k.Prompter.Touch(ctx, name) }
 }
 
-// tries of a verification: on the key itself, and with PINs that are not sent since
-// they cannot be one.
+// Limits of a verification: on the key itself, and of PINs that are asked for,
+// since some are not sent because they cannot be PINs.
 const (
 	builtInTries = 3
 	pinTries     = 8
 )
 
-// verify has the user verified, by the key where it can.
+// verify verifies the user, by the key itself if it can.
 func (k *Key) verify(ctx context.Context, a *authenticator, q *ctap2.Request) (err error) {
 	if a.info.Has("uv") {
 		if !a.info.Has("pinUvAuthToken") {
@@ -96,7 +96,7 @@ func (k *Key) verify(ctx context.Context, a *authenticator, q *ctap2.Request) (e
 	return err
 }
 
-// byPIN asks for the PIN until it is right, or the key takes no more.
+// byPIN asks for the PIN until it is right or the key accepts no more.
 func (k *Key) byPIN(ctx context.Context, a *authenticator, relyingParty string) (*ctap2.Token, error) {
 	var wrong error
 	for range pinTries {
@@ -131,7 +131,7 @@ const (
 	longestPIN  = 63 // bytes
 )
 
-// tokenByPIN sends one PIN, in the form that the key knows it (NFC).
+// tokenByPIN sends one PIN, in the form that the key expects (NFC).
 func tokenByPIN(ctx context.Context, a *authenticator, pin []byte, relyingParty string) (*ctap2.Token, error) {
 	if len(pin) == 0 {
 		return nil, ErrDenied
@@ -146,7 +146,7 @@ func tokenByPIN(ctx context.Context, a *authenticator, pin []byte, relyingParty 
 	return ctap2.TokenByPIN(ctx, a, a.info, pin, relyingParty)
 }
 
-// pick takes the user's assertion, where the key holds several accounts.
+// pick returns the user's assertion if the key holds several accounts.
 func pick(all []ctap2.Assertion, username string) (*webflow.Assertion, error) {
 	chosen := 0
 	if len(all) > 1 {

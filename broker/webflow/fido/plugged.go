@@ -9,7 +9,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/webflow/fido/internal/ctaphid"
 )
 
-// An authenticator is a key that was opened.
+// An authenticator is an opened key.
 type authenticator struct {
 	name    string
 	channel *ctaphid.Channel
@@ -34,8 +34,8 @@ func closeAll(plugged []*authenticator) {
 	}
 }
 
-// open opens what is plugged in and speaks CTAP2. One key that fails does not hide
-// another.
+// open opens the plugged-in keys that speak CTAP2. A key that fails does not hide
+// the others.
 func (k *Key) open(ctx context.Context) ([]*authenticator, error) {
 	list := k.Devices
 	if list == nil {
@@ -83,7 +83,7 @@ func openDevice(ctx context.Context, d Device) (*authenticator, error) {
 	a := &authenticator{name: label(d.Name), channel: channel}
 	if channel.Capabilities&ctaphid.CapabilityCBOR == 0 {
 		channel.Close()
-		return nil, ErrNoKey // it speaks U2F alone
+		return nil, ErrNoKey // it only speaks U2F
 	}
 	if a.info, err = ctap2.GetInfo(ctx, a); err != nil {
 		channel.Close()
@@ -92,8 +92,8 @@ func openDevice(ctx context.Context, d Device) (*authenticator, error) {
 	return a, nil
 }
 
-// choose takes the key to use, of several: the one that holds a credential of the
-// user, or else the one that the user touches.
+// choose picks the key to use: the one that holds a credential of the user, or
+// else the one that the user touches.
 func (k *Key) choose(ctx context.Context, plugged []*authenticator, q *ctap2.Request) (*authenticator, error) {
 	if len(plugged) == 1 {
 		return plugged[0], nil
@@ -110,8 +110,8 @@ func (k *Key) choose(ctx context.Context, plugged []*authenticator, q *ctap2.Req
 	return k.touched(ctx, fit, q)
 }
 
-// holders are the keys that hold one of the credentials, as far as they tell. One
-// that answers with an error is not in the way of the others.
+// holders returns the keys that report one of the credentials. A key that answers
+// with an error does not affect the others.
 func holders(ctx context.Context, plugged []*authenticator, q *ctap2.Request) (holding []*authenticator) {
 	for _, a := range plugged {
 		if ok, err := ctap2.Holds(ctx, a, a.info, q); ok && err == nil {

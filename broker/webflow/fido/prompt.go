@@ -8,27 +8,29 @@ import (
 
 // A Prompter talks to the user about a security key.
 type Prompter interface {
-	// PIN asks for the key's PIN, in UTF-8. The result is overwritten after use;
-	// empty: the user gives none, which ends the sign-in with [ErrDenied].
+	// PIN asks for the key's PIN, in UTF-8. The result is overwritten after use.
+	// Empty: the user declines to enter one, which ends the sign-in with
+	// [ErrDenied].
 	PIN(context.Context, PINRequest) ([]byte, error)
-	// Touch tells the user to touch the key, and returns at once. key is its name;
-	// empty: any of several keys, and the touch chooses it.
+	// Touch tells the user to touch the key, and returns at once. key is its name.
+	// Empty: any of several keys, and the touch chooses it.
 	Touch(ctx context.Context, key string) error
 }
 
 // A PINRequest says which PIN is wanted.
 type PINRequest struct {
-	// Key is the name of the key, as the manufacturer wrote it, without anything
-	// that is not printable.
+	// Key is the name of the key, as given by the manufacturer, without
+	// unprintable characters.
 	Key string
-	// TriesLeft is how many wrong PINs the key bears before it blocks for good.
+	// TriesLeft is how many wrong PINs the key allows before it blocks
+	// permanently.
 	TriesLeft int
-	// Wrong says why the last PIN was not taken: [ErrWrongPIN] or [ErrPINLength];
-	// nil: it is the first one.
+	// Wrong says why the last PIN was not accepted: [ErrWrongPIN] or
+	// [ErrPINLength]. Nil: this is the first try.
 	Wrong error
 }
 
-// String is the question in English.
+// String returns the question in English.
 func (r PINRequest) String() string {
 	s := ""
 	switch {
@@ -44,7 +46,7 @@ func (r PINRequest) String() string {
 	return s + ": "
 }
 
-// fewTries is when the user is told how many are left.
+// The user is told how many tries are left when there are at most fewTries.
 const fewTries = 3
 
 // A TextPrompter asks in text, such as a *terminal.Prompter.

@@ -1,8 +1,8 @@
 //go:build withmsentraid
 
-// Package himmelblau puts prtbroker in the place of libhimmelblau in authd: this file
-// replaces himmelblau.go, himmelblau_c.go and generate.sh, and the files beside it
-// with the types of authd stay. See docs/authd.md of prtbroker.
+// Package himmelblau replaces libhimmelblau in authd with prtbroker. This file
+// replaces himmelblau.go, himmelblau_c.go and generate.sh; the files beside it with
+// the types of authd stay. See docs/authd.md of prtbroker.
 package himmelblau
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
-// tpmVariable names the environment variable that puts the keys of devices into the
-// machine's TPM. Empty or unset: software keys, as before.
+// tpmVariable names the environment variable that selects the machine's TPM for the
+// keys of devices. Empty or unset: software keys, as before.
 const tpmVariable = "AUTHD_TPM"
 
 var (
@@ -27,8 +27,8 @@ var (
 	provider   *authd.Provider
 )
 
-// current opens the provider at its first use. A TPM that was asked for and cannot be
-// opened is an error, and another call tries again.
+// current opens the provider on first use. If a TPM was requested and cannot be
+// opened, that is an error, and the next call tries again.
 func current(ctx context.Context) (*authd.Provider, error) {
 	providerMu.Lock()
 	defer providerMu.Unlock()
@@ -47,7 +47,7 @@ func current(ctx context.Context) (*authd.Provider, error) {
 	return provider, nil
 }
 
-// RegisterDevice registers this machine by a refresh token of the broker client.
+// RegisterDevice registers this machine with a refresh token of the broker client.
 func RegisterDevice(ctx context.Context, token *oauth2.Token, tenantID, domain string) (*DeviceRegistrationData, func(), error) {
 	p, err := current(ctx)
 	if err != nil {
@@ -89,23 +89,24 @@ func AcquireTokenByMFAFlow(ctx context.Context, clientID, tenantID string, data 
 	return t, mfaError(err)
 }
 
-// newFlow puts a sign-in into authd's handle.
+// newFlow wraps a sign-in in authd's handle.
 func newFlow(s *authd.MFAFlowState) *MFAFlowState {
 	return &MFAFlowState{opaque: s, release: func() { authd.FreeMFAFlowState(s) }}
 }
 
-// under is the sign-in in authd's handle; nil: there is none, or it was released.
+// under returns the sign-in in authd's handle, or nil if there is none or it was
+// released.
 func under(flow *MFAFlowState) *authd.MFAFlowState {
 	if flow == nil {
 		return nil
 	}
-	flow.mu.Lock() // not over the request: releasing the flow ends a poll
+	flow.mu.Lock() // not held during the request: releasing the flow ends a poll
 	defer flow.mu.Unlock()
 	s, _ := flow.opaque.(*authd.MFAFlowState)
 	return s
 }
 
-// mfaError is authd's form of an error.
+// mfaError converts an error to authd's type.
 func mfaError(err error) error {
 	var e *authd.MFAError
 	if !errors.As(err, &e) {

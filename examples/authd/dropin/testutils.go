@@ -18,24 +18,24 @@ import (
 	"github.com/prtbroker/prtbroker/examples/authd"
 )
 
-// SetAuthorityBaseURL lets the provider talk to authd's stand-in for the service, for
-// authd's tests. It is not safe while others use the package.
+// SetAuthorityBaseURL points the provider at authd's stand-in for the service, for
+// authd's tests. It must not be called while the package is in use.
 func SetAuthorityBaseURL(t *testing.T, base string) {
 	Use(t, authd.New(authd.Config{Transport: standIn{base}}))
 }
 
-// Use puts a provider in the place of the one that the package opens by itself, for
-// tests. It is not safe while others use the package.
+// Use replaces the provider that the package opens by itself, for tests. It must not
+// be called while the package is in use.
 func Use(_ *testing.T, p *authd.Provider) {
 	providerMu.Lock()
 	defer providerMu.Unlock()
 	provider = p
 }
 
-// A standIn makes authd's stand-in answer as the service does, as far as its replies
-// are not those of the service: it has id_token and client_info as JSON objects, an
-// address of the registration service without TLS, and no answer to a request that is
-// signed by a session key, since libhimmelblau goes over the authorize page.
+// A standIn corrects the replies of authd's stand-in where they differ from those of
+// the service: it sends id_token and client_info as JSON objects, names an address of
+// the registration service without TLS, and does not answer requests that are signed
+// with a session key, since libhimmelblau uses the authorize page.
 type standIn struct{ base string }
 
 const registration = "enterpriseregistration.windows.net"
@@ -54,7 +54,8 @@ func (s standIn) Do(r *http.Request) (*http.Response, error) {
 	return s.send(r, r.Method, r.URL.Path, r.URL.RawQuery, body)
 }
 
-// bySessionKey reports whether a signed request has no certificate in its header.
+// bySessionKey reports whether a request is signed with a session key, that is, has
+// no certificate in its header.
 func bySessionKey(jws string) bool {
 	first, _, ok := strings.Cut(jws, ".")
 	raw, err := base64.RawURLEncoding.DecodeString(first)
@@ -63,7 +64,8 @@ func bySessionKey(jws string) bool {
 
 var scriptRedirect = regexp.MustCompile(`document\.location\.replace\(("[^)]*")\)`)
 
-// overThePage gets the token as libhimmelblau does: by a code of the authorize page.
+// overThePage gets the token as libhimmelblau does: with a code from the authorize
+// page.
 func (s standIn) overThePage(r *http.Request) (*http.Response, error) {
 	tenant, _, _ := strings.Cut(r.URL.Path, "/oauth2/")
 	query := url.Values{"response_type": {"code"}, "redirect_uri": {"https://login.microsoftonline.com/common/oauth2/nativeclient"}}
@@ -88,7 +90,7 @@ func (s standIn) overThePage(r *http.Request) (*http.Response, error) {
 	return s.send(r, http.MethodPost, tenant+"/oauth2/v2.0/token", "", []byte(form.Encode()))
 }
 
-// send sends a request to the stand-in, and mends its reply.
+// send sends a request to the stand-in, and corrects its reply.
 func (s standIn) send(r *http.Request, method, path, query string, body []byte) (*http.Response, error) {
 	base := s.base
 	if r.URL.Host == registration {

@@ -8,8 +8,8 @@ import (
 
 // An Account is a user as the interface describes one. MSAL drops an account
 // without environment, homeAccountId, localAccountId, realm or username, and
-// sso-mib one without name, givenName or passwordExpiry: all ten members are
-// always sent.
+// sso-mib drops one without name, givenName or passwordExpiry, so all ten
+// members are always sent.
 type Account struct {
 	ClientInfo     string `json:"clientInfo"`
 	Environment    string `json:"environment"`
@@ -23,7 +23,7 @@ type Account struct {
 	Username       string `json:"username"`
 }
 
-// IsZero reports whether a names nobody.
+// IsZero reports whether a identifies no user.
 func (a Account) IsZero() bool {
 	return a.HomeAccountID == "" && a.LocalAccountID == "" && a.Username == ""
 }
@@ -44,8 +44,9 @@ func account(o *object) Account {
 	}
 }
 
-// ClientInfo makes the client_info of a home account id, "oid.tid": base64url
-// of the two as JSON. MSAL builds an account from it and the id_token.
+// ClientInfo returns the client_info of a home account id, "oid.tid": its two
+// parts as JSON in base64url. MSAL builds an account from it and the
+// id_token.
 func ClientInfo(homeAccountID string) string {
 	uid, utid, ok := strings.Cut(homeAccountID, ".")
 	if !ok {

@@ -1,12 +1,13 @@
-// Package wire is what programs and a broker for Linux say to each other on
-// D-Bus: the names, the JSON of the eight methods, and the numbers of the
-// errors. It does no I/O.
+// Package wire defines the messages that programs and a broker for Linux
+// exchange on D-Bus: the names, the JSON of the eight methods, and the numbers
+// of the errors. It does no I/O.
 //
-// Microsoft publishes no description of the interface. What is here was
-// measured with Microsoft's own library (pymsalruntime 0.20.7, unmodified, over
-// a private bus) or read in the public source of its other clients:
+// Microsoft publishes no description of the interface. This package follows
+// measurements with Microsoft's own library (pymsalruntime 0.20.7, unmodified,
+// over a private bus) and the public source of its other clients:
 // linux-entra-sso, sso-mib, the OneDrive client and Teams for Linux. Where they
-// differ, requests are read liberally and replies have what each of them needs.
+// differ, requests are read liberally and replies contain what each of them
+// needs.
 package wire
 
 // Where the broker is: on the session bus of the user.
@@ -20,7 +21,8 @@ const (
 const Protocol = "0.0"
 
 // Methods of the interface. Each takes the protocol version, a correlation id
-// and a request, and returns a reply: strings, the last two JSON.
+// and a request, and returns a reply. All are strings; the request and the
+// reply are JSON.
 const (
 	GetAccounts        = "getAccounts"
 	AcquireSilently    = "acquireTokenSilently"

@@ -8,9 +8,9 @@ import (
 	"github.com/prtbroker/prtbroker/internal/strictjson"
 )
 
-// object reads JSON as the clients write it: a member may be null, of another
-// type, an empty string in place of an object, or missing, and then it is
-// absent. Nil has no members.
+// An object reads JSON as the clients write it. A member that is missing,
+// null, of another type, or an empty string in place of an object counts as
+// absent. A nil object has no members.
 type object struct{ members map[string]json.RawMessage }
 
 // parse reads a whole message of at most limit bytes.
@@ -90,7 +90,8 @@ func (o *object) flag(name string) bool {
 	return s == "1" || strings.EqualFold(s, "true")
 }
 
-// list returns a member that is an array of strings, or one string of words.
+// list returns a member that is an array of strings, or one string of words
+// separated by white space.
 func (o *object) list(name string) []string {
 	raw := o.raw(name)
 	if s, ok := str(raw); ok {

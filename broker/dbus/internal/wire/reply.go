@@ -6,7 +6,7 @@ import (
 )
 
 // An Error is a failure as the interface describes one. MSAL reads status and
-// tag, shows context, and loses an error without a tag.
+// tag, shows context, and drops an error without a tag.
 type Error struct {
 	Context     string       `json:"context"`
 	Diagnostics *Diagnostics `json:"diagnostics"`
@@ -16,8 +16,8 @@ type Error struct {
 	Tag         int          `json:"tag"`
 }
 
-// Diagnostics are what the service said. The first two members are those of
-// Microsoft's broker 2.0.1.
+// Diagnostics hold what the service reported. The first two members are those
+// of Microsoft's broker 2.0.1.
 type Diagnostics struct {
 	OAuth         string `json:"raw_error_code"`
 	SubError      string `json:"oauth2_sub_error_code"`
@@ -30,8 +30,8 @@ func NewError(s Status, context string) *Error {
 	return &Error{Context: context, Status: s, Tag: s.Tag()}
 }
 
-// An ErrorReply is the reply of every method but those for tokens when it
-// fails.
+// An ErrorReply is the reply of every method that fails, except those for
+// tokens.
 type ErrorReply struct {
 	Error *Error `json:"error"`
 }
@@ -138,7 +138,7 @@ func Fail(method string, e *Error) string {
 	return reply(tokenError{Failure: f})
 }
 
-// A Reply is the reply of any method as a client reads it, of any broker.
+// A Reply is the reply of any broker to any method, as a client reads it.
 type Reply struct {
 	Error    *Error // nil: none
 	Token    *Token // nil: none

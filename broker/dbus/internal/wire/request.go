@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Request is the request of any method; what a method does not have is
-// empty. Members that no broker needs are not read: requestOptions,
+// A Request is the request of any method. Fields that a method does not use
+// are empty. Members that no broker needs are not read: requestOptions,
 // enrollmentId, password, onboardingBlob, isTestMode and others.
 type Request struct {
 	Account     Account
@@ -42,8 +42,8 @@ type PoPParams struct {
 
 var errScopes = errors.New("too many scopes")
 
-// ParseRequest reads a request. The parameters are in authParameters, at the
-// root, or some in each.
+// ParseRequest reads a request. The parameters may be in authParameters, at
+// the root, or split between the two.
 func ParseRequest(data string) (Request, error) {
 	root, err := parse(data, MaxRequest)
 	if err != nil {
@@ -89,7 +89,7 @@ func ParseRequest(data string) (Request, error) {
 }
 
 // claimsText returns the claims request, which some clients send as an object
-// and not as its text.
+// instead of as text.
 func claimsText(objects ...*object) string {
 	for _, o := range objects {
 		raw := o.raw("decodedClaims")

@@ -2,9 +2,9 @@ package wire
 
 import "strconv"
 
-// A Status is the kind of an error. Clients read a number and refuse a word.
-// The values are those of the wire, which differ from the enumeration of MSAL's
-// Python and .NET wrappers between 15 and 20.
+// A Status is the kind of an error. Clients read it as a number and reject a
+// word. The values are those on the wire, which differ from the enumeration of
+// MSAL's Python and .NET wrappers between 15 and 20.
 type Status int
 
 // Statuses, with the names under which MSAL reports them.
@@ -49,7 +49,7 @@ func (s Status) String() string {
 	return "Status" + strconv.Itoa(int(s))
 }
 
-// statusWords are the statuses of brokers that send a word.
+// statusWords maps the words that some brokers send to statuses.
 var statusWords = map[string]Status{
 	"USER_INTERACTION_REQUIRED":        InteractionRequired,
 	"INTERACTION_REQUIRED":             InteractionRequired,
@@ -74,9 +74,9 @@ var statusWords = map[string]Status{
 	"STATUS_INTERNAL_UNEXPECTED_ERROR": Unexpected,
 }
 
-// tagBase makes a tag of each status: "prtb" and the number. MSAL loses an
-// error whose tag is missing, and prints it, so that support can tell whose it
-// was.
+// tagBase is the base of every status's tag: "prt" followed by the number. MSAL
+// drops an error without a tag and prints the tag, so support can tell which
+// broker it came from.
 const tagBase = 0x70727400
 
 // Tag returns the tag of errors of this status. It is never zero.

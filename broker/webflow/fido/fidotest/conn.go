@@ -33,7 +33,7 @@ const (
 
 // A conn is one program's handle of the key.
 type conn struct {
-	key     *Key // nil: somebody else answers
+	key     *Key // nil: another implementation answers
 	caps    byte
 	answer  func(ctx context.Context, message []byte, waiting func() (end func())) []byte
 	in, out chan [reportSize]byte
@@ -42,7 +42,7 @@ type conn struct {
 	gone    <-chan struct{} // unplugged
 	sending sync.Mutex      // guards the order of reports
 
-	// Of serve alone.
+	// Used by serve only.
 	busy <-chan struct{} // until it is closed
 	stop func()          // ends what the key does
 }
@@ -66,8 +66,8 @@ func newConn(gone <-chan struct{}) *conn {
 	return &conn{caps: capCBOR | capNoMSG, in: make(chan [reportSize]byte), out: make(chan [reportSize]byte), closed: make(chan struct{}), gone: gone}
 }
 
-// Relay is a device whose CTAP2 messages somebody else answers, such as another
-// implementation. An error of answer unplugs it.
+// Relay returns a device whose CTAP2 messages answer answers, for example with
+// another implementation. If it returns an error, the device is unplugged.
 func Relay(name string, answer func(ctx context.Context, message []byte) ([]byte, error)) fido.Device {
 	return fido.Device{Name: name, Open: func(context.Context) (io.ReadWriteCloser, error) {
 		gone := make(chan struct{})
@@ -202,7 +202,7 @@ func (c *conn) cancel() {
 	}
 }
 
-// take answers a message, beside the reports that come meanwhile.
+// take answers a message, concurrently with further reports.
 func (c *conn) take(ctx context.Context, channel uint32, command byte, message []byte) {
 	if c.busy != nil {
 		select {
@@ -235,7 +235,8 @@ func (c *conn) hello(nonce []byte) []byte {
 	return append(out, 2, 5, 7, 1, c.caps)
 }
 
-// keepAlive tells the program that the key waits for its user, until it is ended.
+// keepAlive tells the program that the key waits for its user, until end is
+// called.
 func (c *conn) keepAlive(channel uint32) (end func()) {
 	ended, stopped := make(chan struct{}), make(chan struct{})
 	c.send(channel, cmdKeepAlive, []byte{processing})

@@ -42,7 +42,7 @@ const (
 	permissionAssert = 0x02
 )
 
-// A found credential may sign, with these flags.
+// A found is a credential that may sign, with these flags.
 type found struct {
 	c     Credential
 	flags byte

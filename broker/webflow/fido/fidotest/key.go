@@ -13,37 +13,38 @@ import (
 
 // Errors of a touch, for Options.Touch and Options.BuiltIn.
 var (
-	// ErrDeclined: the user declines.
+	// ErrDeclined means that the user declines.
 	ErrDeclined = errors.New("fidotest: declined")
-	// ErrUntouched: the user does nothing until the key gives up.
+	// ErrUntouched means that the user does nothing until the key gives up.
 	ErrUntouched = errors.New("fidotest: untouched")
-	// ErrMismatch: the finger is another one. It is for Options.BuiltIn.
+	// ErrMismatch means that the finger does not match. It is for Options.BuiltIn.
 	ErrMismatch = errors.New("fidotest: no match")
 )
 
-// Options say what a key is like. The zero value is one of CTAP 2.1 without a PIN
-// that is touched at once.
+// Options describe a key. The zero value is a CTAP 2.1 key without a PIN that is
+// touched at once.
 type Options struct {
-	// Name of the device. Empty: "Virtual security key".
+	// Name is the name of the device. Empty: "Virtual security key".
 	Name string
-	// PIN is the PIN, in NFC; empty: none is set.
+	// PIN is the PIN, in NFC. Empty: the key has none.
 	PIN string
-	// Protocols are the PIN protocols that it knows, best first. Nil: 2 and 1.
+	// Protocols are the PIN protocols that the key supports, best first. Nil: 2 and
+	// 1.
 	Protocols []int
-	// CTAP20 leaves away what is new in CTAP 2.1.
+	// CTAP20 leaves out what is new in CTAP 2.1.
 	CTAP20 bool
-	// U2F is a key that speaks no CTAP2.
+	// U2F makes it a key that does not speak CTAP2.
 	U2F bool
-	// MaxCredentials is how long an allow list may be. 0: the key does not say, and
-	// takes any.
+	// MaxCredentials is how long an allow list may be. 0: the key states no limit
+	// and accepts any list.
 	MaxCredentials int
-	// ForcePINChange takes the PIN only to change it.
+	// ForcePINChange makes the key accept the PIN only for changing it.
 	ForcePINChange bool
 	// BuiltIn verifies the user on the key itself, such as by a fingerprint. Nil:
 	// the key cannot.
 	BuiltIn func(context.Context) error
-	// Touch waits for the user's touch, until the context ends, which is when the
-	// program cancels, or the key is unplugged. Nil: the key is touched at once.
+	// Touch waits for the user's touch. Its context ends when the program cancels
+	// or the key is unplugged. Nil: the key is touched at once.
 	Touch func(context.Context) error
 	// Edit changes an answer before it is sent: its status and what follows. Nil:
 	// nothing is changed.

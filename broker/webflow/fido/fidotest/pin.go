@@ -11,7 +11,7 @@ import (
 	"crypto/subtle"
 )
 
-// How many wrong PINs a key bears: altogether, and in a row until it is unplugged
+// How many wrong PINs a key allows: in total, and in a row until it is unplugged
 // (CTAP 2.1, 6.5.5.7).
 const (
 	maxRetries = 8
@@ -23,7 +23,7 @@ type pinState struct {
 	retries, wrong int
 	agreement      *ecdh.PrivateKey
 	token          []byte
-	tokenRP        string // the token is bound to it; "": to none yet
+	tokenRP        string // the relying party that the token is bound to; "": none yet
 	tokenFor       int    // permissions
 }
 
@@ -40,7 +40,8 @@ func (p *pinState) newAgreement() {
 	p.agreement = key
 }
 
-// shared is what both sides know: the MAC key and the encryption key.
+// shared derives the keys that both sides share: the MAC key and the encryption
+// key.
 func shared(protocol int, ours *ecdh.PrivateKey, x, y []byte) (macKey, aesKey []byte, ok bool) {
 	theirs, err := ecdh.P256().NewPublicKey(append(append([]byte{4}, x...), y...))
 	if err != nil {
@@ -136,7 +137,7 @@ func (k *Key) clientPIN(q map[any]any, wait func() error) (map[int]any, byte) {
 			if k.o.CTAP20 {
 				return nil, statusInvalidSubcommand
 			}
-			return nil, statusMissingParameter // this key wants permissions
+			return nil, statusMissingParameter // this key requires permissions
 		}
 		return k.tokenByPIN(protocol, sub, q)
 	case 0x06:
@@ -203,7 +204,7 @@ func (k *Key) tokenByBuiltIn(protocol int, q map[any]any, wait func() error) (ma
 	return k.newToken(protocol, aesKey, q), 0
 }
 
-// agreed is the encryption key that the program and the key agreed on.
+// agreed returns the encryption key that the program and the key agreed on.
 func (k *Key) agreed(protocol int, q map[any]any) ([]byte, byte) {
 	cose, _ := q[uint64(3)].(map[any]any)
 	x, _ := cose[int64(-2)].([]byte)

@@ -1,8 +1,8 @@
 // Package page reads a sign-in page of Microsoft Entra ID: the $Config object
 // that its scripts work with, its forms, and where it sends a browser.
 //
-// It does no I/O and knows no flow. What it returns came from the network: only
-// [Page.ID], which is cleaned, may be shown to anybody.
+// It does no I/O and knows nothing of flows. What it returns came from the network:
+// only [Page.ID], which is sanitized, is safe to display.
 package page
 
 import (
@@ -34,9 +34,10 @@ const (
 	Failure        = "ConvergedError"
 )
 
-// A Page is what was found on a page. All of it may be empty.
+// A Page holds what was found on a page. Any of it may be empty.
 type Page struct {
-	// ID is $Config.pgid, made of letters, digits, _, - and . alone ([Clean]).
+	// ID is $Config.pgid, and consists of letters, digits, _, - and . only
+	// ([Clean]).
 	ID string
 	// Forms are the forms, in their order.
 	Forms []Form
@@ -57,14 +58,14 @@ type Form struct {
 	Types  map[string]string
 }
 
-// A MissingError is a page without a field that it is useless without.
+// A MissingError reports a page without a field that is required.
 type MissingError struct{ Page, Field string }
 
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("page %s without %s", Name(e.Page), e.Field)
 }
 
-// Name is an id for people.
+// Name returns an id for display.
 func Name(id string) string {
 	if id == "" {
 		return "without an id"
@@ -72,8 +73,8 @@ func Name(id string) string {
 	return id
 }
 
-// Parse reads a page. Whatever bytes it gets, it returns a page, which may be
-// empty: the service's pages are HTML, and every text is HTML.
+// Parse reads a page. It never fails, since any bytes parse as HTML, but the page
+// that it returns may be empty.
 func Parse(body []byte) *Page {
 	p := &Page{}
 	if len(body) > MaxSize {
@@ -106,7 +107,7 @@ func (p *Page) walk(n *html.Node, text *strings.Builder) {
 	}
 }
 
-// script looks for what scripts of the pages hold: the object, or a redirect.
+// script looks in a script for the $Config object or a redirect.
 func (p *Page) script(s string) {
 	if p.config == nil {
 		p.config = config(s)
@@ -119,7 +120,7 @@ func (p *Page) script(s string) {
 
 var assigned = regexp.MustCompile(`\$Config\s*=\s*\{`)
 
-// config is the object that is assigned to $Config; nil: none is.
+// config returns the object that a script assigns to $Config, or nil.
 func config(script string) map[string]json.RawMessage {
 	at := assigned.FindStringIndex(script)
 	if at == nil {
@@ -134,8 +135,8 @@ func config(script string) map[string]json.RawMessage {
 
 var replaced = regexp.MustCompile(`document\.location\.replace\(\s*("(?:[^"\\]|\\.)*")\s*\)`)
 
-// redirect is the address that a script replaces the page's by. It is a string
-// of JavaScript with escapes that JSON has too (\u0026).
+// redirect returns the address that a script replaces the page's address with. It
+// is a JavaScript string whose escapes are valid JSON too (\u0026).
 func redirect(script string) string {
 	m := replaced.FindStringSubmatch(script)
 	if m == nil {
@@ -148,8 +149,8 @@ func redirect(script string) string {
 	return to
 }
 
-// saysSubmit recognizes the pages that a script sends on. They have a button for
-// browsers without script, and these are its words.
+// saysSubmit recognizes the pages whose form a script submits. For browsers without
+// scripts they have a submit button or one of these texts.
 func saysSubmit(text string, f Form) bool {
 	if f.Types["submit"] != "" {
 		return true
@@ -205,8 +206,8 @@ func has(n *html.Node, name string) bool {
 
 const maxID = 64
 
-// Clean returns an id or a name of a field that is one of letters, digits, _, - and
-// . alone, and "" for anything else.
+// Clean returns an id or a field name that consists of letters, digits, _, - and .
+// only, and "" for anything else.
 func Clean(s string) string {
 	if len(s) > maxID {
 		return ""
@@ -222,8 +223,8 @@ func Clean(s string) string {
 // HasConfig reports whether the page has a $Config.
 func (p *Page) HasConfig() bool { return p.config != nil }
 
-// Text is a field of $Config as text: a string, or a number as it stands. "":
-// it is not there or something else.
+// Text returns a field of $Config as text: a string, or a number as written. It
+// returns "" if the field is missing or of another type.
 func (p *Page) Text(name string) string {
 	raw := p.config[name]
 	var s string
@@ -237,7 +238,7 @@ func (p *Page) Text(name string) string {
 	return ""
 }
 
-// Need is Text of a field that must be there.
+// Need is Text for a required field.
 func (p *Page) Need(name string) (string, error) {
 	if s := p.Text(name); s != "" {
 		return s, nil
@@ -245,7 +246,8 @@ func (p *Page) Need(name string) (string, error) {
 	return "", &MissingError{Page: p.ID, Field: name}
 }
 
-// Int is a field that is a number, or a string of one; 0: it is neither.
+// Int returns a field that is a number, or a string that holds one, and 0
+// otherwise.
 func (p *Page) Int(name string) int {
 	n, err := strconv.ParseInt(p.Text(name), 10, 32)
 	if err != nil {
@@ -254,10 +256,11 @@ func (p *Page) Int(name string) int {
 	return int(n)
 }
 
-// Has reports whether the field is there, with whatever value.
+// Has reports whether the field exists, whatever its value.
 func (p *Page) Has(name string) bool { _, ok := p.config[name]; return ok }
 
-// Strings is a field that is a list of strings, or one string; nil otherwise.
+// Strings returns a field that is a list of strings, or one string, and nil
+// otherwise.
 func (p *Page) Strings(name string) []string {
 	var list []string
 	if json.Unmarshal(p.config[name], &list) == nil {
@@ -278,7 +281,7 @@ type Proof struct {
 
 const maxProofs = 32
 
-// Proofs are the user's second factors ($Config.arrUserProofs).
+// Proofs returns the user's second factors ($Config.arrUserProofs).
 func (p *Page) Proofs() ([]Proof, error) {
 	var list []struct {
 		Method  string `json:"authMethodId"`
@@ -303,7 +306,7 @@ func (p *Page) Proofs() ([]Proof, error) {
 
 var code = regexp.MustCompile(`AADSTS(\d{4,8})\b`)
 
-// Code is the AADSTS code that the page shows; 0: none.
+// Code returns the AADSTS code that the page shows, or 0.
 func (p *Page) Code() int {
 	for _, name := range []string{"sErrorCode", "iErrorCode"} {
 		if n := p.Int(name); n != 0 {
@@ -319,8 +322,7 @@ func (p *Page) Code() int {
 	return 0
 }
 
-// Shape lists the fields of $Config with their types, and nothing of what they
-// hold.
+// Shape lists the fields of $Config with their types, without their values.
 func (p *Page) Shape() map[string]string {
 	out := map[string]string{}
 	for name, raw := range p.config {
@@ -331,7 +333,7 @@ func (p *Page) Shape() map[string]string {
 	return out
 }
 
-// JSONShape is Shape of an object that an endpoint answered.
+// JSONShape is Shape for an object that an endpoint returned.
 func JSONShape(body []byte) map[string]string {
 	p := &Page{}
 	_ = json.Unmarshal(body, &p.config)

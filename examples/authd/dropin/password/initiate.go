@@ -8,8 +8,8 @@ import (
 	"github.com/prtbroker/prtbroker/examples/authd"
 )
 
-// InitiateMFAFlowWithPassword is for authd without sign-ins without a password
-// (before its pull request 1723).
+// InitiateMFAFlowWithPassword is for versions of authd without passwordless
+// sign-ins (before its pull request 1723).
 func InitiateMFAFlowWithPassword(ctx context.Context, clientID, tenantID string, data *DeviceRegistrationData, username, password string, withDeviceScope bool) (*MFAFlowState, *MFAChallengeInfo, error) {
 	p, err := current(ctx)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/prtbroker/prtbroker/examples/authd"
 )
 
-// InitiateMFAFlow is for authd with sign-ins without a password and security keys
-// (its pull request 1723).
+// InitiateMFAFlow is for versions of authd with passwordless sign-ins and
+// security keys (since its pull request 1723).
 func InitiateMFAFlow(ctx context.Context, clientID, tenantID string, data *DeviceRegistrationData, username, password string, withDeviceScope bool, authOpts ...AuthOption) (*MFAFlowState, *MFAChallengeInfo, error) {
 	p, err := current(ctx)
 	if err != nil {

@@ -51,7 +51,7 @@ type assertionReply struct {
 	Count int `cbor:"5,keyasint"`
 }
 
-// The flags of authenticator data, and its least size (WebAuthn Level 2, 6.1).
+// The flags of authenticator data, and its minimum size (WebAuthn Level 2, 6.1).
 const (
 	flagsAt          = sha256.Size
 	flagPresent      = 1 << 0
@@ -77,8 +77,8 @@ func (r *Request) wire(ids [][]byte) assertionRequest {
 	return q
 }
 
-// Assert has the key sign, after a touch. It returns one assertion of each account
-// that the key holds for the relying party, or one where r names credentials.
+// Assert has the key sign, after a touch. It returns one assertion for each account
+// that the key holds for the relying party, or a single one if r names credentials.
 func Assert(ctx context.Context, t Transport, i *Info, r *Request, touch func() error) ([]Assertion, error) {
 	ids := r.Credentials
 	if len(ids) > 0 {
@@ -117,8 +117,8 @@ func Assert(ctx context.Context, t Transport, i *Info, r *Request, touch func() 
 }
 
 // Holds reports, without a touch, whether the key holds one of the credentials that
-// r names. A credential that is hidden until its user is verified is not seen
-// without a token.
+// r names. Without a token it does not find a credential that is hidden until its
+// user is verified.
 func Holds(ctx context.Context, t Transport, i *Info, r *Request) (bool, error) {
 	lists, err := split(i, r)
 	if err != nil {
@@ -153,7 +153,7 @@ func find(ctx context.Context, t Transport, r *Request, lists [][][]byte) ([][]b
 	return nil, last
 }
 
-// split cuts the credentials into lists that the key takes.
+// split divides the credentials into lists that the key accepts.
 func split(i *Info, r *Request) (lists [][][]byte, err error) {
 	var list [][]byte
 	for _, id := range r.Credentials {
@@ -176,7 +176,7 @@ func split(i *Info, r *Request) (lists [][][]byte, err error) {
 	return append(lists, list), nil
 }
 
-// check looks whether an answer is one to the request.
+// check verifies that an answer matches the request.
 func (out *assertionReply) check(r *Request, ids [][]byte, touched bool) (*Assertion, error) {
 	a := &Assertion{AuthenticatorData: out.AuthenticatorData, Signature: out.Signature}
 	rp := sha256.Sum256([]byte(r.RelyingParty))

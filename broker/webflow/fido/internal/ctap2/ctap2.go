@@ -1,5 +1,5 @@
-// Package ctap2 is the part of CTAP2 that a sign-in needs: what a security key can
-// do, its PIN, and its assertions (CTAP 2.1, 6).
+// Package ctap2 implements the part of CTAP2 that a sign-in needs: the capabilities
+// of a security key, its PIN, and its assertions (CTAP 2.1, 6).
 package ctap2
 
 import (
@@ -19,7 +19,7 @@ const (
 	commandSelection        = 0x0b
 )
 
-// A Status is what a key answers a command that it refuses (CTAP 2.1, 8.2).
+// A Status is a key's answer to a command that it refuses (CTAP 2.1, 8.2).
 type Status byte
 
 // Statuses.
@@ -45,7 +45,8 @@ const (
 // Error returns one line.
 func (s Status) Error() string { return fmt.Sprintf("CTAP2 status 0x%02x", byte(s)) }
 
-// ErrMalformed is an answer that is not what the command's section says.
+// ErrMalformed is returned for an answer that does not conform to the command's
+// section.
 var ErrMalformed = errors.New("the security key sent a malformed answer")
 
 // A Transport carries one command to a key.
@@ -55,8 +56,8 @@ type Transport interface {
 	Send(ctx context.Context, message []byte, touch func() error) ([]byte, error)
 }
 
-// The canonical form of CTAP2 (8). Text that is not UTF-8 and names that come twice
-// are refused, and what a key may nest is little.
+// The canonical form of CTAP2 (8). Invalid UTF-8 and duplicate names are refused,
+// and nesting is limited.
 var (
 	encoding = must(cbor.CTAP2EncOptions().EncMode())
 	decoding = must(cbor.DecOptions{
@@ -112,7 +113,7 @@ type Info struct {
 	ForcePINChange     bool            `cbor:"12,keyasint"`
 }
 
-// defaultMaxMessage is of a key that does not say (6.4).
+// defaultMaxMessage applies to a key that states no maximum (6.4).
 const defaultMaxMessage = 1024
 
 // GetInfo asks what the key can do.
@@ -130,8 +131,8 @@ func GetInfo(ctx context.Context, t Transport) (*Info, error) {
 // Has reports whether an option is true.
 func (i *Info) Has(option string) bool { return i.Options[option] }
 
-// since21 reports whether the key speaks a version of CTAP2 that has a command
-// which 2.0 has not.
+// since21 reports whether the key speaks a version of CTAP2 with a command that 2.0
+// lacks.
 func (i *Info) since21() bool {
 	for _, v := range i.Versions {
 		if v != "FIDO_2_0" && v != "U2F_V2" && v != "FIDO_2_1_PRE" {

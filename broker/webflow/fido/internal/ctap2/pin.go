@@ -47,8 +47,8 @@ type coseKey struct {
 	Y         []byte `cbor:"-3,keyasint"`
 }
 
-// COSE (RFC 9053). The algorithm is that of the specification, which notes that it
-// is not the one that is used.
+// COSE (RFC 9053). The specification prescribes this algorithm, and notes that it is
+// not the one that is actually used.
 const (
 	coseEC2       = 2
 	coseECDHES256 = -25
@@ -102,8 +102,8 @@ func (p protocol) keys(z []byte) (auth, enc []byte, err error) {
 	return auth, enc, err
 }
 
-// encrypt encrypts whole blocks by AES-256-CBC. Version 1 has a zero IV; in version 2
-// it is random and goes before.
+// encrypt encrypts whole blocks with AES-256-CBC. Version 1 uses a zero IV; in
+// version 2 the IV is random and comes first.
 func (p protocol) encrypt(key, plain []byte) ([]byte, error) {
 	b, err := aes.NewCipher(key)
 	if err != nil {
@@ -120,7 +120,7 @@ func (p protocol) encrypt(key, plain []byte) ([]byte, error) {
 	return slices.Concat(before, out), nil
 }
 
-// decrypt is the other way round.
+// decrypt is the inverse of encrypt.
 func (p protocol) decrypt(key, sealed []byte) ([]byte, error) {
 	iv := make([]byte, aes.BlockSize)
 	if p == 2 {
@@ -141,7 +141,7 @@ func (p protocol) decrypt(key, sealed []byte) ([]byte, error) {
 	return out, nil
 }
 
-// authenticate is the MAC of a message, of which version 1 sends half.
+// authenticate returns the MAC of a message, of which version 1 sends half.
 func (p protocol) authenticate(key, message []byte) []byte {
 	m := hmac.New(sha256.New, key)
 	m.Write(message)
@@ -154,7 +154,7 @@ func (p protocol) authenticate(key, message []byte) []byte {
 // tokenSize reports whether a token may have n bytes (6.5.6: 16 or 32; 6.5.7: 32).
 func (p protocol) tokenSize(n int) bool { return n == 32 || p == 1 && n == 16 }
 
-// A Token shows the key that its user was verified. Clear it after use.
+// A Token proves to the key that its user was verified. Clear it after use.
 type Token struct {
 	protocol protocol
 	secret   []byte
@@ -173,7 +173,7 @@ func (*Token) String() string { return "[redacted]" }
 // GoString does not show it either.
 func (*Token) GoString() string { return "[redacted]" }
 
-// Retries asks how many wrong PINs the key bears until it blocks for good.
+// Retries asks how many wrong PINs the key allows before it blocks permanently.
 func Retries(ctx context.Context, t Transport, i *Info) (int, error) {
 	p, err := protocolOf(i)
 	if err != nil {
@@ -189,7 +189,7 @@ func Retries(ctx context.Context, t Transport, i *Info) (int, error) {
 	return *out.Retries, nil
 }
 
-// TokenByPIN shows the key the PIN, once, and gets a token that may be used for
+// TokenByPIN sends the PIN to the key, once, and gets a token that may be used for
 // assertions to the relying party. The PIN is NFC, in UTF-8; the caller clears it.
 func TokenByPIN(ctx context.Context, t Transport, i *Info, pin []byte, relyingParty string) (*Token, error) {
 	sum := sha256.Sum256(pin)
@@ -240,8 +240,8 @@ func token(ctx context.Context, t Transport, i *Info, q pinRequest, pinHash []by
 	return &Token{protocol: p, secret: secret}, nil
 }
 
-// agree gets the key's public key and makes one of ours, and the key that encrypts
-// between the two.
+// agree gets the key's public key, makes one of ours, and derives the encryption key
+// that both share.
 func agree(ctx context.Context, t Transport, p protocol) (enc []byte, ours *coseKey, err error) {
 	var out pinReply
 	if err := send(ctx, t, commandClientPIN, pinRequest{Protocol: int(p), Subcommand: pinKeyAgreement}, &out, nil); err != nil {

@@ -17,8 +17,9 @@ const (
 	busyPause   = 100 * time.Millisecond
 )
 
-// Open gets a channel from a key whose Read and Write move one report each. Close
-// closes the device, also where Open fails; it must make a Read that waits return.
+// Open gets a channel from a key. Each Read and Write of rw moves one report. The
+// channel's Close closes rw, and so does a failed Open; closing rw must make a
+// waiting Read return.
 func Open(ctx context.Context, rw io.ReadWriteCloser) (*Channel, error) {
 	c := &Channel{device: newDevice(rw), id: broadcast}
 	for {
@@ -37,7 +38,7 @@ func Open(ctx context.Context, rw io.ReadWriteCloser) (*Channel, error) {
 	}
 }
 
-// pause leaves a busy key alone.
+// pause waits before a busy key is asked again.
 func pause(ctx context.Context) error {
 	t := time.NewTimer(busyPause)
 	defer t.Stop()
@@ -49,7 +50,7 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// init asks for a channel, for a while.
+// init asks for a channel, for at most openTimeout.
 func (c *Channel) init(ctx context.Context) error {
 	soon, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -60,8 +61,8 @@ func (c *Channel) init(ctx context.Context) error {
 	return err
 }
 
-// ask asks for a channel (11.2.9.1.3). Answers with another nonce are another
-// program's.
+// ask asks for a channel (11.2.9.1.3). Answers with another nonce belong to another
+// program.
 func (c *Channel) ask(ctx context.Context) error {
 	nonce := make([]byte, 8)
 	_, _ = rand.Read(nonce) // it never fails
@@ -89,8 +90,8 @@ func (c *Channel) ask(ctx context.Context) error {
 }
 
 // Call sends a command and returns what the key answers. waiting, if not nil, is
-// told each status that the key reports meanwhile. When the context ends the key is
-// told to stop, and the channel is closed.
+// called with each status that the key reports in the meantime. When the context
+// ends, the key is told to stop and the channel is closed.
 func (c *Channel) Call(ctx context.Context, command byte, message []byte, waiting func(status byte) error) ([]byte, error) {
 	for {
 		reply, err := c.call(ctx, command, message, waiting)
@@ -133,8 +134,8 @@ func (c *Channel) call(ctx context.Context, command byte, message []byte, waitin
 	}
 }
 
-// cancel tells the key to stop, and closes the channel after that. It waits for
-// neither, since the key may be deaf.
+// cancel tells the key to stop, and then closes the channel. It waits for neither,
+// since the key may not respond.
 func (c *Channel) cancel() {
 	if c.cancelled.Swap(true) {
 		return

@@ -54,16 +54,16 @@ const ErrorBusy Error = 0x06 // another program uses the key
 func (e Error) Error() string { return fmt.Sprintf("CTAPHID error 0x%02x", byte(e)) }
 
 var (
-	// ErrMalformed is a report that breaks the protocol.
+	// ErrMalformed is returned for a report that violates the protocol.
 	ErrMalformed = errors.New("the security key sent a malformed report")
-	// ErrBroken: the device cannot be read or written, since it was unplugged or
-	// closed.
+	// ErrBroken means that the device cannot be read or written, because it was
+	// unplugged or closed.
 	ErrBroken = errors.New("the connection to the security key is broken")
-	// ErrSilent: the device gives no channel.
+	// ErrSilent means that the device does not hand out a channel.
 	ErrSilent = errors.New("the security key does not answer")
 )
 
-// packets cuts a message into reports.
+// packets splits a message into reports.
 func packets(channel uint32, command byte, message []byte) ([][ReportSize]byte, error) {
 	if len(message) > MaxMessage {
 		return nil, fmt.Errorf("the message for the security key has %d bytes; at most %d fit", len(message), MaxMessage)
@@ -84,7 +84,7 @@ func packets(channel uint32, command byte, message []byte) ([][ReportSize]byte, 
 	return out, nil
 }
 
-// An assembly puts one message together again.
+// An assembly reassembles one message.
 type assembly struct {
 	channel uint32
 	command byte
@@ -94,8 +94,8 @@ type assembly struct {
 	message []byte
 }
 
-// add takes a report and says whether the message is whole. Reports of other
-// channels are another program's.
+// add takes a report and says whether the message is complete. Reports of other
+// channels belong to other programs.
 func (a *assembly) add(report []byte) (whole bool, err error) {
 	if len(report) != ReportSize {
 		return false, ErrMalformed
@@ -134,5 +134,5 @@ type Channel struct {
 
 	device    *device
 	id        uint32
-	cancelled atomic.Bool // whoever cancels closes
+	cancelled atomic.Bool // the call that cancels also closes
 }

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A device reads reports beside whoever waits for them, so that a key that never
-// answers holds up nobody longer than the context says.
+// A device reads reports in the background, so that a key that never answers
+// blocks a caller no longer than its context allows.
 type device struct {
 	rw      io.ReadWriteCloser
 	reports chan report
@@ -43,8 +43,8 @@ func (d *device) read() {
 	}
 }
 
-// send writes a message. A write that the context ends closes the device, since
-// half a message may be out.
+// send writes a message. If the context ends during a write, the device is
+// closed, since half a message may have been sent.
 func (d *device) send(ctx context.Context, channel uint32, command byte, message []byte) error {
 	reports, err := packets(channel, command, message)
 	if err != nil {
