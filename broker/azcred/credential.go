@@ -1,4 +1,4 @@
-// Package azcred makes a broker the credential of the Azure SDK for Go, in
+// Package azcred uses a broker as a credential of the Azure SDK for Go, in
 // place of the credentials of azidentity:
 //
 //	cred := azcred.New(b, nil)

@@ -17,7 +17,7 @@
 //	h := &dbus.Handler{Broker: dbus.OwnUser(b)}
 //	err = (&dbus.Service{Handler: h}).Run(ctx)
 //
-// The program examples/linuxbroker does this with a command line.
+// The program examples/linuxbroker wraps this in a command line.
 //
 // # Calling
 //

@@ -139,7 +139,7 @@ func (h *Handler) failure(ctx context.Context, from Caller, method string, err e
 	return out
 }
 
-// A statusBroker says when the device was registered. [*broker.Broker] is one.
+// A statusBroker says when the device was registered. [*broker.Broker] implements it.
 type statusBroker interface {
 	Status(ctx context.Context) (broker.Status, error)
 }

@@ -22,7 +22,7 @@ var (
 		"b90d5b8f-5503-4153-b545-b31cecfaece2", // bulk join
 	}
 	privateResources = []string{
-		"01cb2876-7ebd-4aa4-9cc9-d28bd4d359a9", // Device Registration Service, which takes keys too
+		"01cb2876-7ebd-4aa4-9cc9-d28bd4d359a9", // Device Registration Service, which also registers keys
 		"29d9ed98-a469-4536-ade2-f981bc1d605e",
 		"urn:ms-drs",
 		"urn:aad:",

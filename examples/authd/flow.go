@@ -33,8 +33,8 @@ const methodDone = "None"
 
 // An MFAChallengeInfo is what the user has to do.
 type MFAChallengeInfo struct {
-	// Message says it in English, including any number to type into the authenticator
-	// app.
+	// Message is the instruction in English, including any number to type into the
+	// authenticator app.
 	Message string
 	// Method is PhoneAppNotification, PhoneAppOTP, OneWaySMS, ConsolidatedTelephony,
 	// CompanionAppsNotification, HardwareOTP, a TwoWayVoice… or AccessPass, as Entra

@@ -215,8 +215,8 @@ func (a *app) openKeys(ctx context.Context, dir string, s settled) (tpm.KeyStore
 	return keys, err
 }
 
-// spaces is how many connections a device takes: the kernel's resource manager
-// (/dev/tpmrm0) gives each its own slots, the bare device has one.
+// spaces returns how many connections a device supports: the kernel's resource
+// manager (/dev/tpmrm0) gives each its own slots, the raw device has one.
 func spaces(path string) int {
 	if strings.HasPrefix(filepath.Base(path), "tpmrm") {
 		return 2

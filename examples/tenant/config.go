@@ -27,7 +27,7 @@ type config struct {
 	Groups []entratest.Group
 	Apps   []entratest.App
 	// Policies are Conditional Access policies as Microsoft Graph exports them, or the
-	// names of files with them, beside this one.
+	// names of files with them, in the same directory.
 	Policies     json.RawMessage
 	Federated    []string
 	FederatedMFA string

@@ -210,7 +210,7 @@ func openTenant(folder string, r reading) (*tenant, error) {
 	return t, nil
 }
 
-// brokenFiles takes the error of LoadFS apart.
+// brokenFiles splits the error of LoadFS into one per file.
 func brokenFiles(err error) (list []string) {
 	if err == nil {
 		return nil

@@ -151,7 +151,7 @@ type row struct {
 	Cells  []cell
 	Ever   bool   // applies to some sign-in
 	Change string // of a diff: added, removed, changed; "": none
-	Same   bool   // of a diff: it stands everywhere as it did
+	Same   bool   // of a diff: its results are the same everywhere
 }
 
 type cell struct {

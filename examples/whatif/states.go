@@ -19,7 +19,8 @@ type states struct {
 	file      string         // of -state-of; "": none
 }
 
-// stateFlag is -as-enabled: alone it means both states, and a value names one.
+// stateFlag is -as-enabled: without a value it means both states, and a value names
+// one.
 type stateFlag struct{ to *[]policy.State }
 
 func (f stateFlag) IsBoolFlag() bool { return true }
@@ -42,7 +43,7 @@ func (f stateFlag) Set(s string) error {
 	return nil
 }
 
-// apply sets the states and says in a sentence what it did; "" is nothing.
+// apply sets the states and says in a sentence what it did, or "" if nothing.
 func (s *states) apply(b *policy.Bundle) (string, error) {
 	var did []string
 	if s.file != "" {

@@ -82,7 +82,7 @@ func (t *tenant) worst() (n int) {
 	return n
 }
 
-// diagnosticText says where, about which policy, what.
+// diagnosticText says where a diagnostic is, which policy it is about, and what it is.
 func diagnosticText(d policy.Diagnostic) string {
 	var where []string
 	for _, s := range []string{d.File, d.Path} {

@@ -121,7 +121,7 @@ var (
 		{"interrupt", policy.OutcomeInterrupt},
 		{"block", policy.OutcomeBlock},
 	}
-	// methodAliases are beside the names of authenticationMethodModes.
+	// methodAliases are accepted in addition to the names of authenticationMethodModes.
 	methodAliases = []word[claims.Methods]{
 		{"pwd", claims.Password},
 		{"mfa", claims.MarkMFA},

@@ -187,8 +187,8 @@ func arguments(profile string) []string {
 	}
 }
 
-// cookies returns the device's cookies for a request to address; none unless it
-// goes to a sign-in host.
+// cookies returns the device's cookies for a request to address. It returns none
+// unless the request goes to a sign-in host.
 func (p *Prompter) cookies(ctx context.Context, address string) ([]*http.Cookie, error) {
 	if p.Cookies == nil || !p.signInHost(address) {
 		return nil, nil

@@ -6,8 +6,8 @@ import "syscall"
 // names.
 const needsDisplay = true
 
-// group makes the browser a process group of its own and has it killed when
-// this process ends, however it ends.
+// group makes the browser a process group of its own, and has the browser killed
+// when this process ends, however that happens.
 func group() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -7,7 +7,7 @@
 //	broker.WebFlow{Pages: pages}
 //
 // The user is always verified: by the key itself if it can (with a fingerprint), or
-// else by its PIN, which the caller asks for. A PIN is sent to the key encrypted, is
+// else by its PIN, which Key.Prompter asks for. A PIN is sent to the key encrypted, is
 // overwritten afterwards, and never appears in an error. Each wrong PIN uses up one of
 // the key's tries (8 on most keys), so it is never sent twice.
 //

@@ -17,7 +17,7 @@ type Prompter interface {
 	Touch(ctx context.Context, key string) error
 }
 
-// A PINRequest says which PIN is wanted.
+// A PINRequest describes the PIN to ask for.
 type PINRequest struct {
 	// Key is the name of the key, as given by the manufacturer, without
 	// unprintable characters.

@@ -66,8 +66,8 @@ func newConn(gone <-chan struct{}) *conn {
 	return &conn{caps: capCBOR | capNoMSG, in: make(chan [reportSize]byte), out: make(chan [reportSize]byte), closed: make(chan struct{}), gone: gone}
 }
 
-// Relay returns a device whose CTAP2 messages answer answers, for example with
-// another implementation. If it returns an error, the device is unplugged.
+// Relay returns a device that passes its CTAP2 messages to answer, for example to
+// another implementation. If answer returns an error, the device is unplugged.
 func Relay(name string, answer func(ctx context.Context, message []byte) ([]byte, error)) fido.Device {
 	return fido.Device{Name: name, Open: func(context.Context) (io.ReadWriteCloser, error) {
 		gone := make(chan struct{})

@@ -46,8 +46,8 @@ type Options struct {
 	// Touch waits for the user's touch. Its context ends when the program cancels
 	// or the key is unplugged. Nil: the key is touched at once.
 	Touch func(context.Context) error
-	// Edit changes an answer before it is sent: its status and what follows. Nil:
-	// nothing is changed.
+	// Edit changes an answer, its status and what follows, before it is sent. Nil:
+	// answers are not changed.
 	Edit func(command byte, answer []byte) []byte
 }
 
@@ -100,7 +100,7 @@ func (k *Key) Add(c Credential) {
 	k.credentials = append(k.credentials, c)
 }
 
-// Unplug takes the key away, while it is used too.
+// Unplug removes the key, even while it is in use.
 func (k *Key) Unplug() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -111,7 +111,7 @@ func (k *Key) Unplug() {
 	}
 }
 
-// PlugIn plugs it in again, after which it takes PINs again.
+// PlugIn plugs the key in again, after which it accepts PINs again.
 func (k *Key) PlugIn() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,12 +119,13 @@ func (k *Key) PlugIn() {
 	k.pin.powerUp()
 }
 
-// Device is the key as a program sees it.
+// Device returns the key as a program sees it.
 func (k *Key) Device() fido.Device {
 	return fido.Device{Name: k.o.Name, Open: func(context.Context) (io.ReadWriteCloser, error) { return k.connect() }}
 }
 
-// Devices are the keys that are plugged in, for Key.Devices of package fido.
+// Devices returns a function for Key.Devices of package fido, which lists the keys that
+// are plugged in.
 func Devices(keys ...*Key) func(context.Context) ([]fido.Device, error) {
 	return func(context.Context) (out []fido.Device, err error) {
 		for _, k := range keys {
@@ -147,22 +148,22 @@ func (k *Key) unplugged() bool {
 	}
 }
 
-// Commands are the CTAP2 commands that it got, in order; those of the PIN with
-// their subcommand after them.
+// Commands returns the CTAP2 commands that the key received, in order. Those of the PIN
+// are followed by their subcommand.
 func (k *Key) Commands() []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.commands)
 }
 
-// Cancelled is how often a program told it to stop.
+// Cancelled returns how often a program told the key to stop.
 func (k *Key) Cancelled() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.cancelled
 }
 
-// Retries is how many wrong PINs it bears.
+// Retries returns how many wrong PINs the key still allows.
 func (k *Key) Retries() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
