@@ -80,7 +80,7 @@ hsm-crypto 0.3.6 sends for each) and %.1f s, measured by its reporter.
 				o.readme = append(o.readme, []string{what, plural(row[1], "TPM command"), ""})
 			}
 			if op == "unlock" {
-				o.readme[len(o.readme)-1][1] = fmt.Sprintf("%s TPM commands; modelled %s to %s s", row[1], modelled[6], modelled[4])
+				o.readme[len(o.readme)-1][1] = fmt.Sprintf("%s TPM commands; modelled %s to %s s at a chip, with a transient storage key", row[1], modelled[6], modelled[4])
 				o.readme[len(o.readme)-1][2] = fmt.Sprintf("a login with libhimmelblau: %d, %.1f s measured", himmelblauLogin, himmelblauSeconds)
 			}
 		}
