@@ -156,8 +156,8 @@ func TestClientBusRestart(t *testing.T) {
 	}, 20*time.Second, 20*time.Millisecond)
 }
 
-// A bus that does not answer is given up with the context, and is no reason to
-// think that there is no broker.
+// A bus that does not answer is given up with the context. That does not mean
+// that there is no broker.
 func TestClientFrozenBus(t *testing.T) {
 	w, bus, _ := onBus(t)
 	c := client(t, bus)

@@ -413,6 +413,7 @@ func TestServiceOtherUser(t *testing.T) {
 		t.Skip("only root can play another user; TestOtherUser has the rest")
 	}
 	if _, err := exec.LookPath("setpriv"); err != nil {
+		require.NotEqual(t, "1", os.Getenv("PRTBROKER_REQUIRE_TOOLS"), "setpriv is missing")
 		t.Skip("setpriv is not installed")
 	}
 	_, bus, _ := onBus(t)

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/broker/entratest/admin"
-	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/claims/verify"
 )
 
@@ -184,9 +184,9 @@ func TestTokens(t *testing.T) {
 	_, err = keys.Token(m.Token, verify.Options{Audience: []string{"api://orders"}, Tenants: []string{c.srv.TenantID()}, Now: c.srv.Now()})
 	require.ErrorIs(t, err, verify.ErrExpired)
 	c.ok("POST", "/tokens", `{"claims":{"aud":"api://orders","tid":null}}`, &m)
-	parsed, err := claims.Parse(m.Token)
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(m.Token, ".")[1])
 	require.NoError(t, err)
-	require.Empty(t, parsed.TenantID)
+	require.NotContains(t, string(payload), `"tid"`, "left out, not null")
 }
 
 func TestWhoIsRefused(t *testing.T) {
