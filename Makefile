@@ -13,6 +13,9 @@
 # make mutate  one operator at a time is changed in the packages that guard a
 #             sign-in, and their tests must notice, or internal/mutants/equivalent.txt
 #             says why they cannot. ONLY=./prt changes that package
+# make proof  the long forms of the tests that nothing is lost, leaked or left
+#             hanging: writes docs/proof.md and the tables in README.md and
+#             SECURITY.md. ONLY=faults runs one class; BUDGET=10m is the time for each
 
 GO         ?= go
 FUZZTIME   ?= 10m
@@ -34,7 +37,7 @@ endif
 # What is held by its own tests, without what stands on it.
 ROOMS      := ./broker/internal/... ./broker/entratest/internal/...
 
-.PHONY: demo test quick setup-demo setup-test check format race nocgo rooms cross fuzz bench mutate interop
+.PHONY: demo test quick setup-demo setup-test check format race nocgo rooms cross fuzz bench mutate proof interop
 
 demo: setup-demo
 	@$(GO) run ./examples/quickstart
@@ -96,6 +99,9 @@ bench:
 
 mutate:
 	$(GO) run ./internal/mutants $(ONLY)
+
+proof:
+	$(GO) run ./internal/proof -only '$(ONLY)' $(if $(BUDGET),-budget $(BUDGET))
 
 interop: export PRTBROKER_INTEROP = 1
 interop:

@@ -10,9 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"time"
+
+	"github.com/prtbroker/prtbroker/internal/machine"
 )
 
 // A benchmark is one call of go test.
@@ -45,7 +46,7 @@ func resultsFile(root, name string) string {
 func (s section) run(ctx context.Context, root string, count int) error {
 	path := resultsFile(root, s.name)
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "date: %s\nmachine: %s\nload: %s\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), machine(), load())
+	fmt.Fprintf(&out, "date: %s\nmachine: %s\nload: %s\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), machine.Describe(), machine.Load())
 	for _, b := range s.benchmarks {
 		fmt.Fprintf(&out, "command: %s\n", b.command())
 		fmt.Fprintln(os.Stderr, "==", b.command())
@@ -53,7 +54,7 @@ func (s section) run(ctx context.Context, root string, count int) error {
 			return err
 		}
 	}
-	fmt.Fprintf(&out, "load-after: %s\n", load())
+	fmt.Fprintf(&out, "load-after: %s\n", machine.Load())
 	before, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
 		return err
@@ -124,26 +125,4 @@ func compare(ctx context.Context, root, name string, before []byte, after string
 	cmd := exec.CommandContext(ctx, "go", "tool", "-modfile="+tools, "benchstat", "-ignore", "date,machine,load,command,load-after", "before="+old, "after="+after)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = root, os.Stderr, os.Stderr
 	return cmd.Run()
-}
-
-// machine says what the benchmarks run on.
-func machine() string {
-	m := fmt.Sprintf("%d processors, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if model := regexp.MustCompile(`model name\s*: (.*)`).FindSubmatch(info); model != nil {
-			m = string(model[1]) + ", " + m
-		}
-	}
-	return m
-}
-
-// load says how busy the machine is otherwise: its load averages over one and
-// five minutes.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	f := strings.Fields(string(text))
-	return f[0] + " " + f[1]
 }

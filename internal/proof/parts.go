@@ -1,0 +1,80 @@
+package main
+
+import "time"
+
+// A part proves one class.
+type part struct {
+	class  string
+	about  string        // what is done and what must hold, for docs/proof.md
+	budget time.Duration // divided evenly among the steps
+	steps  []step
+}
+
+// A step is one go test or another command. It prints the lines of package tally,
+// or its output is counted by count.
+type step struct {
+	dir  string   // of the module, from the root; empty: the root
+	pkg  string   // go test of this package …
+	run  string   // … and of these tests
+	args []string // another command instead; BUDGET in it is the budget
+
+	// count is nil for a step that prints its lines itself.
+	count func(output []string) []count
+}
+
+// parts are all classes, in the order of the table. A class without steps has none
+// yet.
+var parts = []part{
+	{
+		class:  "faults",
+		budget: 10 * time.Minute,
+		about: `Each HTTP request and each TPM command that a public operation of the broker sends, as
+recorded from a run without faults, meets each fault in turn.`,
+	},
+	{
+		class:  "crashes",
+		budget: 10 * time.Minute,
+		about:  `A process dies in the middle of an operation, and another one opens its state.`,
+	},
+	{
+		class:  "concurrency",
+		budget: 10 * time.Minute,
+		about:  `Many processes and goroutines use one state directory.`,
+	},
+	{
+		class:  "adversary",
+		budget: 10 * time.Minute,
+		about:  `A hostile service, proxy, bus client, local user or page. Each cell is a named test.`,
+	},
+	{
+		class:  "secrets",
+		budget: 10 * time.Minute,
+		about:  `Known secrets go through every flow; afterwards everything that comes out of the process is searched for them.`,
+	},
+	{
+		class:  "mutation",
+		budget: time.Hour,
+		about: `One operator at a time is changed in packages that guard a sign-in, and their tests must
+notice. A change passes if they do, or if internal/mutants/equivalent.txt says why they cannot.`,
+	},
+	{
+		class:  "fuzzing",
+		budget: time.Hour,
+		about:  `Every fuzz target runs for its share of the time. A target passes if it finds nothing.`,
+	},
+	{
+		class:  "soak",
+		budget: 10 * time.Minute,
+		about:  `Years of a machine with many accounts pass in virtual time.`,
+	},
+	{
+		class:  "supply-chain",
+		budget: 10 * time.Minute,
+		about:  `What the programs are made of, and that anyone gets the same bytes.`,
+	},
+	{
+		class:  "recordings",
+		budget: 10 * time.Minute,
+		about:  `Recorded runs are replayed through the broker and compared with the emulator.`,
+	},
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prtbroker/prtbroker/internal/machine"
+	"github.com/prtbroker/prtbroker/internal/proof/tally"
+)
+
+// grace is how long a step may go on after its budget, to compile and to finish the
+// cell that it is at.
+const grace = 15 * time.Minute
+
+// A count is a line without its class and time.
+type count struct {
+	cell          string
+	cells, passed int
+}
+
+// run runs the steps of a part. The result is kept by the caller if there was no
+// error.
+func (p part) run(ctx context.Context, root string, budget time.Duration) (result, error) {
+	if budget == 0 {
+		budget = p.budget
+	}
+	share := budget / time.Duration(len(p.steps))
+	r := result{class: p.class, date: time.Now().UTC().Format("2006-01-02"), machine: machine.Describe(), commit: commit(ctx, root)}
+	var failures []error
+	for _, s := range p.steps {
+		cmd := s.command(share)
+		r.commands = append(r.commands, s.String(share))
+		fmt.Fprintln(os.Stderr, "==", s.String(share))
+		lines, err := p.one(ctx, root, s, cmd, share)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", s.String(share), err))
+		}
+		for _, l := range lines {
+			r.add(l)
+		}
+	}
+	for _, l := range r.lines {
+		if l.Passed != l.Cells {
+			failures = append(failures, fmt.Errorf("%s: %d of %d passed", l.Cell, l.Passed, l.Cells))
+		}
+	}
+	return r, errors.Join(failures...)
+}
+
+// one runs a step and reads what it covered.
+func (p part) one(ctx context.Context, root string, s step, args []string, budget time.Duration) ([]tally.Line, error) {
+	ctx, cancel := context.WithTimeout(ctx, budget+grace)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = filepath.Join(root, s.dir)
+	cmd.Env = append(os.Environ(), tally.Env+"="+budget.String(),
+		"PRTBROKER_LONG=1", "PRTBROKER_REQUIRE_TPM=1", "PRTBROKER_REQUIRE_TOOLS=1")
+	pipe, w := io.Pipe()
+	defer func() { _ = pipe.Close() }()
+	cmd.Stdout, cmd.Stderr = w, w
+	begin := time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait(); _ = w.Close() }()
+
+	var lines []tally.Line
+	var output []string
+	scan := bufio.NewScanner(pipe)
+	scan.Buffer(nil, 16<<20)
+	for scan.Scan() {
+		text := scan.Text()
+		output = append(output, text)
+		l, ok := tally.Parse(text)
+		switch {
+		case ok && l.Class != p.class:
+			return nil, fmt.Errorf("counts cells of the class %q", l.Class)
+		case ok:
+			lines = append(lines, l)
+		}
+	}
+	if err := scan.Err(); err != nil {
+		return nil, err
+	}
+	if s.count != nil {
+		for _, c := range s.count(output) {
+			lines = append(lines, tally.Line{Class: p.class, Cell: c.cell, Cells: c.cells, Passed: c.passed, Seconds: time.Since(begin).Seconds()})
+		}
+	}
+	if err := <-ended; err != nil {
+		fmt.Fprintln(os.Stderr, strings.Join(output[max(0, len(output)-200):], "\n"))
+		return lines, err
+	}
+	if len(lines) == 0 {
+		return nil, errors.New("covered no cell")
+	}
+	return lines, nil
+}
+
+// command is what runs the step for a time.
+func (s step) command(budget time.Duration) []string {
+	if s.args == nil {
+		return []string{"go", "test", s.pkg, "-run", s.run, "-v", "-count=1", "-timeout", (budget + grace).String()}
+	}
+	args := make([]string, len(s.args))
+	for i, a := range s.args {
+		args[i] = strings.ReplaceAll(a, "BUDGET", budget.String())
+	}
+	return args
+}
+
+// String is what a person types to run it.
+func (s step) String(budget time.Duration) string {
+	c := tally.Env + "=" + budget.String() + " "
+	if s.args == nil {
+		c += fmt.Sprintf("go test %s -run '%s' -v", s.pkg, s.run)
+	} else {
+		c = strings.Join(s.command(budget), " ")
+	}
+	if s.dir != "" {
+		c = "(cd " + s.dir + " && " + c + ")"
+	}
+	return c
+}
+
+// commit names the commit that is checked out, with a + for changes on top of it.
+func commit(ctx context.Context, root string) string {
+	git := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	name, err := git("rev-parse", "--short=9", "HEAD")
+	if err != nil {
+		return "unknown"
+	}
+	if changed, err := git("status", "--porcelain", "--untracked-files=no"); err != nil || changed != "" {
+		name += "+"
+	}
+	return name
+}
+
+var ended = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (Test\S+)`)
+
+// countTests makes each test a cell. One that was skipped has not passed.
+func countTests(cell string) func([]string) []count {
+	return func(output []string) []count {
+		c := count{cell: cell}
+		for _, line := range output {
+			if m := ended.FindStringSubmatch(line); m != nil {
+				c.cells++
+				if m[1] == "PASS" {
+					c.passed++
+				}
+			}
+		}
+		return []count{c}
+	}
+}
+
+var mutated = regexp.MustCompile(`^\S+ +(\d+) +(\d+) +(\d+) +(\d+) +\d+$`)
+
+// countMutants reads the table of internal/mutants: noticed, by the time limit,
+// explained, unexplained. Code that the tests do not reach is not changed.
+func countMutants(output []string) []count {
+	c := count{cell: "a changed operator"}
+	for _, line := range output {
+		m := mutated.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		for i, text := range m[1:] {
+			n, _ := strconv.Atoi(text) // digits only
+			c.cells += n
+			if i < 3 {
+				c.passed += n
+			}
+		}
+	}
+	return []count{c}
+}
