@@ -52,6 +52,10 @@ type Broker struct {
 	cancel     context.CancelFunc
 }
 
+// Format prints the type's name and the tenant: fmt would otherwise show what
+// is in memory, keys included.
+func (b *Broker) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Broker{%s}", b.cfg.Tenant) }
+
 // New returns a broker over the state in cfg.Store. It makes no request.
 //
 // It returns ErrKeyUnusable when the registration in the store was made with

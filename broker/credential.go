@@ -155,6 +155,9 @@ func (Federated) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (Federated) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Format implements [fmt.Formatter] without the PIN.
+func (HelloPIN) Format(f fmt.State, _ rune) { formatSecret(f, "HelloPIN") }
+
+// Format implements [fmt.Formatter] without the PIN.
 func (PIN) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue implements [slog.LogValuer] without the PIN.

@@ -36,6 +36,9 @@ func (o OpenOption) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(o
 // MarshalText encodes what Format prints.
 func (o OpenOption) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(o)), nil }
 
+// Format prints the type's name: what is in memory is not for a log.
+func (t *TPM) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "TPM{}") }
+
 // Format prints the configuration without KeyAuth.
 func (c Config) Format(f fmt.State, _ rune) {
 	printRedacted(f, fmt.Sprintf("Config{SRKName:%x Idle:%v} KeyAuth", c.SRKName, c.Idle), c.KeyAuth)

@@ -3,6 +3,8 @@ package webflow
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,9 @@ type Flow struct {
 	tokens *Tokens
 	end    string // the redirect that the sign-in ended at
 }
+
+// Format prints the type's name: the tokens, cookies and page are not for a log.
+func (f *Flow) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "Flow{}") }
 
 // A place is how far a sign-in has come: everything that the next step needs.
 type place struct {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/url"
 	"strings"
 
@@ -39,6 +42,12 @@ type Assertion struct {
 	Signature         []byte
 	UserHandle        []byte // empty: the key gave none
 }
+
+// Format implements [fmt.Formatter] without revealing what signs the user in.
+func (Assertion) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "Assertion{"+redacted+"}") }
+
+// LogValue implements [slog.LogValuer] without revealing what signs the user in.
+func (Assertion) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // fidoOrigin is the origin at which the public cloud's pages ask for passkeys. Its
 // host is their relying party.

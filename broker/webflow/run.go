@@ -80,6 +80,9 @@ type Pages struct {
 	Key Authenticator
 }
 
+// Format implements [fmt.Formatter] without revealing the password.
+func (p Pages) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "Pages{%v}", p.Options) }
+
 // Authorize goes through the pages from address to the redirect that begins with
 // redirectPrefix, and returns that redirect in full.
 func (p *Pages) Authorize(ctx context.Context, address, redirectPrefix string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // DeviceRegistrationData is what authd stores about a device, as JSON. The names are
@@ -25,6 +26,15 @@ type DeviceRegistrationData struct {
 	// TPMMachineKey is the sealed state: the device, its keys, and the user's PRT.
 	TPMMachineKey []byte `json:"tpm_machine_key"`
 }
+
+// Format implements [fmt.Formatter] without revealing the keys. JSON has them:
+// it is how authd stores the data.
+func (d DeviceRegistrationData) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "DeviceRegistrationData{DeviceID: %q, [redacted]}", d.DeviceID)
+}
+
+// LogValue implements [slog.LogValuer] without revealing the keys.
+func (d DeviceRegistrationData) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(d)) }
 
 // IsValid reports whether all fields are set. It does not open the state.
 func (d *DeviceRegistrationData) IsValid() bool {

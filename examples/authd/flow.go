@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 
 	"golang.org/x/oauth2"
@@ -56,6 +58,9 @@ type MFAChallengeInfo struct {
 
 // An MFAFlowState is a sign-in in progress.
 type MFAFlowState struct{ flow *webflow.Flow }
+
+// Format prints the type's name: what the sign-in holds is not for a log.
+func (MFAFlowState) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "MFAFlowState{}") }
 
 // FreeMFAFlowState ends a sign-in. It may be called several times, with nil, and
 // during a poll, which then ends at once.

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,9 @@ type Provider struct {
 	machines map[machineKey]*machine
 	closed   bool
 }
+
+// Format prints the type's name: the keys of machines are not for a log.
+func (p *Provider) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "Provider{}") }
 
 // New returns a provider.
 func New(cfg Config) *Provider {

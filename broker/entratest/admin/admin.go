@@ -18,7 +18,9 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -35,6 +37,15 @@ type Options struct {
 	// Clock is the one in the server's Options; nil: the clock cannot be moved.
 	Clock *entratest.Clock
 }
+
+// Format implements [fmt.Formatter] without revealing the token.
+func (Options) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "Options{[redacted]}") }
+
+// LogValue implements [slog.LogValuer] without revealing the token.
+func (Options) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalText implements [encoding.TextMarshaler] without revealing the token.
+func (Options) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // maxBody bounds a request, in bytes.
 const maxBody = 1 << 20
