@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/internal/canary"
+	"github.com/prtbroker/prtbroker/internal/proof/tally"
 	"github.com/prtbroker/prtbroker/internal/secret"
 )
 
@@ -132,6 +133,7 @@ func TestExportedTypesPrintNoSecrets(t *testing.T) {
 		return plain[field] || plain[path+".*"] || plain[declared+".*"]
 	}
 	filled := 0
+	cells := tally.New(t, "secrets", "a field of an exported type, printed")
 	for _, e := range exported {
 		if e.Kind() == reflect.Interface {
 			continue
@@ -153,6 +155,9 @@ func TestExportedTypesPrintNoSecrets(t *testing.T) {
 			if !allowed(e, found.Name) && !allowed(e, name) {
 				t.Errorf("the JSON of a %s shows %s (%s)", nameOf(e), found.Name, found.Form)
 			}
+		}
+		if passed := len(f.secrets.Names()); !t.Failed() {
+			cells.Add(passed, passed)
 		}
 	}
 	t.Logf("%d types, %d fields filled, %d of them may be shown", len(exported), filled, len(shown))
