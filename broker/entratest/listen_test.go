@@ -1,8 +1,11 @@
 package entratest_test
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -93,10 +96,65 @@ func TestListen(t *testing.T) {
 			require.ErrorContains(t, err, "connect", "Close ends it")
 		})
 	}
-	t.Run("without TLS on loopback only", func(t *testing.T) {
-		_, err := entratest.NewTB(t, entratest.Options{}).Listen("0.0.0.0:0", entratest.ListenOptions{InsecureHTTP: true})
-		require.ErrorContains(t, err, "only a loopback address")
+	t.Run("on loopback only", func(t *testing.T) {
+		_, err := entratest.NewTB(t, entratest.Options{}).Listen("0.0.0.0:0", entratest.ListenOptions{})
+		require.ErrorContains(t, err, "not a loopback address; InsecureExposed")
 	})
+}
+
+// forward passes the connections of a port of its own on to an address, as a container's
+// runtime does for a mapped port, and returns the port.
+func forward(t *testing.T, to string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
+			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+		}
+	}()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	require.NoError(t, err)
+	return port
+}
+
+// A port that a container's runtime chose, and host names besides localhost: what the
+// client is told is the address that it used, and the certificate is valid there.
+func TestListenBehindAMappedPort(t *testing.T) {
+	c, _ := daemon(t)
+	ln, err := net.Listen("tcp", "0.0.0.0:0") // a free port
+	require.NoError(t, err)
+	inner := ln.Addr().String()
+	require.NoError(t, ln.Close())
+	base, err := c.s.Listen(inner, entratest.ListenOptions{Base: "https://entra.test:443", Hosts: []string{"localhost", "tenant"}, InsecureExposed: true})
+	require.NoError(t, err)
+	require.Equal(t, "https://entra.test:443/", base)
+	mapped := forward(t, inner)
+	// Every name leads to the mapped port, as in a network of containers.
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.s.CertPool(), MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+mapped)
+		}}}
+	c.http = client
+	for _, at := range []string{"https://localhost:" + mapped + "/", "https://tenant:8443/", "https://entra.test:443/"} {
+		r := c.do("GET", at+c.s.TenantID()+"/v2.0/.well-known/openid-configuration", nil, "")
+		require.Equal(t, at+c.s.TenantID()+"/v2.0", r.str("issuer"))
+		require.Equal(t, at+c.s.TenantID()+"/oauth2/v2.0/token", r.str("token_endpoint"))
+	}
+	_, err = client.Get("https://other.test/")
+	var wrong x509.HostnameError
+	require.ErrorAs(t, err, &wrong)
 }
 
 // at posts a form to any address.

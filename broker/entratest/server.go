@@ -168,7 +168,7 @@ func newServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.locals.Handler, s.locals.Serves, s.locals.TLS = s.web, s.serves, s.tlsCA.leaf
+	s.locals.Handler, s.locals.Serves, s.locals.Certificate = s.web, s.serves, s.tlsCA.certificate
 	s.window.Handler, s.window.Rand = s.web, r
 	if err := s.listen(); err != nil {
 		return nil, err

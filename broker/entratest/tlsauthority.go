@@ -12,6 +12,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -19,7 +20,9 @@ import (
 // the seed: it can certify the real host names, so it must stay secret.
 type tlsAuthority struct {
 	der, pem []byte // of the authority
+	ca       *x509.Certificate
 	key      crypto.Signer
+	hosts    []string // real host names
 	leaf     tls.Certificate
 }
 
@@ -52,7 +55,7 @@ func newTLSAuthority(hosts []string) (*tlsAuthority, error) {
 	return tlsAuthorityFrom(caDER, caKey, hosts)
 }
 
-// tlsAuthorityFrom makes a server certificate under an authority.
+// tlsAuthorityFrom returns the authority with a certificate for the hosts.
 func tlsAuthorityFrom(caDER []byte, caKey any, hosts []string) (*tlsAuthority, error) {
 	signer, ok := caKey.(crypto.Signer)
 	if !ok {
@@ -62,29 +65,51 @@ func tlsAuthorityFrom(caDER []byte, caKey any, hosts []string) (*tlsAuthority, e
 	if err != nil {
 		return nil, err
 	}
+	a := &tlsAuthority{
+		der: caDER,
+		ca:  ca,
+		key: signer,
+		pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
+
+		hosts: hosts,
+	}
+	a.leaf, err = a.certificate(nil)
+	return a, err
+}
+
+// certificate makes a server certificate for the real host names, for localhost, and
+// for more host names and IP addresses.
+func (a *tlsAuthority) certificate(more []string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: hosts[0]},
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: serial.Add(serial, big.NewInt(2)), // the authority has 1
+		Subject:      pkix.Name{CommonName: a.hosts[0]},
 		NotBefore:    tlsNotBefore,
 		NotAfter:     tlsNotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:     append([]string{"localhost"}, hosts...),
+		DNSNames:     append([]string{"localhost"}, a.hosts...),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}, ca, key.Public(), signer)
-	if err != nil {
-		return nil, err
 	}
-	return &tlsAuthority{
-		der: caDER,
-		key: signer,
-		pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
-		// The chain omits the authority: Firefox was seen to hang when a server that
-		// sends its root asks for a user certificate.
-		leaf: tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key},
-	}, nil
+	for _, name := range more {
+		if ip := net.ParseIP(name); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else if !slices.Contains(leaf.DNSNames, name) {
+			leaf.DNSNames = append(leaf.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, a.ca, key.Public(), a.key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	// The chain omits the authority: Firefox was seen to hang when a server that
+	// sends its root asks for a user certificate.
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/local"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
@@ -106,10 +107,25 @@ func (s *Server) serves(host string) bool {
 
 // ListenOptions are options of [Server.Listen].
 type ListenOptions struct {
-	// InsecureHTTP serves without TLS, on loopback addresses only. Tokens and
-	// passwords then travel in the clear on this machine, and MSAL refuses an
-	// authority without TLS.
+	// Base is the URL under which clients reach the listener if that is not its
+	// address: behind a mapped port, a reverse proxy or under another host name, such
+	// as https://localhost:8443. It has no path. The certificate is valid for its
+	// host. "": the address itself, under localhost if it is that of all interfaces.
+	Base string
+	// Hosts lists host names, without ports, that clients may use besides that of
+	// Base: a request under one of them gets discovery, pages and issuers of its own
+	// Host header, whatever the port. With "localhost" here, a port of a container may
+	// be mapped to one that is not known when the server starts. The certificate is
+	// valid for all of them.
+	Hosts []string
+	// InsecureHTTP serves without TLS. Tokens and passwords then travel in the clear,
+	// and MSAL refuses an authority without TLS unless a proxy in front of it, named
+	// by Base, adds TLS.
 	InsecureHTTP bool
+	// InsecureExposed allows an address that is not a loopback address, as in a
+	// container. Anyone who reaches it can answer for the users' phones and sign in with
+	// passwords that tests publish.
+	InsecureExposed bool
 }
 
 // Listen serves the sign-in service at an address of this machine, such as
@@ -126,7 +142,7 @@ type ListenOptions struct {
 // not work there, and neither do user certificates. The server's own authority
 // ([Server.CA]) signs the certificate. [Server.Close] closes the listener.
 func (s *Server) Listen(addr string, o ListenOptions) (base string, err error) {
-	base, err = s.locals.Listen(addr, o.InsecureHTTP)
+	base, err = s.locals.Listen(addr, local.Config{Plain: o.InsecureHTTP, Exposed: o.InsecureExposed, Base: o.Base, Hosts: o.Hosts})
 	if err != nil {
 		return "", fmt.Errorf("entratest: %w", err)
 	}

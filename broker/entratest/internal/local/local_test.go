@@ -59,18 +59,21 @@ func certificate(t *testing.T) tls.Certificate {
 // their names.
 func TestListen(t *testing.T) {
 	t.Parallel()
-	l := &local.Listeners{TLS: certificate(t), Serves: func(host string) bool { return host == "graph.microsoft.com" || host == "login.microsoft.com" },
+	cert := certificate(t)
+	var certified []string
+	l := &local.Listeners{Certificate: func(hosts []string) (tls.Certificate, error) { certified = hosts; return cert, nil }, Serves: func(host string) bool { return host == "graph.microsoft.com" || host == "login.microsoft.com" },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, web.LocalBase(r)+" "+r.Host+" "+r.URL.Path)
 		})}
 	t.Cleanup(l.Close)
-	plain, err := l.Listen("127.0.0.1:0", true)
+	plain, err := l.Listen("127.0.0.1:0", local.Config{Plain: true})
 	require.NoError(t, err)
 	require.Contains(t, plain, "http://127.0.0.1:")
-	secure, err := l.Listen("localhost:0", false)
+	secure, err := l.Listen("localhost:0", local.Config{})
 	require.NoError(t, err)
 	require.Contains(t, secure, "https://localhost:")
-	c := client(t, l.TLS)
+	require.Equal(t, []string{"localhost"}, certified)
+	c := client(t, cert)
 	for _, base := range []string{plain, secure} {
 		for path, want := range map[string]string{
 			"common/oauth2/token":              "localhost /common/oauth2/token",
@@ -82,13 +85,91 @@ func TestListen(t *testing.T) {
 			require.Equal(t, base+" "+want, body)
 		}
 	}
-	_, err = l.Listen("0.0.0.0:0", true)
-	require.ErrorIs(t, err, local.ErrNotLoopback)
-	_, err = l.Listen("256.0.0.1:0", false)
+	for _, plain := range []bool{false, true} {
+		_, err = l.Listen("0.0.0.0:0", local.Config{Plain: plain})
+		require.ErrorIs(t, err, local.ErrNotLoopback)
+	}
+	_, err = l.Listen("256.0.0.1:0", local.Config{})
 	require.ErrorContains(t, err, "256.0.0.1")
 	l.Close()
 	_, err = new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimSuffix(strings.TrimPrefix(plain, "http://"), "/"))
 	require.ErrorContains(t, err, "refused")
+}
+
+// What a client is told follows the base, or the host name that it used if that is one
+// of the listed ones. Another name gets the base: it cannot become an issuer.
+func TestBase(t *testing.T) {
+	t.Parallel()
+	cert := certificate(t)
+	for name, tt := range map[string]struct {
+		config    local.Config
+		base      string // of the listener
+		host      string // of the request
+		want      string
+		certified []string
+	}{
+		"a mapped port":       {local.Config{Base: "https://localhost:9443"}, "https://localhost:9443/", "localhost:8443", "https://localhost:9443/", []string{"localhost"}},
+		"another host name":   {local.Config{Base: "https://Entra.test/"}, "https://entra.test/", "entra.test", "https://entra.test/", []string{"entra.test"}},
+		"an address":          {local.Config{Base: "https://[::1]:9443"}, "https://[::1]:9443/", "x", "https://[::1]:9443/", []string{"::1"}},
+		"TLS before it":       {local.Config{Base: "https://entra.test", Plain: true}, "https://entra.test/", "entra.test", "https://entra.test/", nil},
+		"a listed name":       {local.Config{Base: "https://localhost:1", Hosts: []string{"tenant", "192.0.2.1"}}, "https://localhost:1/", "Tenant:32768", "https://tenant:32768/", []string{"localhost", "tenant", "192.0.2.1"}},
+		"a listed address":    {local.Config{Base: "https://localhost:1", Hosts: []string{"::1"}}, "https://localhost:1/", "[::1]:32768", "https://[::1]:32768/", []string{"localhost", "::1"}},
+		"a name not listed":   {local.Config{Base: "https://localhost:1", Hosts: []string{"tenant"}}, "https://localhost:1/", "evil.example", "https://localhost:1/", []string{"localhost", "tenant"}},
+		"part of a name":      {local.Config{Base: "https://localhost:1", Hosts: []string{"tenant"}}, "https://localhost:1/", "tenant.evil.example", "https://localhost:1/", []string{"localhost", "tenant"}},
+		"exposed, by a name":  {local.Config{Base: "https://localhost:1", Exposed: true}, "https://localhost:1/", "x", "https://localhost:1/", []string{"localhost"}},
+		"a name in its place": {local.Config{Base: "https://localhost:1", Hosts: []string{"localhost"}}, "https://localhost:1/", "localhost:32768", "https://localhost:32768/", []string{"localhost", "localhost"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var certified []string
+			l := &local.Listeners{Serves: func(string) bool { return false },
+				Certificate: func(hosts []string) (tls.Certificate, error) { certified = hosts; return cert, nil },
+				Handler:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, web.LocalBase(r)) })}
+			t.Cleanup(l.Close)
+			addr := "127.0.0.1:0"
+			if tt.config.Exposed {
+				addr = "0.0.0.0:0"
+			}
+			ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", addr) // a free port
+			require.NoError(t, err)
+			addr = ln.Addr().String()
+			require.NoError(t, ln.Close())
+			base, err := l.Listen(addr, tt.config)
+			require.NoError(t, err)
+			require.Equal(t, tt.base, base)
+			require.Equal(t, tt.certified, certified)
+			scheme := "https://"
+			if tt.config.Plain {
+				scheme = "http://"
+			}
+			_, port, err := net.SplitHostPort(addr)
+			require.NoError(t, err)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"localhost:"+port+"/", nil)
+			require.NoError(t, err)
+			r.Host = tt.host
+			resp, err := client(t, cert).Do(r)
+			require.NoError(t, err)
+			defer func() { _ = resp.Body.Close() }()
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, string(body))
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
+		l := &local.Listeners{}
+		for base, want := range map[string]string{
+			"localhost:8443": "not an http or https URL", "ftp://localhost": "not an http", "https://localhost/entra": "without a path", "https://a:b@localhost": "URL without a path",
+			"https://localhost?x=1": "URL without a path", "https://": "URL without a path", "https://*.test": "URL without a path",
+		} {
+			_, err := l.Listen("127.0.0.1:0", local.Config{Base: base})
+			require.ErrorContains(t, err, want, base)
+		}
+		for _, host := range []string{"localhost:8443", "https://localhost", "", "*"} {
+			_, err := l.Listen("127.0.0.1:0", local.Config{Hosts: []string{host}})
+			require.ErrorContains(t, err, "without a port", host)
+		}
+	})
 }
 
 // The window stays on loopback until the sign-in ends, however it does: then it
