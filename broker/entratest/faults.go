@@ -1,7 +1,10 @@
 package entratest
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -44,6 +47,27 @@ const (
 	Garbage                     // 200 with bytes that are neither JSON nor a JWE
 	AADSTS                      // the error with code Fault.Code in the usual JSON body
 )
+
+var faultNames = [...]string{DropBefore: "dropBefore", DropAfter: "dropAfter", Delay: "delay", Throttle: "throttle",
+	Status: "status", Truncate: "truncate", Garbage: "garbage", AADSTS: "aadsts"}
+
+// String returns the name of the kind, such as dropBefore.
+func (k FaultKind) String() string {
+	if k < 0 || int(k) >= len(faultNames) {
+		return fmt.Sprintf("FaultKind(%d)", int(k))
+	}
+	return faultNames[k]
+}
+
+// UnmarshalText reads the name of a kind.
+func (k *FaultKind) UnmarshalText(name []byte) error {
+	i := slices.Index(faultNames[:], string(name))
+	if i < 0 {
+		return fmt.Errorf("entratest: %q is not a kind of fault; the kinds are %s", name, strings.Join(faultNames[:], ", "))
+	}
+	*k = FaultKind(i)
+	return nil
+}
 
 // Fault is something that goes wrong at an endpoint.
 type Fault struct {

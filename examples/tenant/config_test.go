@@ -9,10 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/internal/camel"
 )
 
 // example is the file of docs/emulator.md.
@@ -74,7 +79,18 @@ func TestConfigRefused(t *testing.T) {
 		"an unknown key":             {"domain: a.example\nusres: []\n", `2:1: "usres" is not a key here; known are domain, tenantID`},
 		"one inside":                 {"users:\n  - username: ann\n    pasword: x\n", `3:5: "users[].pasword" is not a key here`},
 		"one in JSON":                {`{"apps": [{"clientID": "x", "redirect": []}]}`, `1:29: "apps[].redirect" is not a key here`},
-		"a wrong type":               {"users:\n  - username: [ann]\n", "want string"},
+		"a list for a string":        {"users:\n  - username: [ann]\n", `2:15: "users[].username" must be a string`},
+		"a string for a list":        {"groups: all\n", `1:9: "groups" must be a list`},
+		"a string for a mapping":     {"pages: all\n", `1:8: "pages" must be a mapping`},
+		"a number for a boolean":     {"gcmReplies: 2\n", `1:13: "gcmReplies" must be true or false`},
+		"a word for a number":        {"deviceQuota: many\n", `1:14: "deviceQuota" must be a whole number`},
+		"no duration":                {"ttl:\n  code: soon\n", `2:9: "ttl.code" must be a duration, such as 90s or 4h`},
+		"no fault":                   {"faults:\n  - kind: bang\n", `"bang" is not a kind of fault`},
+		"the state":                  {"state: x\n", `1:1: "state" is not a key here`},
+		"what only Go can say":       {"judge: x\n", `1:1: "judge" is not a key here`},
+		"an unknown key in a merge":  {"users:\n  - &a {username: a}\n  - {<<: {nme: x}}\n", `3:11: "users[].nme" is not a key here`},
+		"a key twice":                {"domain: a.example\ndomain: b.example\n", `2:1: "domain" is set twice, first in line 1`},
+		"a key twice in two cases":   {"domain: a.example\nDomain: b.example\n", `2:1: "Domain" is set twice, first in line 1`},
 		"no YAML":                    {"users: [\n", "did not find expected node content"},
 		"policies that are not here": {"policies: nowhere.json\n", "nowhere.json"},
 	} {
@@ -86,6 +102,62 @@ func TestConfigRefused(t *testing.T) {
 			require.ErrorContains(t, err, file)
 		})
 	}
+}
+
+// A file can say what entratest.Options can, in words.
+func TestConfigSaysAll(t *testing.T) {
+	c, err := configOf([]byte(`
+clock: 2026-03-02T09:00:00Z
+ttl: {prt: 336h, code: 1m30s}
+pages: {registrationDays: 3}
+faults: [{endpoint: token, kind: throttle, retryAfter: 2s}]
+x-users: {}
+`), "env", ".")
+	require.ErrorContains(t, err, `"x-users" is not a key here`)
+	require.Nil(t, c)
+	c, err = configOf([]byte(`
+clock: 2026-03-02T09:00:00Z
+replicationLag: 0s
+refuseTOTPReuse: true
+ttl: {prt: 336h, code: 1m30s}
+pages: {registrationDays: 3}
+faults: [{endpoint: token, kind: throttle, retryAfter: 2s}]
+users:
+  - &ann {username: ann, password: 0123, roles: [62e90394-69f5-4237-9190-012177145e10]}
+  - {<<: *ann, username: ben}
+`), "env", ".")
+	require.NoError(t, err)
+	require.Equal(t, "2026-03-02T09:00:00Z", c.Clock)
+	var o entratest.Options
+	require.NoError(t, c.apply(&o))
+	require.Equal(t, time.Duration(-1), o.ReplicationLag)
+	require.True(t, o.RefuseTOTPReuse)
+	require.Equal(t, entratest.TTL{PRT: 336 * time.Hour, Code: 90 * time.Second}, o.TTL)
+	require.Equal(t, 3, o.Pages.RegistrationDays)
+	require.Equal(t, []entratest.Fault{{Endpoint: entratest.EndpointToken, Kind: entratest.Throttle, RetryAfter: 2 * time.Second}}, o.Faults)
+	require.Equal(t, []entratest.User{
+		{Username: "ann", Password: "0123", Roles: []string{"62e90394-69f5-4237-9190-012177145e10"}},
+		{Username: "ben", Password: "0123", Roles: []string{"62e90394-69f5-4237-9190-012177145e10"}},
+	}, o.Users)
+	// What is left out can only be said in Go.
+	keys := keysOf(reflect.TypeFor[config]())
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[entratest.Options]()) {
+		switch f.Name {
+		case "Logf", "Judge", "ClientAddress", "State":
+			require.NotContains(t, keys, camel.Name(f.Name))
+		default:
+			require.Contains(t, keys, camel.Name(f.Name))
+		}
+	}
+}
+
+// The schema is published with the documentation, for editors.
+func TestSchemaIsPublished(t *testing.T) {
+	text, err := schema()
+	require.NoError(t, err)
+	published, err := os.ReadFile("../../docs/tenant.schema.json")
+	require.NoError(t, err)
+	require.Equal(t, string(text)+"\n", string(published), "go run ./examples/tenant -schema >docs/tenant.schema.json")
 }
 
 func TestSchema(t *testing.T) {

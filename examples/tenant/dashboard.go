@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,17 +26,20 @@ var web embed.FS
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// dashboard is the page of the tenant. It is served only on loopback, only
-// under a loopback name, and accepts changes only from its own pages: another
-// site's page, opened in the same browser, can neither read it nor press its
-// buttons.
+// dashboard is the page of the tenant. It is served only under a loopback name, or one
+// of the configured names, only on loopback unless it is exposed, and accepts changes
+// only from its own pages: another site's page, opened in the same browser, can neither
+// read it nor press its buttons.
 type dashboard struct {
-	srv   *entratest.Server
-	clock *entratest.Clock
-	env   []variable
-	port  string
+	srv     *entratest.Server
+	clock   *entratest.Clock
+	env     []variable
+	port    string
+	hosts   []string // names besides those of loopback
+	exposed bool     // to other machines, through ports that are not known here
 
-	browser string // command line that starts one for this tenant
+	browser   string // command line that starts one for this tenant
+	authority string // base of -listen; "": none
 
 	page *template.Template
 	mux  *http.ServeMux
@@ -100,14 +105,14 @@ func (d *dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // neither Origin nor Sec-Fetch-Site and are let in: they run on this machine
 // already.
 func (d *dashboard) refuse(r *http.Request) string {
-	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && !d.exposed {
 		if host, _, err := net.SplitHostPort(addr.String()); err != nil || !isLoopbackName(host) {
 			return "the dashboard is served on loopback alone"
 		}
 	}
-	host, port, err := net.SplitHostPort(r.Host)
-	if err != nil || port != d.port || !isLoopbackName(strings.Trim(host, "[]")) {
-		return "the dashboard answers to a loopback name alone"
+	at := url.URL{Host: r.Host}
+	if !d.exposed && at.Port() != d.port || !d.answersTo(at.Hostname()) {
+		return "the dashboard answers to a loopback name, and to those of -base and -hosts, alone"
 	}
 	site := r.Header.Get("Sec-Fetch-Site")
 	if site == "cross-site" || site == "same-site" {
@@ -120,6 +125,10 @@ func (d *dashboard) refuse(r *http.Request) string {
 		return "another origin asked for this"
 	}
 	return ""
+}
+
+func (d *dashboard) answersTo(host string) bool {
+	return isLoopbackName(host) || slices.ContainsFunc(d.hosts, func(h string) bool { return strings.EqualFold(h, host) })
 }
 
 func (d *dashboard) show(name string) http.HandlerFunc {

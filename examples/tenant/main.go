@@ -29,10 +29,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -57,6 +60,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err = fmt.Fprintf(stdout, "%s\n", text)
 		return err
 	}
+	if o.health != "" {
+		return checkHealth(ctx, o.health)
+	}
 	t, err := start(o, stderr)
 	if err != nil {
 		return err
@@ -72,6 +78,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	t.announce(stdout)
 	<-ctx.Done()
 	return t.close()
+}
+
+// healthTimeout bounds the request of -health.
+const healthTimeout = 5 * time.Second
+
+// checkHealth asks a running tenant whether it is ready, as the health check of an image
+// that contains no other program.
+func checkHealth(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("-health: %w", err)
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r) // no proxy of the environment
+	if err != nil {
+		return fmt.Errorf("-health: %w", err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("-health: %s answered %s", url, resp.Status)
+	}
+	return nil
 }
 
 // fromEnvironment sets the flags that the command line does not: -exit-with-parent is
@@ -103,11 +132,25 @@ type options struct {
 	apiToken  string
 	verbose   bool
 
-	config       string
-	listen       string
-	insecureHTTP bool
-	withParent   bool
-	schema       bool
+	config          string
+	configText      string
+	listen          string
+	base            string
+	hosts           string
+	insecureHTTP    bool
+	insecureExposed bool
+	withParent      bool
+	schema          bool
+	health          string
+}
+
+// hostNames are the names of -hosts and of -base.
+func (o *options) hostNames() []string {
+	names := strings.FieldsFunc(o.hosts, func(r rune) bool { return r == ',' || r == ' ' })
+	if u, err := url.Parse(o.base); err == nil && u.Hostname() != "" {
+		names = append(names, u.Hostname())
+	}
+	return names
 }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
@@ -125,15 +168,26 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.apiToken, "api-token", "", "bearer `token` of the administration API; the default is a random one, which is printed")
 	flags.BoolVar(&o.verbose, "v", false, "log what clients do wrong")
 	flags.StringVar(&o.config, "config", "", "YAML or JSON `file` with the users, groups, apps and policies of a new tenant; -schema prints what it may hold")
-	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority of its own, for clients that no proxy leads")
-	flags.BoolVar(&o.insecureHTTP, "insecure-http", false, "with -listen: without TLS, on loopback alone")
+	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority of its own, for clients that cannot use the proxy")
+	flags.StringVar(&o.configText, "config-text", "", "the `text` of such a file, for containers without mounted files")
+	flags.StringVar(&o.base, "base", "", "with -listen: the `URL` under which clients reach that address, such as https://localhost:8443, if it is another: behind a mapped port, a reverse proxy or another host name")
+	flags.StringVar(&o.hosts, "hosts", "", "more host `names`, separated by commas, under which clients reach -listen and browsers the dashboard; each is an authority of its own, at whatever port it is asked for")
+	flags.BoolVar(&o.insecureHTTP, "insecure-http", false, "with -listen: without TLS")
+	flags.BoolVar(&o.insecureExposed, "insecure-exposed", false, "let -proxy, -dashboard and -listen be addresses that other machines reach, as in a container: whoever reaches them controls the tenant")
 	flags.BoolVar(&o.withParent, "exit-with-parent", false, "end when standard input ends, as it does when the program that started this one is gone")
 	flags.BoolVar(&o.schema, "schema", false, "print the JSON Schema of -config files and end")
+	flags.StringVar(&o.health, "health", "", "ask `URL`, such as http://127.0.0.1:8471/health, whether a tenant is ready, and end: exit status 0 means yes")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if err := fromEnvironment(flags); err != nil {
 		return o, err
+	}
+	if o.config != "" && o.configText != "" {
+		return o, errors.New("-config and -config-text: give one of them")
+	}
+	if o.listen == "" && (o.base != "" || o.insecureHTTP) {
+		return o, errors.New("-base and -insecure-http say how -listen is served: give -listen too")
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))

@@ -133,15 +133,24 @@ func isLoopbackName(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// listenLoopback listens on the address that a flag gives. It is a loopback
-// address: the emulated tenant hands out sessions to anybody who asks.
-func listenLoopback(flag, addr string) (net.Listener, error) {
+// reachable returns the address by which a client on this machine reaches a listener.
+func reachable(ln net.Listener) string {
+	host, port, err := net.SplitHostPort(ln.Addr().String())
+	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return ln.Addr().String()
+}
+
+// listen listens on the address that a flag gives. Unless exposed, it must be a
+// loopback address: the emulated tenant hands out sessions to anybody who asks.
+func listen(flag, addr string, exposed bool) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	if !isLoopbackName(host) {
-		return nil, fmt.Errorf("%s: %s is not a loopback address", flag, addr)
+	if !exposed && !isLoopbackName(host) {
+		return nil, fmt.Errorf("%s: %s is not a loopback address; -insecure-exposed allows it", flag, addr)
 	}
 	ln, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {

@@ -62,8 +62,9 @@ func start(o options, stderr io.Writer) (*tenant, error) {
 	}
 	t.proxy = newProxy(t.srv.DialContext, quiet)
 	t.dashboard = newDashboard(t.srv, t.clock, t.environment(), t.dashLn.Addr().String())
-	t.dashboard.browser = t.browser()
-	t.dashboard.serveAPI(admin.New(t.srv, admin.Options{Token: t.o.apiToken, Clock: t.clock}))
+	t.dashboard.browser, t.dashboard.authority = t.browser(), t.authority
+	t.dashboard.exposed, t.dashboard.hosts = o.insecureExposed, t.o.hostNames()
+	t.dashboard.serveAPI(admin.New(t.srv, admin.Options{Token: t.o.apiToken, Clock: t.clock, Hosts: t.o.hostNames()}))
 	t.servers = append(t.servers,
 		serve(t.proxyLn, t.proxy, t.logf),
 		serve(t.dashLn, t.dashboard, t.logf))
@@ -78,14 +79,18 @@ func (t *tenant) open() (err error) {
 	if err := t.startServer(); err != nil {
 		return err
 	}
-	if t.proxyLn, err = listenLoopback("-proxy", t.o.proxy); err != nil {
+	if t.proxyLn, err = listen("-proxy", t.o.proxy, t.o.insecureExposed); err != nil {
 		return err
 	}
-	if t.dashLn, err = listenLoopback("-dashboard", t.o.dashboard); err != nil {
+	if t.dashLn, err = listen("-dashboard", t.o.dashboard, t.o.insecureExposed); err != nil {
 		return err
 	}
 	if t.o.listen != "" {
-		if t.authority, err = t.srv.Listen(t.o.listen, entratest.ListenOptions{InsecureHTTP: t.o.insecureHTTP}); err != nil {
+		lo := entratest.ListenOptions{Base: t.o.base, Hosts: t.o.hostNames(), InsecureHTTP: t.o.insecureHTTP, InsecureExposed: t.o.insecureExposed}
+		if t.o.base != "" { // it is fixed: its host name at another port is not an authority of its own
+			lo.Hosts = lo.Hosts[:len(lo.Hosts)-1]
+		}
+		if t.authority, err = t.srv.Listen(t.o.listen, lo); err != nil {
 			return fmt.Errorf("-listen: %w", err)
 		}
 	}
@@ -150,15 +155,20 @@ func (t *tenant) startServer() (err error) {
 	return err
 }
 
-// config reads the file of -config. It returns nil if there is none.
+// config reads the file of -config, or -config-text. It returns nil if there is neither.
 func (t *tenant) config() (*config, error) {
+	if t.o.configText != "" {
+		return configOf([]byte(t.o.configText), "-config-text", ".")
+	}
 	if t.o.config == "" {
 		return nil, nil
 	}
 	return readConfig(t.o.config)
 }
 
-// writeCA puts the authority's certificate where the environment points to.
+// writeCA puts the authority's certificate where the environment points to. Where there
+// is no directory for it, as in an image that contains nothing else, clients take it
+// from the dashboard.
 func (t *tenant) writeCA() (err error) {
 	switch {
 	case t.o.caFile != "":
@@ -167,7 +177,7 @@ func (t *tenant) writeCA() (err error) {
 		t.caFile = t.o.data + ".ca.pem"
 	default:
 		if t.tempDir, err = os.MkdirTemp("", "tenant-"); err != nil {
-			return err
+			return nil
 		}
 		t.caFile = filepath.Join(t.tempDir, "ca.pem")
 	}
@@ -181,16 +191,20 @@ func (t *tenant) writeCA() (err error) {
 type variable struct{ Name, Value, For string }
 
 func (t *tenant) environment() []variable {
-	proxy := "http://" + t.proxyLn.Addr().String()
-	return []variable{
-		{"HTTPS_PROXY", proxy, "most clients"},
+	toProxy := []variable{
+		{"HTTPS_PROXY", "http://" + reachable(t.proxyLn), "most clients"},
 		{"NO_PROXY", "localhost,127.0.0.1", "redirects to loopback"},
+	}
+	if t.caFile == "" {
+		return append(toProxy, variable{"NODE_USE_ENV_PROXY", "1", "Node.js 24 and 22.21 on"})
+	}
+	return append(toProxy, []variable{
 		{"SSL_CERT_FILE", t.caFile, "Go, OpenSSL"},
 		{"CURL_CA_BUNDLE", t.caFile, "curl"},
 		{"REQUESTS_CA_BUNDLE", t.caFile, "Python requests"},
 		{"NODE_EXTRA_CA_CERTS", t.caFile, "Node.js"},
 		{"NODE_USE_ENV_PROXY", "1", "Node.js 24 and 22.21 on"},
-	}
+	}...)
 }
 
 // browser returns a command line that starts a browser for this tenant, with a new
@@ -198,7 +212,7 @@ func (t *tenant) environment() []variable {
 // authority would accept its certificates for every site.
 func (t *tenant) browser() string {
 	return fmt.Sprintf("chromium --user-data-dir=\"$(mktemp -d)\" --no-first-run --proxy-server=http://%s --ignore-certificate-errors-spki-list=%s",
-		t.proxyLn.Addr(), t.serverKey())
+		reachable(t.proxyLn), t.serverKey())
 }
 
 // serverKey returns the hash of the key of the tenant's TLS certificate as Chromium
@@ -215,11 +229,12 @@ func (t *tenant) serverKey() string {
 
 func (t *tenant) announce(w io.Writer) {
 	fmt.Fprintf(w, "# Tenant %s (%s), emulated. Nothing here reaches Microsoft.\n", t.srv.Domain(), t.srv.TenantID())
-	fmt.Fprintf(w, "# Dashboard: http://%s/\n", t.dashLn.Addr())
+	fmt.Fprintf(w, "# Dashboard: http://%s/\n", reachable(t.dashLn))
+	fmt.Fprintf(w, "# Certificate authority: http://%s/ca.pem\n", reachable(t.dashLn))
 	for _, u := range t.srv.Users() {
 		fmt.Fprintf(w, "# User: %s, password %q\n", u.Username, u.Password)
 	}
-	if t.o.config == "" {
+	if t.o.config == "" && t.o.configText == "" {
 		t.announceSeed(w)
 	}
 	if t.authority != "" {
@@ -227,7 +242,7 @@ func (t *tenant) announce(w io.Writer) {
 	}
 	fmt.Fprintf(w, "# Browser: %s\n", t.browser())
 	for _, v := range append(t.environment(),
-		variable{"TENANT_API", fmt.Sprintf("http://%s/api", t.dashLn.Addr()), "administration"},
+		variable{"TENANT_API", fmt.Sprintf("http://%s/api", reachable(t.dashLn)), "administration"},
 		variable{"TENANT_API_TOKEN", t.o.apiToken, "administration"}) {
 		fmt.Fprintf(w, "export %s=%s\n", v.Name, shellQuote(v.Value))
 	}

@@ -72,9 +72,13 @@ func TestProxy(t *testing.T) {
 
 func TestLoopbackAlone(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", ":0", "192.0.2.1:0"} {
-		_, err := listenLoopback("-proxy", addr)
-		require.ErrorContains(t, err, "-proxy: "+addr+" is not a loopback address")
+		_, err := listen("-proxy", addr, false)
+		require.ErrorContains(t, err, "-proxy: "+addr+" is not a loopback address; -insecure-exposed allows it")
 	}
+	ln, err := listen("-proxy", "0.0.0.0:0", true)
+	require.NoError(t, err)
+	require.Contains(t, reachable(ln), "localhost:")
+	require.NoError(t, ln.Close())
 }
 
 // When the port is in use, the error names the flag that selects another one.

@@ -94,7 +94,9 @@ func (d *dashboard) view(query string) view {
 		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Query: query, Env: d.env, Browser: d.browser, Moves: clockMoves,
 		Policies: d.srv.PolicyNames(), PolicyText: string(d.srv.Policies()),
 	}
-	if u, err := d.srv.AuthenticatorURL(); err == nil {
+	if d.authority != "" {
+		v.Phones = d.authority + "emulator/authenticator"
+	} else if u, err := d.srv.AuthenticatorURL(); err == nil {
 		v.Phones = u
 	}
 	for _, a := range seedApps(v.Domain) {

@@ -4,6 +4,7 @@
 package camel
 
 import (
+	"encoding"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -48,6 +49,8 @@ var (
 	timeType = reflect.TypeFor[time.Time]()
 	rawType  = reflect.TypeFor[json.RawMessage]()
 	byteType = reflect.TypeFor[[]byte]()
+	spanType = reflect.TypeFor[time.Duration]()
+	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
 // Schema describes a type as JSON Schema (draft 2020-12).
@@ -59,6 +62,11 @@ func Schema(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string", "contentEncoding": "base64"}
 	case timeType:
 		return map[string]any{"type": "string", "format": "date-time"}
+	case spanType:
+		return map[string]any{"type": "string", "pattern": `^-?([0-9.]+(ns|us|µs|ms|s|m|h))+$|^0$`}
+	}
+	if reflect.PointerTo(t).Implements(textType) {
+		return map[string]any{"type": "string"}
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -46,7 +46,7 @@ func runMain(m *testing.M) int {
 }
 
 // clients in the order of the table.
-var clients = []string{"MSAL Go", "azidentity for Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "openapi-spec-validator", "Chromium", "MSAL.js in Chromium", "Firefox", "client-go", himmelblauClient, pythonFIDO2, firmware,
+var clients = []string{"MSAL Go", "azidentity for Go", "MSAL Python", "MSAL Node", "roadtx", "go-oidc", "curl and OpenSSL", "openapi-spec-validator", "jsonschema (Python)", "Chromium", "MSAL.js in Chromium", "Firefox", "client-go", himmelblauClient, pythonFIDO2, firmware,
 	"MSAL Java", "azure-identity Python", "azure-identity Node", "Azure CLI", "kubelogin", "oauth2-proxy", "git-credential-azure", "msalruntime (pymsalruntime)", "msalruntime by dsreg broker proxy", "MSAL Python with the broker", "MSAL Node with the broker (msal-node-runtime)",
 	"Azure CLI with the broker", "Chromium with nativehost", "gdbus and busctl",
 	authdClient}

@@ -101,3 +101,16 @@ api "$TENANT_API/openapi.json" > openapi.json`)
 		return "valid OpenAPI 3.1"
 	})
 }
+
+// The published schema says of the file in docs/emulator.md what tenant says of it.
+func TestSchemaOfTheFile(t *testing.T) {
+	flow(t, "jsonschema (Python)", "the schema of docs/emulator.md's file", func(t *testing.T) string {
+		dir, _ := recipe(t, map[string]string{"yaml": "tenant.yaml"})
+		schema, err := filepath.Abs("../../docs/tenant.schema.json")
+		require.NoError(t, err)
+		out, err := running.command(t, "python", scriptFile(t, "schema.py"), schema, filepath.Join(dir, "tenant.yaml")).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "'pasword' was unexpected")
+		return "valid; an unknown key is refused"
+	})
+}

@@ -10,8 +10,8 @@
 //
 // A caller of this interface controls the tenant. Each request must therefore carry
 // the token of [Options] as a bearer token; requests from web pages (those with an
-// Origin header) are refused, and so are requests for a host name that does not mean
-// loopback (DNS rebinding). Serve it on loopback.
+// Origin header) are refused, and so are requests for a host name that neither means
+// loopback nor is in [Options] (DNS rebinding). Serve it on loopback.
 package admin
 
 import (
@@ -21,9 +21,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
@@ -36,6 +37,9 @@ type Options struct {
 	Token string
 	// Clock is the one in the server's Options; nil: the clock cannot be moved.
 	Clock *entratest.Clock
+	// Hosts lists host names, without ports, that the interface answers to besides
+	// those of loopback, for one behind a mapped port or in a container. Nil: none.
+	Hosts []string
 }
 
 // Format implements [fmt.Formatter] without revealing the token.
@@ -56,7 +60,7 @@ func New(srv *entratest.Server, o Options) http.Handler {
 	if o.Token == "" {
 		panic("admin: Options.Token is required")
 	}
-	a := &api{srv: srv, clock: o.Clock, token: o.Token, mux: http.NewServeMux()}
+	a := &api{srv: srv, clock: o.Clock, token: o.Token, hosts: o.Hosts, mux: http.NewServeMux()}
 	for _, r := range routes {
 		a.mux.HandleFunc(r.method+" "+r.path, a.serve(r))
 	}
@@ -71,6 +75,7 @@ type api struct {
 	srv   *entratest.Server
 	clock *entratest.Clock
 	token string
+	hosts []string
 	mux   *http.ServeMux
 }
 
@@ -80,8 +85,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	switch {
-	case !isLoopback(r.Host):
-		writeJSON(w, http.StatusForbidden, refusal{"the interface answers to a loopback name only"})
+	case !a.answersTo(r.Host):
+		writeJSON(w, http.StatusForbidden, refusal{"the interface answers to a loopback name only, and to those in its configuration"})
 	case r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "":
 		writeJSON(w, http.StatusForbidden, refusal{"the interface does not serve web pages"})
 	case !a.authorised(r):
@@ -97,16 +102,11 @@ func (a *api) authorised(r *http.Request) bool {
 	return ok && subtle.ConstantTimeCompare([]byte(token), []byte(a.token)) == 1
 }
 
-func isLoopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && ip.IsLoopback()
+func (a *api) answersTo(hostport string) bool {
+	at := url.URL{Host: hostport}
+	ip, err := netip.ParseAddr(at.Hostname())
+	return err == nil && ip.IsLoopback() ||
+		slices.ContainsFunc(append([]string{"localhost"}, a.hosts...), func(h string) bool { return strings.EqualFold(h, at.Hostname()) })
 }
 
 // serve carries out a route. The request body is JSON of the route's input type, or

@@ -231,6 +231,20 @@ func TestWhoIsRefused(t *testing.T) {
 	require.Panics(t, func() { admin.New(c.srv, admin.Options{}) })
 }
 
+// Behind a mapped port or under another name, the interface answers to the names that
+// it was given, and to no others.
+func TestHosts(t *testing.T) {
+	c := start(t)
+	c.h = admin.New(c.srv, admin.Options{Token: token, Hosts: []string{"entra.test", "192.0.2.7"}})
+	for host, want := range map[string]int{"entra.test": 200, "Entra.test:32768": 200, "192.0.2.7:1": 200, "localhost:32768": 200, "[::1]": 200,
+		"evil.example": 403, "entra.test.evil.example": 403, "192.0.2.8": 403, "": 403} {
+		r := c.request("GET", "/users", "")
+		r.Host = host
+		status, text := c.do(r)
+		require.Equal(t, want, status, "%s: %s", host, text)
+	}
+}
+
 // Every operation of the document is served, and says of itself what its route takes.
 func TestDocument(t *testing.T) {
 	c := start(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
@@ -235,16 +236,10 @@ func moveClock(a *api, _ *http.Request, in clockMove) (clockTime, error) {
 	return clockTime{a.srv.Now()}, nil
 }
 
-// kinds are the names of the faults.
-var kinds = map[string]entratest.FaultKind{
-	"dropBefore": entratest.DropBefore, "dropAfter": entratest.DropAfter, "delay": entratest.Delay, "throttle": entratest.Throttle,
-	"status": entratest.Status, "truncate": entratest.Truncate, "garbage": entratest.Garbage, "aadsts": entratest.AADSTS,
-}
-
 func addFault(a *api, _ *http.Request, in fault) error {
-	kind, ok := kinds[in.Kind]
-	if !ok {
-		return fmt.Errorf("%w: kind %q is not dropBefore, dropAfter, delay, throttle, status, truncate, garbage or aadsts", errRequest, in.Kind)
+	var kind entratest.FaultKind
+	if err := kind.UnmarshalText([]byte(in.Kind)); err != nil {
+		return fmt.Errorf("%w: %s", errRequest, strings.TrimPrefix(err.Error(), "entratest: "))
 	}
 	f := entratest.Fault{
 		Endpoint: entratest.Endpoint(in.Endpoint), Kind: kind, Nth: in.Nth, Times: in.Times,
