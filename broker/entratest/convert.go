@@ -58,7 +58,7 @@ func (u User) spec() directory.UserSpec {
 		Username: u.Username, ID: u.ID, Name: u.Name, Password: u.Password,
 		TOTPSecret: u.TOTPSecret, FederationTOTP: u.FederationTOTP, HardwareTOTP: u.HardwareTOTP,
 		NumberMatch: u.NumberMatch, PhoneSignIn: u.PhoneSignIn, Phone: u.Phone,
-		Roles: u.Roles, Guest: u.Guest, Disabled: u.Disabled, SID: u.SID,
+		Roles: u.Roles, Guest: u.Guest, Disabled: u.Disabled, SID: u.SID, Mail: u.Mail,
 	}
 	for _, k := range u.Passkeys {
 		out.Passkeys = append(out.Passkeys, directory.PasskeySpec(k))

@@ -38,7 +38,7 @@ func TestListen(t *testing.T) {
 					}
 					require.Equal(t, "*", r.header.Get("Access-Control-Allow-Origin"))
 					keys := c.do("GET", r.str("jwks_uri"), nil, "")
-					require.Contains(t, string(keys.body), "RS256")
+					require.Contains(t, string(keys.body), `"kty":"RSA"`)
 				}
 			})
 			t.Run("tokens name it as their issuer", func(t *testing.T) {

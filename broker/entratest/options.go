@@ -50,6 +50,12 @@ type Options struct {
 	// negative: no lag.
 	ReplicationLag time.Duration
 
+	// DirectoryLag is how long the sign-in service does not know a user from AddUser or
+	// an application from AddApp, a new secret or permission included: until then it
+	// refuses the new one and accepts the former one, as Entra may for seconds to
+	// minutes. [Server.SetDirectoryLag] changes it. Zero: no lag.
+	DirectoryLag time.Duration
+
 	// DisabledDevice50155 answers a disabled device that asks for a PRT with
 	// AADSTS50155, as Microsoft's page "Troubleshoot primary refresh token
 	// issues" says (2026-02), instead of AADSTS135011, which clients report.
@@ -105,6 +111,10 @@ type Options struct {
 	// it: the public address and its country (ISO 3166-1 alpha-2, "" unknown).
 	// Nil: the address of the connection, in no known country.
 	ClientAddress func(*http.Request) (netip.Addr, string)
+
+	// WithoutQuirks leaves out what Entra does and OpenID Connect does not say, to find
+	// out which of it a program stumbles over; see [Quirk]. Nil: the server has them all.
+	WithoutQuirks []Quirk
 
 	// SignInLog is how many sign-ins are kept; zero: 10,000.
 	SignInLog int
@@ -204,6 +214,7 @@ type User struct {
 	Guest    bool     // userType Guest
 	Disabled bool
 	SID      string // on-premises SID; "": a cloud-only user
+	Mail     string // e-mail address; "": none, as users without a mailbox have, whose tokens lack the email claim
 }
 
 // Group is a security group. Groups nest.

@@ -234,7 +234,7 @@ func TestConsent(t *testing.T) {
 	require.NoError(t, err)
 	r := c.tokenV2("grant_type", "authorization_code", "client_id", thirdParty, "redirect_uri", nativeURI, "code", query(t, to).Get("code"))
 	require.Equal(t, 200, r.status, "%s", r.body)
-	require.Equal(t, "openid offline_access User.Read Mail.Read", r.str("scope"))
+	require.Equal(t, "openid User.Read Mail.Read", r.str("scope"))
 	again := c.tokenV2("grant_type", "refresh_token", "client_id", thirdParty, "refresh_token", r.str("refresh_token"), "scope", "Mail.Read")
 	require.Equal(t, 200, again.status, "%s", again.body)
 	require.Equal(t, 65001, c.tokenV2("grant_type", "refresh_token", "client_id", thirdParty, "refresh_token", r.str("refresh_token"), "scope", "Files.Read").code())

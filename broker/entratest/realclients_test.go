@@ -224,7 +224,7 @@ func TestRenewalWithoutScope(t *testing.T) {
 	for range 2 {
 		r = c.tokenV2("grant_type", "refresh_token", "client_id", financeID, "refresh_token", r.str("refresh_token"))
 		require.Equal(t, 200, r.status, "%s", r.body)
-		require.Equal(t, scope, r.str("scope"))
+		require.Equal(t, "openid https://graph.microsoft.com/User.Read", r.str("scope"))
 		require.NotEmpty(t, r.str("id_token"))
 	}
 	v1 := c.token("grant_type", "refresh_token", "client_id", financeID, "refresh_token", r.str("refresh_token"), "resource", "https://graph.microsoft.com")

@@ -26,6 +26,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/phones"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
@@ -146,9 +147,15 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.dir = dir
+	s.SetDirectoryLag(o.DirectoryLag)
 	s.keeper = &session.Keeper{
 		Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, TTL: session.TTL(o.TTL), Box: box, Pending: session.NewPending(),
-		RefuseTOTPReuse: o.RefuseTOTPReuse,
+		RefuseTOTPReuse: o.RefuseTOTPReuse, Quirks: &quirks.Set{},
+	}
+	for _, q := range o.WithoutQuirks {
+		if err := s.SetQuirk(q, false); err != nil {
+			return nil, err
+		}
 	}
 	s.access = &access.Engine{Keeper: s.keeper, Address: o.ClientAddress}
 	if o.Judge != nil {
@@ -189,7 +196,7 @@ func (s *Server) addRoutes() {
 		AskToStaySignedIn: o.AskToStaySignedIn, BindBrowserSessions: o.BindBrowserSessions, Traits: login.Traits(o.Pages)}
 
 	s.sts.Routes()
-	(&discovery.Service{Directory: s.dir, Mint: s.mint, Web: s.web}).Routes()
+	(&discovery.Service{Directory: s.dir, Mint: s.mint, Web: s.web, Quirks: s.keeper.Quirks}).Routes()
 	pages.Routes()
 	s.phones.Routes()
 	s.drs.Routes()

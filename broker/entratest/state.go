@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
 )
 
@@ -24,6 +25,7 @@ type savedState struct {
 	Redeemed map[string]int64
 	PRTs     []tokenendpoint.TrackedPRT
 	SignIns  []directory.LogEntry
+	Keys     mint.Generations `json:",omitzero"`
 }
 
 // State returns the state of the server, for [Options].State of a later one: users
@@ -50,7 +52,7 @@ func (s *Server) State() ([]byte, error) {
 	st := savedState{
 		Format: stateFormat, Seed: s.rand.Seed, Random: random, Ahead: s.clock.ahead(), CA: s.tlsCA.der, CAKey: key,
 		Saved:    dir,
-		Redeemed: s.keeper.Pending.RedeemedCodes(), PRTs: s.prts.All(), SignIns: s.log.All(),
+		Redeemed: s.keeper.Pending.RedeemedCodes(), PRTs: s.prts.All(), SignIns: s.log.All(), Keys: s.mint.Keys.Generations(),
 	}
 	return json.Marshal(st)
 }
@@ -98,6 +100,9 @@ func (s *Server) restore(st *savedState) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	if err := s.rand.Restore(st.Random); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	if err := s.mint.Keys.Restore(st.Keys); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	s.clock.setAhead(st.Ahead)

@@ -39,7 +39,7 @@ func TestDocumentsNameTests(t *testing.T) {
 			named[filepath.Base(page)]++
 		}
 	}
-	for _, page := range []string{"SECURITY.md", "asked.md", "ARCHITECTURE.md", "why-not-asked.md"} {
+	for _, page := range []string{"SECURITY.md", "asked.md", "ARCHITECTURE.md", "why-not-asked.md", "quirks.md"} {
 		require.NotZerof(t, named[page], "%s names no test", page)
 	}
 }

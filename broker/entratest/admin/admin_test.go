@@ -278,3 +278,42 @@ func TestDocument(t *testing.T) {
 		}
 	}
 }
+
+func TestQuirks(t *testing.T) {
+	c := start(t)
+	var quirks []struct {
+		Quirk string
+		On    bool
+	}
+	c.ok("GET", "/quirks", "", &quirks)
+	require.NotEmpty(t, quirks)
+	require.True(t, quirks[0].On)
+	c.ok("PUT", "/quirks/"+quirks[0].Quirk, `{"on":false}`, nil)
+	c.ok("GET", "/quirks", "", &quirks)
+	require.False(t, quirks[0].On)
+	status, text := c.do(c.request("PUT", "/quirks/telepathy", `{"on":false}`))
+	require.Equal(t, 422, status)
+	require.Contains(t, text, "telepathy")
+
+	var keys []struct{ ID, Use string }
+	c.ok("GET", "/signing-keys", "", &keys)
+	require.Len(t, keys, 2)
+	c.ok("POST", "/signing-keys/use-next", "", nil)
+	c.ok("POST", "/signing-keys/publish-next", "", nil)
+	c.ok("POST", "/signing-keys/drop-former", "", nil)
+	next := keys[1].ID
+	c.ok("GET", "/signing-keys", "", &keys)
+	require.Len(t, keys, 2)
+	require.Equal(t, next, keys[0].ID)
+	require.Equal(t, "current", keys[0].Use)
+
+	c.ok("PUT", "/directory-lag", `{"lag":"30s"}`, nil)
+	c.ok("POST", "/users", `{"username":"mel","password":"battery staple"}`, nil)
+	require.Equal(t, 50034, c.password("mel@contoso.example", "battery staple"))
+	c.ok("POST", "/clock", `{"advance":"30s"}`, nil)
+	require.Zero(t, c.password("mel@contoso.example", "battery staple"))
+	c.ok("PUT", "/users/mel/name", `{"username":"melanie"}`, nil)
+	require.Zero(t, c.password("melanie@contoso.example", "battery staple"))
+	status, _ = c.do(c.request("PUT", "/directory-lag", `{"lag":"soon"}`))
+	require.Equal(t, 400, status)
+}

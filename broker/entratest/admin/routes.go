@@ -88,6 +88,7 @@ type (
 		// ByAdministrator makes this a reset, which ends every session of the user.
 		ByAdministrator bool
 	}
+	newName   struct{ Username, Name string }
 	risk      struct{ User, SignIn string }
 	onOff     struct{ On bool }
 	newPass   struct{ Once bool }
@@ -103,6 +104,7 @@ type (
 	compliance   struct{ Compliant bool }
 	clockMove    struct{ Advance string } // such as 4h
 	clockTime    struct{ Now time.Time }
+	lag          struct{ Lag string } // such as 30s; 0s: none
 	claimSet     struct{ Claims map[string]any }
 	minted       struct{ Token string }
 	fault        struct {
@@ -143,6 +145,9 @@ var routes = []route{
 			return a.srv.ResetPassword(user(r), in.Password)
 		}
 		return a.srv.ChangePassword(user(r), in.Password)
+	}),
+	put(http.MethodPut, "/users/{user}/name", "Gives a user another user name or display name; an empty one stays", func(a *api, r *http.Request, in newName) error {
+		return a.srv.RenameUser(user(r), in.Username, in.Name)
 	}),
 	put(http.MethodPut, "/users/{user}/risk", "Sets the risk of a user and of the user's next sign-ins: none, low, medium or high", func(a *api, r *http.Request, in risk) error {
 		return a.srv.SetRisk(user(r), in.User, in.SignIn)
@@ -193,6 +198,27 @@ var routes = []route{
 
 	put(http.MethodPost, "/faults", "Makes something go wrong", addFault),
 	act(http.MethodDelete, "/faults", "Ends all faults", func(a *api, _ *http.Request) error { a.srv.ClearFaults(); return nil }),
+
+	get("/quirks", "What the tenant does as Entra does and OpenID Connect does not say; docs/quirks.md describes it", func(a *api, _ *http.Request) ([]entratest.QuirkStatus, error) {
+		return a.srv.Quirks(), nil
+	}),
+	put(http.MethodPut, "/quirks/{quirk}", "Turns a quirk on or off", func(a *api, r *http.Request, in onOff) error {
+		return a.srv.SetQuirk(entratest.Quirk(r.PathValue("quirk")), in.On)
+	}),
+	put(http.MethodPut, "/directory-lag", "Sets how long the sign-in service does not know what was just added", func(a *api, _ *http.Request, in lag) error {
+		d, err := time.ParseDuration(in.Lag)
+		if err != nil {
+			return fmt.Errorf("%w: lag: %w", errRequest, err)
+		}
+		a.srv.SetDirectoryLag(d)
+		return nil
+	}),
+	get("/signing-keys", "The published signing keys, oldest first", func(a *api, _ *http.Request) ([]entratest.SigningKey, error) {
+		return a.srv.SigningKeys(), nil
+	}),
+	act(http.MethodPost, "/signing-keys/publish-next", "Publishes the next signing key ahead of its use", func(a *api, _ *http.Request) error { return a.srv.PublishNextKey() }),
+	act(http.MethodPost, "/signing-keys/use-next", "Signs with the next key from now on", func(a *api, _ *http.Request) error { return a.srv.UseNextKey() }),
+	act(http.MethodPost, "/signing-keys/drop-former", "Publishes former signing keys no longer", func(a *api, _ *http.Request) error { a.srv.DropFormerKeys(); return nil }),
 
 	get("/sign-ins", "The sign-in log, oldest first", func(a *api, _ *http.Request) ([]entratest.SignIn, error) { return a.srv.SignIns(), nil }),
 	get("/prts", "The Primary Refresh Tokens that were issued", func(a *api, _ *http.Request) ([]entratest.PRTStatus, error) { return a.srv.PRTs(), nil }),

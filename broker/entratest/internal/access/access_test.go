@@ -100,8 +100,8 @@ func TestScopes(t *testing.T) {
 	tg, err = e.ResolveV2(home, client, alice, "api://payroll/read")
 	require.NoError(t, err)
 	require.NoError(t, access.Consent(client, tg))
-	require.Equal(t, "api://payroll/read", tg.ScopeString(true), "as it was asked for")
-	require.Equal(t, "read", tg.ScopeString(false))
+	require.Equal(t, "api://payroll/read", e.ScopeString(tg, true), "as it was asked for")
+	require.Equal(t, "read", e.ScopeString(tg, false))
 
 	for scope, want := range map[string]int{
 		"": 900144, "api://nobody/read": 500011, "api://payroll/fly": 70011, "api://payroll/": 70011,

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
@@ -26,6 +27,9 @@ type Target struct {
 
 // OpenID reports whether the request asks for an id_token.
 func (t *Target) OpenID() bool { return slices.Contains(t.oidc, "openid") }
+
+// Email reports whether the request asks for the user's e-mail address.
+func (t *Target) Email() bool { return slices.Contains(t.oidc, "email") }
 
 // Offline reports whether the request asks for a refresh token.
 func (t *Target) Offline() bool { return slices.Contains(t.oidc, "offline_access") }
@@ -49,11 +53,14 @@ func (t *Target) Quoted() string {
 
 // ScopeString returns the scope of the reply. The v2.0 endpoint names scopes as they
 // were requested, and clients compare them: MSAL treats a missing one as declined.
-func (t *Target) ScopeString(v2 bool) string {
+func (e *Engine) ScopeString(t *Target, v2 bool) string {
 	if !v2 {
 		return strings.Join(t.Scopes, " ")
 	}
 	out := slices.Clone(t.oidc)
+	if e.Keeper.Quirks.On(quirks.OfflineNotEchoed) {
+		out = slices.DeleteFunc(out, func(sc string) bool { return sc == "offline_access" })
+	}
 	for _, sc := range t.Scopes {
 		if t.bare || slices.Contains(oidcScopes, sc) {
 			if !slices.Contains(out, sc) {
@@ -168,7 +175,9 @@ func (e *Engine) grantScopes(t *directory.Tenant, client *directory.App, u *dire
 		return nil
 	}
 	for _, sc := range asked {
-		sc = spelled(sc, append(slices.Clone(has), out.Resource.Exposes...))
+		if e.Keeper.Quirks.On(quirks.ScopesInAnyCase) {
+			sc = spelled(sc, append(slices.Clone(has), out.Resource.Exposes...))
+		}
 		if !out.Resource.AnyScope && !slices.Contains(out.Resource.Exposes, sc) {
 			return web.Fail("invalid_scope", 70011, "The provided request must include a 'scope' input parameter. The scope '%s' does not exist on %s.", web.Clip(sc), out.Resource.Name)
 		}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/firstparty"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
@@ -20,6 +21,8 @@ type App struct {
 	AnyScope bool               // a resource with scopes beyond Exposes
 	NoDevice bool               // exempt from device grants, since a device needs it before it can satisfy them
 	listed   *firstparty.Client // what is published about it, if anything
+	visible  time.Time          // when the sign-in service first knows this state of it
+	former   *App               // the state that it knows until then; nil: none
 }
 
 // builtin is a Microsoft application, with traits that an AppSpec cannot express.
@@ -32,6 +35,15 @@ type builtin struct {
 }
 
 func (t *Tenant) addApp(r *ids.Source, o any) error {
+	a, err := t.newApp(r, o)
+	if err == nil {
+		t.putApp(a)
+	}
+	return err
+}
+
+// newApp makes an application from an AppSpec or a builtin.
+func (t *Tenant) newApp(r *ids.Source, o any) (*App, error) {
 	a := &App{}
 	switch o := o.(type) {
 	case AppSpec:
@@ -63,14 +75,24 @@ func (t *Tenant) addApp(r *ids.Source, o any) error {
 	}
 	for _, raw := range a.Redirects {
 		if u, err := url.Parse(raw); err != nil || u.Scheme == "" {
-			return fmt.Errorf("entratest: app %s: redirect %q is not a URI", a.Name, raw)
+			return nil, fmt.Errorf("entratest: app %s: redirect %q is not a URI", a.Name, raw)
 		}
 	}
+	return a, nil
+}
+
+func (t *Tenant) putApp(a *App) {
 	t.apps[a.ID] = a
-	for _, uri := range append([]string{a.ID, "api://" + a.ID}, a.URIs...) {
+	for _, uri := range a.identifiers() {
 		t.resources[ResourceKey(uri)] = a
 	}
-	return nil
+}
+
+// identifiers are the names of the application as a resource.
+func (a *App) identifiers() []string { return append([]string{a.ID, "api://" + a.ID}, a.URIs...) }
+
+func (a *App) identifiedBy(key string) bool {
+	return slices.ContainsFunc(a.identifiers(), func(uri string) bool { return ResourceKey(uri) == key })
 }
 
 // Proves reports whether the application has a credential of its own, so that it can
@@ -110,7 +132,7 @@ func ResourceKey(uri string) string { return strings.ToLower(strings.TrimRight(u
 // App finds an application by its client id; nil if the tenant has none.
 func (d *Directory) App(t *Tenant, id string) *App {
 	d.mu.RLock()
-	a := t.apps[strings.ToLower(id)]
+	a := d.replicatedApp(t.apps[strings.ToLower(id)])
 	d.mu.RUnlock()
 	if a != nil {
 		return a
@@ -121,7 +143,11 @@ func (d *Directory) App(t *Tenant, id string) *App {
 // Resource finds a resource by any of its identifiers; nil if the tenant has none.
 func (d *Directory) Resource(t *Tenant, uri string) *App {
 	d.mu.RLock()
-	a := t.resources[ResourceKey(uri)]
+	newest := t.resources[ResourceKey(uri)]
+	a := d.replicatedApp(newest)
+	if a != nil && a != newest && !a.identifiedBy(ResourceKey(uri)) {
+		a = nil
+	}
 	d.mu.RUnlock()
 	if a != nil {
 		return a

@@ -23,6 +23,7 @@ import (
 type Directory struct {
 	rand  *ids.Source
 	quota int
+	lag   lag
 
 	mu      sync.RWMutex // guards all below and the fields of the tenants
 	tenants []*Tenant    // the first is the home tenant
@@ -63,6 +64,7 @@ type User struct {
 	Tenant            *Tenant
 	ID, UPN, Name     string
 	SID               string
+	Mail              string
 	Password          string
 	PasswordExpired   bool
 	PasswordChangedAt time.Time
@@ -93,6 +95,7 @@ type User struct {
 	LockedUntil       time.Time
 	Consents          map[string][]string // client id → resource scopes, see consentKey
 	Terms             []string
+	Visible           time.Time // when the sign-in service first knows the user
 }
 
 // HelloKey is a Windows Hello for Business key.
@@ -248,14 +251,14 @@ func (d *Directory) TenantOf(upn string) *Tenant {
 func (d *Directory) User(upn string) *User {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.users[strings.ToLower(upn)]
+	return d.replicated(d.users[strings.ToLower(upn)])
 }
 
 // UserByID finds a user by the object id. It returns nil if there is no such user.
 func (d *Directory) UserByID(id string) *User {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.byID[strings.ToLower(id)]
+	return d.replicated(d.byID[strings.ToLower(id)])
 }
 
 // Device finds a device by the device id. It returns nil if there is no such device.

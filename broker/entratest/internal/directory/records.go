@@ -12,6 +12,7 @@ import (
 type savedUser struct {
 	Tenant, ID, UPN, Name string
 	SID                   string
+	Mail                  string `json:",omitempty"`
 	Password              string
 	PasswordExpired       bool
 	PasswordChangedAt     time.Time
@@ -42,6 +43,7 @@ type savedUser struct {
 	LockedUntil           time.Time
 	Consents              map[string][]string
 	Terms                 []string
+	Visible               time.Time `json:",omitzero"`
 }
 
 type savedAccessPass struct {
@@ -79,12 +81,12 @@ func (k savedHello) key() (*HelloKey, error) {
 
 func (u *User) save() (savedUser, error) {
 	out := savedUser{
-		Tenant: u.Tenant.ID, ID: u.ID, UPN: u.UPN, Name: u.Name, SID: u.SID, Password: u.Password,
+		Tenant: u.Tenant.ID, ID: u.ID, UPN: u.UPN, Name: u.Name, SID: u.SID, Mail: u.Mail, Password: u.Password,
 		PasswordExpired: u.PasswordExpired, PasswordChangedAt: u.PasswordChangedAt, PasswordGen: u.PasswordGen,
 		Epoch: u.Epoch, RevokedAt: u.RevokedAt, Critical: u.Critical, CriticalAt: u.CriticalAt, MFARequired: u.MFARequired, TOTP: u.TOTP, TOTPStep: u.TOTPStep, HardwareTOTP: u.Hardware, HardwareStep: u.HardwareStep, FederationTOTP: u.FederationTOTP, NumberMatch: u.NumberMatch,
 		PhoneSignIn: u.PhoneSignIn, Phone: u.Phone,
 		Certified: u.Certified, Roles: u.Roles, Guest: u.Guest, Disabled: u.Disabled, UserRisk: u.UserRisk, SignInRisk: u.SignInRisk,
-		Failures: u.Failures, LockedUntil: u.LockedUntil, Consents: u.Consents, Terms: u.Terms,
+		Failures: u.Failures, LockedUntil: u.LockedUntil, Consents: u.Consents, Terms: u.Terms, Visible: u.Visible,
 	}
 	if p := u.AccessPass; p != nil {
 		out.AccessPass = &savedAccessPass{p.Value, p.Once, p.Used, p.Expires}
@@ -112,12 +114,12 @@ func (in *savedUser) user(d *Directory) (*User, error) {
 		return nil, err
 	}
 	u := &User{
-		Tenant: t, ID: in.ID, UPN: in.UPN, Name: in.Name, SID: in.SID, Password: in.Password,
+		Tenant: t, ID: in.ID, UPN: in.UPN, Name: in.Name, SID: in.SID, Mail: in.Mail, Password: in.Password,
 		PasswordExpired: in.PasswordExpired, PasswordChangedAt: in.PasswordChangedAt, PasswordGen: in.PasswordGen,
 		Epoch: in.Epoch, RevokedAt: in.RevokedAt, Critical: in.Critical, CriticalAt: in.CriticalAt, MFARequired: in.MFARequired, TOTP: in.TOTP, TOTPStep: in.TOTPStep, Hardware: in.HardwareTOTP, HardwareStep: in.HardwareStep, FederationTOTP: in.FederationTOTP, NumberMatch: in.NumberMatch,
 		PhoneSignIn: in.PhoneSignIn, Phone: in.Phone,
 		Certified: in.Certified, Roles: in.Roles, Guest: in.Guest, Disabled: in.Disabled, UserRisk: in.UserRisk, SignInRisk: in.SignInRisk,
-		Failures: in.Failures, LockedUntil: in.LockedUntil, Consents: in.Consents, Terms: in.Terms,
+		Failures: in.Failures, LockedUntil: in.LockedUntil, Consents: in.Consents, Terms: in.Terms, Visible: in.Visible,
 	}
 	if p := in.AccessPass; p != nil {
 		u.AccessPass = &AccessPass{p.Value, p.Once, p.Used, p.Expires}

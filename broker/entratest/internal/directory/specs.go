@@ -30,6 +30,7 @@ type UserSpec struct {
 	Roles           []string
 	Guest, Disabled bool
 	SID             string
+	Mail            string
 }
 
 // GroupSpec describes a group.

@@ -41,7 +41,7 @@ func (d *Directory) addUserTo(t *Tenant, o UserSpec) error {
 		return fmt.Errorf("entratest: two users are named %s", upn)
 	}
 	u := &User{
-		Tenant: t, ID: strings.ToLower(o.ID), UPN: upn, Name: o.Name, SID: o.SID, Password: o.Password,
+		Tenant: t, ID: strings.ToLower(o.ID), UPN: upn, Name: o.Name, SID: o.SID, Mail: o.Mail, Password: o.Password, Visible: d.lag.until(),
 		NumberMatch: o.NumberMatch || o.PhoneSignIn, PhoneSignIn: o.PhoneSignIn, Phone: o.Phone, Roles: slices.Clone(o.Roles), Guest: o.Guest, Disabled: o.Disabled,
 	}
 	if u.ID == "" {
@@ -134,7 +134,7 @@ func (d *Directory) objectID(t *Tenant, name string) string {
 func (d *Directory) AddApp(a AppSpec) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.Home().addApp(d.rand, a)
+	return d.addAppLater(d.Home(), a)
 }
 
 // SetPolicies replaces the Conditional Access policies of a tenant.

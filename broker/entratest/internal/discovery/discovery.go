@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -15,6 +16,8 @@ func (s *Service) metadata(w http.ResponseWriter, r *web.Request) {
 	region := any(nil)
 	if r.Tenant != nil {
 		path, id, region = r.Tenant.ID, r.Tenant.ID, r.Tenant.Region
+	} else if !s.Quirks.On(quirks.TenantIDInIssuer) {
+		id = s.Directory.Home().ID
 	}
 	local, at := web.LocalBase(r.Request), web.Base(r.Request)
 	base, issuer, keys, v := at+path+"/oauth2/", directory.IssuerV1(local, id), at+"common/discovery/keys", ""
@@ -58,7 +61,7 @@ func (s *Service) jwks(w http.ResponseWriter, r *web.Request) {
 	}
 	issuer := directory.IssuerV2(web.LocalBase(r.Request), id)
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	web.WriteJSON(w, http.StatusOK, s.Mint.Keys.JWKS(issuer))
+	web.WriteJSON(w, http.StatusOK, s.Mint.Keys.JWKS(issuer, !s.Quirks.On(quirks.KeysWithoutAlg)))
 }
 
 // instance answers instance discovery, from which clients learn the aliases of a

@@ -6,6 +6,7 @@ package discovery
 import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
 
@@ -14,6 +15,7 @@ type Service struct {
 	Directory *directory.Directory
 	Mint      *mint.Mint
 	Web       *web.Router
+	Quirks    *quirks.Set
 }
 
 // Routes adds the endpoints to the router.

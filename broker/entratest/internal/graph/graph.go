@@ -144,7 +144,7 @@ func (s *Service) me(w http.ResponseWriter, _ *web.Request, u *directory.User) {
 	web.WriteJSON(w, http.StatusOK, map[string]any{
 		"@odata.context": "https://graph.microsoft.com/v1.0/$metadata#users/$entity",
 		"id":             u.ID, "userPrincipalName": u.UPN, "displayName": u.Name, "givenName": given, "surname": surname,
-		"mail": u.UPN, "accountEnabled": !u.Disabled, "userType": userType,
+		"mail": mailOf(u), "accountEnabled": !u.Disabled, "userType": userType,
 	})
 }
 
@@ -293,6 +293,17 @@ func (s *Service) userInfo(w http.ResponseWriter, r *web.Request) {
 		return
 	}
 	given, familyName, _ := strings.Cut(u.Name, " ")
-	web.WriteJSON(w, http.StatusOK, map[string]any{"sub": mint.Pairwise(u.ID, c.AppID), "name": u.Name,
-		"given_name": given, "family_name": familyName, "email": u.UPN})
+	out := map[string]any{"sub": s.Mint.Subject(u, c.AppID), "name": u.Name, "given_name": given, "family_name": familyName}
+	if u.Mail != "" {
+		out["email"] = u.Mail
+	}
+	web.WriteJSON(w, http.StatusOK, out)
+}
+
+// mailOf is null for a user without an address.
+func mailOf(u *directory.User) any {
+	if u.Mail == "" {
+		return nil
+	}
+	return u.Mail
 }

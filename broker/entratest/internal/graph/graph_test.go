@@ -37,7 +37,7 @@ func newWorld(t *testing.T) *world {
 	source := ids.NewSource(1)
 	dir, err := directory.New([]directory.TenantSpec{{
 		Domain: "contoso.example",
-		Users: []directory.UserSpec{{Username: "alice", Name: "Alice Example"}, {Username: "bob", Guest: true},
+		Users: []directory.UserSpec{{Username: "alice", Name: "Alice Example", Mail: "alice.example@mail.example"}, {Username: "bob", Guest: true},
 			{Username: "root", Roles: []string{roleGlobalAdmin}}},
 		Groups: []directory.GroupSpec{{Name: "Inner", Members: []string{"alice"}}, {Name: "Outer", Members: []string{"Inner"}}},
 		Policies: json.RawMessage(`{"value":[{"id":"11111111-2222-3333-4444-555555555555","displayName":"P","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},"clientAppTypes":["all"]},"grantControls":{"operator":"OR","builtInControls":["block"]}}],
@@ -109,7 +109,9 @@ func TestUsers(t *testing.T) {
 	}
 	status, got = w.ask(t, "alice", "openid", "GET", "/oidc/userinfo", "")
 	require.Equal(t, http.StatusOK, status)
-	require.Equal(t, "alice@contoso.example", got["email"])
+	require.Equal(t, "alice.example@mail.example", got["email"])
+	_, got = w.ask(t, "bob", "openid", "GET", "/oidc/userinfo", "")
+	require.NotContains(t, got, "email")
 
 	_, got = w.ask(t, "alice", "User.Read", "GET", "/v1.0/me/transitiveMemberOf", "")
 	require.Len(t, got["value"], 2)

@@ -4,6 +4,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 
@@ -103,6 +104,7 @@ func (s *Pages) frontIDToken(r *web.Request, fl *session.Flow, u *directory.User
 	dev, _ := s.Keeper.DeviceOf(fl.Session)
 	address, _ := s.Access.ClientAddress(r.Request)
 	return s.Mint.IDToken(&mint.Issuance{Base: web.LocalBase(r.Request), Address: address, Client: client, User: u, Session: fl.Session, V2: fl.Request.V2,
+		Email: slices.Contains(strings.Fields(fl.Request.Scope), "email"), InURL: fl.Request.Mode == "fragment",
 		Nonce: fl.Request.Nonce, Code: code, Aged: fl.Request.MaxAge != nil, Now: s.Keeper.Now()}, dev)
 }
 

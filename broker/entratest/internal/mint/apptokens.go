@@ -62,7 +62,7 @@ func (m *Mint) AppToken(in AppIssuance) string {
 	if in.CAE && asksForCapabilities(in.Resource) {
 		c["xms_cc"] = []string{"CP1"}
 	}
-	return m.Keys.Sign(c)
+	return m.signFor(in.Resource, c)
 }
 
 // Errors of a token that is presented as an assertion.

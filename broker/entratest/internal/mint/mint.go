@@ -14,7 +14,7 @@ import (
 
 // Mint issues tokens and certificates, and reads those that it issued.
 type Mint struct {
-	Keys   Keys
+	Keys   *Keys
 	Keeper *session.Keeper
 
 	GCMReplies, PlainReplies bool // how to encrypt replies to requests signed with a session key
@@ -41,6 +41,8 @@ type Issuance struct {
 	Fresh    bool           // the request asks for the value ngcmfa
 	IDNone   bool           // the id_token is unsigned
 	SID      bool           // the id_token names the user's SID (scope ugs)
+	Email    bool           // the id_token names the user's e-mail address, if there is one (scope email)
+	InURL    bool           // the id_token travels in a URL, which bounds its length
 	Now      time.Time
 	Base     string // URL of the issuing service; "": its real host names
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -35,7 +36,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 	u, res := in.User, in.Resource
 	c := map[string]any{
 		"iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": expires.Unix(),
-		"oid": u.ID, "tid": u.Tenant.ID, "sub": Pairwise(u.ID, res.ID), "name": u.Name,
+		"oid": u.ID, "tid": u.Tenant.ID, "sub": m.Subject(u, res.ID), "name": u.Name,
 		"scp": strings.Join(in.Scopes, " "), "sid": in.Session.SID,
 		"uti": base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16)),
 		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
@@ -68,7 +69,24 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 	if in.CNF != "" {
 		c["cnf"] = map[string]string{"kid": in.CNF}
 	}
-	return m.Keys.Sign(c)
+	return m.signFor(res, c)
+}
+
+// signFor signs an access token for a resource. The header of those for Microsoft Graph
+// and SharePoint has a nonce.
+func (m *Mint) signFor(res *directory.App, claims map[string]any) string {
+	if res.ID != wire.ResourceGraphApp && res.ID != directory.AppSharePoint || !m.Keeper.Quirks.On(quirks.GraphNonce) {
+		return m.Keys.Sign(claims)
+	}
+	return m.Keys.SignNonced(claims, base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(32)))
+}
+
+// Subject returns the sub claim of a user in tokens for an application.
+func (m *Mint) Subject(u *directory.User, app string) string {
+	if !m.Keeper.Quirks.On(quirks.PairwiseSubject) {
+		return u.ID
+	}
+	return Pairwise(u.ID, app)
 }
 
 // ClientACR returns the claim appidacr: how the client authenticated.
@@ -134,9 +152,18 @@ func (m *Mint) optionalClaims(c map[string]any, in *Issuance, a *directory.App) 
 			}
 		case "upn":
 			c["upn"] = in.User.UPN
+		case "email":
+			mail(c, in.User)
 		case "groups":
 			c["groups"] = m.Keeper.Directory.GroupsOf(in.User)
 		}
+	}
+}
+
+// mail adds the claim email, which users without an address do not have.
+func mail(c map[string]any, u *directory.User) {
+	if u.Mail != "" {
+		c["email"] = u.Mail
 	}
 }
 
@@ -154,6 +181,10 @@ func (m *Mint) reuse(in *Issuance) string {
 // (Microsoft, "Configure group claims for applications").
 const maxGroups = 200
 
+// maxGroupsInURL is how many groups an id_token of the implicit flow names; with more it
+// only says that there are groups (Microsoft, "ID token claims reference", hasgroups).
+const maxGroupsInURL = 5
+
 // memberships adds the app roles of the user, and the groups if the app is configured
 // for them.
 func (m *Mint) memberships(c map[string]any, in *Issuance, a *directory.App) {
@@ -164,7 +195,11 @@ func (m *Mint) memberships(c map[string]any, in *Issuance, a *directory.App) {
 		return
 	}
 	groups := m.Keeper.Directory.GroupsOf(in.User)
-	if len(groups) <= maxGroups {
+	if in.InURL && len(groups) > maxGroupsInURL && m.Keeper.Quirks.On(quirks.GroupOverage) {
+		c["hasgroups"] = true
+		return
+	}
+	if len(groups) <= maxGroups || !m.Keeper.Quirks.On(quirks.GroupOverage) {
 		c["groups"] = groups
 		return
 	}
@@ -200,7 +235,7 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	u := in.User
 	c := map[string]any{
 		"aud": in.Client.ID, "iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Now.Add(in.Session.Capped(idTokenLife, in.Now)).Unix(),
-		"oid": u.ID, "tid": u.Tenant.ID, "sub": Pairwise(u.ID, in.Client.ID), "name": u.Name, "sid": in.Session.SID,
+		"oid": u.ID, "tid": u.Tenant.ID, "sub": m.Subject(u, in.Client.ID), "name": u.Name, "sid": in.Session.SID,
 		"rh": "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
 	}
 	version := 1
@@ -218,6 +253,9 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	}
 	m.optionalClaims(c, in, in.Client)
 	m.memberships(c, in, in.Client)
+	if in.Email {
+		mail(c, u)
+	}
 	if in.Nonce != "" {
 		c["nonce"] = in.Nonce
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
 )
 
@@ -23,6 +24,7 @@ type Keeper struct {
 	TTL       TTL
 	Box       *seal.Box // seals tokens, codes and nonces
 	Pending   *Pending  // what waits for users, and what was used up
+	Quirks    *quirks.Set
 
 	RefuseTOTPReuse bool
 }

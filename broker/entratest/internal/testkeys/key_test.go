@@ -72,3 +72,20 @@ func BenchmarkSign(b *testing.B) {
 		})
 	}
 }
+
+// Keys of a roll-over are keys like the first, and each their own.
+func TestLaterKeys(t *testing.T) {
+	t.Parallel()
+	moduli := map[string]bool{testkeys.TokenSigning().RSA().N.String(): true}
+	for n := 1; n <= 4; n++ {
+		k := testkeys.LaterTokenSigning(n)
+		require.Equal(t, 2048, k.RSA().N.BitLen())
+		require.Equal(t, k.RSA().N, testkeys.LaterTokenSigning(n).RSA().N, "repeatable")
+		digest := sha256.Sum256([]byte{byte(n)})
+		sig, err := k.Sign(nil, digest[:], crypto.SHA256)
+		require.NoError(t, err)
+		require.NoError(t, rsa.VerifyPKCS1v15(k.RSA(), crypto.SHA256, digest[:], sig))
+		moduli[k.RSA().N.String()] = true
+	}
+	require.Len(t, moduli, 5)
+}

@@ -77,7 +77,7 @@ func (s *Service) AppToken(r *web.Request, in AppRequest) (map[string]any, error
 	if in.V2 {
 		return map[string]any{"token_type": "Bearer", "expires_in": int64(life / time.Second), "ext_expires_in": int64(life / time.Second), "access_token": token}, nil
 	}
-	return map[string]any{"token_type": "Bearer", "expires_in": web.Seconds(life), "ext_expires_in": web.Seconds(life),
+	return map[string]any{"token_type": "Bearer", "expires_in": s.seconds(false, life), "ext_expires_in": s.seconds(false, life),
 		"expires_on": strconv.FormatInt(expires.Unix(), 10), "not_before": strconv.FormatInt(now.Unix(), 10),
 		"resource": in.Audience, "access_token": token}, nil
 }

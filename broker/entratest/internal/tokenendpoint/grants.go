@@ -1,12 +1,15 @@
 package tokenendpoint
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/verify"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -90,6 +93,9 @@ func (s *Service) refreshGrant(r *web.Request) (any, error) {
 	if err := crossOrigin(r, rec.SPA); err != nil {
 		return nil, err
 	}
+	if !s.Keeper.Quirks.On(quirks.RefreshTokenReuse) && !s.Keeper.Pending.Redeem(tokenID(token), rec.Expires, s.Keeper.Now()) {
+		return nil, web.InvalidGrant(70000, "Provided grant is invalid or malformed.").Sub("bad_token").Because("the refresh token was redeemed before")
+	}
 	in := issuance{}
 	if rec.SPA {
 		in.spaEnd = rec.Expires
@@ -100,6 +106,12 @@ func (s *Service) refreshGrant(r *web.Request) (any, error) {
 		}
 	}
 	return s.issueForm(r, client, u, &rec.Session, in)
+}
+
+// tokenID identifies a refresh token in the list of what was redeemed.
+func tokenID(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // openRefresh opens a refresh token and checks that its session is still valid.

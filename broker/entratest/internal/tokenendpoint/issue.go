@@ -7,6 +7,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 	"github.com/prtbroker/prtbroker/policy"
@@ -126,18 +127,16 @@ func (s *Service) reply(in *issuance, dev *directory.Device) (map[string]any, er
 		if err != nil {
 			return nil, malformed("%v", err)
 		}
-		out["access_token"], out["token_type"], out["scope"] = cert, "ssh-cert", in.target.ScopeString(in.V2)
+		out["access_token"], out["token_type"], out["scope"] = cert, "ssh-cert", s.Access.ScopeString(in.target, in.V2)
 	case in.target.Resource != nil:
 		out["access_token"] = s.Mint.AccessToken(&in.Issuance, dev, expires)
-		out["scope"] = in.target.ScopeString(in.V2)
+		out["scope"] = s.Access.ScopeString(in.target, in.V2)
 		if in.CNF != "" {
 			out["token_type"] = "pop"
 		}
 	}
-	if in.V2 {
-		out["expires_in"], out["ext_expires_in"] = int64(life/time.Second), int64(life/time.Second)
-	} else {
-		out["expires_in"], out["ext_expires_in"] = web.Seconds(life), web.Seconds(life)
+	out["expires_in"], out["ext_expires_in"] = s.seconds(in.V2, life), s.seconds(in.V2, life)
+	if !in.V2 {
 		out["expires_on"], out["not_before"] = strconv.FormatInt(expires.Unix(), 10), strconv.FormatInt(in.Now.Unix(), 10)
 		if in.target.Resource != nil {
 			out["resource"] = in.target.Audience
@@ -156,13 +155,21 @@ func (s *Service) reply(in *issuance, dev *directory.Device) (map[string]any, er
 	if in.target.OpenID() || !in.V2 {
 		// The v1 token endpoint does not sign the id_tokens that it returns (issue 117 of
 		// ADAL for Java, 2017, "By Design"; issue 350 of go-oidc, 2022).
-		in.IDNone = in.IDNone || !in.V2
+		in.IDNone = in.IDNone || !in.V2 && s.Keeper.Quirks.On(quirks.UnsignedV1IDToken)
 		out["id_token"] = s.Mint.IDToken(&in.Issuance, dev)
 	}
 	if in.info {
 		out["client_info"] = mint.ClientInfo(in.User)
 	}
 	return out, nil
+}
+
+// seconds writes a duration in a reply: the v1 endpoint writes text.
+func (s *Service) seconds(v2 bool, d time.Duration) any {
+	if v2 || !s.Keeper.Quirks.On(quirks.NumbersAsText) {
+		return int64(d / time.Second)
+	}
+	return web.Seconds(d)
 }
 
 func (s *Service) refreshToken(in *issuance) (token string, left int64) {

@@ -116,6 +116,7 @@ func (s *Service) issueForm(r *web.Request, client *directory.App, u *directory.
 	}
 	in.req, in.Client, in.User, in.Session, in.target, in.want, in.V2 = r, client, u, ss, tg, want, r.V2
 	in.refresh = !r.V2 || tg.Offline()
+	in.Email = tg.Email()
 	in.info = r.Values.Get("client_info") == "1"
 	in.Fresh = in.Fresh || want.WantsFresh()
 	session.LogUser(r.Entry, u, ss)
