@@ -16,6 +16,9 @@
 # make proof  the long forms of the tests that nothing is lost, leaked or left
 #             hanging: writes docs/proof.md and the tables in README.md and
 #             SECURITY.md. ONLY=faults runs one class; BUDGET=10m is the time for each
+# make supply  what the programs are made of: known vulnerabilities, go.sum, licences,
+#             bills of materials (into sbom/), and two builds that must be the same
+#             bytes. ONLY=licences makes one of these checks
 
 GO         ?= go
 FUZZTIME   ?= 10m
@@ -37,7 +40,7 @@ endif
 # What is held by its own tests, without what stands on it.
 ROOMS      := ./broker/internal/... ./broker/entratest/internal/...
 
-.PHONY: demo test quick setup-demo setup-test check format race nocgo rooms cross fuzz bench mutate proof interop
+.PHONY: demo test quick setup-demo setup-test check format race nocgo rooms cross fuzz bench mutate proof supply interop
 
 demo: setup-demo
 	@$(GO) run ./examples/quickstart
@@ -102,6 +105,9 @@ mutate:
 
 proof:
 	$(GO) run ./internal/proof -only '$(ONLY)' $(if $(BUDGET),-budget $(BUDGET))
+
+supply:
+	$(GO) run ./internal/supply -only '$(ONLY)'
 
 interop: export PRTBROKER_INTEROP = 1
 interop:

@@ -51,7 +51,8 @@ func pages(t *testing.T) (files []string) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" || d.Name() == "testdata") {
+		installed := strings.HasPrefix(d.Name(), ".") && d.Name() != ".." && d.Name() != ".github"
+		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || installed) {
 			return fs.SkipDir
 		}
 		if filepath.Ext(path) == ".md" {
