@@ -51,7 +51,11 @@ func (r result) keep(root string) error {
 		}
 		fmt.Fprintf(&b, "%s%s\n", tally.Prefix, text)
 	}
-	return os.WriteFile(resultFile(root, r.class), b.Bytes(), 0o644)
+	file := resultFile(root, r.class)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, b.Bytes(), 0o644)
 }
 
 func readResult(root, class string) (result, error) {
