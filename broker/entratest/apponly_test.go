@@ -122,6 +122,7 @@ func TestClientCredentials(t *testing.T) {
 		"a secret":                 {"client_secret", "daemon secret"},
 		"a certificate, PS256":     {"client_assertion_type", assertionKind, "client_assertion", clientAssertion(t, pool()[2], modern(cert), c.assertionClaims(clock.Now()))},
 		"a certificate, RS256":     {"client_assertion_type", assertionKind, "client_assertion", clientAssertion(t, pool()[2], older(cert), c.assertionClaims(clock.Now()))},
+		"an assertion for a year":  {"client_assertion_type", assertionKind, "client_assertion", clientAssertion(t, pool()[2], modern(cert), c.assertionClaims(clock.Now(), func(v map[string]any) { v["exp"] = clock.Now().Add(365 * 24 * time.Hour).Unix() }))},
 		"the issuer as audience":   {"client_assertion_type", assertionKind, "client_assertion", clientAssertion(t, pool()[2], modern(cert), c.assertionClaims(clock.Now(), func(v map[string]any) { v["aud"] = login + "/contoso.example/v2.0" }))},
 		"a cluster's token":        {"client_assertion_type", assertionKind, "client_assertion", c.s.FederatedToken(entratest.FederatedCredential{Issuer: cluster, Subject: account})},
 		"the v1 endpoint's name":   {"client_secret", "daemon secret", "scope", "api://orders/.default"},
@@ -206,7 +207,6 @@ func TestClientCredentialsRefused(t *testing.T) {
 		{"the audience of another host", signed(pool()[2], modern(cert), set("aud", "https://evil.example/"+c.s.TenantID()+"/oauth2/v2.0/token")), 700023, "invalid_client"},
 		{"an assertion that is over", signed(pool()[2], modern(cert), set("exp", now.Add(-6*time.Minute).Unix())), 700024, "invalid_client"},
 		{"one that is not valid yet", signed(pool()[2], modern(cert), set("nbf", now.Add(6*time.Minute).Unix())), 700024, "invalid_client"},
-		{"one for a year", signed(pool()[2], modern(cert), set("exp", now.Add(365*24*time.Hour).Unix())), 700024, "invalid_client"},
 		{"one without an end", signed(pool()[2], modern(cert), func(m map[string]any) { delete(m, "exp") }), 50027, "invalid_client"},
 		{"another issuer", federated("https://other.example/", account, ""), 700211, "invalid_client"},
 		{"another subject of the issuer", federated(cluster, "system:serviceaccount:shop:Checkout", ""), 700213, "invalid_client"},
@@ -220,6 +220,37 @@ func TestClientCredentialsRefused(t *testing.T) {
 			require.Equal(t, tt.oauth, r.str("error"))
 		})
 	}
+	for name, tt := range map[string]struct {
+		change func(a *entratest.App)
+		kv     []string
+		code   int
+		oauth  string
+	}{
+		"a secret that is over":                       {func(a *entratest.App) { a.SecretExpires = now }, []string{"client_secret", "daemon secret"}, 7000222, "invalid_client"},
+		"a wrong secret in place of one that is over": {func(a *entratest.App) { a.SecretExpires = now }, []string{"client_secret", "x"}, 7000215, "invalid_client"},
+		"a secret that ends later":                    {func(a *entratest.App) { a.SecretExpires = now.Add(time.Second) }, []string{"client_secret", "daemon secret"}, 0, ""},
+		"a disabled application":                      {func(a *entratest.App) { a.Disabled = true }, []string{"client_secret", "daemon secret"}, 7000112, "unauthorized_client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := app
+			tt.change(&changed)
+			require.NoError(t, c.s.AddApp(changed))
+			r := c.appOnly(tt.kv...)
+			require.Equal(t, tt.code, r.code(), "%s", r.body)
+			require.Equal(t, tt.oauth, r.str("error"))
+			require.NoError(t, c.s.AddApp(app))
+		})
+	}
+	t.Run("a disabled resource", func(t *testing.T) {
+		require.NoError(t, c.s.AddApp(entratest.App{ClientID: closedID, Name: "Closed", URIs: []string{"api://closed"}, Disabled: true}))
+		require.Equal(t, 500014, c.appOnly("client_secret", "daemon secret", "scope", "api://closed/.default").code())
+		require.Equal(t, 500014, c.ropc("alice", payrollID, "api://closed").code(), "a user gets none either")
+		require.Equal(t, 500014, c.tokenV2(append([]string{"grant_type", "password", "client_id", payrollID, "scope", "api://closed/.default"}, alicePassword(c)...)...).code())
+	})
+	t.Run("an unknown tenant", func(t *testing.T) {
+		r := c.form("/nowhere.example/oauth2/v2.0/token", "grant_type", "client_credentials", "client_id", daemonID, "client_secret", "daemon secret", "scope", "api://orders/.default")
+		require.Equal(t, 90002, r.code(), "%s", r.body)
+	})
 	t.Run("no tenant", func(t *testing.T) {
 		r := c.form("/common/oauth2/v2.0/token", "grant_type", "client_credentials", "client_id", daemonID, "client_secret", "daemon secret", "scope", "api://orders/.default")
 		require.Equal(t, 50059, r.code(), "%s", r.body)
@@ -245,6 +276,44 @@ func TestClientCredentialsRefused(t *testing.T) {
 		r := c.appOnly(earlier...)
 		require.Equal(t, 700024, r.code(), "%s", r.body)
 	})
+}
+
+// "Configure an application to trust a managed identity" (Microsoft): the issuer is the
+// tenant's, the subject the object id of the identity, and only an app-only token will
+// do (AADSTS700229).
+func TestManagedIdentityAsCredential(t *testing.T) {
+	c, clock := daemon(t)
+	const identity, identityObject = "99999999-0000-4000-8000-00000000000a", "99999999-0000-4000-8000-00000000000b"
+	issuer := login + "/" + c.s.TenantID() + "/v2.0"
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: identity, Name: "Identity", Secret: "identity secret", ServicePrincipalID: identityObject}))
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: daemonID, Name: "Daemon", Permissions: map[string][]string{"api://orders": {"Orders.Read.All"}},
+		Federated: []entratest.FederatedCredential{{Issuer: issuer, Subject: identityObject}}}))
+	got := c.appOnly("client_id", identity, "client_secret", "identity secret", "scope", "api://AzureADTokenExchange/.default")
+	require.Equal(t, 200, got.status, "%s", got.body)
+	token := got.str("access_token")
+	exchange := func(token string) *reply {
+		return c.appOnly("client_assertion_type", assertionKind, "client_assertion", token)
+	}
+	r := exchange(token)
+	require.Equal(t, 200, r.status, "%s", r.body)
+	require.Equal(t, []any{"Orders.Read.All"}, jwtClaims(t, r.str("access_token"))["roles"])
+
+	user := c.tokenV2(append([]string{"grant_type", "password", "client_id", payrollID, "scope", "api://AzureADTokenExchange/.default"}, alicePassword(c)...)...)
+	require.Equal(t, 65001, user.code(), "nobody consented")
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: payrollID, Name: "Payroll", Public: true, URIs: []string{"api://payroll"}, AdminConsent: true}))
+	user = c.tokenV2(append([]string{"grant_type", "password", "client_id", payrollID, "scope", "api://AzureADTokenExchange/.default"}, alicePassword(c)...)...)
+	require.Equal(t, 200, user.status, "%s", user.body)
+	subject := jwtClaims(t, user.str("access_token"))["sub"].(string)
+	require.Equal(t, 700213, exchange(user.str("access_token")).code(), "another subject")
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: daemonID, Name: "Daemon", Federated: []entratest.FederatedCredential{{Issuer: issuer, Subject: subject}}}))
+	require.Equal(t, 700229, exchange(user.str("access_token")).code(), "a user's token")
+
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: daemonID, Name: "Daemon", Federated: []entratest.FederatedCredential{{Issuer: issuer, Subject: identityObject}}}))
+	require.Equal(t, 700027, exchange(c.s.FederatedToken(entratest.FederatedCredential{Issuer: issuer, Subject: identityObject})).code(), "signed by another issuer")
+	other := c.appOnly("client_id", identity, "client_secret", "identity secret", "scope", apiID+"/.default")
+	require.Equal(t, 700211, exchange(other.str("access_token")).code(), "a v1 token has another issuer")
+	clock.Advance(2 * time.Hour)
+	require.Equal(t, 700024, exchange(token).code())
 }
 
 // Policies for workload identities list service principals by object id

@@ -25,7 +25,7 @@ func (t Tenant) spec() directory.TenantSpec {
 
 func (a App) spec() directory.AppSpec {
 	out := directory.AppSpec{
-		ClientID: a.ClientID, Name: a.Name, Redirects: a.Redirects, Public: a.Public, Secret: a.Secret, SPA: a.SPA,
+		ClientID: a.ClientID, Name: a.Name, Redirects: a.Redirects, Public: a.Public, Secret: a.Secret, SecretExpires: a.SecretExpires, SPA: a.SPA,
 		Certificates: a.Certificates, ServicePrincipalID: a.ServicePrincipalID, ManagedIdentity: a.ManagedIdentity,
 		Roles: a.Roles, RoleAssignments: a.RoleAssignments, Permissions: a.Permissions, AssignmentRequired: a.AssignmentRequired, GroupClaims: a.GroupClaims,
 		URIs: a.URIs, Exposes: a.Exposes, TokenVersion: a.TokenVersion, OptionalClaims: a.OptionalClaims,
@@ -40,7 +40,7 @@ func (a App) spec() directory.AppSpec {
 
 func appOf(a directory.AppSpec) App {
 	out := App{
-		ClientID: a.ClientID, Name: a.Name, Redirects: a.Redirects, Public: a.Public, Secret: a.Secret, SPA: a.SPA,
+		ClientID: a.ClientID, Name: a.Name, Redirects: a.Redirects, Public: a.Public, Secret: a.Secret, SecretExpires: a.SecretExpires, SPA: a.SPA,
 		Certificates: a.Certificates, ServicePrincipalID: a.ServicePrincipalID, ManagedIdentity: a.ManagedIdentity,
 		Roles: a.Roles, RoleAssignments: a.RoleAssignments, Permissions: a.Permissions, AssignmentRequired: a.AssignmentRequired, GroupClaims: a.GroupClaims,
 		URIs: a.URIs, Exposes: a.Exposes, TokenVersion: a.TokenVersion, OptionalClaims: a.OptionalClaims,

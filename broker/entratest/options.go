@@ -89,6 +89,9 @@ type Options struct {
 	// RefuseTOTPReuse refuses the second use of a one-time code (RFC 6238,
 	// 5.2). The default allows it, since a virtual clock stands still.
 	RefuseTOTPReuse bool
+	// NoUserConsent is the setting "Do not allow user consent": the pages refuse users
+	// who are not administrators with AADSTS90094 in place of asking for consent.
+	NoUserConsent bool
 	// AskToStaySignedIn shows the "Stay signed in?" page (KMSI) after a sign-in.
 	AskToStaySignedIn bool
 	// Pages says how the sign-in pages differ from what most tenants see.
@@ -236,6 +239,8 @@ type App struct {
 	// a secret or certificate and gets AADSTS7000218 without one.
 	Public bool
 	Secret string // of a confidential client
+	// SecretExpires is when the secret ends (AADSTS7000222); zero: never.
+	SecretExpires time.Time
 	// Certificates are the DER certificates of a confidential client, whose RSA
 	// keys sign its assertions with PS256 or RS256.
 	Certificates [][]byte

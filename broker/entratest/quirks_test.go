@@ -372,6 +372,25 @@ func TestDirectoryLag(t *testing.T) {
 	require.Equal(t, 200, c.ropc("nat", payrollID, "api://payroll").status)
 }
 
+// "Configure how users consent to applications" (Microsoft): where users may not
+// consent, they are told that an administrator must (AADSTS90094).
+func TestAdminConsent(t *testing.T) {
+	o := options(entratest.NewClock(time.Time{}))
+	o.NoUserConsent = true
+	o.Users = append(o.Users, entratest.User{Username: "root", Password: password, Roles: []string{"62E90394-69f5-4237-9190-012177145e10"}})
+	c := newClient(t, entratest.NewTB(t, o))
+	kv := []string{"v2", "", "client_id", thirdParty, "scope", "openid User.Read", "resource", ""}
+	_, err := c.tryAuthorize(c.alice(), kv...)
+	require.ErrorContains(t, err, "90094")
+	last := c.s.SignIns()[len(c.s.SignIns())-1]
+	require.Equal(t, 90094, last.ErrorCode)
+	_, err = c.tryAuthorize(entratest.Person{Username: "root@contoso.example", Password: password}, kv...)
+	require.NoError(t, err, "an administrator is asked")
+	require.NoError(t, c.s.AddApp(entratest.App{ClientID: thirdParty, Name: "Third", Public: true, Redirects: []string{nativeURI}, AdminConsent: true}))
+	_, err = c.tryAuthorize(c.alice(), kv...)
+	require.NoError(t, err)
+}
+
 // Names change, and the object id stays.
 func TestRenamedUser(t *testing.T) {
 	c, _ := start(t)

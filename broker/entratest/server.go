@@ -193,7 +193,7 @@ func (s *Server) addRoutes() {
 		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
 	s.phones = &phones.Service{Keeper: s.keeper, Web: s.web}
 	pages := &login.Pages{Keeper: s.keeper, Access: s.access, Mint: s.mint, Passkeys: &passkeys.Checker{Keeper: s.keeper}, STS: s.sts, Web: s.web,
-		AskToStaySignedIn: o.AskToStaySignedIn, BindBrowserSessions: o.BindBrowserSessions, Traits: login.Traits(o.Pages)}
+		AskToStaySignedIn: o.AskToStaySignedIn, NoUserConsent: o.NoUserConsent, BindBrowserSessions: o.BindBrowserSessions, Traits: login.Traits(o.Pages)}
 
 	s.sts.Routes()
 	(&discovery.Service{Directory: s.dir, Mint: s.mint, Web: s.web, Quirks: s.keeper.Quirks}).Routes()

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -103,6 +104,28 @@ func TestAzidentity(t *testing.T) {
 		c, err := azidentity.NewClientSecretCredential(e.TenantID(), daemonID, "x", &azidentity.ClientSecretCredentialOptions{ClientOptions: o})
 		_, err = get(t, c, err)
 		return sawRefusal(t, err, 7000215)
+	})
+	flow(t, client, "ClientSecretCredential, a secret that is over", func(t *testing.T) string {
+		const young = "7a11e51e-1006-4000-8000-000000000006"
+		require.NoError(t, e.AddApp(entratest.App{ClientID: young, Name: "Former", Secret: "former", SecretExpires: e.Now().Add(-time.Hour)}))
+		c, err := azidentity.NewClientSecretCredential(e.TenantID(), young, "former", &azidentity.ClientSecretCredentialOptions{ClientOptions: o})
+		_, err = get(t, c, err)
+		return sawRefusal(t, err, 7000222)
+	})
+	flow(t, client, "ClientAssertionCredential, by the token of another application", func(t *testing.T) string {
+		const trusting, proving, object = "7a11e51e-1007-4000-8000-000000000007", "7a11e51e-1008-4000-8000-000000000008", "7a11e51e-1009-4000-8000-000000000009"
+		require.NoError(t, e.AddApp(entratest.App{ClientID: trusting, Name: "Trusting", Permissions: map[string][]string{"api://orders": {"Orders.Read.All"}},
+			Federated: []entratest.FederatedCredential{{Issuer: "https://login.microsoftonline.com/" + e.TenantID() + "/v2.0", Subject: object}}}))
+		require.NoError(t, e.AddApp(entratest.App{ClientID: proving, Name: "Proving", Secret: "proving", ServicePrincipalID: object}))
+		inner, err := azidentity.NewClientSecretCredential(e.TenantID(), proving, "proving", &azidentity.ClientSecretCredentialOptions{ClientOptions: o})
+		require.NoError(t, err)
+		assertion := func(ctx context.Context) (string, error) {
+			token, err := inner.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"api://AzureADTokenExchange/.default"}})
+			return token.Token, err
+		}
+		c, err := azidentity.NewClientAssertionCredential(e.TenantID(), trusting, assertion, &azidentity.ClientAssertionCredentialOptions{ClientOptions: o})
+		token, err := get(t, c, err)
+		return sawApp(t, token, err)
 	})
 	flow(t, client, "ClientCertificateCredential", func(t *testing.T) string {
 		c, err := azidentity.NewClientCertificateCredential(e.TenantID(), daemonID, []*x509.Certificate{cert}, key, &azidentity.ClientCertificateCredentialOptions{ClientOptions: o})

@@ -63,11 +63,11 @@ func TestClients(t *testing.T) {
 	}
 	public, _ := e.ClientApp(home, appID)
 	secret, _ := e.ClientApp(home, payrollID)
-	require.Zero(t, code(access.AuthenticateClient(public, "", false)))
-	require.Equal(t, 700025, code(access.AuthenticateClient(public, "s", false)))
-	require.Zero(t, code(access.AuthenticateClient(secret, "s", false)))
-	require.Equal(t, 7000218, code(access.AuthenticateClient(secret, "", false)))
-	require.Equal(t, 7000215, code(access.AuthenticateClient(secret, "x", false)))
+	require.Zero(t, code(access.AuthenticateClient(public, "", false, e.Keeper.Now())))
+	require.Equal(t, 700025, code(access.AuthenticateClient(public, "s", false, e.Keeper.Now())))
+	require.Zero(t, code(access.AuthenticateClient(secret, "s", false, e.Keeper.Now())))
+	require.Equal(t, 7000218, code(access.AuthenticateClient(secret, "", false, e.Keeper.Now())))
+	require.Equal(t, 7000215, code(access.AuthenticateClient(secret, "x", false, e.Keeper.Now())))
 
 	for uri, want := range map[string]int{
 		"http://localhost/x": 0, "http://localhost:8080/x": 0, "myapp://auth": 0,

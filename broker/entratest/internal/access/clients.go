@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
@@ -27,7 +28,7 @@ func (e *Engine) ClientApp(t *directory.Tenant, id string) (*directory.App, erro
 
 // AuthenticateClient checks the client's own authentication: a public client must have
 // none, any other must give its secret.
-func AuthenticateClient(a *directory.App, secret string, asserted bool) error {
+func AuthenticateClient(a *directory.App, secret string, asserted bool, now time.Time) error {
 	if a.Public {
 		if secret != "" || asserted {
 			return web.Fail("invalid_client", 700025, "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.")
@@ -40,6 +41,9 @@ func AuthenticateClient(a *directory.App, secret string, asserted bool) error {
 	}
 	if a.Secret == "" || subtle.ConstantTimeCompare([]byte(secret), []byte(a.Secret)) != 1 {
 		return web.Fail("invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value.")
+	}
+	if !a.SecretExpires.IsZero() && !now.Before(a.SecretExpires) {
+		return web.Fail("invalid_client", 7000222, "The provided client secret keys for app '%s' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds.", a.ID)
 	}
 	return nil
 }

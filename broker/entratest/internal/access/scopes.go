@@ -94,10 +94,23 @@ func (e *Engine) ResolveV1(t *directory.Tenant, client *directory.App, u *direct
 		return out, nil
 	}
 	out.Audience = resource
-	if out.Resource = e.Keeper.Directory.Resource(t, resource); out.Resource == nil {
-		return nil, UnknownResource(resource, t)
+	var err error
+	if out.Resource, err = e.FindResource(t, resource); err != nil {
+		return nil, err
 	}
 	return out, e.grantScopes(t, client, u, out, nil)
+}
+
+// FindResource finds an enabled resource by any of its identifiers.
+func (e *Engine) FindResource(t *directory.Tenant, uri string) (*directory.App, error) {
+	a := e.Keeper.Directory.Resource(t, uri)
+	switch {
+	case a == nil:
+		return nil, UnknownResource(uri, t)
+	case a.Disabled:
+		return nil, web.Fail("invalid_resource", 500014, "The service principal for resource '%s' is disabled. This indicate that a subscription within the tenant has lapsed, or that the administrator for this tenant has disabled the application, preventing tokens from being issued for it.", web.Clip(uri))
+	}
+	return a, nil
 }
 
 // UnknownResource refuses a resource that the tenant does not have.
@@ -123,9 +136,9 @@ func (e *Engine) ResolveV2(t *directory.Tenant, client *directory.App, u *direct
 		} else {
 			out.bare = true
 		}
-		res := e.Keeper.Directory.Resource(t, uri)
-		if res == nil {
-			return nil, UnknownResource(uri, t)
+		res, err := e.FindResource(t, uri)
+		if err != nil {
+			return nil, err
 		}
 		if out.Resource != nil && out.Resource != res {
 			return nil, web.Fail("invalid_scope", 28000, "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope %s is not valid.", web.Clip(scope))

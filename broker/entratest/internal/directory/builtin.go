@@ -8,6 +8,7 @@ const (
 	AppExchange      = "00000002-0000-0ff1-ce00-000000000000"
 	AppSharePoint    = "00000003-0000-0ff1-ce00-000000000000"
 	appKeyVault      = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
+	AppTokenExchange = "fb60f99c-7a34-4190-8149-302f77469936"
 	appIntune        = "0000000a-0000-0000-c000-000000000000"
 	appEnrollment    = "d4ebce55-015a-49b5-a083-c84d1797ae8c"
 	appAADPowerShell = "1b730954-1685-4b74-9bfd-dac224a7b894"
@@ -44,6 +45,9 @@ func builtinApps() []builtin {
 	enrollment := resource(appEnrollment, "Microsoft Intune Enrollment", []string{"mdm_delegation"}, wire.ResourceEnrollment)
 	enrollment.noDevice = true
 
+	exchange := resource(AppTokenExchange, "AAD Token Exchange Endpoint", nil, "api://AzureADTokenExchange")
+	exchange.TokenVersion = 2
+
 	setup := map[string][]string{
 		wire.ResourceRegistration: all, wire.ResourceUpdatePRT: all, wire.ResourceEnrollment: all, appIntune: all,
 	}
@@ -57,6 +61,7 @@ func builtinApps() []builtin {
 		resource(AppExchange, "Office 365 Exchange Online", nil, "https://outlook.office.com", "https://outlook.office365.com"),
 		resource(AppSharePoint, "Office 365 SharePoint Online", nil, "https://microsoft.sharepoint.com"),
 		resource(appKeyVault, "Azure Key Vault", nil, "https://vault.azure.net"),
+		exchange,
 
 		client(wire.ClientBroker, "Microsoft Authentication Broker", updates),
 		client(wire.ClientWindowsSignIn, "Windows Sign In", setup, plugin(wire.ClientWindowsSignIn)),

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"encoding/json"
+	"time"
 )
 
 // TenantSpec describes a tenant to be created. Its fields, like those of the other
@@ -63,6 +64,8 @@ type AppSpec struct {
 	Public    bool
 	Secret    string
 	SPA       bool
+
+	SecretExpires time.Time `json:",omitzero"`
 
 	Certificates       [][]byte
 	Federated          []FederatedCredential

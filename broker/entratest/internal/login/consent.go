@@ -29,6 +29,13 @@ func (s *Pages) consentPage(w http.ResponseWriter, r *web.Request, fl *session.F
 		s.endFlow(w, r, fl, access.Consent(client, tg))
 		return true
 	}
+	if s.NoUserConsent && !slices.ContainsFunc(u.Roles, mayConsent) {
+		err := web.Fail("access_denied", 90094, "Admin consent is required for the permissions requested by this application. An administrator must grant the permissions of '%s'(%s).", client.ID, client.Name)
+		r.Entry = s.flowEntry(r, fl)
+		s.Web.Record(r, err)
+		s.ErrorPage(w, r, err)
+		return true
+	}
 	p := s.newPage(r, fl, "consent", "Permissions requested")
 	p.Action, p.App = "/common/Consent/Set", client.Name
 	for _, sc := range append(slices.Clone(tg.Scopes), tg.Missing...) {
@@ -37,6 +44,13 @@ func (s *Pages) consentPage(w http.ResponseWriter, r *web.Request, fl *session.F
 	p.Config["pgid"], p.Config["urlPost"] = "ConvergedConsent", p.Action
 	p.Write(w, http.StatusOK)
 	return true
+}
+
+// mayConsent reports whether a directory role may consent where users may not: Global
+// Administrator, Application Administrator or Cloud Application Administrator
+// (Microsoft, "Grant tenant-wide admin consent to an application").
+func mayConsent(role string) bool {
+	return slices.Contains([]string{"62e90394-69f5-4237-9190-012177145e10", "9b895d92-2cd3-44c7-9d02-a6ac2d5ea5c3", "158c047a-c907-4556-b7ef-446551a6b5f7"}, strings.ToLower(role))
 }
 
 // consentSet handles the answer from the consent page.

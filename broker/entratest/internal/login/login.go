@@ -27,6 +27,7 @@ type Pages struct {
 	Web      *web.Router
 
 	AskToStaySignedIn   bool // KMSI after a sign-in
+	NoUserConsent       bool // only administrators consent to applications
 	BindBrowserSessions bool // a session cookie from a PRT counts only together with that PRT
 	Traits              Traits
 }

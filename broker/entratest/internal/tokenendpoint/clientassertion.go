@@ -18,11 +18,6 @@ const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 // exchangeAudience is the default audience of a federated credential.
 const exchangeAudience = "api://AzureADTokenExchange"
 
-// maxAssertionLife is how far in the future an assertion may end: Microsoft's page
-// "Application authentication certificate credentials" asks for 5 to 10 minutes and
-// allows 24 hours at most.
-const maxAssertionLife = 24 * time.Hour
-
 // proof is how a client authenticated: the claim appidacr.
 type proof string
 
@@ -58,7 +53,7 @@ func (s *Service) provenClient(r *web.Request, t *directory.Tenant) (*directory.
 		if a.Public {
 			how = noProof
 		}
-		return a, how, access.AuthenticateClient(a, secret, assertion != "")
+		return a, how, access.AuthenticateClient(a, secret, assertion != "", s.Keeper.Now())
 	}
 	if kind := r.Values.Get("client_assertion_type"); kind != assertionType {
 		return nil, noProof, web.InvalidRequest(900144, "The request body must contain the following parameter: 'client_assertion_type'.").
@@ -81,7 +76,7 @@ func (s *Service) asserted(a *directory.App, t *directory.Tenant, text, base str
 		return web.Fail("invalid_client", 50027, "JWT token is invalid or malformed.").Because("client_assertion: %v", err)
 	}
 	if c.Issuer != "" && !strings.EqualFold(c.Issuer, a.ID) {
-		return s.federated(a, c)
+		return s.federated(a, c, text, base)
 	}
 	if len(a.Certificates) == 0 {
 		return web.Fail("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s'].", web.Clip(c.Thumbprint())).
@@ -148,14 +143,16 @@ func tokenAudience(t *directory.Tenant, aud, base string) bool {
 	return false
 }
 
-// timely checks the times of an assertion, allowing a clock skew of five minutes.
+// timely checks the times of an assertion, allowing a clock skew of five minutes. How
+// far in the future it ends does not matter (Microsoft, "Application authentication
+// certificate credentials", 2025-01: no restriction on exp).
 func (s *Service) timely(c *verify.ClientAssertion) error {
 	const skew = 5 * time.Minute
 	now := s.Keeper.Now()
 	switch {
 	case c.Expires.IsZero():
 		return web.Fail("invalid_client", 50027, "JWT token is invalid or malformed.").Because("client_assertion has no exp")
-	case now.After(c.Expires.Add(skew)), !c.NotBefore.IsZero() && now.Before(c.NotBefore.Add(-skew)), c.Expires.Sub(now) > maxAssertionLife+skew:
+	case now.After(c.Expires.Add(skew)), !c.NotBefore.IsZero() && now.Before(c.NotBefore.Add(-skew)):
 		return web.Fail("invalid_client", 700024, "Client assertion is not within its valid time range. Current time: %s, assertion valid from %s, expiry time of assertion %s.",
 			now.UTC().Format(time.RFC3339), c.NotBefore.UTC().Format(time.RFC3339), c.Expires.UTC().Format(time.RFC3339))
 	}
@@ -166,7 +163,7 @@ func (s *Service) timely(c *verify.ClientAssertion) error {
 // federation"; the codes are those that azure-workload-identity and Azure/login
 // document). Subject, issuer and audience are compared case-sensitively, as Entra has
 // done since 2025.
-func (s *Service) federated(a *directory.App, c *verify.ClientAssertion) error {
+func (s *Service) federated(a *directory.App, c *verify.ClientAssertion, text, base string) error {
 	if len(a.Federated) == 0 {
 		return web.Fail("invalid_client", 70025, "The client '%s'(%s) has no configured federated identity credentials.", a.ID, a.Name)
 	}
@@ -179,18 +176,59 @@ func (s *Service) federated(a *directory.App, c *verify.ClientAssertion) error {
 	if len(with) == 0 {
 		return web.Fail("invalid_client", 700213, "No matching federated identity record found for presented assertion subject '%s'. %s", web.Clip(c.Subject), seeAlso)
 	}
-	if !slices.ContainsFunc(with, func(f directory.FederatedCredential) bool { return slices.Contains(c.Audience, audienceOf(f)) }) {
+	if !slices.ContainsFunc(with, func(f directory.FederatedCredential) bool { return slices.ContainsFunc(c.Audience, audienceOf(f).is) }) {
 		return web.Fail("invalid_client", 700212, "No matching federated identity record found for presented assertion audience '%s'. %s", web.Clip(strings.Join(c.Audience, " ")), seeAlso)
 	}
-	if err := s.Mint.VerifyFederated(c); err != nil {
-		return web.Fail("invalid_client", 700027, "Client assertion failed signature validation.").Because("the token of %s: %v", web.Clip(c.Issuer), err)
+	if err := s.signedByIssuer(c, text, base); err != nil {
+		return err
 	}
 	return s.timely(c)
 }
 
-func audienceOf(f directory.FederatedCredential) string {
+// signedByIssuer checks the signature of a token from another issuer, or from this
+// service itself, whose tokens for managed identities and other applications may
+// authenticate an application (Microsoft, "Configure an application to trust a managed
+// identity").
+func (s *Service) signedByIssuer(c *verify.ClientAssertion, text, base string) error {
+	bad := func(err error) error {
+		return web.Fail("invalid_client", 700027, "Client assertion failed signature validation.").Because("the token of %s: %v", web.Clip(c.Issuer), err)
+	}
+	if !s.ownIssuer(c.Issuer, base) {
+		if err := s.Mint.VerifyFederated(c); err != nil {
+			return bad(err)
+		}
+		return nil
+	}
+	p, err := s.Mint.Presented(text)
+	if err != nil {
+		return bad(err)
+	}
+	if !p.AppOnly() {
+		return web.Fail("invalid_client", 700229, "Only app-only tokens can be used as Federated Identity Credentials for Microsoft Entra issuer. Use an app-only access token (generated during a client credentials flow) instead of a user-delegated access token (representing a request coming from a user context).")
+	}
+	return nil
+}
+
+// ownIssuer reports whether tokens of an issuer are those of this service, at its real
+// host names or at the base of the request.
+func (s *Service) ownIssuer(issuer, base string) bool {
+	return slices.ContainsFunc(s.Keeper.Directory.Tenants(), func(t *directory.Tenant) bool {
+		return slices.Contains([]string{directory.IssuerV1("", t.ID), directory.IssuerV2("", t.ID), directory.IssuerV2(base, t.ID), directory.IssuerV1(base, t.ID)}, issuer)
+	})
+}
+
+// An audience is what a federated credential expects in the claim aud.
+type audience string
+
+func audienceOf(f directory.FederatedCredential) audience {
 	if f.Audience == "" {
 		return exchangeAudience
 	}
-	return f.Audience
+	return audience(f.Audience)
+}
+
+// is reports whether aud means the audience: tokens of this service name the resource
+// behind api://AzureADTokenExchange by its id.
+func (a audience) is(aud string) bool {
+	return aud == string(a) || a == exchangeAudience && aud == directory.AppTokenExchange
 }

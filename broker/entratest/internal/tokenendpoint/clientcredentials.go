@@ -101,9 +101,6 @@ func (s *Service) appTarget(r *web.Request) (*directory.App, string, error) {
 	if uri == "" {
 		return nil, "", web.InvalidRequest(900144, "The request body must contain the following parameter: 'resource'.")
 	}
-	a := s.Keeper.Directory.Resource(r.Tenant, uri)
-	if a == nil {
-		return nil, "", access.UnknownResource(uri, r.Tenant)
-	}
-	return a, uri, nil
+	a, err := s.Access.FindResource(r.Tenant, uri)
+	return a, uri, err
 }

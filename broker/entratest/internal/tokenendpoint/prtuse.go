@@ -213,7 +213,7 @@ func (s *Service) exchange(r *web.Request, b *boundToken, u *directory.User, c *
 	if err != nil {
 		return nil, err
 	}
-	if err := access.AuthenticateClient(client, "", false); err != nil {
+	if err := access.AuthenticateClient(client, "", false, s.Keeper.Now()); err != nil {
 		return nil, err
 	}
 	if b.refresh != nil {
