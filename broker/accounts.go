@@ -83,7 +83,7 @@ func (b *Broker) RemoveAccount(ctx context.Context, acct Account) (err error) {
 	}
 	defer leave(&err)
 	if acct.IsZero() {
-		return &Error{Op: "remove account", detail: "the zero Account is nobody"}
+		return &Error{Op: "remove account", detail: "the Account is empty"}
 	}
 	if account.Identity(acct).ByName() {
 		_, rec, err := b.accountFor(ctx, acct)

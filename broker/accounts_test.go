@@ -307,7 +307,7 @@ func TestRepliesInTheClear(t *testing.T) {
 			require.NoError(t, err)
 			require.False(t, res.Metadata.Encrypted)
 		}
-		require.Equal(t, 1, strings.Count(log.String(), "in the clear"))
+		require.Equal(t, 1, strings.Count(log.String(), "is not encrypted"))
 	})
 	t.Run("a token, where encrypted ones are required", func(t *testing.T) {
 		w := newWorld(t, plain)
@@ -316,14 +316,14 @@ func TestRepliesInTheClear(t *testing.T) {
 		w.join()
 		w.signIn()
 		_, err := w.b.AcquireTokenSilent(t.Context(), graph)
-		require.ErrorContains(t, err, "in the clear")
+		require.ErrorContains(t, err, "is not encrypted")
 	})
 	t.Run("a renewed PRT", func(t *testing.T) {
 		w := newWorld(t, plain)
 		w.join()
 		acct := w.signIn()
 		before := w.status(acct)
-		require.ErrorContains(t, w.b.RenewPRT(t.Context(), acct), "in the clear")
+		require.ErrorContains(t, w.b.RenewPRT(t.Context(), acct), "is not encrypted")
 		require.Equal(t, before.RenewedOn, w.status(acct).RenewedOn, "the PRT at hand stays")
 		require.Equal(t, broker.PRTFresh, w.status(acct).State)
 	})

@@ -261,7 +261,7 @@ func TestConfig(t *testing.T) {
 		"Tenant is required":             {Keys: keys},
 		"Keys is required":               {Tenant: "contoso.example"},
 		"Scope is neither ScopeUser nor": {Tenant: "contoso.example", Keys: keys, Scope: 7},
-		"UserID belongs to ScopeSystem":  {Tenant: "contoso.example", Keys: keys, UserID: "1000"},
+		"UserID requires ScopeSystem":    {Tenant: "contoso.example", Keys: keys, UserID: "1000"},
 		`"a/b" is not a host`:            {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a/b", RegistrationHost: "c"}},
 		`"" is not a host`:               {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a"}},
 	} {

@@ -134,7 +134,7 @@ func (s *signIns) brokerClientToken(ctx context.Context, op string, cred Credent
 	case nil:
 		return nil, &Error{Op: op, detail: "a credential is required"}
 	}
-	return nil, &Error{Op: op, detail: "this credential gives no refresh token of the broker client: use AuthCode, WebFlow, DeviceCodeFlow, RefreshToken or Password"}
+	return nil, &Error{Op: op, detail: "this credential cannot obtain a refresh token for the broker client: use AuthCode, WebFlow, DeviceCodeFlow, RefreshToken or Password"}
 }
 
 // grantFor turns a credential into the grant that requests a PRT.
@@ -163,7 +163,7 @@ func (s *signIns) grantFor(ctx context.Context, op string, cred Credential, hint
 	case nil:
 		err = &Error{Op: op, detail: "a credential is required"}
 	default:
-		err = &Error{Op: op, detail: "this credential gives no PRT here"}
+		err = &Error{Op: op, detail: "this credential cannot obtain a PRT here"}
 	}
 	if err != nil {
 		return nil, signon.Provenance{}, err
@@ -251,5 +251,5 @@ func promptError(ctx context.Context, err error) error {
 	case errors.Is(err, ErrUserCanceled), errors.Is(err, errors.ErrUnsupported):
 		return err
 	}
-	return &Error{detail: "the sign-in page did not come to its end", cause: err}
+	return &Error{detail: "the sign-in page was not completed", cause: err}
 }

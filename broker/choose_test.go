@@ -35,7 +35,7 @@ func TestAnotherPRTServes(t *testing.T) {
 	require.Equal(t, why.Silent, explained.Verdict, explained)
 	last := explained.Chain[len(explained.Chain)-1]
 	require.Equal(t, claims.Yes, last.Answer)
-	require.Contains(t, last.Detail, "born of hello")
+	require.Contains(t, last.Detail, "from hello")
 
 	w.wire.take()
 	require.Contains(t, amr(t, w.silent(ledger)), "rsa")

@@ -214,7 +214,7 @@ func (c *Config) check() error {
 		return errors.New("broker: Config.Scope is neither ScopeUser nor ScopeSystem")
 	}
 	if c.Scope == ScopeUser && c.UserID != "" {
-		return errors.New("broker: Config.UserID belongs to ScopeSystem")
+		return errors.New("broker: Config.UserID requires ScopeSystem")
 	}
 	if c.Offline.Time < 0 {
 		return errors.New("broker: Config.Offline.Time is negative")

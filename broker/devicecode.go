@@ -25,7 +25,7 @@ type DeviceCode struct {
 // returns the token. It is for a code of AcquireTokenByDeviceCode.
 func (d DeviceCode) AuthenticationResult(ctx context.Context) (AuthResult, error) {
 	if d.result == nil {
-		return AuthResult{}, errors.New("broker: this device code is not one of AcquireTokenByDeviceCode")
+		return AuthResult{}, errors.New("broker: this DeviceCode was not made by AcquireTokenByDeviceCode")
 	}
 	return d.result(ctx)
 }

@@ -40,7 +40,7 @@ func TestDeviceCodeInTwoSteps(t *testing.T) {
 		})
 	}
 	_, err := broker.DeviceCode{}.AuthenticationResult(t.Context())
-	require.ErrorContains(t, err, "not one of AcquireTokenByDeviceCode")
+	require.ErrorContains(t, err, "not made by AcquireTokenByDeviceCode")
 }
 
 // A code that nobody uses ends with the context or with its own life.

@@ -29,7 +29,7 @@ func TestResolveOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, o)
 	_, err = broker.ResolveOptions(broker.WithCAE(), broker.WithCAE())
-	require.ErrorContains(t, err, "WithCAE is given twice")
+	require.ErrorContains(t, err, "WithCAE was given twice")
 	_, err = broker.ResolveOptions(broker.CallOption{})
 	require.ErrorContains(t, err, "the zero CallOption does not apply")
 }
@@ -86,7 +86,7 @@ func TestPoPForKeyOfTheCaller(t *testing.T) {
 
 	for name, p := range map[string]broker.PoP{
 		"is not a thumbprint": {KeyID: `x","kid":"y`},
-		"KeyID and more":      {KeyID: kid, Method: "GET"},
+		"PoP.KeyID excludes":  {KeyID: kid, Method: "GET"},
 	} {
 		_, err := w.b.AcquireTokenSilent(t.Context(), open, broker.WithPoP(p))
 		require.ErrorContains(t, err, name)

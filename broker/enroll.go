@@ -126,7 +126,7 @@ func (b *Broker) Enroll(ctx context.Context, cred Credential, req EnrollRequest)
 	cred = asPage(cred)
 	rr := RegisterRequest{Credential: cred, JoinType: req.JoinType, TargetDomain: req.TargetDomain, Progress: req.Progress}
 	if req.JoinType == prt.JoinHybrid {
-		return AuthResult{}, &Error{Op: op, detail: "a hybrid device is registered by RegisterDevice"}
+		return AuthResult{}, &Error{Op: op, detail: "register a hybrid device with RegisterDevice"}
 	}
 	d, err := b.registered(ctx, req.JoinType)
 	if err != nil {

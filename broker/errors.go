@@ -90,7 +90,7 @@ var (
 
 	// ErrOfflineExpired: the PIN no longer opens anything without the service
 	// (Config.Offline). It is also an ErrTransient: with a network the PIN works.
-	ErrOfflineExpired error = derived{"broker: the time without the service is over", ErrTransient}
+	ErrOfflineExpired error = derived{"broker: the offline time limit has passed", ErrTransient}
 
 	// ErrUserNotFound: the directory has no such user.
 	ErrUserNotFound = errors.New("broker: no such user")
@@ -103,7 +103,7 @@ var (
 
 	// ErrAppConfig: the app's registration, its consent or the configured tenant
 	// is wrong. The text names what to change.
-	ErrAppConfig = errors.New("broker: app or tenant configuration")
+	ErrAppConfig = errors.New("broker: app or tenant configuration error")
 
 	// ErrUserCanceled: the user gave up.
 	ErrUserCanceled = errors.New("broker: canceled by the user")
@@ -117,7 +117,7 @@ var (
 
 	// ErrKeyUnusable: the key store does not open the keys of this state: the
 	// state is from another machine, or the TPM was cleared. Nothing is deleted.
-	ErrKeyUnusable = errors.New("broker: the key store does not open this state")
+	ErrKeyUnusable = errors.New("broker: the key store cannot open this state")
 
 	// ErrStateDamaged: a record of the state is not what was written, or is older
 	// than the last one written. Nothing is overwritten.
@@ -185,17 +185,17 @@ type Error struct {
 // Error returns one line: the operation, what happened, and how to find it.
 func (e *Error) Error() string {
 	var s strings.Builder
-	s.WriteString("broker: ")
+	s.WriteString("broker")
 	if e.Op != "" {
-		s.WriteString(e.Op + ": ")
+		s.WriteString(": " + e.Op)
 	}
 	switch {
 	case e.detail != "":
-		s.WriteString(e.detail)
+		s.WriteString(": " + e.detail)
 	case e.kind != nil:
-		s.WriteString(strings.TrimPrefix(e.kind.Error(), "broker: "))
-	default:
-		s.WriteString("failed")
+		s.WriteString(": " + strings.TrimPrefix(e.kind.Error(), "broker: "))
+	case e.cause == nil:
+		s.WriteString(": failed")
 	}
 	var at []string
 	if e.Code != 0 {

@@ -135,7 +135,7 @@ func (b *Broker) leaseHello(ctx context.Context, acct Account) (*account.Account
 func (c *Config) softwareHello(ctx context.Context) (bool, error) {
 	info, err := c.Keys.Info(ctx)
 	if err != nil {
-		return false, keyError("reading what protects the keys", err)
+		return false, keyError("reading how the keys are protected", err)
 	}
 	if info.Hardware || c.InsecureSoftwareHello {
 		return !info.Hardware, nil
@@ -219,7 +219,7 @@ func (c *Config) openHello(ctx context.Context, rec *account.Record, pin PIN) (t
 	s, ok := key.(tpm.Signer)
 	if !ok {
 		_ = key.Close()
-		return nil, &Error{kind: ErrStateDamaged, detail: "the Hello key does not sign"}
+		return nil, &Error{kind: ErrStateDamaged, detail: "the Hello key cannot sign"}
 	}
 	return s, nil
 }
@@ -318,7 +318,7 @@ func (b *Broker) changePINOf(ctx context.Context, a *account.Account, rec *accou
 	defer key.Close()
 	changer, ok := key.(tpm.PINKey)
 	if !ok {
-		return &Error{cause: errors.ErrUnsupported, detail: "the key store changes no PINs: ResetPIN makes a new key"}
+		return &Error{cause: errors.ErrUnsupported, detail: "the key store cannot change PINs; ResetPIN makes a new key"}
 	}
 	next := *rec.Hello
 	err = a.TryPIN(ctx, func() (err error) {

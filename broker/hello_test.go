@@ -135,7 +135,7 @@ func TestHelloNeedsTPM(t *testing.T) {
 	require.NoError(t, err)
 	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll, ResourceID: payrollID})
 	require.NoError(t, err)
-	require.Contains(t, why.String(), "MFA to Entra, not to you")
+	require.Contains(t, why.String(), "Entra accepts it as MFA")
 	st, err := w.b.Status(t.Context())
 	require.NoError(t, err)
 	require.Contains(t, st.String(), "NgcSet : YES")

@@ -70,12 +70,12 @@ func TestHostileProvisioning(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{"a page", visit(func(*http.Request) *http.Response { return reply(200, "<html><script>$Config={};</script>") }), broker.ErrInteractionRequired, "wants the user"},
+		{"a page", visit(func(*http.Request) *http.Response { return reply(200, "<html><script>$Config={};</script>") }), broker.ErrInteractionRequired, "needs the user"},
 		{"a portal's page for a page", visit(func(*http.Request) *http.Response { return reply(200, "<html>") }), broker.ErrTransient, "in its place"},
 		{"another host of the service", visit(func(*http.Request) *http.Response { return redirect("https://login.microsoft.com/authorize") }), nil, "another host"},
 		{"another host", visit(func(*http.Request) *http.Response { return redirect("https://login.example/authorize") }), broker.ErrTransient, "login.example"},
 		{"without TLS", visit(func(r *http.Request) *http.Response { return redirect("http://" + r.URL.Host + r.URL.Path) }), broker.ErrTransient, "in its place"},
-		{"round and round", visit(func(r *http.Request) *http.Response { return redirect(r.URL.String()) }), broker.ErrInteractionRequired, "again and again"},
+		{"round and round", visit(func(r *http.Request) *http.Response { return redirect(r.URL.String()) }), broker.ErrInteractionRequired, "too many times"},
 		{"no code", visit(func(r *http.Request) *http.Response {
 			return redirect(app + "?state=" + url.QueryEscape(r.URL.Query().Get("state")))
 		}), nil, "no code"},

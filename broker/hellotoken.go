@@ -94,7 +94,7 @@ func checkFresh(op string, r *prt.Reply) error {
 		return nil // opaque to us; the service judges
 	}
 	if methods, _ := claims.FromAMR(tok.AMR); !methods.Fresh() {
-		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the MFA is not fresh enough to register a key"}
+		return &Error{Op: op, kind: ErrInteractionRequired, detail: "the MFA is not recent enough to register a key"}
 	}
 	return nil
 }
@@ -124,12 +124,12 @@ func (b *Broker) follow(ctx context.Context, op, page, prefix string, t *prt.Tok
 				return "", &Error{Op: op, detail: "the sign-in page redirects to another host", CorrelationID: rep.CorrelationID, cause: err}
 			}
 		case rep.OK():
-			return "", &Error{Op: op, kind: ErrInteractionRequired, StatusCode: rep.Status, CorrelationID: rep.CorrelationID, detail: "the sign-in page wants the user"}
+			return "", &Error{Op: op, kind: ErrInteractionRequired, StatusCode: rep.Status, CorrelationID: rep.CorrelationID, detail: "the sign-in page needs the user"}
 		default:
 			return "", sts.Refusal(rep, sts.ByPRT)
 		}
 	}
-	return "", &Error{Op: op, kind: ErrInteractionRequired, detail: "the sign-in page redirects again and again"}
+	return "", &Error{Op: op, kind: ErrInteractionRequired, detail: "the sign-in page redirects too many times"}
 }
 
 // nextPage resolves a redirect of the sign-in page, such as the one that
@@ -144,7 +144,7 @@ func nextPage(page, to string) (string, error) {
 		return "", errMalformedAddress
 	}
 	if next.Scheme != "https" || !strings.EqualFold(next.Host, at.Host) {
-		return "", errors.New("the host is not the one that was asked")
+		return "", errors.New("the address is on another host")
 	}
 	return next.String(), nil
 }

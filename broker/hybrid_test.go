@@ -72,7 +72,7 @@ func TestHybridNeedsTheComputer(t *testing.T) {
 		require.ErrorContains(t, err, "OnPremises needs the objectGUID and the SID of the computer")
 	}
 	_, err := w.b.Enroll(t.Context(), broker.AuthCode{}, broker.EnrollRequest{JoinType: prt.JoinHybrid})
-	require.ErrorContains(t, err, "a hybrid device is registered by RegisterDevice")
+	require.ErrorContains(t, err, "register a hybrid device with RegisterDevice")
 }
 
 // A hybrid join that somebody on the way answered may have been handled: it is

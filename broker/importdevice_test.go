@@ -227,7 +227,7 @@ func TestImportDeviceRefusals(t *testing.T) {
 		cfg.Keys, cfg.Store = keys, nil
 		_, err := openWith(t, cfg).ImportDevice(t.Context(), good())
 		require.ErrorIs(t, err, tpm.ErrNoImport)
-		require.ErrorContains(t, err, "takes no keys from outside")
+		require.ErrorContains(t, err, "cannot import keys")
 		require.NotErrorIs(t, err, broker.ErrKeyUnusable)
 	})
 	_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.RefreshToken{Token: "none"}})
@@ -252,7 +252,7 @@ func TestImportDeviceKeepsWhatIsHere(t *testing.T) {
 	in := broker.DeviceImport{Certificate: p.cert.DER, Key: pkcs8(t, p.key)}
 	here := w.join()
 	_, err := w.b.ImportDevice(t.Context(), in)
-	require.ErrorContains(t, err, "a registration of this machine is here already")
+	require.ErrorContains(t, err, "this machine already has a registration")
 	d, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{})
 	require.NoError(t, err)
 	require.Equal(t, here.ID, d.ID)

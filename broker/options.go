@@ -137,7 +137,7 @@ func (c *callOptions) apply(method string, allowed optionKind, opts []CallOption
 			return optionError(method, o.kind, "does not apply")
 		}
 		if seen&o.kind != 0 {
-			return optionError(method, o.kind, "is given twice")
+			return optionError(method, o.kind, "was given twice")
 		}
 		seen |= o.kind
 		switch o.kind {
@@ -178,7 +178,7 @@ func optionError(method string, k optionKind, what string) error {
 	return fmt.Errorf("broker: %s: %s %s", strings.TrimSpace(method), name, what)
 }
 
-var errNoApp = errors.New("broker: no app: set Config.App.ClientID or say WithApp")
+var errNoApp = errors.New("broker: no app: set Config.App.ClientID or use WithApp")
 
 // Options are the options of one call, resolved, for implementations of the
 // broker's methods elsewhere, such as the client of a broker on D-Bus. The zero

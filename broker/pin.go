@@ -61,7 +61,7 @@ func (p PIN) wellFormed() error {
 	}
 	for _, c := range p {
 		if c < ' ' || c > '~' {
-			return pinRule("a PIN is printable ASCII")
+			return pinRule("a PIN may contain only printable ASCII characters")
 		}
 	}
 	return nil

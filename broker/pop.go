@@ -56,7 +56,7 @@ func foreignKey(p PoP) (*proofKey, error) {
 		return nil, &Error{kind: ErrAppConfig, detail: "PoP.KeyID is not a thumbprint in base64url"}
 	}
 	if p.Method != "" || p.URL != "" || p.Nonce != "" || p.Claims != nil {
-		return nil, &Error{kind: ErrAppConfig, detail: "a token for a key of the caller's own is not put into a request here: PoP has a KeyID and more"}
+		return nil, &Error{kind: ErrAppConfig, detail: "PoP.KeyID excludes Method, URL, Nonce and Claims: the caller signs the request with its own key"}
 	}
 	return &proofKey{
 		thumbprint:   p.KeyID,
@@ -127,7 +127,7 @@ func (c *Config) openPoPKey(ctx context.Context, v *vault.Vault) (*proofKey, err
 	}
 	k, err := c.Keys.OpenKey(ctx, rec.Key)
 	if err != nil {
-		return nil, keyError("opening the key of bound tokens", err)
+		return nil, keyError("opening the key for bound tokens", err)
 	}
 	return newPoPKey(k)
 }
@@ -159,7 +159,7 @@ func newPoPKey(k tpm.Key) (*proofKey, error) {
 	signer, ok := k.(tpm.Signer)
 	if !ok {
 		_ = k.Close()
-		return nil, fmt.Errorf("%w: the key of bound tokens does not sign", ErrStateDamaged)
+		return nil, fmt.Errorf("%w: the key for bound tokens cannot sign", ErrStateDamaged)
 	}
 	out := &proofKey{signer: signer}
 	var err error
@@ -212,7 +212,7 @@ func (b *Broker) SignedHTTPRequest(ctx context.Context, accessToken string, p Po
 	}
 	defer leave(&err)
 	if p.KeyID != "" {
-		return "", &Error{Op: op, detail: "a key of the caller's own does not sign here"}
+		return "", &Error{Op: op, detail: "PoP.KeyID names a key of the caller, which the broker cannot sign with"}
 	}
 	k, err := b.proofKey(ctx)
 	if err != nil {

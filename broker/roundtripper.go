@@ -54,7 +54,7 @@ func (t *RoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if r.URL.Scheme != "https" {
 		closeBody(r)
-		return nil, errors.New("broker: a token is not sent to an address without TLS")
+		return nil, errors.New("broker: refusing to send a token to an address without TLS")
 	}
 	first, err := t.setToken(r, r.Body, "")
 	if err != nil {

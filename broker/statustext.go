@@ -108,7 +108,7 @@ func (s Status) provider() string {
 func (s Status) protection() string {
 	i := s.Protection
 	if !i.Hardware {
-		return "software keys (" + i.Backend + "): whoever reads the files has the keys"
+		return "software keys (" + i.Backend + "): anyone who reads the files has the keys"
 	}
 	parts := []string{"TPM", aadsts.Clean(i.Manufacturer), aadsts.Clean(i.Model), aadsts.Clean(i.Firmware)}
 	return strings.Join(strings.Fields(strings.Join(parts, " ")), " ")
@@ -166,7 +166,7 @@ func (s Status) userState(t *statusText) {
 
 func (h HelloStatus) protection() string {
 	if h.Software {
-		return "software key: nothing but this program counts wrong PINs"
+		return "software key: only this program counts wrong PINs"
 	}
 	return "TPM, which counts wrong PINs"
 }

@@ -48,7 +48,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	}
 	var why error = &Error{action: aadsts.StepUp, Claims: c.claims}
 	if c.claims == "" && c.newSignIn {
-		why = &Error{Op: op, kind: ErrInteractionRequired, action: aadsts.SignInAgain, Scopes: scopes, Account: c.account, detail: "a new sign-in is asked for"}
+		why = &Error{Op: op, kind: ErrInteractionRequired, action: aadsts.SignInAgain, Scopes: scopes, Account: c.account, detail: "a new sign-in was requested"}
 	} else if c.claims == "" {
 		c.anew = true // one more request is better than a needless prompt
 		res, err := b.acquire(ctx, c, scopes)
@@ -105,7 +105,7 @@ func isConsent(err error) bool {
 }
 
 // errNoPIN: there is no Hello key, or it does not help.
-var errNoPIN = fmt.Errorf("broker: no step-up by a PIN: %w", errors.ErrUnsupported)
+var errNoPIN = fmt.Errorf("broker: no step-up with a PIN: %w", errors.ErrUnsupported)
 
 // stepUpByHello gets a new PRT with the PIN of the Hello key. Such a sign-in is
 // MFA, but not MFA that the user was prompted for just now (ngcmfa), and it

@@ -145,7 +145,7 @@ func TestStoryWithoutTPM(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, s.Protection.Hardware)
 	require.Contains(t, s.String(), "TpmProtected : NO")
-	require.Contains(t, s.String(), "whoever reads the files has the keys")
+	require.Contains(t, s.String(), "anyone who reads the files has the keys")
 
 	keys, _ := softwareTPM(t)
 	hard := newWorld(t, withKeys(keys))

@@ -329,10 +329,10 @@ func TestScopesAndOptionsThatDoNotApply(t *testing.T) {
 	}{
 		"none":             {nil, nil, "none is given"},
 		"two resources":    {[]string{"User.Read", "api://payroll/a"}, nil, "one resource"},
-		"default and more": {[]string{".default", "User.Read"}, nil, "stands alone"},
+		"default and more": {[]string{".default", "User.Read"}, nil, "cannot be combined"},
 		"not JSON":         {graph, []broker.CallOption{broker.WithClaims("eyJh")}, "decoded JSON"},
 		"nonce":            {graph, []broker.CallOption{broker.WithNonce("x")}, "WithNonce does not apply"},
-		"twice":            {graph, []broker.CallOption{broker.WithCAE(), broker.WithCAE()}, "WithCAE is given twice"},
+		"twice":            {graph, []broker.CallOption{broker.WithCAE(), broker.WithCAE()}, "WithCAE was given twice"},
 		"zero":             {graph, []broker.CallOption{{}}, "the zero CallOption does not apply"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -101,8 +101,8 @@ func TestLostRecordOfTheDevice(t *testing.T) {
 			if suffix == ".key" { // the others are asked for by the next process
 				s, err := w.b.Status(t.Context())
 				require.NoError(t, err)
-				require.Contains(t, s.Problem, ".key is gone")
-				require.Contains(t, s.String(), ".key is gone")
+				require.Contains(t, s.Problem, ".key is missing")
+				require.Contains(t, s.String(), ".key is missing")
 				_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
 				require.ErrorIs(t, err, broker.ErrStateDamaged)
 			}

@@ -110,7 +110,7 @@ func (c *Config) mutualTLS(ctx context.Context, d *device.Device) (Transport, er
 	}
 	h, ok := c.Transport.(*http.Client)
 	if !ok {
-		return nil, &Error{detail: "Config.Transport cannot show a certificate: set Config.MutualTLS"}
+		return nil, &Error{detail: "Config.Transport cannot present a client certificate: set Config.MutualTLS"}
 	}
 	var t *http.Transport
 	switch rt := h.Transport.(type) {
@@ -119,7 +119,7 @@ func (c *Config) mutualTLS(ctx context.Context, d *device.Device) (Transport, er
 	case *http.Transport:
 		t = rt.Clone()
 	default:
-		return nil, &Error{detail: "the RoundTripper of Config.Transport cannot show a certificate: set Config.MutualTLS"}
+		return nil, &Error{detail: "the RoundTripper of Config.Transport cannot present a client certificate: set Config.MutualTLS"}
 	}
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{}

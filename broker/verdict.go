@@ -116,7 +116,7 @@ var roomErrors = []struct {
 	{account.ErrLocked, ErrLocked, "the account is locked: Unlock opens it by the PIN"},
 	{account.ErrNoPRT, ErrNoAccount, "the account has no PRT"},
 	{account.ErrNoHello, ErrNoHello, ""},
-	{account.ErrMeanwhile, ErrTransient, "the PIN or the Hello key was changed meanwhile: try again"},
+	{account.ErrMeanwhile, ErrTransient, "the PIN or the Hello key was changed in the meantime: try again"},
 	{vault.ErrHeld, ErrTransient, "another process holds the state and does not let go of it: it may have been stopped"},
 	{account.ErrNotUnlocked, errors.ErrUnsupported, "Lock needs a Hello key, Config.Offline and a sign-in by the PIN in this process"},
 	{signon.ErrOtherUser, ErrInteractionRequired, "another user signed in than the one who was asked for"},
@@ -244,7 +244,7 @@ func opError(op string, err error) error {
 	err = verdict(closedError(err))
 	var e *Error
 	if !errors.As(err, &e) {
-		return &Error{Op: op, cause: err, detail: "failed"}
+		return &Error{Op: op, cause: err}
 	}
 	if e.Op == "" {
 		c := *e

@@ -207,7 +207,7 @@ func (p *ruleParser) property(c *comparison) error {
 	switch lower(object) {
 	case "device":
 		if c.prop, ok = findProperty(name); !ok {
-			return p.fail("a device has no property of this name")
+			return p.fail("devices have no such property")
 		}
 	case "customsecurityattribute":
 		c.prop, c.name, c.attr = propAttribute, name, foldString(name)

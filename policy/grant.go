@@ -253,7 +253,7 @@ func (c *compiler) grant(p *Policy, retired bool) grant {
 func (c *compiler) controlNumber(want Control) uint16 {
 	n, ok := c.numbers[Control{want.Kind, lower(want.ID)}]
 	if !ok {
-		panic("policy: control was not numbered")
+		panic("policy: the control has no number")
 	}
 	return n
 }

@@ -61,12 +61,12 @@ func ParseSID(s string) (g GUID, err error) {
 	rest, ok := strings.CutPrefix(s, sidPrefix)
 	words := strings.Split(rest, "-")
 	if !ok || len(words) != 4 {
-		return g, badReply("not a SID of Entra")
+		return g, badReply("not an Entra SID")
 	}
 	for i, w := range words {
 		n, err := strconv.ParseUint(w, 10, 32)
 		if err != nil || strconv.FormatUint(n, 10) != w {
-			return GUID{}, badReply("not a SID of Entra")
+			return GUID{}, badReply("not an Entra SID")
 		}
 		binary.LittleEndian.PutUint32(g[4*i:], uint32(n))
 	}

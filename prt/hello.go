@@ -51,7 +51,7 @@ func ParseHelloRegistration(body []byte) (HelloKey, error) {
 		return HelloKey{}, badReplyErr("Hello key", err)
 	}
 	if k.ID == "" {
-		return HelloKey{}, badReply("no kid of the Hello key in it")
+		return HelloKey{}, badReply("no kid of the Hello key")
 	}
 	return k, nil
 }

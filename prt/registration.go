@@ -164,7 +164,7 @@ func ParseJoin(body []byte) (*Joined, error) {
 	cert := o.Object("Certificate")
 	raw := cert.String("RawBody")
 	if err := o.Err(); err != nil || raw == "" {
-		return nil, badReply("no certificate in it")
+		return nil, badReply("no certificate")
 	}
 	der, err := base64.StdEncoding.DecodeString(raw)
 	if err != nil {

@@ -232,7 +232,7 @@ func (r ExchangeRequest) Sign(ctx context.Context, s Session) (Form, error) {
 	case r.ClientID == "":
 		return Form{}, badRequest("no client id")
 	case r.Resource != "" && len(r.Scopes) > 0:
-		return Form{}, badRequest("a resource beside scopes")
+		return Form{}, badRequest("both a resource and scopes")
 	}
 	p := signedPayload(r.PRT, r.Nonce, r.OSVersion, r.Now)
 	p.ClientID, p.RedirectURI, p.Resource = r.ClientID, r.RedirectURI, r.Resource

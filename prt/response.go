@@ -147,11 +147,11 @@ func readTokens(o *strictjson.Object) (*Reply, error) {
 	}
 	for _, t := range []Secret{r.AccessToken, r.RefreshToken, r.IDToken} {
 		if !visible(t.Reveal()) {
-			return nil, badReply("a token with characters that no token has")
+			return nil, badReply("a token has invalid characters")
 		}
 	}
 	if r.AccessToken.IsZero() && r.RefreshToken.IsZero() && r.IDToken.IsZero() {
-		return nil, badReply("no token in it")
+		return nil, badReply("no token")
 	}
 	return r, nil
 }
@@ -277,11 +277,11 @@ func ParseIssuance(body []byte, req PRTRequest, now time.Time) (*Issuance, error
 	case err != nil:
 		return nil, err
 	case r.RefreshToken.IsZero():
-		return nil, badReply("no PRT in it")
+		return nil, badReply("no PRT")
 	case r.strangeClient: // the account is named by it
 		return nil, badReply("client_info is not readable")
 	case r.WrappedSessionKey == nil:
-		return nil, badReply("no session_key_jwe in it")
+		return nil, badReply("no session_key_jwe")
 	case r.TokenType != "" && !strings.EqualFold(r.TokenType, "pop") && !strings.EqualFold(r.TokenType, "Bearer"):
 		return nil, badReply("a PRT of an unknown token_type")
 	}

@@ -202,7 +202,7 @@ func issued(by CredentialKind, id *claims.Token, now time.Time) claims.Evidence 
 // the reply's WrappedSessionKey before it saves the pair as one.
 func (t *Token) Renewed(r *Reply, now time.Time) (*Token, error) {
 	if r.RefreshToken.IsZero() {
-		return nil, badReply("no PRT in it")
+		return nil, badReply("no PRT")
 	}
 	if err := t.same(r); err != nil {
 		return nil, err
@@ -244,7 +244,7 @@ func (t *Token) same(r *Reply) error {
 	case id == nil,
 		t.UserID != "" && id.ObjectID != "" && !strings.EqualFold(t.UserID, id.ObjectID),
 		t.TenantID != "" && id.TenantID != "" && !strings.EqualFold(t.TenantID, id.TenantID):
-		return badReply("the renewed PRT is another user's")
+		return badReply("the renewed PRT belongs to another user")
 	}
 	return nil
 }

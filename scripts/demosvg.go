@@ -25,7 +25,7 @@ func main() {
 	var lines []string
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		if strings.HasPrefix(in.Text(), "The device, as it was") {
+		if strings.HasPrefix(in.Text(), "The device, before step") {
 			break // the status page is a picture of its own
 		}
 		lines = append(lines, cut(in.Text()))

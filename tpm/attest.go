@@ -270,7 +270,7 @@ func endorsementPolicy(sp *space) (tpm2.TPMHandle, error) {
 // Attest certifies a key of this store.
 func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, error) {
 	if len(nonce) < minNonce || len(nonce) > maxNonce {
-		return nil, fmt.Errorf("tpm: attesting: nonce of %d bytes; it has %d to %d", len(nonce), minNonce, maxNonce)
+		return nil, fmt.Errorf("tpm: attesting: nonce of %d bytes; it must have %d to %d", len(nonce), minNonce, maxNonce)
 	}
 	own := ownKey(k)
 	if own == nil || own.t != t {

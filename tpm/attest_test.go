@@ -174,7 +174,7 @@ func TestAttestationChecks(t *testing.T) {
 		{name: "structure that the TPM did not make", magic: 0x00544347},
 		{name: "quote", kind: tpm2.TPMSTAttestQuote},
 		{name: "creation", kind: tpm2.TPMSTAttestCreation},
-		{name: "another nonce", nonce: []byte("another nonce, as long..")},
+		{name: "the nonce is wrong", nonce: []byte("another nonce, as long..")},
 		{name: "bytes after the structure", suffix: []byte{0}},
 		{name: "key that may leave the TPM", area: withAttributes(t, key, func(a *tpm2.TPMAObject) { a.FixedTPM = false })},
 		{name: "key that may change its parent", area: withAttributes(t, key, func(a *tpm2.TPMAObject) { a.FixedParent = false })},

@@ -74,7 +74,7 @@ func (t *TPM) orCleared(ctx context.Context, b *keyBlob, ak []byte, err error) e
 	if aerr != nil || why == nil || errors.Is(err, why) {
 		return err
 	}
-	return fmt.Errorf("%w, by its attestation key", why)
+	return fmt.Errorf("%w, according to its attestation key", why)
 }
 
 // storageGone reports whether the TPM no longer has the storage root key that b

@@ -12,7 +12,7 @@ import (
 
 // ErrNoImport: the store does not accept keys made elsewhere. It is also an
 // errors.ErrUnsupported.
-var ErrNoImport = fmt.Errorf("tpm: the key store takes no keys from outside: %w", errors.ErrUnsupported)
+var ErrNoImport = fmt.Errorf("tpm: the key store cannot import keys: %w", errors.ErrUnsupported)
 
 // An Importer is a [KeyStore] that also accepts keys made elsewhere, such as
 // the software store of package softkeys. [TPM] is not an Importer: the value
@@ -47,7 +47,7 @@ func (s KeySpec) CheckImport(private crypto.PrivateKey) error {
 		public, perr := k.PublicKey.ECDH()
 		intact = err == nil && perr == nil && d.PublicKey().Equal(public)
 	default:
-		return fmt.Errorf("tpm: the key to import is a %T; RSA keys of 2048 bits and ECDSA keys on P-256 are taken", private)
+		return fmt.Errorf("tpm: the key to import is a %T; only RSA keys of 2048 bits and ECDSA keys on P-256 are accepted", private)
 	}
 	if !intact {
 		return errors.New("tpm: the key to import is damaged")

@@ -317,7 +317,7 @@ func (t *TPM) authError(sp *space, b *keyBlob, err error) error {
 	var conn *connError
 	switch {
 	case errors.As(err, &conn) && len(b.salt) > 0:
-		return fmt.Errorf("%w that answers while it tries a PIN: %w", ErrNoTPM, conn.err)
+		return fmt.Errorf("%w: the connection failed while a PIN was being tried: %w", ErrNoTPM, conn.err)
 	case errors.Is(err, tpm2.TPMRCAuthFail) && len(b.salt) > 0:
 		e := &WrongPINError{TriesLeft: -1}
 		if p, perr := tpmProperties(sp, tpm2.TPMPTLockoutCounter, 3); perr == nil {

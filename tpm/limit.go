@@ -105,7 +105,7 @@ func (b bounds) left(now tpm2.TPMSClockInfo) (Limit, error) {
 	l := Limit{Resets: -1, Restarts: -1}
 	switch {
 	case now.Clock >= b.clock:
-		return Limit{}, fmt.Errorf("%w, by the TPM's clock", ErrExpired)
+		return Limit{}, fmt.Errorf("%w, according to the TPM's clock", ErrExpired)
 	case now.ResetCount > b.resets:
 		return Limit{}, fmt.Errorf("%w: the TPM was reset too often", ErrExpired)
 	case now.RestartCount > b.restarts:
@@ -294,7 +294,7 @@ func (sp *space) confirmedClock(parent object) (tpm2.TPMSClockInfo, error) {
 	} {
 		err := sp.demand(p, c)
 		if errors.Is(err, tpm2.TPMRCPolicy) {
-			return none, fmt.Errorf("%w: it says that the clock that was read is not its own", errForged)
+			return none, fmt.Errorf("%w: the clock that was read is not the one of the TPM", errForged)
 		}
 		if err != nil {
 			return none, err

@@ -86,14 +86,14 @@ func troubleError(err error) error {
 	case isFull(err):
 		return fmt.Errorf("%w: no slot is free: %w", ErrBusy, err)
 	case isAny(err, lost):
-		return fmt.Errorf("%w that keeps what it loads: %w", ErrNoTPM, err)
+		return fmt.Errorf("%w: it lost what was loaded: %w", ErrNoTPM, err)
 	case rc.IsWarning():
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.Is(err, tpm2.TPMRCFailure), errors.Is(err, tpm2.TPMRCInitialize), errors.Is(err, tpm2.TPMRCNeedsTest),
 		errors.Is(err, tpm2.TPMRCReboot):
-		return fmt.Errorf("%w that works: %w", ErrNoTPM, err)
+		return fmt.Errorf("%w: it reports a failure: %w", ErrNoTPM, err)
 	}
-	return fmt.Errorf("%w that does what is needed: %w", ErrNoTPM, err)
+	return fmt.Errorf("%w: it refuses a command: %w", ErrNoTPM, err)
 }
 
 // noTPM explains why the TPM could not be opened.
@@ -103,9 +103,9 @@ func noTPM(err error) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w that this process may use (is it in the group tss?): %w", ErrNoTPM, err)
+		return fmt.Errorf("%w: permission denied (is the user in the group tss?): %w", ErrNoTPM, err)
 	case errors.Is(err, syscall.EBUSY):
-		return fmt.Errorf("%w that is free (another process has it open; /dev/tpmrm0 is shared, with the group tss): %w", ErrNoTPM, err)
+		return fmt.Errorf("%w: another process has it open (/dev/tpmrm0 can be shared, by the group tss): %w", ErrNoTPM, err)
 	}
 	return fmt.Errorf("%w (on Linux it needs /dev/tpmrm0 and the group tss): %w", ErrNoTPM, err)
 }

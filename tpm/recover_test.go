@@ -370,7 +370,7 @@ func TestNoTPM(t *testing.T) {
 		})
 	}
 	_, err := tpm.Open(t.Context(), tpm.Opener{}, tpm.Config{})
-	require.EqualError(t, err, "tpm: Opener without Open")
+	require.EqualError(t, err, "tpm: Opener.Open is nil")
 }
 
 // A TPM that cannot be opened again says so, and recovers when it can.

@@ -240,7 +240,7 @@ func (sp *space) send(ctx context.Context, cmd []byte) ([]byte, error) {
 			return rsp, nil
 		}
 		if waited >= giveUp {
-			return nil, fmt.Errorf("%w: it asked to be tried again for %v", ErrBusy, giveUp)
+			return nil, fmt.Errorf("%w: it has been asking for a retry for %v", ErrBusy, giveUp)
 		}
 		t := time.NewTimer(wait)
 		select {

@@ -13,9 +13,9 @@ func (s KeySpec) Check() error {
 	case s.Algorithm != RSA2048 && s.Algorithm != P256:
 		return fmt.Errorf("tpm: key algorithm %d is neither RSA2048 nor P256", s.Algorithm)
 	case s.Purpose == Unwrap && s.Algorithm != RSA2048:
-		return errors.New("tpm: a transport key is RSA2048")
+		return errors.New("tpm: a transport key must be RSA2048")
 	case s.Purpose == Unwrap && s.PIN != nil:
-		return errors.New("tpm: a transport key has no PIN")
+		return errors.New("tpm: a transport key cannot have a PIN")
 	case s.PIN != nil && len(s.PIN) == 0:
 		return errors.New("tpm: the PIN is empty; leave KeySpec.PIN nil for none")
 	}

@@ -41,7 +41,7 @@ func isRefusal(err error) bool {
 
 // errParentMoved says that the operation should be tried once more, under
 // another parent.
-var errParentMoved = errors.New("tpm: the storage root key wants an auth value")
+var errParentMoved = errors.New("tpm: the storage root key needs an auth value")
 
 // judge resolves the suspicion in err; an error without one is returned as it
 // is.
@@ -62,7 +62,7 @@ func (t *TPM) judge(sp *space, s *suspectError) error {
 	if !errors.As(s.err, &refused) || s.key.proved.Load() {
 		return troubleError(s.err)
 	}
-	wants := fmt.Errorf("%w: the storage root key wants one (%w)", ErrAuth, refused.err)
+	wants := fmt.Errorf("%w: the storage root key needs one (%w)", ErrAuth, refused.err)
 	if s.key.transient() || s.key != t.defaultParent() {
 		return wants
 	}

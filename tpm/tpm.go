@@ -85,7 +85,7 @@ type TPM struct {
 // auth value at its first use, the primary is used instead.
 func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	if o.Open == nil {
-		return nil, errors.New("tpm: Opener without Open")
+		return nil, errors.New("tpm: Opener.Open is nil")
 	}
 	if cfg.Idle == 0 {
 		cfg.Idle = defaultIdle

@@ -75,11 +75,11 @@ func unmarshalTSS2(data []byte) (*keyBlob, error) {
 	}
 	// A missing last newline is the one truncation that pem.Decode accepts.
 	if !bytes.HasPrefix(data, tss2Begin) || !bytes.HasSuffix(data, tss2End) {
-		return nil, fmt.Errorf("%w: not one whole %s", ErrInvalidBlob, tss2Type)
+		return nil, fmt.Errorf("%w: not exactly one complete %s block", ErrInvalidBlob, tss2Type)
 	}
 	block, rest := pem.Decode(data)
 	if block == nil || block.Type != tss2Type || len(rest) > 0 || len(block.Headers) > 0 {
-		return nil, fmt.Errorf("%w: not one whole %s", ErrInvalidBlob, tss2Type)
+		return nil, fmt.Errorf("%w: not exactly one complete %s block", ErrInvalidBlob, tss2Type)
 	}
 	if err := b.unmarshalASN1(block.Bytes); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrInvalidBlob, tss2Type, err)

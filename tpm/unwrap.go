@@ -149,7 +149,7 @@ func (t *TPM) sessionSensitive(b *keyBlob, message []byte) ([]byte, error) {
 		defer clear(plain)
 	}
 	if len(plain) != kdf.KeySize {
-		return nil, fmt.Errorf("%w: %d bytes where %d belong", ErrDecrypt, len(plain), kdf.KeySize)
+		return nil, fmt.Errorf("%w: %d bytes instead of %d", ErrDecrypt, len(plain), kdf.KeySize)
 	}
 	return sensitiveCreate(t.keyAuth(), plain), nil
 }

@@ -51,7 +51,7 @@ func (id *Identity) AKName() []byte { return nameOf(id.AK) }
 // TPM. Draw a new secret for every challenge.
 func MakeCredential(id *Identity, secret []byte) (*Credential, error) {
 	if len(secret) < 16 || len(secret) > maxCredential {
-		return nil, fmt.Errorf("tpm: credential of %d bytes; it has 16 to %d", len(secret), maxCredential)
+		return nil, fmt.Errorf("tpm: credential of %d bytes; it must have 16 to %d", len(secret), maxCredential)
 	}
 	ek, err := parsePublic(id.EK)
 	if err != nil || !soundEK(ek) {
@@ -80,7 +80,7 @@ func VerifyAttestation(a *Attestation, v Verification) (crypto.PublicKey, error)
 		return nil, refuse("the verifier's nonce has %d bytes, not %d to %d", len(v.Nonce), minNonce, maxNonce)
 	}
 	if subtle.ConstantTimeCompare(v.AKName, a.AKName()) != 1 {
-		return nil, refuse("the AK is not the one that was proved")
+		return nil, refuse("the AK is not the one that was verified")
 	}
 	if err := checkAK(a.AK); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func VerifyAttestation(a *Attestation, v Verification) (crypto.PublicKey, error)
 		return nil, err
 	}
 	if !bytes.Equal(name, nameOf(a.Key)) {
-		return nil, refuse("the name is another key's")
+		return nil, refuse("the name belongs to another key")
 	}
 	public, err := parsePublic(a.Key)
 	if err != nil {
@@ -190,7 +190,7 @@ func (a *Attestation) verifyEK(v Verification) error {
 		same = public.Equal(cert.PublicKey)
 	}
 	if !same {
-		return refuse("the EK certificate is another EK's")
+		return refuse("the EK certificate belongs to another EK")
 	}
 	return nil
 }
@@ -236,11 +236,11 @@ func (a *Attestation) certified(nonce []byte) ([]byte, error) {
 	case magic != generatedValue:
 		return nil, refuse("the TPM did not make what was signed")
 	case kind != tpm2.TPMSTAttestCertify:
-		return nil, refuse("a structure of another type")
+		return nil, refuse("the structure has the wrong type")
 	case r.failed || len(r.b) > 0:
 		return nil, refuse("malformed structure")
 	case subtle.ConstantTimeCompare(extra, nonce) != 1:
-		return nil, refuse("another nonce")
+		return nil, refuse("the nonce is wrong")
 	}
 	return name, nil
 }

@@ -239,7 +239,7 @@ func withNonce(address, nonce string) (string, error) {
 // broker.WithPoP.
 func (c *Client) SignedHTTPRequest(ctx context.Context, accessToken string, p broker.PoP) (string, error) {
 	if accessToken != "" {
-		return "", fmt.Errorf("dbus: SignedHTTPRequest around an access token: %w; use WithPoP", errors.ErrUnsupported)
+		return "", fmt.Errorf("dbus: SignedHTTPRequest with an access token: %w; use WithPoP", errors.ErrUnsupported)
 	}
 	params, err := popParams(p)
 	if err != nil {
@@ -331,7 +331,7 @@ func popParams(p broker.PoP) (*wire.PoPParams, error) {
 	if p.URL != "" {
 		u, err := url.Parse(p.URL)
 		if err != nil || u.Host == "" || u.RawQuery != "" {
-			return nil, errors.New("dbus: PoP.URL is not an absolute address without a query, which is all that the interface can bind")
+			return nil, errors.New("dbus: PoP.URL must be an absolute URL without a query; the interface cannot bind a query")
 		}
 		out.Host, out.Path = u.Host, u.EscapedPath()
 	}

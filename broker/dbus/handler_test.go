@@ -51,7 +51,7 @@ func TestPrivateTokens(t *testing.T) {
 	w.wire.take()
 	for _, method := range []string{wire.AcquireSilently, wire.AcquireInteractive} {
 		for _, client := range []string{"29d9ed98-a469-4536-ade2-f981bc1d605e", "29D9ED98-A469-4536-ADE2-F981BC1D605E", " 29d9ed98-a469-4536-ade2-f981bc1d605e", "dd762716-544d-4aeb-a526-687b73838a22", "38aa3b87-a06d-4817-b275-7a316988d93b"} {
-			refused(t, w.ask(t, t.Context(), method, request(client, graph, nil)), wire.IncorrectConfiguration, "no caller gets tokens of the broker itself")
+			refused(t, w.ask(t, t.Context(), method, request(client, graph, nil)), wire.IncorrectConfiguration, "callers get neither tokens of the broker client itself")
 		}
 		for _, scope := range []string{
 			"urn:ms-drs:enterpriseregistration.windows.net/.default", "URN:MS-DRS:enterpriseregistration.windows.net//adrs_access",

@@ -34,7 +34,7 @@ var (
 	guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
 	errNoClient = &contractError{"the request has no clientId"}
-	errPrivate  = broker.NewError(broker.ErrAppConfig, "no caller gets tokens of the broker itself, or for the registration and key services", nil, broker.Error{})
+	errPrivate  = broker.NewError(broker.ErrAppConfig, "callers get neither tokens of the broker client itself nor tokens for the registration and key services", nil, broker.Error{})
 )
 
 // permitted refuses requests that are never allowed.

@@ -171,7 +171,7 @@ func (c *session) own(ctx context.Context, conn *dbus.Conn) error {
 
 var (
 	errBusLost  = errors.New("dbus: the connection to the bus ended")
-	errNameLost = errors.New("dbus: the name was taken away")
+	errNameLost = errors.New("dbus: another program took over the bus name")
 )
 
 // wait returns when the session is over, with nil if it is idle.

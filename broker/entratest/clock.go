@@ -78,7 +78,7 @@ func (c *Clock) setAhead(seconds int64) {
 // Clock.
 func (c *Clock) Advance(d time.Duration) {
 	if c == nil {
-		panic("entratest: the real time cannot be advanced; give Options a Clock")
+		panic("entratest: real time cannot be advanced; set Options.Clock")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -111,9 +111,9 @@ func TestDropAfterCommits(t *testing.T) {
 func TestTransports(t *testing.T) {
 	c, _ := start(t)
 	_, err := c.s.Client().Get("https://example.com/")
-	require.ErrorContains(t, err, "does not play")
+	require.ErrorContains(t, err, "does not serve")
 	_, err = c.s.Transport().Do(&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: "example.com"}})
-	require.ErrorContains(t, err, "does not play")
+	require.ErrorContains(t, err, "does not serve")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	req, _ := http.NewRequestWithContext(ctx, "GET", login+"/common/discovery/keys", nil)

@@ -117,7 +117,7 @@ func TestAssertions(t *testing.T) {
 		{"origin of the other sign-in host", name, func(a *assertion) { a.origin = "https://login.microsoftonline.com" }, false},
 		{"origin of this machine", name, func(a *assertion) { a.origin, a.party = "http://localhost:1", "localhost" }, false},
 		{"another relying party", name, func(a *assertion) { a.party = "evil.example" }, false},
-		{"another challenge", name, func(a *assertion) { a.challenge = "O.other" }, false},
+		{"wrong challenge", name, func(a *assertion) { a.challenge = "O.other" }, false},
 		{"a registration", name, func(a *assertion) { a.kind = "webauthn.create" }, false},
 		{"another's key", name, func(a *assertion) { a.signer = stranger }, false},
 		{"another's credential", name, func(a *assertion) { a.key = erin }, false},

@@ -273,7 +273,7 @@ func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Con
 		return d.DialContext(ctx, network, addr)
 	}
 	if !s.serves(host) {
-		return nil, fmt.Errorf("entratest: dial %s: the emulator does not play this host", host)
+		return nil, fmt.Errorf("entratest: dial %s: the emulator does not serve this host", host)
 	}
 	return d.DialContext(ctx, network, s.listener.Addr().String())
 }

@@ -66,7 +66,7 @@ func readState(data []byte) (*savedState, error) {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	if st.Format != stateFormat || len(st.Tenants) == 0 {
-		return nil, fmt.Errorf("state: format %d is not known", st.Format)
+		return nil, fmt.Errorf("state: unknown format %d", st.Format)
 	}
 	return &st, nil
 }

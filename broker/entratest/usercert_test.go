@@ -187,8 +187,8 @@ func TestCertificateSignIn(t *testing.T) {
 		c, _ := start(t)
 		_, err := c.s.IssueUserCertificate("zoe", false)
 		require.ErrorContains(t, err, "no such user: zoe")
-		require.ErrorContains(t, c.s.RevokeUserCertificate(nil), "not a user certificate of this server")
-		require.ErrorContains(t, c.s.RevokeUserCertificate(foreignCertificate(t, c.certificate("alice", false).Leaf).Leaf), "not a user certificate of this server")
+		require.ErrorContains(t, c.s.RevokeUserCertificate(nil), "not a user certificate issued by this server")
+		require.ErrorContains(t, c.s.RevokeUserCertificate(foreignCertificate(t, c.certificate("alice", false).Leaf).Leaf), "not a user certificate issued by this server")
 	})
 }
 

@@ -166,17 +166,17 @@ func encodeBlob(records map[string]memoryRecord) []byte {
 
 func parseBlob(value []byte) (map[string]memoryRecord, error) {
 	if len(value) < blobHeader || string(value[:len(blobMagic)]) != blobMagic {
-		return nil, fmt.Errorf("%w: the value is not one of this store", ErrDamaged)
+		return nil, fmt.Errorf("%w: the value was not written by this store", ErrDamaged)
 	}
 	rest := value[blobHeader:]
 	if sum := sha256.Sum256(rest); !bytes.Equal(sum[:], value[len(blobMagic):blobHeader]) {
-		return nil, fmt.Errorf("%w: the value is not as it was written", ErrDamaged)
+		return nil, fmt.Errorf("%w: the value was changed after it was written", ErrDamaged)
 	}
 	records, last := map[string]memoryRecord{}, ""
 	for len(rest) > 0 {
 		name, r, left, ok := parseRecord(rest)
 		if !ok || name <= last {
-			return nil, fmt.Errorf("%w: a record of the value", ErrDamaged)
+			return nil, fmt.Errorf("%w: a record in the value", ErrDamaged)
 		}
 		records[name], rest, last = r, left, name
 	}

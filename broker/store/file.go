@@ -179,7 +179,7 @@ func (s *File) read(name string) ([]byte, Version, error) {
 
 func parseFile(name string, raw []byte) ([]byte, Version, error) {
 	if len(raw) < fileHeader || string(raw[:len(fileMagic)]) != fileMagic || len(raw) > fileHeader+MaxRecord {
-		return nil, 0, fmt.Errorf("%w: record %s is not one", ErrDamaged, name)
+		return nil, 0, fmt.Errorf("%w: record %s has no envelope", ErrDamaged, name)
 	}
 	v := Version(binary.BigEndian.Uint64(raw[len(fileMagic):]))
 	if v == 0 {

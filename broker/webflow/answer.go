@@ -10,7 +10,7 @@ import (
 func (f *Flow) answer(ctx context.Context, a Answer) error {
 	c := f.at.Challenge
 	if c.Kind == "" {
-		return failed("the flow has ended with an error: begin another")
+		return failed("the flow has ended with an error: start another")
 	}
 	if a.Choice != "" {
 		return f.choose(ctx, a.Choice)
@@ -44,7 +44,7 @@ func (f *Flow) misused(detail string) error { return failed(detail, ErrTryAgain)
 func (f *Flow) choose(ctx context.Context, id string) error {
 	c := f.at.Challenge
 	if !slices.ContainsFunc(c.Methods, func(m Method) bool { return m.ID == id }) && id != c.Method {
-		return f.misused("Answer.Choice is none of the challenge's methods")
+		return f.misused("Answer.Choice is not one of the challenge's methods")
 	}
 	if f.at.Back.Page != "" { // from the page of security keys
 		f.at.View, f.at.Back = f.at.Back, view{}

@@ -30,7 +30,7 @@ func (f *Flow) arrive(ctx context.Context, r *reply) error {
 			r, err = f.follow(ctx, r.at, p.Redirect)
 		case p.AutoSubmit && !f.isPasswordForm(r, p):
 			if submits++; submits > maxSubmits {
-				return failed("the pages send each other on without an end: "+deviceCode, ErrPage)
+				return failed("the pages redirect in a loop: "+deviceCode, ErrPage)
 			}
 			r, err = f.submit(ctx, r.at, p.Forms[0])
 		default:
@@ -43,7 +43,7 @@ func (f *Flow) arrive(ctx context.Context, r *reply) error {
 			return err
 		}
 	}
-	return failed("the sign-in does not come to an end: "+deviceCode, ErrPage)
+	return failed("the sign-in does not finish: "+deviceCode, ErrPage)
 }
 
 // follow opens the address that a script leads to.

@@ -19,7 +19,7 @@ var (
 	// ErrTryAgain means that the answer was wrong and the flow goes on: answer the
 	// challenge that was returned with the error. It comes with
 	// broker.ErrBadCredential.
-	ErrTryAgain = errors.New("webflow: wrong, and may be tried again")
+	ErrTryAgain = errors.New("webflow: the answer is wrong and may be tried again")
 
 	// ErrDenied means that the user declined in the app or on the phone, chose a
 	// wrong number there, or did not answer before the service gave up. The service

@@ -81,7 +81,7 @@ func (f *Flow) beginFactor(ctx context.Context, id string) error {
 	}
 	f.take(&s)
 	if !s.Success {
-		return factorRefused("the service does not begin the second factor", &s)
+		return factorRefused("the service did not start the second factor", &s)
 	}
 	if _, err := f.endpoint("urlEndAuth", f.at.View.EndAuth); err != nil {
 		return err // now, not after the user has answered

@@ -55,7 +55,7 @@ func (f *Flow) sendFederated(ctx context.Context, password string) error {
 	}
 	to, err := r.at.Parse(form.Action)
 	if err != nil || !strings.EqualFold(to.Host, f.web.federation) {
-		return failed("the federation server's form leads elsewhere: "+deviceCode, ErrPage)
+		return failed("the federation server's form leads to another host: "+deviceCode, ErrPage)
 	}
 	user, pass := names(form)
 	if user != "" {

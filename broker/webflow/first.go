@@ -46,7 +46,7 @@ func (f *Flow) types(ctx context.Context, ring bool) (*credentials, error) {
 	}
 	switch {
 	case out.IfExistsResult == existsThrottled || out.ThrottleStatus == 1:
-		return nil, failed("the service was asked too often which credentials users have", broker.ErrThrottled)
+		return nil, failed("the service is throttling questions about the credentials of users", broker.ErrThrottled)
 	case out.IfExistsResult < 0 || out.IfExistsResult == 4:
 		return nil, failed("the service cannot say which credentials the user has", broker.ErrTransient)
 	}

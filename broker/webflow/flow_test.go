@@ -92,7 +92,7 @@ func TestEachFieldIsNamed(t *testing.T) {
 			require.ErrorIs(t, err, errors.ErrUnsupported)
 			require.Equal(t, tt.page, e.Page)
 			require.Equal(t, tt.field, e.Missing)
-			require.EqualError(t, err, fmt.Sprintf("webflow: page %s without %s: sign in by device code", tt.page, tt.field))
+			require.EqualError(t, err, fmt.Sprintf("webflow: page %s lacks %s: sign in by device code", tt.page, tt.field))
 		})
 	}
 }
@@ -124,7 +124,7 @@ func TestStrangePages(t *testing.T) {
 		{"no page at all", replies(200, nil, canary), webflow.ErrPage, "page without an id"},
 		{"a refusal", replies(403, nil, canary), webflow.ErrPage, "HTTP 403"},
 		{"a failure", replies(503, nil, canary), broker.ErrTransient, "HTTP 503"},
-		{"asked too often", replies(429, nil, canary), broker.ErrThrottled, "too often"},
+		{"asked too often", replies(429, nil, canary), broker.ErrThrottled, "is throttling"},
 		{"an error page", replies(200, nil, `<script>$Config={"pgid":"ConvergedError","sErrorCode":"53003","strServiceExceptionMessage":"AADSTS53003: `+canary+`"};</script>`), broker.ErrBlocked, "AADSTS53003"},
 		{"a redirect to another host", replies(302, to("https://evil.example/"+canary), ""), webflow.ErrPage, `"evil.example", which is not a sign-in host`},
 		{"a redirect to a host that begins alike", replies(302, to("https://login.microsoftonline.com.evil.example/"), ""), webflow.ErrPage, "not a sign-in host"},
@@ -135,7 +135,7 @@ func TestStrangePages(t *testing.T) {
 		{"a redirect that begins like the redirect URI", replies(302, to("ms-appx-web://Microsoft.AAD.BrokerPlugin/DRSevil?code=1"), ""), webflow.ErrPage, "not https"},
 		{"the answer to another request", replies(302, to("ms-appx-web://Microsoft.AAD.BrokerPlugin/DRS?code="+canary+"&state=other"), ""), nil, "another request"},
 		{"redirects without an end", replies(302, to("https://login.microsoftonline.com/again"), ""), webflow.ErrPage, "20 redirects"},
-		{"pages that post themselves without an end", replies(200, nil, `<form method="post" action="/again"><input type="submit"></form>`), webflow.ErrPage, "without an end"},
+		{"pages that post themselves without an end", replies(200, nil, `<form method="post" action="/again"><input type="submit"></form>`), webflow.ErrPage, "redirect in a loop"},
 		{"a form to another host", replies(200, nil, `<form method="post" action="https://evil.example/"><input name="a" value="`+canary+`"><input type="submit"></form>`), webflow.ErrPage, "not a sign-in host"},
 		{"a script to another host", replies(200, nil, `<script>document.location.replace("https:\/\/evil.example\/`+canary+`");</script>`), webflow.ErrPage, "not a sign-in host"},
 		{"a password form on a sign-in host", replies(200, nil, `<form method="post"><input type="password" name="p"></form>`), webflow.ErrPage, "page without an id"},
@@ -262,10 +262,10 @@ func TestSavedFlowEndsInAnotherProcess(t *testing.T) {
 			require.NoError(t, err)
 			defer other.Close()
 			_, _, err = webflow.Resume(t.Context(), data, other, webflow.Options{Transport: w.web})
-			require.ErrorContains(t, err, "does not open")
+			require.ErrorContains(t, err, "cannot be opened")
 			data[len(data)/2] ^= 1
 			_, _, err = webflow.Resume(t.Context(), data, keys, webflow.Options{Transport: w.web})
-			require.ErrorContains(t, err, "does not open")
+			require.ErrorContains(t, err, "cannot be opened")
 			data[len(data)/2] ^= 1
 
 			g, resumed, err := webflow.Resume(t.Context(), data, keys, webflow.Options{Transport: w.web, Now: w.Now, Wait: w.wait})

@@ -145,7 +145,7 @@ func (v *visitor) visit(ctx context.Context, method string, u *url.URL, body []b
 			return nil, failed("the page redirects to a malformed address", ErrPage)
 		}
 		if body != nil && (r.status == http.StatusTemporaryRedirect || r.status == http.StatusPermanentRedirect) {
-			return nil, failed("the service redirects a form that is sent once: "+deviceCode, ErrPage)
+			return nil, failed("the service redirects a form that may be sent only once: "+deviceCode, ErrPage)
 		}
 		method, u, body = http.MethodGet, next, nil
 		header.Del("Content-Type")
@@ -196,7 +196,7 @@ func (v *visitor) send(ctx context.Context, method string, u *url.URL, header ht
 	v.recorder.record(method, u, r, res.Header.Get("Location"))
 	switch {
 	case res.StatusCode == http.StatusTooManyRequests:
-		return nil, "", failed("the service was asked too often", broker.ErrThrottled)
+		return nil, "", failed("the service is throttling this client", broker.ErrThrottled)
 	case res.StatusCode >= 500:
 		return nil, "", failed(fmt.Sprintf("the service has a temporary failure (HTTP %d)", res.StatusCode), broker.ErrTransient)
 	case res.StatusCode >= 300 && res.StatusCode < 400 && res.Header.Get("Location") != "":

@@ -45,7 +45,7 @@ func FindMethods(ctx context.Context, o Options) (Methods, error) {
 // methods reads the first page for which credentials the user has.
 func (f *Flow) methods(ctx context.Context, r *reply) (Methods, error) {
 	if r.redirected != "" {
-		return Methods{}, failed("the page signs in without a question")
+		return Methods{}, failed("the page signed in without asking anything")
 	}
 	p := page.Parse(r.body)
 	f.read(r.at, p)

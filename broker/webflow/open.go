@@ -33,7 +33,7 @@ func (f *Flow) open(ctx context.Context, r *reply, p *page.Page) (*reply, error)
 	case page.ProofUp:
 		return f.openProofUp(ctx, p)
 	case page.Consent:
-		e := failed("the app needs consent: give it in a browser, or "+deviceCode, ErrConsent)
+		e := failed("the app needs consent: grant it in a browser, or "+deviceCode, ErrConsent)
 		e.Page = p.ID
 		return nil, e
 	}

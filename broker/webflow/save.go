@@ -36,7 +36,7 @@ type saved struct {
 func (f *Flow) Save(ctx context.Context, keys Sealer) (out []byte, err error) {
 	_, err = f.step(ctx, func(ctx context.Context) error {
 		if k := f.at.Challenge.Kind; k == "" || k == Done {
-			return f.misused("only a flow that waits for an answer is saved")
+			return f.misused("only a flow that is waiting for an answer can be saved")
 		}
 		plain, err := json.Marshal(saved{f.at, f.web.kept})
 		if err != nil {
@@ -55,12 +55,12 @@ func (f *Flow) Save(ctx context.Context, keys Sealer) (out []byte, err error) {
 func Resume(ctx context.Context, data []byte, keys Sealer, o Options) (*Flow, Challenge, error) {
 	plain, err := unseal(ctx, keys, data)
 	if err != nil {
-		return nil, Challenge{}, fmt.Errorf("webflow: the saved flow does not open: %w", err)
+		return nil, Challenge{}, fmt.Errorf("webflow: the saved flow cannot be opened: %w", err)
 	}
 	defer clear(plain)
 	var s saved
 	if err := json.Unmarshal(plain, &s); err != nil {
-		return nil, Challenge{}, errors.New("webflow: the saved flow is not of this version")
+		return nil, Challenge{}, errors.New("webflow: the saved flow was written by another version")
 	}
 	o.Cloud = broker.Cloud{LoginHost: s.At.Login}
 	f := newFlow(o.withDefaults(), s.At.Prefix)

@@ -87,7 +87,7 @@ func (w *chain) hello(h *Hello) {
 	case h == nil:
 		w.fact("Is there a Hello key?", claims.No, "")
 	case h.Software:
-		w.fact("Is there a Hello key?", claims.Yes, "in software: MFA to Entra, not to you, for nothing counts wrong PINs")
+		w.fact("Is there a Hello key?", claims.Yes, "in software: Entra accepts it as MFA, but nothing counts wrong PINs")
 	default:
 		w.fact("Is there a Hello key?", claims.Yes, "in the TPM, which counts wrong PINs")
 	}
@@ -101,7 +101,7 @@ func (w *chain) pickPRT(a *Account) (decided bool) {
 		case a.Locked:
 			w.decide(Asked, "the account is locked, and its PIN opens it")
 		case a.Over != "":
-			w.decide(Asked, "the PRT is over: "+a.Over)
+			w.decide(Asked, "the PRT is no longer valid: "+a.Over)
 		default:
 			w.decide(Asked, "there is no PRT")
 		}
@@ -109,7 +109,7 @@ func (w *chain) pickPRT(a *Account) (decided bool) {
 	}
 	w.prt = &a.PRTs[0]
 	p, e := w.prt, w.prt.Session.Evidence
-	w.fact("Is there a PRT?", claims.Yes, "born of "+string(p.Credential)+", "+p.State.String()+", renewed "+stamp(p.RenewedOn)+", expires "+stamp(p.ExpiresOn))
+	w.fact("Is there a PRT?", claims.Yes, "from "+string(p.Credential)+", "+p.State.String()+", renewed "+stamp(p.RenewedOn)+", expires "+stamp(p.ExpiresOn))
 	w.fact("Is there a session key for it?", answer(p.HasSessionKey), "")
 	detail := e.Methods.String()
 	if !e.At.IsZero() {

@@ -120,7 +120,7 @@ func TestExplain(t *testing.T) {
 		"MFA is missing":        {nil, []policy.Policy{mfa}, why.Asked, "“MFA for all” asks for MFA"},
 		"MFA is there":          {prts(session(claims.Yes)), []policy.Policy{mfa}, why.Silent, "carries the MFA claim"},
 		"another PRT has it":    {prts(session(claims.No), session(claims.Yes)), []policy.Policy{mfa}, why.Silent, "carries the MFA claim"},
-		"no prompt brings it":   {nil, []policy.Policy{compliant}, why.Refused, "not for the user to give"},
+		"no prompt brings it":   {nil, []policy.Policy{compliant}, why.Refused, "the user cannot provide"},
 		"compliance not known":  {func(s *why.Snapshot) { s.Facts.Compliant, s.Facts.Device = claims.Unknown, nil }, []policy.Policy{compliant}, why.Unknown, "whether the device is compliant"},
 		"a block":               {nil, []policy.Policy{enforced("nobody", grant("block"), nil)}, why.Refused, "blocks"},
 		"a device code":         {prts(code), []policy.Policy{noDeviceCode}, why.Asked, "a sign-in on a page is not refused"},
@@ -158,8 +158,8 @@ App app, resource api://payroll.
   Is its certificate valid?          yes: until 2026-03-04
   Does a TPM hold its keys?          yes: tpm
   Is the user signed in here?        yes: alice@contoso.example
-  Is there a Hello key?              yes: in software: MFA to Entra, not to you, for nothing counts wrong PINs
-  Is there a PRT?                    yes: born of refresh_token, fresh, renewed 2026-03-04 09:00:00.000 UTC, expires 2026-03-18 09:00:00.000 UTC
+  Is there a Hello key?              yes: in software: Entra accepts it as MFA, but nothing counts wrong PINs
+  Is there a PRT?                    yes: from refresh_token, fresh, renewed 2026-03-04 09:00:00.000 UTC, expires 2026-03-18 09:00:00.000 UTC
   Is there a session key for it?     yes
   Does it carry the MFA claim?       no: password
   Is a token in memory?              no

@@ -27,7 +27,7 @@ func (w *chain) policies(prts []PRT) {
 	}
 	w.fact("Are the tenant's policies known?", claims.Yes, "")
 	if app := set.BaselineApp(); app != "" && policy.ScopesOf(w.Scopes) != policy.AnyScopes {
-		w.fact("Do they see a resource?", claims.No, "for Conditional Access these scopes alone are access to the directory, app "+app)
+		w.fact("Do the policies see a resource?", claims.No, "for Conditional Access these scopes alone are access to the directory, app "+app)
 	}
 	w.judge(set, id)
 	tried := []refused{{prts[0].Session, w.stale()}}
@@ -93,7 +93,7 @@ func (w *chain) tryOther(set *policy.Set, id string, e *PRT) (stale bool) {
 	other.Facts.Methods = 0 // they are those of the strongest
 	other.out.Policies = nil
 	other.judge(set, id)
-	detail := "born of " + string(e.Credential) + ", " + e.Session.Methods.String()
+	detail := "from " + string(e.Credential) + ", " + e.Session.Methods.String()
 	switch v := other.out.Verdict; {
 	case v == Silent:
 		w.prt, w.out = e, other.out
@@ -251,13 +251,13 @@ func (w *chain) verdict(d policy.Decision) {
 	case d.Outcome == policy.OutcomeInterrupt && v == Asked:
 		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", and the PRT does not have it")
 	case d.Outcome == policy.OutcomeInterrupt:
-		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", which is not for the user to give")
+		w.decide(v, "policy "+policyNames(&d)+" asks for "+asks+", which the user cannot provide")
 	case d.Reason == policy.Unsatisfiable:
 		w.decide(v, "policy "+policyNames(&d)+" asks for "+controls(d.Missing())+", which this sign-in cannot have")
 	case d.Outcome == policy.OutcomeBlock:
 		w.decide(v, "policy "+policyNames(&d)+" blocks")
 	default:
-		w.decide(Unknown, "the policies could not be judged")
+		w.decide(Unknown, "the policies could not be evaluated")
 	}
 }
 

@@ -20,7 +20,7 @@ type doubt struct {
 // nothing else rules out, is enough to make the answer unknown.
 func (w *chain) unknowns(set *policy.Set, in *policy.SignIn) string {
 	if d := set.Evaluate(in); d.Outcome == policy.OutcomeInvalid || d.Unevaluable > 0 {
-		return "a policy that may apply cannot be judged here"
+		return "a policy that may apply cannot be evaluated here"
 	}
 	if reason := w.open(set, in); reason != "" {
 		return reason

@@ -273,7 +273,7 @@ func TestGraphNonce(t *testing.T) {
 		_, err := k.Token(token, o)
 		require.NoError(t, err, aud)
 		_, err = k.Token(swap(token, nonce+"x"), o)
-		require.ErrorIs(t, err, verify.ErrSignature, "another nonce")
+		require.ErrorIs(t, err, verify.ErrSignature, "the nonce is wrong")
 		_, err = k.Token(sign(t, keyA(), head(nonce), v2(app, aud)), o)
 		require.ErrorIs(t, err, verify.ErrSignature, "signed over the nonce itself")
 		_, err = k.Token(sign(t, keyA(), header, v2(app, aud)), o)

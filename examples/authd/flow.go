@@ -186,7 +186,7 @@ func describe(c webflow.Challenge) *MFAChallengeInfo {
 // MFAErrorRetryableCode the flow goes on; every other error ends it.
 func (p *Provider) AcquireTokenByMFAFlow(ctx context.Context, clientID, tenantID string, data *DeviceRegistrationData, username string, s *MFAFlowState, authData string, pollAttempt int) (*oauth2.Token, error) {
 	if s == nil || s.flow == nil {
-		return nil, failure(MFAErrorOther, 0, "there is no sign-in to go on with")
+		return nil, failure(MFAErrorOther, 0, "there is no sign-in to continue")
 	}
 	c, err := answer(ctx, s.flow, authData)
 	switch {
@@ -203,7 +203,7 @@ func (p *Provider) AcquireTokenByMFAFlow(ctx context.Context, clientID, tenantID
 	case c.Kind.Polls():
 		return nil, failure(MFAErrorPollContinue, 0, "the user has not answered yet")
 	case c.Kind != webflow.Done:
-		return nil, failure(MFAErrorRequired, 0, "the service asks for one step more: sign in by device code")
+		return nil, failure(MFAErrorRequired, 0, "the service asks for one more step: sign in by device code")
 	}
 	t, err := s.flow.Tokens()
 	if err != nil {

@@ -19,7 +19,7 @@ func (a *app) brokerCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_ = c.Help()
-			return usagef("say a command: dsreg broker proxy")
+			return usagef("a command is missing: dsreg broker proxy")
 		},
 	}
 	c.AddCommand(a.brokerProxyCommand())
@@ -30,23 +30,23 @@ func (a *app) brokerProxyCommand() *cobra.Command {
 	p := brokerProxy{app: a}
 	c := &cobra.Command{
 		Use:   "proxy",
-		Short: "Serve the broker of one message bus on another, as for a container",
-		Long: `Proxy serves com.microsoft.identity.broker1 on one message bus and answers from
-the broker on another, be it linuxbroker, Microsoft's or himmelblau's. Programs in
-a container then sign in by the broker of its host. In a container that has the
-bus of the host at /run/host-bus:
+		Short: "Serve the broker of one message bus on another, such as a container's",
+		Long: `Proxy serves com.microsoft.identity.broker1 on one message bus and passes calls to
+the broker on another: linuxbroker, Microsoft's or himmelblau's. Programs in a
+container can then use the broker of the host. In a container that has the bus of
+the host at /run/host-bus:
 
 	dsreg broker proxy --broker unix:path=/run/host-bus
 
-or on the host, for the bus of a container:
+or on the host, to serve the bus of a container:
 
 	dsreg broker proxy --serve unix:path=/srv/container/run/bus
 
-Programs on the bus that is served get what the broker gives to this user: let
-nobody else reach it. The broker shows its prompts where it runs. The user ids of
-both sides must agree, since a message bus and the broker let in their own user.
+Every program that can reach the served bus gets this user's tokens: let nobody
+else reach it. The broker shows its prompts where it runs. The user ids of both
+sides must agree, since a message bus and the broker admit only their own user.
 
-No state and no TPM is opened. It serves until it is interrupted.`,
+Proxy opens neither state nor TPM. It serves until it is interrupted.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.run(c.Context()) },
 	}
@@ -65,7 +65,7 @@ func (p *brokerProxy) run(ctx context.Context) error {
 	session := p.app.getenv("DBUS_SESSION_BUS_ADDRESS")
 	from, to := cmp.Or(p.broker, session), cmp.Or(p.serve, session)
 	if from == to {
-		return usagef("say with --broker or --serve which other bus: both are %q", from)
+		return usagef("--broker and --serve are the same bus, %q: give another one", from)
 	}
 	c, err := dbus.Dial(ctx, dbus.Options{Address: from})
 	if err != nil {

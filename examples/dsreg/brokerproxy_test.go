@@ -166,8 +166,8 @@ func TestBrokerProxyRefuses(t *testing.T) {
 		exit int
 		says string
 	}{
-		"one bus":       {nil, exitUsage, "say with --broker or --serve"},
-		"the same bus":  {[]string{"--broker", bus.Address}, exitUsage, "say with --broker or --serve"},
+		"one bus":       {nil, exitUsage, "are the same bus"},
+		"the same bus":  {[]string{"--broker", bus.Address}, exitUsage, "are the same bus"},
 		"no broker":     {[]string{"--broker", bus.Address, "--serve", "unix:path=/nonexistent/bus"}, exitLater, "no broker on the bus"},
 		"no bus":        {[]string{"--broker", "unix:path=/nonexistent/bus"}, exitLater, "no broker on the bus"},
 		"not a command": {[]string{"more"}, exitUsage, "unknown command"},

@@ -85,7 +85,7 @@ func (d *doctor) table(w io.Writer) {
 func (d *doctor) examine() {
 	dir, err := d.app.stateDir()
 	if err != nil {
-		d.add("state directory", broken, "give --state", "%v", err)
+		d.add("state directory", broken, "use --state", "%v", err)
 		return
 	}
 	d.proxy()
@@ -146,7 +146,7 @@ func (d *doctor) proxy() {
 	case u == nil:
 		d.add("proxy", healthy, "", "none")
 	default:
-		d.add("proxy", unsure, "a proxy that opens TLS sees passwords and tokens; sign-in hosts belong on its list of exceptions", "requests go through %s", u.Redacted())
+		d.add("proxy", unsure, "a proxy that decrypts TLS sees passwords and tokens; exempt the sign-in hosts from it", "requests go through %s", u.Redacted())
 	}
 }
 
@@ -154,11 +154,11 @@ func (d *doctor) directory(dir string) {
 	info, err := os.Stat(dir)
 	switch {
 	case os.IsNotExist(err):
-		d.add("state directory", healthy, "", "%s is not there yet", dir)
+		d.add("state directory", healthy, "", "%s does not exist yet", dir)
 	case err != nil:
 		d.add("state directory", broken, "can this user read it?", "%v", err)
 	case !info.IsDir():
-		d.add("state directory", broken, "give another --state", "%s is not a directory", dir)
+		d.add("state directory", broken, "use another --state", "%s is not a directory", dir)
 	case info.Mode().Perm()&0o077 != 0:
 		d.add("state directory", unsure, "chmod 700 "+dir, "%s can be read by others (mode %04o)", dir, info.Mode().Perm())
 	default:
@@ -200,7 +200,7 @@ func (d *doctor) tpm(keys tpm.KeyStore) {
 	}
 	err := t.Check(d.ctx)
 	if lacks := new(tpm.CheckError); errors.As(err, &lacks) {
-		d.add("TPM capabilities", broken, "this TPM cannot hold a device's keys: join --software-keys does without one, and is weaker", "lacks %s", strings.Join(lacks.Lacks, ", "))
+		d.add("TPM capabilities", broken, "this TPM cannot hold a device's keys: join --software-keys works without one, and is weaker", "lacks %s", strings.Join(lacks.Lacks, ", "))
 	} else if err != nil {
 		d.add("TPM capabilities", broken, "is another program using the TPM?", "%v", err)
 	} else {
@@ -211,11 +211,11 @@ func (d *doctor) tpm(keys tpm.KeyStore) {
 	case err != nil:
 		d.add("TPM lockout", broken, "", "%v", err)
 	case l.Locked && l.Forgets == 0:
-		d.add("TPM lockout", broken, "the TPM's administrator resets it (tpm2_dictionarylockout --clear-lockout)", "%d wrong PINs: locked until its administrator ends it", l.WrongPINs)
+		d.add("TPM lockout", broken, "have the TPM's administrator reset it (tpm2_dictionarylockout --clear-lockout)", "%d wrong PINs: locked until its administrator resets it", l.WrongPINs)
 	case l.Locked:
-		d.add("TPM lockout", broken, "wait, or the TPM's administrator resets it (tpm2_dictionarylockout --clear-lockout)", "%d wrong PINs: locked; it forgets one every %s", l.WrongPINs, l.Forgets)
+		d.add("TPM lockout", broken, "wait, or have the TPM's administrator reset it (tpm2_dictionarylockout --clear-lockout)", "%d wrong PINs: locked; one is forgotten every %s", l.WrongPINs, l.Forgets)
 	case l.WrongPINs > 0:
-		d.add("TPM lockout", unsure, "the right PIN does not take them back; time does", "%d of %d wrong PINs counted, by any program; it forgets one every %s", l.WrongPINs, l.MaxWrongPINs, l.Forgets)
+		d.add("TPM lockout", unsure, "the correct PIN does not reset the count; only time does", "%d of %d wrong PINs counted, from any program; one is forgotten every %s", l.WrongPINs, l.MaxWrongPINs, l.Forgets)
 	default:
 		d.add("TPM lockout", healthy, "", "no wrong PIN counted, of %d", l.MaxWrongPINs)
 	}
@@ -256,7 +256,7 @@ func (d *doctor) certificate(s broker.Status) {
 	case s.Time.After(to):
 		d.add("certificate", broken, "dsreg leave --local, then dsreg join", "the device certificate ended on %s", to.Format(time.DateOnly))
 	case s.Time.Before(from):
-		d.add("certificate", broken, "set the clock", "the device certificate begins on %s: the clock is wrong", from.Format(time.DateTime))
+		d.add("certificate", broken, "set the clock", "the device certificate is not valid before %s: the clock is wrong", from.Format(time.DateTime))
 	case to.Sub(s.Time) < endsSoon:
 		d.add("certificate", unsure, again, "the device certificate ends on %s", to.Format(time.DateOnly))
 	default:
@@ -289,7 +289,7 @@ func (d *doctor) failed(a broker.Attempt) {
 	if a.Code != 0 {
 		why = fmt.Sprintf("AADSTS%d, %s", a.Code, firstOf(a.Description, a.ErrorCode))
 	}
-	d.add("last attempt", unsure, "dsreg status shows it whole, with the correlation id for the tenant's sign-in log",
+	d.add("last attempt", unsure, "dsreg status shows it in full, with the correlation id for the tenant's sign-in log",
 		"failed on %s: %s", a.Time.UTC().Format(time.DateTime), why)
 }
 

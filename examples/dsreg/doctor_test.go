@@ -50,10 +50,10 @@ func TestDoctorLines(t *testing.T) {
 			{"TPM capabilities", broken, "lacks RSA keys of 2048 bits", "--software-keys"}, {"TPM lockout", healthy, "no wrong PIN counted, of 32", ""}}},
 		{"TPM with wrong PINs", func(d *doctor) { d.tpm(chip{wrong: 5}) }, []finding{
 			{"TPM capabilities", healthy, "all that a device key and a Hello key need", ""},
-			{"TPM lockout", unsure, "5 of 32 wrong PINs counted, by any program; it forgets one every 10m0s", "time does"}}},
+			{"TPM lockout", unsure, "5 of 32 wrong PINs counted, from any program; one is forgotten every 10m0s", "time does"}}},
 		{"locked TPM", func(d *doctor) { d.tpm(chip{wrong: 32}) }, []finding{
 			{"TPM capabilities", healthy, "all that a device key and a Hello key need", ""},
-			{"TPM lockout", broken, "32 wrong PINs: locked; it forgets one every 10m0s", "tpm2_dictionarylockout"}}},
+			{"TPM lockout", broken, "32 wrong PINs: locked; one is forgotten every 10m0s", "tpm2_dictionarylockout"}}},
 		{"no TPM", func(d *doctor) { d.openFailed(tpm.ErrNoTPM) }, []finding{{"TPM", broken, tpm.ErrNoTPM.Error(), "tss"}}},
 		{"another TPM", func(d *doctor) { d.openFailed(broker.ErrKeyUnusable) }, []finding{{"keys", broken, broker.ErrKeyUnusable.Error(), "join again"}}},
 		{"damaged state", func(d *doctor) { d.openFailed(broker.ErrStateDamaged) }, []finding{{"state", broken, broker.ErrStateDamaged.Error(), "backup"}}},
@@ -62,7 +62,7 @@ func TestDoctorLines(t *testing.T) {
 			{"registration", healthy, "device d of contoso.example", ""}, {"certificate", healthy, "valid until 2035-11-28, thumbprint ", ""}}},
 		{"certificate that ends", func(d *doctor) { d.certificate(status(now, ending)) }, []finding{{"certificate", unsure, "the device certificate ends on 2026-12-08", "dsreg leave, then dsreg join"}}},
 		{"certificate that ended", func(d *doctor) { d.certificate(status(now, ended)) }, []finding{{"certificate", broken, "the device certificate ended on 2026-11-18", "leave --local"}}},
-		{"certificate of tomorrow", func(d *doctor) { d.certificate(status(now, early)) }, []finding{{"certificate", broken, "the device certificate begins on 2026-11-29 10:00:00: the clock is wrong", "set the clock"}}},
+		{"certificate of tomorrow", func(d *doctor) { d.certificate(status(now, early)) }, []finding{{"certificate", broken, "the device certificate is not valid before 2026-11-29 10:00:00: the clock is wrong", "set the clock"}}},
 		{"nobody signed in", func(d *doctor) {
 			s := status(now, device)
 			s.Accounts = nil
@@ -88,7 +88,7 @@ func TestDoctorLines(t *testing.T) {
 			{"last attempt", unsure, "failed on 2026-11-28 10:00:00: network is unreachable", "dsreg status"}}},
 		{"open directory", func(d *doctor) { d.directory(open) }, []finding{{"state directory", unsure, open + " can be read by others (mode 0755)", "chmod 700 " + open}}},
 		{"closed directory", func(d *doctor) { d.directory(closed) }, []finding{{"state directory", healthy, closed, ""}}},
-		{"no directory", func(d *doctor) { d.directory(filepath.Join(closed, "none")) }, []finding{{"state directory", healthy, filepath.Join(closed, "none") + " is not there yet", ""}}},
+		{"no directory", func(d *doctor) { d.directory(filepath.Join(closed, "none")) }, []finding{{"state directory", healthy, filepath.Join(closed, "none") + " does not exist yet", ""}}},
 		{"a file", func(d *doctor) { d.directory(file) }, []finding{{"state directory", broken, file + " is not a directory", "--state"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

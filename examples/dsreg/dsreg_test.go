@@ -178,7 +178,7 @@ func TestNoFallBack(t *testing.T) {
 		want string
 	}{
 		{"the TPM is gone", flags{state: dir}, "--tpm: stat " + filepath.Join(dir, "gone") + ": no such file or directory"},
-		{"software keys are asked for", flags{state: dir, softwareKeys: true}, dir + " was made with a TPM and is not opened with software keys"},
+		{"software keys are asked for", flags{state: dir, softwareKeys: true}, dir + " was made with a TPM and cannot be opened with software keys"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := &app{flags: tc.f, getenv: os.Getenv}

@@ -106,7 +106,7 @@ func advice(err error) string {
 	case errors.Is(err, broker.ErrDeviceNotRegistered):
 		return "this machine is not registered: dsreg join --tenant DOMAIN"
 	case errors.Is(err, broker.ErrSeveralAccounts):
-		return "say which with --account USER: dsreg accounts lists them"
+		return "choose one with --account USER; dsreg accounts lists them"
 	case errors.Is(err, broker.ErrLocked):
 		return "the account is locked: dsreg unlock"
 	case errors.Is(err, broker.ErrNoAccount):

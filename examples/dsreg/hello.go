@@ -15,7 +15,7 @@ import (
 type pinFlags struct{ stdin bool }
 
 func (f *pinFlags) add(c *cobra.Command) {
-	c.Flags().BoolVar(&f.stdin, "pin-stdin", false, "read PINs from standard input, one a line, instead of the terminal")
+	c.Flags().BoolVar(&f.stdin, "pin-stdin", false, "read PINs from standard input, one per line, instead of the terminal")
 }
 
 // pin asks for a PIN. The caller clears it.
@@ -76,9 +76,9 @@ func (a *app) nextLine() ([]byte, error) {
 func (a *app) helloCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "hello",
-		Short: "Manage the Hello key, which a PIN opens and which is MFA",
+		Short: "Manage the Hello key, which a PIN unlocks and which counts as MFA",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usagef("hello: say set, change, reset, remove or status") },
+		RunE:  func(*cobra.Command, []string) error { return usagef("hello: use set, change, reset, remove or status") },
 	}
 	c.AddCommand(a.helloSet(), a.helloChange(), a.helloReset(), a.helloRemove(), a.helloStatus())
 	return c
@@ -118,7 +118,7 @@ func (a *app) helloChange() *cobra.Command {
 }
 
 func (a *app) helloReset() *cobra.Command {
-	return a.withPIN("reset", "Replace a forgotten PIN by a new key (needs MFA)", func(ctx context.Context, m *machine, acct broker.Account, pf pinFlags) error {
+	return a.withPIN("reset", "Replace a forgotten PIN and its key (needs MFA)", func(ctx context.Context, m *machine, acct broker.Account, pf pinFlags) error {
 		pin, err := a.newPIN(ctx, pf)
 		if err != nil {
 			return err
@@ -152,21 +152,21 @@ func (a *app) helloStatus() *cobra.Command {
 				fmt.Fprintln(w, "There is no Hello key on this device.")
 				return
 			case s.Software:
-				fmt.Fprintf(w, "Hello key %s in software: nothing but this program counts wrong PINs.\n", s.KeyID)
+				fmt.Fprintf(w, "Hello key %s in software: only this program counts wrong PINs.\n", s.KeyID)
 			default:
 				fmt.Fprintf(w, "Hello key %s in the TPM, which counts wrong PINs.\n", s.KeyID)
 			}
 			if s.WrongPINs > 0 {
-				fmt.Fprintf(w, "Wrong PINs since the last right one: %d.\n", s.WrongPINs)
+				fmt.Fprintf(w, "Wrong PINs since the last correct one: %d.\n", s.WrongPINs)
 			}
 			if s.RetryAfter > 0 {
-				fmt.Fprintf(w, "No PIN is tried for another %s.\n", s.RetryAfter)
+				fmt.Fprintf(w, "No PIN can be tried for another %s.\n", s.RetryAfter)
 			}
 			if s.Unknown {
-				fmt.Fprintln(w, "The service does not know it any more: dsreg hello set makes a new one.")
+				fmt.Fprintln(w, "The service no longer knows it: dsreg hello set makes a new one.")
 			}
 			if s.Unfinished {
-				fmt.Fprintln(w, "Its registration was begun and not answered: dsreg hello set goes on with it.")
+				fmt.Fprintln(w, "Its registration was sent but not answered: dsreg hello set continues it.")
 			}
 			if s.Locked {
 				fmt.Fprintln(w, "The account is locked.")

@@ -69,7 +69,7 @@ expects of a plugin (client.authentication.k8s.io/v1):
 		},
 	}
 	c.Flags().StringVar(&server, "server-id", aksServer, "application `id` of the API server")
-	c.Flags().BoolVar(&force, "force", false, "get a new token, also when one is kept")
+	c.Flags().BoolVar(&force, "force", false, "get a new token even if one is cached")
 	return c
 }
 

@@ -60,7 +60,7 @@ func (a *app) stateDir() (string, error) {
 	if home == "" {
 		var err error
 		if home, err = os.UserHomeDir(); err != nil {
-			return "", usagef("say with --state where the state is to be kept: %v", err)
+			return "", usagef("use --state to say where to keep the state: %v", err)
 		}
 	}
 	return filepath.Join(home, ".local", "state", "dsreg"), nil
@@ -78,9 +78,9 @@ func (a *app) open(ctx context.Context) (*machine, error) {
 	}
 	switch {
 	case a.flags.softwareKeys && s.Keys == keysTPM:
-		return nil, usagef("%s was made with a TPM and is not opened with software keys", dir)
+		return nil, usagef("%s was made with a TPM and cannot be opened with software keys", dir)
 	case a.flags.emulator && !s.Emulator:
-		return nil, usagef("%s belongs to a real tenant: give another --state for the emulator", dir)
+		return nil, usagef("%s belongs to a real tenant: use another --state for the emulator", dir)
 	case a.flags.tenant != "" && !strings.EqualFold(a.flags.tenant, s.Tenant):
 		return nil, usagef("%s belongs to tenant %s", dir, s.Tenant)
 	}
@@ -108,7 +108,7 @@ func (a *app) begin(ctx context.Context) (*machine, error) {
 		s.Tenant = emulatedDomain
 	}
 	if s.Tenant == "" {
-		return nil, usagef("say which tenant: --tenant DOMAIN (or --emulator to try it out)")
+		return nil, usagef("no tenant: use --tenant DOMAIN (or --emulator to try it out)")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -210,7 +210,7 @@ func (a *app) openKeys(ctx context.Context, dir string, s settled) (tpm.KeyStore
 	}
 	keys, err := tpm.Open(ctx, opener, tpm.Config{})
 	if errors.Is(err, tpm.ErrNoTPM) {
-		return nil, fmt.Errorf("%w (join --software-keys does without one, and is weaker)", err)
+		return nil, fmt.Errorf("%w (join --software-keys works without one, and is weaker)", err)
 	}
 	return keys, err
 }

@@ -14,7 +14,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "dsreg",
 		Short: "Join this machine to Microsoft Entra ID, sign in, and get tokens",
 		Long: `dsreg joins this machine to a Microsoft Entra tenant, signs users in and gives
-their programs tokens. Keys are in the TPM unless join was told --software-keys.
+their programs tokens. Keys are in the TPM unless join was given --software-keys.
 
 Exit status: 0 success, 1 failure, 2 wrong command line, 3 the user must be asked,
 4 try later, 5 refused by the service, a policy or the TPM.
@@ -25,7 +25,7 @@ It is not supported by Microsoft.`,
 		Args:          cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_ = c.Help()
-			return usagef("say a command")
+			return usagef("a command is missing")
 		},
 	}
 	f := c.PersistentFlags()
@@ -35,7 +35,7 @@ It is not supported by Microsoft.`,
 	f.StringVar(&a.flags.redirect, "redirect", "", "redirect `URI` of --app (default: the native client redirect)")
 	f.StringVar(&a.flags.account, "account", "", "`user` name of the account (default: the only one)")
 	f.StringVar(&a.flags.tpm, "tpm", "", "`path` of the TPM device, or of the Unix socket of a swtpm (default: the machine's TPM)")
-	f.BoolVar(&a.flags.softwareKeys, "software-keys", false, "with join: keep the keys in a file, which anyone who copies it can use, instead of the TPM")
+	f.BoolVar(&a.flags.softwareKeys, "software-keys", false, "with join: keep the keys in a file instead of the TPM; anyone who copies the file can use them")
 	f.BoolVar(&a.flags.emulator, "emulator", false, "use an emulated tenant, kept in the state directory, instead of Entra ID")
 	f.BoolVar(&a.flags.json, "json", false, "print JSON (described in docs/dsreg.md)")
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "log what happens to standard error")

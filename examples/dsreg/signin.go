@@ -83,8 +83,8 @@ func (a *app) signinCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "signin",
 		Short: "Sign a user in on this device",
-		Long: `Signin gets a Primary Refresh Token for a user. By default a code is shown to
-enter on any other device.`,
+		Long: `Signin gets a Primary Refresh Token for a user. By default it shows a code
+to enter on any other device.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(m *machine) error {
@@ -145,7 +145,7 @@ func (a *app) unlockCommand() *cobra.Command {
 	var pf pinFlags
 	c := &cobra.Command{
 		Use:   "unlock",
-		Short: "Prove the user by the Hello PIN, also without a network",
+		Short: "Unlock with the Hello PIN, also without a network",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
@@ -176,7 +176,7 @@ func (a *app) unlockCommand() *cobra.Command {
 }
 
 func (a *app) lockCommand() *cobra.Command {
-	c := a.withPIN("lock", "Put the account's tokens where only the PIN opens them", func(ctx context.Context, m *machine, acct broker.Account, pf pinFlags) error {
+	c := a.withPIN("lock", "Seal the account's tokens so that only the PIN opens them", func(ctx context.Context, m *machine, acct broker.Account, pf pinFlags) error {
 		pin, err := a.pin(ctx, pf, "PIN: ")
 		if err != nil {
 			return err
@@ -191,9 +191,9 @@ func (a *app) lockCommand() *cobra.Command {
 		}
 		return a.did(u.Account.PreferredUsername, "The account is locked. dsreg unlock opens it.")
 	})
-	c.Long = `Lock asks for the PIN, since only a process that was given it can put the tokens
-under it. They are kept for dsreg unlock, which works without a network for a
-week at most. It needs a TPM.`
+	c.Long = `Lock asks for the PIN, which is needed to seal the tokens under it. They are kept
+for dsreg unlock, which works without a network for at most a week. Lock needs a
+TPM.`
 	return c
 }
 

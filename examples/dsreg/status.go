@@ -44,13 +44,12 @@ func (a *app) whyCommand() *cobra.Command {
 	var policies, resource string
 	c := &cobra.Command{
 		Use:   "why APP|SCOPE...",
-		Short: "Say whether an app's token takes a prompt, and because of what",
+		Short: "Say whether an app's token needs a prompt, and why",
 		Long: `Why follows the chain from the registration of this device to the policies of the
-tenant and says whether the user is asked when the app of --app wants a token
-for SCOPE, or for the application APP, given by its id or its URI. It makes no
-request. With --policies it judges the tenant's
-Conditional Access policies, as Microsoft Graph exports them; without, it
-knows what the service said the last time.`,
+tenant and says whether the user would be asked if the app of --app requested a
+token for SCOPE, or for the application APP, given by its id or its URI. It makes
+no request. With --policies it evaluates the tenant's Conditional Access policies,
+as Microsoft Graph exports them; without, it goes by what the service said last.`,
 		Example: "  dsreg why https://graph.microsoft.com/User.Read\n  dsreg why 0c6c1a54-6f5e-4a6b-8f5d-5f7d6a2b1c01 --policies export/",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, scopes []string) error {
@@ -79,7 +78,7 @@ func (a *app) why(ctx context.Context, m *machine, scopes []string, resource, pa
 	if err != nil {
 		return err
 	}
-	e.Because = strings.ReplaceAll(e.Because, "set ResourceID", "give it with --resource")
+	e.Because = strings.ReplaceAll(e.Because, "set ResourceID", "name it with --resource")
 	return a.print(e, func(w io.Writer) { fmt.Fprint(w, e) })
 }
 

@@ -29,8 +29,8 @@ func (a *app) tokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token SCOPE...",
 		Short: "Print an access token for an app, without a prompt",
-		Long: `Token prints an access token. It asks nobody: when a policy of the tenant wants
-the user, it ends with status 3, and --interactive asks.
+		Long: `Token prints an access token. It never prompts: if a policy of the tenant requires
+the user, it exits with status 3. With --interactive it prompts then.
 
 The token is a secret. With --json the rest of the result is printed too.`,
 		Example: "  dsreg token https://graph.microsoft.com/User.Read\n  dsreg token api://payroll/.default --interactive",
@@ -61,7 +61,7 @@ The token is a secret. With --json the rest of the result is printed too.`,
 		},
 	}
 	c.Flags().BoolVarP(&interactive, "interactive", "i", false, "ask the user when that is needed")
-	c.Flags().BoolVar(&force, "force", false, "get a new token, also when one is kept")
+	c.Flags().BoolVar(&force, "force", false, "get a new token even if one is cached")
 	c.Flags().StringVar(&claims, "claims", "", "`JSON` of a claims challenge")
 	return c
 }

@@ -101,7 +101,7 @@ func settle(o options) (settled, error) {
 	text, err := os.ReadFile(filepath.Join(o.state, settledFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		if want.Tenant == "" {
-			return settled{}, errors.New("say which tenant: -tenant DOMAIN (or -emulator to try it out)")
+			return settled{}, errors.New("no tenant: use -tenant DOMAIN (or -emulator to try it out)")
 		}
 		return want, nil
 	}
@@ -114,9 +114,9 @@ func settle(o options) (settled, error) {
 	}
 	switch {
 	case o.software && s.Keys != keysSoftware:
-		return settled{}, fmt.Errorf("%s was made with a TPM and is not opened with software keys", o.state)
+		return settled{}, fmt.Errorf("%s was made with a TPM and cannot be opened with software keys", o.state)
 	case o.emulator != s.Emulator:
-		return settled{}, fmt.Errorf("%s belongs to a tenant of another kind: give another -state for the emulator", o.state)
+		return settled{}, fmt.Errorf("%s belongs to a tenant of another kind: use another -state for the emulator", o.state)
 	case o.tenant != "" && !strings.EqualFold(o.tenant, s.Tenant):
 		return settled{}, fmt.Errorf("%s belongs to tenant %s", o.state, s.Tenant)
 	}
@@ -154,7 +154,7 @@ func openKeys(ctx context.Context, o options, s settled) (tpm.KeyStore, error) {
 	}
 	keys, err := tpm.Open(ctx, opener, tpm.Config{})
 	if errors.Is(err, tpm.ErrNoTPM) {
-		return nil, fmt.Errorf("%w (-software-keys does without one, and is weaker)", err)
+		return nil, fmt.Errorf("%w (-software-keys works without one, and is weaker)", err)
 	}
 	return keys, err
 }

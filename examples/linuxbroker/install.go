@@ -55,12 +55,12 @@ func install(o options, args []string, out io.Writer, getenv func(string) string
 		data = filepath.Join(home, ".local", "share")
 	}
 	if !filepath.IsAbs(config) || !filepath.IsAbs(data) {
-		return errors.New("-install: there is no HOME")
+		return errors.New("-install: HOME is not set")
 	}
 	words := append([]string{program}, slices.DeleteFunc(slices.Clone(args), func(s string) bool { return strings.TrimLeft(s, "-") == "install" })...)
 	for _, w := range words {
 		if strings.ContainsAny(w, " \t\n\"'\\%$;") {
-			return fmt.Errorf("-install: %q cannot stand in a unit file", w)
+			return fmt.Errorf("-install: %q cannot be written in a unit file", w)
 		}
 	}
 	command := strings.Join(words, " ")

@@ -129,9 +129,9 @@ func TestStateIsKeptAsItWasMade(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(o.state, settledFile), []byte(`{"tenant":"contoso.example","keys":"tpm","emulator":true}`), 0o600))
 	_, err := open(t.Context(), o, slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "was made with a TPM and is not opened with software keys")
+	require.ErrorContains(t, err, "was made with a TPM and cannot be opened with software keys")
 	_, err = open(t.Context(), options{state: t.TempDir(), software: true}, slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "say which tenant")
+	require.ErrorContains(t, err, "no tenant: use")
 }
 
 // The bus starts the daemon by the activation file that -install wrote, and an
@@ -199,10 +199,10 @@ func TestFlags(t *testing.T) {
 	for says, args := range map[string][]string{
 		"not defined: -nonsense":         {"-nonsense"},
 		`unexpected argument "argument"`: {"argument"},
-		"there is no HOME":               {},
+		"HOME is not set":                {},
 		`-prompt "shout"`:                {"-prompt", "shout"},
 	} {
 		require.ErrorContains(t, run(t.Context(), args, io.Discard, none), says)
 	}
-	require.ErrorContains(t, install(options{}, []string{"-tenant", "a b"}, io.Discard, func(string) string { return "/h" }), "cannot stand in a unit file")
+	require.ErrorContains(t, install(options{}, []string{"-tenant", "a b"}, io.Discard, func(string) string { return "/h" }), "cannot be written in a unit file")
 }

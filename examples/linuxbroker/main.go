@@ -61,18 +61,18 @@ func parse(args []string, stderr io.Writer, getenv func(string) string) (options
 	var o options
 	f := flag.NewFlagSet("linuxbroker", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.tenant, "tenant", "", "`domain` or id of the tenant; once the machine is registered the state knows it")
-	f.StringVar(&o.state, "state", "", "`directory` of the state (default $XDG_STATE_HOME/linuxbroker); that of dsreg is one too")
+	f.StringVar(&o.tenant, "tenant", "", "`domain` or id of the tenant; not needed once the machine is registered")
+	f.StringVar(&o.state, "state", "", "`directory` of the state (default $XDG_STATE_HOME/linuxbroker); the state of dsreg works too")
 	f.StringVar(&o.tpm, "tpm", "", "`path` of the TPM device, or of the Unix socket of a swtpm (default: the machine's TPM)")
 	f.StringVar(&o.bus, "bus", "", "`address` of the bus (default: the session bus)")
 	f.StringVar(&o.prompt, "prompt", "", "`how` the user is asked: window (a browser window, or a notification where there is none) or notification (of the desktop, with a device code) (default window; with -emulator notification)")
 	f.StringVar(&o.browser, "browser", "", "`program` that shows the window (default: the first that is installed of Chromium, Chrome, Edge and Brave)")
-	f.BoolVar(&o.software, "software-keys", false, "keep the keys in a file, which anyone who copies it can use, instead of the TPM")
+	f.BoolVar(&o.software, "software-keys", false, "keep the keys in a file instead of the TPM; anyone who copies the file can use them")
 	f.BoolVar(&o.join, "join", false, "register the machine as the organization's (Entra joined) instead of the user's own (Entra registered)")
 	f.BoolVar(&o.emulator, "emulator", false, "use an emulated tenant in this process, with a user who answers every prompt")
 	f.BoolVar(&o.install, "install", false, "write a systemd user unit and a D-Bus activation file with these flags, and exit")
 	f.BoolVar(&o.verbose, "v", false, "log every call")
-	f.DurationVar(&o.idle, "idle", 0, "end after this `time` without a call; the bus starts the broker when it is called again (default: never)")
+	f.DurationVar(&o.idle, "idle", 0, "exit after this `time` without a call; the bus starts the broker when it is called again (default: never)")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -107,7 +107,7 @@ func stateDir(getenv func(string) string) (string, error) {
 	if home := getenv("HOME"); filepath.IsAbs(home) {
 		return filepath.Join(home, ".local", "state", "linuxbroker"), nil
 	}
-	return "", errors.New("say with -state where the state is to be kept: there is no HOME")
+	return "", errors.New("HOME is not set: use -state to say where to keep the state")
 }
 
 func run(ctx context.Context, args []string, stderr io.Writer, getenv func(string) string) error {

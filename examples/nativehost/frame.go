@@ -29,7 +29,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 	}
 	text := make([]byte, n)
 	if _, err := io.ReadFull(r, text); err != nil {
-		return nil, fmt.Errorf("a message of %d bytes breaks off: %w", n, io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("a message of %d bytes was cut short: %w", n, io.ErrUnexpectedEOF)
 	}
 	return text, nil
 }
@@ -46,7 +46,7 @@ func (w *writer) write(v any) error {
 		return err
 	}
 	if len(text) > maxOut {
-		return fmt.Errorf("a reply of %d bytes: a browser takes %d", len(text), maxOut)
+		return fmt.Errorf("a reply of %d bytes: a browser accepts at most %d", len(text), maxOut)
 	}
 	frame := binary.NativeEndian.AppendUint32(make([]byte, 0, 4+len(text)), uint32(len(text)))
 	w.mu.Lock()

@@ -47,7 +47,7 @@ type manifest struct {
 func install(out io.Writer, getenv func(string) string) error {
 	home := getenv("HOME")
 	if !filepath.IsAbs(home) {
-		return errors.New("-install: there is no HOME")
+		return errors.New("-install: HOME is not set")
 	}
 	program, err := os.Executable()
 	if err != nil {

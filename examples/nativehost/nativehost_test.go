@@ -273,7 +273,7 @@ func TestFrames(t *testing.T) {
 	for says, in := range map[string]string{
 		"a message of 0 bytes: want 1 to":                     "\x00\x00\x00\x00",
 		fmt.Sprintf("a message of %d bytes: want 1", maxIn+1): string(binary.NativeEndian.AppendUint32(nil, maxIn+1)),
-		"a message of 5 bytes breaks off":                     string(binary.NativeEndian.AppendUint32(nil, 5)) + "ab",
+		"a message of 5 bytes was cut short":                  string(binary.NativeEndian.AppendUint32(nil, 5)) + "ab",
 		"unexpected EOF":                                      "\x05\x00",
 	} {
 		err := newHost(io.Discard, "unix:path=/nonexistent/bus").serve(t.Context(), strings.NewReader(in))
@@ -281,7 +281,7 @@ func TestFrames(t *testing.T) {
 		require.NotErrorIs(t, err, io.EOF, says)
 	}
 	w := &writer{out: io.Discard}
-	require.ErrorContains(t, w.write(strings.Repeat("x", maxOut)), "a browser takes")
+	require.ErrorContains(t, w.write(strings.Repeat("x", maxOut)), "a browser accepts")
 }
 
 func FuzzFrame(f *testing.F) {
@@ -315,5 +315,5 @@ func TestInstall(t *testing.T) {
 		require.Equal(t, d.mozilla, m.Origins == nil)
 		require.Equal(t, d.mozilla, m.Extensions != nil)
 	}
-	require.ErrorContains(t, install(io.Discard, func(string) string { return "" }), "no HOME")
+	require.ErrorContains(t, install(io.Discard, func(string) string { return "" }), "HOME is not set")
 }

@@ -32,7 +32,7 @@ func (s *story) time(ctx context.Context) error {
 	if !after.RenewedOn.After(before.RenewedOn) || after.MFA.MFA != claims.Yes || !after.MFA.At.Equal(before.MFA.At) {
 		return fmt.Errorf("after 4 hours: renewed %s, MFA %t since %s", at(after.RenewedOn), after.MFA.MFA == claims.Yes, at(after.MFA.At))
 	}
-	s.say("4 hours later", "renewed %s, the claim is still there, its time unmoved: %s", at(after.RenewedOn), at(after.MFA.At))
+	s.say("4 hours later", "renewed %s, the claim is still there, its time unchanged: %s", at(after.RenewedOn), at(after.MFA.At))
 
 	for range 13 {
 		s.clock.Advance(day)
@@ -40,14 +40,14 @@ func (s *story) time(ctx context.Context) error {
 			return err
 		}
 	}
-	slid, err := s.b.PRTStatus(ctx, s.alice)
+	moved, err := s.b.PRTStatus(ctx, s.alice)
 	if err != nil {
 		return err
 	}
-	if !slid.ExpiresOn.After(before.ExpiresOn) || slid.MFA.MFA != claims.Yes {
-		return fmt.Errorf("after 13 days of use the PRT expires %s, MFA %t", at(slid.ExpiresOn), slid.MFA.MFA == claims.Yes)
+	if !moved.ExpiresOn.After(before.ExpiresOn) || moved.MFA.MFA != claims.Yes {
+		return fmt.Errorf("after 13 days of use the PRT expires %s, MFA %t", at(moved.ExpiresOn), moved.MFA.MFA == claims.Yes)
 	}
-	s.say("13 days of use", "expiry slid from %s to %s", at(before.ExpiresOn), at(slid.ExpiresOn))
+	s.say("13 days of use", "expiry moved from %s to %s", at(before.ExpiresOn), at(moved.ExpiresOn))
 
 	s.clock.Advance(14*day + time.Minute)
 	err = s.use(ctx)
@@ -96,11 +96,11 @@ func (s *story) revoked(ctx context.Context) error {
 	if err := s.use(ctx); err != nil {
 		return fmt.Errorf("with the device enabled again: %w", err)
 	}
-	s.say("enabled again", "silent, with the registration and the PRT that were there all along")
+	s.say("enabled again", "silent, with the same registration and PRT as before")
 	if _, err := s.b.AcquireTokenInteractive(ctx, []string{payrollURI + "/.default"}, broker.WithAccount(s.alice)); err != nil {
 		return fmt.Errorf("MFA for the new sign-in: %w", err)
 	}
-	s.say("asked once", "for Payroll again, since the new sign-in was by password alone")
+	s.say("asked once", "for Payroll again, since the new sign-in was with a password alone")
 	return nil
 }
 

@@ -19,7 +19,7 @@ func (s *story) hello(ctx context.Context) error {
 	}
 	s.say("Hello key", "made and registered, %s", s.askedSince(asked))
 	if !s.machine.info.Hardware {
-		s.say("", "in software, allowed by InsecureSoftwareHello: MFA to Entra, not to you")
+		s.say("", "in software, allowed by InsecureSoftwareHello: Entra accepts it as MFA; you should not")
 	}
 	s.clock.Advance(day)
 	if err := s.srv.ChangePassword(username, "forgotten meanwhile"); err != nil {

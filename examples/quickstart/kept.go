@@ -30,7 +30,7 @@ func readTenant(dir string) (k kept, err error) {
 	text, err := os.ReadFile(file)
 	if err == nil {
 		if err := json.Unmarshal(text, &k); err != nil || k.Tenant == nil {
-			return k, fmt.Errorf("-state: %s is damaged: delete %s to begin anew", file, dir)
+			return k, fmt.Errorf("-state: %s is damaged: delete %s to start over", file, dir)
 		}
 		return k, nil
 	}
@@ -100,6 +100,6 @@ func (s *story) again(ctx context.Context) error {
 	if err := s.srv.ResetPassword(username, password); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s keeps the device and the tenant of an earlier run. Alice is\nsigned out and has her first password again, so that the story can be told anew.\n\n", s.dir)
+	_, err = fmt.Fprintf(s.out, "%s keeps the device and the tenant of an earlier run. Alice is\nsigned out and has her first password again, so that the story can be told again.\n\n", s.dir)
 	return err
 }

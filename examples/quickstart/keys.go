@@ -36,7 +36,7 @@ func chooseTPM(kind string, out io.Writer) string {
 
 const softwareWarning = `
   *** SOFTWARE KEYS: no software TPM is installed (apt-get install swtpm). ***
-  *** Whoever copies this state and its key file has the device's keys.    ***
+  *** Anyone who copies this state and its key file has the device's keys. ***
 
 `
 

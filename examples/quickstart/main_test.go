@@ -56,7 +56,7 @@ func tellsTheStory(t *testing.T, out string) {
 		`(?m)^3\. `, `token +from the prt`,
 		`(?m)^4\. `, `ErrInteractionRequired, AADSTS50076, claims \{`, `"Require MFA for Payroll and Expenses": (failure|interrupted)`, `new PRT +amr .*mfa`,
 		`(?m)^5\. `, `not asked`,
-		`(?m)^6\. `, `4 hours later +renewed`, `expiry slid`, `ErrPRTExpired`,
+		`(?m)^6\. `, `4 hours later +renewed`, `expiry moved`, `ErrPRTExpired`,
 		`(?m)^7\. `, `ErrPRTRevoked, AADSTS50173`, `ErrDeviceDisabled, AADSTS135011`,
 		`(?m)^8\. `, `Hello key +made and registered`, `the PIN signs in: amr rsa mfa`, `Payroll +token from the prt, nobody was asked`, `(?m)^   offline +`,
 		`(?m)^9\. `, `AADSTS7000016`, `ErrKeyUnusable`,

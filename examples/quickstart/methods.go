@@ -263,7 +263,7 @@ func (m *methods) print() {
 		}
 		fmt.Fprintln(m.out, strings.TrimRight(line, " "))
 	}
-	fmt.Fprintf(m.out, "\nsilent: a token by the PRT, nobody was asked. asked: the policy wants more.\ncustom: an authentication strength of %s.\n", strings.Join(customStrength, ", or "))
+	fmt.Fprintf(m.out, "\nsilent: a token through the PRT, without a prompt. asked: the policy requires more.\ncustom: an authentication strength of %s.\n", strings.Join(customStrength, ", or "))
 }
 
 // judge checks the table against the documentation.
@@ -344,7 +344,7 @@ func withApp(m *methods, p *entratest.Person) error {
 	user := p.Username
 	p.Approve = func(_ context.Context, number int) error {
 		if !m.srv.AnswerNumberMatch(user, number) {
-			return errors.New("the app asks for no number")
+			return errors.New("the app does not ask for a number")
 		}
 		return nil
 	}

@@ -32,7 +32,7 @@ func (terminal) PIN(context.Context, broker.Account) (broker.PIN, error) {
 // stays in the tenant and in -state.
 func realTenant(ctx context.Context, o options, out io.Writer) (err error) {
 	if o.state == "" {
-		return errors.New("-tenant registers a device that outlives this run: say with -state where its state is to be kept")
+		return errors.New("-tenant registers a device that outlives this run: use -state to say where to keep its state")
 	}
 	dir, _, err := stateDir(o.state)
 	if err != nil {

@@ -61,7 +61,7 @@ func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 		{"Payroll again, and Expenses: nobody is asked.", s.silent},
 		{"Time passes.", s.time},
 		{"A password change, then a disabled device.", s.revoked},
-		{"A PIN (Windows Hello): MFA from birth, offline too.", s.hello},
+		{"A PIN (Windows Hello): MFA from the start, offline too.", s.hello},
 		{"The state on another machine, and a stolen PRT.", s.stolen},
 	}
 	for i, step := range steps {
@@ -73,7 +73,7 @@ func emulated(ctx context.Context, o options, out io.Writer) (err error) {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "\nThe device, as it was before step 9 took its state away:\n\n%s", s.status)
+	fmt.Fprintf(out, "\nThe device, before step 9 removed its state:\n\n%s", s.status)
 	return nil
 }
 
@@ -251,7 +251,7 @@ func (s *story) stepUp(ctx context.Context) error {
 	if st.MFA.MFA != claims.Yes {
 		return fmt.Errorf("the new PRT does not carry the claim: amr %s", amrOf(st.MFA))
 	}
-	s.say("new PRT", "amr %s: the MFA claim, earned %s, born of the broker client's %s", amrOf(st.MFA), at(st.MFA.At), st.MFA.Source)
+	s.say("new PRT", "amr %s: the MFA claim, earned %s, from the broker client's %s", amrOf(st.MFA), at(st.MFA.At), st.MFA.Source)
 	s.say("token", "for Payroll, after an %s sign-in, expires %s", res.Metadata.Source, at(res.ExpiresOn))
 	return nil
 }

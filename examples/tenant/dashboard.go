@@ -107,12 +107,12 @@ func (d *dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (d *dashboard) refuse(r *http.Request) string {
 	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && !d.exposed {
 		if host, _, err := net.SplitHostPort(addr.String()); err != nil || !isLoopbackName(host) {
-			return "the dashboard is served on loopback alone"
+			return "the dashboard is served only on loopback"
 		}
 	}
 	at := url.URL{Host: r.Host}
 	if !d.exposed && at.Port() != d.port || !d.answersTo(at.Hostname()) {
-		return "the dashboard answers to a loopback name, and to those of -base and -hosts, alone"
+		return "the dashboard answers only to a loopback name and to those of -base and -hosts"
 	}
 	site := r.Header.Get("Sec-Fetch-Site")
 	if site == "cross-site" || site == "same-site" {

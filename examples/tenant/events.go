@@ -102,7 +102,7 @@ func answerNumber(d *dashboard, form url.Values) (string, error) {
 		return "", errors.New("type the number that the sign-in page shows")
 	}
 	if !d.srv.AnswerNumberMatch(user, n) {
-		return "", errors.New("no sign-in of " + user + " waits for a number")
+		return "", errors.New("no sign-in of " + user + " is waiting for a number")
 	}
 	return user + " answered the prompt", nil
 }
@@ -116,7 +116,7 @@ func moveClock(d *dashboard, form url.Values) (string, error) {
 		return "", fmt.Errorf("%q is not a duration such as 90m or 336h", form.Get("by"))
 	}
 	if by > maxMove || by < -maxMove {
-		return "", errors.New("the clock moves by 10 years at most")
+		return "", errors.New("the clock can be moved by at most 10 years")
 	}
 	d.clock.Advance(by)
 	return "the clock was moved by " + duration(by), nil

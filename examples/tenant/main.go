@@ -171,12 +171,12 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority of its own, for clients that cannot use the proxy")
 	flags.StringVar(&o.configText, "config-text", "", "the `text` of such a file, for containers without mounted files")
 	flags.StringVar(&o.base, "base", "", "with -listen: the `URL` under which clients reach that address, such as https://localhost:8443, if it is another: behind a mapped port, a reverse proxy or another host name")
-	flags.StringVar(&o.hosts, "hosts", "", "more host `names`, separated by commas, under which clients reach -listen and browsers the dashboard; each is an authority of its own, at whatever port it is asked for")
+	flags.StringVar(&o.hosts, "hosts", "", "more host `names`, separated by commas, under which clients reach -listen and browsers the dashboard; each is an authority in its own right, at any port")
 	flags.BoolVar(&o.insecureHTTP, "insecure-http", false, "with -listen: without TLS")
-	flags.BoolVar(&o.insecureExposed, "insecure-exposed", false, "let -proxy, -dashboard and -listen be addresses that other machines reach, as in a container: whoever reaches them controls the tenant")
-	flags.BoolVar(&o.withParent, "exit-with-parent", false, "end when standard input ends, as it does when the program that started this one is gone")
-	flags.BoolVar(&o.schema, "schema", false, "print the JSON Schema of -config files and end")
-	flags.StringVar(&o.health, "health", "", "ask `URL`, such as http://127.0.0.1:8471/health, whether a tenant is ready, and end: exit status 0 means yes")
+	flags.BoolVar(&o.insecureExposed, "insecure-exposed", false, "let -proxy, -dashboard and -listen be addresses that other machines reach, as in a container: anyone who reaches them controls the tenant")
+	flags.BoolVar(&o.withParent, "exit-with-parent", false, "exit when standard input ends, as it does when the program that started this one has exited")
+	flags.BoolVar(&o.schema, "schema", false, "print the JSON Schema of -config files and exit")
+	flags.StringVar(&o.health, "health", "", "ask `URL`, such as http://127.0.0.1:8471/health, whether a tenant is ready, and exit: status 0 means yes")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -34,7 +34,7 @@ func newProxy(dial dialer, logf func(string, ...any)) *proxy {
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodConnect {
 		p.logf("proxy: %s %s refused: only CONNECT is served", r.Method, r.URL.Redacted())
-		http.Error(w, "tenant: this proxy serves HTTPS by CONNECT alone", http.StatusForbidden)
+		http.Error(w, "tenant: this proxy serves only HTTPS, by CONNECT", http.StatusForbidden)
 		return
 	}
 	if _, port, err := net.SplitHostPort(r.Host); err != nil || port != "443" {
@@ -154,7 +154,7 @@ func listen(flag, addr string, exposed bool) (net.Listener, error) {
 	}
 	ln, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("another program, perhaps another tenant, listens on %s: give a free address with %s, such as %s", addr, flag, net.JoinHostPort(host, "0"))
+		return nil, fmt.Errorf("another program, perhaps another tenant, listens on %s: use a free address with %s, such as %s", addr, flag, net.JoinHostPort(host, "0"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)

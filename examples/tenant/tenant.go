@@ -126,7 +126,7 @@ func (t *tenant) startServer() (err error) {
 	if t.o.data != "" {
 		switch o.State, err = os.ReadFile(t.o.data); {
 		case err == nil && t.o.clock != "":
-			return fmt.Errorf("-clock: %s keeps the clock; move it on the dashboard", t.o.data)
+			return fmt.Errorf("-clock: %s stores the clock; move it on the dashboard", t.o.data)
 		case err == nil:
 		case errors.Is(err, fs.ErrNotExist):
 			o.State = nil
@@ -261,7 +261,7 @@ func (t *tenant) announceSeed(w io.Writer) {
 			fmt.Fprintf(w, "# Client: %s (%s%s; %s)\n", a.ClientID, kind, secret, strings.Join(a.Redirects, " "))
 		}
 	}
-	fmt.Fprintf(w, "# Resource: %s wants MFA, %s is blocked\n", payrollURI, secretsURI)
+	fmt.Fprintf(w, "# Resource: %s requires MFA, %s is blocked\n", payrollURI, secretsURI)
 }
 
 // close stops everything and keeps the state; a second call does nothing.

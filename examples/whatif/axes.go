@@ -103,7 +103,7 @@ func (f *finder) distinct(now time.Time, values []value, keep func(from, to *pol
 		sign := []byte(v.class)
 		for _, set := range sets {
 			if d := set.EvaluateInto(in, &r); d.Outcome == policy.OutcomeInvalid {
-				return nil, fmt.Errorf("%s cannot be judged: %s", v.name, invalidText(d.Reason))
+				return nil, fmt.Errorf("%s cannot be evaluated: %s", v.name, invalidText(d.Reason))
 			}
 			for _, res := range r.Policies {
 				sign = append(sign, byte('a'+res))

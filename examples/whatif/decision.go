@@ -23,7 +23,7 @@ func (t *tenant) decision(d *policy.Decision) string {
 	case policy.OutcomeBlock:
 		return t.blocked(d, by)
 	}
-	return "Not judged: " + invalidText(d.Reason) + "."
+	return "Not evaluated: " + invalidText(d.Reason) + "."
 }
 
 func (t *tenant) blocked(d *policy.Decision, by string) string {

@@ -28,7 +28,7 @@ func setDevice(in *policy.SignIn, a attempt) error {
 		}
 		i := slices.IndexFunc(deviceWords, func(w deviceWord) bool { return strings.EqualFold(w.word, fact) })
 		if i < 0 {
-			return fmt.Errorf("%q says nothing about a device; use registered, joined, hybrid, managed, compliant, noncompliant, company, personal or property=value", fact)
+			return fmt.Errorf("%q is not a fact about a device; use registered, joined, hybrid, managed, compliant, noncompliant, company, personal or property=value", fact)
 		}
 		deviceWords[i].set(d)
 	}

@@ -26,12 +26,12 @@ type diffConfig struct {
 
 const diffUsage = `usage: whatif diff [flags] OLD NEW
 
-says which sign-ins gain or lose which control when the policies in the folder
-NEW take the place of those in OLD. Without -matrix every combination of the
-values that the policies of either name is judged.
+Reports which sign-ins gain or lose which control when the policies in the folder
+NEW replace those in OLD. Without -matrix it evaluates every combination of the
+values that either set of policies names.
 
-The exit status is 0 when nothing changed that -fail-on names, 1 when something
-did, 2 for bad input and 3 when files of an export could not be read.
+The exit status is 0 if nothing changed that -fail-on names, 1 if something did,
+2 for bad input, and 3 if files of an export could not be read.
 `
 
 // Kinds of changes, and what -fail-on names.
@@ -49,7 +49,7 @@ func parseDiff(args []string, stderr io.Writer) (diffConfig, error) {
 	readingFlags(f, &c.reading)
 	f.StringVar(&c.matrix, "matrix", "", "compare the personas and sign-ins of this `file`")
 	f.StringVar(&c.format, "format", "text", "`format` of the output: text, json, junit or sarif")
-	f.StringVar(&c.out, "o", "", "write the output to this `file` in place of standard output")
+	f.StringVar(&c.out, "o", "", "write the output to this `file` instead of standard output")
 	f.StringVar(&c.html, "html", "", "write a report that shows both to this `file`")
 	f.StringVar(&c.failOn, "fail-on", "any", "which `changes` give exit status 1: any, loosened (those that ask for less, and those that cannot be told), or none")
 	var folders []string

@@ -43,7 +43,7 @@ type fetching struct {
 
 func (f *fetching) check(fs *flag.FlagSet) error {
 	if f.folder == "" {
-		return errors.New("say with -o which folder to write the export to")
+		return errors.New("no folder: use -o to say where to write the export")
 	}
 	if _, err := os.Lstat(f.folder); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s exists already; -o names a new folder", f.folder)
@@ -53,7 +53,7 @@ func (f *fetching) check(fs *flag.FlagSet) error {
 		switch fl.Name {
 		case "tenant", "o", "personas", "client", "state":
 		default:
-			stray = fmt.Errorf("-%s says how to judge; -tenant only fetches an export", fl.Name)
+			stray = fmt.Errorf("-%s is about evaluation; -tenant only fetches an export", fl.Name)
 		}
 	})
 	return stray

@@ -189,7 +189,7 @@ func TestFileName(t *testing.T) {
 func TestFetchFlags(t *testing.T) {
 	exists := t.TempDir()
 	for line, want := range map[string]string{
-		"-tenant clinic.example":                            "say with -o which folder to write the export to",
+		"-tenant clinic.example":                            "no folder: use -o to say where to write the export",
 		"-tenant clinic.example -o " + exists:               exists + " exists already; -o names a new folder",
 		"-tenant clinic.example -o new -user x":             "-user says how to judge; -tenant only fetches an export",
 		"-policies testdata/clinic -user x -o new -app all": "-o belongs to -tenant",

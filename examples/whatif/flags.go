@@ -14,8 +14,8 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	var c config
 	f := newFlags()
 	f.StringVar(&c.policies, "policies", "", "the `folder` of exported policies, named locations and authentication strengths (JSON)")
-	f.StringVar(&c.matrix, "matrix", "", "judge the personas and sign-ins of this `file` in place of one sign-in")
-	f.BoolVar(&c.permute, "permute", false, "judge every combination of what the policies name in place of one sign-in")
+	f.StringVar(&c.matrix, "matrix", "", "evaluate the personas and sign-ins of this `file`, instead of one sign-in")
+	f.BoolVar(&c.permute, "permute", false, "evaluate every combination of what the policies name, instead of one sign-in")
 	f.StringVar(&c.html, "html", "", "with -matrix or -permute: write the report to this `file`")
 	f.BoolVar(&c.json, "json", false, "print the answer as Graph's conditionalAccess/evaluate gives it")
 	readingFlags(f, &c.reading)
@@ -62,7 +62,7 @@ func readingFlags(f *flag.FlagSet, r *reading) {
 		r.trustedIPs = append(r.trustedIPs, p)
 		return err
 	})
-	f.Var(stateFlag{&r.states.asEnabled}, "as-enabled", "judge disabled and report-only policies as enabled; -as-enabled=report-only or =disabled only those")
+	f.Var(stateFlag{&r.states.asEnabled}, "as-enabled", "evaluate disabled and report-only policies as enabled; -as-enabled=report-only or =disabled only those")
 	f.StringVar(&r.states.file, "state-of", "", "take the states of policies from this `file`: names or ids and states, or another export")
 }
 
@@ -75,11 +75,11 @@ func (c *config) check(f *flag.FlagSet) error {
 	}
 	for _, name := range []string{"o", "personas", "client", "state"} {
 		if given(f, name) {
-			return fmt.Errorf("-%s belongs to -tenant", name)
+			return fmt.Errorf("-%s is only for -tenant", name)
 		}
 	}
 	if c.policies == "" {
-		return errors.New("say which export to judge by: -policies DIR")
+		return errors.New("no export: use -policies DIR")
 	}
 	source := ""
 	switch {
@@ -129,9 +129,9 @@ func personaFlags(f *flag.FlagSet, p *persona) {
 
 func attemptFlags(f *flag.FlagSet, a *attempt) {
 	f.StringVar(&a.App, "app", "", "`application` that is signed in to: its client id, or exchange, sharepoint, teams, graph, azure …")
-	f.StringVar(&a.Action, "action", "", "in place of -app a user `action`: registerSecurityInformation, registerOrJoinDevices")
-	f.StringVar(&a.AuthContext, "auth-context", "", "in place of -app an authentication `context`: c1 … c99")
-	f.StringVar(&a.Traffic, "traffic", "", "in place of -app a traffic `profile` of Global Secure Access: internet, m365, private")
+	f.StringVar(&a.Action, "action", "", "instead of -app a user `action`: registerSecurityInformation, registerOrJoinDevices")
+	f.StringVar(&a.AuthContext, "auth-context", "", "instead of -app an authentication `context`: c1 … c99")
+	f.StringVar(&a.Traffic, "traffic", "", "instead of -app a traffic `profile` of Global Secure Access: internet, m365, private")
 	f.Var(list{&a.AppAttributes}, "app-attribute", "custom security `attribute` of the application, as Set_Name=value (repeatable)")
 	f.BoolVar(&a.AgentResource, "agent-resource", false, "the application is an agent's")
 	f.StringVar(&a.ClientApp, "client-app", "", "`type` of client: browser (default), mobileAppsAndDesktopClients, exchangeActiveSync, easSupported, other")

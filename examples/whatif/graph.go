@@ -155,7 +155,7 @@ func (p *persona) join(membership json.RawMessage) error {
 		p.Groups = append(p.Groups, m.ID)
 	case "#microsoft.graph.directoryRole":
 		if m.Role == "" {
-			return fmt.Errorf("the token may not read which role %s is", m.ID)
+			return fmt.Errorf("the token is not allowed to read which role %s is", m.ID)
 		}
 		p.Roles = append(p.Roles, m.Role)
 	}

@@ -129,7 +129,7 @@ func answerFrom(cfg config, t *tenant, stdout, stderr io.Writer, now time.Time) 
 	}
 	ex := t.set.Explain(in)
 	if ex.Decision.Outcome == policy.OutcomeInvalid {
-		return 0, fmt.Errorf("this sign-in cannot be judged: %s", invalidText(ex.Decision.Reason))
+		return 0, fmt.Errorf("this sign-in cannot be evaluated: %s", invalidText(ex.Decision.Reason))
 	}
 	if cfg.json {
 		t.writeBroken(stderr)

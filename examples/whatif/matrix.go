@@ -216,7 +216,7 @@ func (t *tenant) judgeOne(rep *report, p persona, a attempt, now time.Time) erro
 func (t *tenant) addColumn(rep *report, c *column, in *policy.SignIn) error {
 	ex := t.set.Explain(in)
 	if ex.Decision.Outcome == policy.OutcomeInvalid {
-		return fmt.Errorf("it cannot be judged: %s", invalidText(ex.Decision.Reason))
+		return fmt.Errorf("it cannot be evaluated: %s", invalidText(ex.Decision.Reason))
 	}
 	c.ID, c.Outcome, c.Open = len(rep.Columns), outcomeName(ex.Decision.Outcome), ex.Decision.Unevaluable
 	c.Decision, c.Remarks = t.decision(&ex.Decision), t.remarks(&ex.Decision)

@@ -167,7 +167,7 @@ func (k answerKey) demanded() []string {
 func (t *tenant) key(in *policy.SignIn, r *policy.Results) (answerKey, error) {
 	d := t.set.EvaluateInto(in, r)
 	if d.Outcome == policy.OutcomeInvalid {
-		return answerKey{}, fmt.Errorf("it cannot be judged: %s", invalidText(d.Reason))
+		return answerKey{}, fmt.Errorf("it cannot be evaluated: %s", invalidText(d.Reason))
 	}
 	k := answerKey{outcome: d.Outcome, open: d.Unevaluable, deciding: t.deciding(&d)}
 	var names []string

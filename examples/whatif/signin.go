@@ -117,7 +117,7 @@ func (t *tenant) signIn(p persona, a attempt, now time.Time) (*policy.SignIn, er
 
 func (t *tenant) user(p persona) (*policy.User, error) {
 	if p.ID == "" {
-		return nil, errors.New("say who signs in: -user ID (in a matrix: the persona's id)")
+		return nil, errors.New("no user: use -user ID (in a matrix: the persona's id)")
 	}
 	u := &policy.User{
 		ID: p.ID, Groups: p.Groups, HomeTenant: p.HomeTenant,
@@ -169,7 +169,7 @@ func (t *tenant) setTarget(in *policy.SignIn, a attempt) (err error) {
 		}
 	}
 	if given != 1 {
-		return errors.New("say what is signed in to: one of -app, -action, -auth-context and -traffic")
+		return errors.New("no target: use one of -app, -action, -auth-context and -traffic")
 	}
 	if a.App != "" {
 		in.AppID, err = t.names.appID(a.App)

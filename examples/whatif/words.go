@@ -224,7 +224,7 @@ func (t *tenant) control(c policy.Control) string {
 
 var controlNames = map[policy.ControlKind]string{
 	policy.Reauthenticate:       "a new sign-in",
-	policy.ReauthenticateMFA:    "MFA once more",
+	policy.ReauthenticateMFA:    "MFA again",
 	policy.TokenProtection:      "a request bound to the device",
 	policy.MFA:                  "MFA",
 	policy.CompliantDevice:      "a compliant device",

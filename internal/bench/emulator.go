@@ -7,7 +7,7 @@ var emulator = section{
 	about: `
 Requests a second that one emulated Entra answers: RS256 by an RSA key of 2,048
 bits, the device's proof checked, policies evaluated. The key is public and has
-sixteen primes, which makes signing cheap and which no verifier can tell. The client
+sixteen primes, which makes signing cheap; a verifier cannot tell. The client
 runs on the same processors. Mixed is 64 users at once, each on a device of their own:
 a look-up of the service, sign-ins by password and on the pages with MFA, tokens for
 three services by refresh token and by PRT, a renewal. "100,000 users" is a

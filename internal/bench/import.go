@@ -3,7 +3,7 @@ package main
 import "fmt"
 
 var importing = section{
-	name: "import", title: "What importing costs",
+	name: "import", title: "Cost of importing",
 	about: `
 The smallest program that gets a token silently, built without symbols, beside the
 smallest with MSAL Go and its file cache, and beside one that only asks for a
@@ -18,7 +18,7 @@ when the build is timed.
 			return output{}, fmt.Errorf("no program http")
 		}
 		c := barChart{
-			title: "What importing costs", under: "size of the smallest program, without symbols",
+			title: "Cost of importing", under: "size of the smallest program, without symbols",
 			hasWords: "sizes of programs with prtbroker, with MSAL Go and with neither",
 		}
 		rows := [][]string{{"program", "binary", "more than a page", "packages", "modules", "build"}}

@@ -8,9 +8,8 @@ var decisions = section{
 The same sign-ins of users in 50 groups against the same tenant, whose policies
 are drawn in the proportions of public exports, for engines that must name the
 same unsatisfied policies before anything is timed (casbin, which names none,
-must give the same answer). What the others have no notion of, named locations
-and what satisfies a control, is worked out for them beforehand and costs them
-nothing. "prtbroker, ids" is with identifiers as they come; otherwise user, device
+must give the same answer). What the others have no concept of (named locations, what satisfies a control) is
+worked out for them beforehand and costs them nothing. "prtbroker, ids" is with identifiers as they come; otherwise user, device
 and application are looked up once, as a service keeps them. The naive loop
 compares strings, policy by policy.
 `,

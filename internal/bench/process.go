@@ -8,9 +8,9 @@ var process = section{
 A program is started, gets one token silently, prints it and ends: the cost of a
 command-line tool that asks each time. Kept: the tokens that an earlier process
 kept with Config.KeepTokens, sealed; no request. Request: without them, one request with the
-PRT to the emulated tenant on this machine, where no network is between. MSAL: the file
+PRT to the emulated tenant on this machine, with no network in between. MSAL: the file
 cache of MSAL Go's extensions, which is in the clear. Keys are in software: a TPM
-adds what the section on the TPM says. Nothing: a program that only ends.
+adds what the section on the TPM says. Nothing: a program that exits at once.
 `,
 	benchmarks: []benchmark{{"internal/benchpeers", []string{"-bench", "^BenchmarkNewProcess$", "-benchtime", "40x", "."}}},
 	render: func(r *report) (output, error) {

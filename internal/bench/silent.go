@@ -3,11 +3,11 @@ package main
 import "fmt"
 
 var silent = section{
-	name: "silent", title: "A token that is there",
+	name: "silent", title: "A cached token",
 	about: `
 A cached, valid access token from one client with one account and 1 to 10,000
 tokens, each for a resource of its own and asked for in turn: 10,000 do not fit into a
-processor's cache, which is what they take longer for. Persistent is, for MSAL Go, a cache that
+processor's cache, which is why they take longer. Persistent is, for MSAL Go, a cache that
 only hands back bytes from memory, and for prtbroker its files. With two
 goroutines an operation is still one token.
 `,
@@ -15,7 +15,7 @@ goroutines an operation is still one token.
 	render: func(r *report) (o output, err error) {
 		const name = "Silent"
 		p := plot{
-			title: "A token that is there", under: "time for one, by how many are cached; one goroutine",
+			title: "A cached token", under: "time for one, by how many are cached; one goroutine",
 			formatX: digits, formatY: duration,
 			hasWords: "time of a cached token at 1 to 10,000 tokens, with prtbroker and with MSAL Go",
 		}

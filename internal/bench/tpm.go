@@ -13,7 +13,7 @@ const (
 )
 
 var tpmCommands = section{
-	name: "tpm", title: "What the TPM is asked",
+	name: "tpm", title: "TPM commands",
 	about: fmt.Sprintf(`
 Commands, counted at the transport; no time is measured. "At the chip" is what
 Linux's resource manager makes of them (emulated), since it swaps around each

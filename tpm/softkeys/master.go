@@ -36,7 +36,7 @@ func File(path string) Master {
 			return nil, err
 		}
 		if len(b) != masterSize {
-			return nil, fmt.Errorf("softkeys: %s is not a master key: %d bytes where %d belong", path, len(b), masterSize)
+			return nil, fmt.Errorf("softkeys: %s is not a master key: %d bytes instead of %d", path, len(b), masterSize)
 		}
 		return b, nil
 	}}
@@ -122,7 +122,7 @@ func readPrivate(path string) ([]byte, error) {
 	}
 	// Windows has no such mode bits.
 	if runtime.GOOS != "windows" && fi.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("softkeys: others may read %s (mode %#o); it must be 0600", path, fi.Mode().Perm())
+		return nil, fmt.Errorf("softkeys: others can read %s (mode %#o); it must be 0600", path, fi.Mode().Perm())
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxMasterFile))
 	if err != nil {

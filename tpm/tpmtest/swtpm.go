@@ -65,7 +65,7 @@ func StartSwtpm(ctx context.Context, stateDir string) (*Emulator, error) {
 		return nil, fmt.Errorf("tpmtest: %w", err)
 	}
 	if strings.Contains(state, ",") {
-		return nil, fmt.Errorf("tpmtest: swtpm takes no comma in a path: %s", state)
+		return nil, fmt.Errorf("tpmtest: swtpm does not accept a comma in a path: %s", state)
 	}
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, fmt.Errorf("tpmtest: %w", err)
@@ -146,7 +146,7 @@ func (p *process) waitReady() error {
 		select {
 		case <-tick.C:
 		case <-p.ended:
-			return fmt.Errorf("tpmtest: swtpm ended at once: %v", p.cmd.ProcessState)
+			return fmt.Errorf("tpmtest: swtpm exited at once: %v", p.cmd.ProcessState)
 		case <-timeout.C:
 			return fmt.Errorf("tpmtest: swtpm does not listen: %w", err)
 		}

@@ -123,7 +123,7 @@ func TestPhones(t *testing.T) {
 	require.True(t, shown.Until.After(c.srv.Now()))
 	status, text := c.do(c.request("POST", "/users/alice/number", `{"number":7}`))
 	require.Equal(t, 422, status)
-	require.Contains(t, text, "no prompt with that number waits")
+	require.Contains(t, text, "no prompt with that number is waiting")
 	var pass struct{ Pass string }
 	c.ok("POST", "/users/alice/access-pass", `{"once":true}`, &pass)
 	require.NotEmpty(t, pass.Pass)
@@ -213,7 +213,7 @@ func TestWhoIsRefused(t *testing.T) {
 		"unknown member":   {c.request("POST", "/users", `{"username":"x","pasword":"y"}`), 400, "pasword"},
 		"not JSON":         {c.request("POST", "/users", `{`), 400, "malformed"},
 		"two values":       {c.request("POST", "/users", `{"username":"x"}{}`), 400, "after the JSON"},
-		"a body too many":  {c.request("POST", "/users/alice/disable", `{}`), 400, "a body"},
+		"a body too many":  {c.request("POST", "/users/alice/disable", `{}`), 400, "takes no body"},
 		"too large":        {c.request("POST", "/users", `{"username":"`+strings.Repeat("x", 1<<20)+`"}`), 413, "1 MiB"},
 		"no such user":     {c.request("POST", "/users/nobody/disable", ""), 422, "no such user"},
 		"no such device":   {c.request("POST", "/devices/x/disable", ""), 422, "no such device"},

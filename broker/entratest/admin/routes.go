@@ -27,7 +27,7 @@ type route struct {
 func get[Out any](path, summary string, do func(a *api, r *http.Request) (Out, error)) route {
 	return route{http.MethodGet, path, summary, nil, reflect.TypeFor[Out](), func(a *api, r *http.Request, body []byte) (any, error) {
 		if len(body) != 0 {
-			return nil, fmt.Errorf("%w: a body where none belongs", errRequest)
+			return nil, fmt.Errorf("%w: this request takes no body", errRequest)
 		}
 		return do(a, r)
 	}}
@@ -37,7 +37,7 @@ func get[Out any](path, summary string, do func(a *api, r *http.Request) (Out, e
 func act(method, path, summary string, do func(a *api, r *http.Request) error) route {
 	return route{method, path, summary, nil, nil, func(a *api, r *http.Request, body []byte) (any, error) {
 		if len(body) != 0 {
-			return nil, fmt.Errorf("%w: a body where none belongs", errRequest)
+			return nil, fmt.Errorf("%w: this request takes no body", errRequest)
 		}
 		return nil, do(a, r)
 	}}
@@ -158,13 +158,13 @@ var routes = []route{
 	get("/users/{user}/codes", "The codes that the user's phone shows", codes),
 	put(http.MethodPost, "/users/{user}/number", "Answers the number prompt on the user's phone", func(a *api, r *http.Request, in numberAnswer) error {
 		if !a.srv.AnswerNumberMatch(user(r), in.Number) {
-			return errors.New("no prompt with that number waits")
+			return errors.New("no prompt with that number is waiting")
 		}
 		return nil
 	}),
 	put(http.MethodPost, "/users/{user}/call", "Answers the call to the user's phone", func(a *api, r *http.Request, in callAnswer) error {
 		if !a.srv.AnswerCall(user(r), in.Approve) {
-			return errors.New("no call waits")
+			return errors.New("no call is waiting")
 		}
 		return nil
 	}),
@@ -241,7 +241,7 @@ func codes(a *api, r *http.Request) (phoneCode, error) {
 		c.SMS, _ = a.srv.SMSCode(u.Username)
 		return c, nil
 	}
-	return phoneCode{}, errors.New("no such user; give the whole name, such as alice@contoso.example")
+	return phoneCode{}, errors.New("no such user; give the full name, such as alice@contoso.example")
 }
 
 // maxMove bounds one move of the clock.
@@ -253,10 +253,10 @@ func moveClock(a *api, _ *http.Request, in clockMove) (clockTime, error) {
 		return clockTime{}, fmt.Errorf("%w: advance: %w", errRequest, err)
 	}
 	if a.clock == nil {
-		return clockTime{}, errors.New("the tenant runs by the real time, which cannot be moved")
+		return clockTime{}, errors.New("the tenant runs on real time, which cannot be moved")
 	}
 	if d.Abs() > maxMove {
-		return clockTime{}, errors.New("the clock moves by 10 years at most")
+		return clockTime{}, errors.New("the clock can be moved by at most 10 years")
 	}
 	a.clock.Advance(d)
 	return clockTime{a.srv.Now()}, nil

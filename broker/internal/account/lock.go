@@ -23,17 +23,17 @@ import (
 
 var (
 	// ErrReplaced: what was to be changed has been replaced meanwhile.
-	ErrReplaced = errors.New("broker: the PRT was replaced meanwhile")
+	ErrReplaced = errors.New("broker: the PRT was replaced in the meantime")
 	// ErrDone ends an update that another process has already done.
 	ErrDone = errors.New("broker: already done")
 	// ErrNotPrepared: there is nothing that the PIN could open offline.
 	ErrNotPrepared = errors.New("broker: no offline unlock was prepared")
 	// ErrMeanwhile: another process did something to the account between two
 	// commands of the TPM.
-	ErrMeanwhile = errors.New("broker: the PIN or the Hello key was changed meanwhile")
+	ErrMeanwhile = errors.New("broker: the PIN or the Hello key was changed in the meantime")
 	// ErrNotUnlocked: there was no sign-in with the PIN in this process, so
 	// nothing can be put away for it.
-	ErrNotUnlocked = errors.New("broker: nobody signed in by the PIN in this process")
+	ErrNotUnlocked = errors.New("broker: nobody has signed in with the PIN in this process")
 )
 
 // PrepareOffline seals the offline key under the PIN, now that the service has

@@ -253,4 +253,6 @@ func (r *Record) Over() error {
 }
 
 // Error says which code of the service ended the PRT.
-func (d *Death) Error() string { return fmt.Sprintf("broker: the PRT is over (AADSTS%d)", d.Code) }
+func (d *Death) Error() string {
+	return fmt.Sprintf("broker: the PRT is no longer valid (AADSTS%d)", d.Code)
+}

@@ -101,7 +101,7 @@ func (k *Keeper) directoryKey(ctx context.Context, stored *Stored) (tpm.Signer, 
 	}
 	s, ok := made.(tpm.Signer)
 	if !ok {
-		return nil, errors.New("broker: the key store made a key that does not sign")
+		return nil, errors.New("broker: the key store made a key that cannot sign")
 	}
 	stored.record.DirectoryKey = s.Blob()
 	if stored.record.Phase == "" {
@@ -251,7 +251,7 @@ func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join p
 	}
 	key, ok := join.DeviceKey.(tpm.Signer)
 	if !ok {
-		return nil, errors.New("broker: the device key is not one of the key store")
+		return nil, errors.New("broker: the device key does not belong to the key store")
 	}
 	return readCertificate(rep, key)
 }

@@ -57,7 +57,7 @@ func (k *Keeper) Import(ctx context.Context, in Import) (d *Device, existing boo
 	case r.Phase == phaseComplete && bytes.Equal(r.Certificate, in.Certificate.DER):
 		existing = true
 	case r.Phase != "":
-		return nil, false, &ImportError{"a registration of this machine is here already, or was begun: ForgetDevice drops it"}
+		return nil, false, &ImportError{"this machine already has a registration, finished or not; ForgetDevice removes it"}
 	default:
 		if err := r.take(ctx, keys, in, k.cfg.Now()); err != nil {
 			return nil, false, err

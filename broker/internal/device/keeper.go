@@ -302,7 +302,7 @@ func (k *Keeper) openKeys(ctx context.Context, r *Record) (tpm.Signer, tpm.Key, 
 	key, ok := opened.(tpm.Signer)
 	if !ok {
 		_ = opened.Close()
-		return nil, nil, fmt.Errorf("%w: the device key does not sign", store.ErrDamaged)
+		return nil, nil, fmt.Errorf("%w: the device key cannot sign", store.ErrDamaged)
 	}
 	transport, err := k.cfg.Keys.OpenKey(ctx, r.TransportKey)
 	if err != nil {

@@ -141,7 +141,7 @@ func TestRegister(t *testing.T) {
 	_, err = p.Registered(ctx, prt.JoinPersonal)
 	require.ErrorAs(t, err, &other)
 	require.Equal(t, device.OtherTypeError{Is: prt.JoinEntra, Want: prt.JoinPersonal}, *other)
-	require.ErrorContains(t, err, "registered as of type")
+	require.ErrorContains(t, err, "registered with join type")
 
 	q := m.start()
 	same, err := q.Load(ctx)

@@ -46,7 +46,7 @@ type OtherTypeError struct{ Is, Want prt.JoinType }
 
 // Error names both types by their numbers.
 func (e *OtherTypeError) Error() string {
-	return fmt.Sprintf("broker: the device is registered as of type %d, not %d", e.Is, e.Want)
+	return fmt.Sprintf("broker: the device is registered with join type %d, not %d", e.Is, e.Want)
 }
 
 // Lease keeps two processes from registering, or from forgetting, at once.
@@ -171,7 +171,7 @@ func (k *Keeper) registrationKeys(ctx context.Context, req *Request, stored *Sto
 	}
 	key, ok := made.(tpm.Signer)
 	if !ok {
-		return nil, nil, errors.New("broker: the key store made a device key that does not sign")
+		return nil, nil, errors.New("broker: the key store made a device key that cannot sign")
 	}
 	req.step(stepTransportKey)
 	transport, err := k.cfg.Keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Unwrap})

@@ -95,7 +95,7 @@ func (e *Engine) read(ctx context.Context, q Request, s prt.Session, rep *sts.Re
 // errInClear reports a reply that should be encrypted to the session key and is
 // not.
 func errInClear(rep *sts.Reply) error {
-	return &sts.Error{Detail: "the answer is in the clear, although the session key signed the request", CorrelationID: rep.CorrelationID}
+	return &sts.Error{Detail: "the reply is not encrypted, although the request was signed with the session key", CorrelationID: rep.CorrelationID}
 }
 
 // checkEncrypted refuses unencrypted tokens where encrypted ones are required,

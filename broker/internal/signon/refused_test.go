@@ -139,12 +139,12 @@ func TestAnswersInTheClear(t *testing.T) {
 	require.NoError(t, err, "a token may come in the clear, unless that is refused")
 	require.False(t, r.Encrypted)
 	_, err = l.Renew(t.Context(), a, prt.ByPassword, true)
-	require.ErrorContains(t, err, "the answer is in the clear", "a PRT never")
+	require.ErrorContains(t, err, "the reply is not encrypted", "a PRT never")
 
 	l = newLaptop(t, func(o *entratest.Options) { o.PlainReplies = true }, requireEncrypted)
 	a = l.signIn()
 	_, _, err = l.token(a, graph)
-	require.ErrorContains(t, err, "the answer is in the clear")
+	require.ErrorContains(t, err, "the reply is not encrypted")
 }
 
 // What another tenant says of a PRT does not end it.

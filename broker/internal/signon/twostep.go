@@ -34,7 +34,7 @@ func (e *Engine) secondStep(ctx context.Context, q Request, tokens *prt.Reply, r
 	refresh := tokens.RefreshToken
 	defer refresh.Clear()
 	if refresh.IsZero() {
-		return nil, &sts.Error{Detail: "the reply has no refresh token, which a remote desktop's token is made of", CorrelationID: rep.CorrelationID}
+		return nil, &sts.Error{Detail: "the reply has no refresh token, which a remote desktop token is made from", CorrelationID: rep.CorrelationID}
 	}
 	v := url.Values{
 		"grant_type":    {wire.GrantRefreshToken},

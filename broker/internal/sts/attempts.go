@@ -111,7 +111,7 @@ func endpointOf(address string) string {
 
 // circuitError converts the error of a request that was not sent.
 func circuitError(err error) error {
-	e := &Error{Verdict: aadsts.Retry, Cause: err, Detail: "the service is not asked now"}
+	e := &Error{Verdict: aadsts.Retry, Cause: err, Detail: "the request was held back"}
 	var open *retry.OpenError
 	if errors.As(err, &open) {
 		e.RetryAfter = open.Wait

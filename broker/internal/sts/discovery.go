@@ -84,7 +84,7 @@ func (c *Client) TenantID(ctx context.Context, tenant string) (string, error) {
 	}
 	id, _, _ := strings.Cut(strings.Trim(strings.ToLower(u.Path), "/"), "/")
 	if !guidPattern.MatchString(id) {
-		return "", &Error{Verdict: aadsts.AppConfig, Detail: "the tenant has no id: name a tenant, not common", CorrelationID: r.CorrelationID}
+		return "", &Error{Verdict: aadsts.AppConfig, Detail: "the tenant has no id: name a tenant instead of common", CorrelationID: r.CorrelationID}
 	}
 	c.found.Store(true)
 	return id, nil

@@ -58,10 +58,14 @@ type Error struct {
 // Error returns the sentence and the cause.
 func (e *Error) Error() string {
 	s := e.Detail
-	if s == "" {
+	switch {
+	case s == "" && e.Code != 0:
+		s = fmt.Sprintf("AADSTS%d", e.Code)
+	case s == "" && e.Cause != nil:
+		return e.Cause.Error()
+	case s == "":
 		s = "failed"
-	}
-	if e.Code != 0 {
+	case e.Code != 0:
 		s += fmt.Sprintf(" (AADSTS%d)", e.Code)
 	}
 	if e.Cause != nil {

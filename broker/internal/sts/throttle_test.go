@@ -89,7 +89,7 @@ func TestThrottleSparesNeighbours(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, 1, from.asked, "the same request again")
 			require.Equal(t, 90*time.Second, e.RetryAfter)
-			require.ErrorContains(t, err, "throttles this request")
+			require.ErrorContains(t, err, "is throttling this request")
 
 			_ = tt.neighbour(t.Context(), c)
 			require.Equal(t, 2, from.asked, "the neighbour is not sent")

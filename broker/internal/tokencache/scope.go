@@ -58,7 +58,7 @@ type Set []string
 // if .default is combined with other scopes (AADSTS70011).
 func Normalize(scopes []string, defaultResource string) (Set, error) {
 	if len(scopes) > MaxScopes {
-		return nil, fmt.Errorf("%w: %d of them; at most %d are allowed", ErrScopes, len(scopes), MaxScopes)
+		return nil, fmt.Errorf("%w: %d scopes; at most %d are allowed", ErrScopes, len(scopes), MaxScopes)
 	}
 	set, signIn := make(Set, 0, len(scopes)), false
 	for _, s := range scopes {
@@ -86,11 +86,11 @@ func Normalize(scopes []string, defaultResource string) (Set, error) {
 func checkScope(s string) error {
 	switch {
 	case s == "":
-		return fmt.Errorf("%w: an empty one", ErrScopes)
+		return fmt.Errorf("%w: a scope is empty", ErrScopes)
 	case len(s) > maxScopeLength:
-		return fmt.Errorf("%w: one of %d bytes; at most %d are allowed", ErrScopes, len(s), maxScopeLength)
+		return fmt.Errorf("%w: a scope has %d bytes; at most %d are allowed", ErrScopes, len(s), maxScopeLength)
 	case strings.HasSuffix(s, "/"):
-		return fmt.Errorf("%w: %q names no permission: add %s", ErrScopes, s, Default)
+		return fmt.Errorf("%w: %q does not name a permission: add %s", ErrScopes, s, Default)
 	}
 	for _, c := range []byte(s) {
 		// RFC 6749 3.3: %x21 / %x23-5B / %x5D-7E
@@ -110,7 +110,7 @@ func (s Set) check() error {
 			return fmt.Errorf("%w: they belong to several resources (%s, %s), and a token is for one resource", ErrScopes, s.Resource(), r)
 		}
 		if len(s) > 1 && strings.HasSuffix(scope, "/"+Default) {
-			return fmt.Errorf("%w: %s stands alone", ErrScopes, scope)
+			return fmt.Errorf("%w: %s cannot be combined with other scopes", ErrScopes, scope)
 		}
 	}
 	return nil

@@ -52,11 +52,11 @@ func TestNormalizeRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, "none is given"},
 		{"nothing at all", []string{}, "none is given"},
-		{"empty", []string{""}, "an empty one"},
+		{"empty", []string{""}, "is empty"},
 		{"resource alone", []string{"https://graph.microsoft.com/"}, "add .default"},
 		{"two resources", []string{"User.Read", "api://payroll/access"}, "one resource"},
 		{"one slash and two", []string{"https://x.example/a", "https://x.example//a"}, "one resource"},
-		{"default beside others", []string{graph + "/.default", "User.Read"}, "stands alone"},
+		{"default beside others", []string{graph + "/.default", "User.Read"}, "cannot be combined"},
 		{"space", []string{"User.Read Mail.Read"}, "RFC 6749"},
 		{"control", []string{"User.Read\n"}, "RFC 6749"},
 		{"not ASCII", []string{"Üser.Read"}, "RFC 6749"},

@@ -165,7 +165,7 @@ func (k *Keyring) cipher(purpose []byte) (cipher.AEAD, error) {
 func (k *Keyring) open(ctx context.Context) error {
 	_, err := k.current(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("%w: the root key %s is gone", store.ErrDamaged, rootName)
+		return fmt.Errorf("%w: the root key %s is missing", store.ErrDamaged, rootName)
 	}
 	return err
 }
@@ -239,7 +239,7 @@ func (k *Keyring) unused(ctx context.Context) error {
 			if _, _, err := k.store.Get(ctx, rootName); !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
-			return fmt.Errorf("%w: the root key %s is gone, and %s needs it", store.ErrDamaged, rootName, n)
+			return fmt.Errorf("%w: the root key %s is missing, and %s needs it", store.ErrDamaged, rootName, n)
 		case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged):
 			return err
 		}

@@ -38,7 +38,7 @@ func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
 	r, err := v.Get(ctx, suffix)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) && mark > 0 {
-			return r, fmt.Errorf("%w: %s is gone", store.ErrDamaged, v.owner+suffix)
+			return r, fmt.Errorf("%w: %s is missing", store.ErrDamaged, v.owner+suffix)
 		}
 		return r, err
 	}
@@ -48,14 +48,14 @@ func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
 		if mark, marked, err = v.readMark(ctx); err != nil {
 			return Record{}, err
 		} else if !marked {
-			return Record{}, fmt.Errorf("%w: %s is gone, without which %s may be an older one", store.ErrDamaged, v.owner+markSuffix, v.owner+suffix)
+			return Record{}, fmt.Errorf("%w: %s is missing, so %s may be an older copy", store.ErrDamaged, v.owner+markSuffix, v.owner+suffix)
 		}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	newest := max(mark, min(known, v.seen[suffix]))
 	if r.Generation < newest {
-		return Record{}, fmt.Errorf("%w: %s is of generation %d, and %d was written", store.ErrDamaged, v.owner+suffix, r.Generation, newest)
+		return Record{}, fmt.Errorf("%w: %s has generation %d, but %d was written", store.ErrDamaged, v.owner+suffix, r.Generation, newest)
 	}
 	v.seen[suffix] = max(v.seen[suffix], r.Generation)
 	return r, nil
@@ -182,7 +182,7 @@ func (v *Vault) Unseal(suffix string, raw []byte) (plain []byte, generation uint
 		return nil, 0, damaged
 	}
 	if raw[0] != recordFormat {
-		return nil, 0, fmt.Errorf("broker: record %s is of format %d; this version reads %d: %w", v.owner+suffix, raw[0], recordFormat, errors.ErrUnsupported)
+		return nil, 0, fmt.Errorf("broker: record %s has format %d; this version reads %d: %w", v.owner+suffix, raw[0], recordFormat, errors.ErrUnsupported)
 	}
 	aead, err := v.cipher(suffix)
 	if err != nil {

@@ -133,7 +133,7 @@ func (v *Vault) wrappedKey(ctx context.Context) ([]byte, store.Version, error) {
 			return nil, 0, err
 		}
 		if before == after {
-			return nil, 0, fmt.Errorf("%w: the data key %s is gone, and its state is there", store.ErrDamaged, v.owner+KeySuffix)
+			return nil, 0, fmt.Errorf("%w: the data key %s is missing, but its state is there", store.ErrDamaged, v.owner+KeySuffix)
 		}
 	}
 	return nil, 0, store.ErrConflict

@@ -297,7 +297,7 @@ func TestMissing(t *testing.T) {
 				_, err = next.Read(ctx, StateSuffix)
 			}
 			require.ErrorIs(t, err, store.ErrDamaged)
-			require.ErrorContains(t, err, v.owner+suffix+" is gone")
+			require.ErrorContains(t, err, v.owner+suffix+" is missing")
 			if suffix == KeySuffix {
 				require.ErrorIs(t, next.Create(ctx), store.ErrDamaged)
 				require.ErrorIs(t, v.Check(ctx), store.ErrDamaged, "what is in memory does not hide it")

@@ -224,7 +224,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"not https", "", "http://login.microsoftonline.com/", "chromium: the sign-in page is not an https address", nil},
 		{"a file", "", "file:///etc/passwd", "chromium: the sign-in page is not an https address", nil},
-		{"no such program", "/nonexistent/chromium", "https://login.microsoftonline.com/", "chromium: the browser does not start", nil},
+		{"no such program", "/nonexistent/chromium", "https://login.microsoftonline.com/", "chromium: starting the browser", nil},
 		{"not a browser", "/bin/true", "https://login.microsoftonline.com/", "", broker.ErrUserCanceled},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -18,7 +18,7 @@ const maxMessage = 16 << 20
 const lastID = 1 << 30
 
 // errClosed means that the browser ended.
-var errClosed = errors.New("chromium: the browser ended")
+var errClosed = errors.New("chromium: the browser exited")
 
 // conn speaks the DevTools protocol over a pipe: JSON messages that end in a
 // zero byte. One goroutine reads; commands may come from any.

@@ -50,7 +50,7 @@ func openWindow(ctx context.Context, program string, args []string) (*window, er
 	if err != nil {
 		toBrowser.Close()
 		fromBrowser.Close()
-		return nil, fmt.Errorf("chromium: the browser does not start: %w", err)
+		return nil, fmt.Errorf("chromium: starting the browser: %w", err)
 	}
 	w := &window{
 		conn:  newConn(toBrowser, fromBrowser),

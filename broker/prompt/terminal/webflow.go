@@ -122,7 +122,7 @@ func (p *Prompter) newPassword(ctx context.Context, c webflow.Challenge) (webflo
 		if same {
 			return a, nil
 		}
-		if err := p.Show(ctx, "The two are not the same."); err != nil {
+		if err := p.Show(ctx, "The two do not match."); err != nil {
 			return webflow.Answer{}, err
 		}
 	}

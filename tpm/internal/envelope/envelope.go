@@ -86,10 +86,10 @@ func Unmarshal(b []byte, s Store, k Kind, n int) ([][]byte, error) {
 		return nil, ErrStore
 	}
 	if Kind(head[2]) != k {
-		return nil, fmt.Errorf("%w: kind %d where %d belongs", ErrMalformed, head[2], k)
+		return nil, fmt.Errorf("%w: kind %d instead of %d", ErrMalformed, head[2], k)
 	}
 	if int(head[3]) != n {
-		return nil, fmt.Errorf("%w: %d fields where %d belong", ErrMalformed, head[3], n)
+		return nil, fmt.Errorf("%w: %d fields instead of %d", ErrMalformed, head[3], n)
 	}
 	fields := make([][]byte, n)
 	for i := range fields {

@@ -22,7 +22,7 @@ func Check(digest []byte, opts crypto.SignerOpts) error {
 		return fmt.Errorf("tpm: signing: hash %v is not SHA-256, SHA-384 or SHA-512", hash)
 	}
 	if len(digest) != hash.Size() {
-		return fmt.Errorf("tpm: signing: digest of %d bytes where %v has %d", len(digest), hash, hash.Size())
+		return fmt.Errorf("tpm: signing: digest of %d bytes; %v has %d", len(digest), hash, hash.Size())
 	}
 	if pss, ok := opts.(*rsa.PSSOptions); ok {
 		if s := pss.SaltLength; s != rsa.PSSSaltLengthEqualsHash && s != rsa.PSSSaltLengthAuto && s != hash.Size() {

@@ -24,7 +24,7 @@ func (e *Engine) Refusal(a Answer, q Question, prt bool) error {
 		}
 		return blocked(a)
 	}
-	return web.Fail("server_error", 50000, "There was an error issuing a token.").Because("the policy engine could not judge: reason %d", a.reason)
+	return web.Fail("server_error", 50000, "There was an error issuing a token.").Because("the policy engine could not decide: reason %d", a.reason)
 }
 
 func blocked(a Answer) *web.STSError {

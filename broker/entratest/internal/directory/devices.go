@@ -22,7 +22,7 @@ func (dev *Device) TrustType() string {
 	return "AzureAd"
 }
 
-var ErrQuota = errors.New("entratest: the owner of the device has as many as one may have")
+var ErrQuota = errors.New("entratest: the owner of the device has reached the device limit")
 
 // AddDevice stores a new device, or the new keys of one that joins again.
 func (d *Directory) AddDevice(dev *Device) error {
@@ -122,7 +122,7 @@ func (d *Directory) RestoreDevice(id string) error {
 	defer d.mu.Unlock()
 	i := slices.IndexFunc(d.deleted, func(g deletedDevice) bool { return strings.EqualFold(g.ID, id) })
 	if i < 0 || d.devices[d.deleted[i].ID] != nil {
-		return fmt.Errorf("%w among the deleted ones: %s", errNoDevice, id)
+		return fmt.Errorf("%w among the deleted devices: %s", errNoDevice, id)
 	}
 	back := d.deleted[i]
 	d.deleted = slices.Delete(slices.Clone(d.deleted), i, i+1)

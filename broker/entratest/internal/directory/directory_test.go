@@ -192,7 +192,7 @@ func TestDevices(t *testing.T) {
 	require.NoError(t, back.Load(&saved))
 	for _, d := range []*directory.Directory{d, back} {
 		require.NoError(t, d.RestoreDevice("D1"))
-		require.ErrorContains(t, d.RestoreDevice("d1"), "no such device among the deleted ones")
+		require.ErrorContains(t, d.RestoreDevice("d1"), "no such device among the deleted devices")
 		got := d.Device("d1")
 		require.Equal(t, got, d.DeviceByKey(u.ID, &key.PublicKey))
 		require.True(t, got.Managed && !got.Compliant && !got.Enabled, "it is as it was, but for its compliance")
@@ -296,5 +296,5 @@ func TestSaved(t *testing.T) {
 	require.Equal(t, u.ID, owner.ID)
 
 	read.Users[0].Tenant = "another"
-	require.ErrorContains(t, contoso(t).Load(&read), "no tenant")
+	require.ErrorContains(t, contoso(t).Load(&read), "without a tenant")
 }

@@ -23,7 +23,7 @@ func (d *Directory) HelloUser(kid string) (*User, *HelloKey) {
 	return nil, nil
 }
 
-var ErrKeyTaken = errors.New("entratest: the key is another user's")
+var ErrKeyTaken = errors.New("entratest: the key belongs to another user")
 
 // SetHelloKey stores a key. A user has one key per device, and a key belongs to one
 // device.

@@ -159,7 +159,7 @@ func (d *Directory) tenantByID(id string) (*Tenant, error) {
 			return t, nil
 		}
 	}
-	return nil, errors.New("a user or device of no tenant")
+	return nil, errors.New("a user or device without a tenant")
 }
 
 // savedKey is a public key, PKIX DER; empty if there is no key.

@@ -304,7 +304,7 @@ func (d *Directory) GrantConsent(u *User, client string, scopes []string) error 
 // HasAccessPass reports whether the user has an access pass to sign in with.
 func (u *User) HasAccessPass() bool { return u.AccessPass != nil && !u.AccessPass.Used }
 
-var ErrPassword = errors.New("entratest: the password is not that of the user")
+var ErrPassword = errors.New("entratest: not the user's password")
 
 // ReplacePassword changes a password unless it was changed in the meantime. It returns
 // the user as of that change, since a later look-up may find the user deleted.

@@ -50,7 +50,7 @@ func (s *Service) mutualTLS(r *web.Request) (*directory.Device, error) {
 	}
 	id := strings.ToLower(r.Vars["device"])
 	if cert.Subject.CommonName != id {
-		return nil, e.Because("the certificate is of device %s, the path names %s", cert.Subject.CommonName, web.Clip(id))
+		return nil, e.Because("the certificate belongs to device %s, but the path names %s", cert.Subject.CommonName, web.Clip(id))
 	}
 	dev := s.Keeper.Directory.Device(id)
 	if dev == nil || dev.CertSHA256 != sha256.Sum256(cert.Raw) {

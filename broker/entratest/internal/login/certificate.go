@@ -95,7 +95,7 @@ func (s *Pages) handshakeSession(r *web.Request, fl *session.Flow) (*session.Ses
 		return nil, err
 	}
 	if fl.Username != "" && !strings.EqualFold(u.UPN, fl.Username) {
-		return nil, tokenendpoint.ErrCertificateBinding.Because("the certificate is of %s", u.UPN)
+		return nil, tokenendpoint.ErrCertificateBinding.Because("the certificate belongs to %s", u.UPN)
 	}
 	if t := s.Keeper.FlowTenant(fl); t != nil && t != u.Tenant {
 		return nil, s.Keeper.UnknownUser(t, u.UPN)
@@ -111,7 +111,7 @@ func (s *Pages) loginCertificate(w http.ResponseWriter, r *web.Request, fl *sess
 	err := s.Keeper.Box.Open(session.KindFlow, r.Values.Get("certificatetoken"), &token)
 	sum := sha256.Sum256([]byte(flowField(r)))
 	if err != nil || string(token.Flow) != string(sum[:]) || !s.Keeper.Pending.Redeem("certificate "+token.ID, token.Expires, s.Keeper.Now()) {
-		s.ErrorPage(w, r, web.InvalidRequest(90014, "The required field 'certificatetoken' is missing from the credential.").Because("the token is not of this sign-in, or was used"))
+		s.ErrorPage(w, r, web.InvalidRequest(90014, "The required field 'certificatetoken' is missing from the credential.").Because("the token belongs to another sign-in, or was used before"))
 		return
 	}
 	method := token.Session.Methods.Modes()

@@ -41,7 +41,7 @@ func (s *Pages) changePassword(w http.ResponseWriter, r *web.Request) {
 	_ = json.Unmarshal(r.Data, &done)
 	fl, err := s.Keeper.OpenFlow(cmp.Or(flowField(r), done.Ctx))
 	if err == nil && !fl.Expired && !fl.Changed {
-		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("nobody was asked for a new password")
+		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("no new password was asked for")
 	}
 	if err != nil {
 		s.ErrorPage(w, r, err)

@@ -55,7 +55,7 @@ func (s *Pages) showUserCode(w http.ResponseWriter, _ *web.Request, code string,
 	case 70019:
 		web.Explain(&p, web.InvalidRequest(70019, "That code has expired."))
 	case 90120:
-		web.Explain(&p, web.InvalidRequest(90120, "That code was used already."))
+		web.Explain(&p, web.InvalidRequest(90120, "That code was already used."))
 	}
 	p.Write(w, http.StatusOK)
 }
@@ -73,7 +73,7 @@ func (s *Pages) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.F
 	p := s.newPage(r, fl, "confirm", "Are you trying to sign in to "+client.Name+"?")
 	p.Action = "/appverify"
 	if fl.DeviceCode != "" {
-		p.Text = "An app or device showed you a code. Continue only if you trust it and asked for the code yourself: whoever sent it to you is signed in as you."
+		p.Text = "An app or device showed you a code. Continue only if you trust it and asked for the code yourself: anyone who sent it to you will be signed in as you."
 	}
 	p.Config["pgid"], p.Config["urlPost"] = "CmsiInterrupt", p.Action
 	p.Write(w, http.StatusOK)
@@ -83,7 +83,7 @@ func (s *Pages) showConfirm(w http.ResponseWriter, r *web.Request, fl *session.F
 func (s *Pages) appVerify(w http.ResponseWriter, r *web.Request) {
 	fl, _, err := s.openFactorFlow(flowField(r))
 	if err == nil && !s.mustConfirm(fl) {
-		err = web.InvalidRequest(90023, "The request is not valid.").Because("no app waits for the answer")
+		err = web.InvalidRequest(90023, "The request is not valid.").Because("no app is waiting for the answer")
 	}
 	if err != nil {
 		s.ErrorPage(w, r, err)

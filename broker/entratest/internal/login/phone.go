@@ -73,7 +73,7 @@ func (s *Pages) deviceCodeStatus(w http.ResponseWriter, r *web.Request) {
 	}
 	p, _ := s.openPhoneSession(in.DeviceCode)
 	if p == nil {
-		s.Web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid.").Because("DeviceCode names no phone sign-in"))
+		s.Web.Refuse(w, r, web.InvalidRequest(90023, "The request is not valid.").Because("DeviceCode does not name a phone sign-in"))
 		return
 	}
 	state := 1 // denied, or not answered in time
@@ -91,7 +91,7 @@ func (s *Pages) deviceCodeStatus(w http.ResponseWriter, r *web.Request) {
 func (s *Pages) showPhone(w http.ResponseWriter, r *web.Request, fl *session.Flow, waiting *session.Prompt, err error) {
 	u := s.Keeper.Directory.User(fl.Username)
 	if u == nil || !u.PhoneSignIn || u.Disabled {
-		err := web.InvalidGrant(130500, "Phone sign in was blocked due to User Credential Policy.").Because("%s has no authenticator app that signs in", web.Clip(fl.Username))
+		err := web.InvalidGrant(130500, "Phone sign in was blocked due to User Credential Policy.").Because("%s has no authenticator app that is enabled for sign-in", web.Clip(fl.Username))
 		r.Entry = s.flowEntry(r, fl)
 		s.Web.Mistake(r, "sign-in page: %v", err.Why)
 		s.Web.Record(r, err)

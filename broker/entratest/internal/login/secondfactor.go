@@ -175,7 +175,7 @@ func (s *Pages) openFactorFlow(token string) (*session.Flow, *directory.User, er
 		return nil, nil, err
 	}
 	if fl.Session == nil {
-		return nil, nil, web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("a second factor before the first")
+		return nil, nil, web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("a second factor was sent before the first")
 	}
 	u, err := s.Keeper.UserOf(fl.Session)
 	return fl, u, err

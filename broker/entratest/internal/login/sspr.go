@@ -32,7 +32,7 @@ func (s *Pages) ssprBegin(w http.ResponseWriter, r *web.Request) {
 	var in struct{ Ctx, FlowToken, OldPassword, NewPassword string }
 	fl, err := s.openSSPR(r, &in, func() string { return in.Ctx })
 	if err == nil && !fl.Expired {
-		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("nobody was asked for a new password")
+		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("no new password was asked for")
 	}
 	if err != nil {
 		s.Web.Refuse(w, r, err)
@@ -53,7 +53,7 @@ func (s *Pages) ssprPoll(w http.ResponseWriter, r *web.Request) {
 	var in struct{ Ctx, FlowToken string }
 	fl, err := s.openSSPR(r, &in, func() string { return in.Ctx })
 	if err == nil && fl.Failed == nil && !fl.Changed {
-		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("no change of a password was begun")
+		err = web.InvalidRequest(90014, "The required field 'ctx' is missing from the credential.").Because("no password change was started")
 	}
 	if err != nil {
 		s.Web.Refuse(w, r, err)

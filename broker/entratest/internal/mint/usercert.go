@@ -100,7 +100,7 @@ func (m *Mint) UserAuthority() *x509.Certificate { return m.Keys.users().cert }
 // RevokeUserCertificate puts a certificate on the revocation list of the authority.
 func (m *Mint) RevokeUserCertificate(cert *x509.Certificate) error {
 	if cert == nil || cert.CheckSignatureFrom(m.UserAuthority()) != nil {
-		return errors.New("entratest: not a user certificate of this server")
+		return errors.New("entratest: not a user certificate issued by this server")
 	}
 	m.Keeper.Directory.RevokeCertificate(cert.SerialNumber)
 	return nil

@@ -61,7 +61,7 @@ func (c *Checker) Check(r *web.Request, fl *session.Flow) (*directory.User, *Key
 	}
 	named := fl.Session != nil || fl.Username != ""
 	if !k.Hello && (len(a.UserHandle) > 0 || !named) && !bytes.Equal(a.UserHandle, k.Handle) {
-		return nil, nil, wrong.Because("user handle %q is not that of the passkey's user", web.Clip(string(a.UserHandle)))
+		return nil, nil, wrong.Because("user handle %q does not match the passkey's user", web.Clip(string(a.UserHandle)))
 	}
 	if err := c.Keeper.Directory.CountPasskey(u.UPN, k.ID, a.Count()); err != nil {
 		return nil, nil, wrong.Because("%v", err)

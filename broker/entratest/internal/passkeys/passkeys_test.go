@@ -116,7 +116,7 @@ func TestCheck(t *testing.T) {
 
 		"no challenge":                 {func(_ *world, fl *session.Flow) { fl.Challenge = nil }, nil, "", "", 0, "no challenge was given"},
 		"an old challenge":             {func(w *world, _ *session.Flow) { w.now = w.now.Add(session.FlowLife) }, nil, "", "", 0, "too old"},
-		"another challenge":            {nil, func(_ *world, s *signed) { s.challenge = []byte("O.x") }, "", "", 0, "another challenge"},
+		"wrong challenge":              {nil, func(_ *world, s *signed) { s.challenge = []byte("O.x") }, "", "", 0, "wrong challenge"},
 		"an unknown key":               {nil, func(_ *world, s *signed) { s.id = "nobody's" }, "", "", 0, "no user has the passkey"},
 		"of another user":              {func(_ *world, fl *session.Flow) { fl.Username = "bob@contoso.example" }, nil, "", "", 0, "belongs to alice"},
 		"of another user, second":      {func(w *world, fl *session.Flow) { w.began(fl, "bob") }, nil, "", "", 0, "belongs to alice"},

@@ -21,7 +21,7 @@ type Kind string
 const MaxSize = 16 << 10
 
 // ErrInvalid is returned for a token that this Box did not seal as this kind.
-var ErrInvalid = errors.New("seal: not a token of this server and kind")
+var ErrInvalid = errors.New("seal: not a token of this kind from this server")
 
 // Box seals and opens tokens. It is safe for concurrent use when its source
 // of randomness is.

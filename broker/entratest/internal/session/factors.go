@@ -165,5 +165,5 @@ func (k *Keeper) checkFactor(fl *Flow, u *directory.User, f Factor, code string)
 	if f.ID == MethodSMS {
 		return web.InvalidGrant(500121, "You entered too many wrong codes. Ask for another text message.")
 	}
-	return web.InvalidGrant(500121, "Authentication failed during strong authentication request.").Because("the prompt of %s was declined or is over", u.UPN)
+	return web.InvalidGrant(500121, "Authentication failed during strong authentication request.").Because("the prompt to %s was declined or has expired", u.UPN)
 }

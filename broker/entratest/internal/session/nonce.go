@@ -26,7 +26,7 @@ func (k *Keeper) CheckNonce(nonce string) *web.STSError {
 	}
 	var n nonceRecord
 	if err := k.Box.Open(kindNonce, nonce, &n); err != nil {
-		return e.Because("claim request_nonce is not a nonce of this server")
+		return e.Because("claim request_nonce was not issued by this server")
 	}
 	if k.Now().Unix() > n.Expires {
 		return e.Because("the nonce expired %s ago", k.Now().Sub(time.Unix(n.Expires, 0)))

@@ -36,7 +36,7 @@ func (k *Keeper) KnowsPassword(t *directory.Tenant, name, password string) (*dir
 	}
 	if home.IsFederated(name) {
 		return nil, web.InvalidGrant(50126, "Error validating credentials due to invalid username or password.").
-			Because("%s is federated: it signs in at its federation server", name)
+			Because("%s is federated and signs in at its federation server", name)
 	}
 	u := k.Directory.User(name)
 	if u == nil {

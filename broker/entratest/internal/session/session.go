@@ -122,7 +122,7 @@ func (k *Keeper) UserOf(ss *Session) (*directory.User, error) {
 		return nil, revoked(ss, u.PasswordChangedAt).Because("the password of %s was changed", u.UPN)
 	}
 	if ss.Ends != 0 && k.Now().Unix() >= ss.Ends {
-		return nil, errPassExpired.Because("the session was born of it")
+		return nil, errPassExpired.Because("the session began with it")
 	}
 	return u, nil
 }

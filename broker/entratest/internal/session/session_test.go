@@ -168,7 +168,7 @@ func TestNonces(t *testing.T) {
 	require.Nil(t, w.CheckNonce(nonce))
 	require.Nil(t, w.CheckNonce(nonce), "it may be used until it expires")
 	require.Equal(t, 140000, w.CheckNonce("").Code)
-	require.Contains(t, w.CheckNonce("x"+nonce).Why, "not a nonce of this server")
+	require.Contains(t, w.CheckNonce("x"+nonce).Why, "was not issued by this server")
 	w.now = w.now.Add(6 * time.Minute)
 	require.Contains(t, w.CheckNonce(nonce).Why, "expired")
 }

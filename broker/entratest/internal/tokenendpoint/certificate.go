@@ -84,7 +84,7 @@ func (s *Service) certificateCredential(j *verify.JWS) (*directory.User, *sessio
 	}
 	if !strings.EqualFold(a.Issuer, u.UPN) {
 		return nil, nil, web.InvalidGrant(50013, "Assertion failed: the issuer is not the user of the certificate.").
-			Because("iss is %q, the certificate is of %s", web.Clip(a.Issuer), u.UPN)
+			Because("iss is %q, but the certificate belongs to %s", web.Clip(a.Issuer), u.UPN)
 	}
 	ss := s.CertificateSession(u, c)
 	return u, &ss, nil

@@ -24,7 +24,7 @@ func (s *Service) clientCredentialsGrant(r *web.Request) (any, error) {
 	}
 	if r.Tenant == nil {
 		return nil, web.InvalidRequest(50059, "No tenant-identifying information found in either the request or implied by any provided credentials.").
-			Because("an application has no tenant of its own at /%s", web.Clip(r.Vars["tenant"]))
+			Because("client_credentials needs the application's tenant, not /%s", web.Clip(r.Vars["tenant"]))
 	}
 	client, how, err := s.provenClient(r, r.Tenant)
 	if err != nil {

@@ -85,7 +85,7 @@ func (s *Service) desktopSSOCredential(token string) (*directory.User, *session.
 	var rec desktopSSORecord
 	if err := s.Keeper.Box.Open(session.KindDesktopSSO, token, &rec); err != nil {
 		return nil, nil, web.InvalidGrant(50008, "Unable to verify token signature or the SAML assertion is missing or misconfigured in the token.").
-			Because("the DesktopSsoToken is not of this server")
+			Because("the DesktopSsoToken was not issued by this server")
 	}
 	if s.Keeper.Now().Unix() >= rec.Expires {
 		return nil, nil, web.InvalidGrant(500133, "Assertion is not within its valid time range.")

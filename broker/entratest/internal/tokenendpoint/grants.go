@@ -122,7 +122,7 @@ func (s *Service) openRefresh(token string) (*refreshRecord, *directory.User, er
 	}
 	var rec refreshRecord
 	if err := s.Keeper.Box.Open(session.KindRefresh, token, &rec); err != nil {
-		return nil, nil, web.InvalidGrant(70000, "Provided grant is invalid or malformed.").Sub("bad_token").Because("no refresh token of this server")
+		return nil, nil, web.InvalidGrant(70000, "Provided grant is invalid or malformed.").Sub("bad_token").Because("not a refresh token of this server")
 	}
 	now := s.Keeper.Now()
 	if _, err := s.Keeper.UserOf(&rec.Session); err != nil && rec.Session.Ends != 0 {
@@ -176,7 +176,7 @@ func (s *Service) codeGrant(r *web.Request) (any, error) {
 		return nil, err
 	}
 	if rec.Client != client.ID {
-		return nil, web.InvalidGrant(70000, "The provided value for the 'code' parameter was issued to another client.").Because("the code is of client %s", rec.Client)
+		return nil, web.InvalidGrant(70000, "The provided value for the 'code' parameter was issued to another client.").Because("the code was issued to client %s", rec.Client)
 	}
 	if err := crossOrigin(r, client.SPA); err != nil {
 		return nil, err

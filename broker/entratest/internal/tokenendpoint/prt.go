@@ -123,7 +123,7 @@ func (s *Service) newPRT(r *web.Request, j *verify.JWS, dev *directory.Device, c
 			return s.bulkToken(r, u, ss.Session, c)
 		}
 		return nil, web.Fail("invalid_scope", 28002, "Provided value for the input parameter scope is not valid when requesting a primary refresh token.").
-			Because("claim scope is %q, it must name openid and aza", c.Scope)
+			Because("claim scope is %q; it must include openid and aza", c.Scope)
 	}
 	ss.Device = dev.ID
 	ss.Methods |= claims.MarkRSA

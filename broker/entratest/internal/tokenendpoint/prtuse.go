@@ -292,7 +292,7 @@ func (s *Service) exchangeTarget(r *web.Request, u *directory.User, client *dire
 	scope := strings.Join(c.Scope, " ")
 	if isDeviceService(c.Resource) || slices.ContainsFunc(c.Scope, isDeviceService) {
 		return nil, web.InvalidGrant(50132, "The session is not valid due to the following reasons: password expiration or recent password change, SSO Artifact is invalid or expired, session is not fresh enough for application, or a silent sign-in request was sent but the user's session with Azure AD is invalid or has expired.").
-			Because("a PRT brings no token for %s: a refresh token of the app does", web.Clip(c.Resource))
+			Because("a PRT cannot be exchanged for a token for %s: use a refresh token of the app", web.Clip(c.Resource))
 	}
 	if !r.V2 {
 		return s.Access.ResolveV1(u.Tenant, client, u, c.Resource, scope)

@@ -54,7 +54,7 @@ func (h *Hello) Verify(pub *rsa.PublicKey, now time.Time, skew time.Duration) er
 		return ErrHelloNonce
 	}
 	if !h.claims.HasScope("openid") || !h.claims.HasScope("aza") {
-		return fmt.Errorf("%w: claim scope does not name openid and aza", ErrMalformed)
+		return fmt.Errorf("%w: claim scope does not include openid and aza", ErrMalformed)
 	}
 	if h.claims.IssuedAt == 0 || h.claims.Expires == 0 {
 		return fmt.Errorf("%w: claims iat and exp are needed", ErrMalformed)

@@ -30,7 +30,7 @@ func KeyBlob(blob []byte) (*rsa.PublicKey, error) {
 	field := func(i int) int { return int(binary.LittleEndian.Uint32(blob[4+4*i:])) }
 	bits, expLen, modLen := field(0), field(1), field(2)
 	if field(3) != 0 || field(4) != 0 {
-		return nil, fmt.Errorf("%w: the blob announces primes, a public key has none", ErrKey)
+		return nil, fmt.Errorf("%w: the blob contains primes, which a public key does not have", ErrKey)
 	}
 	if bits != 2048 || modLen != bits/8 || expLen < 1 || expLen > 4 {
 		return nil, fmt.Errorf("%w: %d bits, exponent of %d bytes, modulus of %d bytes", ErrKey, bits, expLen, modLen)

@@ -59,7 +59,7 @@ func ParseSAML(text []byte, pub *rsa.PublicKey) (*SAML, error) {
 	// wrapping (McIntosh and Austel, "XML signature element wrapping attacks and
 	// countermeasures").
 	if !bytes.Equal(info, canonicalSignedInfo(out.ID, signed)) {
-		return nil, fmt.Errorf("%w: SignedInfo is not that of the assertion, which was changed", ErrSAML)
+		return nil, fmt.Errorf("%w: SignedInfo does not match the assertion, which was changed", ErrSAML)
 	}
 	sum := SignedInfoSum(out.ID, signed)
 	if rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], value) != nil {
@@ -86,7 +86,7 @@ func splitSAML(text []byte) (signed, info, value []byte, err error) {
 	case len(all) > 1:
 		return nil, nil, nil, fmt.Errorf("%w: more than one signature", ErrSAML)
 	case all[0].Parent() != root || all[0].NamespaceURI() != dsig.Namespace:
-		return nil, nil, nil, fmt.Errorf("%w: the signature is not that of the assertion", ErrSAML)
+		return nil, nil, nil, fmt.Errorf("%w: the signature does not match the assertion", ErrSAML)
 	default:
 		return splitSignature(root, all[0])
 	}
@@ -95,7 +95,7 @@ func splitSAML(text []byte) (signed, info, value []byte, err error) {
 func splitSignature(root, sig *etree.Element) (signed, info, value []byte, err error) {
 	infos, values := children(sig, "SignedInfo"), children(sig, "SignatureValue")
 	if len(infos) != 1 || len(values) != 1 {
-		return nil, nil, nil, fmt.Errorf("%w: a signature has one SignedInfo and one value", ErrSAML)
+		return nil, nil, nil, fmt.Errorf("%w: a signature must have one SignedInfo and one value", ErrSAML)
 	}
 	if value, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(values[0].Text()), "")); err != nil {
 		return nil, nil, nil, fmt.Errorf("%w: the value of the signature is not base64", ErrSAML)

@@ -79,7 +79,7 @@ func (a *Assertion) Verify(pub crypto.PublicKey, challenge []byte, parties map[s
 		return fmt.Errorf("%w: type is %.40q", ErrAssertion, cd.Type)
 	}
 	if cd.Challenge != base64.RawURLEncoding.EncodeToString(challenge) {
-		return fmt.Errorf("%w: another challenge", ErrAssertion)
+		return fmt.Errorf("%w: wrong challenge", ErrAssertion)
 	}
 	party, ok := parties[cd.Origin]
 	if !ok {

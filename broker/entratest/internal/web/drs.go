@@ -40,7 +40,7 @@ func (s *Router) RefuseDRS(w http.ResponseWriter, r *Request, err error) {
 	case errors.Is(err, directory.ErrQuota):
 		e = DRSFail(http.StatusBadRequest, "AuthorizationError", "User is not eligible to enroll a device of this type: DeviceCapReached.")
 	case errors.Is(err, directory.ErrKeyTaken):
-		e = DRSFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").Because("the key is another user's")
+		e = DRSFail(http.StatusBadRequest, "InvalidRequest", "The request is not valid.").Because("the key belongs to another user")
 	default:
 		e = DRSFail(http.StatusInternalServerError, "ServerError", "The service had a problem.").Because("%v", err)
 	}

@@ -62,7 +62,7 @@ type Form struct {
 type MissingError struct{ Page, Field string }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("page %s without %s", Name(e.Page), e.Field)
+	return fmt.Sprintf("page %s lacks %s", Name(e.Page), e.Field)
 }
 
 // Name returns an id for display.

@@ -68,7 +68,7 @@ func TestPages(t *testing.T) {
 			}
 			proofs, err := p.Proofs()
 			if tt.proofs == nil {
-				require.EqualError(t, err, "page "+tt.id+" without arrUserProofs")
+				require.EqualError(t, err, "page "+tt.id+" lacks arrUserProofs")
 				return
 			}
 			require.NoError(t, err)
@@ -112,12 +112,12 @@ func TestOtherTypes(t *testing.T) {
 	require.Empty(t, p.ID)
 	require.True(t, p.HasConfig())
 	_, err := p.Need("urlPost")
-	require.EqualError(t, err, "page without an id without urlPost")
+	require.EqualError(t, err, "page without an id lacks urlPost")
 	require.Equal(t, "7", p.Text("sFT"))
 	require.Equal(t, 50126, p.Code())
 	require.Equal(t, []string{"one"}, p.Strings("arrFidoAllowList"))
 	_, err = p.Proofs()
-	require.ErrorContains(t, err, "without arrUserProofs")
+	require.ErrorContains(t, err, "lacks arrUserProofs")
 }
 
 // Whatever bytes come, the id and the names of a shape are words, a shape holds no

@@ -30,9 +30,9 @@ type OpenError struct {
 
 func (e *OpenError) Error() string {
 	if e.Throttled {
-		return fmt.Sprintf("not sent: %s throttles this request for %v more", e.Endpoint, e.Wait.Round(time.Second))
+		return fmt.Sprintf("%s is throttling this request for another %v", e.Endpoint, e.Wait.Round(time.Second))
 	}
-	return fmt.Sprintf("not sent: %s keeps failing; the next try is in %v", e.Endpoint, e.Wait.Round(time.Second))
+	return fmt.Sprintf("%s keeps failing; the next try is in %v", e.Endpoint, e.Wait.Round(time.Second))
 }
 
 // A Breaker holds a circuit per endpoint: closed while the endpoint works, open

@@ -51,7 +51,7 @@ func TestThrottle(t *testing.T) {
 	var open *OpenError
 	require.ErrorAs(t, th.Enter(key(1), endpoint, start.Add(10*time.Second)), &open)
 	require.Equal(t, OpenError{Endpoint: endpoint, Throttled: true, Wait: 50 * time.Second}, *open)
-	require.ErrorContains(t, open, "throttles this request for 50s more")
+	require.ErrorContains(t, open, "is throttling this request for another 50s")
 	require.NoError(t, th.Enter(key(2), endpoint, start), "a neighbour goes on")
 	require.NoError(t, th.Enter(key(1), endpoint, start.Add(time.Minute)))
 	require.Empty(t, th.until, "what is over is forgotten")
