@@ -2,22 +2,31 @@
 // registers this device, keeps a Primary Refresh Token (PRT) per account bound
 // to keys of the TPM, and turns it into silent tokens for apps.
 //
-// # The main job
+//	cfg := broker.Config{Tenant: tenant, App: app, Keys: keys, Prompter: ui, Transport: transport}
+//	b, err := broker.New(ctx, cfg)
+//	if err != nil {
+//		return err
+//	}
+//	defer b.Close()
+//	if _, err := b.Enroll(ctx, broker.AuthCode{}, broker.EnrollRequest{}); err != nil { // once
+//		return err
+//	}
+//	scopes := []string{"https://graph.microsoft.com/User.Read"}
+//	token, err := b.AcquireTokenSilent(ctx, scopes) // every time
+//	if errors.Is(err, broker.ErrInteractionRequired) {
+//		token, err = b.AcquireTokenInteractive(ctx, scopes)
+//	}
 //
-// [New] makes a [Broker] from a [Config], which needs a tenant and a key store.
-// Call
+// The user is present for [Broker.Enroll], which registers the device and signs the
+// user in, and is not needed from then on: [Broker.AcquireTokenSilent] never prompts.
+// When a policy of the tenant asks for more than the PRT carries, it fails with
+// [ErrInteractionRequired]; no other error means that the user must be asked.
+// [Broker.AcquireTokenInteractive] then steps up: the user does MFA once, a new PRT
+// carries the claim, and later calls of every app are silent again.
 //
-//	Enroll, or RegisterDevice and SignIn
-//
-// once, with the user present, and
-//
-//	AcquireTokenSilent
-//
-// from then on, without the user. When a policy of the tenant asks for more
-// than the PRT carries, the silent call fails with [ErrInteractionRequired]; no
-// other error means that the user must be asked.
-// [Broker.AcquireTokenInteractive] then steps up: the user does MFA once, a new
-// PRT carries the claim, and later calls of every app are silent again.
+// Where one prompt for both is not wanted, [Broker.RegisterDevice] and
+// [Broker.SignIn] do the two parts of Enroll. The key store is package tpm, or
+// package softkeys on a machine without a TPM.
 //
 // # What happens on the wire
 //
@@ -68,78 +77,27 @@
 // (Prompter.DeviceCode). A tenant may refuse device codes, and tokens obtained
 // with one stay marked as such.
 //
-// # What is MFA here, and why
+// # What counts as MFA
 //
-// MFA is two factors of different kinds: something the user knows, has or is.
-// For Conditional Access it is a claim of the session, which the PRT keeps: the
-// amr of its tokens says mfa, and the service also knows which methods were
-// used and when. So the question for each app is not whether the user does MFA
-// now, but whether the session has done it, with a method that the policy
-// accepts, recently enough.
-//
-// Some sign-ins are MFA by themselves. A Hello key is in the TPM of this device
-// (something the user has) and signs only with the PIN (something the user
-// knows). A passkey and a multifactor certificate are the same in another
-// place, phone sign-in is the same on a phone, and an access pass counts as if
-// it were. Others become MFA with a second step: a password and then a code, a
-// text message, a call or a number match. A password alone, a certificate whose
-// key needs no unlocking, and an assertion of a federation server without MFA
-// are one factor. The device signs as well (the rsa in every amr here), but
-// that is not a factor of the user.
-//
-//	signed in with                  grant "mfa",    passwordless  phishing-resistant
-//	                                strength "MFA"
-//	Hello PIN, passkey,             silent          silent        silent
-//	  multifactor certificate
-//	phone sign-in                   silent          silent        asked
-//	password and a second step,     silent          asked         asked
-//	  federated MFA, access pass
-//	one factor                      asked           asked         asked
-//
-// The program examples/quickstart prints the whole table (-methods) after
-// using every method end to end.
-//
-// A sign-in frequency looks at the time of authentication. A renewal does not
-// move that time, since it does not involve the user. [Broker.Unlock] does,
-// since the user enters the PIN, and so does every other sign-in. A PRT
-// obtained with an access pass ends with the pass. A password change revokes
-// the PRTs obtained with a password, and with them their MFA; that of a Hello
-// key stays.
+// MFA is a claim of the session, which the PRT keeps. A sign-in with a Hello PIN, a
+// passkey or a multifactor certificate is MFA by itself; after a password, one prompt
+// adds the claim. A sign-in frequency looks at the time of that authentication, which
+// a renewal does not move and [Broker.Unlock] does. Which method satisfies what:
+// https://github.com/prtbroker/prtbroker/blob/main/docs/mfa.md
 //
 // # Hello keys
 //
-// [Broker.ProvisionHello] makes such a key and registers it, which the service
-// allows for some minutes after MFA that the user was prompted for (amr ngcmfa;
-// a Hello sign-in does not count). From then on [HelloPIN] is a credential, and
-// [Broker.Unlock] is what a lock screen calls. The PIN never leaves this
-// process: the service does not see it, and the TPM is given a key derived from
-// it with a salt. [Broker.ChangePIN] keeps the key, [Broker.ResetPIN] makes a
-// new one, [Broker.RemoveHello] deletes it at the service first.
+// [Broker.ProvisionHello] makes a key that a PIN unlocks and registers it, within some
+// minutes of MFA that the user was prompted for. From then on [HelloPIN] is a
+// credential, and [Broker.Unlock] is what a lock screen calls, also without a network
+// within Config.Offline. [Broker.ChangePIN] keeps the key, [Broker.ResetPIN] makes a
+// new one, [Broker.RemoveHello] deletes it at the service first. [Broker.Lock] moves
+// PRTs and tokens to where only the PIN opens them.
 //
-// Anyone holding the device can try PINs. The TPM counts wrong ones, across all
-// programs, and locks out ([ErrPINLocked], with the time to wait); the broker
-// counts before it asks the TPM, so that one account does not use up the tries
-// of the machine. A software key store counts nothing: Entra accepts a Hello
-// key there as MFA, but you should not. Such a key is refused unless
-// Config.InsecureSoftwareHello allows it, and [Broker.Why] says where the key
-// is.
-//
-// Without a network Unlock checks the PIN against the TPM alone and opens what
-// the account has cached, within Config.Offline, which the TPM measures.
-// [Broker.Lock] moves PRTs and tokens to where only the PIN opens them. The PRT
-// of an account that is not locked needs no PIN: the TPM opens it, since silent
-// tokens involve no user. The limits, and what they do not cover:
-//
-//   - time counts only while the machine has power; Resets and Restarts bound how
-//     often it may have lost power;
-//   - the TPM checks the limits before it takes a PIN. A thief who is quick enough
-//     to prepare for that while they last can go on trying PINs afterwards, as
-//     slowly as the TPM's lockout makes it, until the machine boots: see [tpm.Limit];
-//   - an older state that is put back opens until its own limit is over, with the
-//     PIN it had then: the TPM cannot know that there is a newer one. ResetPIN and
-//     removing the key at the service end that online, but not offline;
-//   - a definite refusal by the service (user or device disabled or deleted, key
-//     unknown) is kept and refuses offline too, unless an older state is put back.
+// The TPM counts wrong PINs and locks out ([ErrPINLocked]). A key in software counts
+// nothing and is refused unless Config.InsecureSoftwareHello allows it. What protects
+// a PIN, and the limits of unlocking offline:
+// https://github.com/prtbroker/prtbroker/blob/main/docs/hello.md
 //
 // # Lifetime
 //

@@ -11,6 +11,7 @@ import (
 	"github.com/prtbroker/prtbroker/broker"
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/policy"
+	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
 )
 
@@ -47,9 +48,50 @@ func exampleTenant() (*entratest.Server, broker.Config) {
 	}
 }
 
+// The code of the package documentation, against an emulated tenant.
+func Example() {
+	srv := entratest.NewServer(entratest.Options{
+		Users:          []entratest.User{{Username: "alice", Password: password}},
+		Apps:           []entratest.App{{ClientID: appID, Public: true, Redirects: []string{native}, AdminConsent: true}},
+		ReplicationLag: -1,
+	})
+	defer srv.Close()
+	keys, err := softkeys.Open(softkeys.Secret([]byte("an example's secret, 32 bytes at least")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice := &person{Person: entratest.Person{Username: alice, Password: password}, client: srv.Client()}
+	if err := firstToken(context.Background(), srv.Domain(), broker.App{ClientID: appID}, keys, alice, srv.Transport()); err != nil {
+		log.Fatal(err)
+	}
+	// Output: a token from the prt
+}
+
+func firstToken(ctx context.Context, tenant string, app broker.App, keys tpm.KeyStore, ui broker.Prompter, transport broker.Transport) error {
+	cfg := broker.Config{Tenant: tenant, App: app, Keys: keys, Prompter: ui, Transport: transport}
+	b, err := broker.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if _, err := b.Enroll(ctx, broker.AuthCode{}, broker.EnrollRequest{}); err != nil { // once
+		return err
+	}
+	scopes := []string{"https://graph.microsoft.com/User.Read"}
+	token, err := b.AcquireTokenSilent(ctx, scopes) // every time
+	if errors.Is(err, broker.ErrInteractionRequired) {
+		token, err = b.AcquireTokenInteractive(ctx, scopes)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("a token from the", token.Metadata.Source)
+	return nil
+}
+
 // One prompt registers the device and signs in; the apps are silent from then
 // on, those that require MFA too.
-func Example() {
+func ExampleBroker_Enroll() {
 	srv, cfg := exampleTenant()
 	defer srv.Close()
 	ctx := context.Background()

@@ -2,6 +2,12 @@
 // which methods, with MFA or without, when, and on which device. It verifies
 // nothing (package claims/verify does), does no I/O and reads no clock.
 //
+//	t, err := claims.Parse(idToken)
+//	if err != nil {
+//		return err
+//	}
+//	fmt.Println(t.Username, t.Methods, t.Evidence(claims.SourceIDToken).MFA)
+//
 // [Parse] reads an ID or access token, version 1.0 or 2.0. [Methods] is a set
 // of authentication methods that reads and writes the amr claim and has the
 // values of Graph's authenticationMethodModes, so that package policy compares

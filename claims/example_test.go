@@ -14,6 +14,23 @@ func unsigned(payload string) string {
 	return enc([]byte(`{"alg":"none"}`)) + "." + enc([]byte(payload)) + "."
 }
 
+func Example() {
+	idToken := unsigned(`{"upn":"alice@contoso.example","amr":["pwd","mfa"],"auth_time":1741083072}`)
+	if err := printMFA(idToken); err != nil {
+		fmt.Println(err)
+	}
+	// Output: alice@contoso.example password,mfa yes
+}
+
+func printMFA(idToken string) error {
+	t, err := claims.Parse(idToken)
+	if err != nil {
+		return err
+	}
+	fmt.Println(t.Username, t.Methods, t.Evidence(claims.SourceIDToken).MFA)
+	return nil
+}
+
 func ExampleFromAMR() {
 	m, unknown := claims.FromAMR([]string{"pwd", "sms", "telepathy"})
 	fmt.Println(m, m.MFA(), unknown)

@@ -6,6 +6,25 @@
 //	Load → Bundle → Compile → Set → Evaluate(SignIn) → Decision
 //	                              → Explain(SignIn)  → Explanation
 //
+// In a program:
+//
+//	bundle, diagnostics, err := policy.Load(strings.NewReader(export))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	set, err := policy.Compile(bundle, policy.FailClosed())
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	in := &policy.SignIn{
+//		User:      &policy.User{ID: "alice"},
+//		AppID:     "00000003-0000-0000-c000-000000000000", // Microsoft Graph
+//		ClientApp: policy.ClientMobileOrDesktop,
+//		Platform:  policy.PlatformLinux,
+//		Methods:   claims.Password,
+//	}
+//	d := set.Evaluate(in)
+//
 // # Which policies apply
 //
 // A policy applies when it is not disabled and every condition that it

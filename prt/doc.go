@@ -3,6 +3,14 @@
 // does no I/O, reads no clock and holds no state; its caller posts what it
 // builds and hands it what came back.
 //
+//	r := prt.ExchangeRequest{
+//		PRT:      prt.NewSecret("0.PRT"),
+//		Nonce:    "AwABnonce",
+//		ClientID: "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
+//		Scopes:   []string{"https://graph.microsoft.com/.default"},
+//	}
+//	form, err := r.Sign(ctx, session) // post form.Values to form.Path
+//
 // A device signs for its PRT with its device key ([PRTRequest]); the service
 // answers with the PRT and a session key that only the device's transport key
 // unwraps ([ParseIssuance]). From then on every request is signed by a key

@@ -89,6 +89,24 @@ func show(jwt string) {
 	fmt.Println(string(b))
 }
 
+// The request that exchanges a PRT for a token of an app.
+func Example() {
+	ctx, session := context.Background(), exampleSession()
+	r := prt.ExchangeRequest{
+		PRT:      prt.NewSecret("0.PRT"),
+		Nonce:    "AwABnonce",
+		ClientID: "04b07795-8ddb-461a-bbee-02f9e1bf7b46",
+		Scopes:   []string{"https://graph.microsoft.com/.default"},
+	}
+	form, err := r.Sign(ctx, session) // post form.Values to form.Path
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(form)
+	// Output: POST /oauth2/v2.0/token [redacted]
+}
+
 func ExampleNonceRequest() {
 	f := prt.NonceRequest()
 	fmt.Println("POST https://login.microsoftonline.com/common" + f.Path)

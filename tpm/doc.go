@@ -1,6 +1,17 @@
 // Package tpm holds keys that never leave the machine. It defines the contract
 // of a key store and implements it over a TPM 2.0.
 //
+//	keys, err := tpm.Open(ctx, tpm.Default(), tpm.Config{})
+//	if err != nil {
+//		return err
+//	}
+//	defer keys.Close()
+//	device, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
+//	if err != nil {
+//		return err
+//	}
+//	signature, err := device.(tpm.Signer).SignContext(ctx, digest, crypto.SHA256)
+//
 // A [KeyStore] holds three kinds of objects. Asymmetric keys sign (device key,
 // Hello key) or receive session keys (transport key). A session key, which
 // binds a Primary Refresh Token to the device, is unwrapped inside the store
@@ -8,12 +19,6 @@
 // under which a caller encrypts its state. For each of the three the store
 // returns a blob, which is safe at rest and opens only where it was made; the
 // store itself keeps no files.
-//
-//	keys, err := tpm.Open(ctx, tpm.Default(), tpm.Config{})
-//	device, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
-//	transport, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Unwrap})
-//	session, err := keys.UnwrapSession(ctx, transport, wrapped)
-//	key, err := session.Derive(ctx, label, context)
 //
 // [TPM.Check] reports in advance whether a TPM can do all of this, and names
 // what it lacks.

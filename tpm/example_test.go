@@ -40,6 +40,32 @@ func exampleStore(ctx context.Context) (keys tpm.KeyStore, end func()) {
 	return keys, end
 }
 
+// The code of the package documentation.
+func Example() {
+	digest := sha256.Sum256([]byte("a request"))
+	err := deviceSignature(context.Background(), digest[:])
+	fmt.Println(err == nil || errors.Is(err, tpm.ErrNoTPM))
+	// Output: true
+}
+
+func deviceSignature(ctx context.Context, digest []byte) error {
+	keys, err := tpm.Open(ctx, tpm.Default(), tpm.Config{})
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	device, err := keys.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign})
+	if err != nil {
+		return err
+	}
+	signature, err := device.(tpm.Signer).SignContext(ctx, digest, crypto.SHA256)
+	if err != nil {
+		return err
+	}
+	log.Printf("a signature of %d bytes", len(signature))
+	return nil
+}
+
 // A program opens the machine's TPM. Software keys in its place are a decision
 // of the program's, which nothing here takes by itself.
 func ExampleOpen() {

@@ -2,7 +2,9 @@
 // place of the credentials of azidentity:
 //
 //	cred := azcred.New(b, nil)
-//	client, err := azsecrets.NewClient(vaultURL, cred, nil)
+//
+// The clients of the SDK take it as their credential, as in
+// azsecrets.NewClient(vaultURL, cred, nil).
 //
 // Tokens are acquired silently with the account's PRT, and carry the device claims
 // that Conditional Access asks for. Challenges of continuous access evaluation

@@ -13,13 +13,19 @@
 // A [Handler] answers the eight methods from a broker and is independent of the
 // bus. A [Service] puts a Handler on a bus:
 //
-//	b, err := broker.New(ctx, cfg) // with a Prompter, for interactive calls
-//	h := &dbus.Handler{Broker: dbus.OwnUser(b)}
-//	err = (&dbus.Service{Handler: h}).Run(ctx)
+//	h := &dbus.Handler{Broker: dbus.OwnUser(b)} // b is a *broker.Broker with a Prompter
+//	err := (&dbus.Service{Handler: h}).Run(ctx) // until ctx ends
 //
 // The program examples/linuxbroker wraps this in a command line.
 //
 // # Calling
+//
+//	client, err := dbus.Dial(ctx, dbus.Options{App: broker.App{ClientID: appID}})
+//	if err != nil {
+//		return err
+//	}
+//	defer client.Close()
+//	token, err := client.AcquireTokenSilent(ctx, []string{"https://graph.microsoft.com/User.Read"})
 //
 // [Dial] returns a [Client] with the methods, types, options and errors of
 // package broker, so it can be used wherever a broker's AcquireTokenSilent is:

@@ -6,9 +6,9 @@
 //
 //	clock := entratest.NewClock(time.Time{})
 //	srv := entratest.NewTB(t, entratest.Options{
-//		Clock: clock,
-//		Users: []entratest.User{{Username: "alice", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXP"}},
-//		Apps: []entratest.App{{ClientID: app, Public: true, Redirects: []string{redirect}, URIs: []string{"api://payroll"}}},
+//		Clock:    clock,
+//		Users:    []entratest.User{{Username: "alice", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXP"}},
+//		Apps:     []entratest.App{{ClientID: app, Public: true, Redirects: []string{redirect}, URIs: []string{"api://payroll"}}},
 //		Policies: policies, // Conditional Access, as Microsoft Graph exports it
 //	})
 //	client := srv.Client() // for https://login.microsoftonline.com/… and the other hosts

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
@@ -63,6 +66,23 @@ func ExampleNewServer() {
 	// true <nil>
 	// AADSTS50076
 	// alice@contoso.example Payroll needs MFA failure
+}
+
+// The code of the package documentation.
+func TestExample(t *testing.T) {
+	const app, redirect = payrollID, "http://localhost"
+	policies := json.RawMessage(`[]`)
+	clock := entratest.NewClock(time.Time{})
+	srv := entratest.NewTB(t, entratest.Options{
+		Clock:    clock,
+		Users:    []entratest.User{{Username: "alice", Password: "correct horse", TOTPSecret: "JBSWY3DPEHPK3PXP"}},
+		Apps:     []entratest.App{{ClientID: app, Public: true, Redirects: []string{redirect}, URIs: []string{"api://payroll"}}},
+		Policies: policies, // Conditional Access, as Microsoft Graph exports it
+	})
+	client := srv.Client() // for https://login.microsoftonline.com/… and the other hosts
+	_, err := signIn(client, srv.Domain(), "alice@contoso.example", "correct horse")
+	require.NoError(t, err)
+	require.Equal(t, clock.Now(), srv.Now())
 }
 
 // A Person signs in on the pages, with a one-time code when it is asked.

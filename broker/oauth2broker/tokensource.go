@@ -1,5 +1,10 @@
 // Package oauth2broker lets a broker serve programs that take an
-// [oauth2.TokenSource]. It is a package of its own so that importers of the
+// [oauth2.TokenSource]:
+//
+//	ts := oauth2broker.TokenSource(context.Background(), b, []string{"https://graph.microsoft.com/.default"})
+//	client := oauth2.NewClient(context.Background(), ts)
+//
+// It is a package of its own so that importers of the
 // broker do not import golang.org/x/oauth2.
 package oauth2broker
 

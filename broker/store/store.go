@@ -3,6 +3,11 @@
 // of a directory that several processes share ([File]) and one whose records are
 // a single value, for programs that keep the state of a user themselves ([Blob]).
 //
+//	st, err := store.NewFile(filepath.Join(dir, "broker"))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//
 // Records are sealed before they get to a store: it never sees a secret.
 // Package [github.com/prtbroker/prtbroker/broker/store/storetest] is the test
 // suite that a store of your own must pass.

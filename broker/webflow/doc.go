@@ -4,6 +4,19 @@
 // security key, and ends with a refresh token that [broker.Broker.SignIn] turns into a
 // PRT, including the MFA claim.
 //
+//	f, c, err := webflow.Begin(ctx, webflow.Options{
+//		Tenant: "contoso.example", Username: "carol@contoso.example", Password: "paper clip", MFA: true,
+//		Transport: entra.Transport(),
+//	})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer f.Close()
+//	fmt.Println(c.Kind, c.Number > 0, c.PollEvery)
+//
+//	entra.AnswerNumberMatch("carol", c.Number) // carol, on the phone
+//	c, err = f.Continue(ctx, webflow.Answer{Poll: true})
+//
 // # Unstable
 //
 // Microsoft does not document these pages and may change them at any time. They are

@@ -1,7 +1,18 @@
-// Package why explains why a user is, or is not, asked when an app wants a
-// token. [Explain] is a pure function: it makes no request and reads nothing.
-// The broker gives it a [Snapshot] of what it knows (Broker.Why); a program may
-// also build its own.
+// Package why explains why a user is, or is not, asked when an app requests a
+// token.
+//
+//	e := why.Explain(why.Snapshot{
+//		Now:      now,
+//		ClientID: "4a1b2c3d-0000-4000-8000-000000000001",
+//		Scopes:   []string{"api://payroll/.default"},
+//		Resource: "api://payroll",
+//	})
+//	fmt.Println(e.Verdict, "because", e.Because)
+//
+// [Explain] is a pure function: it makes no request and reads nothing. The broker
+// gives it a [Snapshot] of what it knows (Broker.Why); a program may also build its
+// own. What the snapshot leaves out is unknown, and the verdict says so if it
+// decides.
 package why
 
 import (

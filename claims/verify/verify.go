@@ -1,6 +1,15 @@
 // Package verify checks ID tokens and access tokens of Entra ID against the
-// keys that the tenant publishes (JWKS). It fetches nothing: its caller brings
-// the keys and refreshes them when [ErrUnknownKey] says that they are old.
+// keys that the tenant publishes (JWKS).
+//
+//	keys, err := verify.ParseKeys([]byte(jwks))
+//	if err != nil {
+//		fmt.Println(err)
+//		return
+//	}
+//	t, err := keys.Token(raw, verify.Options{Audience: []string{"api://mine"}, Required: []string{"oid"}, Now: now})
+//
+// It fetches nothing: the caller provides the keys, and refreshes them when
+// [ErrUnknownKey] says that they are old.
 package verify
 
 import (

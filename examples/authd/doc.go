@@ -10,6 +10,13 @@
 // ([Provider.InitiateMFAFlow], [Provider.AcquireTokenByMFAFlow]), and gets the token
 // with which authd reads a user's groups ([Provider.AcquireAccessTokenForGraphAPI]).
 //
+//	flow, challenge, err := p.InitiateMFAFlow(ctx, app, entra.TenantID(), nil, carol, "paper clip", true)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer authd.FreeMFAFlowState(flow)
+//	fmt.Println(challenge.Method, challenge.PollingIntervalMs)
+//
 // # State
 //
 // authd keeps one JSON value for each user: [DeviceRegistrationData]. It contains

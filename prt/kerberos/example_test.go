@@ -43,8 +43,10 @@ func ExampleOpen() {
 }
 
 func ExampleCache() {
-	file, err := kerberos.Cache(context.Background(), []prt.TGT{exampleTGT()}, session)
-	fmt.Println(len(file) > 0, err) // for KRB5CCNAME=FILE:…, mode 0600
+	ctx, tickets := context.Background(), []prt.TGT{exampleTGT()} // of the PRT's Issuance
+
+	file, err := kerberos.Cache(ctx, tickets, session) // for KRB5CCNAME=FILE:…, mode 0600
+	fmt.Println(len(file) > 0, err)
 	// Output: true <nil>
 }
 

@@ -1,6 +1,8 @@
 // Package kerberos opens the Kerberos tickets that come with a PRT and keeps
 // them in MIT credential caches, where programs find them.
 //
+//	file, err := kerberos.Cache(ctx, tickets, session) // for KRB5CCNAME=FILE:…, mode 0600
+//
 // The service sends a ticket-granting ticket of the cloud realm, and one of the
 // on-premises domain where the tenant has set that up, when [prt.PRTRequest]
 // asks for them. The key of each is under the session key of the PRT.

@@ -26,6 +26,16 @@ func ExampleFaulty() {
 	// Output: true true
 }
 
+// The code of the package documentation.
+func TestExample(t *testing.T) {
+	keys, err := tpm.Open(t.Context(), tpmtest.Swtpm(t).Opener(), tpm.Config{})
+	require.NoError(t, err)
+	defer keys.Close()
+	info, err := keys.Info(t.Context())
+	require.NoError(t, err)
+	require.True(t, info.Hardware)
+}
+
 // A TPM for a test, and a count of what a signature costs once the key is
 // loaded: the budget that such a test holds.
 func ExampleCounting() {

@@ -3,6 +3,12 @@
 // the clock, the sign-in log, the codes that phones show, and tokens with arbitrary
 // claims.
 //
+//	srv := entratest.NewServer(entratest.Options{
+//		Users: []entratest.User{{Username: "alice", Password: "correct horse"}},
+//	})
+//	defer srv.Close()
+//	handler := admin.New(srv, admin.Options{Token: "a random token"})
+//
 // The interface describes itself: GET openapi.json, below the address it is served
 // at, returns an OpenAPI 3.1 document of every route. JSON members are the fields of
 // package entratest in camel case. Unknown members are refused, and every refusal has

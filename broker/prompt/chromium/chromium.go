@@ -2,8 +2,10 @@
 // Chrome, Edge or Brave, and returns the address at which the sign-in ends.
 //
 //	b, err := broker.New(ctx, broker.Config{
+//		Tenant:   "contoso.example",
+//		App:      broker.App{ClientID: clientID},
+//		Keys:     keys,
 //		Prompter: &chromium.Prompter{Fallback: &terminal.Prompter{}},
-//		…
 //	})
 //
 // The redirects of the broker client (ms-appx-web:, msauth:) are addresses that

@@ -3,8 +3,10 @@
 // a sign-in page redirected to.
 //
 //	b, err := broker.New(ctx, broker.Config{
+//		Tenant:   "contoso.example",
+//		App:      broker.App{ClientID: clientID},
+//		Keys:     keys,
 //		Prompter: &terminal.Prompter{},
-//		…
 //	})
 //
 // It talks to the controlling terminal of the process, not to standard input and

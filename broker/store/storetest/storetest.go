@@ -1,5 +1,9 @@
 // Package storetest is the conformance suite of [store.Store]: what every
-// store of the broker's state must do.
+// store of the broker's state must do. The test of a store of your own is one call:
+//
+//	func TestCounted(t *testing.T) {
+//		storetest.Run(t, func(*testing.T) store.Store { return counted{new(store.Memory), new(atomic.Int64)} })
+//	}
 package storetest
 
 import (

@@ -2,9 +2,9 @@
 // [Key] is a [webflow.Authenticator]. It speaks CTAP2 over USB HID, on Linux through
 // /dev/hidraw, without cgo, libfido2 or a daemon.
 //
-//	key := &fido.Key{Prompter: fido.Text(terminal)} // a *terminal.Prompter
-//	pages := &webflow.Pages{Options: options, Asker: terminal, Key: key}
-//	broker.WebFlow{Pages: pages}
+//	p := new(terminal.Prompter)
+//	pages := &webflow.Pages{Asker: p, Key: &fido.Key{Prompter: fido.Text(p)}}
+//	cred := broker.WebFlow{LoginHint: "kim@contoso.example", MFA: true, Pages: pages}
 //
 // The user is always verified: by the key itself if it can (with a fingerprint), or
 // else by its PIN, which Key.Prompter asks for. A PIN is sent to the key encrypted, is
