@@ -59,6 +59,14 @@ func (k FaultKind) String() string {
 	return faultNames[k]
 }
 
+// MarshalText returns the name of the kind.
+func (k FaultKind) MarshalText() ([]byte, error) {
+	if k < 0 || int(k) >= len(faultNames) {
+		return nil, fmt.Errorf("entratest: %v is not a kind of fault", k)
+	}
+	return []byte(faultNames[k]), nil
+}
+
 // UnmarshalText reads the name of a kind.
 func (k *FaultKind) UnmarshalText(name []byte) error {
 	i := slices.Index(faultNames[:], string(name))

@@ -51,6 +51,7 @@ var (
 	byteType = reflect.TypeFor[[]byte]()
 	spanType = reflect.TypeFor[time.Duration]()
 	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
+	wordType = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
 // Schema describes a type as JSON Schema (draft 2020-12).
@@ -93,14 +94,23 @@ func Schema(t reflect.Type) map[string]any {
 
 // Marshal writes a value as [Schema] describes its type. A zero time is left out, and
 // an empty list is a list.
-func Marshal(v any) ([]byte, error) { return json.Marshal(plain(reflect.ValueOf(v))) }
+func Marshal(v any) ([]byte, error) { return json.Marshal(plain(reflect.ValueOf(v), false)) }
 
-func plain(v reflect.Value) any {
+// MarshalSet is like [Marshal] but leaves out every field with its zero value, for a
+// reader to whom nil means another thing than an empty list.
+func MarshalSet(v any) ([]byte, error) { return json.Marshal(plain(reflect.ValueOf(v), true)) }
+
+func plain(v reflect.Value, onlySet bool) any {
 	if !v.IsValid() {
 		return nil
 	}
 	switch v.Type() {
 	case rawType, byteType, timeType:
+		return v.Interface()
+	case spanType:
+		return time.Duration(v.Int()).String()
+	}
+	if v.Type().Implements(wordType) {
 		return v.Interface()
 	}
 	switch v.Kind() {
@@ -110,16 +120,17 @@ func plain(v reflect.Value) any {
 			if !written(f) {
 				continue
 			}
-			if at, ok := v.FieldByIndex(f.Index).Interface().(time.Time); ok && at.IsZero() {
+			field := v.FieldByIndex(f.Index)
+			if at, ok := field.Interface().(time.Time); ok && at.IsZero() || onlySet && field.IsZero() {
 				continue
 			}
-			out[Name(f.Name)] = plain(v.FieldByIndex(f.Index))
+			out[Name(f.Name)] = plain(field, onlySet)
 		}
 		return out
 	case reflect.Slice:
 		out := make([]any, v.Len())
 		for i := range out {
-			out[i] = plain(v.Index(i))
+			out[i] = plain(v.Index(i), onlySet)
 		}
 		return out
 	}

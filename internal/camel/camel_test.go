@@ -3,6 +3,7 @@ package camel
 import (
 	"encoding/json"
 	"reflect"
+	"regexp"
 	"testing"
 	"time"
 
@@ -24,6 +25,32 @@ type sample struct {
 	Inner   struct{ OK bool }
 	Match   func()
 	hidden  int
+}
+
+type word int
+
+func (w word) MarshalText() ([]byte, error)  { return []byte{'a' + byte(w)}, nil }
+func (w *word) UnmarshalText(b []byte) error { *w = word(b[0] - 'a'); return nil }
+
+// Durations and types with a text of their own are strings.
+func TestWords(t *testing.T) {
+	type words struct {
+		For  time.Duration
+		Kind word
+	}
+	got, err := Marshal(words{90 * time.Second, 2})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"for": "1m30s", "kind": "c"}`, string(got))
+	got, err = MarshalSet([]sample{{ID: "1", Roles: []string{}}, {}})
+	require.NoError(t, err)
+	require.JSONEq(t, `[{"id": "1", "roles": []}, {}]`, string(got), "no list is not an empty one")
+	members, _ := Schema(reflect.TypeFor[words]())["properties"].(map[string]any)
+	require.Equal(t, map[string]any{"type": "string"}, members["kind"])
+	span, _ := members["for"].(map[string]any)
+	require.Equal(t, "string", span["type"])
+	for text, want := range map[string]bool{"1m30s": true, "-1ns": true, "0": true, "1.5h": true, "soon": false, "90": false} {
+		require.Equal(t, want, regexp.MustCompile(span["pattern"].(string)).MatchString(text), text)
+	}
 }
 
 func TestMarshal(t *testing.T) {
