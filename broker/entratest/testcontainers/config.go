@@ -20,7 +20,7 @@ func configOf(o entratest.Options) ([]byte, error) {
 // portable returns an error if only a server in this process can do what the options say.
 func portable(o entratest.Options) error {
 	inside := func(field string) error {
-		return fmt.Errorf("Options.%s works inside the process only; a container cannot be given it", field)
+		return fmt.Errorf("field %s works inside the process only; a container cannot be given it", field)
 	}
 	switch {
 	case o.Clock != nil:

@@ -93,14 +93,14 @@ func TestRequestFitsTheImage(t *testing.T) {
 
 func TestWhatAContainerCannotBeGiven(t *testing.T) {
 	for want, o := range map[string]entratest.Options{
-		"Options.Clock":                {Clock: entratest.NewClock(time.Time{})},
-		"Options.Logf":                 {Logf: t.Logf},
-		"Options.Judge":                {Judge: func(*policy.Bundle, *policy.SignIn) entratest.Judgement { return entratest.Judgement{} }},
-		"Options.ClientAddress":        {ClientAddress: func(*http.Request) (netip.Addr, string) { return netip.Addr{}, "" }},
-		"Options.State":                {State: []byte("{}")},
-		"Options.Faults with a Match":  {Faults: []entratest.Fault{{Match: func(*http.Request) bool { return true }}}},
-		"Options.Users with passkeys":  {Users: []entratest.User{{Passkeys: []entratest.Passkey{{ID: []byte{1}}}}}},
-		"Options.Users with passkeys ": {OtherTenants: []entratest.Tenant{{Users: []entratest.User{{Passkeys: []entratest.Passkey{{ID: []byte{1}}}}}}}},
+		"field Clock":                {Clock: entratest.NewClock(time.Time{})},
+		"field Logf":                 {Logf: t.Logf},
+		"field Judge":                {Judge: func(*policy.Bundle, *policy.SignIn) entratest.Judgement { return entratest.Judgement{} }},
+		"field ClientAddress":        {ClientAddress: func(*http.Request) (netip.Addr, string) { return netip.Addr{}, "" }},
+		"field State":                {State: []byte("{}")},
+		"field Faults with a Match":  {Faults: []entratest.Fault{{Match: func(*http.Request) bool { return true }}}},
+		"field Users with passkeys":  {Users: []entratest.User{{Passkeys: []entratest.Passkey{{ID: []byte{1}}}}}},
+		"field Users with passkeys ": {OtherTenants: []entratest.Tenant{{Users: []entratest.User{{Passkeys: []entratest.Passkey{{ID: []byte{1}}}}}}}},
 	} {
 		_, err := request(o, "localhost", "x")
 		require.ErrorContains(t, err, strings.TrimSpace(want)+" works inside the process only")
