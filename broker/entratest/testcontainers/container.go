@@ -4,8 +4,10 @@
 //	tenant, err := entracontainer.Run(ctx, entracontainer.Image, entratest.Options{
 //		Users: []entratest.User{{Username: "ann", Password: "correct horse"}},
 //	})
-//	testcontainers.CleanupContainer(t, tenant)
-//	require.NoError(t, err)
+//	defer func() { _ = testcontainers.TerminateContainer(tenant) }()
+//	if err != nil {
+//		return err
+//	}
 //	issuer := tenant.Authority() + "/v2.0"
 //
 // scripts/image builds the image. A Go test that does not need a container is better
@@ -20,6 +22,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -214,6 +217,11 @@ func (c *Container) CertPool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(c.ca)
 	return pool
+}
+
+// Client returns a client that trusts [Container.CA] and no other authority.
+func (c *Container) Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.CertPool(), MinVersion: tls.VersionTLS12}}}
 }
 
 // ProxyURL returns the URL of the CONNECT proxy through which unmodified clients reach

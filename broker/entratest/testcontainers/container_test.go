@@ -164,7 +164,7 @@ func TestProgramTakesTheOptions(t *testing.T) {
 func check(t *testing.T, c *Container) {
 	t.Helper()
 	require.Equal(t, shop().TenantID, c.TenantID())
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.CertPool(), MinVersion: tls.VersionTLS12}}}
+	client := c.Client()
 	t.Cleanup(client.CloseIdleConnections)
 	read := func(resp *http.Response, err error) (int, map[string]any) {
 		t.Helper()
