@@ -317,10 +317,7 @@ func TestBlackHole(t *testing.T) {
 		"unregister": b.UnregisterDevice,
 	} {
 		t.Run(name, func(t *testing.T) {
-			begin := time.Now()
-			err := call(ctx())
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Less(t, time.Since(begin), 5*time.Second)
+			require.ErrorIs(t, ends(t, func() error { return call(ctx()) }), context.DeadlineExceeded)
 		})
 	}
 	require.NoError(t, b.Close())

@@ -167,9 +167,7 @@ func TestEveryCallHeedsItsContext(t *testing.T) {
 
 				ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
 				defer cancel()
-				start := time.Now()
-				err = call(ctx, b)
-				require.Less(t, time.Since(start), 5*time.Second)
+				err = ends(t, func() error { return call(ctx, b) })
 				if registered && !contains(local, name) && !contains([]string{"Enroll", "RegisterDevice", "ProvisionHello"}, name) {
 					require.ErrorIs(t, err, context.DeadlineExceeded)
 				}
@@ -204,15 +202,23 @@ func TestPromptsHeedTheContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			done := make(chan error, 1)
-			go func() { done <- call(ctx) }()
-			select {
-			case err := <-done:
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-			case <-time.After(10 * time.Second):
-				t.Fatal("the call outlived its context")
-			}
+			require.ErrorIs(t, ends(t, func() error { return call(ctx) }), context.DeadlineExceeded)
 		})
+	}
+}
+
+// ends returns what a call returns, which has to end with its context. The minute
+// only guards against a test that hangs.
+func ends(t *testing.T, call func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(time.Minute):
+		t.Fatal("the call outlived its context")
+		return nil
 	}
 }
 
@@ -254,7 +260,7 @@ func TestNoGoroutineLeak(t *testing.T) {
 	require.NoError(t, w.b.Close())
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		assert.Empty(c, brokerGoroutines(before))
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // brokerGoroutines returns the stacks of goroutines inside the broker, by

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
@@ -410,13 +411,45 @@ func (c *closer) Now() time.Time {
 func TestUnlockEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	l, keys := newSteppedLaptop(t)
-	l.cut()
 	shut := flock.New(filepath.Join(l.dir, ".write.lock"))
-	keys.at(&keys.onUnseal, func() error { return shut.Lock() })
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	require.NoError(t, l.b.Close())
+	l.cfg.Store = watched{l.cfg.Store.(*store.File), func() {
+		if shut.Locked() {
+			cancel()
+		}
+	}}
+	l.b = l.open()
+	l.cut()
+	keys.at(&keys.onUnseal, func() error { return shut.Lock() })
 	_, err := l.b.Unlock(ctx, l.acct, rightPIN)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, context.Canceled)
 	require.True(t, shut.Locked())
 	require.NoError(t, shut.Close())
+}
+
+// watched is a store that tells when a write waits for another process.
+type watched struct {
+	*store.File
+	waits func()
+}
+
+func (s watched) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	return s.File.Put(waiting{ctx, s.waits}, name, data, old)
+}
+
+func (s watched) Delete(ctx context.Context, name string, old store.Version) error {
+	return s.File.Delete(waiting{ctx, s.waits}, name, old)
+}
+
+// waiting is a context that tells when somebody waits for its end.
+type waiting struct {
+	context.Context
+	waits func()
+}
+
+func (w waiting) Done() <-chan struct{} {
+	w.waits()
+	return w.Context.Done()
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,8 +34,8 @@ func init() {
 	}
 }
 
-// impatient is a store whose leases are waited for a moment only, if at all for
-// a bounded time.
+// impatient is a store whose leases are not waited for, if at all for a bounded
+// time.
 type impatient struct {
 	*store.File
 	t *testing.T
@@ -45,9 +46,27 @@ func (s impatient) Lease(ctx context.Context, name string) (func(), error) {
 	if !bounded || time.Until(end) > 2*time.Minute {
 		s.t.Errorf("the wait for the lease %s has no bound", name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-	defer cancel()
-	return s.File.Lease(ctx, name)
+	return s.File.Lease(&atOnce{Context: ctx}, name)
+}
+
+// atOnce is a context whose deadline passes as soon as somebody waits for it.
+type atOnce struct {
+	context.Context
+	passed atomic.Bool
+}
+
+func (c *atOnce) Done() <-chan struct{} {
+	c.passed.Store(true)
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+func (c *atOnce) Err() error {
+	if c.passed.Load() {
+		return context.DeadlineExceeded
+	}
+	return c.Context.Err()
 }
 
 // A process that was stopped (SIGSTOP) inside a renewal, with the lease of the

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -83,17 +84,31 @@ var ofPool struct {
 // transportKey returns a transport key, the same one in each TPM of the pool.
 func transportKey(t testing.TB, s *tpm.TPM) tpm.Key {
 	t.Helper()
-	ofPool.mu.Lock()
-	defer ofPool.mu.Unlock()
-	if ofPool.blob == nil {
-		makeTransportKey(t)
-	}
-	k, err := s.OpenKey(t.Context(), ofPool.blob)
+	k, err := s.OpenKey(t.Context(), poolBlob(t))
 	if errors.Is(err, tpm.ErrKeyUnusable) { // the simulator, or a TPM that was cleared
 		k, err = s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap})
 	}
 	require.NoError(t, err)
 	return k
+}
+
+func poolBlob(t testing.TB) []byte {
+	t.Helper()
+	ofPool.mu.Lock()
+	defer ofPool.mu.Unlock()
+	if ofPool.blob == nil {
+		makeTransportKey(t)
+	}
+	return ofPool.blob
+}
+
+// inBubble runs a test in a bubble of synctest. The transport key of the pool is
+// made before: a swtpm that was started in the bubble would keep its clock still,
+// since a goroutine waits for the process to end.
+func inBubble(t *testing.T, run func(*testing.T)) {
+	t.Helper()
+	poolBlob(t)
+	synctest.Test(t, run)
 }
 
 func makeTransportKey(t testing.TB) {

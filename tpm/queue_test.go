@@ -77,7 +77,7 @@ func TestGivenUpLeavesNothing(t *testing.T) {
 // it forever.
 func TestCloseHangingTPM(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		synctest.Test(t, func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
 			f := tpmtest.NewFaulty(e.Opener())
 			s, err := tpm.Open(t.Context(), f.Opener(), tpm.Config{Idle: -1})
 			require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestIdle(t *testing.T) {
 		}
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
 					count := tpmtest.NewCounting(e.Opener())
 					s := open(t, count.Opener(), tpm.Config{Idle: tt.idle}) // closed also when a check below fails
 					m := ownMaterial(t, s)
@@ -142,7 +142,7 @@ func TestIdle(t *testing.T) {
 // Use puts the idle time off.
 func TestUsePutsIdleOff(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		synctest.Test(t, func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
 			count := tpmtest.NewCounting(e.Opener())
 			s := open(t, count.Opener(), tpm.Config{})
 			m := newMaterial(t, s)

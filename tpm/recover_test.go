@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"syscall"
 	"testing"
-	"testing/synctest"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -96,7 +95,7 @@ func (c spoiling) Send(cmd []byte) ([]byte, error) {
 // the end everyone else.
 func TestTryAgainEnds(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		synctest.Test(t, func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
 			f := tpmtest.NewFaulty(e.Opener())
 			m := newMaterial(t, open(t, f.Opener(), tpm.Config{Idle: -1}))
 			f.Inject(tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCRetry, Times: -1})

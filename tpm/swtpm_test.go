@@ -48,7 +48,7 @@ func TestSwtpmDocumentation(t *testing.T) {
 		_ = cmd.Wait()
 	})
 	socket := filepath.Join(home, "swtpm", "socket")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

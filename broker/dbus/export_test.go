@@ -12,3 +12,7 @@ func (h *Handler) Interactive() int {
 // Releasing sets what is called before s gives its name back, and how long calls
 // that are told to end may take.
 func (s *Service) Releasing(f func(), limit time.Duration) { s.releasing, s.limit = f, limit }
+
+// Sending sets what is called before s writes a reply, with how many calls are under
+// way then.
+func (s *Service) Sending(f func(underWay int)) { s.sending = f }

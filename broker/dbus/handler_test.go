@@ -115,7 +115,7 @@ func TestStatuses(t *testing.T) {
 			if c.before != nil {
 				c.before(t, w)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			refused(t, w.ask(t, ctx, c.method, c.text), c.status, c.says)
 			if c.method == wire.AcquireSilently {
@@ -308,7 +308,7 @@ func TestTooManyInteractive(t *testing.T) {
 	for range 8 {
 		go func() { done <- w.h.Handle(ctx, self, wire.AcquireInteractive, "0.0", "", text) }()
 	}
-	require.Eventually(t, func() bool { return w.h.Interactive() == 8 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.h.Interactive() == 8 }, time.Minute, time.Millisecond)
 	refused(t, w.ask(t, t.Context(), wire.AcquireInteractive, text), wire.ServerTemporarilyUnavailable, "too many")
 	cancel()
 	for range 8 {

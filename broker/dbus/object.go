@@ -58,8 +58,9 @@ func (m methods) LookupMethod(name string) (dbus.Method, bool) {
 // method is one call of one method.
 type method struct {
 	noArguments
-	s    *session
-	name string
+	s      *session
+	name   string
+	silent bool // the caller wants no reply
 }
 
 // arguments holds the arguments of a call and its sender.
@@ -70,7 +71,8 @@ type arguments struct {
 }
 
 // DecodeArguments implements [dbus.ArgumentDecoder].
-func (m *method) DecodeArguments(_ *dbus.Conn, sender string, _ *dbus.Message, body []any) ([]any, error) {
+func (m *method) DecodeArguments(_ *dbus.Conn, sender string, msg *dbus.Message, body []any) ([]any, error) {
+	m.silent = silent(msg)
 	a := arguments{sender: sender}
 	if len(body) == 3 {
 		var ok [3]bool
@@ -85,6 +87,9 @@ func (m *method) DecodeArguments(_ *dbus.Conn, sender string, _ *dbus.Message, b
 // Call implements [dbus.Method].
 func (m *method) Call(args ...any) ([]any, error) {
 	a, _ := args[0].(arguments)
+	if m.silent {
+		defer m.s.calls.leave()
+	}
 	return []any{m.s.call(m.s.ctx, m.name, a)}, nil
 }
 
@@ -106,14 +111,13 @@ func (noArguments) ReturnValue(int) any { return "" }
 
 // call answers a call.
 func (s *session) call(ctx context.Context, name string, a arguments) (reply string) {
-	defer s.leave()
 	defer func() {
 		if r := recover(); r != nil {
 			s.panicked(name, r)
 			reply = wire.Fail(name, wire.NewError(wire.Unexpected, "the broker made a mistake; its log says more"))
 		}
 	}()
-	if s.busy.Load() > maxCalls {
+	if s.calls.underWay() > maxCalls {
 		return wire.Fail(name, wire.NewError(wire.ServerTemporarilyUnavailable, "too many calls are under way"))
 	}
 	if !a.ok {

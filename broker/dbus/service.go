@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -46,6 +45,7 @@ type Service struct {
 	Logger *slog.Logger
 
 	releasing func()        // called before the name is given back, for tests
+	sending   func(int)     // called before a reply is written, for tests, with the calls under way
 	limit     time.Duration // instead of drainLimit, for tests
 }
 
@@ -101,18 +101,17 @@ type session struct {
 	handler *Handler
 	callers callers
 	ctx     context.Context // of the calls
-	busy    atomic.Int64    // calls under way
-	calls   atomic.Int64    // calls so far
-	left    chan struct{}   // has room for one note that a call ended
-	lost    chan struct{}   // the name was lost
+	calls   *backlog
+	lost    chan struct{} // the name was lost
 }
 
 // serve serves on one connection.
 func (s *Service) serve(ctx context.Context, ready func()) error {
 	callCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &session{service: s, handler: s.Handler, ctx: callCtx, left: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
-	conn, err := sessionbus.Connect(ctx, s.Address, dbus.WithHandler(c), dbus.WithSignalHandler(c), dbus.WithIncomingInterceptor(c.enter))
+	c := &session{service: s, handler: s.Handler, ctx: callCtx, calls: newBacklog(s.sending), lost: make(chan struct{}, 1)}
+	conn, err := sessionbus.Connect(ctx, s.Address, dbus.WithHandler(c), dbus.WithSignalHandler(c),
+		dbus.WithIncomingInterceptor(c.calls.enter), dbus.WithOutgoingInterceptor(c.calls.reply), dbus.WithSerialGenerator(c.calls))
 	if err != nil {
 		return fmt.Errorf("dbus: connecting to the bus: %w", err)
 	}
@@ -140,12 +139,12 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	// time, since the user may have to answer; in all other cases the calls are
 	// ended.
 	if err == nil {
-		c.drain(either(ctx, conn.Context()))
+		c.calls.drain(either(ctx, conn.Context()))
 	}
 	cancel()
 	limit, stop := context.WithTimeout(context.Background(), cmp.Or(s.limit, drainLimit))
 	defer stop()
-	c.drain(limit)
+	c.calls.drain(limit)
 	c.flush()
 	return err
 }
@@ -177,10 +176,10 @@ var (
 // wait returns when the session is over, with nil if it is idle.
 func (c *session) wait(ctx context.Context, conn *dbus.Conn) error {
 	var idle <-chan time.Time
-	seen := int64(-1)
+	seen := -1
 	for {
 		if c.service.Idle > 0 && idle == nil {
-			seen, idle = c.calls.Load(), time.After(c.service.Idle)
+			seen, idle = c.calls.soFar(), time.After(c.service.Idle)
 		}
 		select {
 		case <-ctx.Done():
@@ -190,7 +189,7 @@ func (c *session) wait(ctx context.Context, conn *dbus.Conn) error {
 		case <-c.lost:
 			return errNameLost
 		case <-idle:
-			if c.busy.Load() == 0 && c.calls.Load() == seen {
+			if c.calls.underWay() == 0 && c.calls.soFar() == seen {
 				return nil
 			}
 			idle = nil
@@ -198,42 +197,9 @@ func (c *session) wait(ctx context.Context, conn *dbus.Conn) error {
 	}
 }
 
-// enter counts a call when it arrives, before anything else handles it. The library
-// calls it for each message in order.
-func (c *session) enter(m *dbus.Message) {
-	if m.Type != dbus.TypeMethodCall {
-		return
-	}
-	path, _ := m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
-	name, _ := m.Headers[dbus.FieldInterface].Value().(string)
-	if path == wire.Path && (name == "" || name == wire.Interface) {
-		c.busy.Add(1)
-		c.calls.Add(1)
-	}
-}
-
-func (c *session) leave() {
-	c.busy.Add(-1)
-	select {
-	case c.left <- struct{}{}:
-	default:
-	}
-}
-
 // drainLimit is how long the calls under way may take to end when they are told
 // to.
 const drainLimit = 5 * time.Second
-
-// drain waits for the calls under way, until ctx ends.
-func (c *session) drain(ctx context.Context) {
-	for c.busy.Load() > 0 {
-		select {
-		case <-c.left:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 // either returns a context that ends with a or b.
 func either(a, b context.Context) context.Context {

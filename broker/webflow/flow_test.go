@@ -157,11 +157,10 @@ func TestStrangePages(t *testing.T) {
 // A context and Close end a step whatever the transport does.
 func TestEnds(t *testing.T) {
 	t.Parallel()
-	never := transport(func(*http.Request) (*http.Response, error) { select {} })
 	t.Run("context", func(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(10*time.Millisecond, cancel)
+		never := transport(func(*http.Request) (*http.Response, error) { cancel(); select {} })
 		_, _, err := webflow.Begin(ctx, webflow.Options{Tenant: tenant, Username: alice, Transport: never})
 		require.ErrorIs(t, err, context.Canceled)
 	})

@@ -49,11 +49,14 @@ func (e *Emulator) Close() error { return e.close() }
 var ErrNoSwtpm = errors.New("tpmtest: swtpm is not installed (apt-get install swtpm)")
 
 // startTimeout bounds how long swtpm takes to listen; 3 ms is usual.
-const startTimeout = 10 * time.Second
+const startTimeout = time.Minute
 
 // StartSwtpm starts swtpm as a child process on the state in stateDir, which is
 // made when missing. The process ends with Close, with ctx, and with this
 // process. Programs other than tests use it to run on a machine without a TPM.
+//
+// In a bubble of testing/synctest, use a TPM that was started outside of it: a
+// goroutine waits for the process to end, and would keep the bubble's clock still.
 func StartSwtpm(ctx context.Context, stateDir string) (*Emulator, error) {
 	program, err := exec.LookPath("swtpm")
 	if err != nil {
