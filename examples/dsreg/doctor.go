@@ -39,15 +39,26 @@ const (
 var errUnhealthy = errors.New("something is wrong: see the lines marked fail")
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var record string
+	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the TPM, clock, proxy, state and endpoints, and say what to do",
 		Long: `Doctor checks what signing in depends on and says what to do about each thing
-that is wrong. It changes nothing, sends no credential and prints no secret.`,
+that is wrong. It changes nothing, sends no credential and prints no secret.
+
+With --record it also writes what it asked the TPM and the endpoints, and what they
+answered, to a directory, without names, ids or secrets. Read the files before you
+send them to anybody.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d := doctor{app: a, ctx: c.Context()}
+			if err := a.recordTo(record); err != nil {
+				return err
+			}
 			d.examine()
+			if err := d.keepRecord(); err != nil {
+				return err
+			}
 			if err := a.print(d.findings, d.table); err != nil {
 				return err
 			}
@@ -59,6 +70,8 @@ that is wrong. It changes nothing, sends no credential and prints no secret.`,
 			return nil
 		},
 	}
+	c.Flags().StringVar(&record, "record", "", "write what was asked and answered, without names or secrets, to this new `directory`")
+	return c
 }
 
 type doctor struct {
@@ -94,7 +107,7 @@ func (d *doctor) examine() {
 	if errors.Is(err, errNotJoined) {
 		d.add("registration", unsure, "dsreg join --tenant DOMAIN", "this machine has not joined a tenant from here")
 		d.chip()
-		d.endpoints(http.DefaultClient, publicEndpoints)
+		d.endpoints(d.app.recorded(http.DefaultClient), publicEndpoints)
 		return
 	}
 	if err != nil {
@@ -117,7 +130,7 @@ func (d *doctor) examine() {
 	if m.person != nil {
 		client = m.person.client()
 	}
-	d.endpoints(client, endpointsOf(s.Tenant))
+	d.endpoints(d.app.recorded(client), endpointsOf(s.Tenant))
 }
 
 func (d *doctor) openFailed(err error) {
@@ -264,11 +277,14 @@ func (d *doctor) certificate(s broker.Status) {
 	}
 }
 
+// prtCheck begins the name of a check; that of a person follows.
+const prtCheck = "PRT of "
+
 func (d *doctor) prt(p broker.PRTStatus) {
 	if p.Failed != nil {
 		defer d.failed(*p.Failed)
 	}
-	who := "PRT of " + p.Account.PreferredUsername
+	who := prtCheck + p.Account.PreferredUsername
 	switch p.State {
 	case broker.PRTFresh, broker.PRTNeedsRenewal:
 		d.add(who, healthy, "", "%s until %s, MFA %s", p.State, p.ExpiresOn.UTC().Format(time.DateTime), p.MFA.MFA)

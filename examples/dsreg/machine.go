@@ -208,6 +208,9 @@ func (a *app) openKeys(ctx context.Context, dir string, s settled) (tpm.KeyStore
 			opener = tpm.Swtpm(path)
 		}
 	}
+	if a.rec != nil {
+		opener = a.rec.TPM(opener)
+	}
 	keys, err := tpm.Open(ctx, opener, tpm.Config{})
 	if errors.Is(err, tpm.ErrNoTPM) {
 		return nil, fmt.Errorf("%w (join --software-keys works without one, and is weaker)", err)

@@ -25,6 +25,7 @@ import (
 	"syscall"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/internal/recorder"
 )
 
 func main() {
@@ -57,6 +58,8 @@ type app struct {
 
 	// network stands between the broker and the emulated tenant. Nil: nothing.
 	network func(broker.Transport) broker.Transport
+
+	rec *recorder.Recorder // of doctor --record; nil: nothing is recorded
 }
 
 func (a *app) run(ctx context.Context, args []string) int {

@@ -129,7 +129,7 @@ func (s *story) stolen(ctx context.Context) (err error) {
 	if kind == "device" { // there is no second chip; another machine's keys are just as foreign
 		kind = "software"
 	}
-	m, err := openMachine(ctx, kind, filepath.Join(other, "keys"))
+	m, err := openMachine(ctx, kind, filepath.Join(other, "keys"), nil)
 	if err != nil {
 		return err
 	}

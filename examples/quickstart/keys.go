@@ -40,9 +40,10 @@ const softwareWarning = `
 
 `
 
-// openMachine opens the keys of one computer, whose state is in dir.
-func openMachine(ctx context.Context, kind, dir string) (*machine, error) {
-	keys, stop, err := openKeys(ctx, kind, dir)
+// openMachine opens the keys of one computer, whose state is in dir. A recording, if
+// there is one, sees the commands of its TPM.
+func openMachine(ctx context.Context, kind, dir string, rec *recording) (*machine, error) {
+	keys, stop, err := openKeys(ctx, kind, dir, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func openMachine(ctx context.Context, kind, dir string) (*machine, error) {
 	return m, nil
 }
 
-func openKeys(ctx context.Context, kind, dir string) (tpm.KeyStore, func() error, error) {
+func openKeys(ctx context.Context, kind, dir string, rec *recording) (tpm.KeyStore, func() error, error) {
 	nothing := func() error { return nil }
 	switch kind {
 	case "swtpm":
@@ -61,15 +62,15 @@ func openKeys(ctx context.Context, kind, dir string) (tpm.KeyStore, func() error
 		if err != nil {
 			return nil, nil, err
 		}
-		return openEmulator(ctx, sw)
+		return openEmulator(ctx, sw, rec)
 	case "simulator":
 		sim, err := tpmtest.StartSimulator()
 		if err != nil {
 			return nil, nil, err
 		}
-		return openEmulator(ctx, sim)
+		return openEmulator(ctx, sim, rec)
 	case "device":
-		store, err := tpm.Open(ctx, tpm.Default(), tpm.Config{})
+		store, err := tpm.Open(ctx, rec.tpm(tpm.Default()), tpm.Config{})
 		return store, nothing, err
 	case "software":
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -81,14 +82,14 @@ func openKeys(ctx context.Context, kind, dir string) (tpm.KeyStore, func() error
 	return nil, nil, fmt.Errorf("-tpm %s: want auto, swtpm, simulator, device or software", kind)
 }
 
-func openEmulator(ctx context.Context, e *tpmtest.Emulator) (tpm.KeyStore, func() error, error) {
+func openEmulator(ctx context.Context, e *tpmtest.Emulator, rec *recording) (tpm.KeyStore, func() error, error) {
 	// The wrong PIN of an earlier run still counts, and so does a run that was
 	// killed; a few more would lock the TPM for a quarter of an hour.
 	err := e.ResetLockout()
 	if err != nil {
 		return nil, nil, errors.Join(err, e.Close())
 	}
-	store, err := tpm.Open(ctx, e.Opener(), tpm.Config{})
+	store, err := tpm.Open(ctx, rec.tpm(e.Opener()), tpm.Config{})
 	if err != nil {
 		return nil, nil, errors.Join(err, e.Close())
 	}

@@ -8,7 +8,8 @@
 // apps behind different policies with the resulting PRT.
 //
 // With -tenant it runs the first three steps against real Entra ID with the
-// device code flow.
+// device code flow. With -record as well it writes what was asked and answered to a
+// directory, without names and secrets: CONTRIBUTING.md asks for such runs.
 package main
 
 import (
@@ -41,6 +42,7 @@ type options struct {
 	browser bool
 	methods bool
 	state   string
+	record  string
 	logger  *slog.Logger
 
 	transport broker.Transport // to the real tenant; nil: the broker's own
@@ -56,6 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&o.browser, "browser", false, "sign in yourself on the emulator's pages; the run waits for you twice, in steps 4 and 7")
 	flags.BoolVar(&o.methods, "methods", false, "print which sign-in method counts for what, run end to end")
 	flags.StringVar(&o.state, "state", "", "keep the device, and the emulated tenant, in this `directory` (default: a temporary one)")
+	flags.StringVar(&o.record, "record", "", "with -tenant: write what is asked and answered, without names and secrets, to this `directory`")
 	flags.BoolVar(&verbose, "v", false, "log what the broker does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -69,6 +72,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if o.methods && o.state != "" {
 		fmt.Fprintln(stderr, "quickstart: -methods keeps no state: leave -state out")
+		return 2
+	}
+	if o.record != "" && o.tenant == "" {
+		fmt.Fprintln(stderr, "quickstart: -record records a run against a real tenant: say which with -tenant")
 		return 2
 	}
 	o.logger = slog.New(slog.DiscardHandler)

@@ -109,7 +109,7 @@ func begin(ctx context.Context, o options, out io.Writer, tenant func(*entratest
 		s.srv.Close()
 		return errors.Join(err, removeDir())
 	}
-	if s.machine, err = openMachine(ctx, s.o.tpm, filepath.Join(dir, "keys")); err != nil {
+	if s.machine, err = openMachine(ctx, s.o.tpm, filepath.Join(dir, "keys"), nil); err != nil {
 		return nil, nil, errors.Join(err, cleanup())
 	}
 	if s.b, err = s.open(ctx, s.machine, filepath.Join(dir, "state")); err != nil {

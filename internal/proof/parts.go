@@ -77,6 +77,9 @@ database of known vulnerabilities is asked when it can be reached; else that lin
 	{
 		class:  "recordings",
 		budget: 10 * time.Minute,
-		about:  `Recorded runs are replayed through the broker and compared with the emulator.`,
+		about: `A run is recorded as ` + "`-record`" + ` records one against a real tenant, and searched for every secret
+and name that went over the wire; fields that nobody knows are among them. Each recording of testdata
+is served to the broker, which must do what it did, and is compared with the emulator.`,
+		steps: []step{{pkg: "./examples/quickstart", run: "^(TestRecordingHoldsNoSecret|TestReplay)$"}},
 	},
 }
