@@ -1,13 +1,7 @@
 package broker_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -95,98 +89,4 @@ func names(commands []tpm2.TPMCC) string {
 		s = append(s, fmt.Sprintf("%#x", uint32(c)))
 	}
 	return strings.Join(s, " ")
-}
-
-// No secret is in a log, in an error, in a printed value or on disk.
-func TestCanary(t *testing.T) {
-	t.Parallel()
-	var logs bytes.Buffer
-	dir := filepath.Join(t.TempDir(), "state")
-	w := newWorld(t, func(w *world, _ *entratestOptions) { w.store = fileStore(t, dir) })
-	var secrets []string
-	keep := func(s ...string) { secrets = append(secrets, s...) }
-	keep(password, totp, string(rightPIN), string(otherPIN))
-	w.wire.set(func(r *http.Request) error {
-		if p := prtOf(r); p != "" {
-			keep(p)
-		}
-		if a := r.Header.Get("Authorization"); a != "" {
-			keep(strings.TrimPrefix(a, "Bearer "))
-		}
-		return nil
-	}, nil)
-	w.cfg.Logger = slog.New(slog.NewJSONHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.b = w.open()
-	var printed strings.Builder
-	show := func(v any) {
-		fmt.Fprintf(&printed, "%v %+v %#v %s\n", v, v, v, v)
-		if j, err := json.Marshal(v); err == nil {
-			printed.Write(j)
-		}
-		w.cfg.Logger.Info("value", "value", v)
-	}
-	w.join()
-	acct := w.signIn()
-	_, err := w.b.AcquireTokenSilent(t.Context(), payroll)
-	show(err)
-	res, err := w.b.AcquireTokenInteractive(t.Context(), payroll)
-	require.NoError(t, err)
-	keep(res.AccessToken)
-	show(res)
-	w.clock.Advance(5 * time.Hour)
-	res = w.silent(graph)
-	keep(res.AccessToken)
-	show(res)
-	show(&res)
-	cookies, err := w.b.SSOCookies(t.Context(), "https://login.microsoftonline.com/")
-	require.NoError(t, err)
-	keep(cookies[0].Value)
-	for _, cred := range []any{
-		broker.Password{Username: alice, Password: password}, &broker.Password{Username: alice, Password: password},
-		broker.Federated{Username: alice, Password: password}, broker.RefreshToken{Token: password}, broker.PIN(password),
-		broker.SAMLAssertion{Assertion: []byte(password)}, broker.DeviceImport{Key: []byte(password)}, &broker.DeviceImport{TransportKey: []byte(password)},
-	} {
-		show(cred)
-	}
-	softwareHello(w)
-	require.NoError(t, w.b.ProvisionHello(t.Context(), acct, rightPIN))
-	_, err = w.b.Unlock(t.Context(), acct, otherPIN)
-	show(err)
-	unlocked, err := w.b.Unlock(t.Context(), acct, rightPIN)
-	require.NoError(t, err)
-	show(unlocked)
-	show(broker.HelloPIN{PIN: rightPIN})
-	hello, err := w.b.HelloStatus(t.Context(), acct)
-	require.NoError(t, err)
-	show(hello)
-	show(w.status(acct))
-	s, err := w.b.Status(t.Context())
-	require.NoError(t, err)
-	show(s)
-	why, err := w.b.Why(t.Context(), broker.WhyInput{Scopes: payroll})
-	require.NoError(t, err)
-	show(why)
-	log, err := w.b.SignInLog(t.Context(), acct)
-	require.NoError(t, err)
-	show(log)
-	require.NoError(t, w.b.Close())
-
-	require.Greater(t, len(secrets), 8)
-	require.NotEmpty(t, logs.String())
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	require.NoError(t, err)
-	require.Greater(t, len(files), 6)
-	for _, secret := range secrets {
-		require.NotContains(t, logs.String(), secret)
-		require.NotContains(t, printed.String(), secret)
-		for _, f := range files {
-			raw, err := os.ReadFile(f)
-			require.NoError(t, err)
-			require.False(t, bytes.Contains(raw, []byte(secret)), f)
-		}
-	}
-	for _, f := range files {
-		raw, _ := os.ReadFile(f)
-		require.NotContains(t, string(raw), "alice", f)
-	}
 }
