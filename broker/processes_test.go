@@ -139,15 +139,8 @@ func (s dying) Put(ctx context.Context, name string, data []byte, old store.Vers
 // stopSelf stops this process until it is told to go on, where that can be done.
 var stopSelf = func() {}
 
-// renewer is the other process: it renews and prints the hash of each PRT that
-// it presented for renewal.
-func renewer() {
-	if err := renew(); err != nil {
-		fmt.Fprintln(os.Stderr, "renewer:", err)
-		os.Exit(1)
-	}
-}
-
+// renew is the other process: it renews and prints the hash of each PRT that it
+// presented for renewal.
 func renew() error {
 	var job renewJob
 	if err := json.Unmarshal([]byte(os.Getenv(renewerEnv)), &job); err != nil {
