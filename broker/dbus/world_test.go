@@ -85,8 +85,7 @@ func newWorld(t testing.TB, change ...func(*broker.Config)) *world {
 		f(&w.cfg)
 	}
 	w.b = w.open()
-	_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
-	require.NoError(t, err)
+	w.register()
 	w.acct = w.signIn(alice)
 	w.h = &dbus.Handler{Broker: dbus.OwnUser(w.b), Now: w.clock.Now, Version: "1.2.3"}
 	return w
@@ -98,6 +97,12 @@ func (w *world) open() *broker.Broker {
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { _ = b.Close() })
 	return b
+}
+
+func (w *world) register() {
+	w.t.Helper()
+	_, err := w.b.RegisterDevice(w.t.Context(), broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
+	require.NoError(w.t, err)
 }
 
 func (w *world) signIn(user string) broker.Account {
