@@ -124,7 +124,28 @@ func (e *Engine) checkToken(q Request, tokens *prt.Reply, rep *sts.Reply) error 
 	if q.Confirmation != "" && !strings.EqualFold(tokens.TokenType, boundType) {
 		return &sts.Error{Detail: "the service gave a token that is not bound to the key", CorrelationID: rep.CorrelationID}
 	}
+	if !sameResource(q.Resource, tokens.Resource) {
+		tokens.AccessToken.Clear()
+		tokens.RefreshToken.Clear()
+		return &sts.Error{Detail: "the answer is a token for another resource than the one that was asked for", CorrelationID: rep.CorrelationID}
+	}
 	return nil
+}
+
+// sameResource reports whether a reply may be the one to a request for a resource.
+// A reply is encrypted to the session key but says nothing of its request, so that
+// a proxy can answer one with the reply to another. A reply without a resource, and
+// one that names the resource by its id or instead of its id, cannot be compared.
+func sameResource(asked, got string) bool {
+	if asked == "" || got == "" || isGUID(asked) != isGUID(got) {
+		return true
+	}
+	return strings.EqualFold(strings.TrimRight(asked, "/"), strings.TrimRight(got, "/"))
+}
+
+func isGUID(s string) bool {
+	_, err := prt.ParseGUID(s)
+	return err == nil
 }
 
 // abroad converts the refusal of a PRT by another tenant: the user has to sign
