@@ -127,7 +127,7 @@ func calls(acct broker.Account, imported broker.DeviceImport) map[string]func(co
 var local = []string{"OnPremisesCertificate", "ForgetDevice", "RemoveAccount", "Accounts", "PRTStatus", "Status", "SignInLog", "Why", "Preflight", "SignedHTTPRequest", "PoPKeyID", "HelloStatus", "Lock", "ChangePIN"}
 
 // withoutContext are methods without a context.
-var withoutContext = []string{"Close"}
+var withoutContext = []string{"Close", "Format"}
 
 // Every call returns within its context, though the service never answers and
 // the transport does not heed the context.
