@@ -12,11 +12,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,15 +60,7 @@ func TestSecretsAreForgotten(t *testing.T) {
 		tpms.Swtpm(t) // skips, or fails
 	}
 	w := newWorld(t)
-	person := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		to, err := w.person.Authorize(r.Context(), r.FormValue("url"), r.FormValue("prefix"))
-		if err != nil {
-			http.Error(rw, err.Error(), http.StatusBadGateway)
-			return
-		}
-		_, _ = io.WriteString(rw, to)
-	}))
-	t.Cleanup(person.Close)
+	person := servePerson(t, w)
 	dir := t.TempDir()
 	job, err := json.Marshal(forgetJob{filepath.Join(dir, "state"), filepath.Join(dir, "tpm"), w.srv.Addr(), string(w.srv.CA()), person.URL, w.clock.Now()})
 	require.NoError(t, err)
@@ -234,7 +223,6 @@ type lifeToForget struct {
 	emulator *tpmtest.Emulator
 	cage     *birdcage
 	idle     func()
-	in       *bufio.Reader
 	acct     broker.Account
 	password func() string
 	pin      func() broker.PIN
@@ -337,34 +325,4 @@ func (l *lifeToForget) live(ctx context.Context, _ string) error {
 	}
 	l.cage.keep("cookie", []byte(cookies[0].Value))
 	return l.b.RenewPRT(ctx, l.acct)
-}
-
-// remotePerson is a person in another process, which knows the secrets.
-type remotePerson string
-
-func (p remotePerson) Authorize(ctx context.Context, address, prefix string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(p), strings.NewReader(url.Values{"url": {address}, "prefix": {prefix}}.Encode()))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Close = true
-	rep, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer rep.Body.Close()
-	to, err := io.ReadAll(rep.Body)
-	if err == nil && rep.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the person: %s", to)
-	}
-	return string(to), err
-}
-
-func (remotePerson) DeviceCode(context.Context, broker.DeviceCode) error {
-	return errors.New("nobody is asked for a code here")
-}
-
-func (remotePerson) PIN(context.Context, broker.Account) (broker.PIN, error) {
-	return nil, broker.ErrUserCanceled
 }

@@ -22,10 +22,15 @@ type Emulator struct {
 	wipe   func() error
 	close  func() error
 	keys   *pooledTPM // nil when it is not of a pool
+	socket string     // empty: the simulator
 }
 
 // Opener opens connections to the emulator, for [tpm.Open].
 func (e *Emulator) Opener() tpm.Opener { return e.beside.opener() }
+
+// Socket returns the socket of a swtpm, for another process ([tpm.Swtpm]); empty for
+// the simulator. A swtpm serves one connection at a time.
+func (e *Emulator) Socket() string { return e.socket }
 
 // Reset restarts the emulator with its state. For swtpm this is a power loss:
 // the process is killed. The simulator shuts down in order.
@@ -84,6 +89,7 @@ func StartSwtpm(ctx context.Context, stateDir string) (*Emulator, error) {
 		return nil, err
 	}
 	return &Emulator{
+		socket: p.socket,
 		beside: &beside{inner: tpm.Swtpm(p.socket)},
 		reset: func() error {
 			p.kill()
