@@ -127,7 +127,7 @@ func (e *Engine) checkToken(q Request, tokens *prt.Reply, rep *sts.Reply) error 
 	if !sameResource(q.Resource, tokens.Resource) {
 		tokens.AccessToken.Clear()
 		tokens.RefreshToken.Clear()
-		return &sts.Error{Detail: "the answer is a token for another resource than the one that was asked for", CorrelationID: rep.CorrelationID}
+		return &sts.Error{Detail: "the reply holds a token for another resource than the one requested", CorrelationID: rep.CorrelationID}
 	}
 	return nil
 }
