@@ -34,7 +34,11 @@ recorded from a run without faults, meets each fault in turn.`,
 	{
 		class:  "crashes",
 		budget: 10 * time.Minute,
-		about:  `A process dies in the middle of an operation, and another one opens its state.`,
+		about: `A process is killed at a system call by which it writes to the disk, to the service or to
+the TPM, or a moment later, while it registers, signs in, renews, gets tokens, or does
+anything with a PIN. Another process opens the state: no PRT is lost, there is no second
+device, and the operation succeeds when it is tried again.`,
+		steps: []step{{pkg: "./broker", run: "^TestKilledAtEverySystemCall$"}},
 	},
 	{
 		class:  "concurrency",
