@@ -91,7 +91,7 @@ func TestPortInUse(t *testing.T) {
 	} {
 		_, err := start(o, io.Discard)
 		require.ErrorContains(t, err, "listens on "+used)
-		require.ErrorContains(t, err, "give a free address with "+flag+", such as 127.0.0.1:0")
+		require.ErrorContains(t, err, "use a free address with "+flag+", such as 127.0.0.1:0")
 	}
 }
 
