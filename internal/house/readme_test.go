@@ -40,6 +40,21 @@ func TestReadmeCompiles(t *testing.T) {
 	}
 }
 
+var namedPath = regexp.MustCompile(`\bexamples/[A-Za-z0-9_./-]*[A-Za-z0-9]`)
+
+// What the pages tell somebody to run on is there.
+func TestNamedPathsExist(t *testing.T) {
+	found := 0
+	for _, page := range pages(t) {
+		for _, path := range namedPath.FindAllString(read(t, page), -1) {
+			found++
+			_, err := os.Stat(filepath.Join("..", "..", filepath.FromSlash(path)))
+			require.NoError(t, err, page)
+		}
+	}
+	require.NotZero(t, found)
+}
+
 // unindented drops what gofmt changes when code moves into a function.
 func unindented(s string) string {
 	var lines []string
