@@ -24,9 +24,6 @@ func (s Secret) Bytes() []byte { return s.value.Bytes() }
 // Reveal returns the secret as a string, a copy that Clear does not reach.
 func (s Secret) Reveal() string { return s.value.Reveal() }
 
-// Len returns the number of bytes.
-func (s Secret) Len() int { return s.value.Len() }
-
 // IsZero reports whether s holds no secret or has been cleared.
 func (s Secret) IsZero() bool { return s.value.IsZero() }
 

@@ -20,6 +20,8 @@
 //
 // # Calling
 //
+// A program gets a token from the broker on the bus, whichever that is:
+//
 //	client, err := dbus.Dial(ctx, dbus.Options{App: broker.App{ClientID: appID}})
 //	if err != nil {
 //		return err

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -323,77 +322,6 @@ func TestServiceNameTaken(t *testing.T) {
 	require.ErrorContains(t, (&dbus.Service{}).Run(t.Context()), "Handler is nil")
 }
 
-// An idle service ends by itself, and loses no call that came meanwhile.
-func TestServiceIdle(t *testing.T) {
-	bus := bustest.Start(t)
-	w := newWorld(t)
-	s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: 50 * time.Millisecond}
-	require.NoError(t, s.Run(t.Context()))
-}
-
-// Calls that arrive while an idle service ends are answered, by it or by the
-// one that the bus starts next.
-func TestServiceIdleLosesNothing(t *testing.T) {
-	bus := bustest.Start(t)
-	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ready := make(chan struct{}, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() { // plays the activation
-		for ctx.Err() == nil {
-			s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: time.Millisecond, Ready: func() {
-				select {
-				case ready <- struct{}{}:
-				default:
-				}
-			}}
-			_ = s.Run(ctx)
-		}
-	})
-	c := dial(t, bus)
-	<-ready
-	answered := 0
-	for answered < 200 {
-		var text string
-		err := object(c).Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Store(&text)
-		if err != nil {
-			require.ErrorContains(t, err, "not provided by any .service files", "a call was dropped")
-			continue
-		}
-		answered++
-	}
-	cancel()
-	wg.Wait()
-}
-
-// A call that arrives while an idle service gives its name back has the time
-// that the user takes.
-func TestServiceIdleWaitsForTheUser(t *testing.T) {
-	bus := bustest.Start(t)
-	w := newWorld(t)
-	up := make(chan struct{}, 1)
-	w.person.hang.Store(&up)
-	c := dial(t, bus)
-	done := make(chan *godbus.Call, 1)
-	s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: time.Millisecond}
-	s.Releasing(func() {
-		object(c).Go(wire.Interface+"."+wire.AcquireInteractive, 0, done, "0.0", "", interactiveRequest("api://payroll/.default"))
-		<-up
-	}, time.Nanosecond)
-	ran := make(chan error, 1)
-	go func() { ran <- s.Run(context.Background()) }()
-	require.Eventually(t, func() bool {
-		return object(c).Call(wire.Interface+"."+wire.GetVersion, 0, "0.0", "", "{}").Err != nil && w.h.Interactive() == 1
-	}, time.Minute, 5*time.Millisecond, "the name is given back")
-	require.Empty(t, ran)
-	w.person.back()
-	call := <-done
-	require.NoError(t, call.Err)
-	require.Contains(t, call.Body[0], "accessToken")
-	require.NoError(t, <-ran)
-}
-
 // A call is under way until its reply is written, so that a service that ends does
 // not close the connection before. A call that wants no reply ends without one.
 func TestServiceEndsAfterItsReplies(t *testing.T) {
@@ -408,19 +336,6 @@ func TestServiceEndsAfterItsReplies(t *testing.T) {
 	require.NotEmpty(t, callMethod(t, c, wire.AcquireSilently, silentRequest(graphScope)).Token.AccessToken)
 	require.Positive(t, <-underWay)
 	require.ErrorIs(t, stop(), context.Canceled, "no call is under way any more")
-}
-
-// A service that the bus starts ends with its bus: the next one starts another.
-func TestServiceIdleEndsWithItsBus(t *testing.T) {
-	bus := bustest.Start(t)
-	w := newWorld(t)
-	ready := make(chan struct{}, 1)
-	s := &dbus.Service{Handler: w.h, Address: bus.Address, Idle: time.Second, Ready: func() { ready <- struct{}{} }}
-	ran := make(chan error, 1)
-	go func() { ran <- s.Run(t.Context()) }()
-	<-ready
-	bus.Down()
-	require.NoError(t, <-ran)
 }
 
 // Another user of the machine gets nothing.
@@ -480,56 +395,5 @@ func TestServiceByTools(t *testing.T) {
 		for _, m := range wire.Methods {
 			require.Contains(t, string(out), m, tool)
 		}
-	}
-}
-
-// BenchmarkSilentOverBus is a token from memory over a real bus, and beside it
-// the least that a call over the bus costs: an echo, by the same library, with
-// messages of the same size. The calls take turns, so that both see the same
-// machine. It reports the median of each and the ratio; the goal is 2.
-func BenchmarkSilentOverBus(b *testing.B) {
-	w, bus, _ := onBus(b)
-	server, client := dial(b, bus), dial(b, bus)
-	request := silentRequest(graphScope)
-	reply := w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
-	require.NoError(b, server.Export(echo{reply}, "/echo", "org.example.Echo"))
-	_, err := server.RequestName("org.example.Echo", 0)
-	require.NoError(b, err)
-	bare := client.Object("org.example.Echo", "/echo")
-	var text string
-	call := func(o godbus.BusObject, method string) time.Duration {
-		start := time.Now()
-		if err := o.Call(method, 0, "0.0", "", request).Store(&text); err != nil || text != reply {
-			b.Fatalf("%v, %s", err, text)
-		}
-		return time.Since(start)
-	}
-	var silent, echoed []time.Duration
-	for b.Loop() {
-		silent = append(silent, call(object(client), wire.Interface+"."+wire.AcquireSilently))
-		echoed = append(echoed, call(bare, "org.example.Echo.Echo"))
-	}
-	median := func(all []time.Duration) float64 {
-		slices.Sort(all)
-		return float64(all[len(all)/2].Nanoseconds())
-	}
-	b.ReportMetric(median(silent), "broker-ns")
-	b.ReportMetric(median(echoed), "echo-ns")
-	b.ReportMetric(median(silent)/median(echoed), "times-echo")
-}
-
-type echo struct{ reply string }
-
-// Echo answers with a reply of the same size as the broker's.
-func (e echo) Echo(_, _, _ string) (string, *godbus.Error) { return e.reply, nil }
-
-// BenchmarkHandler is what an answer from memory costs without a bus.
-func BenchmarkHandler(b *testing.B) {
-	w := newWorld(b)
-	request := silentRequest(graphScope)
-	w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
-	b.ReportAllocs()
-	for b.Loop() {
-		w.h.Handle(b.Context(), self, wire.AcquireSilently, "0.0", "", request)
 	}
 }

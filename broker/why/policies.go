@@ -126,11 +126,24 @@ func (w *chain) observed(because string) string {
 	if d == nil {
 		return because + ", and the service was not asked about this app yet"
 	}
-	s := because + "; the last request, " + stamp(d.Time) + ", was " + string(d.Outcome)
+	s := because + "; the last request, " + stamp(d.Time) + ", " + ending(d.Outcome)
 	if d.Code != 0 {
 		s += " (AADSTS" + strconv.Itoa(d.Code) + ")"
 	}
 	return s
+}
+
+// ending says how a request ended.
+func ending(o Outcome) string {
+	switch o {
+	case OutcomeSilent:
+		return "needed no prompt"
+	case OutcomeAsked:
+		return "needed a prompt"
+	case OutcomeRefused:
+		return "was refused"
+	}
+	return "failed"
 }
 
 // signIn puts together what is known.

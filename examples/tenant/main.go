@@ -168,7 +168,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.apiToken, "api-token", "", "bearer `token` of the administration API; the default is a random one, which is printed")
 	flags.BoolVar(&o.verbose, "v", false, "log what clients do wrong")
 	flags.StringVar(&o.config, "config", "", "YAML or JSON `file` with the users, groups, apps and policies of a new tenant; -schema prints what it may hold")
-	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority of its own, for clients that cannot use the proxy")
+	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority in its own right, for clients that cannot use the proxy")
 	flags.StringVar(&o.configText, "config-text", "", "the `text` of such a file, for containers without mounted files")
 	flags.StringVar(&o.base, "base", "", "with -listen: the `URL` under which clients reach that address, such as https://localhost:8443, if it is another: behind a mapped port, a reverse proxy or another host name")
 	flags.StringVar(&o.hosts, "hosts", "", "more host `names`, separated by commas, under which clients reach -listen and browsers the dashboard; each is an authority in its own right, at any port")

@@ -58,9 +58,6 @@ const (
 	PathDeviceCode    = "/oauth2/devicecode"
 	PathDeviceCodeV2  = "/oauth2/v2.0/devicecode"
 	PathDiscovery     = "/.well-known/openid-configuration"
-	PathDiscoveryV2   = "/v2.0/.well-known/openid-configuration"
-	PathKeys          = "/discovery/keys"
-	PathKeysV2        = "/discovery/v2.0/keys"
 	PathInstance      = "/common/discovery/instance"
 	PathUserRealm     = "/common/UserRealm/" // followed by the user name
 	PathGetCredential = "/GetCredentialType"

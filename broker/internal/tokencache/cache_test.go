@@ -2,9 +2,6 @@ package tokencache
 
 import (
 	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,21 +180,6 @@ func TestReplace(t *testing.T) {
 	require.Equal(t, 2, c.Len())
 }
 
-// A set that was found by another token's grant is asked for anew when that
-// token is over, though the spelling is known.
-func TestSpellingOutlivesItsToken(t *testing.T) {
-	c := New[int](graph, 0)
-	k := key(1)
-	c.Put(&k, set(t, "User.Read", "Files.Read"), entry(2, 2*time.Hour), start)
-	c.Put(&k, set(t, "User.Read", "Mail.Read"), entry(1, time.Hour), start)
-	e, _ := c.Get(&k, []string{"User.Read"}, start)
-	require.Equal(t, 1, e.Value)
-	e, _ = c.Get(&k, []string{"User.Read"}, start.Add(time.Hour))
-	require.Equal(t, 2, e.Value)
-	_, s := c.Get(&k, []string{"User.Read"}, start.Add(2*time.Hour))
-	require.Equal(t, Missing, s)
-}
-
 func (c *Cache[V]) spellings() (n int) {
 	for i := range c.shards {
 		if m := c.shards[i].Load(); m != nil {
@@ -207,46 +189,6 @@ func (c *Cache[V]) spellings() (n int) {
 		}
 	}
 	return n
-}
-
-// A token remembers at most eight spellings, and they go with it.
-func TestSpellings(t *testing.T) {
-	c := New[int](graph, 0)
-	k, other := key(1), key(2)
-	c.Put(&other, set(t, "User.Read"), entry(2, time.Hour), start)
-	_, s := c.Get(&other, []string{"User.Read"}, start)
-	require.Equal(t, Fresh, s)
-	c.Put(&k, set(t, "user.read"), entry(1, time.Hour), start)
-	for i := range 100 {
-		scopes := []string{scramble("user.read", uint64(i)), "openid"}
-		for range 2 {
-			e, s := c.Get(&k, scopes, start)
-			require.Equal(t, Fresh, s)
-			require.Equal(t, 1, e.Value)
-		}
-		require.LessOrEqual(t, c.spellings(), 1+maxSpellings)
-	}
-	require.Equal(t, 1+maxSpellings, c.spellings())
-	c.Put(&k, set(t, "user.read"), entry(3, time.Hour), start)
-	require.Equal(t, 1+maxSpellings, c.spellings(), "the new token has those of the old")
-	c.DropAccount(k.Account, k.Environment)
-	require.Equal(t, 1, c.spellings())
-	c.Clear()
-	require.Zero(t, c.spellings())
-}
-
-// What a caller does to its slice afterwards does not change what was asked.
-func TestSpellingIsACopy(t *testing.T) {
-	c := New[int](graph, 0)
-	k := key(1)
-	c.Put(&k, set(t, "User.Read"), entry(1, time.Hour), start)
-	scopes := []string{"User.Read"}
-	c.Get(&k, scopes, start)
-	scopes[0] = "Mail.Read"
-	_, s := c.Get(&k, scopes, start)
-	require.Equal(t, Missing, s)
-	_, s = c.Get(&k, []string{"User.Read"}, start)
-	require.Equal(t, Fresh, s)
 }
 
 // Requests of one hash are told apart by all that they are made of.
@@ -269,65 +211,6 @@ func TestSameHash(t *testing.T) {
 		e, _ := c.Get(&k, []string{"User.Read"}, start)
 		require.Equal(t, i, e.Value)
 	}
-}
-
-// Whatever reads or changes the families waits for the mutex. A call that does
-// not would come back while the test holds it.
-func TestLocked(t *testing.T) {
-	k := key(1)
-	for name, call := range map[string]func(*Cache[int]){
-		"Serve":       func(c *Cache[int]) { c.Serve(&k, Set{graph + "/user.read"}, start) },
-		"Get":         func(c *Cache[int]) { c.Get(&k, []string{"USER.READ"}, start) },
-		"Put":         func(c *Cache[int]) { c.Put(&k, Set{graph + "/user.read"}, entry(1, time.Hour), start) },
-		"Account":     func(c *Cache[int]) { c.Account(k.Account, k.Environment) },
-		"DropAccount": func(c *Cache[int]) { c.DropAccount(k.Account, k.Environment) },
-		"Clear":       (*Cache[int]).Clear,
-		"Len":         func(c *Cache[int]) { c.Len() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := New[int](graph, 0)
-			c.mu.Lock()
-			var begun, done atomic.Bool
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				begun.Store(true)
-				call(c)
-				done.Store(true)
-			})
-			for i := 0; i < 1000 || !begun.Load(); i++ {
-				runtime.Gosched()
-			}
-			require.False(t, done.Load())
-			c.mu.Unlock()
-			wg.Wait()
-		})
-	}
-}
-
-// Lookups that have to normalise run beside writers: each takes the mutex.
-func TestServeBesideWriters(t *testing.T) {
-	c := New[int](graph, 0)
-	var wg sync.WaitGroup
-	for g := range 4 {
-		wg.Go(func() {
-			for i := range 2000 {
-				k := key(i % 50)
-				switch g {
-				case 0:
-					c.Put(&k, set(t, "User.Read"), entry(i, time.Hour), start)
-				case 1:
-					c.Serve(&k, set(t, "User.Read"), start)
-				case 2:
-					c.Get(&k, []string{scramble("user.read", uint64(i))}, start)
-				case 3:
-					c.Account(k.Account, k.Environment)
-					c.Len()
-				}
-			}
-		})
-	}
-	wg.Wait()
-	require.Equal(t, 50, c.Len())
 }
 
 func TestDropAccount(t *testing.T) {
@@ -417,97 +300,8 @@ func TestLimit(t *testing.T) {
 	require.LessOrEqual(t, same.Len(), limit)
 }
 
-// A reader never misses a token that is being replaced, whatever else is
-// written, and never sees one of another key.
-func TestReadersNeverMiss(t *testing.T) {
-	c := New[int](graph, 0)
-	k, s := key(-1), set(t, "User.Read")
-	c.Put(&k, s, entry(-1, time.Hour), start)
-	var stop atomic.Bool
-	var readers, writers sync.WaitGroup
-	for range 4 {
-		readers.Go(func() {
-			for !stop.Load() {
-				e, state := c.Get(&k, []string{"User.Read"}, start)
-				if state != Fresh || e.Value >= 0 {
-					t.Errorf("state %v", state)
-					return
-				}
-			}
-		})
-	}
-	writers.Go(func() {
-		for i := range 2000 {
-			c.Put(&k, s, entry(-1-i, time.Hour), start)
-		}
-	})
-	writers.Go(func() {
-		for range 2000 {
-			c.Change(k.Account, k.Environment, func(v int) int { return v - 1 })
-		}
-	})
-	writers.Go(func() {
-		for i := range 2000 {
-			other := key(i)
-			c.Put(&other, s, entry(i, time.Hour), start)
-			if i%3 == 0 {
-				c.DropAccount(other.Account, other.Environment)
-			}
-		}
-	})
-	writers.Wait()
-	stop.Store(true)
-	readers.Wait()
-}
-
-// Scopes that are written as before cost no allocation, be it one or five.
-func TestGetAllocatesNothing(t *testing.T) {
-	for name, scopes := range benchScopes {
-		t.Run(name, func(t *testing.T) {
-			c := New[int](graph, 0)
-			k := key(1)
-			c.Put(&k, set(t, scopes...), entry(1, time.Hour), start)
-			require.Zero(t, testing.AllocsPerRun(1000, func() {
-				if _, s := c.Get(&k, scopes, start); s != Fresh {
-					t.Fatal(s)
-				}
-			}))
-		})
-	}
-}
-
 var benchScopes = map[string][]string{
 	"1": {"https://graph.microsoft.com/.default"},
 	"3": {"User.Read", "https://graph.microsoft.com/Mail.ReadWrite", "openid"},
 	"5": {"User.Read", "Mail.ReadWrite", "Calendars.Read", "https://graph.microsoft.com/Files.Read.All", "offline_access"},
-}
-
-func BenchmarkGet(b *testing.B) {
-	for _, n := range []string{"1", "3", "5"} {
-		scopes := benchScopes[n]
-		for _, tokens := range []int{1, 10000} {
-			b.Run(fmt.Sprintf("scopes=%s/tokens=%d", n, tokens), func(b *testing.B) {
-				c := New[int](graph, 0)
-				for i := range tokens {
-					k := key(i)
-					c.Put(&k, set(b, scopes...), entry(i, time.Hour), start)
-					c.Get(&k, scopes, start)
-				}
-				k := key(tokens / 2)
-				b.ReportAllocs()
-				for b.Loop() {
-					if _, s := c.Get(&k, scopes, start); s != Fresh {
-						b.Fatal(s)
-					}
-				}
-			})
-		}
-	}
-}
-
-// BenchmarkNow is what a hit is measured against.
-func BenchmarkNow(b *testing.B) {
-	for b.Loop() {
-		_ = time.Now()
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/base32"
 	"errors"
 	"net/http"
 	"net/url"
@@ -15,9 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/browser"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/login"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/totp"
 	"github.com/prtbroker/prtbroker/claims"
 )
 
@@ -317,161 +314,6 @@ func TestFormTargets(t *testing.T) {
 		got := w.FormTargets(&session.Flow{Request: session.AuthRequest{Redirect: to}})
 		require.Equal(t, want+"https://login.microsoft.com https://login.microsoftonline.com https://sts.fed.example", got, to)
 	}
-}
-
-// The cookie of a session signs in until the request, or the tenant's settings,
-// want more.
-func TestBrowserSession(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.AskToStaySignedIn = true
-	kmsi := w.typed("alice")
-	require.Equal(t, "KmsiInterrupt", kmsi.page(), kmsi.body)
-	w.post("/kmsi", "ctx", kmsi.str("sCtx"))
-	require.Len(t, w.kept, 2)
-	for _, c := range w.kept {
-		require.True(t, c.Secure && c.HttpOnly, c.Name)
-	}
-	require.Equal(t, "ESTSAUTHPERSISTENT", w.kept[1].Name)
-	require.Equal(t, 90*24*3600, w.kept[1].MaxAge)
-	cookie := w.kept[1].String()
-	cookie = cookie[:strings.Index(cookie, ";")]
-	silent := func(kv ...string) *reply { return w.get(start(append(kv, "prompt", "none")...), "Cookie", cookie) }
-
-	r := silent()
-	require.NotEmpty(t, r.location(t).Get("code"), r.header)
-	require.False(t, w.last().Interactive)
-	require.Equal(t, "AADSTS50058", silent("login_hint", "bob@contoso.example").error(t), "somebody else")
-	require.NotEmpty(t, silent("login_hint", "alice@contoso.example").location(t).Get("code"))
-	require.Equal(t, "AADSTS50076", silent("amr_values", "mfa").error(t))
-	require.Equal(t, "AADSTS65001", silent("client_id", "44444444-5555-4666-8777-888888888888", "resource", "", "scope", "Mail.Read", "path", "/common/oauth2/v2.0/authorize").error(t))
-	require.Equal(t, "ConvergedSignIn", w.get(start("prompt", "login"), "Cookie", cookie).page())
-	require.Equal(t, "ConvergedSignIn", w.get(start(), "Cookie", "ESTSAUTH=forged").page())
-	require.Equal(t, "ConvergedError 50020", w.get(start(fabrikam...), "Cookie", cookie).page(), "a guest nowhere")
-	w.now = w.now.Add(time.Minute)
-	require.Equal(t, "AADSTS50058", silent("max_age", "59").error(t), "too long ago")
-	w.policy(`"termsOfUse":["t"]`)
-	require.Equal(t, "AADSTS50158", silent().error(t))
-	w.policy(builtIn("block"))
-	require.Equal(t, "AADSTS53003", silent().error(t))
-	require.NoError(t, w.dir.Revoke("alice@contoso.example", w.now.Add(time.Second)))
-	require.Equal(t, "AADSTS50058", silent().error(t))
-}
-
-// Only a client's own redirect URI ends a logout.
-func TestLogout(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	r := w.get("/common/oauth2/logout")
-	require.Equal(t, "ConvergedMessage", r.page())
-	require.Len(t, w.kept, 2)
-	for _, c := range w.kept {
-		require.Negative(t, c.MaxAge)
-	}
-	r = w.get("/common/oauth2/v2.0/logout?state=a%26b&post_logout_redirect_uri=" + url.QueryEscape("msauth.third://auth?x=1"))
-	require.Equal(t, "msauth.third://auth?state=a%26b&x=1", r.header.Get("Location"))
-	r = w.get("/common/oauth2/logout?post_logout_redirect_uri=https%3A%2F%2Fevil.example")
-	require.Equal(t, "ConvergedError 50011", r.page())
-	require.Empty(t, r.header.Get("Location"))
-	require.Contains(t, w.get("/common/oauth2/nativeclient?error=access_denied").body, "access_denied")
-	require.Contains(t, w.get("/common/oauth2/nativeclient?code=1").body, "Back to the program")
-}
-
-// The page of a device code: which codes it takes, and that the user is asked which
-// app it is for (RFC 8628, 5.4).
-func TestDeviceCode(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	begin := func(user string) {
-		w.Keeper.Pending.AddDeviceLogin(&session.DeviceLogin{DeviceCode: "device " + user, UserCode: user, Client: app, Resource: "api://payroll", Expires: w.now.Add(time.Minute).Unix()}, w.now)
-	}
-	state := func(user string) session.LoginState {
-		d, ok := w.Keeper.Pending.DeviceLogin("device " + user)
-		require.True(t, ok)
-		return d.State
-	}
-	enter := func(code string) *reply { return w.post("/common/oauth2/deviceauth", "otc", code) }
-	require.Equal(t, base+"/common/oauth2/deviceauth?otc=ABC", w.get("https://microsoft.com/devicelogin?otc=ABC").header.Get("Location"))
-	require.Contains(t, w.get("/common/oauth2/deviceauth?otc=ABC").body, `value="ABC"`)
-	require.Equal(t, "ConvergedRemoteConnect 90119", enter(" ").page())
-	require.Equal(t, "ConvergedRemoteConnect 70018", enter("NONE").page())
-
-	begin("GOOD")
-	require.NoError(t, browser.Person{Username: "alice@contoso.example", Password: password}.ApproveDeviceCode(t.Context(), &http.Client{Transport: w}, "good"))
-	require.Equal(t, session.LoginApproved, state("GOOD"))
-	require.Equal(t, "device_code_page", w.last().Grant)
-	require.Equal(t, "ConvergedRemoteConnect 90120", enter("GOOD").page(), "used")
-
-	begin("DECLINED")
-	first := enter("DECLINED")
-	confirm := w.post(first.str("urlPost"), "login", "alice@contoso.example", "passwd", password, "ctx", first.str("sCtx"))
-	require.Equal(t, "CmsiInterrupt", confirm.page())
-	require.Contains(t, confirm.body, "Payroll")
-	w.post("/appverify", "ctx", confirm.str("sCtx"), "ContinueAuth", "false")
-	require.Equal(t, session.LoginDeclined, state("DECLINED"))
-	require.Equal(t, "ConvergedError 90120", w.post("/appverify", "ctx", confirm.str("sCtx"), "ContinueAuth", "true").page(), "declined is declined")
-	require.Equal(t, "ConvergedError 90023", w.post("/appverify", "ctx", w.typed("alice", "amr_values", "mfa").str("sCtx"), "ContinueAuth", "true").page(), "no app waits")
-
-	begin("LATE")
-	w.now = w.now.Add(time.Minute)
-	require.Equal(t, "ConvergedRemoteConnect 70019", enter("LATE").page())
-}
-
-// A tenant may have the user of a native app say that it is the one that was meant.
-func TestConfirmApp(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.Traits.ConfirmApp = true
-	require.NotEmpty(t, w.typed("alice").location(t).Get("code"), "its redirect URI is https")
-	third := []string{"client_id", "44444444-5555-4666-8777-888888888888", "redirect_uri", "msauth.third://auth?x=1", "resource", "https://graph.microsoft.com", "scope", "openid"}
-	page := w.typed("alice", third...)
-	page = w.post(page.str("urlPost"), "ctx", page.str("sCtx"), "consent", "accept")
-	require.Equal(t, "CmsiInterrupt", page.page())
-	require.Contains(t, page.body, "Third")
-	require.NotContains(t, page.body, "showed you a code")
-	signedIn := w.post(page.str("urlPost"), "ctx", page.str("sCtx"), "ContinueAuth", "true")
-	require.NotEmpty(t, signedIn.location(t).Get("code"))
-	cookie, _, _ := strings.Cut(signedIn.header.Get("Set-Cookie"), ";")
-	require.Equal(t, "access_denied", w.post(page.str("urlPost"), "ctx", page.str("sCtx"), "ContinueAuth", "false").location(t).Get("error"))
-	require.Equal(t, "interaction_required", w.get(start(append(third, "prompt", "none")...), "Cookie", cookie).location(t).Get("error"))
-}
-
-// Who did MFA by telephone is asked to register an app, and may put it off; the
-// registration takes a code of the secret on the page alone.
-func TestRegistration(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.Traits = login.Traits{RegistrationDays: 14, RegistrationCampaign: true}
-	page := w.typed("bob")
-	require.Equal(t, "ConvergedProofUpRedirect", page.page())
-	require.EqualValues(t, 14, page.config["iRemainingDaysToSkipMfaRegistration"])
-	require.Equal(t, "ConvergedProofUpRedirect 500121", w.post("/common/SAS/ProofUp", "ctx", page.str("sCtx"), "otc", "000000").page())
-	require.NotEmpty(t, w.post("/common/SAS/ProofUp", "ctx", page.str("sCtx"), "LoginOptions", "3").location(t).Get("code"))
-	require.NotEmpty(t, w.get(page.str("urlSkipMfaRegistration")).location(t).Get("code"))
-	require.Nil(t, w.dir.User("bob@contoso.example").TOTP)
-
-	sms := w.typed("erin", "amr_values", "mfa")
-	code := w.waiting("erin", session.PromptMessage).Code
-	asked := w.post("/common/SAS/ProcessAuth", "ctx", sms.str("sCtx"), "mfaAuthMethod", "OneWaySMS", "otc", code)
-	require.Equal(t, "ConvergedProofUpRedirect 50203", asked.page(), asked.body)
-
-	first := w.get(start())
-	skipped := w.get("/common/resume?skipmfaregistration=1&ctx=" + first.str("sCtx"))
-	require.Equal(t, "ConvergedProofUpRedirect", w.post("/common/login", "login", "bob@contoso.example", "passwd", password, "ctx", skipped.str("sCtx")).page(),
-		"what was not offered is not put off")
-
-	w.Traits = login.Traits{}
-	demanded, again := w.typed("bob", "amr_values", "mfa"), w.typed("bob", "amr_values", "mfa")
-	require.Equal(t, "ConvergedProofUpRedirect", demanded.page())
-	require.Empty(t, demanded.str("urlSkipMfaRegistration"))
-	require.Equal(t, "ConvergedProofUpRedirect 500121", w.post("/common/SAS/ProofUp", "ctx", demanded.str("sCtx"), "LoginOptions", "3").page(), "nobody puts off what is demanded")
-	require.Equal(t, "ConvergedError 90023", w.post("/common/SAS/ProofUp", "ctx", w.typed("alice", "amr_values", "mfa").str("sCtx"), "otc", "1").page(), "who has a factor registers none in its place")
-	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.Split(strings.SplitN(demanded.body, `data-secret="`, 2)[1], `"`)[0])
-	require.NoError(t, err)
-	otc := totp.Code(raw, uint64(w.now.Unix())/totp.Step)
-	require.NotEmpty(t, w.post("/common/SAS/ProofUp", "ctx", demanded.str("sCtx"), "otc", otc).location(t).Get("code"))
-	require.Equal(t, raw, w.dir.User("bob@contoso.example").TOTP)
-	require.Equal(t, "ConvergedError 90023", w.post("/common/SAS/ProofUp", "ctx", again.str("sCtx"), "otc", otc).page(), "the page that was left open")
 }
 
 // A page ends with its flow: what is forged, of another server or too old is refused

@@ -256,9 +256,6 @@ func (p *Page) Int(name string) int {
 	return int(n)
 }
 
-// Has reports whether the field exists, whatever its value.
-func (p *Page) Has(name string) bool { _, ok := p.config[name]; return ok }
-
 // Strings returns a field that is a list of strings, or one string, and nil
 // otherwise.
 func (p *Page) Strings(name string) []string {

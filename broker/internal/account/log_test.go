@@ -1,0 +1,89 @@
+package account
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker/store"
+)
+
+// The log keeps the last observations, those that are written and those that
+// are not yet, and another process reads it.
+func TestLog(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &store.Memory{}, t.Context()
+	a, err := openBook(t, keys, s, "").Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	for i := range maxObservations + 40 {
+		require.Equal(t, i >= flushEvery-1, a.Note(Observation{Code: i, Claims: string(make([]byte, i*100))}))
+	}
+	all, err := a.Log(ctx)
+	require.NoError(t, err)
+	require.Len(t, all, maxObservations)
+	require.Equal(t, 40, all[0].Code)
+	require.Len(t, all[0].Claims, 4000)
+	require.Empty(t, all[1].Claims, "a claims request that is too long is left out")
+	require.NoError(t, a.Flush(ctx))
+
+	b, _, err := openBook(t, keys, s, "").Find(ctx, Identity{})
+	require.NoError(t, err)
+	again, err := b.Log(ctx)
+	require.NoError(t, err)
+	require.Equal(t, all, again)
+}
+
+// A store that fails for a while.
+type failing struct {
+	store.Store
+	puts atomic.Bool
+}
+
+func (s *failing) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	if s.puts.Load() {
+		return 0, errFull
+	}
+	return s.Store.Put(ctx, name, data, old)
+}
+
+// What a store does not take stays for the next time.
+func TestLogKeepsWhatCouldNotBeWritten(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &failing{Store: &store.Memory{}}, t.Context()
+	a, err := openBook(t, keys, s, "").Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	codes := func(a *Account) (out []int) {
+		all, err := a.Log(ctx)
+		require.NoError(t, err)
+		for _, o := range all {
+			out = append(out, o.Code)
+		}
+		return out
+	}
+	a.Note(Observation{Code: 1})
+	s.puts.Store(true)
+	require.ErrorIs(t, a.Flush(ctx), errFull)
+	a.Note(Observation{Code: 2})
+	require.ErrorIs(t, a.Flush(ctx), errFull)
+	require.Equal(t, []int{1, 2}, codes(a))
+	s.puts.Store(false)
+	require.NoError(t, a.Flush(ctx))
+	require.NoError(t, a.Flush(ctx))
+	require.Equal(t, []int{1, 2}, codes(a), "once")
+	b, _, err := openBook(t, keys, s, "").Find(ctx, Identity{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2}, codes(b))
+
+	s.puts.Store(true) // and no more than the log holds
+	for i := range maxObservations + 10 {
+		a.Note(Observation{Code: i})
+		_ = a.Flush(ctx)
+	}
+	s.puts.Store(false)
+	require.NoError(t, a.Flush(ctx))
+	require.Len(t, codes(b), maxObservations)
+	require.Equal(t, codes(a), codes(b))
+	require.Equal(t, 10, codes(b)[0])
+}
