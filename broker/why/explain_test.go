@@ -114,7 +114,7 @@ func TestExplain(t *testing.T) {
 		"policies not known": {func(s *why.Snapshot) { s.Policies = nil }, nil, why.Unknown, "not asked about this app yet"},
 		"and what came last": {func(s *why.Snapshot) {
 			s.Policies, s.Account.Last = nil, &why.Observation{Time: now, Outcome: why.OutcomeAsked, Code: 50076}
-		}, nil, why.Unknown, "was asked (AADSTS50076)"},
+		}, nil, why.Unknown, "needed a prompt (AADSTS50076)"},
 		"resource not known":    {func(s *why.Snapshot) { s.ResourceID = "" }, []policy.Policy{mfa}, why.Unknown, "ResourceID"},
 		"no policy":             {nil, nil, why.Silent, "no policy applies"},
 		"MFA is missing":        {nil, []policy.Policy{mfa}, why.Asked, "“MFA for all” asks for MFA"},
