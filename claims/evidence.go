@@ -9,6 +9,7 @@ import (
 // not say does not mean No.
 type Answer uint8
 
+// The answers.
 const (
 	Unknown Answer = iota
 	No
@@ -17,6 +18,7 @@ const (
 
 var answers = [...]string{"unknown", "no", "yes"}
 
+// String returns "unknown", "no" or "yes".
 func (a Answer) String() string {
 	if int(a) < len(answers) {
 		return answers[a]

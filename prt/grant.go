@@ -13,12 +13,13 @@ import (
 // passwords.
 type CredentialKind string
 
+// Kinds of credentials; a [Grant] of each is named in brackets.
 const (
-	ByPassword     CredentialKind = "password"
-	ByRefreshToken CredentialKind = "refresh_token"
-	BySAML         CredentialKind = "saml"
-	ByHello        CredentialKind = "hello"
-	ByCertificate  CredentialKind = "certificate"
+	ByPassword     CredentialKind = "password"      // [PasswordGrant]
+	ByRefreshToken CredentialKind = "refresh_token" // [RefreshTokenGrant]: a sign-in of the broker client on pages or by device code
+	BySAML         CredentialKind = "saml"          // [SAMLGrant]: a federation server's assertion
+	ByHello        CredentialKind = "hello"         // [HelloGrant]
+	ByCertificate  CredentialKind = "certificate"   // [CertificateGrant]: a certificate of the user
 )
 
 // A Grant is how the user proves who they are in a [PRTRequest]:

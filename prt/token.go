@@ -30,6 +30,7 @@ const (
 	Expired
 )
 
+// String returns "fresh", "needs renewal" or "expired".
 func (s State) String() string {
 	switch s {
 	case Fresh:

@@ -21,10 +21,12 @@ type CheckError struct {
 	Lacks []string
 }
 
+// Error lists what the TPM lacks.
 func (e *CheckError) Error() string {
 	return "tpm: the TPM cannot hold these keys: it lacks " + strings.Join(e.Lacks, ", ")
 }
 
+// Unwrap returns [ErrUnsuitable].
 func (e *CheckError) Unwrap() error { return ErrUnsuitable }
 
 // A need is what a TPM must have, in one of several ways.

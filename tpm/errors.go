@@ -70,6 +70,7 @@ type WrongPINError struct {
 	TriesLeft int
 }
 
+// Error says how many tries are left, if that is known.
 func (e *WrongPINError) Error() string {
 	if e.TriesLeft < 0 {
 		return ErrWrongPIN.Error()
@@ -86,6 +87,7 @@ type LockedOutError struct {
 	RetryAfter time.Duration
 }
 
+// Error says when to try again, if that is known.
 func (e *LockedOutError) Error() string {
 	if e.RetryAfter <= 0 {
 		return ErrLockedOut.Error()

@@ -9,4 +9,5 @@ type PageError struct {
 	Page string // id of the page's form; "" on an error page
 }
 
+// Error names the page, the AADSTS code and the text.
 func (e *PageError) Error() string { return (*browser.PageError)(e).Error() }

@@ -309,6 +309,9 @@ func (s *Server) Handler() http.Handler { return s.web }
 // Now returns the server's time.
 func (s *Server) Now() time.Time { return s.clock.Now() }
 
-// Domain and TenantID identify the first tenant.
-func (s *Server) Domain() string   { return s.dir.Home().Domain }
+// Domain returns the verified domain of the first tenant, such as
+// "contoso.example".
+func (s *Server) Domain() string { return s.dir.Home().Domain }
+
+// TenantID returns the id of the first tenant, a GUID in lower case.
 func (s *Server) TenantID() string { return s.dir.Home().ID }

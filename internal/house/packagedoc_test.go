@@ -97,3 +97,71 @@ func testSources(t *testing.T, dir string) string {
 	}
 	return all.String()
 }
+
+// Each exported name has a comment: its own, that of its group, or one behind it.
+func TestExportedNamesAreDocumented(t *testing.T) {
+	t.Parallel()
+	pkgs := list(t, module+"/...")
+	for _, dir := range nested(t) {
+		pkgs = append(pkgs, listIn(t, dir, "./...")...)
+	}
+	for _, p := range pkgs {
+		if p.Name == "main" || strings.Contains(p.ImportPath+"/", "/internal/") {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ParseComments)
+			require.NoError(t, err)
+			for _, d := range f.Decls {
+				for _, n := range undocumented(d) {
+					t.Errorf("%s.%s has no documentation", strings.TrimPrefix(p.ImportPath, module+"/"), n)
+				}
+			}
+		}
+	}
+}
+
+func undocumented(d ast.Decl) (names []string) {
+	bare := func(doc ...*ast.CommentGroup) bool {
+		for _, c := range doc {
+			if c != nil {
+				return false
+			}
+		}
+		return true
+	}
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Name.IsExported() && bare(d.Doc) && (d.Recv == nil || ast.IsExported(receiver(d.Recv.List[0].Type))) {
+			names = append(names, d.Name.Name)
+		}
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				if s.Name.IsExported() && bare(d.Doc, s.Doc, s.Comment) {
+					names = append(names, s.Name.Name)
+				}
+			case *ast.ValueSpec:
+				for _, n := range s.Names {
+					if n.IsExported() && bare(d.Doc, s.Doc, s.Comment) {
+						names = append(names, n.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
