@@ -209,7 +209,7 @@ func either(a, b context.Context) context.Context {
 }
 
 // answerLimit is how long a bus has to answer at the end.
-const answerLimit = time.Second
+const answerLimit = 5 * time.Second
 
 // release gives the name back, and reports whether the bus has heard it.
 func (c *session) release() bool {

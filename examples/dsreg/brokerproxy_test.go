@@ -142,7 +142,7 @@ func TestBrokerProxy(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Accounts(t.Context())
 		return err == nil
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	require.Equal(t, exitOK, end())
 }
 

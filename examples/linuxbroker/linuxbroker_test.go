@@ -176,7 +176,7 @@ func TestInstallAndActivation(t *testing.T) {
 			var owned bool
 			err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, busName).Store(&owned)
 			return err == nil && !owned
-		}, 30*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		require.NoError(t, conn.Close())
 	}
 	// The last one has given its name back and may still be writing its state.

@@ -102,7 +102,7 @@ func (b *Bus) Down() {
 	_ = b.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-b.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		_ = b.cmd.Process.Kill()
 		<-b.done
 	}

@@ -107,7 +107,7 @@ func TestUHID(t *testing.T) {
 	require.Eventually(t, func() bool {
 		devices, err := fido.USB(t.Context())
 		return err == nil && slices.ContainsFunc(devices, ours)
-	}, 10*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	only := func(ctx context.Context) ([]fido.Device, error) {
 		devices, err := fido.USB(ctx)
 		return slices.DeleteFunc(devices, func(d fido.Device) bool { return !ours(d) }), err
