@@ -92,7 +92,7 @@ func TestPoPForKeyOfTheCaller(t *testing.T) {
 		require.ErrorContains(t, err, name)
 	}
 	_, err = w.b.SignedHTTPRequest(t.Context(), "", broker.PoP{KeyID: kid})
-	require.ErrorContains(t, err, "does not sign here")
+	require.ErrorContains(t, err, "which the broker cannot sign with")
 	signed, err := w.b.SignedHTTPRequest(t.Context(), "", broker.PoP{Method: "GET", URL: "https://api.example/x"})
 	require.NoError(t, err)
 	require.Equal(t, 2, strings.Count(signed, "."))

@@ -268,7 +268,7 @@ func TestImportDeviceKeepsWhatIsHere(t *testing.T) {
 	require.ErrorIs(t, err, broker.ErrTransient)
 	w.wire.set(nil, nil)
 	_, err = w.b.ImportDevice(t.Context(), in)
-	require.ErrorContains(t, err, "or was begun")
+	require.ErrorContains(t, err, "already has a registration, finished or not")
 
 	require.NoError(t, w.b.ForgetDevice(t.Context()))
 	d, err = w.b.ImportDevice(t.Context(), in)
