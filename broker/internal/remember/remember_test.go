@@ -40,6 +40,18 @@ func TestAnswers(t *testing.T) {
 		_, ok := a.Get("r", 1, now)
 		require.False(t, ok)
 	})
+	t.Run("full, and all others are over", func(t *testing.T) {
+		var a remember.Answers[int, int]
+		a.Keep("young", 1, now, 1)
+		for i := range remember.Max - 1 {
+			a.Keep(fmt.Sprint("over", i), 1, now.Add(-remember.For), i)
+		}
+		a.Keep("new", 1, now, 1)
+		for _, request := range []string{"young", "new"} {
+			_, ok := a.Get(request, 1, now)
+			require.True(t, ok, request)
+		}
+	})
 	t.Run("bounded, the old ones first", func(t *testing.T) {
 		var a remember.Answers[int, int]
 		for i := range remember.Max {
