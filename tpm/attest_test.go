@@ -307,7 +307,7 @@ func TestAttestSoftwareKey(t *testing.T) {
 		require.NoError(t, err)
 		for _, n := range []int{0, 7, 33} {
 			_, err = s.Attest(t.Context(), own, make([]byte, n))
-			require.ErrorContains(t, err, "it has 8 to 32")
+			require.ErrorContains(t, err, "it must have 8 to 32")
 		}
 	})
 }
@@ -342,7 +342,7 @@ func TestCredentialForAnother(t *testing.T) {
 
 		for _, n := range []int{0, 15, 33} {
 			_, err = tpm.MakeCredential(id, make([]byte, n))
-			require.ErrorContains(t, err, "it has 16 to 32")
+			require.ErrorContains(t, err, "it must have 16 to 32")
 		}
 		_, err = tpm.MakeCredential(&tpm.Identity{AK: id.AK, EK: id.AK}, secret)
 		require.ErrorIs(t, err, tpm.ErrAttestation, "an AK for an EK")

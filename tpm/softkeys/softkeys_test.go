@@ -72,11 +72,11 @@ func TestRefusedMasters(t *testing.T) {
 		"none":                          {softkeys.Master{}, "no master key given"},
 		"short secret":                  {softkeys.Secret(make([]byte, 31)), "a secret of 31 bytes"},
 		"empty passphrase":              {softkeys.Passphrase(filepath.Join(dir, "new"), nil), "empty passphrase"},
-		"short file":                    {softkeys.File(write("short", 0o600, make([]byte, 31))), "31 bytes where 32 belong"},
-		"long file":                     {softkeys.File(write("long", 0o600, make([]byte, 5000))), "1024 bytes where 32 belong"},
+		"short file":                    {softkeys.File(write("short", 0o600, make([]byte, 31))), "31 bytes instead of 32"},
+		"long file":                     {softkeys.File(write("long", 0o600, make([]byte, 5000))), "1024 bytes instead of 32"},
 		"directory":                     {softkeys.File(dir), "is not a regular file"},
 		"in a directory that is none":   {softkeys.File(filepath.Join(dir, "x", "master")), "no such file"},
-		"passphrase file as a key file": {softkeys.File(locked), "85 bytes where 32 belong"},
+		"passphrase file as a key file": {softkeys.File(locked), "85 bytes instead of 32"},
 		"key file as a passphrase file": {softkeys.Passphrase(write("key", 0o600, make([]byte, 32)), []byte("x")), "Argon2id parameters out of range"},
 	}
 	if runtime.GOOS != "windows" {
