@@ -80,8 +80,8 @@ func TestRefusedMasters(t *testing.T) {
 		"key file as a passphrase file": {softkeys.Passphrase(write("key", 0o600, make([]byte, 32)), []byte("x")), "Argon2id parameters out of range"},
 	}
 	if runtime.GOOS != "windows" {
-		tests["file that others read"] = refusal{softkeys.File(write("group", 0o640, make([]byte, 32))), "others may read"}
-		tests["passphrase file that others read"] = refusal{softkeys.Passphrase(write("all", 0o604, make([]byte, 100)), []byte("x")), "others may read"}
+		tests["file that others read"] = refusal{softkeys.File(write("group", 0o640, make([]byte, 32))), "others can read"}
+		tests["passphrase file that others read"] = refusal{softkeys.Passphrase(write("all", 0o604, make([]byte, 100)), []byte("x")), "others can read"}
 	}
 	for name, tt := range tests {
 		_, err := softkeys.Open(tt.master)
