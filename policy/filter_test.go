@@ -64,7 +64,7 @@ func TestFilterRuleErrors(t *testing.T) {
 		{``, "byte 0: expected device.property"},
 		{`device.model`, "byte 12: expected an operator"},
 		{`device.model -eq`, "byte 16: expected a value"},
-		{`device.colour -eq "x"`, "byte 0: a device has no property"},
+		{`device.colour -eq "x"`, "byte 0: devices have no such property"},
 		{`device.extensionAttribute16 -eq "x"`, "no such property"},
 		{`device.extensionAttribute01 -eq "x"`, "no such property"},
 		{`user.department -eq "x"`, "expected device.property"},
