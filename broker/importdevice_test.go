@@ -41,7 +41,7 @@ func (s fileSigner) SignContext(_ context.Context, digest []byte, opts crypto.Si
 }
 
 // registerElsewhere registers alice's machine; transport nil is the device key.
-func (w *world) registerElsewhere(t *testing.T, join prt.JoinType, key, transport *rsa.PrivateKey) elsewhereProgram {
+func (w *world) registerElsewhere(t testing.TB, join prt.JoinType, key, transport *rsa.PrivateKey) elsewhereProgram {
 	t.Helper()
 	if transport == nil {
 		transport = key
@@ -63,7 +63,7 @@ func (w *world) registerElsewhere(t *testing.T, join prt.JoinType, key, transpor
 	return elsewhereProgram{key, transport, joined.Certificate}
 }
 
-func (w *world) registrationToken(t *testing.T) string {
+func (w *world) registrationToken(t testing.TB) string {
 	t.Helper()
 	rep, err := w.srv.Client().PostForm("https://login.microsoftonline.com/contoso.example/oauth2/token", url.Values{
 		"grant_type": {wire.GrantPassword}, "client_id": {wire.ClientBroker}, "resource": {wire.ResourceRegistration},
@@ -82,7 +82,7 @@ func pemOf(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-func pkcs8(t *testing.T, key crypto.PrivateKey) []byte {
+func pkcs8(t testing.TB, key crypto.PrivateKey) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -62,6 +63,13 @@ func pooledKeys(t testing.TB) tpm.KeyStore {
 	})
 	require.NoError(t, shared.err)
 	return &pooled{pool: shared.pool, made: map[keyKind]int{}}
+}
+
+// clone is the pool as a test sees it that goes on from here.
+func (p *pooled) clone() *pooled {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &pooled{pool: p.pool, made: maps.Clone(p.made)}
 }
 
 func (p *pooled) GenerateKey(ctx context.Context, spec tpm.KeySpec) (tpm.Key, error) {

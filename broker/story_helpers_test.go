@@ -63,9 +63,9 @@ func reply(status int, body string) *http.Response {
 }
 
 // brokerRefreshToken gets a refresh token as another program would have it.
-func (w *world) brokerRefreshToken(t *testing.T) string {
+func (w *world) brokerRefreshToken(t testing.TB) string {
 	t.Helper()
-	res, err := w.srv.Client().PostForm("https://login.microsoftonline.com/contoso.example/oauth2/token", url.Values{
+	res, err := w.person.client.PostForm("https://login.microsoftonline.com/contoso.example/oauth2/token", url.Values{
 		"grant_type": {wire.GrantPassword},
 		"client_id":  {wire.ClientBroker},
 		"username":   {alice},

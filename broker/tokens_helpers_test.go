@@ -14,7 +14,7 @@ import (
 func withMemory(w *world, _ *entratest.Options) { w.store = &store.Memory{} }
 
 // copyStore returns a store with the records of another.
-func copyStore(t *testing.T, from *store.Memory) *store.Memory {
+func copyStore(t testing.TB, from *store.Memory) *store.Memory {
 	t.Helper()
 	names, err := from.List(t.Context(), "")
 	require.NoError(t, err)

@@ -3,9 +3,7 @@ package broker_test
 import (
 	"bytes"
 	"cmp"
-	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
@@ -20,14 +18,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
-	"github.com/prtbroker/prtbroker/broker/entratest"
-	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
 
@@ -42,11 +37,15 @@ type trace struct {
 }
 
 // op runs one operation and writes what it did.
-func (r *trace) op(name string, f func() error) {
+func (r *trace) op(l *life, o stage) {
 	r.t.Helper()
+	if o.between {
+		require.NoError(r.t, o.do(r.t.Context(), l))
+		return
+	}
 	r.chip.Take()
-	fmt.Fprintf(r.out, "\n== %s\n", name)
-	err := f()
+	fmt.Fprintf(r.out, "\n== %s\n", o.name)
+	err := o.do(r.t.Context(), l)
 	if cc := r.chip.Take(); len(cc) > 0 {
 		fmt.Fprintf(r.out, "tpm: %s\n", commandNames(cc))
 	}
@@ -249,34 +248,29 @@ func commandNames(codes []tpm2.TPMCC) string {
 	return strings.Join(out, " ")
 }
 
-// traced is a world on a software TPM whose operations are written down.
-func traced(t *testing.T, out *strings.Builder, changes ...change) (*world, *trace) {
-	// The TPM makes its keys itself: from the pool, what is sent depends on the
-	// tests that ran before.
-	keys, chip := softwareTPM(t)
-	w := newWorld(t, append([]change{withKeys(keys.TPM), withFederation(), func(w *world, _ *entratestOptions) {
-		w.store = fileStore(t, filepath.Join(t.TempDir(), "state"))
-	}}, changes...)...)
-	require.NoError(t, w.b.Close())
-	r := &trace{t: t, out: out, inner: w.wire, chip: chip}
-	w.cfg.Transport = r
-	w.cfg.MutualTLS = func(c tls.Certificate) broker.Transport {
-		return &trace{t: t, out: out, inner: w.wire.mutualTLS(w.srv)(c), chip: chip}
-	}
-	w.cfg.Offline = aWeek
-	w.b = w.open()
-	return w, r
-}
-
 // What every public operation sends to the services and to the TPM is written
 // down, so that a change which means to change nothing shows that it did not.
 func TestGoldenTrace(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	traceDevice(t, &out)
-	traceOthers(t, &out)
-	traceHybrid(t, &out)
-	traceUnbound(t, &out)
+	for _, course := range lives {
+		// The TPM makes its keys itself: from the pool, what is sent depends on the
+		// tests that ran before.
+		keys, chip := softwareTPM(t)
+		r := &trace{t: t, out: &out, chip: chip}
+		l := course.begin(t, withKeys(keys.TPM), func(w *world, _ *entratestOptions) {
+			w.store = fileStore(t, filepath.Join(t.TempDir(), "state"))
+		})
+		r.inner = l.wire
+		l.cfg.Transport = r
+		l.cfg.MutualTLS = func(c tls.Certificate) broker.Transport {
+			return &trace{t: t, out: &out, inner: l.wire.mutualTLS(l.srv)(c), chip: chip}
+		}
+		l.reopen()
+		for _, o := range course.operations {
+			r.op(l, o)
+		}
+	}
 
 	golden := filepath.Join("testdata", "trace.txt")
 	if *update {
@@ -290,144 +284,4 @@ func TestGoldenTrace(t *testing.T) {
 			t.Fatalf("line %d of %s is now\n%s\ngo test ./broker -run TestGoldenTrace -update, and look at the difference", i+1, golden, got)
 		}
 	}
-}
-
-// traceDevice is the life of a machine and its user.
-func traceDevice(t *testing.T, out *strings.Builder) {
-	w, r := traced(t, out)
-	ctx := t.Context()
-	silent := func(scopes []string, o ...broker.CallOption) func() error {
-		return func() error { _, err := w.b.AcquireTokenSilent(ctx, scopes, o...); return err }
-	}
-	var acct broker.Account
-	signIn := func(c broker.Credential) func() error {
-		return func() error {
-			res, err := w.b.SignIn(ctx, c)
-			acct = res.Account
-			return err
-		}
-	}
-	r.op("RegisterDevice", func() error {
-		_, err := w.b.RegisterDevice(ctx, broker.RegisterRequest{Credential: broker.Password{Username: alice, Password: password}})
-		return err
-	})
-	r.op("SignIn, password", signIn(broker.Password{Username: alice, Password: password}))
-	r.op("AcquireTokenSilent, the first", silent(graph))
-	r.op("AcquireTokenSilent, from memory", silent(graph))
-	r.op("AcquireTokenSilent, forced", silent(graph, broker.WithForceRefresh()))
-	r.op("AcquireTokenSilent, a plain app's own claims", silent(open, broker.WithClaims(`{"access_token":{"xms_cc":{"values":["cp1"]}}}`)))
-	r.op("AcquireTokenSilent, WithCAE", silent(open, broker.WithCAE()))
-	r.op("AcquireTokenSilent, MFA is missing", silent(payroll))
-	r.op("AcquireTokenInteractive, a step-up", func() error { _, err := w.b.AcquireTokenInteractive(ctx, payroll); return err })
-	r.op("AcquireTokenSilent, after the step-up", silent(ledger))
-	r.op("AcquireTokenSilent, bound to a key", silent(open, broker.WithPoP(broker.PoP{Method: "GET", URL: "https://open.example/"})))
-	r.op("SSOCookies", func() error {
-		_, err := w.b.SSOCookies(ctx, "https://login.microsoftonline.com/common/oauth2/authorize?sso_nonce=AwABnonce")
-		return err
-	})
-	r.op("RenewPRT", func() error {
-		w.clock.Advance(5 * time.Hour)
-		return w.b.RenewPRT(ctx, acct)
-	})
-	r.op("Accounts", func() error { _, err := w.b.Accounts(ctx); return err })
-	r.op("Status", func() error { _, err := w.b.Status(ctx); return err })
-	r.op("PRTStatus", func() error { _, err := w.b.PRTStatus(ctx, acct); return err })
-	r.op("Why", func() error { _, err := w.b.Why(ctx, broker.WhyInput{Scopes: payroll}); return err })
-	r.op("Preflight", func() error { _, err := w.b.Preflight(ctx, broker.WhyInput{Scopes: payroll}); return err })
-	r.op("SignInLog", func() error { _, err := w.b.SignInLog(ctx, acct); return err })
-	r.op("PoPKeyID", func() error { _, err := w.b.PoPKeyID(ctx); return err })
-	r.op("SignIn, on the page with MFA", signIn(broker.AuthCode{LoginHint: alice, MFA: true}))
-	r.op("ProvisionHello", func() error { return w.b.ProvisionHello(ctx, acct, rightPIN) })
-	unlock := func(pin broker.PIN) func() error {
-		return func() error { _, err := w.b.Unlock(ctx, acct, pin); return err }
-	}
-	r.op("Unlock", unlock(rightPIN))
-	r.op("Unlock, a wrong PIN", unlock(wrongPIN))
-	r.op("SignIn, by the PIN", signIn(broker.HelloPIN{PIN: rightPIN}))
-	r.op("HelloStatus", func() error { _, err := w.b.HelloStatus(ctx, acct); return err })
-	r.op("ChangePIN", func() error { return w.b.ChangePIN(ctx, acct, rightPIN, otherPIN) })
-	r.op("Lock", func() error { return w.b.Lock(ctx, acct) })
-	r.op("Unlock, without a network", func() error {
-		w.wire.set(func(*http.Request) error { return errCut }, nil)
-		defer w.wire.set(nil, nil)
-		return unlock(otherPIN)()
-	})
-	r.op("ResetPIN", func() error {
-		if err := signIn(broker.AuthCode{LoginHint: alice, MFA: true})(); err != nil {
-			return err
-		}
-		return w.b.ResetPIN(ctx, acct, rightPIN)
-	})
-	r.op("RemoveHello", func() error { return w.b.RemoveHello(ctx, acct) })
-	require.NoError(t, w.b.Close())
-	r.op("New", func() error { w.b = w.open(); return nil })
-	r.op("AcquireTokenSilent, in a new process", silent(graph))
-	r.op("RemoveAccount", func() error { return w.b.RemoveAccount(ctx, acct) })
-	r.op("UnregisterDevice", func() error { return w.b.UnregisterDevice(ctx) })
-	r.op("Enroll", func() error {
-		_, err := w.b.Enroll(ctx, broker.AuthCode{LoginHint: alice}, broker.EnrollRequest{})
-		return err
-	})
-	r.op("ForgetDevice", func() error { return w.b.ForgetDevice(ctx) })
-}
-
-// traceOthers are the other ways to sign in.
-func traceOthers(t *testing.T, out *strings.Builder) {
-	w, r := traced(t, out)
-	ctx := t.Context()
-	r.op("RegisterDevice, on the page", func() error {
-		_, err := w.b.RegisterDevice(ctx, broker.RegisterRequest{Credential: broker.AuthCode{LoginHint: alice}})
-		return err
-	})
-	for _, s := range []struct {
-		name string
-		cred broker.Credential
-	}{
-		{"SignIn, a wrong password", broker.Password{Username: alice, Password: "wrong"}},
-		{"SignIn, device code", broker.DeviceCodeFlow{}},
-		{"SignIn, device code with MFA", broker.DeviceCodeFlow{MFA: true}},
-		{"SignIn, refresh token", broker.RefreshToken{Token: w.brokerRefreshToken(t)}},
-		{"SignIn, federated", broker.Federated{Username: dora, Password: password}},
-		{"SignIn, federated with a wrong password", broker.Federated{Username: dora, Password: "wrong"}},
-		{"SignIn, federated for a user who is not", broker.Federated{Username: alice, Password: password}},
-	} {
-		r.op(s.name, func() error { _, err := w.b.SignIn(ctx, s.cred); return err })
-	}
-	r.op("AcquireTokenByDeviceCode", func() error {
-		dc, err := w.b.AcquireTokenByDeviceCode(ctx, open)
-		if err != nil {
-			return err
-		}
-		if err := w.person.ApproveDeviceCode(ctx, w.srv.Client(), dc.UserCode); err != nil {
-			return err
-		}
-		_, err = dc.AuthenticationResult(ctx)
-		return err
-	})
-}
-
-func traceHybrid(t *testing.T, out *strings.Builder) {
-	w, r := traced(t, out)
-	ctx := t.Context()
-	computer := broker.OnPremises{ObjectID: computerID, SID: computerSID}
-	var der []byte
-	r.op("OnPremisesCertificate", func() (err error) { der, err = w.b.OnPremisesCertificate(ctx, computer); return err })
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	require.NoError(t, w.srv.SyncComputer(entratest.Computer{ID: computerID, SID: computerSID, Name: "PC-1", PublicKey: cert.PublicKey.(*rsa.PublicKey)}))
-	r.op("RegisterDevice, hybrid", func() error {
-		_, err := w.b.RegisterDevice(ctx, broker.RegisterRequest{JoinType: prt.JoinHybrid, OnPremises: &computer})
-		return err
-	})
-}
-
-func traceUnbound(t *testing.T, out *strings.Builder) {
-	w, r := traced(t, out)
-	require.NoError(t, w.b.Close())
-	w.cfg.AllowUnbound = true
-	w.b = w.open()
-	ctx := t.Context()
-	r.op("SignIn, without a device", func() error { _, err := w.b.SignIn(ctx, broker.AuthCode{LoginHint: alice}); return err })
-	r.op("AcquireTokenSilent, without a device", func() error { _, err := w.b.AcquireTokenSilent(ctx, open); return err })
-	r.op("AcquireTokenInteractive, without a device", func() error { _, err := w.b.AcquireTokenInteractive(ctx, payroll); return err })
 }

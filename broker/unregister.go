@@ -14,7 +14,9 @@ import (
 
 // UnregisterDevice deletes the device object in the directory, which the
 // device's certificate authorises by mutual TLS, and then the registration
-// here. If the service refuses, the registration stays. The user's accounts
+// here. If the service refuses, the registration stays, even if it has no such
+// device (ErrDeviceGone), as after a call whose reply was lost: ForgetDevice
+// then deletes the registration here. After a success the user's accounts
 // stay, without PRT and Hello key. The Hello keys are deleted at the service
 // first, as far as that is possible: without the device they are of no use
 // there.

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
@@ -69,6 +70,10 @@ func serviceError(op string, e *sts.Error) *Error {
 		out.kind = ErrPRTExpired
 	case e.Over():
 		out.kind = ErrPRTRevoked
+	case out.kind == nil: // the key store may have failed while a reply was read
+		if wait, kind := keyKind(e.Cause); kind != nil {
+			out.kind, out.RetryAfter = kind, max(wait, out.RetryAfter)
+		}
 	}
 	return out
 }
@@ -126,14 +131,18 @@ var roomErrors = []struct {
 	{device.ErrNoComputer, nil, "a hybrid registration needs OnPremises, and OnPremisesCertificate before it"},
 }
 
-// keyKind returns the sentinel for an error of the key store, or nil.
-func keyKind(err error) error {
+// keyKind returns how long an error of the key store says to wait, and the sentinel
+// for it, or nil.
+func keyKind(err error) (wait time.Duration, kind error) {
 	for _, k := range keyErrors {
 		if errors.Is(err, k.is) {
-			return k.kind
+			return 0, k.kind
 		}
 	}
-	return nil
+	if e := new(Error); errors.As(pinError(err), &e) {
+		return e.RetryAfter, e.kind
+	}
+	return 0, nil
 }
 
 // verdict makes an Error of an error from an internal package or the key store,
@@ -173,7 +182,7 @@ func verdict(err error) error {
 	if errors.Is(err, prt.ErrRequest) {
 		return &Error{detail: "the request is incomplete", cause: err}
 	}
-	if kind := keyKind(err); kind != nil {
+	if _, kind := keyKind(err); kind != nil {
 		return &Error{kind: kind, cause: err}
 	}
 	return err
@@ -227,7 +236,8 @@ func keyError(doing string, err error) error {
 	if ended(err) {
 		return err
 	}
-	return &Error{Op: doing, kind: keyKind(err), cause: err}
+	wait, kind := keyKind(err)
+	return &Error{Op: doing, kind: kind, RetryAfter: wait, cause: err}
 }
 
 // ended reports whether err is the end of a context.

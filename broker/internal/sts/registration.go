@@ -57,13 +57,19 @@ func (c *Client) Register(ctx context.Context, method, address string, body []by
 	return r, nil
 }
 
-// DeleteDevice removes the device whose certificate the transport shows.
+// DeleteDevice removes the device whose certificate the transport shows. Its
+// verdict is DeviceGone when the service takes the certificate and has no such
+// device, as after a removal whose reply was lost.
 func (c *Client) DeleteDevice(ctx context.Context, address string, t Transport) error {
 	r, err := c.Do(ctx, Request{Method: http.MethodDelete, URL: address, Transport: t, Once: true, Endpoint: Removal})
-	if err == nil && !r.OK() {
-		return RegistrationError(r)
+	if err != nil || r.OK() {
+		return err
 	}
-	return err
+	e := RegistrationError(r)
+	if strings.EqualFold(e.OAuth, "DirectoryError") {
+		e.Verdict, e.Detail = aadsts.DeviceGone, "the directory does not have this device: ForgetDevice deletes the registration here"
+	}
+	return e
 }
 
 // DeleteKey removes an account's Hello key. It is not an error if the service

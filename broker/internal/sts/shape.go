@@ -3,7 +3,9 @@ package sts
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -154,17 +156,18 @@ func (c Cloud) isLogin(host string) bool {
 		slices.ContainsFunc(c.Aliases, func(alias string) bool { return strings.EqualFold(host, alias) })
 }
 
-// hasRoot reports whether a document is XML whose outermost element has that
-// name in one of these namespaces.
+// hasRoot reports whether a document is XML, to its end, whose outermost element
+// has that name in one of these namespaces.
 func hasRoot(doc []byte, name string, spaces ...string) bool {
 	d := xml.NewDecoder(bytes.NewReader(doc))
+	rooted, found := false, false
 	for {
 		t, err := d.Token()
 		if err != nil {
-			return false
+			return errors.Is(err, io.EOF) && found
 		}
-		if e, ok := t.(xml.StartElement); ok {
-			return e.Name.Local == name && slices.Contains(spaces, e.Name.Space)
+		if e, ok := t.(xml.StartElement); ok && !rooted {
+			rooted, found = true, e.Name.Local == name && slices.Contains(spaces, e.Name.Space)
 		}
 	}
 }
