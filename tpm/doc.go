@@ -31,7 +31,7 @@
 // # What it costs
 //
 // On a hardware TPM commands cost 10 to 500 ms, so tests count them at the
-// transport. The session key and one authenticated session stay loaded for
+// transport. A session key and one authenticated session stay loaded for
 // [Config.Idle] after use:
 //
 //	Derive                          1 command
@@ -49,8 +49,16 @@
 // as well. The first Seal or SealPIN of a store that has not unsealed anything
 // also makes the attestation key, with two more commands.
 //
+// Two session keys stay loaded. No TPM command derives from a key that is not
+// loaded, so a third one costs its Load and the Flush of one of the two. On a
+// connection of its own a store has three slots, and needs two of them to load
+// or make anything: if two session keys are loaded, one is flushed first.
+//
 // Behind Linux's /dev/tpmrm0 every command also swaps in and out what its
-// descriptor has loaded, so the session key has a descriptor of its own.
+// descriptor has loaded, so a session key has a descriptor of its own. A second
+// one would cost three more commands at the chip for each derivation there. It
+// shares the descriptor for everything else, until something else is loaded
+// there.
 //
 // # What it protects from
 //

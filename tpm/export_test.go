@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"testing"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
@@ -298,4 +299,16 @@ func Rest(ctx context.Context, t *TPM) error {
 		sp.release()
 	}
 	return nil
+}
+
+// MakingKey pretends that a key is being made, until done is called.
+func MakingKey(t *TPM) (done func()) { return t.keysBusy() }
+
+// HoldKeys occupies the space of everything but session keys.
+func HoldKeys(tb testing.TB, t *TPM) (release func()) {
+	tb.Helper()
+	if err := t.keys.turn(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	return func() { t.keys.queue <- struct{}{} }
 }

@@ -82,6 +82,7 @@ func (t *TPM) GenerateKey(ctx context.Context, spec KeySpec) (Key, error) {
 		return nil, failed("generating a key", err)
 	}
 	b, err := do(ctx, t.keys, func() (*keyBlob, error) {
+		defer t.keysBusy()()
 		template, err := t.template(spec.Purpose, spec.Algorithm, len(salt) > 0)
 		if err != nil {
 			return nil, err

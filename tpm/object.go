@@ -35,6 +35,7 @@ func (sp *space) loadProving(parent object, b *keyBlob, p *session, last bool) (
 }
 
 func (sp *space) loadIn(parent object, b *keyBlob, auths ...auth) (object, error) {
+	sp.dropHeld(sp.spares)
 	cmd := command{
 		code:     tpm2.TPMCCLoad,
 		handles:  []object{parent},
@@ -114,6 +115,7 @@ func (b *keyBlob) under(k *storageKey) *keyBlob {
 
 // create makes an object under a loaded parent.
 func (sp *space) create(parent object, sensitive []byte, template tpm2.TPMTPublic) (*keyBlob, error) {
+	sp.dropHeld(sp.spares)
 	params := append2B(sensitive, tpm2.Marshal(template))
 	params = append(params, 0, 0, 0, 0, 0, 0) // no outside info, no PCRs
 	cmd := command{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,13 +15,14 @@ import (
 	"github.com/prtbroker/prtbroker/tpm/internal/envelope"
 )
 
-// sessionKey is a session key in the TPM. A store keeps one of them loaded, so
-// that deriving from it again is one command.
+// sessionKey is a session key in the TPM. A store keeps two of them loaded, so
+// that deriving from them again is one command.
 type sessionKey struct {
 	t      *TPM
 	b      *keyBlob
 	blob   []byte
 	closed atomic.Bool
+	seat   *space // where it is loaded, or is to be; guarded by t.mu; nil: nowhere
 }
 
 // maxMessage is the longest input that TPM2_HMAC takes on every TPM, in bytes.
@@ -43,34 +45,29 @@ func (t *TPM) OpenSession(ctx context.Context, blob []byte) (SessionKey, error) 
 func (s *sessionKey) Blob() []byte { return bytes.Clone(s.blob) }
 
 func (s *sessionKey) load(ctx context.Context) error {
-	_, err := do(ctx, s.t.sessions, s.hold)
+	sp := s.takeSeat()
+	_, err := do(ctx, sp, func() (object, error) { return s.hold(sp) })
 	return err
 }
 
-// hold returns the loaded session key, in place of the one held before.
-func (s *sessionKey) hold() (object, error) {
-	sp := s.t.sessions
-	if sp.held.owner == s && sp.session != nil {
-		return sp.held.object, nil
+// hold returns the loaded session key. If too many are loaded, it takes the
+// place of the one that was not used for the longest time.
+func (s *sessionKey) hold(sp *space) (object, error) {
+	if i := sp.heldIndex(s); i >= 0 && sp.session != nil {
+		h := sp.held[i]
+		sp.held = append(slices.Delete(sp.held, i, i+1), h)
+		return h.object, nil
 	}
-	sp.dropHeld()
+	sp.dropKey(s)
+	sp.dropHeld(sp.holds - 1)
 	loaded, err := s.t.load(sp, s.b)
 	if err != nil {
+		s.unseat(sp)
 		return object{}, err
 	}
-	sp.keep(loaded, s)
+	sp.gone(loaded.handle)
+	sp.held = append(sp.held, heldKey{owner: s, object: loaded})
 	return loaded, nil
-}
-
-// keep keeps a loaded object beyond the end of the operation.
-func (sp *space) keep(o object, owner *sessionKey) {
-	for i, h := range sp.loaded {
-		if h == o.handle {
-			sp.loaded = append(sp.loaded[:i], sp.loaded[i+1:]...)
-			break
-		}
-	}
-	sp.held = heldKey{owner: owner, object: o}
 }
 
 // Derive is one TPM command while the key is loaded.
@@ -83,12 +80,13 @@ func (s *sessionKey) Derive(ctx context.Context, label, context []byte) ([32]byt
 	if len(message) > maxMessage {
 		return none, fmt.Errorf("tpm: deriving: label and context are %d bytes too long", len(message)-maxMessage)
 	}
-	key, err := do(ctx, s.t.sessions, func() ([32]byte, error) {
-		o, err := s.hold()
+	sp := s.takeSeat()
+	key, err := do(ctx, sp, func() ([32]byte, error) {
+		o, err := s.hold(sp)
 		if err != nil {
 			return none, err
 		}
-		return s.t.hmac(s.t.sessions, o, message)
+		return s.t.hmac(sp, o, message)
 	})
 	if err != nil {
 		return none, failed("deriving", err)
@@ -124,6 +122,7 @@ func (t *TPM) hmac(sp *space, o object, message []byte) (mac [32]byte, err error
 // hmacSequence is for a TPM without TPM2_HMAC, which is optional: a sequence
 // of two commands.
 func (t *TPM) hmacSequence(sp *space, o object, message []byte) (mac [32]byte, err error) {
+	sp.dropHeld(1) // the sequence takes a slot
 	start := command{
 		code:     tpm2.TPMCCHMACStart,
 		handles:  []object{o},
@@ -163,7 +162,7 @@ func takeMAC(mac *[32]byte, rsp *response) error {
 // closeWait bounds how long closing a session key waits for its turn.
 const closeWait = 2 * time.Second
 
-// Close flushes the session key if it is the one loaded.
+// Close flushes the session key if it is loaded.
 func (s *sessionKey) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -171,12 +170,9 @@ func (s *sessionKey) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
 	// If the turn does not come, the next operation or the idle timer drops it.
-	_, _ = do(ctx, s.t.sessions, func() (struct{}, error) {
-		if s.t.sessions.held.owner == s {
-			s.t.sessions.dropHeld()
-		}
-		return struct{}{}, nil
-	})
+	if sp := s.leaveSeat(); sp != nil {
+		_, _ = do(ctx, sp, func() (none struct{}, _ error) { sp.dropKey(s); return none, nil })
+	}
 	return nil
 }
 

@@ -22,6 +22,8 @@ type space struct {
 	open      func(context.Context) (transport.TPMCloser, error)
 	exclusive bool
 	idleAfter time.Duration
+	holds     int             // how many session keys stay loaded
+	spares    int             // how many of them stay when something else is loaded or made
 	done      <-chan struct{} // closed with the store
 	cut       chan struct{}   // closed when the store gives up on the operation under way
 	sibling   *space          // the store's other space; nil if it has only one
@@ -32,8 +34,8 @@ type space struct {
 	broken  bool // conn failed in the middle of a command
 	ctx     context.Context
 	session *session
-	fresh   bool // session was started by the running operation
-	held    heldKey
+	fresh   bool      // session was started by the running operation
+	held    []heldKey // the one used last at the end
 	primary heldPrimary
 	loaded  []tpm2.TPMHandle // to be flushed when the operation ends
 	idle    *time.Timer
@@ -43,9 +45,9 @@ type space struct {
 	live io.Closer  // conn, for Close to cut off an operation that hangs
 }
 
-// A heldKey is the session key that stays loaded between operations.
+// A heldKey is a session key that stays loaded between operations.
 type heldKey struct {
-	owner *sessionKey // nil: none
+	owner *sessionKey
 	object
 }
 
@@ -70,7 +72,7 @@ func (sp *space) dropPrimary() {
 
 // drop flushes what is held.
 func (sp *space) drop() {
-	sp.dropHeld()
+	sp.dropHeld(0)
 	sp.dropPrimary()
 	sp.dropSession()
 }
@@ -293,11 +295,28 @@ func (sp *space) flush(h tpm2.TPMHandle) {
 	}
 }
 
-func (sp *space) dropHeld() {
-	if sp.held.owner != nil {
-		sp.flush(sp.held.handle)
-		sp.held = heldKey{}
+// dropHeld flushes the session keys that were not used lately, until at most
+// left are loaded.
+func (sp *space) dropHeld(left int) {
+	for len(sp.held) > left {
+		owner := sp.held[0].owner
+		sp.dropKey(owner)
+		owner.unseat(sp)
 	}
+}
+
+// dropKey flushes s if it is loaded.
+func (sp *space) dropKey(s *sessionKey) {
+	if i := sp.heldIndex(s); i >= 0 {
+		h := sp.held[i]
+		sp.held = slices.Delete(sp.held, i, i+1)
+		sp.flush(h.handle)
+	}
+}
+
+// heldIndex returns where s is in sp.held; -1 when it is not.
+func (sp *space) heldIndex(s *sessionKey) int {
+	return slices.IndexFunc(sp.held, func(h heldKey) bool { return h.owner == s })
 }
 
 func (sp *space) dropSession() {
@@ -375,7 +394,7 @@ func (sp *space) stopIdle() {
 // startIdle arranges for release to run after a while without use: slots are
 // scarce where no resource manager swaps them.
 func (sp *space) startIdle() {
-	if sp.held.owner == nil && sp.primary.key == nil && sp.session == nil || sp.idleAfter <= 0 {
+	if len(sp.held) == 0 && sp.primary.key == nil && sp.session == nil || sp.idleAfter <= 0 {
 		return
 	}
 	if sp.idle != nil {

@@ -63,7 +63,7 @@ const (
 type TPM struct {
 	cfg      Config       // without KeyAuth
 	appAuth  secret.Value // zero: none
-	sessions *space       // holds the session key
+	sessions *space       // holds a session key
 	keys     *space       // everything else; the same where the opener has one space
 	done     chan struct{}
 	closing  sync.Once
@@ -77,6 +77,7 @@ type TPM struct {
 	storage map[tpm2.TPMHandle]*storageKey // pinned
 	info    *Info
 	akName  []byte // nil: not asked for; empty: the TPM gives none
+	seats   seats
 }
 
 // Open connects to a TPM and finds its storage root key: a persistent one at
@@ -93,9 +94,10 @@ func Open(ctx context.Context, o Opener, cfg Config) (*TPM, error) {
 	t := &TPM{cfg: cfg, done: make(chan struct{}), storage: map[tpm2.TPMHandle]*storageKey{}}
 	t.cfg.KeyAuth, t.appAuth = nil, secret.New(bytes.Clone(cfg.KeyAuth))
 	t.keys = newSpace(o, cfg.Idle, t.done)
-	t.sessions = t.keys
+	t.sessions, t.keys.holds, t.keys.spares = t.keys, bareHolds, bareSpares
 	if o.Spaces > 1 {
 		t.sessions = newSpace(o, cfg.Idle, t.done)
+		t.sessions.holds, t.keys.holds, t.keys.spares = 1, 1, 0
 		t.sessions.sibling, t.keys.sibling = t.keys, t.sessions
 	}
 	k, err := do(ctx, t.keys, func() (*storageKey, error) { return t.findParent(t.keys) })

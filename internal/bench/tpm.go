@@ -101,7 +101,7 @@ func opWords(op string) string {
 		"open": "open the TPM", "new": "New, one account", "signin": "sign in by password", "provision": "set up a PIN (Hello key)",
 		"unlock": "unlock", "unlock-process": "open, New, unlock", "unlock-offline": "open, New, unlock offline", "unlock-locked": "unlock after Lock",
 		"changepin": "change the PIN", "silent-cold": "silent, new process", "silent": "silent token", "cookie": "SSO cookie",
-		"renew-all": "renew two PRTs", "lock": "lock",
+		"renew-all": "renew two PRTs, one session key loaded", "renew-again": "renew two PRTs, both loaded", "lock": "lock",
 	}
 	if w := words[op]; w != "" {
 		return w
