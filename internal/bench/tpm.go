@@ -18,7 +18,11 @@ var tpmCommands = section{
 Commands, counted at the transport; no time is measured. "At the chip" is what
 Linux's resource manager makes of them (emulated), since it swaps around each
 what a connection has loaded. A transient storage root key is made when it is
-needed; a persistent one was left by an operating system. Seconds are a model:
+needed; a persistent one was left by an operating system. The operations follow each
+other in this order, and each row counts what it found not loaded: New takes three
+commands for any number of accounts, and in a new process one more that starts the
+session; the sign-in flushes one of the two session keys that the renewals left
+loaded; behind the manager a session key is still loaded when Lock closes it. Seconds are a model:
 commands at the chip, times what published figures (wolfTPM's README) and
 estimates say that a slow chip (Infineon SLB9670, ST ST33TPHF2X), a middling one
 (SLB9672, ST33KTPM2X) and a TPM in firmware take for each. **Nothing here was
