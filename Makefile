@@ -2,7 +2,8 @@
 # make test   everything CI checks; installs what it needs when it is root
 # make quick  what to run while you work: formatting, vet and every test in its
 #             short form; two minutes
-# make fuzz   every fuzz target, FUZZTIME each (default 10m), logged to fuzz.log
+# make fuzz   every fuzz target, FUZZTIME each (default 10m), side by side; what had its
+#             time on this commit is not run again (fuzz.tsv). ONLY=prt runs some
 # make interop  clients of others (MSAL, roadtx, go-oidc, curl, browsers) against
 #             the emulated tenant; installs them under internal/interop.
 #             INTEROP=all adds those that take long to install (libhimmelblau,
@@ -94,7 +95,7 @@ ifeq ($(shell $(GO) env GOHOSTOS GOHOSTARCH | tr '\n' /),linux/amd64/)
 endif
 
 fuzz:
-	@for m in $(MODULES); do (cd $$m && FUZZLOG=$(CURDIR)/fuzz.log $(CURDIR)/scripts/fuzz $(FUZZTIME)) || exit 1; done
+	$(GO) run ./internal/fuzz -time $(FUZZTIME) -only '$(ONLY)'
 
 bench:
 	@./scripts/install swtpm 2>/dev/null || true

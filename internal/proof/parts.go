@@ -65,6 +65,7 @@ notice. A change passes if they do, or if internal/mutants/equivalent.txt says w
 		class:  "fuzzing",
 		budget: time.Hour,
 		about:  `Every fuzz target runs for its share of the time. A target passes if it finds nothing.`,
+		steps:  []step{{args: []string{"go", "run", "./internal/fuzz", "-total", "BUDGET"}}},
 	},
 	{
 		class:  "soak",
