@@ -146,7 +146,10 @@ func over(name string, recorded, live any) any {
 		}
 		return out
 	case string:
-		if !strings.Contains(v, "<") {
+		switch {
+		case name == "interval":
+			return "1" // nobody waits for a person here
+		case !strings.Contains(v, "<"):
 			return v
 		}
 		switch l := live.(type) {
@@ -158,7 +161,7 @@ func over(name string, recorded, live any) any {
 		return fake(v)
 	}
 	if name == "interval" {
-		return json.Number("1") // nobody waits for a person here
+		return json.Number("1")
 	}
 	return recorded
 }
@@ -261,12 +264,17 @@ func fakeOne(placeholder string) string {
 		return fmt.Sprintf("00000000-0000-4000-8000-%012d", n)
 	case "domain":
 		return fmt.Sprintf("domain%d.example", n)
+	case "address":
+		return "192.0.2.1"
 	case "time":
 		return timeOf(rest)
 	case "date":
 		return time.Now().UTC().Format(http.TimeFormat)
 	}
 	text := fmt.Sprintf("%s%d", kind, n)
+	if kind == "text" && length > len(text) {
+		text += " " // what has no spaces is opaque
+	}
 	if length > len(text) {
 		text += strings.Repeat("x", length-len(text))
 	}
