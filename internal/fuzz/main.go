@@ -68,7 +68,7 @@ func run(ctx context.Context, root string, o options) error {
 		return err
 	}
 	if o.total > 0 {
-		o.each = max(time.Second, o.total*time.Duration(o.jobs)/time.Duration(len(chosen)))
+		o.each = max(time.Second, (o.total * time.Duration(o.jobs) / time.Duration(len(chosen))).Truncate(time.Second))
 	}
 	begin := time.Now()
 	t, err := openTable(o.table, commit(ctx, root))
