@@ -23,7 +23,7 @@ func FuzzBad(f *testing.F) { f.Add([]byte("a")); f.Fuzz(func(t *testing.T, b []b
 		"testdata/y_test.go":     "package y\nfunc FuzzNot(",
 		"node_modules/z_test.go": "package z\nfunc FuzzNot(",
 		"deep/go.mod":            "module example/deep\n",
-		"deep/er/w_test.go":      "package w\nfunc FuzzDeep(",
+		"deep/er/w_test.go":      "package w\nfunc FuzzDeep() {}\nvar text = `\nfunc FuzzText() {}`",
 	} {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
@@ -109,4 +109,10 @@ func TestReadProgress(t *testing.T) {
 		"fuzz: elapsed: 3s, execs: 1000 (333/sec), new interesting: 2 (total: 9)\n" +
 		"fuzz: elapsed: 6s, execs: 120533 (39844/sec), new interesting: 4 (total: 11)\nPASS\nok  \tx\t6.1s\n")
 	require.Equal(t, row{executions: 120533, found: 4, inputs: 11}, r)
+}
+
+func TestEndedEarly(t *testing.T) {
+	require.True(t, endedEarly("--- FAIL: FuzzX (15.05s)\n    context deadline exceeded\nFAIL\n"))
+	require.False(t, endedEarly("--- FAIL: FuzzX (1s)\n    x_test.go:1: a call: context deadline exceeded\nFAIL\n"))
+	require.False(t, endedEarly("    context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzX/1\n"))
 }
