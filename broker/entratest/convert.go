@@ -80,7 +80,7 @@ func signInOf(e directory.LogEntry) SignIn {
 	out := SignIn{
 		Seq: e.Seq, Time: e.Time, CorrelationID: e.CorrelationID, Endpoint: Endpoint(e.Endpoint), Grant: e.Grant, Interactive: e.Interactive,
 		Username: e.Username, UserID: e.UserID, ClientID: e.ClientID, ServicePrincipalID: e.ServicePrincipal, Resource: e.Resource, DeviceID: e.DeviceID,
-		Platform: e.Platform, DeviceCode: e.DeviceCode, AMR: e.AMR, MFAPrompts: e.MFAPrompts,
+		Platform: e.Platform, IPAddress: e.Address, Country: e.Country, UniqueTokenID: e.Unique, DeviceCode: e.DeviceCode, AMR: e.AMR, MFAPrompts: e.MFAPrompts,
 		ErrorCode: e.ErrorCode, Error: e.Error, Suberror: e.Suberror,
 	}
 	for _, p := range e.Policies {

@@ -21,6 +21,9 @@ type SignIn struct {
 	Resource           string // app id of the resource; "" for a PRT
 	DeviceID           string // "": no device
 	Platform           string // from the User-Agent
+	IPAddress          string // of the request, as Conditional Access sees it; "": unknown
+	Country            string // ISO 3166-1 alpha-2; "": unknown
+	UniqueTokenID      string // claim uti of the tokens that were issued; "": none
 	DeviceCode         bool   // the session began with a device code
 	AMR                []string
 	MFAPrompts         int // how often this sign-in asked for a second factor

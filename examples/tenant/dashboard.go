@@ -74,6 +74,9 @@ func newDashboard(srv *entratest.Server, clock *entratest.Clock, env []variable,
 	}
 	d.mux.HandleFunc("GET /{$}", d.show("page.html"))
 	d.mux.HandleFunc("GET /live", d.show("live.html"))
+	d.mux.HandleFunc("GET /sign-ins/{seq}", d.showSignIn)
+	d.mux.HandleFunc("GET /tokens", d.showTokens)
+	d.mux.HandleFunc("POST /tokens", d.showTokens)
 	d.mux.HandleFunc("GET /state.json", d.showJSON)
 	d.mux.HandleFunc("GET /ca.pem", d.showCA)
 	d.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
@@ -133,15 +136,20 @@ func (d *dashboard) answersTo(host string) bool {
 
 func (d *dashboard) show(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var buf bytes.Buffer
-		if err := d.page.ExecuteTemplate(&buf, name, d.view(r.URL.Query().Get("q"))); err != nil {
-			http.Error(w, "tenant: "+err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
-		_, _ = w.Write(buf.Bytes())
+		d.write(w, name, d.view(r.URL.Query().Get("q")))
 	}
+}
+
+// write answers with a page.
+func (d *dashboard) write(w http.ResponseWriter, name string, v any) {
+	var buf bytes.Buffer
+	if err := d.page.ExecuteTemplate(&buf, name, v); err != nil {
+		http.Error(w, "tenant: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+	_, _ = w.Write(buf.Bytes())
 }
 
 // state is the content of the page, for programs.

@@ -33,6 +33,11 @@ var events = map[string]event{
 	"compliant-device":     onDevice("device %s became compliant", func(d *dashboard, id string) error { return d.srv.SetCompliant(id, true) }),
 	"non-compliant-device": onDevice("device %s became non-compliant", func(d *dashboard, id string) error { return d.srv.SetCompliant(id, false) }),
 
+	"withdraw-consent": func(d *dashboard, form url.Values) (string, error) {
+		user, client := form.Get("user"), form.Get("client")
+		return user + " withdrew the consent to " + d.srv.AppName(client), d.srv.WithdrawConsent(user, client)
+	},
+
 	"sync-computer": syncComputer,
 
 	"answer":   answerNumber,

@@ -15,23 +15,24 @@ import (
 
 // view is what the templates show.
 type view struct {
-	Domain, TenantID string
-	Now              time.Time
-	Query            string
-	Env              []variable
-	Browser          string // command line
-	Apps             []appView
-	Users            []userView
-	Devices          []deviceView
-	PRTs             []prtView
-	Log              []logLine // newest first
-	Hidden           int       // lines that Query hides
-	Older            int       // lines beyond those shown
-	Status           note      // the last thing done
-	Moves            []clockMove
-	Policies         []string
-	PolicyText       string
-	Phones           string // page that plays the users' phones; "": none
+	frame
+	Now        time.Time
+	Env        []variable
+	Browser    string // command line
+	Apps       []appView
+	Users      []userView
+	Groups     []groupView
+	Consents   []consentView
+	Devices    []deviceView
+	PRTs       []prtView
+	Log        []logLine // newest first
+	Hidden     int       // lines that Query hides
+	Older      int       // lines beyond those shown
+	Status     note      // the last thing done
+	Moves      []clockMove
+	Policies   []string
+	PolicyText string
+	Phones     string // page that plays the users' phones; "": none
 }
 
 type userView struct {
@@ -44,10 +45,38 @@ type userView struct {
 	Levels   []string
 }
 
-// appView is an application of the seed that is still there.
+// appView is an application that was added to the tenant.
 type appView struct {
 	entratest.App
 	Kind string // of the client; "": a resource
+}
+
+// Credentials names the ways besides a secret in which the application proves itself.
+func (a appView) Credentials() (list []string) {
+	if n := len(a.Certificates); n > 0 {
+		list = append(list, count(int64(n), "certificate"))
+	}
+	for _, f := range a.Federated {
+		list = append(list, "tokens of "+f.Issuer+" for "+f.Subject)
+	}
+	return list
+}
+
+type groupView struct{ entratest.GroupStatus }
+
+// membersShown is how many members of a group the page names.
+const membersShown = 20
+
+// First are the members that the page names.
+func (g groupView) First() []string { return g.Members[:min(len(g.Members), membersShown)] }
+
+// More is how many it does not name.
+func (g groupView) More() int { return max(0, len(g.Members)-membersShown) }
+
+type consentView struct {
+	entratest.Consent
+	Key                      string
+	ClientName, ResourceName string
 }
 
 type deviceView struct {
@@ -91,7 +120,7 @@ const logShown = 40
 
 func (d *dashboard) view(query string) view {
 	v := view{
-		Domain: d.srv.Domain(), TenantID: d.srv.TenantID(), Now: d.srv.Now(), Query: query, Env: d.env, Browser: d.browser, Moves: clockMoves,
+		frame: d.frame("", query, true), Now: d.srv.Now(), Env: d.env, Browser: d.browser, Moves: clockMoves,
 		Policies: d.srv.PolicyNames(), PolicyText: string(d.srv.Policies()),
 	}
 	if d.authority != "" {
@@ -99,15 +128,29 @@ func (d *dashboard) view(query string) view {
 	} else if u, err := d.srv.AuthenticatorURL(); err == nil {
 		v.Phones = u
 	}
-	for _, a := range seedApps(v.Domain) {
-		if d.srv.AppName(a.ClientID) == a.Name {
+	for _, a := range d.srv.Apps() {
+		if v.matches(a.Name, a.ClientID, strings.Join(a.URIs, " "), strings.Join(a.Redirects, " ")) {
 			v.Apps = append(v.Apps, appView{App: a, Kind: kindOf(a)})
+		}
+	}
+	for _, g := range d.srv.Groups() {
+		if v.matches(append([]string{g.Name, g.ID}, g.Members...)...) {
+			v.Groups = append(v.Groups, groupView{g})
+		}
+	}
+	for i, c := range d.srv.Consents() {
+		w := consentView{c, "consent-" + strconv.Itoa(i), d.srv.AppName(c.ClientID), d.srv.AppName(c.Resource)}
+		if v.matches(append([]string{c.Username, w.ClientName, w.ResourceName, c.ClientID}, c.Scopes...)...) {
+			v.Consents = append(v.Consents, w)
 		}
 	}
 	names := map[string]string{}
 	for _, dev := range d.srv.Devices() {
 		names[dev.ID] = dev.DisplayName
-		v.Devices = append(v.Devices, deviceView{DeviceStatus: dev, Key: "device-" + dev.ID, OwnerName: d.ownerName(dev.Owner)})
+		w := deviceView{DeviceStatus: dev, Key: "device-" + dev.ID, OwnerName: d.ownerName(dev.Owner)}
+		if v.matches(dev.DisplayName, dev.ID, w.OwnerName, dev.Type, dev.TrustType) {
+			v.Devices = append(v.Devices, w)
+		}
 	}
 	slices.Reverse(v.Devices)
 	for _, u := range d.srv.Users() {
@@ -115,10 +158,14 @@ func (d *dashboard) view(query string) view {
 		if code, ends, err := d.srv.OneTimeCode(u.Username); err == nil {
 			w.Code, w.CodeEnds = code, ends
 		}
-		v.Users = append(v.Users, w)
+		if v.matches(append([]string{u.Username, u.Name, u.ID}, u.Groups...)...) {
+			v.Users = append(v.Users, w)
+		}
 	}
 	for _, p := range d.srv.PRTs() {
-		v.PRTs = append(v.PRTs, prtOf(p, v.Now, names))
+		if w := prtOf(p, v.Now, names); v.matches(p.Username, w.DeviceName, p.DeviceID) {
+			v.PRTs = append(v.PRTs, w)
+		}
 	}
 	slices.Reverse(v.PRTs)
 	d.fillLog(&v, names)
@@ -172,7 +219,7 @@ func (d *dashboard) fillLog(v *view, names map[string]string) {
 	signIns := d.srv.SignIns()
 	add := func(l logLine, text string) {
 		switch {
-		case v.Query != "" && !strings.Contains(strings.ToLower(text), strings.ToLower(v.Query)):
+		case !v.matches(text):
 			v.Hidden++
 		case len(v.Log) < logShown:
 			v.Log = append(v.Log, l)
@@ -191,7 +238,7 @@ func (d *dashboard) fillLog(v *view, names map[string]string) {
 		flush(e.Seq)
 		w := &signInView{SignIn: e, Client: d.srv.AppName(e.ClientID), Target: d.srv.AppName(e.Resource), DeviceName: cmp.Or(names[e.DeviceID], e.DeviceID)}
 		add(logLine{Key: "sign-in-" + strconv.FormatInt(e.Seq, 10), SignIn: w},
-			strings.Join([]string{e.Username, e.Grant, w.Client, w.Target, w.DeviceName, strconv.Itoa(e.ErrorCode)}, " "))
+			strings.Join([]string{e.Username, e.Grant, w.Client, w.Target, w.DeviceName, strconv.Itoa(e.ErrorCode), e.CorrelationID, e.UniqueTokenID, e.IPAddress}, " "))
 	}
 	flush(0)
 }
@@ -237,7 +284,15 @@ func (s *signInView) Mark(p entratest.PolicyResult) string {
 }
 
 // Who returns the user, or what else is known of the requester.
-func (s *signInView) Who() string { return cmp.Or(s.Username, s.DeviceName, "somebody") }
+func (s *signInView) Who() string { return cmp.Or(s.Username, s.DeviceName, s.workload(), "somebody") }
+
+// workload names the application that asked for itself, or "".
+func (s *signInView) workload() string {
+	if s.ServicePrincipalID == "" {
+		return ""
+	}
+	return s.Client
+}
 
 // Others returns how many policies did not apply.
 func (s *signInView) Others() int { return len(s.Policies) - len(s.Applied()) }
@@ -249,13 +304,14 @@ var resultWords = map[string]string{
 }
 
 var pageFuncs = template.FuncMap{
-	"clock":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
-	"hour":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
-	"day":    func(t time.Time) string { return t.UTC().Format("2006-01-02") },
-	"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"join":   func(s []string) string { return strings.Join(s, ", ") },
-	"result": func(s string) string { return cmp.Or(resultWords[s], s) },
-	"export": func(v variable) string { return "export " + v.Name + "=" + shellQuote(v.Value) },
+	"clock":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
+	"hour":     func(t time.Time) string { return t.UTC().Format("15:04:05") },
+	"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02") },
+	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"join":     func(s []string) string { return strings.Join(s, ", ") },
+	"result":   func(s string) string { return cmp.Or(resultWords[s], s) },
+	"indented": indented,
+	"export":   func(v variable) string { return "export " + v.Name + "=" + shellQuote(v.Value) },
 }
 
 // duration prints the two largest units, in words.

@@ -272,7 +272,7 @@ func TestBrowserDashboard(t *testing.T) {
 		p.run(t, chromedp.Navigate(running.dashboard))
 		p.check(t, "dashboard-phone")
 		p.run(t, chromedp.KeyEvent(kb.Tab))
-		require.Equal(t, "Skip to the sign-in log", p.eval(t, `document.activeElement.textContent`))
+		require.Equal(t, "Skip to the content", p.eval(t, `document.activeElement.textContent`))
 		laptop := `#device-9d2b1c5e-2222-4222-8333-944455566677-e`
 		p.tabTo(t, laptop)
 		p.typeKeys(t, kb.Enter)
@@ -309,15 +309,58 @@ func TestBrowserDashboard(t *testing.T) {
 		p.run(t, chromedp.Navigate(running.dashboard+"?q=wrong-user"))
 		p.until(t, `document.querySelector("#log .none") !== null`)
 		before := len(running.state(t).SignIns)
-		p.run(t, chromedp.Navigate(running.dashboard), chromedp.Focus("#log-q"))
+		p.run(t, chromedp.Navigate(running.dashboard), chromedp.Evaluate(`document.querySelector("#users details").open = true`, nil),
+			chromedp.SendKeys("#users input[name=password]", "half a"))
 		_, err := ropc(t, newMSAL(t), []string{payroll}, bob, bobPwd)
 		require.ErrorContains(t, err, "AADSTS50079")
-		// The log waits while somebody types in it, and goes on afterwards.
-		p.run(t, chromedp.Blur("#log-q"))
+		// The rest of the page goes on while somebody types in a part of it.
 		p.until(t, fmt.Sprintf(`[...document.querySelectorAll("#log li")].some(l => l.id.startsWith("sign-in-") && +l.id.slice(8) > %d && l.textContent.includes("AADSTS50079 the user must register a second factor"))`, before))
+		require.Equal(t, "half a", p.eval(t, `document.activeElement.value`))
 		p.run(t, chromedp.Evaluate(`document.querySelector("#log details summary").click()`, nil))
 		p.check(t, "dashboard-wide")
 		return "a refused sign-in with its policy appears"
+	})
+	flow(t, client, "dashboard, a sign-in in detail", func(t *testing.T) string {
+		_, err := ropc(t, newMSAL(t), []string{payroll}, bob, bobPwd)
+		require.ErrorContains(t, err, "AADSTS50079")
+		log := running.state(t).SignIns
+		for _, width := range []int64{360, 1200} {
+			p := openBrowser(t, width)
+			p.run(t, chromedp.Navigate(fmt.Sprintf("%ssign-ins/%d", running.dashboard, log[len(log)-1].Seq)))
+			p.until(t, `document.body.innerText.includes("Payroll needs MFA")`)
+			for _, said := range []string{"Basic info", "Location", "Device info", "Authentication details", "Conditional Access", "Failure", "Not matched: Target resources"} {
+				require.Contains(t, p.eval(t, `document.body.innerText`), said)
+			}
+			p.check(t, fmt.Sprint("dashboard-sign-in-", width))
+		}
+		return "why each policy applied, or which condition did not match"
+	})
+	flow(t, client, "dashboard, what is in a token", func(t *testing.T) string {
+		r, err := ropc(t, newMSAL(t), []string{appID + "/.default"}, bob, bobPwd)
+		require.NoError(t, err)
+		for _, width := range []int64{360, 1200} {
+			p := openBrowser(t, width)
+			p.run(t, chromedp.Navigate(running.dashboard+"tokens"))
+			p.check(t, fmt.Sprint("dashboard-tokens-", width))
+			p.run(t, chromedp.SetValue("#token", r.AccessToken), chromedp.Click("main button"))
+			p.until(t, `document.querySelector("#report") !== null`)
+			require.Contains(t, p.eval(t, `document.body.innerText`), "valid here")
+			require.Contains(t, p.eval(t, `document.body.innerText`), bob)
+			require.Equal(t, running.dashboard+"tokens", p.eval(t, `location.href`))
+			p.check(t, fmt.Sprint("dashboard-token-", width))
+			p.run(t, chromedp.Click(`a[href^="/sign-ins/"]`))
+			p.until(t, `document.body.innerText.includes("Basic info")`)
+		}
+		return "an access token: valid, whose, and the sign-in that gave it"
+	})
+	flow(t, client, "dashboard, search", func(t *testing.T) string {
+		p := openBrowser(t, 360)
+		p.run(t, chromedp.Navigate(running.dashboard), chromedp.SendKeys("#q", "carol"+kb.Enter))
+		p.until(t, `location.search === "?q=carol" && document.querySelectorAll("#users article").length === 1`)
+		require.Contains(t, p.eval(t, `document.body.innerText`), "carol@")
+		require.Equal(t, "0", p.eval(t, `String(document.querySelectorAll("#apps article").length)`))
+		p.check(t, "dashboard-search")
+		return "users, groups, applications, devices and sign-ins that match"
 	})
 	flow(t, client, "dashboard without script", func(t *testing.T) string {
 		html := get(t, running.dashboard)

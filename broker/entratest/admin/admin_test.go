@@ -317,3 +317,45 @@ func TestQuirks(t *testing.T) {
 	status, _ = c.do(c.request("PUT", "/directory-lag", `{"lag":"soon"}`))
 	require.Equal(t, 400, status)
 }
+
+func TestInspection(t *testing.T) {
+	c := start(t)
+	c.ok("POST", "/groups", `{"name":"Staff","members":["alice"]}`, nil)
+	require.Zero(t, c.password(alice, "correct horse"))
+	var apps []struct{ ClientID string }
+	c.ok("GET", "/apps", "", &apps)
+	require.Len(t, apps, 1)
+	require.Equal(t, appID, apps[0].ClientID)
+	var groups []struct {
+		Name    string
+		Members []string
+	}
+	c.ok("GET", "/groups", "", &groups)
+	require.Equal(t, []string{alice}, groups[0].Members)
+	var consents []any
+	c.ok("GET", "/consents", "", &consents)
+	require.Empty(t, consents)
+	status, text := c.do(c.request("DELETE", "/users/alice/consents/"+appID, ""))
+	require.Equal(t, 422, status, "%s", text)
+	var detail struct {
+		ConditionalAccess string
+		ClientName        string
+		SignIn            struct{ Seq int64 }
+	}
+	c.ok("GET", "/sign-ins/1", "", &detail)
+	require.Equal(t, "notApplied", detail.ConditionalAccess)
+	require.EqualValues(t, 1, detail.SignIn.Seq)
+	status, _ = c.do(c.request("GET", "/sign-ins/99", ""))
+	require.Equal(t, 422, status)
+	var m struct{ Token string }
+	c.ok("POST", "/tokens", `{"claims":{"aud":"`+appID+`"}}`, &m)
+	var report struct {
+		Kind  string
+		Valid bool
+	}
+	c.ok("POST", "/tokens/inspect", `{"token":"`+m.Token+`"}`, &report)
+	require.Equal(t, "id_token", report.Kind)
+	require.True(t, report.Valid)
+	c.ok("POST", "/tokens/inspect", `{"token":"x"}`, &report)
+	require.False(t, report.Valid)
+}

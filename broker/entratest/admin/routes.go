@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,6 +108,7 @@ type (
 	lag          struct{ Lag string } // such as 30s; 0s: none
 	claimSet     struct{ Claims map[string]any }
 	minted       struct{ Token string }
+	pasted       struct{ Token string }
 	fault        struct {
 		Endpoint, Kind    string
 		Nth, Times        int
@@ -177,6 +179,13 @@ var routes = []route{
 	put(http.MethodPost, "/apps", "Adds an application, or replaces the one of its client id", func(a *api, _ *http.Request, in entratest.App) error { return a.srv.AddApp(in) }),
 	put(http.MethodPost, "/groups", "Adds a group", func(a *api, _ *http.Request, in entratest.Group) error { return a.srv.AddGroup(in) }),
 
+	get("/apps", "The applications that were added to the tenant", func(a *api, _ *http.Request) ([]entratest.App, error) { return a.srv.Apps(), nil }),
+	get("/groups", "All groups with their direct members", func(a *api, _ *http.Request) ([]entratest.GroupStatus, error) { return a.srv.Groups(), nil }),
+	get("/consents", "What users allowed clients to do", func(a *api, _ *http.Request) ([]entratest.Consent, error) { return a.srv.Consents(), nil }),
+	act(http.MethodDelete, "/users/{user}/consents/{client}", "Forgets what a user allowed a client", func(a *api, r *http.Request) error {
+		return a.srv.WithdrawConsent(user(r), r.PathValue("client"))
+	}),
+
 	get("/devices", "All devices", func(a *api, _ *http.Request) ([]entratest.DeviceStatus, error) { return a.srv.Devices(), nil }),
 	act(http.MethodDelete, "/devices/{device}", "Deletes a device", func(a *api, r *http.Request) error { return a.srv.DeleteDevice(r.PathValue("device")) }),
 	onDevice("disable", "Disables a device", (*entratest.Server).DisableDevice),
@@ -221,9 +230,23 @@ var routes = []route{
 	act(http.MethodPost, "/signing-keys/drop-former", "Publishes former signing keys no longer", func(a *api, _ *http.Request) error { a.srv.DropFormerKeys(); return nil }),
 
 	get("/sign-ins", "The sign-in log, oldest first", func(a *api, _ *http.Request) ([]entratest.SignIn, error) { return a.srv.SignIns(), nil }),
+	get("/sign-ins/{seq}", "One sign-in as Entra's log details it, with the reason of each policy", func(a *api, r *http.Request) (entratest.SignInDetail, error) {
+		seq, err := strconv.ParseInt(r.PathValue("seq"), 10, 64)
+		if err != nil {
+			return entratest.SignInDetail{}, fmt.Errorf("%w: the number of a sign-in: %w", errRequest, err)
+		}
+		d, ok := a.srv.SignInDetail(seq)
+		if !ok {
+			return d, errors.New("the log has no such sign-in")
+		}
+		return d, nil
+	}),
 	get("/prts", "The Primary Refresh Tokens that were issued", func(a *api, _ *http.Request) ([]entratest.PRTStatus, error) { return a.srv.PRTs(), nil }),
 
 	ask("/clock", "Moves the tenant's clock", moveClock),
+	ask("/tokens/inspect", "Says what is in a token and whether it is valid here; nothing is kept", func(a *api, _ *http.Request, in pasted) (entratest.TokenReport, error) {
+		return a.srv.InspectToken(in.Token), nil
+	}),
 	ask("/tokens", "Signs a token with any claims", func(a *api, _ *http.Request, in claimSet) (minted, error) {
 		return minted{a.srv.MintToken(in.Claims)}, nil
 	}),

@@ -74,7 +74,8 @@ func (e *Engine) evaluate(r *web.Request, q Question) Answer {
 	if q.Resource != nil && q.Resource.NoDevice {
 		set, bundle = rules.Exempt, rules.ExemptBundle
 	}
-	j := e.judge(set, bundle, e.signIn(r.Request, q))
+	in := e.signIn(r.Request, q)
+	j := e.judge(set, bundle, in)
 	a := Answer{Outcome: j.Outcome, reason: j.Reason, Prompt: j.Controls}
 	for i, v := range j.Results {
 		p := &bundle.Policies[i]
@@ -89,6 +90,9 @@ func (e *Engine) evaluate(r *web.Request, q Question) Answer {
 	}
 	if r.Entry != nil {
 		r.Entry.Policies = a.results
+		if e.Judge == nil { // whose reasons are not known
+			r.Entry.Asked = &directory.Asked{Set: set, SignIn: in}
+		}
 	}
 	return a
 }
@@ -178,6 +182,15 @@ func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
 		in.AppID = q.Resource.PolicyID
 	}
 	return in
+}
+
+// LogAddress writes where a request comes from to its log entry.
+func (e *Engine) LogAddress(r *http.Request, entry *directory.LogEntry) {
+	ip, country := e.ClientAddress(r)
+	if ip.IsValid() {
+		entry.Address = ip.String()
+	}
+	entry.Country = country
 }
 
 // ClientAddress returns the address that a request comes from as Conditional Access

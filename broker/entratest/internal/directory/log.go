@@ -3,6 +3,8 @@ package directory
 import (
 	"sync"
 	"time"
+
+	"github.com/prtbroker/prtbroker/policy"
 )
 
 // SignInLog keeps the last entries in a ring.
@@ -79,6 +81,8 @@ type LogEntry struct {
 	Resource         string
 	DeviceID         string
 	Platform         string
+	Address, Country string `json:",omitempty"`
+	Unique           string `json:",omitempty"` // claim uti of the tokens
 	DeviceCode       bool
 	AMR              []string
 	MFAPrompts       int
@@ -88,6 +92,15 @@ type LogEntry struct {
 	Suberror  string
 
 	Policies []PolicyResult
+	// Asked is what Conditional Access was asked, to explain its answer; nil: it was not
+	// asked, or by an earlier server.
+	Asked *Asked `json:"-"`
+}
+
+// Asked is a question to Conditional Access with the policies that were in force.
+type Asked struct {
+	Set    *policy.Set
+	SignIn *policy.SignIn
 }
 
 // PolicyResult is the result of one Conditional Access policy.

@@ -140,6 +140,7 @@ func (s *Pages) flowEntry(r *web.Request, fl *session.Flow) *directory.LogEntry 
 		Interactive: !fl.SSO || fl.Prompts > 0, ClientID: fl.Request.Client,
 		Platform: access.PlatformNames[access.PlatformOf(r.UserAgent())], MFAPrompts: fl.Prompts, Username: fl.Username,
 	}
+	s.Access.LogAddress(r.Request, e)
 	if fl.Session != nil {
 		if u := s.Keeper.Directory.UserByID(fl.Session.User); u != nil {
 			session.LogUser(e, u, fl.Session)

@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ type AppIssuance struct {
 	CAE              bool
 	Now, Expires     time.Time
 	Base             string // URL of the issuing service; "": its real host names
+	Unique           string // claim uti; "": a random one
 }
 
 // AppToken makes an app-only access token: its subject is the application's
@@ -35,7 +37,7 @@ func (m *Mint) AppToken(in AppIssuance) string {
 	c := map[string]any{
 		"iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Expires.Unix(),
 		"oid": in.Client.ServicePrincipalID, "sub": in.Client.ServicePrincipalID, "tid": in.Tenant.ID,
-		"uti": base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16)),
+		"uti": cmp.Or(in.Unique, m.UniqueID()),
 		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
 		"aio": base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24)),
 	}

@@ -45,4 +45,5 @@ type Issuance struct {
 	InURL    bool           // the id_token travels in a URL, which bounds its length
 	Now      time.Time
 	Base     string // URL of the issuing service; "": its real host names
+	Unique   string // claim uti of the tokens; "": random ones
 }

@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -38,7 +39,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 		"iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": expires.Unix(),
 		"oid": u.ID, "tid": u.Tenant.ID, "sub": m.Subject(u, res.ID), "name": u.Name,
 		"scp": strings.Join(in.Scopes, " "), "sid": in.Session.SID,
-		"uti": base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16)),
+		"uti": cmp.Or(in.Unique, m.UniqueID()),
 		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
 		"aio": m.reuse(in),
 	}
@@ -87,6 +88,11 @@ func (m *Mint) Subject(u *directory.User, app string) string {
 		return u.ID
 	}
 	return Pairwise(u.ID, app)
+}
+
+// UniqueID makes the value of a claim uti, which the sign-in log names too.
+func (m *Mint) UniqueID() string {
+	return base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16))
 }
 
 // ClientACR returns the claim appidacr: how the client authenticated.
@@ -242,7 +248,7 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	if in.V2 {
 		version = 2
 		c["iss"], c["ver"], c["preferred_username"] = directory.IssuerV2(in.Base, u.Tenant.ID), "2.0", u.UPN
-		c["uti"] = base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(16))
+		c["uti"] = cmp.Or(in.Unique, m.UniqueID())
 	} else {
 		m.v1Claims(c, in, dev)
 		c["pwd_url"] = "https://portal.microsoftonline.com/ChangePassword.aspx"

@@ -71,9 +71,12 @@ func (s *Service) AppToken(r *web.Request, in AppRequest) (map[string]any, error
 	if in.CAE {
 		life = max(life, 24*time.Hour)
 	}
-	expires := now.Add(life)
+	expires, unique := now.Add(life), s.Mint.UniqueID()
+	if r.Entry != nil {
+		r.Entry.Unique = unique
+	}
 	token := s.Mint.AppToken(mint.AppIssuance{Client: in.Client, Resource: in.Resource, Tenant: r.Tenant, Audience: in.Audience,
-		Roles: roles, Proof: in.Proof, Managed: in.Client.ManagedIdentity, CAE: in.CAE, Now: now, Expires: expires, Base: web.LocalBase(r.Request)})
+		Roles: roles, Proof: in.Proof, Managed: in.Client.ManagedIdentity, CAE: in.CAE, Now: now, Expires: expires, Unique: unique, Base: web.LocalBase(r.Request)})
 	if in.V2 {
 		return map[string]any{"token_type": "Bearer", "expires_in": int64(life / time.Second), "ext_expires_in": int64(life / time.Second), "access_token": token}, nil
 	}

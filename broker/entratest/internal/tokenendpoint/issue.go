@@ -46,6 +46,7 @@ func (s *Service) issue(in issuance) (map[string]any, error) {
 	in.Resource, in.Audience, in.Scopes = in.target.Resource, in.target.Audience, in.target.Scopes
 	in.CAE, in.Contexts = in.want.CAE, in.want.Contexts
 	in.Address, _ = s.Access.ClientAddress(in.req.Request)
+	in.Unique = s.Mint.UniqueID()
 	if e := in.req.Entry; e != nil {
 		e.Resource, e.AMR = in.target.ID(), in.Session.AMR(false)
 	}
@@ -66,6 +67,9 @@ func (s *Service) issue(in issuance) (map[string]any, error) {
 	}
 	if err := s.checkAccess(&in, dev); err != nil {
 		return nil, err
+	}
+	if e := in.req.Entry; e != nil {
+		e.Unique = in.Unique
 	}
 	return s.reply(&in, dev)
 }

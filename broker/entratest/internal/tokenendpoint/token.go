@@ -74,6 +74,7 @@ func (s *Service) begin(r *web.Request, grant string) *directory.LogEntry {
 		Time: s.Keeper.Now(), CorrelationID: web.CorrelationID(r.Request), Endpoint: string(web.EndpointToken), Grant: grant,
 		ClientID: strings.ToLower(r.Values.Get("client_id")), Platform: access.PlatformNames[access.PlatformOf(r.UserAgent())],
 	}
+	s.Access.LogAddress(r.Request, r.Entry)
 	return r.Entry
 }
 
