@@ -50,7 +50,7 @@ func (s *Server) Consents() []Consent {
 func (s *Server) WithdrawConsent(username, clientID string) error {
 	had, err := s.dir.WithdrawConsent(username, clientID)
 	if err == nil && !had {
-		err = fmt.Errorf("entratest: %s has allowed the client %s nothing", username, clientID)
+		err = fmt.Errorf("entratest: %s has not consented to the client %s", username, clientID)
 	}
 	return err
 }

@@ -163,7 +163,7 @@ func TestConsentCards(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, status)
 	require.Empty(t, v.srv.Consents())
 	require.Contains(t, v.password("api://orders/user_impersonation"), "65001")
-	require.ErrorContains(t, v.srv.WithdrawConsent("ann", shopApp), "nothing")
+	require.ErrorContains(t, v.srv.WithdrawConsent("ann", shopApp), "has not consented")
 	require.Equal(t, "ann@shop.example withdrew the consent to Shop front", v.notes[len(v.notes)-1].Text, strconv.Itoa(len(v.notes)))
 }
 
