@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
 )
 
 // TokenReport says what is in a token, and whether it is valid at this server.
@@ -40,7 +43,18 @@ const maxInspected = 64 << 10
 
 // InspectToken says what is in a token of any kind, and whether it is valid at this
 // server now: its signature, its times, its issuer, its user. It keeps and logs nothing.
-func (s *Server) InspectToken(token string) TokenReport {
+func (s *Server) InspectToken(token string) TokenReport { return s.inspect.token(token) }
+
+// An inspector reads tokens and the sign-in log for an administrator.
+type inspector struct {
+	dir    *directory.Directory
+	log    *directory.SignInLog
+	mint   *mint.Mint
+	sts    *tokenendpoint.Service
+	keeper *session.Keeper
+}
+
+func (s *inspector) token(token string) TokenReport {
 	token = strings.TrimSpace(token)
 	if len(token) > maxInspected {
 		return TokenReport{Problems: []string{fmt.Sprintf("longer than %d KiB", maxInspected>>10)}}
@@ -84,7 +98,7 @@ type tokenClaims struct {
 	Expires  int64  `json:"exp"`
 }
 
-func (s *Server) inspectJWT(token string, r *TokenReport) {
+func (s *inspector) inspectJWT(token string, r *TokenReport) {
 	problem := func(format string, args ...any) { r.Problems = append(r.Problems, fmt.Sprintf(format, args...)) }
 	var h struct{ Alg, Kid string }
 	var c tokenClaims
@@ -92,7 +106,7 @@ func (s *Server) inspectJWT(token string, r *TokenReport) {
 		problem("a claim has a type that Entra does not use")
 		return
 	}
-	for _, k := range s.SigningKeys() {
+	for _, k := range s.mint.Keys.Published() {
 		if k.ID == h.Kid {
 			r.KeyUse = k.Use
 		}
@@ -108,8 +122,8 @@ func (s *Server) inspectJWT(token string, r *TokenReport) {
 	} else {
 		client = c.Audience
 	}
-	r.ClientName = s.AppName(client)
-	now := s.Now()
+	r.ClientName = s.dir.AppName(client)
+	now := s.keeper.Now()
 	if c.IssuedAt != 0 {
 		r.Issued = time.Unix(c.IssuedAt, 0).UTC()
 	}
@@ -133,7 +147,7 @@ func (s *Server) inspectJWT(token string, r *TokenReport) {
 }
 
 // inspectSubject finds the user of a token, if it has one.
-func (s *Server) inspectSubject(c *tokenClaims, r *TokenReport, problem func(string, ...any)) {
+func (s *inspector) inspectSubject(c *tokenClaims, r *TokenReport, problem func(string, ...any)) {
 	isApp := slices.ContainsFunc(s.dir.Tenants(), func(t *directory.Tenant) bool {
 		return slices.ContainsFunc(s.dir.Clients(t), func(a *directory.App) bool { return a.ServicePrincipalID == c.Object })
 	})
@@ -152,14 +166,14 @@ func (s *Server) inspectSubject(c *tokenClaims, r *TokenReport, problem func(str
 	}
 }
 
-func (s *Server) resourceName(audience string) string {
+func (s *inspector) resourceName(audience string) string {
 	if a := s.dir.Resource(s.dir.Home(), audience); a != nil {
 		return a.Name
 	}
 	return audience
 }
 
-func (s *Server) findSignIn(unique string, r *TokenReport) {
+func (s *inspector) findSignIn(unique string, r *TokenReport) {
 	if unique == "" {
 		return
 	}
@@ -171,12 +185,12 @@ func (s *Server) findSignIn(unique string, r *TokenReport) {
 }
 
 // inspectOpaque reads a refresh token or a PRT.
-func (s *Server) inspectOpaque(token string) (TokenReport, bool) {
+func (s *inspector) inspectOpaque(token string) (TokenReport, bool) {
 	o, ok := s.sts.ReadOpaque(token)
 	if !ok {
 		return TokenReport{}, false
 	}
-	r := TokenReport{Kind: "refresh token", ClientName: s.AppName(o.Client), Issued: o.Issued.UTC(), Expires: o.Expires.UTC()}
+	r := TokenReport{Kind: "refresh token", ClientName: s.dir.AppName(o.Client), Issued: o.Issued.UTC(), Expires: o.Expires.UTC()}
 	if o.PRT {
 		r.Kind = "PRT"
 	}
@@ -186,7 +200,7 @@ func (s *Server) inspectOpaque(token string) (TokenReport, bool) {
 	} else {
 		r.Username = u.UPN
 	}
-	if !s.Now().Before(o.Expires) {
+	if !s.keeper.Now().Before(o.Expires) {
 		r.Problems = append(r.Problems, "it ended at "+r.Expires.Format(time.RFC3339))
 	}
 	r.Valid = len(r.Problems) == 0

@@ -38,18 +38,19 @@ import (
 // small part of Microsoft Graph and, for federated domains, a federation server.
 // It is safe for concurrent use, and its methods may be called while requests run.
 type Server struct {
-	opts   Options
-	clock  *Clock
-	rand   *ids.Source
-	keeper *session.Keeper
-	access *access.Engine
-	mint   *mint.Mint
-	phones *phones.Service
-	sts    *tokenendpoint.Service
-	drs    *drs.Service
-	web    *web.Router
-	log    *directory.SignInLog
-	prts   *tokenendpoint.PRTList
+	opts    Options
+	clock   *Clock
+	rand    *ids.Source
+	keeper  *session.Keeper
+	access  *access.Engine
+	mint    *mint.Mint
+	phones  *phones.Service
+	sts     *tokenendpoint.Service
+	drs     *drs.Service
+	web     *web.Router
+	log     *directory.SignInLog
+	prts    *tokenendpoint.PRTList
+	inspect inspector
 
 	dir *directory.Directory
 
@@ -167,6 +168,7 @@ func newServer(o Options) (*Server, error) {
 		s.web.AddFault(f.fault())
 	}
 	s.addRoutes()
+	s.inspect = inspector{dir: dir, log: s.log, mint: s.mint, sts: s.sts, keeper: s.keeper}
 	if st == nil {
 		s.tlsCA, err = newTLSAuthority(s.hosts())
 	} else if err = s.restore(st); err == nil {

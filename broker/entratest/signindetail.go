@@ -53,7 +53,9 @@ type MatchedDetail struct {
 
 // SignInDetail returns the entry with a sequence number. It reports false if the log
 // does not have it.
-func (s *Server) SignInDetail(seq int64) (SignInDetail, bool) {
+func (s *Server) SignInDetail(seq int64) (SignInDetail, bool) { return s.inspect.signIn(seq) }
+
+func (s *inspector) signIn(seq int64) (SignInDetail, bool) {
 	for _, e := range s.log.All() {
 		if e.Seq == seq {
 			return s.detail(e), true
@@ -62,10 +64,10 @@ func (s *Server) SignInDetail(seq int64) (SignInDetail, bool) {
 	return SignInDetail{}, false
 }
 
-func (s *Server) detail(e directory.LogEntry) SignInDetail {
-	d := SignInDetail{SignIn: signInOf(e), ClientName: s.AppName(e.ClientID), ConditionalAccess: "notApplied"}
+func (s *inspector) detail(e directory.LogEntry) SignInDetail {
+	d := SignInDetail{SignIn: signInOf(e), ClientName: s.dir.AppName(e.ClientID), ConditionalAccess: "notApplied"}
 	if e.Resource != "" {
-		d.ResourceName = s.AppName(e.Resource)
+		d.ResourceName = s.dir.AppName(e.Resource)
 	}
 	if dev := s.dir.Device(e.DeviceID); dev != nil {
 		d.Device = deviceStatus(dev)
