@@ -114,7 +114,8 @@ type Config struct {
 	Device DeviceInfo
 
 	// UserAgent is sent with every request; Conditional Access reads the platform
-	// from it. Empty: one that names this operating system.
+	// from it. Empty: one that names this library, its version (from the build
+	// information of the program) and this operating system.
 	UserAgent string
 
 	// Logger receives what happens, never a secret. Nil discards it. Its

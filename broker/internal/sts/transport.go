@@ -14,6 +14,8 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"runtime"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/sts/internal/retry"
@@ -57,13 +59,37 @@ var platforms = map[string]string{
 	"ios":     "iPhone; CPU iPhone OS 17_0 like Mac OS X",
 }
 
-// DefaultUserAgent names this library and the operating system.
+// DefaultUserAgent names this library with its version and the operating system.
 func DefaultUserAgent() string {
 	p, ok := platforms[runtime.GOOS]
 	if !ok {
 		p = runtime.GOOS
 	}
-	return "prtbroker/1.0 (" + p + ")"
+	info, _ := debug.ReadBuildInfo()
+	return "prtbroker/" + versionIn(info) + " (" + p + ")"
+}
+
+const module = "github.com/prtbroker/prtbroker"
+
+// versionIn returns the version of this module that a program was built with,
+// without its v, or "devel" for a program that was built in a working copy or over
+// one (replace).
+func versionIn(info *debug.BuildInfo) string {
+	if info == nil {
+		return "devel"
+	}
+	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+		if m.Path != module {
+			continue
+		}
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		if v, ok := strings.CutPrefix(m.Version, "v"); ok {
+			return v
+		}
+	}
+	return "devel"
 }
 
 // A Reply is what came back, whole.
