@@ -157,33 +157,12 @@ func mortal(ctx context.Context) error {
 	if err := json.Unmarshal([]byte(os.Getenv(mortalEnv)), &job); err != nil {
 		return err
 	}
-	keys, err := job.keys(ctx)
+	b, keys, err := job.open(ctx)
 	if err != nil {
 		return err
 	}
-	files, err := store.NewFile(job.State)
-	if err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(job.CA))
-	withCertificate := func(certs ...tls.Certificate) *http.Client {
-		return &http.Client{
-			Transport: &http.Transport{
-				TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs, MaxVersion: tls.VersionTLS12},
-				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-					return (&net.Dialer{}).DialContext(ctx, network, job.Addr)
-				},
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
-	}
-	cfg := mortalConfig(keys, files, withCertificate(), func() time.Time { return job.Now })
-	cfg.Prompter = remotePerson(job.PersonURL)
-	cfg.MutualTLS = func(c tls.Certificate) broker.Transport { return withCertificate(c) }
-	b, err := broker.New(ctx, cfg)
-	if err != nil {
-		return err
+	if job.Operation == wholeLife {
+		return errors.Join(liveWholly(ctx, b), b.Close(), keys.Close())
 	}
 	accounts, err := b.Accounts(ctx)
 	if err != nil {
@@ -204,6 +183,36 @@ func mortal(ctx context.Context) error {
 		return errors.Join(err, stepper.Mark(2), b.Close(), keys.Close())
 	}
 	return fmt.Errorf("no operation %q", job.Operation)
+}
+
+// open opens the machine in the process.
+func (j mortalJob) open(ctx context.Context) (*broker.Broker, tpm.KeyStore, error) {
+	keys, err := j.keys(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := store.NewFile(j.State)
+	if err != nil {
+		return nil, nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(j.CA))
+	withCertificate := func(certs ...tls.Certificate) *http.Client {
+		return &http.Client{
+			Transport: &http.Transport{
+				TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs, MaxVersion: tls.VersionTLS12},
+				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return (&net.Dialer{}).DialContext(ctx, network, j.Addr)
+				},
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	cfg := mortalConfig(keys, files, withCertificate(), func() time.Time { return j.Now })
+	cfg.Prompter = remotePerson(j.PersonURL)
+	cfg.MutualTLS = func(c tls.Certificate) broker.Transport { return withCertificate(c) }
+	b, err := broker.New(ctx, cfg)
+	return b, keys, err
 }
 
 func (j mortalJob) keys(ctx context.Context) (tpm.KeyStore, error) {

@@ -54,10 +54,7 @@ func NewFile(dir string) (*File, error) {
 	if dir, err = followRoots(dir); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return nil, fmt.Errorf("store: state directory: %w", err)
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("store: state directory: %w", err)
 	}
 	s := &File{dir: dir}
@@ -66,6 +63,32 @@ func NewFile(dir string) (*File, error) {
 	}
 	s.sweep()
 	return s, nil
+}
+
+// makeDir makes a directory and its missing parents, each of which survives a power
+// loss: without that, everything that is synced in it later would be lost with its
+// name. A directory with nothing in it may be one whose maker was killed in between.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeDir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			return nil // an error shows where the store is used
+		}
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err // a parent that others own cannot always be opened
+	}
+	return nil
 }
 
 // followRoots follows one symbolic link that root owns.
