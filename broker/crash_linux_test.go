@@ -304,6 +304,8 @@ func (m *mortalMachine) freeTPM() {
 			require.NoError(m.t, err)
 		}
 	}
+	// The matrix tries the old PIN and the new one after each kill.
+	require.NoError(m.t, m.emulator.ResetLockout())
 }
 
 // prepare brings the machine to where an operation begins.
@@ -376,11 +378,12 @@ func (m *mortalMachine) recovers(op operation, had bool) {
 	require.NoError(m.t, err)
 	require.Empty(m.t, s.Problem)
 	require.LessOrEqual(m.t, len(m.srv.Devices()), 1, "a duplicate device")
+	if op.name == "lock" { // what is behind the PIN comes back by it
+		require.NoError(m.t, unlockWithPIN(ctx, m.b, m.acct))
+	}
 	if had && !op.out {
 		require.NotEqual(m.t, broker.PRTNone, m.status(m.acct).State, "the PRT is lost")
-		if op.name != "lock" {
-			m.silent(open, broker.WithForceRefresh())
-		}
+		m.silent(open, broker.WithForceRefresh())
 	}
 	if err := op.do(ctx, m.b, m.acct); err != nil {
 		require.True(m.t, op.done != nil && op.done(err), "the operation again: %v", err)

@@ -38,22 +38,36 @@ recorded from a run without faults, meets each fault in turn.`,
 the TPM, or a moment later, while it registers, signs in, renews, gets tokens, or does
 anything with a PIN. Another process opens the state: no PRT is lost, there is no second
 device, and the operation succeeds when it is tried again.`,
-		steps: []step{{pkg: "./broker", run: "^TestKilledAtEverySystemCall$"}},
+		steps: []step{
+			{pkg: "./broker", run: "^TestKilledAtEverySystemCall$"},
+			{pkg: "./broker", run: "^TestPowerLoss$"},
+		},
 	},
 	{
 		class:  "concurrency",
 		budget: 10 * time.Minute,
-		about:  `Many processes and goroutines use one state directory.`,
+		about: `Processes of many goroutines use one state directory, while they are stopped and go on at
+random and their clocks jump. Each call ends with a result or an error of its type.`,
+		steps: []step{{pkg: "./broker", run: "^TestCrowd$"}},
 	},
 	{
 		class:  "adversary",
 		budget: 10 * time.Minute,
-		about:  `A hostile service, proxy, bus client, local user or page. Each cell is a named test.`,
+		about: `A hostile service, proxy, bus client, local user, thief or page. SECURITY.md lists the
+attacks and their tests.`,
+		steps: attackSteps(),
 	},
 	{
 		class:  "secrets",
 		budget: 10 * time.Minute,
-		about:  `Known secrets go through every flow; afterwards everything that comes out of the process is searched for them.`,
+		about: `Known secrets go through every flow; afterwards everything that comes out of the process is
+searched for them in 24 encodings: logs, traces, errors, printed values, the disk, the TPM's
+bus, the session bus, and memory after sign-out and lock.`,
+		steps: []step{
+			{pkg: "./internal/canary", run: "^TestExportedTypesPrintNoSecrets$"},
+			{pkg: "./broker", run: "^(TestCanary|TestSecretsAreForgotten)$"},
+			{pkg: "./broker/dbus", run: "^TestBusShowsOnlyWhatWasAskedFor$"},
+		},
 	},
 	{
 		class:  "mutation",

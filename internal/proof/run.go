@@ -168,6 +168,38 @@ func countTests(cell string) func([]string) []count {
 	}
 }
 
+var endedBelow = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): (Test\S+)`)
+
+// countSubtests makes each test without subtests a cell, and each subtest.
+func countSubtests(cell string) func([]string) []count {
+	return func(output []string) []count {
+		passed := map[string]bool{}
+		parents := map[string]bool{}
+		for _, line := range output {
+			m := endedBelow.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			passed[m[2]] = m[1] == "PASS"
+			for name := m[2]; strings.Contains(name, "/"); {
+				name = name[:strings.LastIndexByte(name, '/')]
+				parents[name] = true
+			}
+		}
+		c := count{cell: cell}
+		for name, ok := range passed {
+			if parents[name] {
+				continue
+			}
+			c.cells++
+			if ok {
+				c.passed++
+			}
+		}
+		return []count{c}
+	}
+}
+
 var mutated = regexp.MustCompile(`^\S+ +(\d+) +(\d+) +(\d+) +(\d+) +\d+$`)
 
 // countMutants reads the table of internal/mutants: noticed, by the time limit,

@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +93,32 @@ func TestTook(t *testing.T) {
 	}
 	require.Equal(t, "1,234,567", thousands(1234567))
 	require.Equal(t, "999", thousands(999))
+}
+
+func TestCountSubtests(t *testing.T) {
+	got := countSubtests("x")([]string{
+		"=== RUN   TestA", "--- PASS: TestA (0.00s)",
+		"    --- PASS: TestA/one (0.00s)", "    --- FAIL: TestA/two (0.00s)", "        --- PASS: TestA/two/deep (0.00s)",
+		"    --- SKIP: TestA/three (0.00s)", "--- PASS: TestB (0.00s)", "PASS",
+	})
+	require.Equal(t, []count{{"x", 4, 3}}, got)
+}
+
+// The class adversary runs the tests of SECURITY.md's table, and no others.
+func TestAttacksAreTheTable(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "SECURITY.md"))
+	require.NoError(t, err)
+	_, table, ok := strings.Cut(string(text), "\n## Attacks tried\n")
+	require.True(t, ok)
+	table, _, _ = strings.Cut(table, "\n## ")
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z]+)\\.(Test\\w+)`").FindAllStringSubmatch(table, -1) {
+		want[m[1]+"."+m[2]] = true
+	}
+	for _, a := range attacks {
+		for test := range strings.FieldsSeq(a.tests) {
+			got[filepath.Base(a.pkg)+"."+test] = true
+		}
+	}
+	require.Equal(t, want, got)
 }
