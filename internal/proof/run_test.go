@@ -99,7 +99,7 @@ func TestCountSubtests(t *testing.T) {
 	got := countSubtests("x")([]string{
 		"=== RUN   TestA", "--- PASS: TestA (0.00s)",
 		"    --- PASS: TestA/one (0.00s)", "    --- FAIL: TestA/two (0.00s)", "        --- PASS: TestA/two/deep (0.00s)",
-		"    --- SKIP: TestA/three (0.00s)", "--- PASS: TestB (0.00s)", "PASS",
+		"    --- SKIP: TestA/three (0.00s)", "--- PASS: TestB (0.00s)", "--- SKIP: TestC (0.00s)", "PASS",
 	})
 	require.Equal(t, []count{{"x", 4, 3}}, got)
 }
