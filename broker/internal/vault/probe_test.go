@@ -102,3 +102,35 @@ func TestErasedMeanwhile(t *testing.T) {
 	_, _, err = st.Get(ctx, v.owner+".log")
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
+
+// A process that still has the data key of an owner that another one erased and a
+// third one made anew leaves no record behind that the third cannot open.
+func TestNothingIsMadeUnderAnErasedKey(t *testing.T) {
+	t.Parallel()
+	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
+	stale := testVault(t, keys, st)
+	_, err := stale.Write(ctx, StateSuffix, []byte("one"), Record{})
+	require.NoError(t, err)
+	require.NoError(t, testVault(t, keys, st).Destroy(ctx))
+	leavesNothing := func() {
+		t.Helper()
+		before, err := st.List(ctx, "")
+		require.NoError(t, err)
+		require.ErrorIs(t, stale.mark(ctx, 1), store.ErrConflict)
+		for _, suffix := range []string{StateSuffix, ".tokens", ".log"} {
+			_, err := stale.Write(ctx, suffix, []byte("stale"), Record{})
+			require.ErrorIs(t, err, store.ErrConflict, suffix)
+		}
+		after, err := st.List(ctx, "")
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+	}
+	leavesNothing()
+	anew := testVault(t, keys, st)
+	leavesNothing()
+	_, err = anew.Write(ctx, StateSuffix, []byte("two"), Record{})
+	require.NoError(t, err)
+	r, err := anew.Read(ctx, StateSuffix)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(r.Plain))
+}

@@ -125,21 +125,61 @@ func (v *Vault) mark(ctx context.Context, generation uint64) error {
 			return nil
 		}
 		_, err = v.Put(ctx, markSuffix, binary.BigEndian.AppendUint64(nil, generation), m)
-		if !errors.Is(err, store.ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) || errors.Is(err, errRekeyed) {
 			return err
 		}
 	}
 }
 
+// errRekeyed reports a record that was made under a data key that another process
+// has replaced or erased meanwhile.
+var errRekeyed = fmt.Errorf("broker: the data key was replaced meanwhile: %w", store.ErrConflict)
+
 // Put is Write without the protection against an older record being put back.
 func (v *Vault) Put(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
 	generation := old.Generation + 1
+	from := v.keyVersion()
+	if old.Version == 0 && from != 0 {
+		// Most often it is noticed here, before anyone sees the record.
+		if _, now, err := v.store.Get(ctx, v.owner+KeySuffix); err == nil && now != from || errors.Is(err, store.ErrNotFound) {
+			return Record{}, errRekeyed
+		}
+	}
 	raw, err := v.Seal(suffix, plain, generation)
 	if err != nil {
 		return Record{}, err
 	}
 	version, err := v.store.Put(ctx, v.owner+suffix, raw, old.Version)
+	if err == nil && old.Version == 0 {
+		err = v.takeBack(ctx, suffix, version, from)
+	}
 	return Record{plain, version, generation}, err
+}
+
+// takeBack removes a record that was made under a data key that is gone. A record
+// that replaces another cannot be one: the other was erased with the key.
+func (v *Vault) takeBack(ctx context.Context, suffix string, version, from store.Version) error {
+	if from == 0 {
+		return nil // a key of its own, not from the store
+	}
+	_, now, err := v.store.Get(ctx, v.owner+KeySuffix)
+	switch {
+	case err == nil && now == from:
+		return nil
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	err = v.store.Delete(ctx, v.owner+suffix, version)
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	return errRekeyed
+}
+
+func (v *Vault) keyVersion() store.Version {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.from
 }
 
 func (v *Vault) cipher(suffix string) (cipher.AEAD, error) {
