@@ -9,11 +9,11 @@ import (
 // access tokens included, expire no later than the pass, and no session or token
 // that came from it yields new ones after that (AADSTS130504).
 func (s *Server) CreateAccessPass(username string, once bool) (string, error) {
-	return s.keeper.CreateAccessPass(username, once)
+	return s.world().keeper.CreateAccessPass(username, once)
 }
 
 // DeleteAccessPass removes the user's temporary access pass. Sessions that it
 // signed in live on until the pass would have expired.
 func (s *Server) DeleteAccessPass(username string) error {
-	return s.dir.ChangeUser(username, func(u *directory.User) error { u.AccessPass = nil; return nil })
+	return s.world().dir.ChangeUser(username, func(u *directory.User) error { u.AccessPass = nil; return nil })
 }

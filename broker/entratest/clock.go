@@ -74,6 +74,28 @@ func (c *Clock) setAhead(seconds int64) {
 	}
 }
 
+// reading is what a clock showed, and when if it runs.
+type reading struct{ now, real time.Time }
+
+func (c *Clock) reading() reading {
+	if c == nil {
+		return reading{}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return reading{c.now, c.real}
+}
+
+// putBack undoes all moves of the clock since a reading.
+func (c *Clock) putBack(r reading) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now, c.real = r.now, r.real
+}
+
 // Advance moves the clock; a negative d moves it back. It panics on a nil
 // Clock.
 func (c *Clock) Advance(d time.Duration) {

@@ -8,7 +8,7 @@ import (
 
 // LastPRTMethods are the methods in the session of the newest PRT.
 func (s *Server) LastPRTMethods() claims.Methods {
-	list := s.prts.All()
+	list := s.world().prts.All()
 	return list[len(list)-1].Session.Methods
 }
 
@@ -18,8 +18,8 @@ func (s *Server) RouteOf(method, url string) string {
 	if err != nil {
 		return ""
 	}
-	return s.web.Reaches(r)
+	return s.world().web.Reaches(r)
 }
 
 // Routes names every endpoint.
-func (s *Server) Routes() []string { return s.web.List() }
+func (s *Server) Routes() []string { return s.world().web.List() }

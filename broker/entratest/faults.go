@@ -99,7 +99,7 @@ type Fault struct {
 }
 
 // AddFault installs a fault; calling remove removes it.
-func (s *Server) AddFault(f Fault) (remove func()) { return s.web.AddFault(f.fault()) }
+func (s *Server) AddFault(f Fault) (remove func()) { return s.world().web.AddFault(f.fault()) }
 
 // ClearFaults removes all faults.
-func (s *Server) ClearFaults() { s.web.ClearFaults() }
+func (s *Server) ClearFaults() { s.world().web.ClearFaults() }

@@ -15,5 +15,5 @@ type Computer struct {
 // SyncComputer simulates directory synchronisation: it creates a pending hybrid
 // device, which the computer then completes by joining.
 func (s *Server) SyncComputer(c Computer) error {
-	return s.drs.SyncComputer(c.ID, c.SID, c.Name, c.PublicKey)
+	return s.world().drs.SyncComputer(c.ID, c.SID, c.Name, c.PublicKey)
 }

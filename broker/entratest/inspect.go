@@ -34,16 +34,16 @@ type HelloKey struct {
 
 // Users returns the users of all tenants, by name.
 func (s *Server) Users() []UserStatus {
-	now := s.Now()
-	list := s.dir.Users()
+	w, now := s.world(), s.Now()
+	list := w.dir.Users()
 	out := make([]UserStatus, 0, len(list))
 	for _, u := range list {
 		st := statusOf(u)
-		for _, g := range s.dir.Memberships(u) {
+		for _, g := range w.dir.Memberships(u) {
 			st.Groups = append(st.Groups, g.Name)
 		}
 		slices.Sort(st.Groups)
-		st.NumberPrompt = s.keeper.Pending.PromptWaits(u.ID, now)
+		st.NumberPrompt = w.keeper.Pending.PromptWaits(u.ID, now)
 		out = append(out, st)
 	}
 	return out
@@ -85,12 +85,13 @@ func orNone(risk string) string {
 
 // AppName returns the name of the application with a client id, in any tenant, or
 // the id itself if the application is unknown.
-func (s *Server) AppName(id string) string { return s.dir.AppName(id) }
+func (s *Server) AppName(id string) string { return s.world().dir.AppName(id) }
 
 // Policies returns the Conditional Access export of the first tenant, as it was
 // given, or nil if the tenant has no policies.
 func (s *Server) Policies() json.RawMessage {
-	if rules := s.dir.AccessRules(s.dir.Home()); rules != nil {
+	dir := s.world().dir
+	if rules := dir.AccessRules(dir.Home()); rules != nil {
 		return slices.Clone(rules.Raw)
 	}
 	return nil
@@ -98,4 +99,7 @@ func (s *Server) Policies() json.RawMessage {
 
 // PolicyNames returns the names of the policies of the first tenant, followed by
 // the state of a policy unless it is enabled.
-func (s *Server) PolicyNames() []string { return s.dir.PolicyNames(s.dir.Home()) }
+func (s *Server) PolicyNames() []string {
+	dir := s.world().dir
+	return dir.PolicyNames(dir.Home())
+}

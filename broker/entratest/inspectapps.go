@@ -5,8 +5,8 @@ import "fmt"
 // Apps returns the applications that were added to the first tenant, by name.
 // Microsoft's own are not among them. Ids that were derived are filled in.
 func (s *Server) Apps() []App {
-	out := []App{}
-	for _, a := range s.dir.OwnApps(s.dir.Home()) {
+	out, dir := []App{}, s.world().dir
+	for _, a := range dir.OwnApps(dir.Home()) {
 		out = append(out, appOf(a))
 	}
 	return out
@@ -20,8 +20,8 @@ type GroupStatus struct {
 
 // Groups returns the groups of the first tenant, by name.
 func (s *Server) Groups() []GroupStatus {
-	out := []GroupStatus{}
-	for _, g := range s.dir.GroupsWithMembers(s.dir.Home()) {
+	out, dir := []GroupStatus{}, s.world().dir
+	for _, g := range dir.GroupsWithMembers(dir.Home()) {
 		out = append(out, GroupStatus(g))
 	}
 	return out
@@ -39,7 +39,7 @@ type Consent struct {
 // allowed is in [App].
 func (s *Server) Consents() []Consent {
 	out := []Consent{}
-	for _, c := range s.dir.Consents() {
+	for _, c := range s.world().dir.Consents() {
 		out = append(out, Consent{c.User.UPN, c.Client, c.Resource, c.Scopes})
 	}
 	return out
@@ -48,7 +48,7 @@ func (s *Server) Consents() []Consent {
 // WithdrawConsent forgets what a user allowed a client: the next request without
 // another consent is refused (AADSTS65001).
 func (s *Server) WithdrawConsent(username, clientID string) error {
-	had, err := s.dir.WithdrawConsent(username, clientID)
+	had, err := s.world().dir.WithdrawConsent(username, clientID)
 	if err == nil && !had {
 		err = fmt.Errorf("entratest: %s has not consented to the client %s", username, clientID)
 	}

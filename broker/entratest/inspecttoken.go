@@ -43,7 +43,7 @@ const maxInspected = 64 << 10
 
 // InspectToken says what is in a token of any kind, and whether it is valid at this
 // server now: its signature, its times, its issuer, its user. It keeps and logs nothing.
-func (s *Server) InspectToken(token string) TokenReport { return s.inspect.token(token) }
+func (s *Server) InspectToken(token string) TokenReport { return s.world().inspector().token(token) }
 
 // An inspector reads tokens and the sign-in log for an administrator.
 type inspector struct {
@@ -52,6 +52,10 @@ type inspector struct {
 	mint   *mint.Mint
 	sts    *tokenendpoint.Service
 	keeper *session.Keeper
+}
+
+func (w *world) inspector() *inspector {
+	return &inspector{dir: w.dir, log: w.log, mint: w.mint, sts: w.sts, keeper: w.keeper}
 }
 
 func (s *inspector) token(token string) TokenReport {

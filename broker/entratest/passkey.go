@@ -43,5 +43,5 @@ func NewPasskey() (*Passkey, error) {
 // AddPasskey registers a passkey for a user. It is an error if any user has
 // already registered the credential id (WebAuthn Level 2, 7.1, step 22).
 func (s *Server) AddPasskey(username string, k Passkey) error {
-	return s.dir.AddPasskey(username, directory.PasskeySpec(k))
+	return s.world().dir.AddPasskey(username, directory.PasskeySpec(k))
 }

@@ -41,8 +41,11 @@ func (s *Server) ManagedIdentity(m ManagedIdentity) http.Handler {
 	if dir == "" {
 		dir = "/var/opt/azcmagent/tokens"
 	}
-	return &managedidentity.Service{Kind: m.kind(), System: m.ClientID, Header: m.Header, KeyDir: dir,
-		Tenant: s.dir.Home(), Keeper: s.keeper, Endpoint: s.sts, Web: s.web}
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := s.world()
+		(&managedidentity.Service{Kind: m.kind(), System: m.ClientID, Header: m.Header, KeyDir: dir,
+			Tenant: w.dir.Home(), Keeper: w.keeper, Endpoint: w.sts, Web: w.web}).ServeHTTP(rw, r)
+	})
 }
 
 // Environment returns the environment variables that lead a program to the endpoint
@@ -65,5 +68,5 @@ func (s *Server) FederatedToken(c FederatedCredential) string {
 	if c.Audience == "" {
 		c.Audience = "api://AzureADTokenExchange"
 	}
-	return s.mint.FederatedToken(directory.FederatedCredential(c), time.Hour)
+	return s.world().mint.FederatedToken(directory.FederatedCredential(c), time.Hour)
 }

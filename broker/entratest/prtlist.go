@@ -33,15 +33,16 @@ type PRTStatus struct {
 // PRTs returns the PRTs that were issued, oldest first. Only the newest 10,000 are
 // kept.
 func (s *Server) PRTs() []PRTStatus {
-	list := s.prts.All()
+	w := s.world()
+	list := w.prts.All()
 	out := make([]PRTStatus, 0, len(list))
 	for _, t := range list {
-		out = append(out, s.prtStatus(&t))
+		out = append(out, w.prtStatus(&t))
 	}
 	return out
 }
 
-func (s *Server) prtStatus(t *tokenendpoint.TrackedPRT) PRTStatus {
+func (w *world) prtStatus(t *tokenendpoint.TrackedPRT) PRTStatus {
 	ss := &t.Session
 	p := PRTStatus{
 		ID: ss.SID, UserID: ss.User, DeviceID: ss.Device, BornOf: t.BornOf(), AMR: ss.AMR(false),
@@ -52,10 +53,10 @@ func (s *Server) prtStatus(t *tokenendpoint.TrackedPRT) PRTStatus {
 		p.MFA, p.MFATime = true, time.Unix(ss.MFA, 0).UTC()
 	}
 	p.Username = ss.User
-	if u := s.dir.UserByID(ss.User); u != nil {
+	if u := w.dir.UserByID(ss.User); u != nil {
 		p.Username = u.UPN
 	}
-	if err := s.sts.PRTError(t); err != nil {
+	if err := w.sts.PRTError(t); err != nil {
 		e := web.AsSTSError(err)
 		p.ErrorCode, p.Error = e.Code, e.Text
 	}

@@ -43,7 +43,7 @@ const (
 
 // SetQuirk turns a quirk on or off. It returns an error if it does not know the quirk.
 func (s *Server) SetQuirk(q Quirk, on bool) error {
-	if err := s.keeper.Quirks.Put(quirks.Quirk(q), on); err != nil {
+	if err := s.world().keeper.Quirks.Put(quirks.Quirk(q), on); err != nil {
 		return fmt.Errorf("entratest: %w", err)
 	}
 	return nil
@@ -59,14 +59,14 @@ type QuirkStatus struct {
 func (s *Server) Quirks() []QuirkStatus {
 	var out []QuirkStatus
 	for _, q := range quirks.All {
-		out = append(out, QuirkStatus{Quirk(q), s.keeper.Quirks.On(q)})
+		out = append(out, QuirkStatus{Quirk(q), s.world().keeper.Quirks.On(q)})
 	}
 	return out
 }
 
 // SetDirectoryLag sets how long the sign-in service does not know a user from AddUser or
 // an application from AddApp; see [Options].DirectoryLag. Zero: it knows them at once.
-func (s *Server) SetDirectoryLag(d time.Duration) { s.dir.SetLag(d, s.Now) }
+func (s *Server) SetDirectoryLag(d time.Duration) { s.world().dir.SetLag(d, s.Now) }
 
 // SigningKey is a key that the server publishes for the signatures of its tokens.
 type SigningKey struct {
@@ -77,7 +77,7 @@ type SigningKey struct {
 // SigningKeys lists the published keys, oldest first.
 func (s *Server) SigningKeys() []SigningKey {
 	var out []SigningKey
-	for _, k := range s.mint.Keys.Published() {
+	for _, k := range s.world().mint.Keys.Published() {
 		out = append(out, SigningKey(k))
 	}
 	return out
@@ -86,16 +86,16 @@ func (s *Server) SigningKeys() []SigningKey {
 // PublishNextKey publishes the next signing key ahead of its use, as Entra does before
 // it rolls the key over. It has no effect if the next key is published, as that of a
 // new server is.
-func (s *Server) PublishNextKey() error { return wrap(s.mint.Keys.PublishNext()) }
+func (s *Server) PublishNextKey() error { return wrap(s.world().mint.Keys.PublishNext()) }
 
 // UseNextKey signs with the next key from now on. If it was not published ahead, as
 // in an emergency, it is published at the same time. The former key stays published, so
 // that its tokens are valid until [Server.DropFormerKeys].
-func (s *Server) UseNextKey() error { return wrap(s.mint.Keys.UseNext()) }
+func (s *Server) UseNextKey() error { return wrap(s.world().mint.Keys.UseNext()) }
 
 // DropFormerKeys takes former keys out of the published set. Tokens that they signed are
 // invalid then, at Microsoft Graph too.
-func (s *Server) DropFormerKeys() { s.mint.Keys.DropFormer() }
+func (s *Server) DropFormerKeys() { s.world().mint.Keys.DropFormer() }
 
 func wrap(err error) error {
 	if err != nil {

@@ -11,48 +11,26 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/access"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/adfs"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/arm"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/discovery"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/drs"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/graph"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/local"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/login"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/passkeys"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/phones"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/seal"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/tokenendpoint"
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
-	"github.com/prtbroker/prtbroker/policy"
 )
 
 // Server is an emulated Entra ID: sign-in service, device registration service, a
 // small part of Microsoft Graph and, for federated domains, a federation server.
 // It is safe for concurrent use, and its methods may be called while requests run.
 type Server struct {
-	opts    Options
-	clock   *Clock
-	rand    *ids.Source
-	keeper  *session.Keeper
-	access  *access.Engine
-	mint    *mint.Mint
-	phones  *phones.Service
-	sts     *tokenendpoint.Service
-	drs     *drs.Service
-	web     *web.Router
-	log     *directory.SignInLog
-	prts    *tokenendpoint.PRTList
-	inspect inspector
+	opts  Options
+	seed  *savedState // nil: opts alone
+	clock *Clock
+	began reading // of the clock
+	rand  *ids.Source
 
-	dir *directory.Directory
+	current atomic.Pointer[world]
+	reset   sync.Mutex // held by Reset
 
 	tlsCA    *tlsAuthority
 	listener net.Listener
@@ -133,78 +111,61 @@ func newServer(o Options) (*Server, error) {
 		o = st.options(o)
 	}
 	o = o.withDefaults()
-	r := ids.NewSource(o.Seed)
-	box := seal.New(r.Bytes(32), r)
-	s := &Server{
-		opts:  o,
-		clock: o.Clock,
-		rand:  r,
-		log:   directory.NewSignInLog(o.SignInLog),
-		prts:  tokenendpoint.NewPRTList(),
-		done:  make(chan struct{}),
+	s := &Server{opts: o, seed: st, clock: o.Clock, rand: ids.NewSource(o.Seed), done: make(chan struct{})}
+	key := s.rand.Bytes(boxKeySize)
+	if st != nil && st.BoxKey != nil {
+		key = st.BoxKey
 	}
-	dir, err := directory.New(o.tenants(), o.DeviceQuota, r)
+	w, err := s.newWorld(key, directory.NewSignInLog(o.SignInLog))
 	if err != nil {
 		return nil, err
 	}
-	s.dir = dir
-	s.SetDirectoryLag(o.DirectoryLag)
-	s.keeper = &session.Keeper{
-		Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, TTL: session.TTL(o.TTL), Box: box, Pending: session.NewPending(),
-		RefuseTOTPReuse: o.RefuseTOTPReuse, Quirks: &quirks.Set{},
-	}
-	for _, q := range o.WithoutQuirks {
-		if err := s.SetQuirk(q, false); err != nil {
-			return nil, err
-		}
-	}
-	s.access = &access.Engine{Keeper: s.keeper, Address: o.ClientAddress}
-	if o.Judge != nil {
-		s.access.Judge = func(b *policy.Bundle, in *policy.SignIn) access.Judgement { return access.Judgement(o.Judge(b, in)) }
-	}
-	s.mint = &mint.Mint{Keys: mint.NewKeys(), Keeper: s.keeper, GCMReplies: o.GCMReplies, PlainReplies: o.PlainReplies, DisabledDevice50155: o.DisabledDevice50155}
-	s.web = web.New(web.Config{Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, Log: s.log, Done: s.done})
-	for _, f := range o.Faults {
-		s.web.AddFault(f.fault())
-	}
-	s.addRoutes()
-	s.inspect = inspector{dir: dir, log: s.log, mint: s.mint, sts: s.sts, keeper: s.keeper}
+	s.current.Store(w)
 	if st == nil {
-		s.tlsCA, err = newTLSAuthority(s.hosts())
+		s.tlsCA, err = newTLSAuthority(w.hosts())
 	} else if err = s.restore(st); err == nil {
-		s.tlsCA, err = st.authority(s.hosts())
+		s.tlsCA, err = st.authority(w.hosts())
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.locals.Handler, s.locals.Serves, s.locals.Certificate = s.web, s.serves, s.tlsCA.certificate
-	s.window.Handler, s.window.Rand = s.web, r
+	s.began = s.clock.reading()
+	handler := s.Handler()
+	s.locals.Handler, s.locals.Serves, s.locals.Certificate = handler, func(host string) bool { return s.world().serves(host) }, s.tlsCA.certificate
+	s.window.Handler, s.window.Rand = handler, s.rand
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// addRoutes adds the routes of the services to the router. The first route that
-// matches wins.
-func (s *Server) addRoutes() {
-	o := &s.opts
-	s.sts = &tokenendpoint.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web, PRTs: s.prts,
-		InheritDeviceMFA: o.InheritDeviceMFA, RollSessionKey: o.RollSessionKey, RefuseKDFv1: o.RefuseKDFv1, RollDropsMFA: o.RollDropsMFA}
-	s.drs = &drs.Service{Keeper: s.keeper, Access: s.access, Mint: s.mint, Web: s.web,
-		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
-	s.phones = &phones.Service{Keeper: s.keeper, Web: s.web}
-	pages := &login.Pages{Keeper: s.keeper, Access: s.access, Mint: s.mint, Passkeys: &passkeys.Checker{Keeper: s.keeper}, STS: s.sts, Web: s.web,
-		AskToStaySignedIn: o.AskToStaySignedIn, NoUserConsent: o.NoUserConsent, BindBrowserSessions: o.BindBrowserSessions, Traits: login.Traits(o.Pages)}
-
-	s.sts.Routes()
-	(&discovery.Service{Directory: s.dir, Mint: s.mint, Web: s.web, Quirks: s.keeper.Quirks}).Routes()
-	pages.Routes()
-	s.phones.Routes()
-	s.drs.Routes()
-	(&graph.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}).Routes()
-	(&adfs.Server{Keeper: s.keeper, Mint: s.mint, Web: s.web, ErrorPage: pages.ErrorPage, FormTargets: pages.FormTargets}).Routes()
-	(&arm.Service{Keeper: s.keeper, Mint: s.mint, Web: s.web}).Routes()
+// Reset puts the server back to its start: the tenants, users, groups, applications,
+// policies, faults and quirks of the [Options], or of their State, no devices and
+// sign-ins but those of the State, and the time that the clock would show if nobody had
+// advanced it. Names and object ids stay the same, and so do the server's addresses and
+// its certificate authority.
+//
+// Everything that was issued before is refused from then on: tokens, codes, cookies,
+// PRTs, devices, Hello keys, certificates. Requests that are under way end in the former
+// state. The sign-in log continues to count but forgets its entries.
+//
+// Access tokens stay valid for services that verify only their signature.
+func (s *Server) Reset() error {
+	s.reset.Lock()
+	defer s.reset.Unlock()
+	w, err := s.newWorld(s.rand.Bytes(boxKeySize), s.world().log.Next())
+	if err != nil {
+		return fmt.Errorf("entratest: reset: %w", err)
+	}
+	w.later = true
+	if s.seed != nil {
+		if err := w.load(s.seed); err != nil {
+			return fmt.Errorf("entratest: reset: %w", err)
+		}
+	}
+	s.clock.putBack(s.began)
+	s.current.Store(w)
+	return nil
 }
 
 func (s *Server) listen() error {
@@ -214,7 +175,7 @@ func (s *Server) listen() error {
 	}
 	s.listener = ln
 	s.http = &http.Server{
-		Handler:           s.web,
+		Handler:           s.Handler(),
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
@@ -274,7 +235,7 @@ func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Con
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return d.DialContext(ctx, network, addr)
 	}
-	if !s.serves(host) {
+	if !s.world().serves(host) {
 		return nil, fmt.Errorf("entratest: dial %s: the emulator does not serve this host", host)
 	}
 	return d.DialContext(ctx, network, s.listener.Addr().String())
@@ -306,14 +267,16 @@ func (s *Server) Client() *http.Client {
 
 // Handler returns a handler for every host of the emulator, which it tells apart by
 // the Host header.
-func (s *Server) Handler() http.Handler { return s.web }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.world().web.ServeHTTP(w, r) })
+}
 
 // Now returns the server's time.
 func (s *Server) Now() time.Time { return s.clock.Now() }
 
 // Domain returns the verified domain of the first tenant, such as
 // "contoso.example".
-func (s *Server) Domain() string { return s.dir.Home().Domain }
+func (s *Server) Domain() string { return s.world().dir.Home().Domain }
 
 // TenantID returns the id of the first tenant, a GUID in lower case.
-func (s *Server) TenantID() string { return s.dir.Home().ID }
+func (s *Server) TenantID() string { return s.world().dir.Home().ID }

@@ -48,7 +48,7 @@ type PolicyResult struct {
 
 // SignIns returns the sign-in log, oldest first.
 func (s *Server) SignIns() []SignIn {
-	list := s.log.All()
+	list := s.world().log.All()
 	out := make([]SignIn, 0, len(list))
 	for _, e := range list {
 		out = append(out, signInOf(e))

@@ -26,6 +26,7 @@ type savedState struct {
 	PRTs     []tokenendpoint.TrackedPRT
 	SignIns  []directory.LogEntry
 	Keys     mint.Generations `json:",omitzero"`
+	BoxKey   []byte           `json:",omitempty"` // that seals tokens; empty: that of the seed
 }
 
 // State returns the state of the server, for [Options].State of a later one: users
@@ -37,6 +38,7 @@ type savedState struct {
 // this tenant, but anyone who has them can impersonate the server: keep the file
 // readable by its owner only.
 func (s *Server) State() ([]byte, error) {
+	w := s.world()
 	random, err := s.rand.State()
 	if err != nil {
 		return nil, fmt.Errorf("entratest: state: %w", err)
@@ -45,14 +47,17 @@ func (s *Server) State() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entratest: state: %w", err)
 	}
-	dir, err := s.dir.Save()
+	dir, err := w.dir.Save()
 	if err != nil {
 		return nil, fmt.Errorf("entratest: state: %w", err)
 	}
 	st := savedState{
 		Format: stateFormat, Seed: s.rand.Seed, Random: random, Ahead: s.clock.ahead(), CA: s.tlsCA.der, CAKey: key,
 		Saved:    dir,
-		Redeemed: s.keeper.Pending.RedeemedCodes(), PRTs: s.prts.All(), SignIns: s.log.All(), Keys: s.mint.Keys.Generations(),
+		Redeemed: w.keeper.Pending.RedeemedCodes(), PRTs: w.prts.All(), SignIns: w.log.All(), Keys: w.mint.Keys.Generations(),
+	}
+	if w.later {
+		st.BoxKey = w.boxKey
 	}
 	return json.Marshal(st)
 }
@@ -96,19 +101,17 @@ func (st *savedState) options(o Options) Options {
 
 // restore fills a server that was started with st.options.
 func (s *Server) restore(st *savedState) error {
-	if err := s.dir.Load(&st.Saved); err != nil {
-		return fmt.Errorf("state: %w", err)
+	w := s.world()
+	if err := w.load(st); err != nil {
+		return err
 	}
 	if err := s.rand.Restore(st.Random); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	if err := s.mint.Keys.Restore(st.Keys); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
 	s.clock.setAhead(st.Ahead)
-	s.keeper.Pending.RestoreRedeemed(st.Redeemed)
-	s.prts.Restore(st.PRTs)
-	s.log.Restore(st.SignIns)
+	w.prts.Restore(st.PRTs)
+	w.log.Restore(st.SignIns)
+	w.later = st.BoxKey != nil
 	return nil
 }
 

@@ -19,5 +19,5 @@ func (s *Server) MintToken(claims map[string]any) string {
 	}
 	maps.Copy(all, claims)
 	maps.DeleteFunc(all, func(_ string, v any) bool { return v == nil })
-	return s.mint.Keys.Sign(all)
+	return s.world().mint.Keys.Sign(all)
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
-	"github.com/prtbroker/prtbroker/broker/entratest/internal/directory"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/local"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/web"
 )
@@ -39,7 +37,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) { retur
 // Do sends the request to the server and returns its reply. It returns when the
 // request's context ends, even if a fault holds back the reply.
 func (t *Transport) Do(req *http.Request) (*http.Response, error) {
-	if !t.server.serves(req.URL.Hostname()) {
+	if !t.server.world().serves(req.URL.Hostname()) {
 		return nil, errors.New("entratest: the emulator does not play " + req.URL.Hostname())
 	}
 	ctx, cancel := context.WithCancel(req.Context())
@@ -78,31 +76,6 @@ func (t *Transport) Do(req *http.Request) (*http.Response, error) {
 	case r := <-ch:
 		return r.reply.Response(req, r.err)
 	}
-}
-
-// hosts returns the host names that the server emulates.
-func (s *Server) hosts() []string {
-	hosts := append([]string{}, web.LoginHosts...)
-	hosts = append(hosts, web.OtherHosts...)
-	for _, t := range s.dir.Tenants() {
-		for domain := range t.Federated {
-			hosts = append(hosts, directory.FederationHost(domain))
-		}
-	}
-	return hosts
-}
-
-func (s *Server) serves(host string) bool {
-	host = strings.ToLower(host)
-	if web.IsLoginHost(host) {
-		return true
-	}
-	for _, h := range web.OtherHosts {
-		if h == host {
-			return true
-		}
-	}
-	return s.dir.FederationTenant(host) != nil
 }
 
 // ListenOptions are options of [Server.Listen].

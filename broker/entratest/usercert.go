@@ -11,12 +11,12 @@ import (
 // certificate has the policy OID 2.999.2 and counts as MFA by itself; otherwise it
 // is a first factor.
 func (s *Server) IssueUserCertificate(username string, multiFactor bool) (tls.Certificate, error) {
-	return s.mint.IssueUserCertificate(username, multiFactor)
+	return s.world().mint.IssueUserCertificate(username, multiFactor)
 }
 
 // RevokeUserCertificate puts a user certificate on the revocation list
 // (AADSTS500183). As in Entra, sessions that began with it live on until
 // [Server.Revoke].
 func (s *Server) RevokeUserCertificate(cert *x509.Certificate) error {
-	return s.mint.RevokeUserCertificate(cert)
+	return s.world().mint.RevokeUserCertificate(cert)
 }

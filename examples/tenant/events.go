@@ -43,6 +43,11 @@ var events = map[string]event{
 	"answer":   answerNumber,
 	"clock":    moveClock,
 	"policies": setPolicies,
+	"reset":    reset,
+}
+
+func reset(d *dashboard, _ url.Values) (string, error) {
+	return "the tenant was put back to its start", d.srv.Reset()
 }
 
 func onUser(text string, do func(d *dashboard, user string) error) event {

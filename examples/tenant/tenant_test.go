@@ -208,6 +208,12 @@ func TestEvents(t *testing.T) {
 	press("answer", 422, "user", "carol", "number", "12")
 	press("sync-computer", 422, "name", "PC")
 
+	defer func() {
+		press("reset", 303)
+		require.Len(t, ten.srv.PolicyNames(), 3, "the policies are there again")
+		status, _ := signIn(t, c, bob, "battery staple")
+		require.Equal(t, http.StatusOK, status)
+	}()
 	v := ten.dashboard.view("bob")
 	var order []string
 	for _, l := range v.Log {

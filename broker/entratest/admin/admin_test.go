@@ -149,6 +149,19 @@ func TestPoliciesFaultsAndLog(t *testing.T) {
 	require.Zero(t, c.password(alice, "correct horse"))
 }
 
+func TestReset(t *testing.T) {
+	c := start(t)
+	before := c.srv.Now()
+	c.ok("POST", "/users", `{"username":"bob","password":"battery staple"}`, nil)
+	c.ok("DELETE", "/users/alice", "", nil)
+	c.ok("POST", "/faults", `{"endpoint":"token","kind":"aadsts","code":90033,"times":-1}`, nil)
+	c.ok("POST", "/clock", `{"advance":"4h"}`, nil)
+	c.ok("POST", "/reset", "", nil)
+	require.Equal(t, before, c.srv.Now())
+	require.Zero(t, c.password(alice, "correct horse"))
+	require.Equal(t, 50034, c.password("bob@contoso.example", "battery staple"))
+}
+
 func TestClock(t *testing.T) {
 	c := start(t)
 	before := c.srv.Now()

@@ -247,6 +247,9 @@ var routes = []route{
 	ask("/tokens/inspect", "Says what is in a token and whether it is valid here; nothing is kept", func(a *api, _ *http.Request, in pasted) (entratest.TokenReport, error) {
 		return a.srv.InspectToken(in.Token), nil
 	}),
+	act(http.MethodPost, "/reset", "Puts the tenant back to its start: users, devices, policies, sign-ins, faults, clock; what was issued before is refused", func(a *api, _ *http.Request) error {
+		return a.srv.Reset()
+	}),
 	ask("/tokens", "Signs a token with any claims", func(a *api, _ *http.Request, in claimSet) (minted, error) {
 		return minted{a.srv.MintToken(in.Claims)}, nil
 	}),

@@ -11,14 +11,24 @@ import (
 type SignInLog struct {
 	limit int // entries that are kept
 
-	mu   sync.Mutex // guards the ring
-	ring []LogEntry
-	next int64 // sequence number of the next entry, from 1
+	mu    sync.Mutex // guards the ring
+	ring  []LogEntry
+	first int64 // sequence number of the first entry that there was
+	next  int64 // of the next entry
 }
 
 // NewSignInLog returns a log that keeps the last size entries.
 func NewSignInLog(size int) *SignInLog {
-	return &SignInLog{limit: size, ring: make([]LogEntry, 0, min(size, 64)), next: 1}
+	return &SignInLog{limit: size, ring: make([]LogEntry, 0, min(size, 64)), first: 1, next: 1}
+}
+
+// Next returns an empty log that continues to count where this one is.
+func (l *SignInLog) Next() *SignInLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next := NewSignInLog(l.limit)
+	next.first, next.next = l.next, l.next
+	return next
 }
 
 // Add numbers an entry and keeps it.
@@ -31,7 +41,7 @@ func (l *SignInLog) Add(e LogEntry) {
 		l.ring = append(l.ring, e)
 		return
 	}
-	l.ring[int((e.Seq-1)%int64(l.limit))] = e
+	l.ring[int((e.Seq-l.first)%int64(l.limit))] = e
 }
 
 // Restore fills an empty log.
@@ -43,7 +53,7 @@ func (l *SignInLog) Restore(list []LogEntry) {
 		return
 	}
 	l.mu.Lock()
-	l.next = list[0].Seq
+	l.first, l.next = list[0].Seq, list[0].Seq
 	l.mu.Unlock()
 	for _, e := range list {
 		l.Add(e)
@@ -57,7 +67,7 @@ func (l *SignInLog) All() []LogEntry {
 	n := int64(len(l.ring))
 	out := make([]LogEntry, 0, n)
 	for seq := l.next - n; seq < l.next; seq++ {
-		out = append(out, l.ring[int((seq-1)%n)])
+		out = append(out, l.ring[int((seq-l.first)%int64(l.limit))])
 	}
 	return out
 }

@@ -38,7 +38,7 @@ func (m *Mint) AppToken(in AppIssuance) string {
 		"iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Expires.Unix(),
 		"oid": in.Client.ServicePrincipalID, "sub": in.Client.ServicePrincipalID, "tid": in.Tenant.ID,
 		"uti": cmp.Or(in.Unique, m.UniqueID()),
-		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
+		"rh":  m.origin(),
 		"aio": base64.StdEncoding.EncodeToString(m.Keeper.Rand.Bytes(24)),
 	}
 	if in.Resource.TokenVersion == 2 {
@@ -87,6 +87,7 @@ type Presented struct {
 	AppID    string          `json:"appid"`
 	Party    string          `json:"azp"`
 	Reuse    string          `json:"aio"`
+	Origin   string          `json:"rh"`
 }
 
 // AppOnly reports whether the token is app-only.
@@ -104,6 +105,9 @@ func (m *Mint) Presented(text string) (*Presented, error) {
 	}
 	var p Presented
 	if err := m.Keys.verifyOwn(text, &p); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrNotOurs, err)
+	}
+	if err := m.fromThisWorld(p.Origin); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNotOurs, err)
 	}
 	return &p, nil

@@ -17,6 +17,10 @@ type Mint struct {
 	Keys   *Keys
 	Keeper *session.Keeper
 
+	// World marks tokens and user certificates, so that those from before a reset of the
+	// server are refused although its keys and its users are the same. Nil: no mark.
+	World []byte
+
 	GCMReplies, PlainReplies bool // how to encrypt replies to requests signed with a session key
 	DisabledDevice50155      bool // a disabled device gets the same error as a deleted one
 }

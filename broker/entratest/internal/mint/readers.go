@@ -30,6 +30,8 @@ type BearerClaims struct {
 	// Mark is xms_st: opaque to clients. Here it holds the number of critical
 	// events of the user when the token was issued.
 	Mark map[string]int `json:"xms_st"`
+	// Origin is rh, which is opaque to clients too.
+	Origin string `json:"rh"`
 }
 
 // Overtaken reports whether a critical event came after the token was issued and the
@@ -67,6 +69,9 @@ func (m *Mint) BearerToken(header string, audiences ...string) (*BearerClaims, e
 	}
 	var c BearerClaims
 	if err := m.Keys.verifyOwn(strings.TrimSpace(token), &c); err != nil {
+		return nil, fmt.Errorf("access token: %w", err)
+	}
+	if err := m.fromThisWorld(c.Origin); err != nil {
 		return nil, fmt.Errorf("access token: %w", err)
 	}
 	if m.Keeper.Now().Unix() >= c.Expires {

@@ -40,7 +40,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 		"oid": u.ID, "tid": u.Tenant.ID, "sub": m.Subject(u, res.ID), "name": u.Name,
 		"scp": strings.Join(in.Scopes, " "), "sid": in.Session.SID,
 		"uti": cmp.Or(in.Unique, m.UniqueID()),
-		"rh":  "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
+		"rh":  m.origin(),
 		"aio": m.reuse(in),
 	}
 	if res.TokenVersion == 2 {
@@ -242,7 +242,7 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	c := map[string]any{
 		"aud": in.Client.ID, "iat": in.Now.Unix(), "nbf": in.Now.Unix(), "exp": in.Now.Add(in.Session.Capped(idTokenLife, in.Now)).Unix(),
 		"oid": u.ID, "tid": u.Tenant.ID, "sub": m.Subject(u, in.Client.ID), "name": u.Name, "sid": in.Session.SID,
-		"rh": "1." + base64.RawURLEncoding.EncodeToString(m.Keeper.Rand.Bytes(12)) + ".",
+		"rh": m.origin(),
 	}
 	version := 1
 	if in.V2 {

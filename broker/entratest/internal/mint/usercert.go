@@ -65,7 +65,7 @@ func (m *Mint) IssueUserCertificate(username string, multiFactor bool) (tls.Cert
 	}
 	now := m.Keeper.Now()
 	cert := &x509.Certificate{
-		SerialNumber:       new(big.Int).SetBytes(m.Keeper.Rand.Bytes(16)),
+		SerialNumber:       new(big.Int).SetBytes(m.marked(serialSize)),
 		Subject:            pkix.Name{CommonName: u.Name},
 		NotBefore:          now.Add(-userCertBackdate),
 		NotAfter:           now.AddDate(userCertYears, 0, 0),

@@ -26,7 +26,7 @@ func (s *Service) CheckUserCertificate(cert *x509.Certificate) (*directory.User,
 		return nil, nil, web.InvalidGrant(500172, "Certificate '%s' issued by '%s' is not valid. Current time: '%s'. Certificate NotBefore: '%s'. Certificate NotAfter: '%s'.",
 			web.Clip(cert.Subject.String()), web.Clip(cert.Issuer.String()), now.UTC().Format(time.RFC3339), cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
 	}
-	if s.Keeper.Directory.CertificateRevoked(cert.SerialNumber) {
+	if s.Keeper.Directory.CertificateRevoked(cert.SerialNumber) || !s.Mint.Issued(cert.SerialNumber) {
 		return nil, nil, web.InvalidGrant(500183, "Certificate has been revoked. Please contact your administrator.")
 	}
 	if c.PrincipalName == "" {
