@@ -28,7 +28,7 @@ var ceilings = []struct {
 	most     int
 }{
 	{"broker", "Broker", 63},
-	{"broker/entratest", "Server", 6},
+	{"broker/entratest", "Server", 4},
 }
 
 func TestFacesStaySmall(t *testing.T) {

@@ -268,6 +268,21 @@ func TestLog(t *testing.T) {
 	later.Restore(list)
 	later.Add(directory.LogEntry{Username: "d"})
 	require.EqualValues(t, 4, later.All()[0].Seq, "numbers go on")
+
+	// A log that does not begin with 1 and is not full, and one that goes on after it.
+	larger := directory.NewSignInLog(5)
+	larger.Restore(list)
+	empty := larger.Next()
+	require.Empty(t, empty.All())
+	for want := int64(4); want < 20; want++ {
+		for _, l := range []*directory.SignInLog{larger, empty} {
+			l.Add(directory.LogEntry{Username: "e"})
+			got := l.All()
+			for i, e := range got {
+				require.Equal(t, want-int64(len(got)-1-i), e.Seq, "in order")
+			}
+		}
+	}
 }
 
 func TestSaved(t *testing.T) {
