@@ -10,12 +10,15 @@ import (
 
 func (t Tenant) spec() directory.TenantSpec {
 	out := directory.TenantSpec{Domain: t.Domain, TenantID: t.TenantID, DisplayName: t.DisplayName,
-		Policies: t.Policies, Federated: t.Federated, FederatedMFA: t.FederatedMFA}
+		Domains: t.Domains, Policies: t.Policies, Federated: t.Federated, FederatedMFA: t.FederatedMFA}
 	for _, u := range t.Users {
 		out.Users = append(out.Users, u.spec())
 	}
 	for _, g := range t.Groups {
 		out.Groups = append(out.Groups, directory.GroupSpec(g))
+	}
+	for _, d := range t.Devices {
+		out.Devices = append(out.Devices, directory.DeviceSpec(d))
 	}
 	for _, a := range t.Apps {
 		out.Apps = append(out.Apps, a.spec())
@@ -68,7 +71,7 @@ func (u User) spec() directory.UserSpec {
 
 func (o *Options) tenants() []directory.TenantSpec {
 	first := Tenant{Domain: o.Domain, TenantID: o.TenantID, DisplayName: o.DisplayName, Users: o.Users,
-		Groups: o.Groups, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated, FederatedMFA: o.FederatedMFA}
+		Domains: o.Domains, Groups: o.Groups, Devices: o.Devices, Apps: o.Apps, Policies: o.Policies, Federated: o.Federated, FederatedMFA: o.FederatedMFA}
 	out := []directory.TenantSpec{first.spec()}
 	for _, t := range o.OtherTenants {
 		out = append(out, t.spec())

@@ -90,7 +90,7 @@ func TestConversions(t *testing.T) {
 	whole(t, reflect.ValueOf(person.inside()), "Person")
 
 	o := Options{Domain: "a", TenantID: "b", DisplayName: "c", Users: tenant.Users, Groups: tenant.Groups, Apps: tenant.Apps,
-		Policies: tenant.Policies, Federated: []string{"d"}, FederatedMFA: "e", OtherTenants: []Tenant{tenant}}
+		Domains: []string{"f"}, Devices: tenant.Devices, Policies: tenant.Policies, Federated: []string{"d"}, FederatedMFA: "e", OtherTenants: []Tenant{tenant}}
 	for _, spec := range o.tenants() {
 		whole(t, reflect.ValueOf(spec), "Options")
 	}

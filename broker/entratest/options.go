@@ -15,11 +15,16 @@ import (
 type Options struct {
 	Domain      string // verified domain of the tenant; "": contoso.example
 	TenantID    string // "": derived from Seed
-	DisplayName string // "": Contoso
+	DisplayName string // "": Contoso for contoso.example, else the domain
 
-	Users  []User
-	Groups []Group
-	Apps   []App // in addition to the first-party clients and resources, which are always there
+	// Domains are further verified domains of the tenant, whose users sign in as those
+	// of Domain do, such as contoso.onmicrosoft.com.
+	Domains []string
+
+	Users   []User
+	Groups  []Group
+	Devices []Device // known to the directory, without keys
+	Apps    []App    // in addition to the first-party clients and resources, which are always there
 
 	// Policies is a Conditional Access export from Microsoft Graph: a policy, a
 	// collection ({"value": […]}) or an array of them, together with the named
@@ -183,6 +188,8 @@ type Tenant struct {
 	Apps        []App
 	Policies    json.RawMessage
 	Federated   []string
+	Domains     []string
+	Devices     []Device
 
 	FederatedMFA string
 }
@@ -225,6 +232,23 @@ type Group struct {
 	ID      string   // "": derived from Seed
 	Name    string   // required
 	Members []string // user names, and names or ids of groups
+}
+
+// Device is a device that the directory knows from the start, as from an export. It has
+// no keys here and cannot sign in: it is listed, disabled, deleted and made compliant like
+// others, and a program that joins becomes another device.
+type Device struct {
+	ID       string // device id; "": derived from Seed
+	ObjectID string // "": derived from Seed
+	Name     string
+	OS       string // such as Windows
+	// OSVersion is free text.
+	OSVersion string
+	TrustType string // AzureAd, Workplace or ServerAd, as Microsoft Graph names them; "": AzureAd
+	Owner     string // user name or object id; "": none
+	Managed   bool
+	Compliant bool
+	Disabled  bool
 }
 
 // App is an application: a client, a resource, or both.
@@ -364,7 +388,7 @@ func (o Options) withDefaults() Options {
 	if o.Domain == "" {
 		o.Domain = "contoso.example"
 	}
-	if o.DisplayName == "" {
+	if o.DisplayName == "" && o.Domain == "contoso.example" {
 		o.DisplayName = "Contoso"
 	}
 	switch {

@@ -78,7 +78,7 @@ func readState(data []byte) (*savedState, error) {
 
 // options returns o with the tenants of the state.
 func (st *savedState) options(o Options) Options {
-	o.Seed, o.Users, o.Groups, o.Apps, o.OtherTenants = st.Seed, nil, nil, nil, nil
+	o.Seed, o.Users, o.Groups, o.Apps, o.Devices, o.OtherTenants = st.Seed, nil, nil, nil, nil, nil
 	for i, t := range st.Tenants {
 		policies := t.Policies
 		var apps []App
@@ -87,11 +87,11 @@ func (st *savedState) options(o Options) Options {
 		}
 		if i > 0 {
 			o.OtherTenants = append(o.OtherTenants, Tenant{Domain: t.Domain, TenantID: t.ID, DisplayName: t.Name,
-				Federated: t.Federated, FederatedMFA: t.FederatedMFA, Apps: apps, Policies: policies})
+				Domains: t.Domains, Federated: t.Federated, FederatedMFA: t.FederatedMFA, Apps: apps, Policies: policies})
 			continue
 		}
 		o.Domain, o.TenantID, o.DisplayName, o.Federated, o.Apps = t.Domain, t.ID, t.Name, t.Federated, apps
-		o.FederatedMFA = t.FederatedMFA
+		o.Domains, o.FederatedMFA = t.Domains, t.FederatedMFA
 		if o.Policies == nil {
 			o.Policies = policies
 		}

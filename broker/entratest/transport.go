@@ -38,7 +38,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) { retur
 // request's context ends, even if a fault holds back the reply.
 func (t *Transport) Do(req *http.Request) (*http.Response, error) {
 	if !t.server.world().serves(req.URL.Hostname()) {
-		return nil, errors.New("entratest: the emulator does not play " + req.URL.Hostname())
+		return nil, errors.New("entratest: the emulator does not serve " + req.URL.Hostname())
 	}
 	ctx, cancel := context.WithCancel(req.Context())
 	in := req.Clone(ctx)

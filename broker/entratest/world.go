@@ -92,7 +92,7 @@ func (w *world) addRoutes(o *Options) {
 		RequireMFAToJoin: o.RequireMFAToJoin, ReplicationLag: o.ReplicationLag, ReplicationTries: o.ReplicationTries}
 	w.phones = &phones.Service{Keeper: w.keeper, Web: w.web}
 	pages := &login.Pages{Keeper: w.keeper, Access: w.access, Mint: w.mint, Passkeys: &passkeys.Checker{Keeper: w.keeper}, STS: w.sts, Web: w.web,
-		AskToStaySignedIn: o.AskToStaySignedIn, BindBrowserSessions: o.BindBrowserSessions, Traits: login.Traits(o.Pages)}
+		AskToStaySignedIn: o.AskToStaySignedIn, NoUserConsent: o.NoUserConsent, BindBrowserSessions: o.BindBrowserSessions, Traits: login.Traits(o.Pages)}
 
 	w.sts.Routes()
 	(&discovery.Service{Directory: w.dir, Mint: w.mint, Web: w.web, Quirks: w.keeper.Quirks}).Routes()

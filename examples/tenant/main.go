@@ -134,6 +134,8 @@ type options struct {
 
 	config          string
 	configText      string
+	graph           string
+	graphPassword   string
 	listen          string
 	base            string
 	hosts           string
@@ -170,6 +172,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.config, "config", "", "YAML or JSON `file` with the users, groups, apps and policies of a new tenant; -schema prints what it may hold")
 	flags.StringVar(&o.listen, "listen", "", "`address`, such as localhost:8443, at which the tenant is an authority in its own right, for clients that cannot use the proxy")
 	flags.StringVar(&o.configText, "config-text", "", "the `text` of such a file, for containers without mounted files")
+	flags.StringVar(&o.graph, "graph", "", "`directory` with replies of Microsoft Graph that describe a new tenant: users, groups, applications, devices, policies")
+	flags.StringVar(&o.graphPassword, "graph-password", "correct horse", "with -graph: `password` of every user, and secret of every application with one, since an export has neither")
 	flags.StringVar(&o.base, "base", "", "with -listen: the `URL` under which clients reach that address, such as https://localhost:8443, if it is another: behind a mapped port, a reverse proxy or another host name")
 	flags.StringVar(&o.hosts, "hosts", "", "more host `names`, separated by commas, under which clients reach -listen and browsers the dashboard; each is an authority in its own right, at any port")
 	flags.BoolVar(&o.insecureHTTP, "insecure-http", false, "with -listen: without TLS")
@@ -185,6 +189,9 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	}
 	if o.config != "" && o.configText != "" {
 		return o, errors.New("-config and -config-text: give one of them")
+	}
+	if o.graph != "" && (o.config != "" || o.configText != "") {
+		return o, errors.New("-graph and a configuration both describe the tenant: give one of them")
 	}
 	if o.listen == "" && (o.base != "" || o.insecureHTTP) {
 		return o, errors.New("-base and -insecure-http say how -listen is served: give -listen too")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/broker/entratest/admin"
+	"github.com/prtbroker/prtbroker/broker/entratest/seed"
 )
 
 // tenant is the running program.
@@ -136,6 +138,10 @@ func (t *tenant) startServer() (err error) {
 	}
 	switch {
 	case o.State != nil:
+	case t.o.graph != "":
+		if err := t.fromGraph(&o); err != nil {
+			return fmt.Errorf("-graph: %w", err)
+		}
 	case cfg != nil:
 		if err := cfg.apply(&o); err != nil {
 			return fmt.Errorf("-config: %w", err)
@@ -153,6 +159,22 @@ func (t *tenant) startServer() (err error) {
 	}
 	t.srv, err = entratest.Start(o)
 	return err
+}
+
+// fromGraph fills in the options from an export, and says what they do not represent.
+func (t *tenant) fromGraph(o *entratest.Options) error {
+	exported, err := seed.FromGraph(os.DirFS(t.o.graph), seed.Config{Password: t.o.graphPassword, Secret: t.o.graphPassword})
+	if err != nil {
+		return err
+	}
+	for _, r := range exported.Remarks {
+		t.logf("-graph: %v", r)
+	}
+	from := exported.Options
+	from.Clock, from.Logf, from.Seed = o.Clock, o.Logf, o.Seed
+	from.Domain = cmp.Or(from.Domain, o.Domain)
+	*o = from
+	return nil
 }
 
 // config reads the file of -config, or -config-text. It returns nil if there is neither.
@@ -234,7 +256,7 @@ func (t *tenant) announce(w io.Writer) {
 	for _, u := range t.srv.Users() {
 		fmt.Fprintf(w, "# User: %s, password %q\n", u.Username, u.Password)
 	}
-	if t.o.config == "" && t.o.configText == "" {
+	if t.o.config == "" && t.o.configText == "" && t.o.graph == "" {
 		t.announceSeed(w)
 	}
 	if t.authority != "" {

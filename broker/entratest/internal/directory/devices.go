@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prtbroker/prtbroker/broker/entratest/internal/ids"
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
 
@@ -23,6 +24,39 @@ func (dev *Device) TrustType() string {
 }
 
 var ErrQuota = errors.New("entratest: the owner of the device has reached the device limit")
+
+// trustTypes are the kinds of join by their names; "": joined.
+var trustTypes = map[string]int{"": wire.JoinTypeJoin, "azuread": wire.JoinTypeJoin, "workplace": wire.JoinTypeRegister, "serverad": wire.JoinTypeHybrid}
+
+// addDeviceTo adds a device without keys, with which nobody can sign in.
+func (d *Directory) addDeviceTo(t *Tenant, o DeviceSpec) error {
+	kind, ok := trustTypes[strings.ToLower(o.TrustType)]
+	if !ok {
+		return fmt.Errorf("entratest: device %s: %q is not a trustType: AzureAd, Workplace or ServerAd", o.Name, o.TrustType)
+	}
+	dev := &Device{
+		Tenant: t, ID: strings.ToLower(o.ID), ObjectID: strings.ToLower(o.ObjectID), Name: o.Name, Kind: o.OS, OSVersion: o.OSVersion,
+		JoinType: kind, Managed: o.Managed || o.Compliant, Compliant: o.Compliant, Enabled: !o.Disabled,
+	}
+	if dev.ID == "" {
+		dev.ID = d.rand.Derived("device", t.Domain+"/"+o.Name)
+	}
+	if !ids.IsGUID(dev.ID) {
+		return fmt.Errorf("entratest: device %s: id %q is not a GUID", o.Name, o.ID)
+	}
+	if dev.ObjectID == "" {
+		dev.ObjectID = d.rand.Derived("device object", dev.ID)
+	}
+	if d.devices[dev.ID] != nil {
+		return fmt.Errorf("entratest: two devices have the id %s", dev.ID)
+	}
+	if o.Owner != "" {
+		if dev.Owner = d.objectID(t, o.Owner); dev.Owner == "" {
+			return fmt.Errorf("entratest: device %s: no user is named %s", o.Name, o.Owner)
+		}
+	}
+	return d.AddDevice(dev)
+}
 
 // AddDevice stores a new device, or the new keys of one that joins again.
 func (d *Directory) AddDevice(dev *Device) error {

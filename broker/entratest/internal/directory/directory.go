@@ -46,6 +46,7 @@ type Directory struct {
 // and the like never change.
 type Tenant struct {
 	ID, Domain, Name, Region string
+	domains                  []string        // verified, besides Domain and the federated ones
 	Federated                map[string]bool // domains, lower case
 	FederatedMFA             string          // federatedIdpMfaBehavior; never ""
 	groups                   map[string]*Group
@@ -162,7 +163,7 @@ func (d *Directory) addTenant(o TenantSpec) error {
 		return errors.New("entratest: a tenant needs a domain")
 	}
 	t := &Tenant{
-		ID: strings.ToLower(o.TenantID), Domain: strings.ToLower(o.Domain), Name: o.DisplayName, Region: "EU",
+		domains: o.Domains, ID: strings.ToLower(o.TenantID), Domain: strings.ToLower(o.Domain), Name: o.DisplayName, Region: "EU",
 		Federated: map[string]bool{}, groups: map[string]*Group{}, groupNames: map[string]string{},
 		memberOf: map[string][]string{}, apps: map[string]*App{}, resources: map[string]*App{},
 	}
@@ -187,6 +188,13 @@ func (d *Directory) addTenant(o TenantSpec) error {
 	}
 	d.tenants = append(d.tenants, t)
 	d.domains[t.Domain] = t
+	for _, name := range o.Domains {
+		name = strings.ToLower(name)
+		if other := d.domains[name]; other != nil && other != t {
+			return fmt.Errorf("entratest: two tenants have the domain %s", name)
+		}
+		d.domains[name] = t
+	}
 	for _, f := range o.Federated {
 		t.Federated[strings.ToLower(f)] = true
 		d.domains[strings.ToLower(f)] = t
@@ -208,6 +216,11 @@ func (d *Directory) addTenant(o TenantSpec) error {
 	}
 	for _, g := range o.Groups {
 		if err := d.addGroupTo(t, g); err != nil {
+			return err
+		}
+	}
+	for _, dev := range o.Devices {
+		if err := d.addDeviceTo(t, dev); err != nil {
 			return err
 		}
 	}

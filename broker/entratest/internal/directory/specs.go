@@ -13,7 +13,9 @@ type TenantSpec struct {
 	Domain, TenantID, DisplayName string
 	Users                         []UserSpec
 	Groups                        []GroupSpec
+	Devices                       []DeviceSpec
 	Apps                          []AppSpec
+	Domains                       []string
 	Policies                      json.RawMessage
 	Federated                     []string
 	FederatedMFA                  string
@@ -38,6 +40,16 @@ type UserSpec struct {
 type GroupSpec struct {
 	ID, Name string
 	Members  []string
+}
+
+// DeviceSpec describes a device without keys.
+type DeviceSpec struct {
+	ID, ObjectID, Name           string
+	OS                           string
+	OSVersion                    string
+	TrustType                    string
+	Owner                        string
+	Managed, Compliant, Disabled bool
 }
 
 // PasskeySpec describes a passkey.

@@ -29,6 +29,7 @@ type savedDeleted struct {
 // savedTenant is a tenant without its users and devices.
 type savedTenant struct {
 	ID, Domain, Name string
+	Domains          []string `json:",omitempty"`
 	Federated        []string
 	FederatedMFA     string            `json:",omitempty"`
 	Apps             []AppSpec         // without the built-in ones
@@ -80,7 +81,7 @@ func (d *Directory) Save() (st Saved, err error) {
 
 // save is called with the lock held.
 func (t *Tenant) save() savedTenant {
-	st := savedTenant{ID: t.ID, Domain: t.Domain, Name: t.Name, Federated: slices.Sorted(maps.Keys(t.Federated)), FederatedMFA: t.FederatedMFA,
+	st := savedTenant{Domains: t.domains, ID: t.ID, Domain: t.Domain, Name: t.Name, Federated: slices.Sorted(maps.Keys(t.Federated)), FederatedMFA: t.FederatedMFA,
 		Groups: map[string]string{}, MemberOf: maps.Clone(t.memberOf)}
 	for _, id := range slices.Sorted(maps.Keys(t.apps)) {
 		if a := t.apps[id]; a.own {
