@@ -9,6 +9,7 @@ import (
 	broker_dbus "github.com/prtbroker/prtbroker/broker/dbus"
 	broker_entratest "github.com/prtbroker/prtbroker/broker/entratest"
 	broker_entratest_admin "github.com/prtbroker/prtbroker/broker/entratest/admin"
+	broker_entratest_seed "github.com/prtbroker/prtbroker/broker/entratest/seed"
 	broker_prompt_chromium "github.com/prtbroker/prtbroker/broker/prompt/chromium"
 	broker_prompt_terminal "github.com/prtbroker/prtbroker/broker/prompt/terminal"
 	broker_store "github.com/prtbroker/prtbroker/broker/store"
@@ -87,6 +88,7 @@ var exported = []reflect.Type{
 	reflect.TypeFor[broker_entratest.Clock](),
 	reflect.TypeFor[broker_entratest.Computer](),
 	reflect.TypeFor[broker_entratest.Consent](),
+	reflect.TypeFor[broker_entratest.Device](),
 	reflect.TypeFor[broker_entratest.DeviceStatus](),
 	reflect.TypeFor[broker_entratest.Endpoint](),
 	reflect.TypeFor[broker_entratest.Fault](),
@@ -123,6 +125,9 @@ var exported = []reflect.Type{
 	reflect.TypeFor[broker_entratest.User](),
 	reflect.TypeFor[broker_entratest.UserStatus](),
 	reflect.TypeFor[broker_entratest_admin.Options](),
+	reflect.TypeFor[broker_entratest_seed.Config](),
+	reflect.TypeFor[broker_entratest_seed.Remark](),
+	reflect.TypeFor[broker_entratest_seed.Tenant](),
 	reflect.TypeFor[broker_prompt_chromium.Prompter](),
 	reflect.TypeFor[broker_prompt_terminal.Prompter](),
 	reflect.TypeFor[broker_store.Blob](),

@@ -43,6 +43,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
@@ -62,6 +63,13 @@ type Config struct {
 
 // Format implements [fmt.Formatter] without revealing the password and the secret.
 func (Config) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "Config{[redacted]}") }
+
+// LogValue implements [slog.LogValuer] without revealing the password and the secret.
+func (Config) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalText implements [encoding.TextMarshaler] without revealing the password and the
+// secret.
+func (Config) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // Tenant is what an export says.
 type Tenant struct {
