@@ -220,8 +220,13 @@ type User struct {
 	HardwareTOTP string    // base32 secret of a hardware token (OATH); "": none
 	Passkeys     []Passkey // FIDO2 credentials already registered
 
-	Roles    []string // template ids of directory roles
-	Guest    bool     // userType Guest
+	Roles []string // template ids of directory roles
+	// Guest is the userType Guest. A guest whose Username has a domain that is not of
+	// the tenant is invited from there (B2B collaboration): gus@partner.example is named
+	// gus_partner.example#EXT#@ and the tenant's domain, has the Username as Mail unless
+	// that is set, and signs in with either name. Conditional Access sees an external
+	// user of that domain's tenant, and tokens have the claims idp and email.
+	Guest    bool
 	Disabled bool
 	SID      string // on-premises SID; "": a cloud-only user
 	Mail     string // e-mail address; "": none, as users without a mailbox have, whose tokens lack the email claim

@@ -157,9 +157,7 @@ func (e *Engine) signIn(r *http.Request, q Question) *policy.SignIn {
 		AuthTime: q.Session.AuthTime(),
 		MFATime:  q.Session.MFATime(),
 	}
-	if q.User.Guest {
-		in.User.Guest = policy.GuestInternal
-	}
+	in.User.Guest, in.User.HomeTenant = e.guestType(q.User)
 	if q.Browser {
 		in.ClientApp = policy.ClientBrowser
 	}
@@ -248,4 +246,19 @@ func (e *Engine) StrengthMethods(q Question, c policy.Control) []string {
 		}
 	}
 	return nil
+}
+
+// guestType returns the type of an external user and the user's own tenant (Microsoft,
+// "Authentication and Conditional Access for B2B users"; Microsoft Graph,
+// conditionalAccessGuestsOrExternalUsers).
+func (e *Engine) guestType(u *directory.User) (policy.GuestType, string) {
+	switch {
+	case u.External() && u.Guest:
+		return policy.GuestB2BCollaboration, e.Keeper.Directory.HomeTenantID(u)
+	case u.External():
+		return policy.GuestB2BMember, e.Keeper.Directory.HomeTenantID(u)
+	case u.Guest:
+		return policy.GuestInternal, ""
+	}
+	return policy.GuestNone, ""
 }

@@ -39,6 +39,7 @@ type Directory struct {
 	gone    []goneKey                  // Hello keys of deleted devices, oldest first
 	deleted []deletedDevice            // can be restored, oldest first
 	passkey map[string]string          // credential id → object id of its user
+	guests  map[string]string          // object id by the name of an external user at home, also behind the id of a tenant and a space
 	revoked map[string]bool            // serial numbers of user certificates, hex
 }
 
@@ -148,7 +149,7 @@ func New(tenants []TenantSpec, quota int, r *ids.Source) (*Directory, error) {
 		rand: r, quota: quota,
 		domains: map[string]*Tenant{}, users: map[string]*User{}, byID: map[string]*User{},
 		devices: map[string]*Device{}, owned: map[string]int{}, byKey: map[string]string{},
-		ngc: map[string]string{}, helloOn: map[string]map[string]bool{}, passkey: map[string]string{}, revoked: map[string]bool{},
+		ngc: map[string]string{}, helloOn: map[string]map[string]bool{}, passkey: map[string]string{}, guests: map[string]string{}, revoked: map[string]bool{},
 	}
 	for _, t := range tenants {
 		if err := d.addTenant(t); err != nil {
@@ -249,7 +250,8 @@ func (d *Directory) Tenant(name string) *Tenant {
 	return nil
 }
 
-// TenantOf finds the tenant of a user name by its domain.
+// TenantOf finds the tenant of a user name by its domain, or the one that invited the
+// user of another domain.
 func (d *Directory) TenantOf(upn string) *Tenant {
 	_, domain, ok := strings.Cut(upn, "@")
 	if !ok {
@@ -257,10 +259,17 @@ func (d *Directory) TenantOf(upn string) *Tenant {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.domains[strings.ToLower(domain)]
+	if t := d.domains[strings.ToLower(domain)]; t != nil {
+		return t
+	}
+	if u := d.guest(nil, upn); u != nil {
+		return u.Tenant
+	}
+	return nil
 }
 
-// User finds a user by the UPN, in any case. It returns nil if there is no such user.
+// User finds a user by the UPN, in any case, or an external user of a domain that is not
+// served by the name there. It returns nil if there is no such user.
 func (d *Directory) User(upn string) *User {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -121,6 +121,7 @@ func (d *Directory) Load(st *Saved) error {
 			return err
 		}
 		d.users[strings.ToLower(u.UPN)], d.byID[u.ID] = u, u
+		d.putGuest(u)
 		for _, k := range u.Hello {
 			d.putHelloKey(k, u.ID)
 		}

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,9 @@ func (d *Directory) AddUser(u UserSpec) error {
 	name := d.Qualify(u.Username)
 	_, domain, _ := strings.Cut(name, "@")
 	t := d.domains[domain]
+	if u.Guest && t == nil {
+		t = d.tenants[0]
+	}
 	if t == nil {
 		return fmt.Errorf("entratest: user %s: no tenant has this domain", u.Username)
 	}
@@ -35,6 +39,9 @@ func (d *Directory) addUserTo(t *Tenant, o UserSpec) error {
 	}
 	if !strings.Contains(upn, "@") {
 		upn += "@" + t.Domain
+	}
+	if _, domain, _ := strings.Cut(strings.ToLower(upn), "@"); o.Guest && d.domains[domain] != t {
+		o.Mail, upn = cmp.Or(o.Mail, upn), t.invited(upn)
 	}
 	key := strings.ToLower(upn)
 	if d.users[key] != nil {
@@ -54,7 +61,7 @@ func (d *Directory) addUserTo(t *Tenant, o UserSpec) error {
 		return fmt.Errorf("entratest: two users have the id %s", u.ID)
 	}
 	if u.Name == "" {
-		local, _, _ := strings.Cut(upn, "@")
+		local, _, _ := strings.Cut(u.SignInName(), "@")
 		u.Name = strings.ToUpper(local[:1]) + local[1:]
 	}
 	for _, d := range []struct {
@@ -82,6 +89,7 @@ func (d *Directory) addUserTo(t *Tenant, o UserSpec) error {
 		return err
 	}
 	d.users[key], d.byID[u.ID] = u, u
+	d.putGuest(u)
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (s *Pages) posted(w http.ResponseWriter, r *web.Request) {
 		return
 	}
 	if name := strings.TrimSpace(r.Values.Get("login")); name != "" {
-		fl.Username = name
+		fl.Username = s.Keeper.Directory.Invited(r.Tenant, name)
 	}
 	pass := r.Values.Get("credential") == "accesspass" || r.Values.Get("accesspass") != ""
 	if u := s.Keeper.Directory.User(fl.Username); pass && u != nil && u.FederatedMFA() {

@@ -46,7 +46,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 	if res.TokenVersion == 2 {
 		c["aud"], c["iss"], c["ver"] = res.ID, directory.IssuerV2(in.Base, u.Tenant.ID), "2.0"
 		c["azp"], c["azpacr"] = in.Client.ID, ClientACR(in.Client)
-		c["preferred_username"] = u.UPN
+		c["preferred_username"] = u.SignInName()
 	} else {
 		m.v1Claims(c, in, dev)
 		c["aud"], c["appid"], c["appidacr"] = in.Audience, in.Client.ID, ClientACR(in.Client)
@@ -55,6 +55,7 @@ func (m *Mint) AccessToken(in *Issuance, dev *directory.Device, expires time.Tim
 	if amr := in.amrOf(res.TokenVersion, res); amr != nil {
 		c["amr"] = amr
 	}
+	m.external(c, in)
 	m.optionalClaims(c, in, res)
 	m.memberships(c, in, res)
 	c["xms_st"] = map[string]int{"ev": u.Critical}
@@ -166,6 +167,25 @@ func (m *Mint) optionalClaims(c map[string]any, in *Issuance, a *directory.App) 
 	}
 }
 
+// external adds what tokens say of a user of another directory: who authenticated the
+// user, in idp ("Access tokens in the Microsoft identity platform": idp differs from iss
+// for guests), and the e-mail address, which guests' tokens have by default ("Optional
+// claims reference", email). Tokens of version 1.0 name the guest by that address, and
+// have the upn, with #EXT#, only as an optional claim; this is inferred from the same
+// page's include_externally_authenticated_upn.
+func (m *Mint) external(c map[string]any, in *Issuance) {
+	u := in.User
+	if !u.External() {
+		return
+	}
+	c["idp"] = directory.IssuerV1("", m.Keeper.Directory.HomeTenantID(u))
+	mail(c, u)
+	if _, v1 := c["unique_name"]; v1 {
+		c["unique_name"] = u.SignInName()
+		delete(c, "upn")
+	}
+}
+
 // mail adds the claim email, which users without an address do not have.
 func mail(c map[string]any, u *directory.User) {
 	if u.Mail != "" {
@@ -247,7 +267,7 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	version := 1
 	if in.V2 {
 		version = 2
-		c["iss"], c["ver"], c["preferred_username"] = directory.IssuerV2(in.Base, u.Tenant.ID), "2.0", u.UPN
+		c["iss"], c["ver"], c["preferred_username"] = directory.IssuerV2(in.Base, u.Tenant.ID), "2.0", u.SignInName()
 		c["uti"] = cmp.Or(in.Unique, m.UniqueID())
 	} else {
 		m.v1Claims(c, in, dev)
@@ -257,6 +277,7 @@ func (m *Mint) IDToken(in *Issuance, dev *directory.Device) string {
 	if amr := in.amrOf(version, in.Client); amr != nil {
 		c["amr"] = amr
 	}
+	m.external(c, in)
 	m.optionalClaims(c, in, in.Client)
 	m.memberships(c, in, in.Client)
 	if in.Email {

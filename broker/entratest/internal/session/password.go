@@ -30,6 +30,7 @@ var ErrPasswordExpired = web.InvalidGrant(50055, "The password is expired.").Sub
 
 // KnowsPassword is like CheckPassword but accepts an expired password.
 func (k *Keeper) KnowsPassword(t *directory.Tenant, name, password string) (*directory.User, error) {
+	name = k.Directory.Invited(t, name)
 	home := k.Directory.TenantOf(name)
 	if home == nil || t != nil && home != t {
 		return nil, k.UnknownUser(t, name)
