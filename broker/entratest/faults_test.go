@@ -113,7 +113,7 @@ func TestTransports(t *testing.T) {
 	_, err := c.s.Client().Get("https://example.com/")
 	require.ErrorContains(t, err, "does not serve")
 	_, err = c.s.Transport().Do(&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: "example.com"}})
-	require.ErrorContains(t, err, "does not play example.com")
+	require.ErrorContains(t, err, "does not serve example.com")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	req, _ := http.NewRequestWithContext(ctx, "GET", login+"/common/discovery/keys", nil)

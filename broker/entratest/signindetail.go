@@ -53,7 +53,9 @@ type MatchedDetail struct {
 
 // SignInDetail returns the entry with a sequence number. It reports false if the log
 // does not have it.
-func (s *Server) SignInDetail(seq int64) (SignInDetail, bool) { return s.world().inspector().signIn(seq) }
+func (s *Server) SignInDetail(seq int64) (SignInDetail, bool) {
+	return s.world().inspector().signIn(seq)
+}
 
 func (s *inspector) signIn(seq int64) (SignInDetail, bool) {
 	for _, e := range s.log.All() {
