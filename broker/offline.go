@@ -43,6 +43,11 @@ func (c *Config) offlineLeft(ctx context.Context, a *account.Account) tpm.Limit 
 // what was put away comes back, tokens included, and the limits start over.
 // Only what the TPM says is over is given up: the service has just given a new
 // PRT in its place.
+//
+// A process that does not have the offline key opens it here even where nothing
+// was put away and the limits need no restart. Lock needs it later to put the
+// PRTs away, and so does the saving of tokens, and only the PIN, which is not
+// kept, opens it.
 func (b *Broker) signedInByPIN(ctx context.Context, a *account.Account, pin PIN, used []byte) error {
 	rec := a.Record()
 	if rec == nil || rec.Hello == nil || !bytes.Equal(rec.Hello.Key, used) {
