@@ -110,7 +110,7 @@ func (e *Engine) checkEncrypted(ctx context.Context, tokens *prt.Reply, rep *sts
 		return errInClear(rep)
 	default:
 		e.inClear.Do(func() {
-			e.cfg.Logger.WarnContext(ctx, "a token came in the clear although the session key signed the request", "correlation_id", rep.CorrelationID)
+			e.cfg.Logger.WarnContext(ctx, "the reply with a token is not encrypted, although the request was signed with the session key", "correlation_id", rep.CorrelationID)
 		})
 	}
 	return nil
