@@ -172,7 +172,7 @@ func TestRoleThatMayNotBeRead(t *testing.T) {
 		graphRoot + "/users/ada?$select=id,userType":         `{"id": "ada"}`,
 		graphRoot + "/users/ada/transitiveMemberOf?$top=999": `{"value": [{"@odata.type": "#microsoft.graph.administrativeUnit", "id": "au"}, {"@odata.type": "#microsoft.graph.directoryRole", "id": "r1"}]}`,
 	}, "token")
-	require.EqualError(t, g.fillIn(context.Background(), &persona{ID: "ada"}), "the token may not read which role r1 is")
+	require.EqualError(t, g.fillIn(context.Background(), &persona{ID: "ada"}), "the token is not allowed to read which role r1 is")
 }
 
 func TestFileName(t *testing.T) {
@@ -191,8 +191,8 @@ func TestFetchFlags(t *testing.T) {
 	for line, want := range map[string]string{
 		"-tenant clinic.example":                            "no folder: use -o to say where to write the export",
 		"-tenant clinic.example -o " + exists:               exists + " exists already; -o names a new folder",
-		"-tenant clinic.example -o new -user x":             "-user says how to judge; -tenant only fetches an export",
-		"-policies testdata/clinic -user x -o new -app all": "-o belongs to -tenant",
+		"-tenant clinic.example -o new -user x":             "-user is about evaluation; -tenant only fetches an export",
+		"-policies testdata/clinic -user x -o new -app all": "-o is only for -tenant",
 	} {
 		_, err := parseFlags(strings.Fields(line), io.Discard)
 		require.EqualError(t, err, want)

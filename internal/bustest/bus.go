@@ -107,3 +107,8 @@ func (b *Bus) Down() {
 		<-b.done
 	}
 }
+
+// Env is the environment of programs on the bus.
+func (b *Bus) Env() []string {
+	return append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS="+b.Address)
+}
