@@ -307,7 +307,7 @@ func TestRepliesInTheClear(t *testing.T) {
 			require.NoError(t, err)
 			require.False(t, res.Metadata.Encrypted)
 		}
-		require.Equal(t, 1, strings.Count(log.String(), "came in the clear"))
+		require.Equal(t, 1, strings.Count(log.String(), "the reply with a token is not encrypted"))
 	})
 	t.Run("a token, where encrypted ones are required", func(t *testing.T) {
 		w := newWorld(t, plain)

@@ -119,25 +119,34 @@ func TestBusShowsOnlyWhatWasAskedFor(t *testing.T) {
 	require.NotEmpty(t, callMethod(t, c, wire.AcquireInteractive, interactiveRequest("api://payroll/.default")).Token.AccessToken)
 	callMethod(t, c, wire.AcquireSilently, silentRequest("api://vault/.default"))
 	require.NoError(t, w.b.RenewPRT(t.Context(), w.acct))
+	mu.Lock()
 	for _, kind := range []string{"password", "TOTP seed", "derived key", "PRT", "refresh_token"} {
 		require.NotZero(t, kinds[kind], "no %s passed: %v", kind, kinds)
 	}
+	mu.Unlock()
 	traffic := seen()
 	require.Contains(t, traffic, token.AccessToken, "the monitor sees what is there")
 	cells := tally.New(t, "secrets", "a secret and the traffic of the bus")
-	found := secrets.Search([]byte(traffic))
+	search := func(text string) (found []canary.Found, of int) {
+		mu.Lock()
+		defer mu.Unlock()
+		return secrets.Search([]byte(text)), len(secrets.Names())
+	}
+	found, of := search(traffic)
 	require.Empty(t, found)
-	cells.Add(len(secrets.Names()), len(secrets.Names())-len(found))
+	cells.Add(of, of-len(found))
 
 	// A cookie holds the PRT, as the protocol has it.
 	cookies := callMethod(t, c, wire.AcquireCookie, `{"ssoUrl":"https://login.microsoftonline.com/"}`).Cookies
 	require.Len(t, cookies, 1)
 	traffic = seen()
 	require.Contains(t, traffic, cookies[0].Content)
-	for _, f := range secrets.Search([]byte(strings.ReplaceAll(traffic, cookies[0].Content, ""))) {
+	found, _ = search(strings.ReplaceAll(traffic, cookies[0].Content, ""))
+	for _, f := range found {
 		t.Errorf("beside the cookie: %s", f)
 	}
-	for _, f := range secrets.Search([]byte(cookies[0].Content)) {
+	found, _ = search(cookies[0].Content)
+	for _, f := range found {
 		require.Contains(t, f.Name, "PRT")
 	}
 	_ = callMethod(t, c, wire.RemoveAccount, `{"clientId":"`+appID+`","account":{"username":"`+alice+`","homeAccountId":"`+w.acct.HomeAccountID+`"}}`)
