@@ -8,8 +8,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -286,7 +289,7 @@ func newSoak(t testing.TB, accounts int, cells *tally.Count, seed uint64) *soak 
 		w.store = fileStore(t, s.dir)
 		s.keys = newSoakKeys(t, w.clock.Now)
 		w.keys = s.keys
-		o.SignInLog = 16
+		o.SignInLog = 16 // what the emulator remembers is in the heap too
 		for _, p := range s.people {
 			o.Users = append(o.Users, entratest.User{Username: p.name, Password: p.password, TOTPSecret: totp})
 		}
@@ -298,7 +301,7 @@ func newSoak(t testing.TB, accounts int, cells *tally.Count, seed uint64) *soak 
 	for _, p := range s.people {
 		require.NoError(t, signsIn(t.Context(), s, p))
 	}
-	s.pinned = s.people[:min(40, 1+accounts/8)] // an RSA key takes its time
+	s.pinned = s.people[:min(40, 1+accounts/16)] // an RSA key takes its time
 	for _, p := range s.pinned {
 		require.NoError(t, provisions(t.Context(), s, p, s.b.ProvisionHello))
 		require.NoError(t, unlocksNow(t.Context(), s, p))
@@ -501,37 +504,89 @@ func (s *soak) live(ctx context.Context, goesOn func(part int) bool) (first, sec
 	return all[:readings], all[readings:]
 }
 
+// run lives a life of so many calls in so many parts, or for as long as the budget
+// lasts unless that is zero, and says what has grown.
+func (s *soak) run(ctx context.Context, calls int, until time.Time) (leaks []string) {
+	began := time.Now()
+	goesOn := func(part int) bool { return s.steps < calls*(part+1)/parts }
+	if !until.IsZero() {
+		goesOn = func(part int) bool { return time.Since(began) < until.Sub(began)*time.Duration(part+1)/parts }
+	}
+	first, second := s.live(ctx, goesOn)
+	leaks = grown(first, second, len(s.people))
+	m := margins(most(first), len(s.people))
+	half := s.cells.Cells() * readings / parts
+	s.t.Logf("%d calls, %d requests failed, %.1f years; seen would be %d bytes of heap or %d of state in each call",
+		s.cells.Cells(), s.hit, float64(s.age())/float64(year), m.heap/half, m.bytes/half)
+	return leaks
+}
+
 // Years of a machine with many accounts leave nothing behind: what the second half
 // takes up, of memory, goroutines, descriptors and disk, is what the first took up.
 // One request of twenty fails; each call ends in a result or an error of its type; and
 // whatever happened, each account is served when the network is well again.
 func TestSoak(t *testing.T) {
-	accounts, calls := 24, 1200
+	inMemoryFiles(t)
+	accounts, calls := 16, 720
 	if testing.Short() {
-		accounts, calls = 8, 480
+		accounts, calls = 6, 180
 	}
-	budget := tally.Budget()
-	if budget > 0 {
-		accounts = min(1000, int(budget.Seconds())*5)
+	var until time.Time
+	if budget := tally.Budget(); budget > 0 {
+		accounts, until = min(1000, 24+int(budget.Seconds())*5), time.Now().Add(budget)
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	cells := tally.New(t, "soak", fmt.Sprintf("a call in the life of a machine with %d accounts", accounts))
-	began := time.Now()
 	s := newSoak(t, accounts, cells, seed)
-	goesOn := func(part int) bool { return s.steps < calls*(part+1)/parts }
-	if budget > 0 {
-		settled := time.Since(began)
-		goesOn = func(part int) bool {
-			return time.Since(began) < settled+(budget-settled)*time.Duration(part+1)/parts
-		}
-	}
-	first, second := s.live(t.Context(), goesOn)
-	t.Logf("%d calls, %d requests failed, %.1f years", cells.Cells(), s.hit, float64(s.age())/float64(year))
+	leaks := s.run(t.Context(), calls, until)
 	for _, how := range slices.Sorted(maps.Keys(s.ended)) {
 		t.Logf("%6d %s", s.ended[how], how)
 	}
 	require.Empty(t, s.problems)
-	require.Empty(t, grown(first, second, accounts))
+	require.Empty(t, leaks)
 	require.Greater(t, s.age(), year/2)
+}
+
+// inMemoryFiles puts the directories of t where writes cost no disk.
+func inMemoryFiles(t *testing.T) {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		t.Setenv("TMPDIR", "/dev/shm")
+	}
+}
+
+// What leaks a little in each call is seen.
+func TestSoakSeesLeaks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one more life")
+	}
+	inMemoryFiles(t)
+	s := newSoak(t, 4, &tally.Count{}, 1)
+	end := make(chan struct{})
+	defer close(end)
+	var kept [][]byte
+	var opened []*os.File
+	calls := 0
+	s.plant = func() {
+		calls++
+		kept = append(kept, make([]byte, 4<<10))
+		if calls%4 != 0 {
+			return
+		}
+		go func() { <-end }()
+		f, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("leak%d", calls)))
+		require.NoError(t, err)
+		_, err = f.Write(make([]byte, 1<<10))
+		require.NoError(t, err)
+		opened = append(opened, f)
+	}
+	leaks := s.run(t.Context(), 200, time.Time{})
+	for _, f := range opened {
+		require.NoError(t, f.Close())
+	}
+	runtime.KeepAlive(kept)
+	t.Log(strings.Join(leaks, "\n"))
+	for _, what := range []string{"bytes of heap", "goroutines", "open descriptors", "bytes of state", "files of state"} {
+		require.True(t, slices.ContainsFunc(leaks, func(l string) bool { return strings.HasPrefix(l, what) }), "%s: not seen", what)
+	}
 }

@@ -21,7 +21,7 @@ type reading struct {
 	bytes       int // of the state, without the sign-in logs
 	files       int // of the state
 	log         int // bytes of the longest sign-in log
-	service     int // bytes of the state of the emulator, which lives in this process
+	service     int // bytes of the state of the emulator, whose memory is in the heap
 }
 
 // read takes a reading of this process and of the state in dir. Connections are idle
@@ -86,7 +86,7 @@ const longestLog = 256 << 10
 // allow for who happens to be signed in, with which PRTs and tokens.
 func margins(first reading, accounts int) reading {
 	return reading{
-		heap:        256<<10 + accounts<<10,
+		heap:        128<<10 + accounts<<10,
 		goroutines:  3,
 		descriptors: 3,
 		bytes:       first.bytes/10 + 8<<10,

@@ -37,6 +37,30 @@ func TestPRTs(t *testing.T) {
 	require.Equal(t, 700082, c.s.PRTs()[0].ErrorCode)
 }
 
+// A server that issues PRTs for years lists the newest ones, also after a restart.
+func TestPRTsAreBounded(t *testing.T) {
+	o := options(nil)
+	o.SignInLog = 3
+	c := newClient(t, entratest.NewTB(t, o))
+	c.join("alice", 0)
+	for range 3 {
+		c.passwordPRT("alice")
+	}
+	oldest := c.s.PRTs()[0].ID
+	for range 4 {
+		c.passwordPRT("alice")
+	}
+	list := c.s.PRTs()
+	require.Len(t, list, 3)
+	for _, p := range list {
+		require.NotEqual(t, oldest, p.ID)
+	}
+	state, err := c.s.State()
+	require.NoError(t, err)
+	o.State, o.SignInLog = state, 2
+	require.Equal(t, list[1:], entratest.NewTB(t, o).PRTs())
+}
+
 func TestRunningClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := entratest.NewRunningClock(time.Now().Add(-time.Hour))

@@ -124,7 +124,8 @@ type Options struct {
 	// out which of it a program stumbles over; see [Quirk]. Nil: the server has them all.
 	WithoutQuirks []Quirk
 
-	// SignInLog is how many sign-ins are kept; zero: 10,000.
+	// SignInLog is how many sign-ins are kept, and how many PRTs [Server.PRTs] lists;
+	// zero: 10,000.
 	SignInLog int
 	// Faults are installed from the start; see [Server.AddFault].
 	Faults []Fault

@@ -30,8 +30,8 @@ type PRTStatus struct {
 	Error     string // the service's message for that code
 }
 
-// PRTs returns the PRTs that were issued, oldest first. Only the newest 10,000 are
-// kept.
+// PRTs returns the PRTs that were issued, oldest first. Only the newest are kept, as
+// many as [Options].SignInLog says.
 func (s *Server) PRTs() []PRTStatus {
 	w := s.world()
 	list := w.prts.All()

@@ -58,7 +58,7 @@ func (s *Server) newWorld(key []byte, log *directory.SignInLog) (*world, error) 
 		return nil, err
 	}
 	dir.SetLag(o.DirectoryLag, s.Now)
-	w := &world{boxKey: key, dir: dir, log: log, prts: tokenendpoint.NewPRTList()}
+	w := &world{boxKey: key, dir: dir, log: log, prts: tokenendpoint.NewPRTList(s.opts.SignInLog)}
 	w.keeper = &session.Keeper{
 		Directory: dir, Rand: r, Now: s.Now, Logf: o.Logf, TTL: session.TTL(o.TTL), Box: seal.New(key, r), Pending: session.NewPending(),
 		RefuseTOTPReuse: o.RefuseTOTPReuse, Quirks: &quirks.Set{},

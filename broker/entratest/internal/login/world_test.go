@@ -105,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	m := &mint.Mint{Keys: mint.NewKeys(), Keeper: keeper}
 	router := web.New(web.Config{Directory: dir, Rand: r, Now: clock, Logf: t.Logf, Log: w.log})
 	engine := &access.Engine{Keeper: keeper}
-	sts := &tokenendpoint.Service{Keeper: keeper, Access: engine, Mint: m, Web: router, PRTs: tokenendpoint.NewPRTList()}
+	sts := &tokenendpoint.Service{Keeper: keeper, Access: engine, Mint: m, Web: router, PRTs: tokenendpoint.NewPRTList(50)}
 	w.Pages = &login.Pages{Keeper: keeper, Access: engine, Mint: m, Passkeys: &passkeys.Checker{Keeper: keeper}, STS: sts, Web: router}
 	w.Routes()
 	(&adfs.Server{Keeper: keeper, Mint: m, Web: router, ErrorPage: w.ErrorPage, FormTargets: w.FormTargets}).Routes()

@@ -51,19 +51,17 @@ func (t *TrackedPRT) BornOf() string {
 	return "refresh token"
 }
 
-// maxTracked bounds the list of PRTs.
-const maxTracked = 10_000
-
 // PRTList remembers which PRTs were issued, for inspection of the tenant. The service
 // itself does not need it: the state of a PRT is in its sealed text.
 type PRTList struct {
 	mu    sync.Mutex // guards all below
 	byKey map[string]*TrackedPRT
 	order []string // keys, oldest first
+	limit int
 }
 
-// NewPRTList returns an empty list.
-func NewPRTList() *PRTList { return &PRTList{byKey: map[string]*TrackedPRT{}} }
+// NewPRTList returns an empty list that keeps the newest limit PRTs.
+func NewPRTList(limit int) *PRTList { return &PRTList{byKey: map[string]*TrackedPRT{}, limit: limit} }
 
 func (l *PRTList) add(p *prtRecord) {
 	l.mu.Lock()
@@ -74,7 +72,7 @@ func (l *PRTList) add(p *prtRecord) {
 		t = &TrackedPRT{First: p.Issued}
 		l.byKey[key] = t
 		l.order = append(l.order, key)
-		if len(l.order) > maxTracked {
+		if len(l.order) > l.limit {
 			delete(l.byKey, l.order[0])
 			l.order = l.order[1:]
 		}
@@ -99,7 +97,7 @@ func (l *PRTList) All() []TrackedPRT {
 func (l *PRTList) Restore(list []TrackedPRT) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, t := range list {
+	for _, t := range list[max(0, len(list)-l.limit):] {
 		key := t.Session.SID + t.Session.Device
 		l.byKey[key] = &t
 		l.order = append(l.order, key)

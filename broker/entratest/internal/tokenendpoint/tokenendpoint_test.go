@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 			PRT: 14 * 24 * time.Hour, PRTMax: 90 * 24 * time.Hour, SessionKey: 30 * 24 * time.Hour, FreshMFA: 10 * time.Minute}}
 	w.Service = &tokenendpoint.Service{Keeper: keeper, Access: &access.Engine{Keeper: keeper}, Mint: &mint.Mint{Keys: mint.NewKeys(), Keeper: keeper},
 		Web:  web.New(web.Config{Directory: dir, Rand: source, Now: clock, Logf: t.Logf, Log: directory.NewSignInLog(100)}),
-		PRTs: tokenendpoint.NewPRTList()}
+		PRTs: tokenendpoint.NewPRTList(100)}
 	w.Routes()
 
 	w.key = deviceKey()
@@ -270,7 +270,7 @@ func TestPRT(t *testing.T) {
 	require.Equal(t, 2, list[0].Renewals)
 	require.Equal(t, "password", list[0].BornOf())
 	require.NoError(t, w.PRTError(&list[0]))
-	restored := tokenendpoint.NewPRTList()
+	restored := tokenendpoint.NewPRTList(100)
 	restored.Restore(list)
 	require.Equal(t, list, restored.All())
 
