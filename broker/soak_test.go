@@ -465,6 +465,7 @@ func (s *soak) rest(ctx context.Context) reading {
 		}
 		require.NoError(s.t, err, p.name)
 		require.NoError(s.t, forced(ctx, s, p), p.name)
+		s.cells.Cell(true)
 	}
 	s.wire.take()
 	broker.WaitBackground(s.b)
@@ -576,7 +577,7 @@ func TestSoakSeesLeaks(t *testing.T) {
 		go func() { <-end }()
 		f, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("leak%d", calls)))
 		require.NoError(t, err)
-		_, err = f.Write(make([]byte, 1<<10))
+		_, err = f.Write(make([]byte, 4<<10))
 		require.NoError(t, err)
 		opened = append(opened, f)
 	}

@@ -84,7 +84,13 @@ notice. A change passes if they do, or if internal/mutants/equivalent.txt says w
 	{
 		class:  "soak",
 		budget: 10 * time.Minute,
-		about:  `Years of a machine with many accounts pass in virtual time.`,
+		about: `Years of a machine with many accounts pass in virtual time, under a fault in one request of
+twenty: users sign in and out, get and renew tokens, lock and unlock with and without a
+network, while passwords change, sessions are revoked, and users and the device are disabled.
+Each call ends in a result or an error of its type, every account is served once the network
+is well again, and the second half of the life takes up no more memory, goroutines,
+descriptors and disk than the first.`,
+		steps: []step{{pkg: "./broker", run: "^TestSoak$"}},
 	},
 	{
 		class:  "supply-chain",
