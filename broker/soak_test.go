@@ -34,12 +34,12 @@ type soak struct {
 	*world
 	r      *rand.Rand
 	people []*resident
+	idle   int         // users who have signed in once and do nothing
 	pinned []*resident // those with a Hello key
 	keys   *soakKeys
 	calls  []soakCall
 	weight int // of all calls
 	begin  time.Time
-	faults bool
 	cells  *tally.Count
 	ended  map[string]int // by call and outcome
 	device string
@@ -50,9 +50,10 @@ type soak struct {
 	steps    int
 	problems []string
 
-	mu   sync.Mutex // guards what follows
-	line *rand.Rand
-	hit  int // requests that failed
+	mu     sync.Mutex // guards what follows
+	faults bool
+	line   *rand.Rand
+	hit    int // requests that failed
 }
 
 // A resident is one of the users.
@@ -175,7 +176,7 @@ func soakCalls(accounts int) []soakCall {
 		}, false},
 		{"a token of a disabled user", 10, func(ctx context.Context, s *soak, p *resident) error {
 			require.NoError(s.t, s.srv.DisableUser(p.name))
-			p.disabled = true // until the next call for this user but one
+			p.disabled = true // until the next call for this user has failed too
 			return forced(ctx, s, p)
 		}, false},
 		{"a token on a disabled device", 5, func(ctx context.Context, s *soak, p *resident) error {
@@ -275,11 +276,12 @@ func anotherProcess(ctx context.Context, s *soak, p *resident) error {
 	return errors.Join(err, b.Close())
 }
 
-// newSoak is a machine where everybody has signed in, some with a PIN.
-func newSoak(t testing.TB, accounts int, cells *tally.Count, seed uint64) *soak {
+// newSoak is a machine where everybody has signed in, some with a PIN, and some to do
+// nothing from then on.
+func newSoak(t testing.TB, accounts, idle int, cells *tally.Count, seed uint64) *soak {
 	t.Helper()
-	s := &soak{r: rand.New(rand.NewPCG(seed, 0)), line: rand.New(rand.NewPCG(seed, 1)), dir: filepath.Join(t.TempDir(), "state"), cells: cells, ended: map[string]int{}, calls: soakCalls(accounts)}
-	for i := range accounts {
+	s := &soak{r: rand.New(rand.NewPCG(seed, 0)), line: rand.New(rand.NewPCG(seed, 1)), dir: filepath.Join(t.TempDir(), "state"), cells: cells, ended: map[string]int{}, calls: soakCalls(accounts), idle: idle}
+	for i := range accounts + idle {
 		s.people = append(s.people, &resident{name: fmt.Sprintf("user%d@contoso.example", i), password: password, pin: rightPIN})
 	}
 	for _, c := range s.calls {
@@ -301,12 +303,13 @@ func newSoak(t testing.TB, accounts int, cells *tally.Count, seed uint64) *soak 
 	for _, p := range s.people {
 		require.NoError(t, signsIn(t.Context(), s, p))
 	}
+	s.people = s.people[:accounts]
 	s.pinned = s.people[:min(40, 1+accounts/16)] // an RSA key takes its time
 	for _, p := range s.pinned {
 		require.NoError(t, provisions(t.Context(), s, p, s.b.ProvisionHello))
 		require.NoError(t, unlocksNow(t.Context(), s, p))
 	}
-	s.faults = true
+	s.disturb(true)
 	s.cfg.Transport = faultyLine{s}
 	s.reopen()
 	return s
@@ -343,6 +346,13 @@ func (l faultyLine) Do(r *http.Request) (*http.Response, error) {
 	})
 }
 
+// disturb lets requests fail, or not.
+func (s *soak) disturb(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = on
+}
+
 // fault is what happens to the next request; nil: nothing.
 func (s *soak) fault() *httpFault {
 	s.mu.Lock()
@@ -366,22 +376,25 @@ func (s *soak) step(ctx context.Context) {
 		who = s.pinned
 	}
 	p := who[s.r.IntN(len(who))]
+	if p.disabled {
+		defer s.enable(p)
+	}
 	if p.out {
 		s.call(ctx, soakCall{name: "a sign-in", do: signsIn}, p)
 		return
 	}
-	was := p.disabled
 	err := s.call(ctx, c, p)
-	if was {
-		p.disabled = false
-		require.NoError(s.t, s.srv.EnableUser(p.name))
-	}
 	switch {
 	case errors.Is(err, broker.ErrLocked):
 		s.call(ctx, soakCall{name: "an unlock", do: unlocksNow}, p)
 	case errors.Is(err, broker.ErrInteractionRequired) && s.r.IntN(2) == 0:
 		s.call(ctx, soakCall{name: "a sign-in", do: signsIn}, p)
 	}
+}
+
+func (s *soak) enable(p *resident) {
+	p.disabled = false
+	require.NoError(s.t, s.srv.EnableUser(p.name))
 }
 
 func (s *soak) drawCall() soakCall {
@@ -445,7 +458,8 @@ func (s *soak) complain(format string, args ...any) {
 // rest brings everybody back in without faults, and takes a reading. Whatever happened,
 // the machine serves every account again.
 func (s *soak) rest(ctx context.Context) reading {
-	s.faults = false
+	s.disturb(false)
+	defer s.disturb(true)
 	if s.down > 0 {
 		s.down = 0
 		require.NoError(s.t, s.srv.EnableDevice(s.device))
@@ -453,8 +467,7 @@ func (s *soak) rest(ctx context.Context) reading {
 	s.clock.Advance(time.Hour) // what is throttled or locked ends
 	for _, p := range s.people {
 		if p.disabled {
-			p.disabled = false
-			require.NoError(s.t, s.srv.EnableUser(p.name))
+			s.enable(p)
 		}
 		_, err := s.b.AcquireTokenSilent(ctx, open, broker.WithAccount(p.acct))
 		if errors.Is(err, broker.ErrLocked) {
@@ -476,7 +489,8 @@ func (s *soak) rest(ctx context.Context) reading {
 	require.NoError(s.t, err)
 	r.service = len(state)
 	require.Len(s.t, s.srv.Devices(), 1)
-	s.faults = true
+	require.LessOrEqual(s.t, r.logs, len(s.people)+s.idle)
+	require.Less(s.t, r.log, longestLog)
 	return r
 }
 
@@ -532,14 +546,17 @@ func TestSoak(t *testing.T) {
 	if testing.Short() {
 		accounts, calls = 6, 180
 	}
+	idle := 0
 	var until time.Time
 	if budget := tally.Budget(); budget > 0 {
-		accounts, until = min(1000, 24+int(budget.Seconds())*5), time.Now().Add(budget)
+		// Only so many make enough calls to be what they stay like.
+		accounts = min(1000, 16+int(budget.Seconds()/2.5))
+		idle, until = 1000-accounts, time.Now().Add(budget)
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	cells := tally.New(t, "soak", fmt.Sprintf("a call in the life of a machine with %d accounts", accounts))
-	s := newSoak(t, accounts, cells, seed)
+	cells := tally.New(t, "soak", fmt.Sprintf("a call in the life of a machine with %d accounts", accounts+idle))
+	s := newSoak(t, accounts, idle, cells, seed)
 	leaks := s.run(t.Context(), calls, until)
 	for _, how := range slices.Sorted(maps.Keys(s.ended)) {
 		t.Logf("%6d %s", s.ended[how], how)
@@ -562,7 +579,7 @@ func TestSoakSeesLeaks(t *testing.T) {
 		t.Skip("one more life")
 	}
 	inMemoryFiles(t)
-	s := newSoak(t, 4, &tally.Count{}, 1)
+	s := newSoak(t, 4, 0, &tally.Count{}, 1)
 	end := make(chan struct{})
 	defer close(end)
 	var kept [][]byte

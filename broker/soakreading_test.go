@@ -85,7 +85,8 @@ func most(all []reading) (r reading) {
 const longestLog = 256 << 10
 
 // margins are by how much the second half of a life may be above its first half. They
-// allow for who happens to be signed in, with which PRTs and tokens.
+// allow for the PRTs, tokens and decisions not yet written that accounts happen to have;
+// so many accounts are in use.
 func margins(first reading, accounts int) reading {
 	return reading{
 		heap:        128<<10 + accounts<<10,
@@ -113,9 +114,6 @@ func grown(first, second []reading, accounts int) (all []string) {
 		if v.after > v.before+v.margin {
 			all = append(all, fmt.Sprintf("%s: %d in the first half, %d in the second, margin %d", v.what, v.before, v.after, v.margin))
 		}
-	}
-	if b.log > longestLog || b.logs > accounts {
-		all = append(all, fmt.Sprintf("sign-in logs: %d, of up to %d bytes", b.logs, b.log))
 	}
 	return all
 }
