@@ -194,7 +194,8 @@ type Prompter interface {
 	// The redirects of the broker client are not loopback addresses
 	// (ms-appx-web:, msauth:): a web view, a handler for the scheme, or the user
 	// pasting the address brings them back. It returns ErrUserCanceled when the
-	// user gives up.
+	// user gives up. Any other error is the cause of the *Error that the call
+	// ends with, for errors.As.
 	Authorize(ctx context.Context, url, redirectPrefix string) (redirected string, err error)
 
 	// DeviceCode shows the address and the code and returns at once.

@@ -429,11 +429,15 @@ func (s *soak) call(ctx context.Context, c soakCall, p *resident) error {
 	err := c.do(ctx, s, p)
 	s.wire.take()
 	ended := kindOf(err)
-	s.ended[c.name+": "+ended]++
 	var ours *broker.Error
+	var page *entratest.PageError // of the prompter, which the caller knows
+	if errors.As(err, &page) {
+		ended = "what the page said"
+	}
+	s.ended[c.name+": "+ended]++
 	switch {
 	case err == nil:
-	case !isKind(ended), !errors.As(err, &ours):
+	case !isKind(ended) && page == nil, !errors.As(err, &ours):
 		s.complain("%s ended in an error without a type: %v", c.name, err)
 		return err
 	case errors.Is(err, broker.ErrStateDamaged), errors.Is(err, broker.ErrKeyUnusable), errors.Is(err, broker.ErrDeviceNotRegistered),
