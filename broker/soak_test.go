@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +52,7 @@ type soak struct {
 	faults bool
 	line   *rand.Rand
 	hit    int // requests that failed
+	lost   int // those of them that the service handled
 }
 
 // A resident is one of the users.
@@ -63,217 +62,6 @@ type resident struct {
 	out            bool // not signed in
 	disabled       bool
 	pin            broker.PIN
-}
-
-// A soakCall is an operation, and how often it is made.
-type soakCall struct {
-	name   string
-	weight int
-	do     func(context.Context, *soak, *resident) error
-	pinned bool // by those with a Hello key
-}
-
-// soakCalls are all calls. Those that go through all accounts are made so rarely that
-// they come to as much work as the others.
-func soakCalls(accounts int) []soakCall {
-	rare := max(1, 500/accounts)
-	return []soakCall{
-		{"a token", 250, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.AcquireTokenSilent(ctx, s.scopes(), broker.WithAccount(p.acct))
-			return err
-		}, false},
-		{"a new token", 100, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.AcquireTokenSilent(ctx, s.scopes(), broker.WithAccount(p.acct), broker.WithForceRefresh())
-			return err
-		}, false},
-		{"a token after a claims challenge", 20, func(ctx context.Context, s *soak, p *resident) error {
-			claims := fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, s.clock.Now().Unix())
-			_, err := s.b.AcquireTokenSilent(ctx, open, broker.WithAccount(p.acct), broker.WithClaims(claims))
-			return err
-		}, false},
-		{"tokens of eight callers at once", 20, eightAtOnce, false},
-		{"a token bound to a key", 10, func(ctx context.Context, s *soak, p *resident) error {
-			proof := broker.PoP{Method: "GET", URL: fmt.Sprintf("https://open.example/%d", s.r.IntN(1000))}
-			res, err := s.b.AcquireTokenSilent(ctx, open, broker.WithAccount(p.acct), broker.WithPoP(proof))
-			if err != nil {
-				return err
-			}
-			_, err = s.b.SignedHTTPRequest(ctx, res.AccessToken, proof)
-			return err
-		}, false},
-		{"a token for another process", 20, anotherProcess, false},
-		{"a step-up", 20, func(ctx context.Context, s *soak, p *resident) error {
-			s.sits(p)
-			_, err := s.b.AcquireTokenInteractive(ctx, payroll, broker.WithAccount(p.acct))
-			return err
-		}, false},
-		{"a device code", 5, func(ctx context.Context, s *soak, _ *resident) error {
-			_, err := s.b.AcquireTokenByDeviceCode(ctx, open) // which nobody enters
-			return err
-		}, false},
-		{"cookies", 30, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.SSOCookies(ctx, "https://login.microsoftonline.com/common/oauth2/authorize", broker.WithAccount(p.acct))
-			return err
-		}, false},
-		{"a renewal", 80, func(ctx context.Context, s *soak, p *resident) error { return s.b.RenewPRT(ctx, p.acct) }, false},
-		{"Run", rare, func(ctx context.Context, s *soak, _ *resident) error { return runOnce(ctx, &life{world: s.world}) }, false},
-		{"the accounts", rare, func(ctx context.Context, s *soak, _ *resident) error { _, err := s.b.Accounts(ctx); return err }, false},
-		{"the status", rare, func(ctx context.Context, s *soak, _ *resident) error { _, err := s.b.Status(ctx); return err }, false},
-		{"the status of the PRT", 30, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.PRTStatus(ctx, p.acct)
-			return err
-		}, false},
-		{"the sign-in log", 10, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.SignInLog(ctx, p.acct)
-			return err
-		}, false},
-		{"why", 10, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.Why(ctx, broker.WhyInput{Account: p.acct, Scopes: payroll})
-			return err
-		}, false},
-		{"a sign-in", 30, signsIn, false},
-		{"a sign-in with MFA", 20, signsInWithMFA, false},
-		{"a sign-in with the PIN", 20, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.SignIn(ctx, broker.HelloPIN{PIN: p.pin}, broker.WithAccount(p.acct))
-			return err
-		}, true},
-		{"a wrong password", 5, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.SignIn(ctx, broker.Password{Username: p.name, Password: "wrong"})
-			return err
-		}, false},
-		{"a new Hello key", 20, func(ctx context.Context, s *soak, p *resident) error {
-			return provisions(ctx, s, p, s.b.ProvisionHello)
-		}, true},
-		{"a reset of the PIN", 5, func(ctx context.Context, s *soak, p *resident) error {
-			return provisions(ctx, s, p, s.b.ResetPIN)
-		}, true},
-		{"a change of the PIN", 5, changesPIN, true},
-		{"no Hello key any more", 5, func(ctx context.Context, s *soak, p *resident) error { return s.b.RemoveHello(ctx, p.acct) }, true},
-		{"an unlock", 60, unlocksNow, true},
-		{"an unlock offline", 40, func(ctx context.Context, s *soak, p *resident) error {
-			s.wire.set(func(*http.Request) error { return errCut }, nil)
-			defer s.wire.set(nil, nil)
-			return unlocksNow(ctx, s, p)
-		}, true},
-		{"a wrong PIN", 10, func(ctx context.Context, s *soak, p *resident) error {
-			_, err := s.b.Unlock(ctx, p.acct, wrongPIN)
-			return err
-		}, true},
-		{"a lock", 40, func(ctx context.Context, s *soak, p *resident) error { return s.b.Lock(ctx, p.acct) }, true},
-		{"a sign-out", 20, func(ctx context.Context, s *soak, p *resident) error {
-			err := s.b.RemoveAccount(ctx, p.acct)
-			p.out = p.out || err == nil
-			return err
-		}, false},
-		{"a token after a password change", 10, func(ctx context.Context, s *soak, p *resident) error {
-			p.password = fmt.Sprintf("correct horse battery %d", s.r.Uint64())
-			require.NoError(s.t, s.srv.ChangePassword(p.name, p.password))
-			return forced(ctx, s, p)
-		}, false},
-		{"a token after the sessions were revoked", 10, func(ctx context.Context, s *soak, p *resident) error {
-			require.NoError(s.t, s.srv.Revoke(p.name))
-			return forced(ctx, s, p)
-		}, false},
-		{"a token of a disabled user", 10, func(ctx context.Context, s *soak, p *resident) error {
-			require.NoError(s.t, s.srv.DisableUser(p.name))
-			p.disabled = true // until the next call for this user has failed too
-			return forced(ctx, s, p)
-		}, false},
-		{"a token on a disabled device", 5, func(ctx context.Context, s *soak, p *resident) error {
-			require.NoError(s.t, s.srv.DisableDevice(s.device))
-			s.down = 5
-			return forced(ctx, s, p)
-		}, false},
-	}
-}
-
-func (s *soak) scopes() []string { return [][]string{graph, open, payroll, ledger}[s.r.IntN(4)] }
-
-// sits puts a user in front of the machine.
-func (s *soak) sits(p *resident) {
-	s.person.Person = entratest.Person{Username: p.name, Password: p.password, TOTPSecret: totp}
-	s.person.pin = p.pin
-}
-
-func forced(ctx context.Context, s *soak, p *resident) error {
-	_, err := s.b.AcquireTokenSilent(ctx, open, broker.WithAccount(p.acct), broker.WithForceRefresh())
-	return err
-}
-
-func signsIn(ctx context.Context, s *soak, p *resident) error {
-	return s.came(p)(s.b.SignIn(ctx, broker.Password{Username: p.name, Password: p.password}))
-}
-
-func signsInWithMFA(ctx context.Context, s *soak, p *resident) error {
-	s.sits(p)
-	return s.came(p)(s.b.SignIn(ctx, broker.AuthCode{LoginHint: p.name, MFA: true}))
-}
-
-// came notes who signed in.
-func (s *soak) came(p *resident) func(broker.AuthResult, error) error {
-	return func(res broker.AuthResult, err error) error {
-		if err == nil {
-			p.acct, p.out = res.Account, false
-		}
-		return err
-	}
-}
-
-func unlocksNow(ctx context.Context, s *soak, p *resident) error {
-	_, err := s.b.Unlock(ctx, p.acct, p.pin)
-	return err
-}
-
-// provisions makes a Hello key under the PIN that all keys have at first, so that there
-// are few.
-func provisions(ctx context.Context, s *soak, p *resident, by func(context.Context, broker.Account, broker.PIN) error) error {
-	s.sits(p)
-	s.keys.owner = p.name
-	err := by(ctx, p.acct, rightPIN)
-	if err == nil {
-		p.pin = rightPIN
-	}
-	return err
-}
-
-func changesPIN(ctx context.Context, s *soak, p *resident) error {
-	next := rightPIN
-	if string(p.pin) == string(rightPIN) {
-		next = otherPIN
-	}
-	err := s.b.ChangePIN(ctx, p.acct, p.pin, next)
-	if err == nil {
-		p.pin = next
-	}
-	return err
-}
-
-func eightAtOnce(ctx context.Context, s *soak, p *resident) error {
-	var all sync.WaitGroup
-	errs := make([]error, 8)
-	scopes := s.scopes()
-	for i := range errs {
-		all.Go(func() {
-			_, errs[i] = s.b.AcquireTokenSilent(ctx, scopes, broker.WithAccount(p.acct), broker.WithForceRefresh())
-		})
-	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func anotherProcess(ctx context.Context, s *soak, p *resident) error {
-	b, err := broker.New(ctx, s.cfg)
-	if err != nil {
-		return err
-	}
-	broker.SetSleep(b, s.sleep)
-	_, err = b.AcquireTokenSilent(ctx, s.scopes(), broker.WithAccount(p.acct))
-	return errors.Join(err, b.Close())
 }
 
 // newSoak is a machine where everybody has signed in, some with a PIN, and some to do
@@ -313,55 +101,6 @@ func newSoak(t testing.TB, accounts, idle int, cells *tally.Count, seed uint64) 
 	s.cfg.Transport = faultyLine{s}
 	s.reopen()
 	return s
-}
-
-// soakFaults are what happens to one request of twenty.
-var soakFaults = []httpFault{
-	{name: "connection refused", dial: func() (net.Conn, error) {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	}},
-	{name: "reset before anything is sent", unread: true},
-	{name: "reset after the service handled it", serve: func(_ net.Conn, service func() *http.Response) { service() }},
-	{name: "503", serve: says(503, portalPage, "Content-Type: text/html")},
-	{name: "503 of the service", serve: says(503, busy, "Content-Type: application/json", "Retry-After: 30")},
-	{name: "garbage as JSON", serve: says(200, "\x00\xff{]}\"garbage", "Content-Type: application/json")},
-	{name: "a portal's page", serve: says(200, portalPage, "Content-Type: text/html")},
-	{name: "a portal's redirect", serve: says(302, portalPage, "Content-Type: text/html", "Location: http://portal.example/login")},
-}
-
-// faultyLine is the network of a soak.
-type faultyLine struct{ s *soak }
-
-func (l faultyLine) Do(r *http.Request) (*http.Response, error) {
-	f := l.s.fault()
-	if f == nil {
-		return l.s.wire.Do(r)
-	}
-	return f.do(r, func() *http.Response {
-		res, err := l.s.wire.Do(r)
-		if err != nil { // the line was cut
-			return &http.Response{StatusCode: 502, Header: http.Header{}, Body: http.NoBody}
-		}
-		return res
-	})
-}
-
-// disturb lets requests fail, or not.
-func (s *soak) disturb(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = on
-}
-
-// fault is what happens to the next request; nil: nothing.
-func (s *soak) fault() *httpFault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.faults || s.line.IntN(20) != 0 {
-		return nil
-	}
-	s.hit++
-	return &soakFaults[s.line.IntN(len(soakFaults))]
 }
 
 // step lets time pass and makes a call, and another one if that is what users do next.
@@ -411,11 +150,12 @@ func (s *soak) drawCall() soakCall {
 // pass lets time pass: everybody has a turn every few days, and now and then all are
 // away for two months.
 func (s *soak) pass() {
+	s.steps++
 	if s.age() > 9*year { // a device certificate lasts ten
 		s.clock.Advance(time.Second)
 		return
 	}
-	if s.steps++; s.steps%(4*len(s.people)) == 0 {
+	if s.steps%(4*len(s.people)) == 0 {
 		s.clock.Advance(60 * 24 * time.Hour)
 	}
 	s.clock.Advance(time.Duration(s.r.Int64N(int64(8*24*time.Hour) / int64(len(s.people)))))
@@ -535,8 +275,8 @@ func (s *soak) run(ctx context.Context, calls int, until time.Time) (leaks []str
 	leaks = grown(first, second, len(s.people))
 	m := margins(most(first), len(s.people))
 	half := s.cells.Cells() * readings / parts
-	s.t.Logf("%d calls, %d requests failed, %.1f years; seen would be %d bytes of heap or %d of state in each call",
-		s.cells.Cells(), s.hit, float64(s.age())/float64(year), m.heap/half, m.bytes/half)
+	s.t.Logf("%d calls, %d requests failed, %d of them handled, %.1f years; seen would be %d bytes of heap or %d of state in each call",
+		s.cells.Cells(), s.hit, s.lost, float64(s.age())/float64(year), m.heap/half, m.bytes/half)
 	return leaks
 }
 
@@ -608,7 +348,11 @@ func TestSoakSeesLeaks(t *testing.T) {
 	}
 	runtime.KeepAlive(kept)
 	t.Log(strings.Join(leaks, "\n"))
-	for _, what := range []string{"bytes of heap", "goroutines", "open descriptors", "bytes of state", "files of state"} {
+	want := []string{"bytes of heap", "goroutines", "bytes of state", "files of state"}
+	if descriptors() > 0 {
+		want = append(want, "open descriptors")
+	}
+	for _, what := range want {
 		require.True(t, slices.ContainsFunc(leaks, func(l string) bool { return strings.HasPrefix(l, what) }), "%s: not seen", what)
 	}
 }
