@@ -92,7 +92,7 @@ func margins(first reading, accounts int) reading {
 		heap:        128<<10 + accounts<<10,
 		goroutines:  3,
 		descriptors: 3,
-		bytes:       first.bytes/10 + 4<<10,
+		bytes:       first.bytes/5 + 4<<10,
 		files:       first.files/20 + 4,
 	}
 }
