@@ -103,17 +103,30 @@ func TestErasedMeanwhile(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
+// writtenStore keeps the names of the records that were written.
+type writtenStore struct {
+	store.Store
+	written []string
+}
+
+func (s *writtenStore) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	s.written = append(s.written, name)
+	return s.Store.Put(ctx, name, data, old)
+}
+
 // A process that still has the data key of an owner that another one erased and a
 // third one made anew leaves no record behind that the third cannot open.
 func TestNothingIsMadeUnderAnErasedKey(t *testing.T) {
 	t.Parallel()
 	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
-	stale := testVault(t, keys, st)
+	seen := &writtenStore{Store: st}
+	stale := testVault(t, keys, seen)
 	_, err := stale.Write(ctx, StateSuffix, []byte("one"), Record{})
 	require.NoError(t, err)
 	require.NoError(t, testVault(t, keys, st).Destroy(ctx))
 	leavesNothing := func() {
 		t.Helper()
+		seen.written = nil
 		before, err := st.List(ctx, "")
 		require.NoError(t, err)
 		require.ErrorIs(t, stale.mark(ctx, 1), store.ErrConflict)
@@ -124,6 +137,7 @@ func TestNothingIsMadeUnderAnErasedKey(t *testing.T) {
 		after, err := st.List(ctx, "")
 		require.NoError(t, err)
 		require.Equal(t, before, after)
+		require.Empty(t, seen.written, "nobody sees the record for a moment")
 	}
 	leavesNothing()
 	anew := testVault(t, keys, st)

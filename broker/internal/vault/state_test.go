@@ -20,7 +20,9 @@ func TestNewerStateIsRefused(t *testing.T) {
 	require.ErrorContains(t, Decode("account-1", []byte(`{"v":2,"prts":`), &rec), "newer version", "nothing behind it is read")
 	require.ErrorIs(t, Decode("account-1", []byte(`{"v":"1"}`), &rec), store.ErrDamaged)
 	require.ErrorIs(t, Decode("account-1", []byte(`{"v":1,"prts":`), &rec), store.ErrDamaged)
-	require.ErrorIs(t, Decode("account-1", []byte(`[`), &rec), store.ErrDamaged)
+	for _, other := range []string{`[`, `["v",2]`, `null`, `7`, ``} {
+		require.ErrorIs(t, Decode("account-1", []byte(other), &rec), store.ErrDamaged, "%q is not an object", other)
+	}
 	require.ErrorContains(t, Decode("account-1", []byte(`{}`), &rec), "newer version")
 	plain, err := Encode(map[string]any{"v": StateVersion, "prts": []string{"a"}})
 	require.NoError(t, err)
