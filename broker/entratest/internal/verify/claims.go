@@ -101,7 +101,7 @@ func (e *epoch) UnmarshalJSON(b []byte) error {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		f, ferr := strconv.ParseFloat(s, 64)
-		if ferr != nil || f < 0 || f > 1<<53 {
+		if ferr != nil || !(f >= 0 && f <= 1<<53) { // NaN is neither
 			return fmt.Errorf("time %.20q is not a number of seconds", s)
 		}
 		n = int64(f)

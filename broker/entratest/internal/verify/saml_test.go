@@ -5,9 +5,11 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -74,6 +76,10 @@ func TestSAMLForged(t *testing.T) {
 		"a second SignedInfo":       strings.Replace(string(text), "<ds:SignatureValue>", "<ds:SignedInfo></ds:SignedInfo><ds:SignatureValue>", 1),
 		"deeper":                    strings.Replace(string(text[:begin])+string(text[end:]), "</saml:AuthenticationStatement>", signature+"</saml:AuthenticationStatement>", 1),
 		"of another namespace":      strings.ReplaceAll(string(text), "http://www.w3.org/2000/09/xmldsig#\"", "urn:other\""),
+		"a second value":            strings.Replace(string(text), "</ds:SignedInfo>", "</ds:SignedInfo><ds:SignatureValue>AA==</ds:SignatureValue>", 1),
+		"no SignedInfo":             strings.Replace(strings.Replace(string(text), "<ds:SignedInfo>", "<ds:Object>", 1), "</ds:SignedInfo>", "</ds:Object>", 1),
+		"a value that is no base64": strings.Replace(string(text), "<ds:SignatureValue>", "<ds:SignatureValue>!", 1),
+		"another value":             strings.Replace(string(text), "<ds:SignatureValue>", "<ds:SignatureValue>AAAA", 1),
 		"no element":                "<!-- nothing -->",
 		"no XML":                    "<saml:Assertion",
 	} {
@@ -83,6 +89,78 @@ func TestSAMLForged(t *testing.T) {
 			require.ErrorIs(t, err, ErrSAML)
 			require.Nil(t, a)
 		})
+	}
+}
+
+// The signature that the emulator writes is the one of the file, and another key's is
+// refused. An assertion may be as long as a signed request.
+func TestSAMLSignature(t *testing.T) {
+	text, pub := samlFile(t, "saml-signed.xml")
+	begin, end := bytes.Index(text, []byte(signatureBegin)), bytes.Index(text, []byte(signatureEnd))+len(signatureEnd)
+	within := func(from, to string) []byte {
+		_, rest, _ := strings.Cut(string(text), from)
+		raw, err := base64.StdEncoding.DecodeString(rest[:strings.Index(rest, to)])
+		require.NoError(t, err)
+		return raw
+	}
+	signed := append(bytes.Clone(text[:begin]), text[end:]...)
+	a, err := ParseSAML(text, pub)
+	require.NoError(t, err)
+	require.Equal(t, string(text[begin:end]), XMLSignature(a.ID, signed, within(valueBegin, valueEnd), within("<ds:X509Certificate>", "<")))
+
+	_, err = ParseSAML(text, &rsa.PublicKey{N: new(big.Int).Add(pub.N, big.NewInt(2)), E: pub.E})
+	require.ErrorIs(t, err, ErrSAML)
+	require.ErrorContains(t, err, "signature does not verify")
+
+	comment := func(octets int) []byte {
+		return append(bytes.Clone(text), []byte("<!--"+strings.Repeat(" ", octets-len(text)-len("<!---->"))+"-->")...)
+	}
+	_, err = ParseSAML(comment(MaxJWS), pub)
+	require.NoError(t, err)
+	_, err = ParseSAML(comment(MaxJWS+1), pub)
+	require.ErrorIs(t, err, ErrSAML)
+	require.ErrorContains(t, err, "longer than 65536 octets")
+}
+
+// What an assertion of either version says (SAML 1.1, 2.4; SAML 2.0, 2.7).
+func TestReadSAML(t *testing.T) {
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	const (
+		instant1 = `<AuthenticationStatement AuthenticationInstant="2026-03-02T09:00:00Z"/>`
+		methods  = "http://schemas.microsoft.com/claims/authnmethodsreferences"
+	)
+	attributes := func(pairs ...string) string {
+		var out string
+		for i := 0; i < len(pairs); i += 2 {
+			out += `<Attribute Name="` + pairs[i] + `"><AttributeValue>` + pairs[i+1] + `</AttributeValue></Attribute>`
+		}
+		return `<AttributeStatement>` + out + `</AttributeStatement>`
+	}
+	for name, c := range map[string]struct {
+		text string
+		want SAML
+	}{
+		"version 1.1": {`<Assertion AssertionID="i" Issuer="s"><Conditions NotBefore="2026-03-02T09:00:00Z" NotOnOrAfter="2026-03-02T10:00:00Z"><AudienceRestrictionCondition><Audience>a</Audience></AudienceRestrictionCondition></Conditions>
+			<AttributeStatement><Subject><NameIdentifier>n</NameIdentifier></Subject><Attribute AttributeName="UPN"><AttributeValue>u</AttributeValue></Attribute></AttributeStatement>` + instant1 + `</Assertion>`,
+			SAML{ID: "i", Issuer: "s", Audience: "a", ImmutableID: "n", UPN: "u", NotBefore: at, NotOnOrAfter: at.Add(time.Hour), Authenticated: at}},
+		"version 2.0": {`<Assertion ID="i"><Issuer>s</Issuer><Subject><NameID>n</NameID></Subject><Conditions NotBefore="2026-03-02T09:00:00Z" NotOnOrAfter="2026-03-02T10:00:00Z"><AudienceRestriction><Audience>a</Audience></AudienceRestriction></Conditions>
+			<AuthnStatement AuthnInstant="2026-03-02T09:00:00Z"><AuthnContext><AuthnContextClassRef>` + multipleAuthn + `</AuthnContextClassRef></AuthnContext></AuthnStatement>` + attributes("IDPEmail", "u") + `</Assertion>`,
+			SAML{ID: "i", Issuer: "s", Audience: "a", ImmutableID: "n", UPN: "u", NotBefore: at, NotOnOrAfter: at.Add(time.Hour), Authenticated: at, MultipleAuthn: true}},
+		"one method":              {`<A>` + instant1 + attributes(methods, "urn:oasis:names:tc:SAML:1.0:am:password") + `</A>`, SAML{Authenticated: at}},
+		"multiple authentication": {`<A>` + instant1 + attributes(methods, multipleAuthn) + `</A>`, SAML{Authenticated: at, MultipleAuthn: true}},
+		"and another method":      {`<A>` + instant1 + attributes("authnmethodsreferences", multipleAuthn, methods, "other") + `</A>`, SAML{Authenticated: at, MultipleAuthn: true}},
+		"another attribute":       {`<A>` + instant1 + attributes("name", multipleAuthn) + `</A>`, SAML{Authenticated: at}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := readSAML([]byte(c.text))
+			require.NoError(t, err)
+			require.Equal(t, c.want, *got)
+		})
+	}
+	for text, why := range map[string]string{"<A/>": "no time of authentication", "<A>": "XML syntax error"} {
+		_, err := readSAML([]byte(text))
+		require.ErrorIs(t, err, ErrSAML)
+		require.ErrorContains(t, err, why)
 	}
 }
 

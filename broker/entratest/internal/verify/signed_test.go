@@ -173,7 +173,11 @@ func TestHello(t *testing.T) {
 		"claims of no type": {ngc, `{"iss":1}`, verify.ErrMalformed, "claims"},
 		"no nonce":          {ngc, `{"iss":"a","scope":"openid aza","iat":1772442000,"exp":1772442600}`, verify.ErrHelloNonce, ""},
 		"scope without aza": {ngc, `{"iss":"a","request_nonce":"n","scope":"openid","iat":1772442000,"exp":1772442600}`, verify.ErrMalformed, "openid and aza"},
+		"scope of aza only": {ngc, `{"iss":"a","request_nonce":"n","scope":"aza","iat":1772442000,"exp":1772442600}`, verify.ErrMalformed, "openid and aza"},
 		"no times":          {ngc, `{"iss":"a","request_nonce":"n","scope":"openid aza"}`, verify.ErrMalformed, "iat and exp"},
+		"no iat":            {ngc, `{"iss":"a","request_nonce":"n","scope":"openid aza","exp":1772442600}`, verify.ErrMalformed, "iat and exp"},
+		"no exp":            {ngc, `{"iss":"a","request_nonce":"n","scope":"openid aza","iat":1772442000}`, verify.ErrMalformed, "iat and exp"},
+		"over in the skew":  {ngc, `{"iss":"a","request_nonce":"n","scope":"openid aza","iat":1772441000,"exp":1772441700}`, nil, ""},
 		"of the future":     {ngc, `{"iss":"a","request_nonce":"n","scope":"openid aza","iat":1772442301,"exp":1772442600}`, verify.ErrHelloExpired, ""},
 		"within the skew":   {ngc, `{"iss":"a","request_nonce":"n","scope":"openid aza","iat":1772442300,"exp":1772442600}`, nil, ""},
 		"of the past":       {ngc, `{"iss":"a","request_nonce":"n","scope":"openid aza","iat":1772441000,"exp":1772441699}`, verify.ErrHelloExpired, ""},
@@ -218,7 +222,12 @@ func TestUserAssertion(t *testing.T) {
 		"no audience":      {x5c, `{"iss":"alice","iat":1772442000,"exp":1772442600}`, verify.ErrMalformed, "aud, iat and exp"},
 		"an empty aud":     {x5c, `{"iss":"alice","aud":[],"iat":1772442000,"exp":1772442600}`, verify.ErrMalformed, "aud is neither"},
 		"no times":         {x5c, `{"iss":"alice","aud":"t"}`, verify.ErrMalformed, "aud, iat and exp"},
-		"outside its time": {x5c, `{"iss":"alice","aud":"t","iat":1772441000,"exp":1772441600}`, verify.ErrAssertionExpired, ""},
+		"no iat":           {x5c, `{"iss":"alice","aud":"t","exp":1772442600}`, verify.ErrMalformed, "aud, iat and exp"},
+		"no exp":           {x5c, `{"iss":"alice","aud":"t","iat":1772442000}`, verify.ErrMalformed, "aud, iat and exp"},
+		"of the past":      {x5c, `{"iss":"alice","aud":"t","iat":1772441000,"exp":1772441699}`, verify.ErrAssertionExpired, ""},
+		"over in the skew": {x5c, `{"iss":"alice","aud":"t","iat":1772441000,"exp":1772441700}`, nil, ""},
+		"within the skew":  {x5c, `{"iss":"alice","aud":"t","iat":1772442300,"exp":1772442600}`, nil, ""},
+		"of the future":    {x5c, `{"iss":"alice","aud":"t","iat":1772442301,"exp":1772442600}`, verify.ErrAssertionExpired, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j, err := verify.ParseJWS(sign(t, jwa.RS256, c.header, c.claims))
@@ -243,6 +252,15 @@ func TestUserAssertion(t *testing.T) {
 	a, err := verify.ParseUserAssertion(j)
 	require.NoError(t, err)
 	require.ErrorIs(t, a.Verify(signedAt, 0), verify.ErrSignature)
+
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	other = certificate(t, &curve.PublicKey, curve)
+	j, err = verify.ParseJWS(sign(t, jwa.RS256, map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(other.Raw)}}, `{"iss":"alice"}`))
+	require.NoError(t, err)
+	a, err = verify.ParseUserAssertion(j)
+	require.NoError(t, err)
+	require.ErrorContains(t, a.Verify(signedAt, 0), "the key of the certificate is not RSA")
 }
 
 func TestPKeyAuth(t *testing.T) {
