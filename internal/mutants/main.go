@@ -36,7 +36,6 @@ var packages = []string{
 	"./claims/verify",
 	"./broker/internal/vault",
 	"./broker/internal/remember",
-	"./broker/entratest/internal/verify",
 }
 
 //go:embed equivalent.txt
