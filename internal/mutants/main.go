@@ -80,7 +80,11 @@ func run(ctx context.Context, out io.Writer, chosen []string, reasons []reason, 
 		if err != nil {
 			return unexplained, fmt.Errorf("%s: %w", pkg, err)
 		}
-		alive, stale := compare(filepath.Clean(pkg), found, reasons)
+		late, err := named(filepath.Clean(pkg), r, "TIMED OUT")
+		if err != nil {
+			return unexplained, fmt.Errorf("%s: %w", pkg, err)
+		}
+		alive, stale := compare(filepath.Clean(pkg), found, late, reasons)
 		for _, s := range alive {
 			fmt.Fprintf(out, "nobody noticed:\n%s\n", s)
 		}

@@ -52,23 +52,28 @@ func TestCompare(t *testing.T) {
 	require.NoError(t, os.WriteFile(report, []byte(`{"files":[{"file_name":"p.go","mutations":[
 		{"type":"INVERT_LOGICAL","status":"LIVED","line":10,"column":20},
 		{"type":"CONDITIONALS_BOUNDARY","status":"LIVED","line":10,"column":11},
+		{"type":"CONDITIONALS_NEGATION","status":"TIMED OUT","line":10,"column":27},
 		{"type":"CONDITIONALS_NEGATION","status":"KILLED","line":10,"column":11}]}]}`), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join("p", "p.go"), []byte("// moved by a line\n"+source), 0o600))
 	r, err := readReport(report)
 	require.NoError(t, err)
-	require.Equal(t, map[string]int{"LIVED": 2, "KILLED": 1}, r.count())
+	require.Equal(t, map[string]int{"LIVED": 2, "KILLED": 1, "TIMED OUT": 1}, r.count())
 	found, err := survivors("p", r)
 	require.NoError(t, err)
 	require.Len(t, found, 2)
+	late, err := named("p", r, "TIMED OUT")
+	require.NoError(t, err)
+	require.Len(t, late, 1)
 
 	reasons, err := parseReasons(strings.Join([]string{
 		"# a comment", "",
 		"p box.full INVERT_LOGICAL", "\treturn n >= limit «&&» b.n > 0", "\tBoth are so.", "",
+		"p box.full CONDITIONALS_NEGATION", "\treturn n >= limit && b.n «>» 0", "\tNobody waited for it.", "",
 		"p gone INVERT_LOGICAL", "\treturn a «&&» b", "\tIt was so.", "",
 		"q other INVERT_LOGICAL", "\treturn a «&&» b", "\tOf another package.",
 	}, "\n"))
 	require.NoError(t, err)
-	unexplained, stale := compare("p", found, reasons)
+	unexplained, stale := compare("p", found, late, reasons)
 	require.Equal(t, []survivor{{"p", "box.full", "CONDITIONALS_BOUNDARY", "return n «>=» limit && b.n > 0"}}, unexplained)
 	require.Equal(t, []survivor{{"p", "gone", "INVERT_LOGICAL", "return a «&&» b"}}, stale)
 }
