@@ -191,7 +191,7 @@ func TestMutatedGCMReply(t *testing.T) {
 	s := session(t)
 	text := []byte(sealed(t, s.Key.(*prt.SoftwareKey), unhex(t, ctxHex), make([]byte, 12), []byte(`{"access_token":"a"}`)))
 	for i := range text {
-		for _, bit := range []byte{1, 2, 4, 8, 16, 32} {
+		for _, bit := range []byte{1, 2, 4, 8, 16, 32, 64, 128} {
 			text[i] ^= bit
 			_, err := prt.ParseReply(bg, text, s)
 			require.True(t, refused(err), "byte %d: %v", i, err)
