@@ -24,10 +24,12 @@ type pages map[string]string
 const preface = `
 # Proof
 
-Written by ` + "`make proof`" + ` from its last run of each class that passed. The tests are
-ordinary ones: ` + "`go test`" + ` runs each in a short form, ` + "`make proof ONLY=class BUDGET=10m`" + `
-for as long as you let it. Counts are of that run; a longer one covers more of what is
-drawn at random.
+Written by ` + "`make proof`" + ` from the last run of each class that passed. The tests are
+ordinary ones: ` + "`go test`" + ` runs each in a short form, and
+` + "`make proof ONLY=class BUDGET=10m`" + ` for as long as you give it. The counts are those of that
+run; a longer one covers more of what is drawn at random. A run that fails changes nothing
+here, and a class that has never passed as a whole is missing. A commit that ends in + had
+local changes.
 `
 
 // renderAll writes all pages from the results that are kept.

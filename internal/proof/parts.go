@@ -22,8 +22,8 @@ type step struct {
 	count func(output []string) []count
 }
 
-// parts are all classes, in the order of the table. A class without steps has none
-// yet.
+// parts are all classes, in the order of the table. A class without steps is not
+// run yet.
 var parts = []part{
 	{
 		class:  "faults",
@@ -36,8 +36,8 @@ recorded from a run without faults, meets each fault in turn.`,
 		budget: 10 * time.Minute,
 		about: `A process is killed at a system call by which it writes to the disk, to the service or to
 the TPM, or a moment later, while it registers, signs in, renews, gets tokens, or does
-anything with a PIN. Another process opens the state: no PRT is lost, there is no second
-device, and the operation succeeds when it is tried again.`,
+anything with a PIN. Then another process opens the state: no PRT is lost, no second device
+has been registered, and the operation succeeds when it is tried again.`,
 		steps: []step{
 			{pkg: "./broker", run: "^TestKilledAtEverySystemCall$"},
 			{pkg: "./broker", run: "^TestPowerLoss$"},
@@ -46,23 +46,24 @@ device, and the operation succeeds when it is tried again.`,
 	{
 		class:  "concurrency",
 		budget: 10 * time.Minute,
-		about: `Processes of many goroutines use one state directory, while they are stopped and go on at
-random and their clocks jump. Each call ends with a result or an error of its type.`,
+		about: `Processes of many goroutines use one state directory while they are suspended and resumed at
+random and their clocks jump. Each call ends soon after its deadline at the latest, with a
+result, an error of package broker or that of its context.`,
 		steps: []step{{pkg: "./broker", run: "^TestCrowd$"}},
 	},
 	{
 		class:  "adversary",
 		budget: 10 * time.Minute,
-		about: `A hostile service, proxy, bus client, local user, thief or page. SECURITY.md lists the
-attacks and their tests.`,
+		about: `Attacks by a hostile service, proxy, bus client, local user, thief or page. SECURITY.md lists
+them with their tests.`,
 		steps: attackSteps(),
 	},
 	{
 		class:  "secrets",
 		budget: 10 * time.Minute,
-		about: `Known secrets go through every flow; afterwards everything that comes out of the process is
-searched for them in 24 encodings: logs, traces, errors, printed values, the disk, the TPM's
-bus, the session bus, and memory after sign-out and lock.`,
+		about: `Known secrets go through every flow. Afterwards everything that leaves the process is searched
+for them in 24 encodings: logs, traces, errors, printed values, the disk, the TPM's bus and the
+session bus; so is its memory after sign-out and lock.`,
 		steps: []step{
 			{pkg: "./internal/canary", run: "^TestExportedTypesPrintNoSecrets$"},
 			{pkg: "./broker", run: "^(TestCanary|TestSecretsAreForgotten)$"},
@@ -80,7 +81,7 @@ internal/mutants/equivalent.txt says why they cannot.`,
 	{
 		class:  "fuzzing",
 		budget: time.Hour,
-		about:  `Every fuzz target runs for its share of the time. A target passes if it finds nothing.`,
+		about:  `Every fuzz target runs for its share of the time. A target passes if no input fails.`,
 		steps:  []step{{args: []string{"go", "run", "./internal/fuzz", "-total", "BUDGET"}}},
 	},
 	{
@@ -97,16 +98,18 @@ descriptors and disk than the first.`,
 	{
 		class:  "supply-chain",
 		budget: 10 * time.Minute,
-		about: `What the programs are made of, and that anyone who builds them gets the same bytes. The
-database of known vulnerabilities is asked when it can be reached; else that line is missing.`,
+		about: `Dependencies are what go.sum names, programs build to the same bytes twice, and bills of
+materials and licences are valid. Known vulnerabilities are looked up when their database can
+be reached; otherwise that line is missing.`,
 		steps: []step{{args: []string{"go", "run", "./internal/supply"}}},
 	},
 	{
 		class:  "recordings",
 		budget: 10 * time.Minute,
-		about: `A run is recorded as ` + "`-record`" + ` records one against a real tenant, and searched for every secret
-and name that went over the wire; fields that nobody knows are among them. Each recording of testdata
-is served to the broker, which must do what it did, and is compared with the emulator.`,
+		about: `A run against the emulator is recorded as ` + "`-record`" + ` would record one against a real tenant. The
+recording is searched for every secret and name that went over the wire, also in fields that
+the recorder does not know. Each recording in testdata is served to the broker, which must do
+what it did, and is compared with the emulator's replies.`,
 		steps: []step{{pkg: "./examples/quickstart", run: "^(TestRecordingHoldsNoSecret|TestReplay)$"}},
 	},
 }
