@@ -5,13 +5,12 @@ import "fmt"
 var emulator = section{
 	name: "emulator", title: "The emulated tenant",
 	about: `
-Requests a second that one emulated Entra answers: RS256 by an RSA key of 2,048
-bits, the device's proof checked, policies evaluated. The key is public and has
-sixteen primes, which makes signing cheap; a verifier cannot tell. The client
-runs on the same processors. Mixed is 64 users at once, each on a device of their own:
-a look-up of the service, sign-ins by password and on the pages with MFA, tokens for
-three services by refresh token and by PRT, a renewal. "100,000 users" is a
-directory of that many, with 10,000 devices.
+How many requests a second one emulated Entra answers. It signs by RS256 with a 2,048-bit
+RSA key, checks the device's proof and evaluates policies. The key is public and has
+sixteen primes, which makes signing cheap; a verifier cannot tell. The client runs on the
+same processors. "Mixed" is 64 concurrent users, each on a device of their own: discovery,
+sign-ins by password and on the pages with MFA, tokens for three services by refresh token
+and by PRT, and a renewal. "100,000 users" is a directory of that size, with 10,000 devices.
 `,
 	benchmarks: []benchmark{
 		{".", []string{"-bench", "^(BenchmarkRequests|BenchmarkMixed|BenchmarkNewServer|BenchmarkLargeDirectory|BenchmarkStart)$", "-benchtime", "500ms", "./broker/entratest"}},

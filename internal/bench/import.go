@@ -6,9 +6,9 @@ var importing = section{
 	name: "import", title: "Cost of importing",
 	about: `
 The smallest program that gets a token silently, built without symbols, beside the
-smallest with MSAL Go and its file cache, and beside one that only asks for a
-page. Packages and modules are those outside of the standard library, which is compiled already
-when the build is timed.
+smallest with MSAL Go and its file cache, and one that only fetches a page. Packages and
+modules are those outside the standard library, which is already compiled when the build
+is timed.
 `,
 	benchmarks: []benchmark{{"internal/benchpeers", []string{"-bench", "^BenchmarkImport$", "-benchtime", "1x", "."}}},
 	render: func(r *report) (output, error) {

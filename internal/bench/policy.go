@@ -5,13 +5,13 @@ import "fmt"
 var decisions = section{
 	name: "policy", title: "A Conditional Access decision",
 	about: `
-The same sign-ins of users in 50 groups against the same tenant, whose policies
-are drawn in the proportions of public exports, for engines that must name the
-same unsatisfied policies before anything is timed (casbin, which names none,
-must give the same answer). What the others have no concept of (named locations, what satisfies a control) is
-worked out for them beforehand and costs them nothing. "prtbroker, ids" is with identifiers as they come; otherwise user, device
-and application are looked up once, as a service keeps them. The naive loop
-compares strings, policy by policy.
+Each engine evaluates the same sign-ins of users in 50 groups against the same tenant,
+whose policies are drawn in the proportions of public exports. Before anything is timed,
+all must name the same unsatisfied policies (casbin, which names none, must give the same
+answer). What the others have no concept of (named locations, what satisfies a control) is
+computed for them beforehand and not counted. "prtbroker, ids" looks up user, device and
+application by their ids each time; otherwise they are looked up once, as a service would
+do. The naive loop compares strings, policy by policy.
 `,
 	benchmarks: []benchmark{{"internal/benchpeers", []string{"-bench", "^BenchmarkPolicy$", "-benchtime", "150ms", "."}}},
 	render: func(r *report) (output, error) {

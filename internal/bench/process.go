@@ -5,12 +5,12 @@ import "fmt"
 var process = section{
 	name: "process", title: "A token in a new process",
 	about: `
-A program is started, gets one token silently, prints it and ends: the cost of a
-command-line tool that asks each time. Kept: the tokens that an earlier process
-kept with Config.KeepTokens, sealed; no request. Request: without them, one request with the
-PRT to the emulated tenant on this machine, with no network in between. MSAL: the file
-cache of MSAL Go's extensions, which is in the clear. Keys are in software: a TPM
-adds what the section on the TPM says. Nothing: a program that exits at once.
+A program starts, gets one token silently, prints it and exits: what a command-line tool
+costs each time it runs. "Kept" reads the tokens that an earlier process kept, sealed, with
+Config.KeepTokens, and makes no request. "By request" has none and sends one request with
+the PRT to the emulated tenant on this machine, with no network in between. "MSAL Go, file"
+is the file cache of MSAL Go's extensions, which is not encrypted. Keys are in software: a
+TPM adds what the section on the TPM says. "A program that does nothing" exits at once.
 `,
 	benchmarks: []benchmark{{"internal/benchpeers", []string{"-bench", "^BenchmarkNewProcess$", "-benchtime", "40x", "."}}},
 	render: func(r *report) (output, error) {

@@ -5,11 +5,11 @@ import "fmt"
 var silent = section{
 	name: "silent", title: "A cached token",
 	about: `
-A cached, valid access token from one client with one account and 1 to 10,000
-tokens, each for a resource of its own and asked for in turn: 10,000 do not fit into a
-processor's cache, which is why they take longer. Persistent is, for MSAL Go, a cache that
-only hands back bytes from memory, and for prtbroker its files. With two
-goroutines an operation is still one token.
+Getting a cached, valid access token from one client with one account and 1 to 10,000
+tokens, each for a different resource and requested in turn. 10,000 take longer because
+they do not fit into the processor's cache. "Persistent" is prtbroker with its files, and
+MSAL Go with a cache that only returns bytes from memory. With two goroutines, an
+operation is still one token.
 `,
 	benchmarks: []benchmark{{"internal/benchpeers", []string{"-bench", "^BenchmarkSilent$", "-benchtime", "150ms", "."}}},
 	render: func(r *report) (o output, err error) {

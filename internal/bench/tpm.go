@@ -15,19 +15,19 @@ const (
 var tpmCommands = section{
 	name: "tpm", title: "TPM commands",
 	about: fmt.Sprintf(`
-Commands, counted at the transport; no time is measured. "At the chip" is what
-Linux's resource manager makes of them (emulated), since it swaps around each
-what a connection has loaded. A transient storage root key is made when it is
-needed; a persistent one was left by an operating system. The operations follow each
-other in this order, and each row counts what it found not loaded: New takes three
-commands for any number of accounts, and in a new process one more that starts the
-session; the sign-in flushes one of the two session keys that the renewals left
-loaded; behind the manager a session key is still loaded when Lock closes it. Seconds are a model:
-commands at the chip, times what published figures (wolfTPM's README) and
-estimates say that a slow chip (Infineon SLB9670, ST ST33TPHF2X), a middling one
-(SLB9672, ST33KTPM2X) and a TPM in firmware take for each. **Nothing here was
+Commands are counted at the transport; no time is measured. "At the chip" is what an
+emulation of Linux's resource manager sends on: around each command it swaps out and in
+what the connection has loaded. A transient storage root key is made when it is needed; a
+persistent one was left by an operating system. The operations follow each other in this
+order, and each row includes loading what was not loaded: New takes three commands for any
+number of accounts, and in a new process one more that starts the session; the sign-in
+flushes one of the two session keys that the renewals left loaded; behind the resource
+manager a session key is still loaded when Lock closes it. Seconds are a model: the commands
+at the chip, multiplied by the time that each takes, by published figures (wolfTPM's README)
+and our estimates, on a slow chip (Infineon SLB9670, ST ST33TPHF2X), a middling one (SLB9672,
+ST33KTPM2X) and a firmware TPM. **Nothing here was
 measured on a chip by this project.** The model was within a third of the traces in
-[himmelblau's issue 1538](https://github.com/himmelblau-idm/himmelblau/issues/1538), rather low.
+[himmelblau's issue 1538](https://github.com/himmelblau-idm/himmelblau/issues/1538), on the low side.
 
 Beside it: the login in that issue took %d commands (its spans, by the commands that
 hsm-crypto 0.3.6 sends for each) and %.1f s, measured by its reporter.
