@@ -1,12 +1,12 @@
 // Package canary finds secrets in bytes where they must not be: logs, state on
 // disk, recorded traffic, a process's memory.
 //
-// A secret that leaks is rarely written as it is. A [Set] therefore also looks
-// for it in base64 at each of the three alignments and in both alphabets, in
-// hexadecimal, as UTF-16, escaped for URLs, quoted as Go and JSON do, as a list
-// of decimal bytes, and with its bytes reversed as a whole and within words of
-// 2, 4 and 8 bytes. Pieces are enough: the first, the middle and the last 16
-// bytes of a longer secret are searched for each on its own.
+// A secret that leaks is often encoded. A [Set] therefore looks for it not only as
+// it is, but also in base64 at each of the three alignments and in both alphabets,
+// in hexadecimal, as UTF-16, escaped for URLs, quoted as Go and JSON do, as a list
+// of decimal bytes, and with its bytes reversed as a whole and within words of 2, 4
+// and 8 bytes. Of a longer secret, a part is enough: its first, middle and last 16
+// bytes are each searched for separately.
 package canary
 
 import (
@@ -26,14 +26,13 @@ import (
 // Shorter ones would be found by chance.
 const MinSize = 10
 
-// piece is how many bytes of a longer secret are enough for a find.
+// piece is how many bytes of a longer secret are enough to find it.
 const piece = 16
 
 // prefix is how many bytes of a pattern the search compares first.
 const prefix = 8
 
-// mask keeps the set itself from being found when it is in the memory that is
-// searched.
+// mask keeps a search of this process's memory from finding the set itself.
 const mask = 0xa5
 
 const maskWord = 0xa5a5a5a5a5a5a5a5
@@ -132,8 +131,8 @@ func (s *Set) add(name, form string, encoded []byte) {
 // hash returns 18 bits.
 func hash(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 >> 46 }
 
-// Search returns the secrets that are in data, in the order of their places.
-// One find a secret and form is reported.
+// Search returns the secrets that are in data, by offset. Of each secret in each form,
+// only the first occurrence is reported.
 func (s *Set) Search(data []byte) (found []Found) {
 	seen := map[[2]string]bool{}
 	for i := 0; i+prefix <= len(data); i++ {

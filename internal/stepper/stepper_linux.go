@@ -96,8 +96,8 @@ func Mark(n int) error {
 var ErrKilled = errors.New("stepper: killed")
 
 // Run starts a program that calls [Enter] and shows each of its calls to visit
-// before it happens. When visit returns false the program is killed in place of
-// the call.
+// before it happens. When visit returns false, the program is killed, the call is not
+// made, and Run returns [ErrKilled].
 func Run(cmd *exec.Cmd, visit func(Call) bool) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

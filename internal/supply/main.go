@@ -1,5 +1,5 @@
-// Supply checks what the programs are made of, and that anyone who builds them
-// gets the same bytes:
+// Supply checks what the programs are made of, and that two builds of them are the
+// same bytes:
 //
 //	vulnerabilities  no known vulnerability is reachable (govulncheck), in every module
 //	modules          what was downloaded is what go.sum names, in every module
@@ -7,9 +7,9 @@
 //	                 different caches, is the same file
 //	sbom             a CycloneDX 1.6 bill of materials for each program and each
 //	                 nested module that others import, valid by the published schema
-//	licences         every module in those bills has a licence of the list
+//	licences         every module in those bills has a licence that is on the list
 //
-// It works on the last commit, in clones of it.
+// It works in clones of the last commit: local changes are not checked.
 //
 //	go run ./internal/supply                everything; the bills are kept in sbom/
 //	go run ./internal/supply -only modules  one check, or several with commas
