@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"go/ast"
+	gobuild "go/build"
 	"go/constant"
+	"go/parser"
 	"go/types"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -35,8 +38,74 @@ func TestTexts(t *testing.T) {
 			section(&errs, name, errorTexts(files, &info))
 		}
 	}
+	for _, dir := range nestedPackages(t) {
+		info := types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}}
+		if files := checkNested(t, dir, &info); files[0].Name.Name != "main" {
+			section(&errs, dir, errorTexts(files, &info))
+		}
+	}
 	golden(t, "errors.txt", errs.String())
 	golden(t, "output.txt", output.String())
+}
+
+// nestedPackages lists the directories of packages in the nested modules, from the root.
+func nestedPackages(t *testing.T) (dirs []string) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	nested := ""
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if name := d.Name(); path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules") {
+			return fs.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(path, "go.mod")); err == nil && path != root {
+			nested = path
+		}
+		if nested == "" || path != nested && !strings.HasPrefix(path, nested+string(filepath.Separator)) {
+			return nil
+		}
+		if p, err := gobuild.ImportDir(path, 0); err == nil && len(p.GoFiles) > 0 {
+			rel, err := filepath.Rel(root, path)
+			dirs = append(dirs, filepath.ToSlash(rel))
+			return err
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, dirs)
+	return dirs
+}
+
+// checkNested is checkWith for a package of a nested module. What it imports from
+// other modules is not compiled for this: expressions of their types have no type.
+func checkNested(t *testing.T, dir string, info *types.Info) (files []*ast.File) {
+	t.Helper()
+	sources.mu.Lock()
+	defer sources.mu.Unlock()
+	build(t)
+	path := filepath.Join("..", "..", filepath.FromSlash(dir))
+	p, err := gobuild.ImportDir(path, 0)
+	require.NoError(t, err)
+	for _, name := range p.GoFiles {
+		f, err := parser.ParseFile(sources.fset, filepath.Join(path, name), nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		files = append(files, f)
+	}
+	conf := types.Config{Importer: known{}, Error: func(error) {}}
+	_, _ = conf.Check(module+"/"+dir, sources.fset, files, info)
+	return files
+}
+
+// known imports what this module is built from, and nothing else.
+type known struct{}
+
+func (known) Import(path string) (*types.Package, error) {
+	if path != "unsafe" && sources.built[path].Export == "" {
+		return nil, fmt.Errorf("%s is not a dependency of this module", path)
+	}
+	return sources.from.Import(path)
 }
 
 func section(to *bytes.Buffer, name string, texts map[string]bool) {

@@ -87,7 +87,7 @@ func said(ctx context.Context, err error) error {
 		if e := statuses[status]; e != nil {
 			return e
 		}
-		return fmt.Errorf("fido: the security key refuses: %w", err)
+		return fmt.Errorf("fido: the security key refused: %w", err)
 	case errors.Is(err, ctaphid.ErrBroken):
 		return ErrUnplugged
 	case errors.Is(err, ctaphid.ErrMalformed), errors.Is(err, ctaphid.ErrSilent), errors.Is(err, ctap2.ErrMalformed), errors.As(err, new(ctaphid.Error)):

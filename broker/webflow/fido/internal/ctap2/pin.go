@@ -84,7 +84,7 @@ func protocolOf(i *Info) (protocol, error) {
 	case slices.Contains(i.Protocols, 1), len(i.Protocols) == 0:
 		return 1, nil
 	}
-	return 0, errors.New("the security key knows no PIN protocol that this program knows")
+	return 0, errors.New("the security key supports no PIN protocol that this package supports")
 }
 
 // keys derives the key that authenticates and the one that encrypts from the shared
