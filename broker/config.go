@@ -44,8 +44,10 @@ type Config struct {
 	// one user.
 	UserID string
 
-	// Transport sends requests. Nil is a client with the deadlines and limits
-	// of this package, TLS 1.2 and later, and the proxy of the environment.
+	// Transport sends requests. Nil is a client with TLS 1.2 and later and the
+	// proxy of the environment, which connects within 15 s and waits 45 s for the
+	// header of a reply. Over any Transport a request ends after 60 s at the
+	// latest, and a reply of more than 1 MiB is refused.
 	Transport Transport
 
 	// MutualTLS returns a transport that presents a client certificate, which
@@ -90,7 +92,8 @@ type Config struct {
 	// KeepTokens keeps access tokens with the account's state, sealed under its
 	// data key, so that the next process of this user gets them without a
 	// request. It is for command-line tools, which would otherwise exchange the
-	// PRT on every run. Tokens are kept until they expire at most. They are
+	// PRT on every run. Tokens are kept until they expire at most, and of each
+	// account only the newest 256, less if these take more than 1 MiB. They are
 	// erased when the account is locked or removed, and when the service no
 	// longer accepts the user, the device or the PRT. A claims challenge drops
 	// those of its resource. Bound (PoP) tokens and those of AllowUnbound are not
@@ -144,8 +147,8 @@ const NativeClientRedirect = wire.RedirectNativeClient
 // signs users in. A program without a registration of its own may use them as
 // its [App]; for Graph they allow little beyond User.Read (AADSTS65002).
 const (
-	BrokerClientID = wire.ClientBroker
-	BrokerRedirect = wire.RedirectBroker
+	BrokerClientID = wire.ClientBroker   // 29d9ed98-a469-4536-ade2-f981bc1d605e
+	BrokerRedirect = wire.RedirectBroker // msauth://Microsoft.AAD.BrokerPlugin
 )
 
 // An App is a public client of the tenant: the program that wants tokens.

@@ -23,8 +23,8 @@ type DeviceInfo struct {
 
 // A Device is a registration of this machine in a tenant.
 type Device struct {
-	ID         string       `json:"deviceId"`
-	TenantID   string       `json:"tenantId"`
+	ID         string       `json:"deviceId"`             // a GUID, not the object id that Graph lists the device by
+	TenantID   string       `json:"tenantId"`             // a GUID
 	TenantName string       `json:"tenantName,omitempty"` // a domain, as configured; empty when only the id is known
 	UserID     string       `json:"userId,omitempty"`     // object id of the user who registered it, from the certificate
 	Region     string       `json:"region,omitempty"`     // two letters, from the certificate

@@ -15,14 +15,16 @@ import (
 type DeviceCode struct {
 	UserCode        string
 	VerificationURL string
-	Message         string // the service's sentence with the code and the address
-	ExpiresOn       time.Time
+	Message         string    // the service's sentence with the code and the address
+	ExpiresOn       time.Time // the end of the code, as the service says and at most an hour from now
 
 	result func(context.Context) (AuthResult, error)
 }
 
 // AuthenticationResult waits until the user is done on the other machine and
-// returns the token. It is for a code of AcquireTokenByDeviceCode.
+// returns the token. It asks as often as the service says, every 1 to 60 s (5 s if
+// it does not say), until the code expires. It is for a code of
+// AcquireTokenByDeviceCode.
 func (d DeviceCode) AuthenticationResult(ctx context.Context) (AuthResult, error) {
 	if d.result == nil {
 		return AuthResult{}, errors.New("broker: this DeviceCode was not made by AcquireTokenByDeviceCode")

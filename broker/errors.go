@@ -160,8 +160,9 @@ type Error struct {
 	TraceID       string
 	// StatusCode is the HTTP status; 0 if there was no reply.
 	StatusCode int
-	// RetryAfter is how long the service asks to be left alone; 0 if it did not
-	// say.
+	// RetryAfter is how long to wait before the next attempt: what the service
+	// asked for, up to an hour, or for ErrPINLocked how long no PIN is tried. 0 if
+	// it is not known.
 	RetryAfter time.Duration
 	// Verdict names what the code means for the caller, such as "step-up".
 	Verdict Verdict

@@ -182,20 +182,21 @@ var errNoApp = errors.New("broker: no app: set Config.App.ClientID or use WithAp
 
 // Options are the options of one call, resolved, for implementations of the
 // broker's methods elsewhere, such as the client of a broker on D-Bus. The zero
-// value is a call without options.
+// value is a call without options, and the zero value of a field means that its
+// option was not given.
 type Options struct {
-	Account         Account
-	App             App
-	TenantID        string
-	Claims          string
-	ForceRefresh    bool
-	NewSignIn       bool
-	Nonce           string
-	LoginHint       string
-	InsecureNoNonce bool
-	CorrelationID   string
-	CAE             bool
-	PoP             *PoP // nil: a bearer token
+	Account         Account // WithAccount
+	App             App     // WithApp
+	TenantID        string  // WithTenantID
+	Claims          string  // WithClaims: JSON
+	ForceRefresh    bool    // WithForceRefresh
+	NewSignIn       bool    // WithNewSignIn
+	Nonce           string  // WithNonce
+	LoginHint       string  // WithLoginHint
+	InsecureNoNonce bool    // WithInsecureNoNonce
+	CorrelationID   string  // WithCorrelationID: a GUID
+	CAE             bool    // WithCAE
+	PoP             *PoP    // WithPoP; nil: a bearer token
 }
 
 // ResolveOptions returns what the options of a call say. Giving an option

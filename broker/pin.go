@@ -8,6 +8,8 @@ import (
 // PINRules are the rules for the PIN of a new Hello key. They are checked where
 // a PIN is set, never where it is entered. The zero value is the Windows
 // default: six characters, and no pattern.
+//
+// Whatever the rules, a PIN has 4 to 127 printable ASCII characters.
 type PINRules struct {
 	// MinLength is the least number of characters, 4 to 127. Zero: 6.
 	MinLength int

@@ -26,8 +26,9 @@ const (
 // Run renews PRTs in the background when they are due, until ctx ends or the
 // broker is closed, and then returns why. It is optional: every call that uses
 // a PRT renews it by itself. With Run a PRT stays alive even if no app asks for
-// a token. Renewals are spread over some minutes, so that many machines do not
-// ask at once. A failed renewal is tried again later and does not end Run.
+// a token. Renewals are spread over up to ten minutes, so that many machines do
+// not ask at once. A failed renewal is tried again, after a minute at the
+// earliest, and does not end Run.
 //
 // Run also checks the store once a second: tokens of an account that another
 // process removed, and those of a device that it unregistered, are no longer

@@ -37,25 +37,25 @@ type Status struct {
 }
 
 // A Tenant holds the addresses of the tenant's services, as discovery gave them
-// at the registration.
+// at the registration. A field that discovery did not give is empty.
 type Tenant struct {
-	ID           string          `json:"id"`
-	Name         string          `json:"name,omitempty"`
-	Idp          string          `json:"idp"`
-	AuthCodeURL  string          `json:"authCodeUrl,omitempty"`
-	TokenURL     string          `json:"accessTokenUrl,omitempty"`
-	Join         ServiceEndpoint `json:"joinSrv,omitzero"`
-	Key          ServiceEndpoint `json:"keySrv,omitzero"`
-	WebAuthN     ServiceEndpoint `json:"webAuthNSrv,omitzero"`
-	Manage       ServiceEndpoint `json:"deviceManagementSrv,omitzero"`
-	PRTAuthority string          `json:"prtAuthority,omitempty"`
+	ID           string          `json:"id"`                           // a GUID
+	Name         string          `json:"name,omitempty"`               // a domain
+	Idp          string          `json:"idp"`                          // as [Account].Environment
+	AuthCodeURL  string          `json:"authCodeUrl,omitempty"`        // authorization endpoint
+	TokenURL     string          `json:"accessTokenUrl,omitempty"`     // token endpoint
+	Join         ServiceEndpoint `json:"joinSrv,omitzero"`             // device registration
+	Key          ServiceEndpoint `json:"keySrv,omitzero"`              // registration of Hello keys
+	WebAuthN     ServiceEndpoint `json:"webAuthNSrv,omitzero"`         // registration of passkeys
+	Manage       ServiceEndpoint `json:"deviceManagementSrv,omitzero"` // device management
+	PRTAuthority string          `json:"prtAuthority,omitempty"`       // where PRTs are requested: login host and tenant id
 }
 
 // A ServiceEndpoint is a service of the registration host.
 type ServiceEndpoint struct {
-	Version string `json:"version,omitempty"`
+	Version string `json:"version,omitempty"` // such as "2.0"
 	URL     string `json:"url,omitempty"`
-	ID      string `json:"id,omitempty"`
+	ID      string `json:"id,omitempty"` // the resource that tokens for it name, such as "urn:ms-drs:…"
 }
 
 // Status reports what `dsregcmd /status` shows, and what protects the keys. It
@@ -127,11 +127,11 @@ type PRTStatus struct {
 	Account    Account            `json:"account"`
 	State      PRTState           `json:"state"`
 	Credential prt.CredentialKind `json:"credential,omitempty"` // what it was obtained with
-	IssuedOn   time.Time          `json:"issuedOn,omitzero"`
-	RenewedOn  time.Time          `json:"renewedOn,omitzero"` // equals IssuedOn before the first renewal
-	RenewOn    time.Time          `json:"renewOn,omitzero"`   // when it is due for renewal
-	ExpiresOn  time.Time          `json:"expiresOn,omitzero"` // unless it is renewed
-	DeviceID   string             `json:"deviceId,omitempty"`
+	IssuedOn   time.Time          `json:"issuedOn,omitzero"`    // the sign-in: renewals do not change it
+	RenewedOn  time.Time          `json:"renewedOn,omitzero"`   // equals IssuedOn before the first renewal
+	RenewOn    time.Time          `json:"renewOn,omitzero"`     // when it is due for renewal: [prt.RenewAfter] after RenewedOn
+	ExpiresOn  time.Time          `json:"expiresOn,omitzero"`   // unless it is renewed: as the service says, or [prt.IdleLife] after RenewedOn
+	DeviceID   string             `json:"deviceId,omitempty"`   // the device that it is bound to
 	// MFA is what is known about the authentication it carries: whether MFA
 	// was done, by what, when, and which token said so.
 	MFA claims.Evidence `json:"mfa"`
@@ -155,8 +155,8 @@ type Attempt struct {
 	Credential prt.CredentialKind `json:"credential,omitempty"`
 	// CorrelationID finds the request in the tenant's sign-in log.
 	CorrelationID string `json:"correlationId,omitempty"`
-	Endpoint      string `json:"endpoint,omitempty"`
-	Method        string `json:"method,omitempty"`
+	Endpoint      string `json:"endpoint,omitempty"`   // URL of the request
+	Method        string `json:"method,omitempty"`     // HTTP method
 	HTTPError     string `json:"httpError,omitempty"`  // why there was no reply
 	HTTPStatus    int    `json:"httpStatus,omitempty"` // 0: there was no reply
 	Code          int    `json:"code,omitempty"`       // AADSTS
@@ -271,8 +271,9 @@ type HelloStatus struct {
 	// counts wrong PINs (Config.InsecureSoftwareHello).
 	Software bool `json:"software,omitempty"`
 	// WrongPINs is how many wrong PINs were entered since the last right one, and
-	// RetryAfter how long the broker accepts none because of that. The TPM has a
-	// limit of its own, which shows when a PIN is entered.
+	// RetryAfter how long the broker tries none because of that: a minute after the
+	// fifth, then twice as long each time, up to an hour. The TPM has a limit of its
+	// own, which shows when a PIN is entered.
 	WrongPINs  int           `json:"wrongPins,omitempty"`
 	RetryAfter time.Duration `json:"retryAfter,omitempty"` // nanoseconds in JSON
 	// Unfinished says that the registration of a key was begun and got no answer:

@@ -176,8 +176,8 @@ func (t *TPM) sealPIN(sp *space, parent object, s *pinSealed, sensitive, aad []b
 }
 
 // UnsealPIN takes, with all three bounds, nine commands: a policy session,
-// which Load proves, five demands, Unseal, which ends it, and Flush. The
-// demands come before the PIN.
+// which Load proves, five policy commands, Unseal, which ends the session, and
+// Flush. The limits are checked before the PIN is used.
 func (t *TPM) UnsealPIN(ctx context.Context, sealed, aad, pin []byte) ([]byte, error) {
 	s, err := openPINSealed(sealed, aad)
 	if err == nil && len(pin) == 0 {

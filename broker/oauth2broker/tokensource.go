@@ -26,7 +26,6 @@ import (
 // [oauth2.ReuseTokenSource], which would hold back refreshed tokens. Errors are
 // those of the broker; in those that come from the service, [errors.As] also
 // finds an [*oauth2.RetrieveError].
-// [*oauth2.RetrieveError], by [errors.As].
 func TokenSource(ctx context.Context, b broker.Silent, scopes []string, opts ...broker.CallOption) oauth2.TokenSource {
 	return &source{ctx, b, scopes, opts}
 }

@@ -34,7 +34,8 @@ type Store interface {
 	// Put writes a record if its current version is old, and returns its new
 	// version; the zero version means that there is no such record yet. If the
 	// version is a different one, it returns ErrConflict and writes nothing. A
-	// reader sees the old record or the new one, even after a crash.
+	// reader sees the old record or the new one, even after a crash. The stores
+	// of this package refuse a record of more than [MaxRecord] bytes.
 	Put(ctx context.Context, name string, data []byte, old Version) (Version, error)
 
 	// Delete removes a record if its current version is old. It returns

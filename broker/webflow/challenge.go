@@ -53,7 +53,7 @@ const (
 
 // A Method is an alternative to the current method. Answer.Choice selects it.
 type Method struct {
-	ID    string
+	ID    string // as the service names it, for Answer.Choice
 	Label string // in English, for people
 }
 

@@ -33,23 +33,23 @@ import (
 
 // Errors that the package's errors wrap.
 var (
-	ErrKeys       = errors.New("malformed key set")
-	ErrOptions    = errors.New("invalid options")
-	ErrMalformed  = claims.ErrMalformed
-	ErrAlgorithm  = errors.New("not signed with RS256")
-	ErrUnsigned   = errors.New("not signed")
-	ErrUnknownKey = errors.New("signed with a key that is not in the set")
+	ErrKeys       = errors.New("malformed key set")                        // of [ParseKeys]
+	ErrOptions    = errors.New("invalid options")                          // a mistake of the caller
+	ErrMalformed  = claims.ErrMalformed                                    // not a JWT, or its claims cannot be read
+	ErrAlgorithm  = errors.New("not signed with RS256")                    // by its alg
+	ErrUnsigned   = errors.New("not signed")                               // alg none: see Options.InsecurePRTReply
+	ErrUnknownKey = errors.New("signed with a key that is not in the set") // fetch the keys again
 	ErrSignature  = errors.New("bad signature")
-	ErrIssuer     = errors.New("wrong issuer")
-	ErrTenant     = errors.New("wrong tenant")
-	ErrAudience   = errors.New("wrong audience")
-	ErrExpired    = errors.New("expired")
-	ErrNotYet     = errors.New("not yet valid")
-	ErrNonce      = errors.New("wrong nonce")
-	ErrMissing    = errors.New("a required claim is missing")
+	ErrIssuer     = errors.New("wrong issuer")                // not in Options.Issuers, or the key does not sign for it
+	ErrTenant     = errors.New("wrong tenant")                // no tenant id, or not in Options.Tenants
+	ErrAudience   = errors.New("wrong audience")              // not in Options.Audience
+	ErrExpired    = errors.New("expired")                     // exp, by more than the skew
+	ErrNotYet     = errors.New("not yet valid")               // nbf or iat, by more than the skew
+	ErrNonce      = errors.New("wrong nonce")                 // not Options.Nonce
+	ErrMissing    = errors.New("a required claim is missing") // exp, or one of Options.Required
 )
 
-// DefaultSkew is how far clocks may differ.
+// DefaultSkew is how far the clocks of the service and of this machine may differ.
 const DefaultSkew = 5 * time.Minute
 
 // Issuers of the public cloud; {tenantid} stands for the token's tenant.
