@@ -33,7 +33,7 @@ type Reply struct {
 	ClientInfo claims.ClientInfo
 	ID         *claims.Token // IDToken, read and not verified; nil without one
 
-	DeviceTenantID string
+	DeviceTenantID string // device_tenant_id: the tenant of the device, a GUID
 	// WrappedSessionKey is a new session key, WrappedKeySize bytes, for the
 	// store of the transport key to unwrap. Nil: the old one stays.
 	WrappedSessionKey []byte

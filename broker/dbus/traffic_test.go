@@ -81,10 +81,10 @@ func monitor(t *testing.T, bus *bustest.Bus) (messages func() string) {
 	}
 }
 
-// Whoever listens on the bus sees what its programs ask for and are given: access
-// tokens, ID tokens and, to a program that asks for one, a cookie: a session for
-// some minutes, in which the PRT is. Nothing else that is secret is on the bus: no
-// password, refresh token or derived key, and no PRT outside of a cookie.
+// Anyone who monitors the bus sees what its programs ask for and get: access tokens,
+// ID tokens and, for a program that asks for one, a cookie, which is a session for
+// some minutes and contains the PRT. Nothing else that is secret is on the bus: no
+// password, refresh token or derived key, and no PRT outside a cookie.
 func TestBusShowsOnlyWhatWasAskedFor(t *testing.T) {
 	bus := bustest.Start(t)
 	w := newWorld(t)

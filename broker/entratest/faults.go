@@ -19,18 +19,18 @@ const (
 	EndpointCredentialType Endpoint = "credentialtype" // GetCredentialType
 	EndpointNonce          Endpoint = "nonce"          // srv_challenge on the token endpoint
 	EndpointToken          Endpoint = "token"          // every other grant of the token endpoint
-	EndpointDeviceCode     Endpoint = "devicecode"
-	EndpointAuthorize      Endpoint = "authorize"
-	EndpointLogin          Endpoint = "login" // the pages behind authorize
-	EndpointLogout         Endpoint = "logout"
+	EndpointDeviceCode     Endpoint = "devicecode"     // device authorization (RFC 8628)
+	EndpointAuthorize      Endpoint = "authorize"      // v1 and v2.0
+	EndpointLogin          Endpoint = "login"          // the pages behind authorize
+	EndpointLogout         Endpoint = "logout"         // v1 and v2.0
 	EndpointBulk           Endpoint = "bulk"
-	EndpointDRSDiscovery   Endpoint = "drsdiscovery"
-	EndpointDevice         Endpoint = "device" // join, hybrid join, unjoin, status
-	EndpointKey            Endpoint = "key"    // Hello keys
-	EndpointDRSNonce       Endpoint = "drsnonce"
-	EndpointGraph          Endpoint = "graph"
-	EndpointFederation     Endpoint = "federation"
-	EndpointARM            Endpoint = "arm" // Azure Resource Manager
+	EndpointDRSDiscovery   Endpoint = "drsdiscovery" // discovery of the registration service
+	EndpointDevice         Endpoint = "device"       // join, hybrid join, unjoin, status
+	EndpointKey            Endpoint = "key"          // Hello keys
+	EndpointDRSNonce       Endpoint = "drsnonce"     // nonce of the registration service
+	EndpointGraph          Endpoint = "graph"        // Microsoft Graph
+	EndpointFederation     Endpoint = "federation"   // the federation server (WS-Trust) and its pages
+	EndpointARM            Endpoint = "arm"          // Azure Resource Manager
 )
 
 // FaultKind says what goes wrong.

@@ -172,10 +172,10 @@ type Pages struct {
 // refer to the policies of the bundle by their indices.
 type Judgement struct {
 	Outcome  policy.Outcome
-	Reason   policy.Reason
+	Reason   policy.Reason    // of a block; else zero
 	Controls []policy.Control // to prompt for, or what cannot be fulfilled
-	Deciding []int
-	Results  []policy.Result // of each policy; may be nil
+	Deciding []int            // the policies that decided
+	Results  []policy.Result  // of each policy; may be nil
 }
 
 // Tenant describes an additional tenant. Its fields mean the same as those of
@@ -347,9 +347,9 @@ type App struct {
 // FederatedCredential identifies the tokens from another issuer that authenticate
 // an application. Comparison is exact and case-sensitive.
 type FederatedCredential struct {
-	Issuer   string
-	Subject  string
-	Audience string // "": api://AzureADTokenExchange
+	Issuer   string // claim iss, a URL
+	Subject  string // claim sub
+	Audience string // claim aud; "": api://AzureADTokenExchange
 }
 
 // TTL holds lifetimes. Zero fields mean the values that Entra uses.

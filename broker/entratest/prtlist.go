@@ -14,16 +14,16 @@ type PRTStatus struct {
 	Username string
 	UserID   string
 	DeviceID string
-	BornOf   string // password, Windows Hello, certificate, refresh token, federation
-	AMR      []string
+	BornOf   string   // password, Windows Hello, certificate, refresh token, federation
+	AMR      []string // as in the claim amr
 
 	Born     time.Time // when its credential was last given
 	First    time.Time // when it was first issued
 	Issued   time.Time // when it was last renewed, or issued
 	Expires  time.Time // when the newest token expires
-	Renewals int
+	Renewals int       // how often it was renewed
 
-	MFA     bool
+	MFA     bool      // whether it carries the MFA claim
 	MFATime time.Time // zero without MFA; a plain renewal does not move it
 
 	ErrorCode int    // AADSTS code that its use would give now; zero: it is usable

@@ -8,9 +8,9 @@ type SignIn struct {
 	Seq           int64 // 1, 2, 3 …, without gaps
 	Time          time.Time
 	CorrelationID string
-	Endpoint      Endpoint
-	Grant         string // such as password, refresh_token, prt, prt_renewal, prt_exchange, prt_cookie
-	Interactive   bool
+	Endpoint      Endpoint // such as EndpointToken
+	Grant         string   // such as password, refresh_token, prt, prt_renewal, prt_exchange, prt_cookie
+	Interactive   bool     // the user was asked for something on a page
 
 	Username string
 	UserID   string
@@ -18,19 +18,19 @@ type SignIn struct {
 	// ServicePrincipalID is the object id of an application that asked for an
 	// app-only token; "": a user signed in.
 	ServicePrincipalID string
-	Resource           string // app id of the resource; "" for a PRT
-	DeviceID           string // "": no device
-	Platform           string // from the User-Agent
-	IPAddress          string // of the request, as Conditional Access sees it; "": unknown
-	Country            string // ISO 3166-1 alpha-2; "": unknown
-	UniqueTokenID      string // claim uti of the tokens that were issued; "": none
-	DeviceCode         bool   // the session began with a device code
-	AMR                []string
-	MFAPrompts         int // how often this sign-in asked for a second factor
+	Resource           string   // app id of the resource; "" for a PRT
+	DeviceID           string   // "": no device
+	Platform           string   // from the User-Agent
+	IPAddress          string   // of the request, as Conditional Access sees it; "": unknown
+	Country            string   // ISO 3166-1 alpha-2; "": unknown
+	UniqueTokenID      string   // claim uti of the tokens that were issued; "": none
+	DeviceCode         bool     // the session began with a device code
+	AMR                []string // of the session, as in the claim amr
+	MFAPrompts         int      // how often this sign-in asked for a second factor
 
-	ErrorCode int // AADSTS code; zero: granted
-	Error     string
-	Suberror  string
+	ErrorCode int    // AADSTS code; zero: granted
+	Error     string // the OAuth error of the reply, such as invalid_grant; "": granted
+	Suberror  string // of the reply, such as basic_action; "": none
 	// Policies holds the result of each Conditional Access policy; empty if
 	// Conditional Access was not consulted, as for every PRT.
 	Policies []PolicyResult
@@ -41,8 +41,8 @@ type SignIn struct {
 // notApplied, notEnabled, reportOnlySuccess, reportOnlyFailure,
 // reportOnlyNotApplied, reportOnlyInterrupted.
 type PolicyResult struct {
-	ID     string
-	Name   string
+	ID     string // of the policy
+	Name   string // its displayName
 	Result string
 }
 

@@ -169,11 +169,17 @@ func receive(control int) (int, error) {
 		return 0, fmt.Errorf("stepper: %w", err)
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(messages) != 1 {
+	if err == nil && len(messages) != 1 {
+		err = fmt.Errorf("%d control messages", len(messages))
+	}
+	if err != nil {
 		return 0, fmt.Errorf("stepper: no listener: %w", err)
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
+	if err == nil && len(fds) != 1 {
+		err = fmt.Errorf("%d file descriptors", len(fds))
+	}
+	if err != nil {
 		return 0, fmt.Errorf("stepper: no listener: %w", err)
 	}
 	return fds[0], nil

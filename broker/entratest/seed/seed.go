@@ -95,7 +95,7 @@ func (r Remark) String() string {
 const maxFile = 64 << 20
 
 // FromGraph reads every file below the root of an export whose name ends in .json. It
-// returns an error if a file cannot be read or is not JSON.
+// returns an error if a file cannot be read, is larger than 64 MiB or is not JSON.
 func FromGraph(export fs.FS, c Config) (*Tenant, error) {
 	b := &builder{config: c, found: map[kind][]object{}, members: map[string][]reference{}, unused: map[kind]map[string]bool{}}
 	err := fs.WalkDir(export, ".", func(name string, d fs.DirEntry, err error) error {

@@ -63,8 +63,8 @@ type Container struct {
 	token                  secret.Value
 }
 
-// Run starts the image and waits until the tenant is ready. It is an error if the
-// options contain what only a server in the process can do: Clock, Logf, Judge,
+// Run starts the image and waits up to 60 s until the tenant is ready. It is an error
+// if the options contain what only a server in the process can do: Clock, Logf, Judge,
 // ClientAddress, State, passkeys, and faults with a Match.
 //
 // More options of testcontainers-go may follow. The tenant is an authority under the
