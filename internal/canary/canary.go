@@ -61,8 +61,8 @@ type pattern struct {
 	name, form string
 }
 
-// Add adds a secret under a name, which is what finds are reported by. A secret
-// of fewer than [MinSize] bytes is an error of the test, and panics.
+// Add adds a secret under a name, by which it is reported when it is found. A secret
+// of fewer than [MinSize] bytes is a mistake of the test, and panics.
 func (s *Set) Add(name string, secret []byte) {
 	if len(secret) < MinSize {
 		panic(fmt.Sprintf("canary: %s has %d bytes, and fewer than %d are found by chance", name, len(secret), MinSize))
@@ -91,11 +91,11 @@ func (s *Set) AddString(name, secret string) {
 // Names returns the names of what was added, in that order.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
 
-// Longest is the size of the longest pattern: pieces of a stream that overlap
-// by it are searched as well as the whole.
+// Longest is the size of the longest pattern, in bytes: chunks of a stream that overlap
+// by as much can be searched in place of the whole.
 func (s *Set) Longest() int { return s.longest }
 
-// pieces returns copies of the parts of a secret of which each gives it away.
+// pieces returns copies of the parts of a secret, each of which is enough to find it.
 func pieces(secret []byte) [][]byte {
 	if len(secret) <= piece {
 		return [][]byte{slices.Clone(secret)}

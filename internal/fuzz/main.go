@@ -5,12 +5,12 @@
 //	go run ./internal/fuzz -time 1h            each for an hour, as many side by side as there are processors
 //	go run ./internal/fuzz -total 10m          all of them in about that time
 //	go run ./internal/fuzz -time 20s -only prt those whose package and name match
-//	go run ./internal/fuzz -time 1h -shard 3/13
+//	go run ./internal/fuzz -time 1h -shard 3/13 every 13th target, from the third
 //
-// It can be stopped and started again: a target that had its time on this commit,
-// with nothing changed, is not run again. The table is fuzz.tsv. Go keeps what it
-// finds: inputs that reach new code in its cache, inputs that fail in testdata/fuzz of
-// the package, where every go test runs them from then on.
+// A run can be stopped and resumed: a target that had its time on this commit, without
+// local changes, is not run again. The table is in fuzz.tsv. Go keeps the inputs that
+// it finds: those that reach new code in its cache, and those that fail in testdata/fuzz
+// of the package, where every go test runs them from then on.
 package main
 
 import (

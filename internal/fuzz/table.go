@@ -38,8 +38,8 @@ func openTable(file, commit string) (*table, error) {
 	return t, nil
 }
 
-// remember returns the row of a run of this commit that was as long and passed, or
-// runs the target and adds one.
+// remember returns the row of an earlier run of this commit that was at least as long
+// and passed; if there is none, it runs the target and adds a row.
 func (t *table) remember(ctx context.Context, what target, each time.Duration) row {
 	if r, ok := t.before(what, each); ok {
 		return r

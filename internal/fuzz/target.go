@@ -89,8 +89,7 @@ type row struct {
 	result     string
 }
 
-// minimize bounds how often Go tries to make an input that fails, or one that reaches
-// new code, smaller.
+// minimize bounds how often Go tries to shrink an input that fails or reaches new code.
 const minimize = "100x"
 
 // run fuzzes a target for a time. Go 1.26 sometimes fails at the end of that time
@@ -147,8 +146,8 @@ func (r *row) read(out string) {
 	}
 }
 
-// commit names what is checked out, or is empty if that has no name: files were
-// changed, or git is not there.
+// commit is the commit that is checked out; empty if files were changed or git is not
+// installed.
 func commit(ctx context.Context, root string) string {
 	git := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()

@@ -1,12 +1,12 @@
 // Proof runs the long forms of the tests that show that nothing is lost, leaked
 // or left hanging: each call with each fault, each place where a process can be
-// killed, and so on. Each class of them has a time budget. It prints one table
-// and keeps the results: docs/proof.md, and the tables in README.md and
-// SECURITY.md between their two marks, are written from them.
+// killed, and so on. Each class of tests has a time budget. Proof prints one table
+// and keeps the results, from which it writes docs/proof.md and the tables in
+// README.md and SECURITY.md between their two marks.
 //
 //	go run ./internal/proof                          all classes, each with its own budget
 //	go run ./internal/proof -only faults -budget 2m  one, or several with commas
-//	go run ./internal/proof -render                  no test: the pages from the results that are kept
+//	go run ./internal/proof -render                  no tests: writes the pages from the kept results
 //
 // The tests are ordinary ones that every go test runs in a short form.
 package main
@@ -37,8 +37,8 @@ func main() {
 	}
 }
 
-// prove runs the classes and goes on after one that fails, whose previous result
-// stays.
+// prove runs the classes. When one fails, its previous result is kept, and the others
+// are run all the same.
 func prove(ctx context.Context, only string, budget time.Duration, render bool) error {
 	chosen, err := choose(only)
 	if err != nil {

@@ -57,7 +57,7 @@ func (p part) run(ctx context.Context, root string, budget time.Duration) (resul
 	return r, errors.Join(failures...)
 }
 
-// one runs a step and reads what it covered.
+// one runs a step and returns what it covered.
 func (p part) one(ctx context.Context, root string, s step, args []string, budget time.Duration) ([]tally.Line, error) {
 	ctx, cancel := context.WithTimeout(ctx, budget+grace)
 	defer cancel()
@@ -108,7 +108,7 @@ func (p part) one(ctx context.Context, root string, s step, args []string, budge
 	return lines, nil
 }
 
-// command is what runs the step for a time.
+// command returns the command that runs the step for this long.
 func (s step) command(budget time.Duration) []string {
 	if s.args == nil {
 		return []string{"go", "test", s.pkg, "-run", s.run, "-v", "-count=1", "-timeout", (budget + grace).String()}
@@ -120,7 +120,7 @@ func (s step) command(budget time.Duration) []string {
 	return args
 }
 
-// String is what a person types to run it.
+// String returns the command line that runs the step.
 func (s step) String(budget time.Duration) string {
 	c := tally.Env + "=" + budget.String() + " "
 	if s.args == nil {
@@ -171,7 +171,8 @@ func countTests(cell string) func([]string) []count {
 var endedBelow = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): (Test\S+)`)
 
 // countSubtests makes each test without subtests a cell, and each subtest. A subtest
-// that was skipped, such as that of a second software TPM, was not tried and is none.
+// that was skipped, such as that of a second software TPM, was not tried and is not a
+// cell.
 func countSubtests(cell string) func([]string) []count {
 	return func(output []string) []count {
 		passed := map[string]bool{}

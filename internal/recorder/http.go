@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// maxBody is how much of a body is read to be recorded. What is longer is passed on
-// all the same, and recorded by its size.
+// maxBody is how much of a body is recorded. A longer body is passed on unchanged, and
+// only its size is recorded.
 const maxBody = 4 << 20
 
-// An Exchange is a request and what came back, without who and without secrets.
+// An Exchange is a request and its reply, without names and secrets.
 type Exchange struct {
 	Request Request `json:"request"`
 	Reply   *Reply  `json:"reply,omitempty"` // nil: none came
 }
 
-// A Request is one as it was sent.
+// A Request is a request as it was sent, redacted.
 type Request struct {
 	Method  string              `json:"method"`
 	URL     string              `json:"url"`
@@ -29,7 +29,7 @@ type Request struct {
 	Body    *Body               `json:"body,omitempty"`
 }
 
-// A Reply is one as it was received.
+// A Reply is a reply as it was received, redacted.
 type Reply struct {
 	Status  int                 `json:"status"`
 	Headers map[string][]string `json:"headers"`
@@ -44,7 +44,7 @@ type Body struct {
 	Text any            `json:"text,omitempty"`
 }
 
-// RoundTripper records what goes through next.
+// RoundTripper returns a transport that records the exchanges of next.
 func (r *Recorder) RoundTripper(next http.RoundTripper) http.RoundTripper {
 	return roundTripper{r, next}
 }
@@ -161,7 +161,7 @@ func (r *redactor) cookie(value string) string {
 	return strings.Join(out, "; ")
 }
 
-// body redacts a body by what it is, whatever it says that it is.
+// body redacts a body by what it contains, whatever its Content-Type.
 func (r *redactor) body(contentType string, b []byte) *Body {
 	if len(b) == 0 {
 		return nil
@@ -197,7 +197,7 @@ func (r *redactor) body(contentType string, b []byte) *Body {
 
 func sortedKeys[V any, M ~map[string]V](m M) []string { return slices.Sorted(maps.Keys(m)) }
 
-// pretty writes JSON as a person reads it: indented, with < and > as they are.
+// pretty writes JSON for people: indented, with < and > unescaped.
 func pretty(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

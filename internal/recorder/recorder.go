@@ -60,7 +60,7 @@ the TPM by name, size, response code and time.
 
 `
 
-// New returns a recorder that writes to dir, which is made if it is not there.
+// New returns a recorder that writes to dir, which is created if it does not exist.
 func New(dir string) (*Recorder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -98,8 +98,8 @@ func (r *Recorder) Step(name, result string) {
 	r.steps = append(r.steps, Step{Name: name, Result: result, Requests: len(r.exchanges), Commands: len(r.commands)})
 }
 
-// Close writes the recording. It is to be called also when the run failed: such runs
-// are the ones that teach.
+// Close writes the recording. Call it also when the run failed: such runs are the most
+// useful ones.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,10 +145,10 @@ func (r *Recorder) files() (map[string][]byte, error) {
 	return files, nil
 }
 
-// caught looks once more for everything that has a placeholder, in the encodings that
-// it may have been carried in, and puts the placeholder there: a name that somebody
-// gave to a field, for instance. Short texts, and those that are a part of a word of
-// the protocol, are everywhere; they are not looked for.
+// caught searches once more for every text that has a placeholder, in the encodings in
+// which it may occur, such as in the name of a field, and puts the placeholder there.
+// It does not search for short texts and for parts of the protocol's words, which
+// occur everywhere.
 func (r *Recorder) caught(content []byte) []byte {
 	for _, s := range sortedKeys(r.red.texts) {
 		if len(s) < 8 || r.red.common(strings.ToLower(s)) {
@@ -165,8 +165,8 @@ func (r *Recorder) caught(content []byte) []byte {
 	return content
 }
 
-// Catches is how many texts only the last search of Close found. It is 0 unless a
-// name of a field has a person's words in it, or the rules of this package a fault.
+// Catches is how many texts only the final search of Close found. It is 0 unless the
+// name of a field contains a text of the run, or the rules of this package have a bug.
 func (r *Recorder) Catches() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -92,7 +92,7 @@ func (c *comparison) add(format string, args ...any) {
 	c.found = append(c.found, fmt.Sprintf(format, args...))
 }
 
-// line names a request as two runs of the same program have in common.
+// line is what a request has in common in two runs of the same program.
 func (e Exchange) line() string {
 	s := e.Request.Method + " " + shape(e.Request.URL)
 	if e.Request.Body != nil && e.Request.Body.Form != nil {
@@ -185,7 +185,7 @@ func (c *comparison) value(at string, a, b any) {
 	}
 }
 
-// kindOf is what two runs have in common of a value.
+// kindOf is what a value has in common in two runs.
 func kindOf(v any) string {
 	switch v := v.(type) {
 	case nil:

@@ -15,8 +15,8 @@ import (
 const (
 	maxDepth  = 16
 	maxValues = 200 // of one array
-	// longText is from which length on a text's length is kept: tokens and keys
-	// have one that matters, and names do not.
+	// longText is the length from which on a placeholder says how long the text was:
+	// the length of a token or a key matters, that of a name does not.
 	longText = 40
 )
 
@@ -45,8 +45,8 @@ var (
 	lineBreaks = strings.NewReplacer("\r", "", "\n", "")
 )
 
-// name keeps the name of a field, claim, parameter or header: letters that are
-// no word of somebody's own. Others, such as an address used as a key, become
+// name keeps the name of a field, claim, parameter or header if it consists of letters
+// and is not a text that is hidden. Others, such as an address used as a key, become
 // placeholders.
 func (r *redactor) name(s string) string {
 	if r.words[s] || knownName.MatchString(s) || plainName.MatchString(s) && r.seen[strings.ToLower(s)] == "" {
@@ -55,7 +55,8 @@ func (r *redactor) name(s string) string {
 	return r.placeholder("name", s)
 }
 
-// placeholder stands for a text throughout a run, however its letters are cased.
+// placeholder returns the placeholder of a text, which is the same throughout a run
+// and in any case of letters.
 func (r *redactor) placeholder(kind, s string) string {
 	r.texts[s] = true
 	key := strings.ToLower(s)
@@ -71,7 +72,7 @@ func (r *redactor) placeholder(kind, s string) string {
 	return p
 }
 
-// text redacts a text of no known form.
+// text redacts a text whose form is not known.
 func (r *redactor) text(s string) string {
 	switch {
 	case s == "" || r.words[s]:
@@ -99,7 +100,7 @@ func (r *redactor) text(s string) string {
 	return r.placeholder("text", s)
 }
 
-// host keeps a host of Microsoft's that is the same for everybody.
+// host keeps a host of Microsoft's that is the same for all tenants.
 func (r *redactor) host(s string) string {
 	if name, port, ok := strings.Cut(s, ":"); ok {
 		return r.host(name) + ":" + r.text(port)
@@ -199,7 +200,7 @@ func (r *redactor) field(name, s string, depth int) any {
 	return strings.Join(words, " ")
 }
 
-// distance says how far a time is from the beginning of the run.
+// distance writes a time as its distance from the start of the run.
 func (r *redactor) distance(s string) string {
 	seconds, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
@@ -246,7 +247,7 @@ func (r *redactor) token(header map[string]any, parts []string, depth int) any {
 	return map[string]any{"<jwt>": t}
 }
 
-// decode returns nil for what is not base64url or base64.
+// decode decodes base64url or base64; nil for anything else.
 func decode(s string) []byte {
 	s = strings.TrimRight(lineBreaks.Replace(s), "=")
 	if b, err := base64.RawURLEncoding.DecodeString(s); err == nil {

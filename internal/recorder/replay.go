@@ -14,10 +14,9 @@ import (
 )
 
 // Replay serves the replies of a recording, one after the other, to a program that
-// does again what the recorded one did. What a recording cannot hold, since it was
-// secret, comes from next, the emulator: a token, a key, a name. All else of a reply
-// is the recorded one's: its status, its headers, which fields it has, of which
-// type, and the values that were kept. A recorded error is served without asking
+// repeats what the recorded one did. What a recording cannot contain (tokens, keys,
+// names) comes from next, the emulator. Everything else is as recorded: the status, the
+// headers, which fields there are, of which type, and the values that were kept. A recorded error is served without asking
 // the emulator.
 type Replay struct {
 	next http.RoundTripper
@@ -39,8 +38,8 @@ func (r *Replay) Served() int {
 	return r.served
 }
 
-// RoundTrip implements [http.RoundTripper]. A request that is not the one that was
-// recorded at this place is an error.
+// RoundTrip implements [http.RoundTripper]. It is an error if the request is not the
+// one that was recorded next.
 func (r *Replay) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,7 +116,7 @@ func (b *Body) render(live []byte) ([]byte, error) {
 	return live, nil
 }
 
-// over lays what was recorded over what the emulator answers.
+// over puts what was recorded over what the emulator answers.
 func over(name string, recorded, live any) any {
 	switch v := recorded.(type) {
 	case map[string]any:

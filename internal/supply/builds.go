@@ -11,7 +11,7 @@ import (
 
 var errDiffers = errors.New("two builds are not the same bytes")
 
-// sameBuilds builds each program twice, each time from nothing.
+// sameBuilds builds each program twice, each time with an empty cache.
 func sameBuilds(ctx context.Context, src *source) ([]result, error) {
 	names, err := src.programs(ctx)
 	if err != nil {
@@ -29,7 +29,7 @@ func sameBuilds(ctx context.Context, src *source) ([]result, error) {
 	return results, nil
 }
 
-// build builds the programs into bin, with a cache of its own.
+// build builds the programs into bin, with its own cache.
 func build(ctx context.Context, dir string) error {
 	cache, err := os.MkdirTemp("", "gocache")
 	if err != nil {

@@ -35,7 +35,7 @@ import (
 	"github.com/prtbroker/prtbroker/internal/proof/tally"
 )
 
-// errNotRun is a check that could not be made here. It is not a pass.
+// errNotRun means that a check could not be made here. That is not a pass.
 var errNotRun = errors.New("not run")
 
 func main() {

@@ -14,7 +14,7 @@ func verifyModules(ctx context.Context, src *source) ([]result, error) {
 	})
 }
 
-// unreachable is how govulncheck says that it could not ask its database.
+// unreachable is how govulncheck says that it could not reach its database.
 var unreachable = regexp.MustCompile(`fetching vulnerabilities: .*`)
 
 func vulnerabilities(ctx context.Context, src *source) ([]result, error) {
@@ -35,7 +35,7 @@ func vulnerabilities(ctx context.Context, src *source) ([]result, error) {
 	return results, err
 }
 
-// each asks about every module.
+// each runs a check in every module.
 func (s *source) each(ctx context.Context, ask func(dir string) error) ([]result, error) {
 	dirs, err := s.modules(ctx)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// A bill is what is read of a CycloneDX bill of materials.
+// A bill is the part of a CycloneDX bill of materials that is read here.
 type bill struct {
 	Components []component
 }
@@ -27,8 +27,8 @@ type component struct {
 	}
 }
 
-// accepted are the licences, as SPDX names them, that what we link may have: they
-// ask for a notice at most.
+// accepted are the licences, by their SPDX ids, that linked modules may have: they ask
+// for a notice at most.
 var accepted = []string{"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0"}
 
 var (
@@ -36,8 +36,8 @@ var (
 	errLicence   = errors.New("its licence is not on the list")
 )
 
-// judge tells whether what a module is under, by what cyclonedx-gomod recognises
-// in its files, may be linked.
+// judge reports whether a module may be linked, by the licences that cyclonedx-gomod
+// recognizes in its files.
 func (c component) judge() error {
 	if len(c.Evidence.Licenses) == 0 {
 		return errNoLicence
@@ -68,8 +68,8 @@ func licences(ctx context.Context, src *source) ([]result, error) {
 	return results, nil
 }
 
-// bills writes the bills and has them judged by the schema, by a library that
-// CycloneDX publishes for Python.
+// bills writes the bills and validates them against the schema, with the Python library
+// that CycloneDX publishes.
 func bills(ctx context.Context, src *source) ([]result, error) {
 	if err := src.describe(ctx); err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (s *source) bill(ctx context.Context, name, module string, args ...string) 
 	return b, json.Unmarshal(text, b)
 }
 
-// validator returns the Python that has what requirements.txt pins.
+// validator returns a Python interpreter with what requirements.txt pins.
 func (s *source) validator(ctx context.Context) (string, error) {
 	dir := filepath.Join(s.root, ".cache", "supply")
 	python := filepath.Join(dir, "bin", "python")
