@@ -69,9 +69,9 @@ func shapeOf(raw json.RawMessage) kind {
 }
 
 var (
-	selected   = regexp.MustCompile(`\(.*\)`)                                  // users(id,displayName)
-	numbered   = regexp.MustCompile(`[-_. ]*(page)?[-_. ]*\d*$`)               // users-2
-	groupOf    = regexp.MustCompile(`(?i)groups\('([0-9a-f-]{36})'\)/members`) // of a context
+	selected   = regexp.MustCompile(`\(.*\)`)                                                     // users(id,displayName)
+	numbered   = regexp.MustCompile(`[-_. ]*(page)?[-_. ]*\d*$`)                                  // users-2
+	groupOf    = regexp.MustCompile(`(?i)(?:groups|directoryRoles)\('([0-9a-f-]{36})'\)/members`) // of a context
 	guid       = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 	otherNames = map[string]kind{
 		"conditionalaccesspolicies": policies, "conditionalaccess": policies, "locations": namedLocations, "strengths": strengths, "authenticationstrengths": strengths,
@@ -80,8 +80,8 @@ var (
 )
 
 // kindOf tells the kind of a file's objects by the context of the reply, or else by the
-// file's name. For the members of a group it returns the group's id, which the context or
-// the name contains.
+// file's name. For the members of a group or a role it returns its id, which the context
+// or the name contains.
 func kindOf(context, file string) (k kind, group string) {
 	_, what, _ := strings.Cut(context, "#")
 	if m := groupOf.FindStringSubmatch(what); m != nil {

@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,6 +35,7 @@ type group struct {
 }
 
 type directoryRole struct {
+	ID       string      `json:"id"`
 	Name     string      `json:"displayName"`
 	Template string      `json:"roleTemplateId"`
 	Members  []reference `json:"members"`
@@ -108,8 +110,8 @@ func (b *builder) people() error {
 	if err := b.groups(); err != nil {
 		return err
 	}
-	return read(b, directoryRoles, func(file string, v directoryRole) error {
-		for _, m := range v.Members {
+	err = read(b, directoryRoles, func(file string, v directoryRole) error {
+		for _, m := range b.membersOf(file, "role "+v.Name, "directoryRoles", v.ID, v.Members) {
 			if i := b.user(m.ID); i >= 0 {
 				o.Users[i].Roles = append(o.Users[i].Roles, v.Template)
 			} else {
@@ -118,6 +120,34 @@ func (b *builder) people() error {
 		}
 		return nil
 	})
+	for _, id := range slices.Sorted(maps.Keys(b.members)) {
+		b.remark("", "groups: %s is not in the export, but its members are", id)
+	}
+	return err
+}
+
+// expandMost are the numbers of members at which $expand has been seen to stop without
+// saying that there are more: 20 (techmikael.com, 2018-05-11; blog.rufer.be, 2022-07-22)
+// and 100, the figure of Microsoft Graph's known issue 13635 (2023).
+var expandMost = []int{20, 100}
+
+// membersOf adds the members that the export lists separately to those of $expand.
+func (b *builder) membersOf(file, what, collection, id string, expanded []reference) []reference {
+	own, ok := b.members[strings.ToLower(id)]
+	if !ok {
+		if slices.Contains(expandMost, len(expanded)) {
+			b.remark(file, "%s: %d members, as many as $expand returns: others may be missing without %s/%s/members", what, len(expanded), collection, id)
+		}
+		return expanded
+	}
+	delete(b.members, strings.ToLower(id))
+	all := expanded
+	for _, m := range own {
+		if !slices.Contains(expanded, m) {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // domains finds the domains of the users where no organization names them.
@@ -168,7 +198,7 @@ func (b *builder) groups() error {
 			b.remark(file, "group %s %s is not represented: it has no id and name of its own", v.ID, v.Name)
 			return nil
 		}
-		v.Members = append(v.Members, b.members[id]...)
+		v.Members = b.membersOf(file, "group "+v.Name, "groups", v.ID, v.Members)
 		waiting[id] = v
 		order = append(order, id)
 		return nil
@@ -197,11 +227,6 @@ func (b *builder) groups() error {
 	}
 	for _, id := range order {
 		put(id)
-	}
-	for id := range b.members {
-		if !slices.Contains(order, id) {
-			b.remark("", "groups: %s is not in the export, but its members are", id)
-		}
 	}
 	return err
 }

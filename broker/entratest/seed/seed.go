@@ -20,7 +20,9 @@
 //	organization
 //	users?$select=id,userPrincipalName,displayName,mail,userType,accountEnabled,onPremisesSecurityIdentifier
 //	groups?$expand=members
+//	groups/{id}/members
 //	directoryRoles?$expand=members
+//	directoryRoles/{id}/members
 //	applications
 //	servicePrincipals
 //	servicePrincipals/{id}/appRoleAssignedTo
@@ -30,10 +32,14 @@
 //	identity/conditionalAccess/namedLocations
 //	policies/authenticationStrengthPolicies
 //
-// Each is optional. Exports contain no passwords, secrets or keys: [Config] says what
-// users and applications get instead, and devices, which have none, cannot sign in.
-// Nothing is dropped silently: [Tenant].Remarks lists what the emulator does not
-// represent.
+// Each is optional. $expand returns only the first 20 members. For groups and roles that
+// have more, also export the list of their members, to a file whose name contains "members"
+// and the id, such as groups/ID/members.json.
+//
+// Exports contain no passwords, secrets or keys: [Config] says what users and
+// applications get instead, and devices, which have none, cannot sign in. Nothing is
+// dropped silently: [Tenant].Remarks lists what the emulator does not represent, and
+// where an export may be incomplete.
 package seed
 
 import (
@@ -118,7 +124,7 @@ type builder struct {
 	config  Config
 	tenant  Tenant
 	found   map[kind][]object
-	members map[string][]reference   // of groups, by id
+	members map[string][]reference   // of groups and roles, by id; those that were not looked up yet
 	unused  map[kind]map[string]bool // members of objects that are not represented
 	pages   map[kind]pages
 }

@@ -3,6 +3,7 @@ package seed_test
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -170,6 +171,41 @@ func TestSignIn(t *testing.T) {
 	require.Equal(t, s.Devices(), again.Devices())
 }
 
+// twenty is the members of a group that has at least as many.
+func twenty() string {
+	var all []string
+	for i := range 20 {
+		all = append(all, fmt.Sprintf(`{"id": "11111111-0000-4000-8000-%012d"}`, i))
+	}
+	return "[" + strings.Join(all, ",") + "]"
+}
+
+// A list of members of its own says what $expand left out, of a group and of a role.
+func TestMembersBeyondExpand(t *testing.T) {
+	var people []string
+	for i := range 21 {
+		people = append(people, fmt.Sprintf(`{"id": "11111111-0000-4000-8000-%012d", "userPrincipalName": "u%d@contoso.example"}`, i, i))
+	}
+	all := `{"value": [` + strings.Join(people, ",") + `]}`
+	tenant, err := seed.FromGraph(fstest.MapFS{
+		"users.json":          {Data: []byte(all)},
+		"groups.json":         {Data: []byte(`{"value": [{"id": "22222222-0000-4000-8000-000000000001", "displayName": "Staff", "members": ` + twenty() + `}]}`)},
+		"directoryRoles.json": {Data: []byte(`{"value": [{"id": "66666666-0000-4000-8000-000000000001", "displayName": "Readers", "roleTemplateId": "x", "members": ` + twenty() + `}]}`)},
+		"groups/22222222-0000-4000-8000-000000000001/members.json":         {Data: []byte(all)},
+		"directoryRoles/66666666-0000-4000-8000-000000000001/members.json": {Data: []byte(all)},
+	}, seed.Config{Password: "x"})
+	require.NoError(t, err)
+	require.Len(t, tenant.Options.Groups, 1)
+	require.Len(t, tenant.Options.Groups[0].Members, 21)
+	require.Len(t, tenant.Options.Users, 21)
+	for _, u := range tenant.Options.Users {
+		require.Equal(t, []string{"x"}, u.Roles, u.Username)
+	}
+	for _, r := range tenant.Remarks {
+		require.NotContains(t, r.Text, "members")
+	}
+}
+
 func TestPages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		files map[string]string
@@ -178,6 +214,8 @@ func TestPages(t *testing.T) {
 		"the last page is missing":  {map[string]string{"users.json": `{"@odata.nextLink": "x", "value": []}`}, "users: the last page is missing"},
 		"no organization":           {map[string]string{"users.json": `[{"userPrincipalName": "a@a.example"}, {"userPrincipalName": "b@b.example"}, {"userPrincipalName": "c@b.example"}]`}, "the tenant's domain is taken to be b.example"},
 		"members of no group":       {map[string]string{"members-22222222-0000-4000-8000-000000000002.json": `{"value": [{"id": "x"}]}`}, "22222222-0000-4000-8000-000000000002 is not in the export, but its members are"},
+		"twenty members":            {map[string]string{"groups.json": `{"value": [{"id": "22222222-0000-4000-8000-000000000001", "displayName": "Staff", "members": ` + twenty() + `}]}`}, "group Staff: 20 members, as many as $expand returns: others may be missing without groups/22222222-0000-4000-8000-000000000001/members"},
+		"twenty in a role":          {map[string]string{"directoryRoles.json": `{"value": [{"id": "66666666-0000-4000-8000-000000000001", "displayName": "Readers", "roleTemplateId": "x", "members": ` + twenty() + `}]}`}, "role Readers: 20 members, as many as $expand returns"},
 		"a device without its id":   {map[string]string{"devices.json": `{"value": [{"displayName": "D"}]}`}, "device D is not represented"},
 		"a certificate left out":    {map[string]string{"apps.json": `{"value": [{"appId": "33333333-0000-4000-8000-000000000001", "displayName": "A", "keyCredentials": [{"type": "AsymmetricX509Cert", "key": null}]}]}`}, "application A: a certificate is not in the export"},
 		"several platforms":         {map[string]string{"apps.json": `{"value": [{"appId": "33333333-0000-4000-8000-000000000001", "displayName": "A", "spa": {"redirectUris": ["https://a.example"]}, "publicClient": {"redirectUris": ["http://localhost"]}}]}`}, "all are those of a single-page app"},
