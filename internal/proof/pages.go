@@ -28,8 +28,8 @@ Written by ` + "`make proof`" + ` from the last run of each class that passed. T
 ordinary ones: ` + "`go test`" + ` runs each in a short form, and
 ` + "`make proof ONLY=class BUDGET=10m`" + ` for as long as you give it. The counts are those of that
 run; a longer one covers more of what is drawn at random. A run that fails changes nothing
-here, and a class that has never passed as a whole is missing. A commit that ends in + had
-local changes.
+here, and a class that has never passed as a whole is named below the table. A commit that
+ends in + had local changes.
 `
 
 // renderAll writes all pages from the results that are kept.
@@ -38,11 +38,12 @@ func renderAll(root string) (pages, error) {
 	full := [][]string{{"class", "a cell is", "cells", "passed", "took", "date", "commit"}}
 	quoted := [][]string{{"class", "a cell is", "cells", "passed", "date"}}
 	var body strings.Builder
-	var machines []string
+	var machines, missing []string
 	for _, one := range parts {
 		r, err := readResult(root, one.class)
 		if errors.Is(err, os.ErrNotExist) {
-			continue // not run yet
+			missing = append(missing, one.class)
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -58,8 +59,12 @@ func renderAll(root string) (pages, error) {
 		fmt.Fprintf(&body, "\n## %s\n\n%s\n\nLast run %s, commit %s, on %s:\n\n```sh\nmake proof ONLY=%s   # or\n%s\n```\n",
 			r.class, strings.TrimSpace(one.about), r.date, r.commit, r.machine, r.class, strings.Join(r.commands, "\n"))
 	}
-	p[proofFile] = strings.TrimSpace(preface) + "\n\n" + table(full) + body.String()
-	block := beginMark + "\n" + table(quoted)
+	open := ""
+	if len(missing) > 0 {
+		open = "\nNot run to their end yet: " + strings.Join(missing, ", ") + ".\n"
+	}
+	p[proofFile] = strings.TrimSpace(preface) + "\n\n" + table(full) + open + body.String()
+	block := beginMark + "\n" + table(quoted) + open
 	if len(machines) > 0 {
 		block += "\nOn " + strings.Join(machines, "; ") + ".\n"
 	}
