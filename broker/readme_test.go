@@ -36,7 +36,7 @@ var _ = signInAndGetToken
 func unlockByPIN(ctx context.Context, b *broker.Broker, account broker.Account, pin broker.PIN) error {
 	must(struct{}{}, b.ProvisionHello(ctx, account, pin)) // once, within minutes of MFA
 
-	u, err := b.Unlock(ctx, account, pin) // a new PRT with MFA of this moment
+	u, err := b.Unlock(ctx, account, pin) // a new PRT; its MFA time is now
 	switch {
 	case errors.Is(err, broker.ErrWrongPIN): // the cause counts the tries that the TPM leaves
 	case errors.Is(err, broker.ErrPINLocked): // wait

@@ -15,8 +15,8 @@ import (
 type Unlocked struct {
 	Account Account
 	// Offline says that the TPM alone confirmed the PIN, since the service could
-	// not be asked. False: the service signed the user in, and a new PRT carries
-	// MFA from this moment.
+	// not be asked. False: the service signed the user in, and there is a new PRT
+	// whose MFA time is now.
 	Offline bool
 	// Left is what is left of Config.Offline, when Offline.
 	Left tpm.Limit
@@ -25,9 +25,9 @@ type Unlocked struct {
 }
 
 // Unlock proves the user by the PIN of the Hello key, as at the lock screen of
-// a computer. If the service answers, that is a sign-in with the Hello key: a
-// new PRT carries MFA from this moment, as Windows renews it at an unlock, and
-// what the service refuses stays refused.
+// a computer. If the service answers, that is a sign-in with the Hello key: there
+// is a new PRT whose MFA time is now, as Windows renews it at an unlock, and what
+// the service refuses stays refused.
 //
 // If the service does not answer, and within Config.Offline, the TPM alone
 // checks the PIN, which opens what the account has cached: tokens that apps got

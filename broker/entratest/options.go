@@ -120,8 +120,8 @@ type Options struct {
 	// Nil: the address of the connection, in no known country.
 	ClientAddress func(*http.Request) (netip.Addr, string)
 
-	// WithoutQuirks leaves out what Entra does and OpenID Connect does not say, to find
-	// out which of it a program stumbles over; see [Quirk]. Nil: the server has them all.
+	// WithoutQuirks switches off behaviours in which Entra differs from OpenID Connect, to
+	// find out which of them breaks a program; see [Quirk]. Nil: the server has them all.
 	WithoutQuirks []Quirk
 
 	// SignInLog is how many sign-ins are kept, and how many PRTs [Server.PRTs] lists;

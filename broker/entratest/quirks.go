@@ -7,15 +7,15 @@ import (
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/quirks"
 )
 
-// Quirk is something that Entra does and OpenID Connect does not say, that a server
-// does by default and can leave out. docs/quirks.md describes each, and the quirks that
-// other settings decide.
+// Quirk is a behaviour in which Entra differs from OpenID Connect. A server has it by
+// default and can switch it off. docs/quirks.md describes each, and the quirks that
+// other settings control.
 type Quirk string
 
 // Quirks.
 const (
 	// GraphNonce puts a nonce into the header of access tokens for Microsoft Graph and
-	// SharePoint, which makes their signatures impossible to verify for anybody else.
+	// SharePoint, so that no other service can verify their signatures.
 	GraphNonce Quirk = "graph-nonce"
 	// GroupOverage names at most 200 groups in a token, and refers to Microsoft Graph for
 	// more.

@@ -208,7 +208,7 @@ var routes = []route{
 	put(http.MethodPost, "/faults", "Makes something go wrong", addFault),
 	act(http.MethodDelete, "/faults", "Ends all faults", func(a *api, _ *http.Request) error { a.srv.ClearFaults(); return nil }),
 
-	get("/quirks", "What the tenant does as Entra does and OpenID Connect does not say; docs/quirks.md describes it", func(a *api, _ *http.Request) ([]entratest.QuirkStatus, error) {
+	get("/quirks", "In what the tenant differs from OpenID Connect, as Entra does; docs/quirks.md describes it", func(a *api, _ *http.Request) ([]entratest.QuirkStatus, error) {
 		return a.srv.Quirks(), nil
 	}),
 	put(http.MethodPut, "/quirks/{quirk}", "Turns a quirk on or off", func(a *api, r *http.Request, in onOff) error {

@@ -1,5 +1,5 @@
-// Package quirks names what Entra does and OpenID Connect does not say, and remembers
-// which of it a server leaves out.
+// Package quirks names the behaviours in which Entra differs from OpenID Connect, and
+// remembers which of them a server has switched off.
 package quirks
 
 import (
