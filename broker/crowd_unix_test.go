@@ -140,9 +140,6 @@ func TestCrowd(t *testing.T) {
 	w.silent(open, broker.WithForceRefresh())
 }
 
-// pause waits without a clock that jumps.
-func pause(d time.Duration) { <-time.After(d) }
-
 // A jumping clock is set forward and back.
 type jumping struct {
 	base  time.Time

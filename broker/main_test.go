@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 )
 
 // long says that tests of many cases go through all of them, as make test does:
 // PRTBROKER_LONG=1. Plain go test takes a share, -short a smaller one.
 func long() bool { return os.Getenv("PRTBROKER_LONG") == "1" }
+
+// pause waits without a clock that jumps.
+func pause(d time.Duration) { <-time.After(d) }
 
 // everyPoint is the step by which the kill tests go through the points where a
 // process can die.

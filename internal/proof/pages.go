@@ -29,7 +29,7 @@ ordinary ones: ` + "`go test`" + ` runs each in a short form, and
 ` + "`make proof ONLY=class BUDGET=10m`" + ` for as long as you give it. The counts are those of that
 run; a longer one covers more of what is drawn at random. A run that fails changes nothing
 here, and a class that has never passed as a whole is named below the table. A commit that
-ends in + had local changes.
+ends in + had local changes; one that is not in the history was rebased after the run.
 `
 
 // renderAll writes all pages from the results that are kept.
