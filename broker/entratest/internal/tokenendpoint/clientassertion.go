@@ -75,8 +75,12 @@ func (s *Service) asserted(a *directory.App, t *directory.Tenant, text, base str
 	if err != nil {
 		return web.Fail("invalid_client", 50027, "JWT token is invalid or malformed.").Because("client_assertion: %v", err)
 	}
-	if c.Issuer != "" && !strings.EqualFold(c.Issuer, a.ID) {
+	if strings.Contains(c.Issuer, "://") {
 		return s.federated(a, c, text, base)
+	}
+	if c.Issuer != "" && !strings.EqualFold(c.Issuer, c.Subject) {
+		return web.Fail("invalid_client", 50048, "Subject must match Issuer claim in the client assertion.").
+			Because("iss is %q and sub %q", web.Clip(c.Issuer), web.Clip(c.Subject))
 	}
 	if len(a.Certificates) == 0 {
 		return web.Fail("invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Thumbprint of key used by client: '%s'].", web.Clip(c.Thumbprint())).
@@ -172,7 +176,11 @@ func (s *Service) federated(a *directory.App, c *verify.ClientAssertion, text, b
 	if len(with) == 0 {
 		return web.Fail("invalid_client", 700211, "No matching federated identity record found for presented assertion issuer '%s'. %s", web.Clip(c.Issuer), seeAlso)
 	}
+	otherCase := slices.ContainsFunc(with, func(f directory.FederatedCredential) bool { return strings.EqualFold(f.Subject, c.Subject) })
 	with = slices.DeleteFunc(with, func(f directory.FederatedCredential) bool { return f.Subject != c.Subject })
+	if len(with) == 0 && otherCase {
+		return web.Fail("invalid_client", 7002138, "No matching federated identity record found for presented assertion subject '%s'. The subject matches with case-insensitive comparison, but not with case-sensitive comparison. %s", web.Clip(c.Subject), seeAlso)
+	}
 	if len(with) == 0 {
 		return web.Fail("invalid_client", 700213, "No matching federated identity record found for presented assertion subject '%s'. %s", web.Clip(c.Subject), seeAlso)
 	}

@@ -90,6 +90,9 @@ func (s *Service) AppToken(r *web.Request, in AppRequest) (map[string]any, error
 func (s *Service) appTarget(r *web.Request) (*directory.App, string, error) {
 	uri := r.Values.Get("resource")
 	if r.V2 {
+		if uri != "" {
+			return nil, "", web.InvalidRequest(901002, "The 'resource' request parameter is not supported.")
+		}
 		// MSAL for Go also sends OpenID Connect scopes.
 		scopes := slices.DeleteFunc(strings.Fields(r.Values.Get("scope")), access.OpenIDScope)
 		if len(scopes) == 0 {

@@ -2,6 +2,7 @@ package tokenendpoint
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/mint"
 	"github.com/prtbroker/prtbroker/broker/entratest/internal/session"
@@ -59,5 +60,12 @@ func (s *Service) onBehalfOfGrant(r *web.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.issueForm(r, client, u, &ss, issuance{})
+	target, err := s.formTarget(r, u.Tenant, client, u)
+	if err != nil {
+		return nil, err
+	}
+	if target.Resource == client && !strings.EqualFold(target.Audience, client.ID) {
+		return nil, web.InvalidRequest(90009, "Application '%s'(%s) is requesting a token for itself. This scenario is supported only if resource is specified using the GUID based App Identifier.", client.ID, client.Name)
+	}
+	return s.issueForm(r, client, u, &ss, issuance{target: target})
 }
