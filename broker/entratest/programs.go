@@ -49,7 +49,9 @@ func (s *Server) ManagedIdentity(m ManagedIdentity) http.Handler {
 }
 
 // Environment returns the environment variables that lead a program to the endpoint
-// served at base, such as http://127.0.0.1:40123.
+// served at base, such as http://127.0.0.1:40123. For a virtual machine, clients differ:
+// azidentity and MSAL for Go read no variable and always call http://169.254.169.254, so
+// their HTTP client needs a DialContext that leads that address to the endpoint.
 func (m ManagedIdentity) Environment(base string) []string {
 	return (&managedidentity.Service{Kind: m.kind(), Header: m.Header}).Environment(base)
 }

@@ -12,12 +12,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,11 +27,17 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
+	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/managedidentity"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker/entratest"
 )
+
+// ordersForMachines are more names of the API, one for each row of a managed identity:
+// MSAL Go caches their tokens for the whole process, and azidentity uses it, so that a row
+// with the resource of another would see no endpoint.
+var ordersForMachines = []string{"api://orders.1", "api://orders.2", "api://orders.3", "api://orders.4", "api://orders.5", "api://orders.6", "api://orders.7"}
 
 // A tenant for programs without a user: a daemon with every credential, a web API
 // that acts for its caller, a managed identity.
@@ -61,7 +69,7 @@ func newDaemonTenant(t *testing.T) (*emulator, *rsa.PrivateKey, *x509.Certificat
 		Apps: []entratest.App{
 			{ClientID: daemonID, Name: "Daemon", Secret: daemonSecret, Certificates: [][]byte{der},
 				Federated: []entratest.FederatedCredential{{Issuer: cluster, Subject: account}}, Permissions: map[string][]string{"api://orders": {"Orders.Read.All"}}},
-			{ClientID: ordersID, Name: "Orders", URIs: []string{"api://orders"}, Secret: ordersSecret, Roles: []string{"Orders.Read.All"}, AdminConsent: true},
+			{ClientID: ordersID, Name: "Orders", URIs: append([]string{"api://orders"}, ordersForMachines...), Secret: ordersSecret, Roles: []string{"Orders.Read.All"}, AdminConsent: true},
 			{ClientID: frontID, Name: "Front", Public: true, Redirects: []string{loopback}, AdminConsent: true},
 			{ClientID: machineID, Name: "Shop", ManagedIdentity: shop, Permissions: map[string][]string{"api://orders": {"Orders.Read.All"}}},
 		},
@@ -186,42 +194,100 @@ func TestAzidentity(t *testing.T) {
 
 // served runs the endpoint of a managed identity, and puts it into the environment
 // of this process, where azidentity looks for it.
-func served(t *testing.T, e *emulator, m entratest.ManagedIdentity) {
+//
+// The client returned is that of a machine in whose network the address of the instance
+// metadata service leads there, since the Go clients know no other for it; there is no way
+// to any other address.
+func served(t *testing.T, e *emulator, m entratest.ManagedIdentity) *http.Client {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	srv := &http.Server{Handler: e.ManagedIdentity(m), ReadHeaderTimeout: time.Minute}
+	var asked atomic.Int32
+	endpoint := e.ManagedIdentity(m)
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		endpoint.ServeHTTP(w, r)
+	})}
 	go func() { _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close() })
+	t.Cleanup(func() {
+		_ = srv.Close()
+		if asked.Load() == 0 {
+			t.Error("the client did not ask this endpoint")
+		}
+	})
+	if m.Service != entratest.AzureArc {
+		removeAgent(t)
+	}
 	for _, kv := range m.Environment("http://" + ln.Addr().String()) {
 		name, value, _ := strings.Cut(kv, "=")
 		t.Setenv(name, value)
 	}
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr != "169.254.169.254:80" && addr != ln.Addr().String() {
+			return nil, fmt.Errorf("%s is not the endpoint of the managed identity", addr)
+		}
+		return new(net.Dialer).DialContext(ctx, network, ln.Addr().String())
+	}}}
+}
+
+// himds is where clients look for the agent of Azure Arc.
+const himds = "/opt/azcmagent/bin/himds"
+
+// removeAgent removes the empty file that the row of Azure Arc puts in the agent's place:
+// with it, clients take every machine for one of Arc's.
+func removeAgent(t *testing.T) {
+	t.Helper()
+	info, err := os.Stat(himds)
+	if err != nil {
+		return
+	}
+	if info.Size() > 0 {
+		t.Skip("not run: this machine has the agent of Azure Arc")
+	}
+	require.NoError(t, os.Remove(himds))
 }
 
 func TestAzidentityManaged(t *testing.T) {
 	const client = "azidentity for Go"
 	e, _, _ := newDaemonTenant(t)
-	managed := func(t *testing.T, id azidentity.ManagedIDKind) (string, error) {
+	row := 0
+	managed := func(t *testing.T, machine *http.Client, id azidentity.ManagedIDKind) (string, error) {
 		t.Helper()
-		c, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ID: id, ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}}})
+		row++
+		c, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ID: id, ClientOptions: azcore.ClientOptions{Transport: machine, Retry: policy.RetryOptions{MaxRetries: -1}}})
 		require.NoError(t, err)
-		token, err := c.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{ordersScope}})
+		token, err := c.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{ordersForMachines[row-1] + "/.default"}})
 		return token.Token, err
 	}
 	flow(t, client, "ManagedIdentityCredential, App Service, system-assigned", func(t *testing.T) string {
-		served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, ClientID: machineID, Header: "h"})
-		token, err := managed(t, nil)
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, ClientID: machineID, Header: "h"})
+		token, err := managed(t, machine, nil)
 		return sawApp(t, token, err)
 	})
 	flow(t, client, "ManagedIdentityCredential, App Service, by resource id", func(t *testing.T) string {
-		served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, Header: "h"})
-		token, err := managed(t, azidentity.ResourceID(shop))
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, Header: "h"})
+		token, err := managed(t, machine, azidentity.ResourceID(shop))
 		return sawApp(t, token, err)
 	})
 	flow(t, client, "ManagedIdentityCredential, App Service, unknown identity", func(t *testing.T) string {
-		served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, Header: "h"})
-		_, err := managed(t, azidentity.ClientID(daemonID))
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, Header: "h"})
+		_, err := managed(t, machine, azidentity.ClientID(daemonID))
+		require.ErrorContains(t, err, "Identity not found")
+		return "refused: Identity not found"
+	})
+	flow(t, client, "ManagedIdentityCredential, virtual machine (IMDS), system-assigned", func(t *testing.T) string {
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.VirtualMachine, ClientID: machineID})
+		token, err := managed(t, machine, nil)
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "ManagedIdentityCredential, virtual machine (IMDS), by client id", func(t *testing.T) string {
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.VirtualMachine})
+		token, err := managed(t, machine, azidentity.ClientID(machineID))
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "ManagedIdentityCredential, virtual machine (IMDS), unknown identity", func(t *testing.T) string {
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.VirtualMachine})
+		_, err := managed(t, machine, azidentity.ClientID(daemonID))
 		require.ErrorContains(t, err, "Identity not found")
 		return "refused: Identity not found"
 	})
@@ -230,11 +296,12 @@ func TestAzidentityManaged(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Skipf("not run: the agent's directory cannot be made: %v", err)
 		}
-		if err := os.MkdirAll("/opt/azcmagent/bin", 0o755); err == nil { // where the client looks for the agent
-			_ = os.WriteFile("/opt/azcmagent/bin/himds", nil, 0o755)
+		if _, err := os.Stat(himds); errors.Is(err, fs.ErrNotExist) && os.MkdirAll(filepath.Dir(himds), 0o755) == nil {
+			_ = os.WriteFile(himds, nil, 0o755)
+			t.Cleanup(func() { removeAgent(t) })
 		}
-		served(t, e, entratest.ManagedIdentity{Service: entratest.AzureArc, ClientID: machineID})
-		token, err := managed(t, nil)
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.AzureArc, ClientID: machineID})
+		token, err := managed(t, machine, nil)
 		return sawApp(t, token, err)
 	})
 }
@@ -260,6 +327,57 @@ func TestMSALGoConfidential(t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.AcquireTokenByCredential(t.Context(), []string{"api://orders/Orders.Read.All"})
 		return sawCall(t, err, 1002012)
+	})
+	onBehalf := func(t *testing.T, assertion, secret string) (confidential.AuthResult, error) {
+		cred, err := confidential.NewCredFromSecret(secret)
+		require.NoError(t, err)
+		c, err := confidential.New(authority, ordersID, cred, confidential.WithHTTPClient(e.Client()))
+		require.NoError(t, err)
+		return c.AcquireTokenOnBehalfOf(t.Context(), assertion, []string{userRead})
+	}
+	user, err := public.New(frontID, public.WithAuthority(authority), public.WithHTTPClient(e.Client()))
+	require.NoError(t, err)
+	signedIn, err := ropc(t, user, []string{"api://orders/user_impersonation"}, alice, alicePwd)
+	require.NoError(t, err)
+	flow(t, client, "on behalf of a user", func(t *testing.T) string {
+		r, err := onBehalf(t, signedIn.AccessToken, ordersSecret)
+		require.NoError(t, err)
+		claims := claimsOf(t, r.AccessToken)
+		require.Equal(t, alice, claims["upn"])
+		require.Equal(t, ordersID, claims["appid"])
+		return "token of the user for Graph"
+	})
+	flow(t, client, "on behalf of a user, a token for another resource", func(t *testing.T) string {
+		graph, err := ropc(t, user, []string{userRead}, alice, alicePwd)
+		require.NoError(t, err)
+		_, err = onBehalf(t, graph.AccessToken, ordersSecret)
+		return sawCall(t, err, 500131)
+	})
+	flow(t, client, "on behalf of a user, wrong secret", func(t *testing.T) string {
+		_, err := onBehalf(t, signedIn.AccessToken, "x")
+		return sawCall(t, err, 7000215)
+	})
+}
+
+func TestMSALGoManaged(t *testing.T) {
+	const client = "MSAL Go"
+	e, _, _ := newDaemonTenant(t)
+	managed := func(t *testing.T, machine *http.Client, id managedidentity.ID) (string, error) {
+		t.Helper()
+		c, err := managedidentity.New(id, managedidentity.WithHTTPClient(machine))
+		require.NoError(t, err)
+		r, err := c.AcquireToken(t.Context(), "api://orders")
+		return r.AccessToken, err
+	}
+	flow(t, client, "managed identity, virtual machine (IMDS), system-assigned", func(t *testing.T) string {
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.VirtualMachine, ClientID: machineID})
+		token, err := managed(t, machine, managedidentity.SystemAssigned())
+		return sawApp(t, token, err)
+	})
+	flow(t, client, "managed identity, App Service, by resource id", func(t *testing.T) string {
+		machine := served(t, e, entratest.ManagedIdentity{Service: entratest.AppService, Header: "h"})
+		token, err := managed(t, machine, managedidentity.UserAssignedResourceID(shop))
+		return sawApp(t, token, err)
 	})
 }
 
