@@ -41,6 +41,8 @@ func TestEveryEndpoint(t *testing.T) {
 		{"POST", login + "/common/oauth2/v2.0/devicecode", 400, js, `AADSTS900144`},
 		{"GET", login + "/common/oauth2/authorize", 200, page, `AADSTS900144`},
 		{"POST", login + "/common/oauth2/v2.0/authorize", 200, page, `AADSTS900144`},
+		{"GET", login + "/common/adminconsent?client_id=" + thirdParty, 200, page, `i0116`},
+		{"GET", login + "/organizations/v2.0/adminconsent?scope=openid&client_id=" + thirdParty, 200, page, `i0116`},
 		{"GET", login + "/common/oauth2/logout", 200, page, `You signed out`},
 		{"POST", login + "/common/oauth2/v2.0/logout", 200, page, `You signed out`},
 		{"GET", login + "/common/UserRealm/alice@contoso.example?api-version=1.0", 200, js, `"Managed"`},

@@ -31,6 +31,9 @@ func (t *Target) OpenID() bool { return slices.Contains(t.oidc, "openid") }
 // Email reports whether the request asks for the user's e-mail address.
 func (t *Target) Email() bool { return slices.Contains(t.oidc, "email") }
 
+// Default reports whether the request asks for all that the client has (/.default).
+func (t *Target) Default() bool { return t.isDefault }
+
 // Offline reports whether the request asks for a refresh token.
 func (t *Target) Offline() bool { return slices.Contains(t.oidc, "offline_access") }
 

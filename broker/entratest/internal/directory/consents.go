@@ -32,6 +32,27 @@ func (d *Directory) Consents() []Consented {
 	return list
 }
 
+// ConsentForTenant allows a client scopes of a resource for all users of a tenant, as an
+// administrator does; with resource "", whatever it asks for.
+func (d *Directory) ConsentForTenant(t *Tenant, a *App, resource string, scopes []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	spec := a.AppSpec
+	spec.ClientID = a.ID
+	if resource == "" {
+		spec.AdminConsent = true
+		return d.addAppLater(t, spec)
+	}
+	spec.Preauthorised = maps.Clone(spec.Preauthorised)
+	if spec.Preauthorised == nil {
+		spec.Preauthorised = map[string][]string{}
+	}
+	merged := slices.Concat(spec.Preauthorised[resource], scopes)
+	slices.Sort(merged)
+	spec.Preauthorised[resource] = slices.Compact(merged)
+	return d.addAppLater(t, spec)
+}
+
 // WithdrawConsent forgets what a user allowed a client. It reports whether there was
 // anything to forget.
 func (d *Directory) WithdrawConsent(name, client string) (had bool, err error) {

@@ -60,6 +60,10 @@ func (s *Pages) consentSet(w http.ResponseWriter, r *web.Request) {
 		s.ErrorPage(w, r, err)
 		return
 	}
+	if fl.Request.AdminConsent {
+		s.adminConsentSet(w, r, fl)
+		return
+	}
 	if r.Values.Get("consent") != "accept" {
 		err := web.Fail("access_denied", 65004, "User declined to consent to access the app.")
 		r.Entry = s.flowEntry(r, fl)

@@ -110,6 +110,9 @@ func (s *Pages) frontIDToken(r *web.Request, fl *session.Flow, u *directory.User
 
 // redirect sends parameters to the redirect URI in the requested mode.
 func (s *Pages) redirect(w http.ResponseWriter, r *web.Request, fl *session.Flow, out url.Values) {
+	if fl.Request.AdminConsent {
+		out.Set("admin_consent", "True")
+	}
 	if fl.Request.State != "" {
 		out.Set("state", fl.Request.State)
 	}

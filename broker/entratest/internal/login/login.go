@@ -52,6 +52,8 @@ func (s *Pages) Routes() {
 		on("GET POST", "/{tenant}/oauth2"+v+"/authorize", web.EndpointAuthorize, s.authorize)
 		on("GET POST", "/{tenant}/oauth2"+v+"/logout", web.EndpointLogout, s.logout)
 	}
+	page("GET", "/{tenant}/adminconsent", s.adminConsent)
+	page("GET", "/{tenant}/v2.0/adminconsent", s.adminConsent)
 	on("POST", "/{tenant}/GetCredentialType", web.EndpointCredentialType, s.credentialType)
 	on("POST", "/GetCredentialType", web.EndpointCredentialType, s.credentialType)
 	page("GET POST", "/common/oauth2/deviceauth", s.deviceLoginPage)

@@ -50,6 +50,10 @@ func (s *Pages) next(w http.ResponseWriter, r *web.Request, fl *session.Flow) {
 	if s.ask(w, r, fl, u, client, tg) {
 		return
 	}
+	if fl.Request.AdminConsent {
+		s.adminConsentPage(w, r, fl, u, client, tg)
+		return
+	}
 	if !s.consentPage(w, r, fl, u, client, tg) {
 		s.finish(w, r, fl, u)
 	}

@@ -33,6 +33,8 @@ type AuthRequest struct {
 	Info      bool   `json:"j,omitempty"` // client_info=1
 	Instance  bool   `json:"w,omitempty"` // instance_aware=true
 	MaxAge    *int64 `json:"g,omitempty"` // max_age in seconds; nil: any
+
+	AdminConsent bool `json:"b,omitempty"` // an administrator is to consent for the tenant; no code is issued
 }
 
 // TooOld reports whether the user signed in longer ago than the request allows.
