@@ -78,7 +78,7 @@ func TestRS256Vector(t *testing.T) {
 	require.True(t, key.Equal(pub))
 	for name, text := range map[string]string{
 		"not JSON":                "{",
-		"a key of a curve":        `{"kty":"EC"}`,
+		"a key of a curve":        `{"kty":"EC","n":"` + modulus + `","e":"AQAB"}`,
 		"modulus in no alphabet":  `{"kty":"RSA","n":"!","e":"AQAB"}`,
 		"exponent in no alphabet": `{"kty":"RSA","n":"` + modulus + `","e":"!"}`,
 		"a short modulus":         `{"kty":"RSA","n":"AQAB","e":"AQAB"}`,
