@@ -161,8 +161,8 @@ func TestMSALRuntime(t *testing.T) {
 		return "token of the other user; two accounts"
 	})
 	flow(t, who, "the broker's own tokens", func(t *testing.T) string {
-		said := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "client": "29d9ed98-a469-4536-ade2-f981bc1d605e"}).refused(t, "IncorrectConfiguration", "no caller gets tokens of the broker")
-		m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "scopes": []string{"01cb2876-7ebd-4aa4-9cc9-d28bd4d359a9/.default"}}).refused(t, "IncorrectConfiguration", "no caller gets tokens of the broker")
+		said := m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "client": "29d9ed98-a469-4536-ade2-f981bc1d605e"}).refused(t, "IncorrectConfiguration", "callers get neither tokens of the broker client")
+		m.do(t, "acquire_silently", map[string]any{"account": in.Account.ID, "scopes": []string{"01cb2876-7ebd-4aa4-9cc9-d28bd4d359a9/.default"}}).refused(t, "IncorrectConfiguration", "callers get neither tokens of the broker client")
 		return said
 	})
 	flow(t, who, "disabled device", func(t *testing.T) string {
