@@ -5,12 +5,10 @@ package broker_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -195,18 +193,10 @@ func (j mortalJob) open(ctx context.Context) (*broker.Broker, tpm.KeyStore, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(j.CA))
 	withCertificate := func(certs ...tls.Certificate) *http.Client {
-		return &http.Client{
-			Transport: &http.Transport{
-				TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs, MaxVersion: tls.VersionTLS12},
-				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-					return (&net.Dialer{}).DialContext(ctx, network, j.Addr)
-				},
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
+		way := toEmulator(j.CA, j.Addr, certs...)
+		way.TLSClientConfig.MaxVersion = tls.VersionTLS12
+		return unfollowed(way)
 	}
 	cfg := mortalConfig(keys, files, withCertificate(), func() time.Time { return j.Now })
 	cfg.Prompter = remotePerson(j.PersonURL)

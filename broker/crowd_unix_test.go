@@ -5,14 +5,10 @@ package broker_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -184,21 +180,11 @@ func crowd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(job.CA))
-	client := &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: roots},
-			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, network, job.Addr)
-			},
-			MaxIdleConnsPerHost: 16,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	way := toEmulator(job.CA, job.Addr)
+	way.MaxIdleConnsPerHost = 16
 	clock := &jumping{base: job.Now, began: time.Now()}
 	b, err := broker.New(ctx, broker.Config{
-		Tenant: "contoso.example", App: broker.App{ClientID: appID}, Keys: keys, Store: st, Transport: client, Now: clock.now, KeepTokens: true,
+		Tenant: "contoso.example", App: broker.App{ClientID: appID}, Keys: keys, Store: st, Transport: unfollowed(way), Now: clock.now, KeepTokens: true,
 	})
 	if err != nil {
 		return err

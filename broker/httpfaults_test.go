@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/prtbroker/prtbroker/prt"
@@ -258,4 +259,18 @@ func secured(conn net.Conn) (net.Conn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Whatever happens to a request of whatever operation, the call ends in time and in
+// an error that callers can test for; the state opens in a new process, the PRT
+// works or the error says why not, nothing is sent twice that must not be, the
+// service has no second device, and without the fault the same call succeeds.
+func TestHTTPFaults(t *testing.T) {
+	t.Parallel()
+	each(t, "an HTTP request of an operation, and a fault", sample(cells(t), 12, 40), func(t *testing.T, c cell) {
+		o := c.m.run(t, &faultyWire{fault: c.fault, at: c.at, lasting: c.lasting})
+		for _, p := range c.wrong(o, func(o outcome) bool { return c.fault.jump != 0 && isKind(o.first) }) {
+			t.Error(p)
+		}
+	})
 }

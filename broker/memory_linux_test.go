@@ -7,13 +7,9 @@ package broker_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -243,23 +239,15 @@ func beginForgetting(ctx context.Context, job forgetJob, cage *birdcage) (*lifeT
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(job.CA))
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, job.Addr)
-		},
-	}
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	way := toEmulator(job.CA, job.Addr)
 	b, err := broker.New(ctx, broker.Config{
-		Tenant: "contoso.example", Keys: keys, Store: files, Transport: tapped{client, cage}, Prompter: remotePerson(job.Person),
+		Tenant: "contoso.example", Keys: keys, Store: files, Transport: tapped{unfollowed(way), cage}, Prompter: remotePerson(job.Person),
 		Now: func() time.Time { return job.Now }, App: broker.App{ClientID: appID}, KeepTokens: true, Offline: aWeek,
 	})
 	if err != nil {
 		return nil, err
 	}
-	l := &lifeToForget{b: b, keys: opened, emulator: e, cage: cage, idle: transport.CloseIdleConnections}
+	l := &lifeToForget{b: b, keys: opened, emulator: e, cage: cage, idle: way.CloseIdleConnections}
 	return l, l.readSecrets()
 }
 

@@ -139,6 +139,24 @@ func (s dying) Put(ctx context.Context, name string, data []byte, old store.Vers
 // stopSelf stops this process until it is told to go on, where that can be done.
 var stopSelf = func() {}
 
+// toEmulator is the way from another process to the emulator of the test: everything
+// goes to its address and trusts its authority alone.
+func toEmulator(ca, addr string, certs ...tls.Certificate) *http.Transport {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(ca))
+	return &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+	}
+}
+
+// unfollowed is a client that follows no redirect, as the broker's own.
+func unfollowed(way http.RoundTripper) *http.Client {
+	return &http.Client{Transport: way, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
 // renew is the other process: it renews and prints the hash of each PRT that it
 // presented for renewal.
 func renew() error {
@@ -155,15 +173,8 @@ func renew() error {
 	if err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(job.CA))
 	presented := ""
-	wire := &counter{inner: &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, job.Addr)
-		},
-	}}, hook: func(r *http.Request) error {
+	wire := &counter{inner: &http.Client{Transport: toEmulator(job.CA, job.Addr)}, hook: func(r *http.Request) error {
 		if p := prtOf(r); p != "" {
 			sum := sha256.Sum256([]byte(p))
 			presented = hex.EncodeToString(sum[:])

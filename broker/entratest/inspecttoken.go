@@ -3,6 +3,7 @@ package entratest
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,9 +116,12 @@ func (s *inspector) inspectJWT(token string, r *TokenReport) {
 			r.KeyUse = k.Use
 		}
 	}
-	if h.Alg == "none" {
+	switch err := s.mint.Verify(token); {
+	case h.Alg == "none":
 		problem("not signed: alg is none")
-	} else if _, err := s.mint.Keys.Read(token); err != nil {
+	case errors.Is(err, mint.ErrFormerWorld):
+		problem("%v", err)
+	case err != nil:
 		problem("the signature is not of a key that this server publishes: %v", err)
 	}
 	client := c.AppID + c.Party

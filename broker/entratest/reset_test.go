@@ -24,6 +24,7 @@ func TestResetRefusesWhatWasIssued(t *testing.T) {
 	tokens := c.ropc("alice", financeID, "https://graph.microsoft.com")
 	me := func() int { return c.json("GET", graphMe, tokens.str("access_token"), nil).status }
 	require.Equal(t, 200, me())
+	require.True(t, c.s.InspectToken(tokens.str("access_token")).Valid)
 	cert := c.certificate("alice", true)
 	code, nonce := c.codeFor(), c.nonce()
 	pass, err := c.s.CreateAccessPass("alice", false)
@@ -51,6 +52,9 @@ func TestResetRefusesWhatWasIssued(t *testing.T) {
 
 	require.Equal(t, 70000, c.refresh(financeID, tokens.str("refresh_token")).code(), "refresh token")
 	require.Equal(t, 401, me(), "access token")
+	report := c.s.InspectToken(tokens.str("access_token"))
+	require.False(t, report.Valid)
+	require.Contains(t, report.Problems, "issued before the server was reset")
 	require.NotEqual(t, 200, c.renew().status, "PRT")
 	require.NotEqual(t, 200, c.exchange(payrollID, "api://payroll").status, "PRT")
 	require.Equal(t, 140000, c.prtRequest(map[string]any{"request_nonce": nonce, "grant_type": "password", "username": "alice@contoso.example", "password": password}).code(), "nonce")

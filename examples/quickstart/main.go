@@ -19,11 +19,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/prtbroker/prtbroker/broker"
 )
 
 func main() {
@@ -45,7 +44,7 @@ type options struct {
 	record  string
 	logger  *slog.Logger
 
-	transport broker.Transport // to the real tenant; nil: the broker's own
+	transport http.RoundTripper // to the real tenant; nil: the broker's own
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -26,7 +26,7 @@ func TestRealTenant(t *testing.T) {
 		tenant:    domain,
 		state:     t.TempDir(),
 		logger:    slog.New(slog.DiscardHandler),
-		transport: srv.Client(),
+		transport: srv.HTTPTransport(),
 	}, phone)
 	require.NoError(t, err)
 	require.Equal(t, 1, phone.approved)

@@ -34,17 +34,19 @@ func record(dir, tenant string) (*recording, error) {
 	return &recording{rec}, nil
 }
 
-// transport records what goes through next, or through the transport of a plain
-// client.
-func (r *recording) transport(next broker.Transport) broker.Transport {
-	if r == nil {
-		return next
+// transport records what goes through next, or through Go's transport if next is nil.
+// Without a recording, nil stays nil: the broker's own transport.
+func (r *recording) transport(next http.RoundTripper) broker.Transport {
+	switch {
+	case next == nil && r == nil:
+		return nil
+	case next == nil:
+		next = http.DefaultTransport
 	}
-	base := http.DefaultTransport
-	if client, ok := next.(*http.Client); ok {
-		base = client.Transport
+	if r != nil {
+		next = r.RoundTripper(next)
 	}
-	return &http.Client{Transport: r.RoundTripper(base), Timeout: time.Minute}
+	return &http.Client{Transport: next, Timeout: time.Minute}
 }
 
 // tpm records the commands of a TPM.

@@ -63,7 +63,7 @@ func (r realRun) do(t *testing.T) (string, error) {
 		state:     t.TempDir(),
 		record:    r.record,
 		logger:    slog.New(slog.DiscardHandler),
-		transport: &http.Client{Transport: transport},
+		transport: transport,
 	}, p)
 	return p.text.String(), err
 }

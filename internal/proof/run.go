@@ -150,24 +150,6 @@ func commit(ctx context.Context, root string) string {
 	return name
 }
 
-var ended = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (Test\S+)`)
-
-// countTests makes each test a cell. One that was skipped has not passed.
-func countTests(cell string) func([]string) []count {
-	return func(output []string) []count {
-		c := count{cell: cell}
-		for _, line := range output {
-			if m := ended.FindStringSubmatch(line); m != nil {
-				c.cells++
-				if m[1] == "PASS" {
-					c.passed++
-				}
-			}
-		}
-		return []count{c}
-	}
-}
-
 var endedBelow = regexp.MustCompile(`^ *--- (PASS|FAIL|SKIP): (Test\S+)`)
 
 // countSubtests makes each test without subtests a cell, and each subtest. A subtest

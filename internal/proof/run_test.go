@@ -54,12 +54,6 @@ func TestRunFails(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func TestCountTests(t *testing.T) {
-	require.Equal(t, []count{{"a named test", 3, 1}}, countTests("a named test")([]string{
-		"=== RUN   TestA", "--- PASS: TestA (0.00s)", "    --- PASS: TestA/b (0.00s)", "--- SKIP: TestB (0.00s)", "--- FAIL: TestC (0.00s)",
-	}))
-}
-
 func TestCountMutants(t *testing.T) {
 	require.Equal(t, []count{{"a changed operator", 52, 50}}, countMutants([]string{
 		"package                noticed  by the time limit  explained  unexplained  not reached by the package's tests",

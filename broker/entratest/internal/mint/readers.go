@@ -83,6 +83,21 @@ func (m *Mint) BearerToken(header string, audiences ...string) (*BearerClaims, e
 	return &c, nil
 }
 
+// ErrFormerWorld is the refusal of a token that the server issued before it was reset.
+var ErrFormerWorld = errors.New("issued before the server was reset")
+
+// Verify checks that this server signed a JWT, with a key that is still published, and
+// that it did so since the last reset. If it was signed before, the error is ErrFormerWorld.
+func (m *Mint) Verify(token string) error {
+	var c struct {
+		Origin string `json:"rh"`
+	}
+	if err := m.Keys.verifyOwn(token, &c); err != nil {
+		return err
+	}
+	return m.fromThisWorld(c.Origin)
+}
+
 // Has reports whether the token states one of the methods.
 func (c *BearerClaims) Has(methods ...string) bool {
 	return slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(c.AMR, m) })

@@ -3,12 +3,9 @@ package mint
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"math/big"
 	"strings"
 )
-
-var errFormerWorld = errors.New("issued before the server was reset")
 
 // origin returns the claim rh of a token, which is opaque to clients and begins with the
 // mark of the world.
@@ -31,7 +28,7 @@ func (m *Mint) fromThisWorld(origin string) error {
 	}
 	b, err := base64.RawURLEncoding.DecodeString(strings.Trim(strings.TrimPrefix(origin, "1"), "."))
 	if err != nil || !bytes.HasPrefix(b, m.World) {
-		return errFormerWorld
+		return ErrFormerWorld
 	}
 	return nil
 }
