@@ -41,7 +41,7 @@ func TestRegistration(t *testing.T) {
 	require.Equal(t, "ConvergedProofUpRedirect", demanded.page())
 	require.Empty(t, demanded.str("urlSkipMfaRegistration"))
 	require.Equal(t, "ConvergedProofUpRedirect 500121", w.post("/common/SAS/ProofUp", "ctx", demanded.str("sCtx"), "LoginOptions", "3").page(), "nobody puts off what is demanded")
-	require.Equal(t, "ConvergedError 90023", w.post("/common/SAS/ProofUp", "ctx", w.typed("alice", "amr_values", "mfa").str("sCtx"), "otc", "1").page(), "who has a factor registers none in its place")
+	require.Equal(t, "ConvergedError 90023", w.post("/common/SAS/ProofUp", "ctx", w.typed("alice", "amr_values", "mfa").str("sCtx"), "otc", "1").page(), "a user with a factor does not register another one in its place")
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.Split(strings.SplitN(demanded.body, `data-secret="`, 2)[1], `"`)[0])
 	require.NoError(t, err)
 	otc := totp.Code(raw, uint64(w.now.Unix())/totp.Step)
