@@ -3,6 +3,7 @@ package chromium
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,6 +51,9 @@ func (s *signIn) run(ctx context.Context) (string, error) {
 	for {
 		select {
 		case o := <-found:
+			if errors.Is(o.err, errClosed) {
+				return "", broker.ErrUserCanceled // the browser was quit during a command
+			}
 			return o.redirected, o.err
 		case <-ctx.Done():
 			return "", ctx.Err()
