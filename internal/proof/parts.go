@@ -38,12 +38,14 @@ recorded from a run without faults, meets each fault in turn.`,
 		class:  "crashes",
 		budget: 10 * time.Minute,
 		about: `A process is killed at a system call by which it writes to the disk, to the service or to
-the TPM, or a moment later, while it registers, signs in, renews, gets tokens, or does
-anything with a PIN. Then another process opens the state: no PRT is lost, no second device
-has been registered, and the operation succeeds when it is tried again.`,
+the TPM, or a moment later, while it registers, signs in, renews, gets tokens, does anything
+with a PIN, or answers a call of the session bus. Then another process opens the state: no PRT
+is lost, no second device has been registered, and the operation succeeds when it is tried
+again.`,
 		steps: []step{
 			{pkg: "./broker", run: "^TestKilledAtEverySystemCall$"},
 			{pkg: "./broker", run: "^TestPowerLoss$"},
+			{pkg: "./broker/dbus", run: "^TestServiceKilledAtEverySystemCall$"},
 		},
 	},
 	{
