@@ -92,13 +92,11 @@ func (k *Keyring) wrap(ctx context.Context, key, purpose []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	out := append(make([]byte, 0, len(wrappedMark)+nonceSize+len(key)+aead.Overhead()), wrappedMark...)
-	out = out[:len(wrappedMark)+nonceSize]
-	nonce := out[len(wrappedMark):]
+	nonce := make([]byte, nonceSize)
 	if _, err := io.ReadFull(k.rand, nonce); err != nil {
 		return nil, fmt.Errorf("broker: reading randomness: %w", err)
 	}
-	return aead.Seal(out, nonce, key, purpose), nil
+	return aead.Seal(append([]byte(wrappedMark), nonce...), nonce, key, purpose), nil
 }
 
 // unwrap returns the key that wrap sealed. It also opens a data key that the
