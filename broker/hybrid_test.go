@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ func TestHybridJoin(t *testing.T) {
 	t.Parallel()
 	keys, _ := softwareTPM(t) // the device key and the key of the computer are two keys
 	w := newWorld(t, withKeys(keys))
-	computer := broker.OnPremises{ObjectID: computerID, SID: computerSID}
+	computer := broker.OnPremises{ObjectID: strings.ToUpper(computerID), SID: computerSID}
+	given := computer
 	_, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: prt.JoinHybrid, OnPremises: &computer})
 	require.ErrorContains(t, err, "OnPremisesCertificate before it")
 
@@ -57,6 +59,7 @@ func TestHybridJoin(t *testing.T) {
 	require.Equal(t, 3, waits)
 	require.Equal(t, computerID, d.ID)
 	require.Equal(t, prt.JoinHybrid, d.JoinType)
+	require.Equal(t, given, computer, "the caller's value is the caller's")
 	s, err := w.b.Status(t.Context())
 	require.NoError(t, err)
 	require.Contains(t, s.String(), "DomainJoined : YES")

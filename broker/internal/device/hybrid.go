@@ -53,7 +53,8 @@ var (
 // ComputerCertificate returns the self-signed certificate that the caller writes
 // into the computer object. Its key stays in the key store.
 func (k *Keeper) ComputerCertificate(ctx context.Context, c Computer) ([]byte, error) {
-	if err := c.check(); err != nil {
+	c, err := c.normalized()
+	if err != nil {
 		return nil, err
 	}
 	release, err := k.Lease(ctx)
@@ -74,12 +75,14 @@ func (k *Keeper) ComputerCertificate(ctx context.Context, c Computer) ([]byte, e
 	return k.selfSigned(ctx, key, c.ObjectID)
 }
 
-func (c *Computer) check() error {
+// normalized returns the computer as requests name it. The caller's own value may be
+// in use elsewhere.
+func (c Computer) normalized() (Computer, error) {
 	c.ObjectID = strings.ToLower(c.ObjectID)
 	if !computerPattern.MatchString(c.ObjectID) || !sidPattern.MatchString(c.SID) {
-		return ErrComputer
+		return Computer{}, ErrComputer
 	}
-	return nil
+	return c, nil
 }
 
 // directoryKey opens the key of the on-premises certificate, or makes it.
@@ -188,7 +191,8 @@ func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join p
 	if req.Computer == nil || r.DirectoryKey == nil {
 		return nil, ErrNoComputer
 	}
-	if err := req.Computer.check(); err != nil {
+	computer, err := req.Computer.normalized()
+	if err != nil {
 		return nil, err
 	}
 	directory, err := k.directoryKey(ctx, &Stored{record: r})
@@ -198,7 +202,7 @@ func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join p
 	defer directory.Close()
 	wait := hybridFirstWait
 	for try := 1; ; try++ {
-		cert, err := k.hybridOnce(ctx, req, r, join, directory)
+		cert, err := k.hybridOnce(ctx, computer, r, join, directory)
 		if err == nil || try == hybridTries || !unsynced(err) {
 			return cert, err
 		}
@@ -218,7 +222,7 @@ func unsynced(err error) bool {
 	return errors.As(err, &e) && e.Said && e.OAuth == "DirectoryError" || errors.Is(err, tpm.ErrBusy)
 }
 
-func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join prt.JoinRequest, directory tpm.Signer) (*prt.DeviceCertificate, error) {
+func (k *Keeper) hybridOnce(ctx context.Context, computer Computer, r *Record, join prt.JoinRequest, directory tpm.Signer) (*prt.DeviceCertificate, error) {
 	var body hybridJSON
 	var err error
 	body.JoinType, body.Attributes = prt.JoinHybrid, map[string]string{"ReturnClientSid": "true"}
@@ -231,21 +235,21 @@ func (k *Keeper) hybridOnce(ctx context.Context, req *Request, r *Record, join p
 		DeviceType:             join.DeviceType,
 		OSVersion:              join.OSVersion,
 		DeviceDisplayName:      join.DisplayName,
-		SourceDomainController: req.Computer.DomainController,
+		SourceDomainController: computer.DomainController,
 		TargetDomainID:         r.TenantID,
 	}
 	if body.ServerAdJoinData.TransportKey, err = prt.MarshalPublicKey(join.TransportKey); err != nil {
 		return nil, err
 	}
-	if body.ServerAdJoinData.ClientIdentity, err = k.identity(ctx, directory, req.Computer.SID); err != nil {
+	if body.ServerAdJoinData.ClientIdentity, err = k.identity(ctx, directory, computer.SID); err != nil {
 		return nil, err
 	}
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
-	address := sts.WithVersion(strings.TrimSuffix(r.Endpoints.Join, "/")+"/"+req.Computer.ObjectID, wire.DRSVersionDevice)
-	rep, err := k.cfg.Services.Register(ctx, http.MethodPut, address, raw, prt.Secret{}, req.Computer.SID)
+	address := sts.WithVersion(strings.TrimSuffix(r.Endpoints.Join, "/")+"/"+computer.ObjectID, wire.DRSVersionDevice)
+	rep, err := k.cfg.Services.Register(ctx, http.MethodPut, address, raw, prt.Secret{}, computer.SID)
 	if err != nil {
 		return nil, err
 	}
