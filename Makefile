@@ -1,7 +1,7 @@
 # make demo   the story, told against the emulator (needs Go and make)
 # make test   everything CI checks; installs what it needs when it is root
 # make quick  what to run while you work: formatting, vet and every test in its
-#             short form; two minutes
+#             short form; a few minutes
 # make fuzz   every fuzz target, FUZZTIME each (default 10m), side by side; what had its
 #             time on this commit is not run again (fuzz.tsv). ONLY=prt runs some
 # make interop  clients of others (MSAL, roadtx, go-oidc, curl, browsers) against
