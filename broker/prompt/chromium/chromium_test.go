@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -204,7 +205,9 @@ func TestContextEnds(t *testing.T) {
 	}()
 	_, err := p.Authorize(ctx, "https://login.microsoftonline.com/", redirect)
 	require.ErrorIs(t, err, context.Canceled)
-	require.Empty(t, processesOf(t, profile), "the browser outlived the prompt")
+	for len(processesOf(t, profile)) > 0 { // what was killed may take a moment, what was not hangs
+		runtime.Gosched()
+	}
 }
 
 // A user who closes the window gives up.
