@@ -10,11 +10,20 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
-	fields := [][]byte{{}, {1}, bytes.Repeat([]byte{2}, 300)}
-	b := envelope.Marshal(envelope.TPM, envelope.Session, fields...)
-	got, err := envelope.Unmarshal(b, envelope.TPM, envelope.Session, 3)
-	require.NoError(t, err)
-	require.Equal(t, fields, got)
+	most := make([]byte, envelope.MaxSize-len("prtbroker\x00")-4-2)
+	for name, fields := range map[string][][]byte{
+		"some":         {{}, {1}, bytes.Repeat([]byte{2}, 300)},
+		"none":         {},
+		"an empty one": {{1}, {}},
+		"of MaxSize":   {most},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := envelope.Marshal(envelope.TPM, envelope.Session, fields...)
+			got, err := envelope.Unmarshal(b, envelope.TPM, envelope.Session, len(fields))
+			require.NoError(t, err)
+			require.Equal(t, fields, got)
+		})
+	}
 }
 
 func TestForm(t *testing.T) {
