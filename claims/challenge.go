@@ -165,18 +165,14 @@ func has(m map[string]string, k string) bool { _, ok := m[k]; return ok }
 // token68 takes what stands between the scheme and the next comma if it can
 // only be a token68.
 func (p *challengeParser) token68(c *Challenge) bool {
-	rest := p.s[p.pos:]
-	end := strings.IndexByte(rest, ',')
-	if end < 0 {
-		end = len(rest)
-	}
-	word := strings.TrimRight(rest[:end], " \t")
+	rest, _, _ := strings.Cut(p.s[p.pos:], ",")
+	word := strings.TrimRight(rest, " \t")
 	body := strings.TrimRight(word, "=")
 	if body == "" || strings.ContainsFunc(body, func(r rune) bool { return !isToken68(r) }) {
 		return false
 	}
 	c.Token = word
-	p.pos += end
+	p.pos += len(rest)
 	return true
 }
 

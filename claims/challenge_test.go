@@ -42,6 +42,12 @@ func TestParseChallenges(t *testing.T) {
 			[]claims.Challenge{{Scheme: "Negotiate", Params: p()}, {Scheme: "Bearer", Params: p("realm", "a")}, {Scheme: "NTLM", Params: p()}}},
 		{"token68", []string{`Negotiate YWJj==, Bearer realm="a"`},
 			[]claims.Challenge{{Scheme: "Negotiate", Token: "YWJj==", Params: p()}, {Scheme: "Bearer", Params: p("realm", "a")}}},
+		{"every character of a token68", []string{`Negotiate azAZ09-._~+/==`}, []claims.Challenge{{Scheme: "Negotiate", Token: "azAZ09-._~+/==", Params: p()}}},
+		{"every character of a name", []string{"azAZ09!#$%&'*+-.^_`|~ azAZ09!#$%&'*+-.^_`|~=1"},
+			[]claims.Challenge{{Scheme: "azAZ09!#$%&'*+-.^_`|~", Params: p("azaz09!#$%&'*+-.^_`|~", "1")}}},
+		{"no value at the end", []string{`Bearer a=1, b=`}, []claims.Challenge{{Scheme: "Bearer", Params: p("a", "1", "b", "")}}},
+		{"the largest", []string{`Bearer realm="` + strings.Repeat("x", 64<<10-15) + `"`},
+			[]claims.Challenge{{Scheme: "Bearer", Params: p("realm", strings.Repeat("x", 64<<10-15))}}},
 		{"no quotes", []string{`Bearer error=insufficient_claims, claims=eyJhIjoxfQ==`},
 			[]claims.Challenge{{Scheme: "Bearer", Params: p("error", "insufficient_claims", "claims", "eyJhIjoxfQ==")}}},
 		{"escapes", []string{`Bearer realm="a\"b\\c", claims="{\"a\":1}"`},
@@ -67,8 +73,9 @@ func TestParseChallenges(t *testing.T) {
 		"escape at the end":    `Bearer realm="a\`,
 		"no scheme":            `="x"`,
 		"quotes for a scheme":  `"Bearer" realm="a"`,
+		"no name":              `Bearer ="x"`,
 		"a parenthesis":        `Bearer (realm)`,
-		"too large":            `Bearer realm="` + strings.Repeat("x", 65<<10) + `"`,
+		"too large":            `Bearer realm="` + strings.Repeat("x", 64<<10-14) + `"`,
 		"too many challenges":  strings.Repeat("A,", 40),
 		"too many parameters":  "Bearer " + func() (s string) { return strings.Repeat("a=1,", 1) + many(70) }(),
 		"invalid after quotes": `Bearer realm="a"; x`,
@@ -163,6 +170,8 @@ func TestRequestMerge(t *testing.T) {
 		{"no values", `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":[]}}}`, `{"access_token":{"x":{"values":[]}}}`},
 		{"values of another type", `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":[1]}}}`, `{"access_token":{"x":{"values":[1]}}}`},
 		{"not essential", `{"access_token":{"x":{"essential":false,"values":["a"]}}}`, `{"access_token":{"x":{"essential":true,"values":["A","b"]}}}`, `{"access_token":{"x":{"essential":true,"values":["a","b"]}}}`},
+		{"not essential, twice", `{"access_token":{"x":{"essential":false,"values":["a"]}}}`, `{"access_token":{"x":{"essential":false,"values":["a"]}}}`, `{"access_token":{"x":{"essential":false,"values":["a"]}}}`},
+		{"null beside values", `{"access_token":{"x":null}}`, `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":["a"]}}}`},
 		{"policy ids", `{"access_token":{"capolids":{"essential":true,"values":["p1"]}}}`, `{"access_token":{"xms_cc":{"values":["cp1"]}}}`, `{"access_token":{"capolids":{"essential":true,"values":["p1"]},"xms_cc":{"values":["cp1"]}}}`},
 	} {
 		a, b := parse(tt.a), parse(tt.b)
@@ -174,6 +183,7 @@ func TestRequestMerge(t *testing.T) {
 		}
 		require.JSONEq(t, tt.want, got.String(), tt.name)
 		require.Equal(t, before, a.String(), "a request does not change")
+		require.Equal(t, got.String(), got.Merge(b).String(), "%s: merging twice is merging once", tt.name)
 	}
 	require.NotContains(t, parse(`{"access_token":{"a":{"value":"<&>"}}}`).String(), `\u003c`)
 }
@@ -187,5 +197,11 @@ func TestParseRequestRefuses(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, now, r.NotBefore(), "a number may stand for a string")
 	require.Empty(t, r.Contexts())
+	r, err = claims.ParseRequest(`{"access_token":{"nbf":{"value":"soon"}}}`)
+	require.NoError(t, err)
+	require.True(t, r.NotBefore().IsZero())
+	r, err = claims.ParseRequest(`{"access_token":{}}`)
+	require.NoError(t, err)
+	require.True(t, r.IsZero(), "a section without claims asks for nothing")
 	require.True(t, (&claims.Request{}).NotBefore().Equal(time.Time{}))
 }

@@ -63,6 +63,8 @@ func TestMerge(t *testing.T) {
 			claims.Evidence{MFA: claims.No, Methods: claims.Password, AuthTime: hour(1), Source: claims.SourceIDToken}},
 		{"an older token says no", hello, claims.Evidence{MFA: claims.No, AuthTime: hour(-1), Source: claims.SourceIDToken}, hello},
 		{"an older token says yes", password, claims.Evidence{MFA: claims.Yes, At: hour(-1), AuthTime: hour(-1), Source: claims.SourceIDToken}, password},
+		{"older MFA where only a sign-in was known", claims.Evidence{AuthTime: hour(0)}, claims.Evidence{MFA: claims.Yes, Methods: claims.SMS, At: hour(-1), AuthTime: hour(-1), Source: claims.SourceIDToken},
+			claims.Evidence{MFA: claims.Yes, Methods: claims.SMS, At: hour(-1), AuthTime: hour(0), Source: claims.SourceIDToken}},
 		{"times do not go back", hello, claims.Evidence{MFA: claims.Yes, Methods: claims.FIDO2, At: hour(-1), Source: claims.SourceIDToken},
 			claims.Evidence{MFA: claims.Yes, Methods: claims.FIDO2, At: hour(0), AuthTime: hour(0), Source: claims.SourceIDToken}},
 	}
@@ -124,6 +126,75 @@ func TestEvidenceJSON(t *testing.T) {
 	require.JSONEq(t, `{"mfa":"unknown"}`, string(b))
 	require.NoError(t, json.Unmarshal([]byte(`{"mfa":"perhaps"}`), &back))
 	require.Equal(t, claims.Unknown, back.MFA, "what is not understood is unknown")
-	require.Equal(t, "Answer(9)", claims.Answer(9).String())
+	require.Equal(t, "Answer(3)", claims.Answer(3).String())
 	require.Equal(t, "MFA yes by windowsHelloForBusiness,mfa at 2025-03-04T10:11:12Z from hello", e.String())
+}
+
+// amr says otp for several kinds of codes, and mfa without saying how.
+func TestOtherMethods(t *testing.T) {
+	any := claims.WindowsHello | claims.FIDO2 | claims.CertificateMultiFactor | claims.DeviceBasedPush | claims.FederatedMultiFactor |
+		claims.AuthenticatorPush | claims.SoftwareOATH | claims.HardwareOATH | claims.SMS | claims.Voice
+	for name, tt := range map[string]struct {
+		e    claims.Evidence
+		want claims.Methods
+	}{
+		"nothing is known": {claims.Evidence{}, any | claims.MarkMFA},
+		"one factor":       {claims.Evidence{MFA: claims.No, Methods: claims.Password}, 0},
+		"MFA, no method":   {claims.Evidence{MFA: claims.Yes, Methods: claims.MarkMFA}, any},
+		"a password, MFA":  {claims.Evidence{MFA: claims.Yes, Methods: claims.Password | claims.MarkMFA}, any},
+		"a code":           {claims.Evidence{MFA: claims.Yes, Methods: claims.Password | claims.SoftwareOATH}, claims.SoftwareOATH | claims.HardwareOATH | claims.SMS},
+		"Hello":            {claims.Evidence{MFA: claims.Yes, Methods: claims.WindowsHello | claims.MarkMFA}, 0},
+	} {
+		require.Equal(t, tt.want, tt.e.OtherMethods(), name)
+	}
+}
+
+// A session is worth a try only if it may have what a refused one lacked.
+func TestMayAdd(t *testing.T) {
+	hour := func(n int) time.Time { return now.Add(time.Duration(n) * time.Hour) }
+	password := func(at time.Time) claims.Evidence {
+		return claims.Evidence{MFA: claims.No, Methods: claims.Password, AuthTime: at}
+	}
+	hello := func(at time.Time) claims.Evidence {
+		return claims.Evidence{MFA: claims.Yes, Methods: claims.WindowsHello | claims.MarkMFA, At: at, AuthTime: at}
+	}
+	for _, tt := range []struct {
+		name       string
+		e, refused claims.Evidence
+		stale      bool
+		want       bool
+	}{
+		{"the same", password(hour(0)), password(hour(0)), false, false},
+		{"the same, refused for its age", password(hour(0)), password(hour(0)), true, false},
+		{"a later sign-in that nobody asked for", password(hour(1)), password(hour(0)), false, false},
+		{"a later sign-in", password(hour(1)), password(hour(0)), true, true},
+		{"an earlier sign-in", password(hour(-1)), password(hour(0)), true, false},
+		{"a sign-in of unknown age", password(time.Time{}), password(hour(0)), true, true},
+		{"MFA", hello(hour(-1)), password(hour(0)), false, true},
+		{"the same MFA", hello(hour(0)), hello(hour(0)), false, false},
+		{"an earlier MFA", hello(hour(-1)), hello(hour(0)), false, false},
+		{"a later MFA", hello(hour(1)), hello(hour(0)), false, true},
+		{"MFA of unknown age", claims.Evidence{MFA: claims.Yes, Methods: claims.WindowsHello}, hello(hour(0)), false, true},
+		{"MFA by a method that amr does not name", claims.Evidence{MFA: claims.Yes, Methods: claims.MarkMFA, At: hour(-1)}, hello(hour(0)), false, true},
+		{"another method that is one factor", claims.Evidence{MFA: claims.No, Methods: claims.SMS}, password(hour(0)), false, false},
+		{"nothing is known", claims.Evidence{}, hello(hour(0)), false, true},
+	} {
+		require.Equal(t, tt.want, tt.e.MayAdd(tt.refused, tt.stale), tt.name)
+		s := claims.Session{Evidence: tt.e, DeviceCode: claims.Yes}
+		require.Equal(t, tt.want, s.MayAdd(claims.Session{Evidence: tt.refused}, tt.stale), tt.name)
+	}
+	began := func(deviceCode claims.Answer) claims.Session {
+		return claims.Session{Evidence: password(now), DeviceCode: deviceCode}
+	}
+	for _, tt := range []struct {
+		s, refused claims.Answer
+		want       bool
+	}{
+		{claims.No, claims.Yes, true}, {claims.No, claims.Unknown, true}, {claims.No, claims.No, false},
+		{claims.Unknown, claims.Yes, true}, {claims.Unknown, claims.Unknown, true}, {claims.Unknown, claims.No, false},
+		{claims.Yes, claims.Yes, false}, {claims.Yes, claims.Unknown, false}, {claims.Yes, claims.No, false},
+	} {
+		require.Equal(t, tt.want, began(tt.s).BeganOtherwise(began(tt.refused)), "device code: %s, refused %s", tt.s, tt.refused)
+		require.Equal(t, tt.want, began(tt.s).MayAdd(began(tt.refused), false), "device code: %s, refused %s", tt.s, tt.refused)
+	}
 }

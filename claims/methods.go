@@ -35,10 +35,10 @@ const (
 
 // Marks of an amr claim that do not name a method.
 const (
-	MarkMFA         Methods = 1 << (24 + iota) // amr mfa: MFA was done, it does not say how
-	MarkFreshMFA                               // amr ngcmfa: MFA fresh enough to provision a credential
-	MarkRSA                                    // amr rsa: proof of an RSA key, such as the device key
-	MarkWindowsAuth                            // amr wia
+	MarkMFA         Methods = 1 << 24 << iota // amr mfa: MFA was done, it does not say how
+	MarkFreshMFA                              // amr ngcmfa: MFA fresh enough to provision a credential
+	MarkRSA                                   // amr rsa: proof of an RSA key, such as the device key
+	MarkWindowsAuth                           // amr wia
 )
 
 // marks are the bits that do not name a method.

@@ -116,6 +116,48 @@ func TestParseRefuses(t *testing.T) {
 	require.Empty(t, tok.ObjectID)
 }
 
+// Times that a time.Time cannot hold, or that are none, are zero.
+func TestParseTimes(t *testing.T) {
+	for _, tt := range []struct {
+		payload string
+		want    time.Time
+	}{
+		{`{"exp":0}`, time.Time{}},
+		{`{"exp":1}`, time.Unix(1, 0).UTC()},
+		{`{"exp":253402300799}`, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
+		{`{"exp":253402300800}`, time.Time{}},
+	} {
+		tok, err := claims.Parse(jwt(`{}`, tt.payload))
+		require.NoError(t, err)
+		require.Equal(t, tt.want, tok.Expires, tt.payload)
+	}
+	for _, tt := range []struct {
+		payload string
+		want    time.Time
+	}{
+		{`{"iat":1741083072,"pwd_exp":0}`, time.Time{}},
+		{`{"iat":1741083072,"pwd_exp":2147483647}`, time.Unix(1741083072+1<<31-1, 0).UTC()},
+		{`{"iat":1741083072,"pwd_exp":2147483648}`, time.Time{}},
+		{`{"pwd_exp":3600}`, time.Time{}},
+	} {
+		tok, err := claims.Parse(jwt(`{}`, tt.payload))
+		require.NoError(t, err)
+		require.Equal(t, tt.want, tok.PwdExpires, tt.payload)
+	}
+}
+
+func TestParseLargest(t *testing.T) {
+	text := func(size int) string { return strings.Repeat("A", size-2) + ".." }
+	_, err := claims.Parse(text(claims.MaxTokenSize))
+	require.EqualError(t, err, "claims: malformed token: header: not valid JSON")
+	_, err = claims.Parse(text(claims.MaxTokenSize + 1))
+	require.EqualError(t, err, "claims: malformed token: too large")
+	_, err = claims.ParseClientInfo(strings.Repeat("A", claims.MaxTokenSize))
+	require.EqualError(t, err, "claims: malformed token: client_info: not valid JSON")
+	_, err = claims.ParseClientInfo(strings.Repeat("A", claims.MaxTokenSize+1))
+	require.EqualError(t, err, "claims: malformed token: client_info too large")
+}
+
 func TestClientInfo(t *testing.T) {
 	c, err := claims.ParseClientInfo(b64u(`{"uid":"o","utid":"t"}`))
 	require.NoError(t, err)
