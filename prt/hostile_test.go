@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,7 +105,10 @@ func TestHostileValues(t *testing.T) {
 		"expires_in an object": `{"access_token":"a","expires_in":{}}`,
 		"expires_in words":     `{"access_token":"a","expires_in":"soon"}`,
 		"expires_in huge":      `{"access_token":"a","expires_in":1e400}`,
-		"expires_in hex":       `{"access_token":"a","expires_in":"0x10"}`,
+		"expires_in hex":       `{"access_token":"a","expires_in":"0x1p4"}`,
+		"expires_in NaN":       `{"access_token":"a","expires_in":"NaN"}`,
+		"expires_in infinite":  `{"access_token":"a","expires_in":"Inf"}`,
+		"control character":    `{"access_token":"a\u001f"}`,
 		"JWE a number":         `{"access_token":"a","session_key_jwe":5}`,
 	} {
 		_, err := prt.ParseTokens([]byte(in))
@@ -117,9 +121,26 @@ func TestHostileValues(t *testing.T) {
 	}
 	r, err := prt.ParseTokens([]byte(`{"access_token":"a","expires_in":9007199254740992,"expires_on":9007199254740992,"refresh_token_expires_in":"9223372036854775807"}`))
 	require.NoError(t, err)
-	require.Positive(t, r.ExpiresIn, "bounded, not overflown")
-	require.Positive(t, r.RefreshExpiresIn)
+	require.Equal(t, 10*365*24*time.Hour, r.ExpiresIn, "bounded, not overflown")
+	require.Equal(t, 10*365*24*time.Hour, r.RefreshExpiresIn)
 	require.True(t, r.ExpiresOn.IsZero(), "a time beyond the year 9999 is none")
+	for _, odd := range []string{`"NaN"`, `"Inf"`, `"0x1p4"`, `1e400`} {
+		r, err := prt.ParseTokens([]byte(`{"access_token":"a","refresh_in":` + odd + `,"expires_on":` + odd + `}`))
+		require.NoError(t, err)
+		require.Zero(t, r.RefreshIn, odd)
+		require.True(t, r.ExpiresOn.IsZero(), odd)
+	}
+	for in, want := range map[string]time.Time{
+		"0": {}, "1": time.Unix(1, 0).UTC(), "253402300799": time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), "253402300800": {},
+	} {
+		r, err := prt.ParseTokens([]byte(`{"access_token":"a","expires_on":` + in + `}`))
+		require.NoError(t, err)
+		require.Equal(t, want, r.ExpiresOn, in)
+	}
+	r, err = prt.ParseTokens([]byte(`{"access_token":" a~","token_type":["Bearer"]}`))
+	require.NoError(t, err)
+	require.Equal(t, " a~", r.AccessToken.Reveal(), "the first and the last of the characters of RFC 6749 A")
+	require.Empty(t, r.TokenType, "only lists of names may be arrays")
 	for _, n := range []string{"a\\u0000b", "a\\nb", "é"} {
 		_, err := prt.ParseNonce([]byte(`{"Nonce":"` + n + `"}`))
 		require.ErrorIs(t, err, prt.ErrReply)
@@ -160,6 +181,7 @@ func TestHostileSessionKey(t *testing.T) {
 		"four parts":           {p[0], p[1], p[2], p[3]},
 		"six parts":            {p[0], p[1], p[2], p[3], p[4], p[4]},
 		"line break":           {p[0], p[1][:10] + "\n" + p[1][10:], p[2], p[3], p[4]},
+		"line break in front":  {"\n" + p[0], p[1], p[2], p[3], p[4]},
 		"trailing bits":        {p[0], p[1], p[2], "IC", p[4] + "A"},
 	} {
 		_, err := prt.WrappedSessionKey(strings.Join(parts, "."))
@@ -268,6 +290,7 @@ func TestReplyRefusals(t *testing.T) {
 		"ctx of 4,096 bytes":     {withCtx(4096), prt.ErrReply, "ctx is longer"},
 		"ctx absent":             {join(head(`{"alg":"dir","enc":"A256GCM"}`), "", gcm[2], gcm[3], gcm[4]), prt.ErrReply, "no ctx"},
 		"ctx a number":           {join(head(`{"alg":"dir","ctx":5}`), "", gcm[2], gcm[3], gcm[4]), prt.ErrReply, "no ctx"},
+		"line break before ctx":  {join(head(`{"alg":"dir","ctx":"\nAAAA"}`), "", gcm[2], gcm[3], gcm[4]), prt.ErrReply, "ctx is not base64"},
 		"ctx not base64":         {join(head(`{"alg":"dir","ctx":"***"}`), "", gcm[2], gcm[3], gcm[4]), prt.ErrReply, "ctx is not base64"},
 		"two ctx":                {join(head(`{"alg":"dir","ctx":"AAAA","ctx":"BBBB"}`), "", gcm[2], gcm[3], gcm[4]), prt.ErrReply, "JWE header"},
 		"not dir":                {join(head(`{"alg":"A256KW","ctx":"AAAA"}`), "", gcm[2], gcm[3], gcm[4]), prt.ErrReply, "alg dir"},
@@ -276,6 +299,7 @@ func TestReplyRefusals(t *testing.T) {
 		"IV and tag swapped":     {join(gcm[0], "", gcm[4], gcm[3], gcm[2]), prt.ErrReply, "lengths"},
 		"data and tag swapped":   {join(gcm[0], "", gcm[2], gcm[4], gcm[3]), prt.ErrReply, "lengths"},
 		"GCM without tag":        {join(gcm[0], "", gcm[2], gcm[3], ""), prt.ErrReply, "lengths"},
+		"blocks under no cipher": {join(gcm[0], "", gcm[2], b64u(make([]byte, 32)), ""), prt.ErrReply, "lengths"},
 		"CBC with a tag":         {join(cbc[0], "", cbc[2], cbc[3], gcm[4]), prt.ErrReply, "lengths"},
 		"CBC of half a block":    {join(cbc[0], "", cbc[2], b64u(make([]byte, 24)), ""), prt.ErrReply, "lengths"},
 		"CBC of nothing":         {join(cbc[0], "", cbc[2], "", ""), prt.ErrReply, "lengths"},
@@ -288,6 +312,7 @@ func TestReplyRefusals(t *testing.T) {
 		"tag not base64url":      {join(gcm[0], "", gcm[2], gcm[3], "A"), prt.ErrReply, "tag is not"},
 		"header not base64url":   {join("%", "", gcm[2], gcm[3], gcm[4]), prt.ErrReply, "header is not"},
 		"too large":              {strings.Repeat("x", prt.MaxReplySize+1), prt.ErrReply, "too large"},
+		"of the largest size":    {strings.Repeat("x", prt.MaxReplySize), prt.ErrReply, "five parts"},
 		"a page of HTML":         {"<html>canary-plain</html>", prt.ErrReply, "five parts"},
 		"empty":                  {"", prt.ErrReply, "five parts"},
 		"an error inside":        {sealed(t, key, ctx, make([]byte, 12), []byte(`{"error":"invalid_grant"}`)), nil, "invalid_grant"},

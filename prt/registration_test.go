@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"math/big"
 	"os"
@@ -141,6 +142,10 @@ func TestParseJoin(t *testing.T) {
 		_, err := prt.ParseJoin([]byte(bad))
 		require.ErrorIs(t, err, prt.ErrReply, bad)
 	}
+	for _, bad := range []string{`{"Certificate":{}}`, `{"Certificate":5,"User":{}}`, `{"Certificate":{"RawBody":5}}`} {
+		_, err := prt.ParseJoin([]byte(bad))
+		require.ErrorContains(t, err, "no certificate", bad)
+	}
 	j, err = prt.ParseJoin([]byte(`{"Certificate":{"RawBody":"` + cert + `"}}`))
 	require.NoError(t, err, "a registration returns no user and no SIDs")
 	require.Empty(t, j.AdminSIDs)
@@ -166,16 +171,46 @@ func TestExtensionVectors(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, tt.want, string(got))
 	}
-	for _, bad := range []string{"", "04", "0481", "048110", "04810f" + "c99439d0f824ba41a1561805998d6dc7", "05811000000000000000000000000000000000", "0482001000"} {
+	sixteen := hex.EncodeToString(body)
+	for _, bad := range []string{
+		"", "04", "0481", "048110", "0482001000",
+		"058110" + sixteen, "048210" + sixteen, "04810f" + sixteen, // another tag, form, length
+		"0510" + sixteen, "040f" + sixteen,
+		sixteen[2:], sixteen + "00",
+	} {
 		_, err := prt.ExtensionValue(unhex(t, bad), 16)
 		require.ErrorIs(t, err, prt.ErrReply, bad)
+	}
+}
+
+func TestCertificateRegion(t *testing.T) {
+	const region = "1.2.840.113556.1.5.284.8"
+	for _, good := range []string{"EU", "AZ", "ZA"} {
+		c, err := prt.ReadExtension(region, []byte(good), prt.GUID{})
+		require.NoError(t, err, good)
+		require.Equal(t, good, c.Region)
+	}
+	for _, bad := range []string{"eU", "Eu", "@A", "A@", "[A", "A[", "1A"} {
+		_, err := prt.ReadExtension(region, []byte(bad), prt.GUID{})
+		require.ErrorContains(t, err, "not two letters", bad)
+	}
+}
+
+// The join type is an ASCII digit; one parser in the wild reads it as a number.
+func TestCertificateJoinType(t *testing.T) {
+	for value, joined := range map[byte]bool{'1': true, 1: true, '0': false, 0: false, '2': false} {
+		c, err := prt.ReadExtension("1.2.840.113556.1.5.284.7", []byte{value}, prt.GUID{})
+		require.NoError(t, err)
+		require.Equal(t, joined, c.Joined, "join type %q", value)
 	}
 }
 
 func TestDeviceCertificateRefusals(t *testing.T) {
 	der := testdata(t, "device.cer")
 	_, err := prt.ParseDeviceCertificate(make([]byte, prt.MaxCertificateSize+1))
-	require.ErrorIs(t, err, prt.ErrReply)
+	require.ErrorContains(t, err, "too large")
+	_, err = prt.ParseDeviceCertificate(make([]byte, prt.MaxCertificateSize))
+	require.ErrorContains(t, err, "not X.509", "of the largest size")
 	for n := range der {
 		_, err := prt.ParseDeviceCertificate(der[:n])
 		require.ErrorIs(t, err, prt.ErrReply, "truncated to %d", n)
@@ -192,13 +227,37 @@ func TestDeviceCertificateRefusals(t *testing.T) {
 	require.ErrorContains(t, err, "two devices")
 }
 
+// modulus is an odd number of so many bits.
+func modulus(bits int) *big.Int {
+	n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
+	return n.Add(n, big.NewInt(1))
+}
+
+func TestPublicKeySizes(t *testing.T) {
+	const largest = 1<<31 - 1
+	for name, key := range map[string]*rsa.PublicKey{
+		"RSA-2048":         {N: modulus(2048), E: 65537},
+		"RSA-4096":         {N: modulus(4096), E: 65537},
+		"exponent 3":       {N: modulus(2048), E: 3},
+		"largest exponent": {N: modulus(2048), E: largest},
+	} {
+		blob, err := prt.MarshalPublicKey(key)
+		require.NoError(t, err, name)
+		back, err := prt.ParsePublicKey(blob)
+		require.NoError(t, err, name)
+		require.True(t, key.Equal(back), name)
+	}
+}
+
 func TestPublicKeyRefusals(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
+	huge := int64(1<<31 + 1) // negative where an int has 32 bits
 	for name, pub := range map[string]any{
 		"nil": nil, "EC": &ec.PublicKey, "typed nil": (*rsa.PublicKey)(nil), "empty": &rsa.PublicKey{},
-		"short":         &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537},
-		"long":          &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 8191), E: 65537},
+		"short":         &rsa.PublicKey{N: modulus(2047), E: 65537},
+		"long":          &rsa.PublicKey{N: modulus(4097), E: 65537},
+		"huge exponent": &rsa.PublicKey{N: modulus(2048), E: int(huge)},
 		"even exponent": &rsa.PublicKey{N: signer(t, "device.pem").key.N, E: 65536},
 		"exponent 1":    &rsa.PublicKey{N: signer(t, "device.pem").key.N, E: 1},
 	} {

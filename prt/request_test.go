@@ -280,6 +280,7 @@ func TestInvalidRequests(t *testing.T) {
 	}
 	issue := func(r prt.PRTRequest, d prt.DeviceProof) error { _, err := r.Sign(bg, d); return err }
 	s, d := session(t), device(t)
+	token := func(r prt.DeviceTokenRequest) error { _, err := r.Sign(bg, d); return err }
 	for name, err := range map[string]error{
 		"no grant":                issue(prt.PRTRequest{Nonce: "n"}, d),
 		"no nonce":                issue(prt.PRTRequest{Grant: grant}, d),
@@ -303,7 +304,11 @@ func TestInvalidRequests(t *testing.T) {
 		"resource beside scopes":  sign(prt.ExchangeRequest{PRT: prt.NewSecret("p"), Nonce: "n", ClientID: "c", Resource: "r", Scopes: []string{"s"}}, s),
 		"no session key":          sign(ok, prt.Session{}),
 		"unknown KDF":             sign(ok, prt.Session{Key: s.Key, KDF: 3}),
-		"device token":            func() error { _, err := prt.DeviceTokenRequest{}.Sign(bg, d); return err }(),
+		"device, no nonce":        token(prt.DeviceTokenRequest{ClientID: "c", Resource: "r"}),
+		"device, no client":       token(prt.DeviceTokenRequest{Nonce: "n", Resource: "r"}),
+		"device, no resource":     token(prt.DeviceTokenRequest{Nonce: "n", ClientID: "c"}),
+		"Hello without a user":    issue(prt.PRTRequest{Grant: prt.HelloGrant{Key: d.Key, Now: now}, Nonce: "n"}, d),
+		"no key of a certificate": issue(prt.PRTRequest{Grant: prt.CertificateGrant{Username: "u", Certificate: []byte{1}, Now: now}, Nonce: "n"}, d),
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.ErrorIs(t, err, prt.ErrRequest)

@@ -246,6 +246,33 @@ func TestRenewed(t *testing.T) {
 		_, err = old.Renewed(r, later)
 		require.ErrorIs(t, err, prt.ErrReply)
 	})
+	t.Run("the same user's by client_info", func(t *testing.T) {
+		r, err := prt.ParseReply(bg, renewal(t, s, `,"client_info":"`+clientInfo()+`"`), s)
+		require.NoError(t, err)
+		n, err := old.Renewed(r, later)
+		require.NoError(t, err)
+		require.Equal(t, old.HomeID, n.HomeID)
+		unknown := *old
+		unknown.HomeID = ""
+		_, err = unknown.Renewed(r, later)
+		require.NoError(t, err, "a token from before HomeID was kept")
+	})
+	t.Run("where the user was not known", func(t *testing.T) {
+		r, err := prt.ParseReply(bg, renewal(t, s, `,"id_token":"`+idToken(fmt.Sprintf(idClaims, `["pwd"]`))+`"`), s)
+		require.NoError(t, err)
+		unknown := *old
+		unknown.UserID, unknown.TenantID = "", ""
+		n, err := unknown.Renewed(r, later)
+		require.NoError(t, err)
+		require.Equal(t, userID+" "+tenantID, n.UserID+" "+n.TenantID)
+	})
+	t.Run("by an id_token that does not name the user", func(t *testing.T) {
+		r, err := prt.ParseReply(bg, renewal(t, s, `,"id_token":"`+idToken(`{}`)+`"`), s)
+		require.NoError(t, err)
+		n, err := old.Renewed(r, later)
+		require.NoError(t, err)
+		require.Equal(t, userID+" "+tenantID, n.UserID+" "+n.TenantID)
+	})
 	t.Run("another user's by client_info", func(t *testing.T) {
 		r, err := prt.ParseReply(bg, renewal(t, s, `,"client_info":"`+base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"`+deviceID+`","utid":"`+tenantID+`"}`))+`"`), s)
 		require.NoError(t, err)
@@ -341,7 +368,12 @@ func TestParseErrorShapes(t *testing.T) {
 		{name: "a proxy's page", body: `<html>`, want: prt.ErrorReply{Status: 400}, text: "prt: the service answered an error, HTTP 400"},
 		{name: "empty", want: prt.ErrorReply{Status: 400}},
 		{name: "wrong types", body: `{"error":5,"error_codes":"x","suberror":[],"claims":{}}`, want: prt.ErrorReply{Status: 400}},
-		{name: "absurd codes", body: `{"error":"e","error_codes":[-1,1e99,"x",null,99999999999,7]}`, want: prt.ErrorReply{Status: 400, Code: "e", Codes: []int{7}}},
+		{name: "absurd codes", body: `{"error":"e","error_codes":[-1,0,1e99,"x",null,99999999999,1000000000,999999999,7]}`, want: prt.ErrorReply{Status: 400, Code: "e", Codes: []int{999999999, 7}}},
+		{
+			name: "many codes", body: `{"error":"e","error_codes":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18]}`,
+			want: prt.ErrorReply{Status: 400, Code: "e", Codes: []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}},
+		},
+		{name: "a word that begins as a code does", body: `{"error":"e","error_description":"AADSTS50126x"}`, want: prt.ErrorReply{Status: 400, Code: "e", Description: "AADSTS50126x"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -363,6 +395,12 @@ func TestErrorTextIsTame(t *testing.T) {
 	require.NotContains(t, e.Error(), "\x1b")
 	require.NotContains(t, e.Error(), "root logged")
 	require.Less(t, len(e.Error()), 400)
+}
+
+// What an identifier may hold is printed, and what stands beside it in ASCII is not.
+func TestErrorTextCharacters(t *testing.T) {
+	e := prt.ErrorReply{Code: "/09:@AZ[`az{_-. ~"}
+	require.Equal(t, "prt: the service answered 09AZaz_-.", e.Error())
 }
 
 func TestTGTShapes(t *testing.T) {
@@ -387,16 +425,28 @@ func TestTGTShapes(t *testing.T) {
 			if name == "both" {
 				require.Equal(t, "no TGT", i.Token.TGTs[0].Error)
 				require.False(t, i.Token.TGTs[0].Usable())
+				require.Nil(t, i.Token.TGTs[0].ASRep)
 			}
 		})
 	}
 	i, err := prt.ParseIssuance(issuance(t, `["pwd"]`, `,"tgt_client_key":"a.b.c.d.e","tgt_key_type":18,"tgt_message_buffer":"AQID"`), prt.PRTRequest{}, now)
 	require.NoError(t, err)
 	require.Len(t, i.Token.TGTs, 1, "the older form")
-	for _, odd := range []string{`,"tgt_cloud":5`, `,"tgt_cloud":"nonsense"`, `,"tgt_ad":[]`, `,"tgt_cloud":{"clientKey":7}`, `,"tgt_cloud":""`} {
+	for _, odd := range []string{`,"tgt_cloud":5`, `,"tgt_cloud":"nonsense"`, `,"tgt_ad":[]`, `,"tgt_cloud":{"clientKey":7}`, `,"tgt_cloud":""`, `,"tgt_cloud":{}`,
+		`,"tgt_cloud":{"clientKey":"k"}`, `,"tgt_cloud":{"messageBuffer":"AQID"}`, `,"tgt_cloud":{"clientKey":"k","messageBuffer":"AQID*"}`,
+		`,"tgt_cloud":{"clientKey":"k","messageBuffer":"AQID","realm":5}`, `,"tgt_client_key":"k"`, `,"tgt_message_buffer":"AQID"`} {
 		i, err := prt.ParseIssuance(issuance(t, `["pwd"]`, odd), prt.PRTRequest{}, now)
 		require.NoError(t, err, "a ticket that cannot be read does not make the PRT worthless: %s", odd)
 		require.Empty(t, i.Token.TGTs)
+	}
+}
+
+// The encryption type is a byte; what is none is unknown.
+func TestTGTKeyType(t *testing.T) {
+	for value, want := range map[string]int{`18`: 18, `"18"`: 18, `0`: 0, `255`: 255, `256`: 0, `-1`: 0, `"AES"`: 0} {
+		r, err := prt.ParseTokens([]byte(`{"refresh_token":"r","tgt_cloud":{"clientKey":"k","messageBuffer":"AQID","keyType":` + value + `}}`))
+		require.NoError(t, err)
+		require.Equal(t, want, r.TGTs[0].KeyType, value)
 	}
 }
 
