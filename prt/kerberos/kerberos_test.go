@@ -10,10 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/cryptobyte"
+	asn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/prt/kerberos"
@@ -145,6 +149,112 @@ func TestHostileASRepPart(t *testing.T) {
 	}
 }
 
+// kerberosName is the DER of a PrincipalName under its context tag.
+func kerberosName(tag uint8, kind int64, names ...string) func(*cryptobyte.Builder) {
+	return func(b *cryptobyte.Builder) {
+		b.AddASN1(contextTag(tag), func(b *cryptobyte.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1(contextTag(0), func(b *cryptobyte.Builder) { b.AddASN1Int64(kind) })
+				b.AddASN1(contextTag(1), func(b *cryptobyte.Builder) {
+					b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+						for _, n := range names {
+							b.AddASN1(generalString, func(b *cryptobyte.Builder) { b.AddBytes([]byte(n)) })
+						}
+					})
+				})
+			})
+		})
+	}
+}
+
+const generalString = asn1.Tag(27)
+
+func contextTag(n uint8) asn1.Tag { return asn1.Tag(n).ContextSpecific().Constructed() }
+
+// asRepPart is the DER of an EncASRepPart of RFC 4120 5.4.2.
+func asRepPart(t *testing.T, keyType int64, key string, server func(*cryptobyte.Builder)) []byte {
+	t.Helper()
+	var b cryptobyte.Builder
+	field := func(b *cryptobyte.Builder, n uint8, add func(*cryptobyte.Builder)) { b.AddASN1(contextTag(n), add) }
+	b.AddASN1(asn1.Tag(0x60|25), func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			field(b, 0, func(b *cryptobyte.Builder) {
+				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+					field(b, 0, func(b *cryptobyte.Builder) { b.AddASN1Int64(keyType) })
+					field(b, 1, func(b *cryptobyte.Builder) { b.AddASN1OctetString([]byte(key)) })
+				})
+			})
+			field(b, 4, func(b *cryptobyte.Builder) { b.AddASN1BitString([]byte{0x40, 0xe0, 0, 1}) })
+			field(b, 5, func(b *cryptobyte.Builder) { b.AddASN1GeneralizedTime(now) })
+			field(b, 7, func(b *cryptobyte.Builder) { b.AddASN1GeneralizedTime(now) })
+			field(b, 9, func(b *cryptobyte.Builder) {
+				b.AddASN1(generalString, func(b *cryptobyte.Builder) { b.AddBytes([]byte("R")) })
+			})
+			server(b)
+		})
+	})
+	der, err := b.Bytes()
+	require.NoError(t, err)
+	return der
+}
+
+// The values that RFC 4120 and a cache allow, and those beside them. (Encryption
+// types are 16 bits wide in a cache and signed elsewhere.)
+func TestASRepPartValues(t *testing.T) {
+	names := func(n int) []string { return slices.Repeat([]string{"n"}, n) }
+	krbtgt := kerberosName(10, 2, "krbtgt", "R")
+	for name, part := range map[string][]byte{
+		"key type 1":       asRepPart(t, 1, "k", krbtgt),
+		"key type 32767":   asRepPart(t, 32767, "k", krbtgt),
+		"name type 0":      asRepPart(t, 18, "k", kerberosName(10, 0, "n")),
+		"name type 2^31-1": asRepPart(t, 18, "k", kerberosName(10, 1<<31-1, "n")),
+		"16 names":         asRepPart(t, 18, "k", kerberosName(10, 2, names(16)...)),
+	} {
+		ticket, err := kerberos.ReadPart(part)
+		require.NoError(t, err, name)
+		require.Equal(t, uint32(0x40e00001), ticket.Flags)
+		require.Equal(t, "R", ticket.Server.Realm)
+	}
+	for name, part := range map[string][]byte{
+		"key type 0":      asRepPart(t, 0, "k", krbtgt),
+		"key type -1":     asRepPart(t, -1, "k", krbtgt),
+		"key type 32768":  asRepPart(t, 32768, "k", krbtgt),
+		"no key":          asRepPart(t, 18, "", krbtgt),
+		"name type -1":    asRepPart(t, 18, "k", kerberosName(10, -1, "n")),
+		"name type 2^31":  asRepPart(t, 18, "k", kerberosName(10, 1<<31, "n")),
+		"no name":         asRepPart(t, 18, "k", kerberosName(10, 2)),
+		"17 names":        asRepPart(t, 18, "k", kerberosName(10, 2, names(17)...)),
+		"name of another": asRepPart(t, 18, "k", kerberosName(11, 2, "n")),
+	} {
+		_, err := kerberos.ReadPart(part)
+		require.ErrorIs(t, err, prt.ErrReply, name)
+	}
+}
+
+// What stands outside the encrypted part is not authentic, but must be an AS-REP.
+func TestOtherReplies(t *testing.T) {
+	_, v := tgts(t)
+	a := v.ASRep[0]
+	key := unhex(t, a.ClientKey)
+	for name, change := range map[string][2]string{
+		"version 4":            {"a003020105a10302010b", "a003020104a10302010b"},
+		"a TGS-REP":            {"a003020105a10302010b", "a003020105a10302010d"},
+		"the application tag":  {"6b820316", "6d820316"},
+		"the version's tag":    {"a003020105a10302010b", "a103020105a10302010b"},
+		"the version's type":   {"a003020105a10302010b", "a003040105a10302010b"},
+		"the ticket's tag":     {"a58201" + "7a6182", "a58201" + "7a6282"},
+		"the cipher's type":    {"a282011f0482011b", "a282011f0382011b"},
+		"AES-128":              {"a682013130" + "82012da003020112", "a682013130" + "82012da003020111"},
+		"the realm's type":     {"a31e1b1c", "a31e0c1c"},
+		"the type of the user": {"1b15616c696365", "0c15616c696365"},
+	} {
+		text := hex.EncodeToString(a.ASRep)
+		require.Equal(t, 1, strings.Count(text, change[0]), name)
+		_, err := kerberos.OpenASRep(unhex(t, strings.Replace(text, change[0], change[1], 1)), key)
+		require.ErrorIs(t, err, prt.ErrReply, name)
+	}
+}
+
 func TestCredentialCache(t *testing.T) {
 	list, v := tgts(t)
 	list = append(list, prt.TGT{Error: "none"})
@@ -173,6 +283,65 @@ func TestCredentialCache(t *testing.T) {
 		_, err := kerberos.ReadCache(bad)
 		require.ErrorIs(t, err, prt.ErrReply)
 	}
+}
+
+// The values that a cache holds, and those beside them.
+func TestCredentialCacheValues(t *testing.T) {
+	names := func(n int) []string { return slices.Repeat([]string{"n"}, n) }
+	ticket := kerberos.Ticket{
+		Client: kerberos.Principal{Type: 1, Realm: "R", Names: names(16)}, Server: kerberos.Principal{Type: 2, Realm: "R", Names: []string{"krbtgt", "R"}},
+		KeyType: 65535, Key: prt.NewSecret("k"), AuthTime: time.Unix(1, 0).UTC(), StartTime: time.Unix(2, 0).UTC(), EndTime: time.Unix(1<<32-1, 0).UTC(), DER: []byte{1},
+	}
+	with := func(change func(*kerberos.Ticket)) *kerberos.Ticket { t := ticket; change(&t); return &t }
+	b, err := kerberos.WriteCache([]*kerberos.Ticket{&ticket})
+	require.NoError(t, err)
+	back, err := kerberos.ReadCache(b)
+	require.NoError(t, err)
+	require.Equal(t, []*kerberos.Ticket{&ticket}, back)
+	_, err = kerberos.WriteCache([]*kerberos.Ticket{with(func(t *kerberos.Ticket) { t.KeyType = 1 })})
+	require.NoError(t, err)
+	for _, bad := range []int{0, -1, 65536} {
+		_, err := kerberos.WriteCache([]*kerberos.Ticket{with(func(t *kerberos.Ticket) { t.KeyType = bad })})
+		require.ErrorIs(t, err, prt.ErrRequest, "key type %d", bad)
+	}
+	for _, far := range []time.Time{{}, time.Unix(-1, 0), time.Unix(1<<32, 0)} {
+		b, err := kerberos.WriteCache([]*kerberos.Ticket{with(func(t *kerberos.Ticket) { t.EndTime = far })})
+		require.NoError(t, err)
+		back, err := kerberos.ReadCache(b)
+		require.NoError(t, err)
+		require.True(t, back[0].EndTime.IsZero(), "%s is not a time of a cache", far)
+	}
+	b, err = kerberos.WriteCache([]*kerberos.Ticket{with(func(t *kerberos.Ticket) { t.Client.Names = names(17) })})
+	require.NoError(t, err)
+	_, err = kerberos.ReadCache(b)
+	require.ErrorIs(t, err, prt.ErrReply, "17 names")
+	b, err = kerberos.WriteCache([]*kerberos.Ticket{with(func(t *kerberos.Ticket) { t.Server.Realm = "X-CACHECONF:" }), &ticket})
+	require.NoError(t, err)
+	back, err = kerberos.ReadCache(b)
+	require.NoError(t, err)
+	require.Equal(t, []*kerberos.Ticket{&ticket}, back, "configuration is not a ticket")
+
+	_, err = kerberos.ReadCache(make([]byte, kerberos.MaxCacheSize))
+	require.ErrorContains(t, err, "not a credential cache", "of the largest size")
+	_, err = kerberos.ReadCache(make([]byte, kerberos.MaxCacheSize+1))
+	require.ErrorContains(t, err, "too large")
+}
+
+// Addresses and authorization data are skipped.
+func TestCredentialCacheLists(t *testing.T) {
+	list, _ := tgts(t)
+	b, err := kerberos.Cache(bg, list[:1], prt.Session{})
+	require.NoError(t, err)
+	want, err := kerberos.ReadCache(b)
+	require.NoError(t, err)
+	none := append([]byte{0x40, 0xe0, 0, 0}, make([]byte, 8)...) // flags, then two empty lists
+	require.Equal(t, 1, bytes.Count(b, none))
+	some := []byte{0x40, 0xe0, 0, 0,
+		0, 0, 0, 2, 0, 2, 0, 0, 0, 4, 127, 0, 0, 1, 0, 2, 0, 0, 0, 4, 127, 0, 0, 2,
+		0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 9}
+	got, err := kerberos.ReadCache(bytes.Replace(b, none, some, 1))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }
 
 // MIT Kerberos reads the cache.
