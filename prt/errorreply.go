@@ -138,10 +138,8 @@ func errorCodes(o *strictjson.Object, description string) (codes []int) {
 		return codes
 	}
 	if m := aadsts.FindStringSubmatch(description); m != nil {
-		n, err := strconv.Atoi(m[1])
-		if err == nil {
-			return []int{n}
-		}
+		n, _ := strconv.Atoi(m[1]) // nine digits at most
+		return []int{n}
 	}
 	return nil
 }

@@ -32,6 +32,8 @@ func ReadExtension(oid string, value []byte, device GUID) (DeviceCertificate, er
 
 var HelloKeyID = helloKeyID
 
+const blobHeaderSize = 24
+
 // ParsePublicKey reads what [MarshalPublicKey] writes, and nothing else: the
 // encoding of a key is unique.
 func ParsePublicKey(blob []byte) (*rsa.PublicKey, error) {

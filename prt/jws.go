@@ -46,15 +46,13 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// signingInput returns header.payload with room for the signature.
+// signingInput returns header.payload.
 func signingInput(h header, payload []byte) ([]byte, error) {
 	head, err := marshal(h)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, b64url.EncodedLen(len(head))+b64url.EncodedLen(len(payload))+2+b64url.EncodedLen(sha256.Size))
-	out = b64url.AppendEncode(out, head)
-	out = append(out, '.')
+	out := append(b64url.AppendEncode(nil, head), '.')
 	return b64url.AppendEncode(out, payload), nil
 }
 

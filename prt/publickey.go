@@ -13,7 +13,6 @@ import (
 // primes.
 const (
 	blobMagic      = "RSA1"
-	blobHeaderSize = 24
 	minModulusBits = 2048
 	maxModulusBits = 4096
 )
@@ -30,8 +29,7 @@ func MarshalPublicKey(pub crypto.PublicKey) ([]byte, error) {
 		return nil, badRequest("an RSA key of an unusual size or exponent")
 	}
 	exponent, modulus := big.NewInt(int64(key.E)).Bytes(), key.N.Bytes()
-	b := make([]byte, 0, blobHeaderSize+len(exponent)+len(modulus))
-	b = append(b, blobMagic...)
+	b := []byte(blobMagic)
 	for _, n := range []int{key.N.BitLen(), len(exponent), len(modulus), 0, 0} {
 		b = binary.LittleEndian.AppendUint32(b, uint32(n))
 	}

@@ -176,8 +176,8 @@ func ParseJoin(body []byte) (*Joined, error) {
 	}
 	j.Username = o.Object("User").String("Upn")
 	for _, m := range o.Array("MembershipChanges") {
-		change, err := strictjson.Parse(m, len(m))
-		if err == nil && change.String("LocalSID") == administrators {
+		change, _ := strictjson.Parse(m, len(m)) // nil, which has no members, when it is not an object
+		if change.String("LocalSID") == administrators {
 			j.AdminSIDs = append(j.AdminSIDs, change.Strings("AddSIDs")...)
 		}
 	}

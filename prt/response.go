@@ -78,9 +78,6 @@ func ParseNonce(body []byte) (string, error) {
 // [ErrDecrypt].
 func ParseReply(ctx context.Context, body []byte, s Session) (*Reply, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
-	if len(body) > MaxReplySize {
-		return nil, badReply("too large")
-	}
 	if len(body) > 0 && body[0] == '{' {
 		return ParseTokens(body)
 	}
@@ -136,8 +133,10 @@ func readTokens(o *strictjson.Object) (*Reply, error) {
 		DeviceTenantID:   optional(o, "device_tenant_id", ""),
 		TopLevelNames:    optional(o, "kerberos_top_level_names", ","),
 	}
-	if raw := o.Raw("expires_in"); raw != nil && string(raw) != `""` && !numeric(raw) {
-		return nil, badReply("expires_in is not a number") // it decides how long tokens are kept
+	if raw := o.Raw("expires_in"); raw != nil && string(raw) != `""` {
+		if _, ok := number(raw); !ok {
+			return nil, badReply("expires_in is not a number") // it decides how long tokens are kept
+		}
 	}
 	if err := r.nested(o); err != nil {
 		return nil, err
@@ -202,24 +201,20 @@ const maxSeconds = 10 * 365 * 24 * 60 * 60
 // seconds returns a duration; 0 when it is absent or not a number. Only the
 // access token's is required, and its users see that it is 0.
 func seconds(o *strictjson.Object, name string) time.Duration {
-	return time.Duration(min(max(number(o.Raw(name)), 0), maxSeconds) * float64(time.Second)).Truncate(time.Second)
+	n, _ := number(o.Raw(name))
+	return time.Duration(min(max(n, 0), maxSeconds) * float64(time.Second)).Truncate(time.Second)
 }
 
-// number reads a number, or a string that holds one; 0 when r is neither.
-func number(r json.RawMessage) float64 {
-	n, err := strconv.ParseFloat(strings.Trim(string(r), `"`), 64)
-	if err != nil || !numeric(r) {
-		return 0
-	}
-	return n
-}
-
-// numeric reports whether r is a number or a string that holds one. ParseFloat
-// also accepts NaN, Inf and hexadecimal digits, which do not count as numbers.
-func numeric(r json.RawMessage) bool {
+// number reads a number, or a string that holds one; 0 and false when r is
+// neither. ParseFloat also accepts NaN, Inf and hexadecimal digits, which do not
+// count as numbers.
+func number(r json.RawMessage) (n float64, ok bool) {
 	s := strings.Trim(string(r), `"`)
-	_, err := strconv.ParseFloat(s, 64)
-	return err == nil && strings.Trim(s, "0123456789+-.eE") == ""
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || strings.Trim(s, "0123456789+-.eE") != "" {
+		return 0, false
+	}
+	return n, true
 }
 
 // optional reads a member that is not required: a string, or an array of
@@ -241,7 +236,7 @@ func optional(o *strictjson.Object, name, sep string) string {
 const maxEpoch = 253402300799
 
 func epoch(o *strictjson.Object, name string) time.Time {
-	s := number(o.Raw(name))
+	s, _ := number(o.Raw(name))
 	if s <= 0 || s > maxEpoch {
 		return time.Time{}
 	}

@@ -78,7 +78,7 @@ func object(o *strictjson.Object, name string) *strictjson.Object {
 }
 
 func keyType(o *strictjson.Object, name string) int {
-	n := number(o.Raw(name))
+	n, _ := number(o.Raw(name))
 	if n < 0 || n > 255 {
 		return 0
 	}

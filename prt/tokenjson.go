@@ -82,7 +82,7 @@ func UnmarshalToken(data []byte) (*Token, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prt: serialised token: %w", err)
 	}
-	if v := o.Int("v"); o.Err() != nil || v < 1 || v > tokenFormat {
+	if v := o.Int("v"); v < 1 || v > tokenFormat {
 		return nil, fmt.Errorf("prt: serialised token: unknown version")
 	}
 	var j tokenJSON

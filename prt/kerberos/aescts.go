@@ -84,7 +84,7 @@ func nfold(in []byte, size int) []byte {
 		sum[i%n] = byte(carry)
 		carry >>= 8
 	}
-	for i := n - 1; carry != 0 && i >= 0; i-- {
+	for i := n - 1; i >= 0; i-- {
 		carry += int(sum[i])
 		sum[i] = byte(carry)
 		carry >>= 8

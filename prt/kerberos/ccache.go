@@ -75,10 +75,11 @@ func WriteCache(tickets []*Ticket) ([]byte, error) {
 
 // cacheTime is unsigned since MIT Kerberos 1.16, good until the year 2106.
 func cacheTime(t time.Time) uint32 {
-	if t.IsZero() || t.Unix() < 0 || t.Unix() > math.MaxUint32 {
+	s := t.Unix()
+	if s != int64(uint32(s)) { // the zero time too
 		return 0
 	}
-	return uint32(t.Unix())
+	return uint32(s)
 }
 
 func appendData(b, data []byte) []byte {
@@ -108,7 +109,7 @@ func ReadCache(b []byte) ([]*Ticket, error) {
 	r.bytes(uint32(r.u16())) // header fields
 	r.principal()            // the default principal
 	var list []*Ticket
-	for !r.bad && len(r.rest) > 0 {
+	for len(r.rest) > 0 {
 		if t := r.ticket(); t != nil {
 			list = append(list, t)
 		}

@@ -145,7 +145,7 @@ func (r *derReader) name(n uint8) (p Principal) {
 	in := r.enter(contextTag(n), asn1.SEQUENCE)
 	p.Type = int(in.int(0))
 	list := in.enter(contextTag(1), asn1.SEQUENCE)
-	for !list.Empty() && !list.bad {
+	for !list.Empty() {
 		var b cryptobyte.String
 		if !list.ReadASN1(&b, generalString) || len(p.Names) == maxNames {
 			r.bad = true
@@ -153,7 +153,7 @@ func (r *derReader) name(n uint8) (p Principal) {
 		}
 		p.Names = append(p.Names, string(b))
 	}
-	if p.Type < 0 || p.Type > 1<<31-1 || len(p.Names) == 0 || in.bad || list.bad {
+	if p.Type < 0 || p.Type > 1<<31-1 || len(p.Names) == 0 || in.bad {
 		r.bad = true
 	}
 	return p
@@ -177,7 +177,7 @@ func openASRep(der, key []byte) (*Ticket, error) {
 	etype := sealed.int(0)
 	sealed.skip(1) // kvno
 	message := sealed.octets(2)
-	if top.bad || rep.bad || sealed.bad || version != 5 || kind != 11 {
+	if rep.bad || sealed.bad || version != 5 || kind != 11 {
 		return nil, badReply("the AS-REP is malformed")
 	}
 	if etype != etypeAES256 {
@@ -218,7 +218,7 @@ func (t *Ticket) readPart(der []byte) error {
 	realm := part.string(9)
 	t.Server = part.name(10)
 	t.Server.Realm = realm
-	if top.bad || part.bad || key.bad || t.Key.IsZero() || t.KeyType < 1 || t.KeyType > 1<<15-1 {
+	if part.bad || key.bad || t.Key.IsZero() || t.KeyType < 1 || t.KeyType > 1<<15-1 {
 		return badReply("the encrypted part of the AS-REP is malformed")
 	}
 	return nil
