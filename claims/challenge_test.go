@@ -165,6 +165,7 @@ func TestRequestMerge(t *testing.T) {
 		{"the newer value wins", `{"access_token":{"nbf":{"essential":true,"value":"1"}}}`, `{"access_token":{"nbf":{"essential":true,"value":"2"}}}`, `{"access_token":{"nbf":{"essential":true,"value":"2"}}}`},
 		{"value beside values", `{"access_token":{"acrs":{"value":"c1"}}}`, `{"access_token":{"acrs":{"values":["c2"]}}}`, `{"access_token":{"acrs":{"values":["c2"]}}}`},
 		{"unknown members are kept", `{"access_token":{"x":{"values":["1"],"future":true}}}`, `{"access_token":{"y":{"future":1}}}`, `{"access_token":{"x":{"values":["1"],"future":true},"y":{"future":1}}}`},
+		{"unknown members of what is essential", `{"access_token":{"x":{"essential":true,"values":["1"],"future":true}}}`, `{"access_token":{"x":{"values":["2"]}}}`, `{"access_token":{"x":{"values":["2"]}}}`},
 		{"essential spreads", `{"access_token":{"amr":{"essential":true,"values":["mfa"]}}}`, `{"access_token":{"amr":{"values":["mfa"]}}}`, `{"access_token":{"amr":{"essential":true,"values":["mfa"]}}}`},
 		{"names are exact", `{"access_token":{"x":{"vAlues":["a"]}}}`, `{"access_token":{"x":{"vAlues":["b"]}}}`, `{"access_token":{"x":{"vAlues":["b"]}}}`},
 		{"no values", `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":[]}}}`, `{"access_token":{"x":{"values":[]}}}`},

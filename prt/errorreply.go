@@ -74,16 +74,13 @@ const maxPrintable = 64
 // printable keeps what an identifier may hold, so that a hostile reply puts
 // neither line breaks nor prose into a log.
 func printable(s string) string {
-	if len(s) > maxPrintable {
-		s = s[:maxPrintable]
-	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-', r == '.':
 			return r
 		}
 		return -1
-	}, s)
+	}, s[:min(len(s), maxPrintable)])
 }
 
 // ParseError reads the body of a reply whose HTTP status signals an error. It

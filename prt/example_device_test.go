@@ -38,7 +38,7 @@ func ExampleJoinRequest_Marshal() {
 }
 
 func ExampleCSR() {
-	der, err := prt.CSR(context.Background(), exampleKey("device.pem"), nil)
+	der, err := prt.CSR(context.Background(), exampleKey("device.pem"))
 	fmt.Println(len(der) > 0, err)
 	// Output: true <nil>
 }

@@ -56,7 +56,6 @@ type JoinRequest struct {
 	// certificate, DER, of the key that signed it. Nil: not sent.
 	Attestation    []byte
 	AIKCertificate []byte
-	Rand           io.Reader // nil: crypto/rand
 }
 
 type joinJSON struct {
@@ -92,7 +91,7 @@ func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	csr, err := CSR(ctx, r.DeviceKey, r.Rand)
+	csr, err := CSR(ctx, r.DeviceKey)
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +117,9 @@ func (r JoinRequest) Marshal(ctx context.Context) ([]byte, error) {
 }
 
 // CSR returns the PKCS #10 request of a device key, DER, with the constant
-// subject that every device uses; the service replaces it with the device id. A
-// nil random means crypto/rand, which PKCS #1 v1.5 does not use.
-func CSR(ctx context.Context, key Signer, random io.Reader) ([]byte, error) {
-	if random == nil {
-		random = rand.Reader
-	}
-	der, err := x509.CreateCertificateRequest(random, &x509.CertificateRequest{
+// subject that every device uses; the service replaces it with the device id.
+func CSR(ctx context.Context, key Signer) ([]byte, error) {
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject:            pkix.Name{CommonName: wire.CSRCommonName},
 		SignatureAlgorithm: x509.SHA256WithRSA,
 	}, boundSigner{ctx, key})

@@ -89,7 +89,7 @@ func TestCSRByOpenSSL(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		missing(t, "no openssl")
 	}
-	der, err := prt.CSR(bg, signer(t, "device.pem"), nil)
+	der, err := prt.CSR(bg, signer(t, "device.pem"))
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "csr")
 	require.NoError(t, os.WriteFile(file, der, 0o600))

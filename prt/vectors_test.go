@@ -166,7 +166,7 @@ func TestGUIDAndSIDVectors(t *testing.T) {
 	upper, err := prt.ParseGUID("D03994C9-24F8-41BA-A156-1805998D6DC7")
 	require.NoError(t, err)
 	require.Equal(t, deviceID, upper.String())
-	for _, bad := range []string{"", "d03994c9", "d03994c924f841baa1561805998d6dc7", "{03994c9-24f8-41ba-a156-1805998d6dc7", "g03994c9-24f8-41ba-a156-1805998d6dc7", "d03994c9-24f8-41ba-a156-1805998d6dc7 ", "d03994c9-24f8-41ba-a15-61805998d6dc7"} {
+	for _, bad := range []string{"", "d03994c9", "d03994c924f841baa1561805998d6dc7", "{03994c9-24f8-41ba-a156-1805998d6dc7", "g03994c9-24f8-41ba-a156-1805998d6dc7", "d03994c9-24f8-41ba-a156-1805998d6dc7 ", "d03994c9-24f8-41ba-a15-61805998d6dc7", "d03994c9-24f8-41ba-a156-1805998d6d--"} {
 		_, err := prt.ParseGUID(bad)
 		require.ErrorIs(t, err, prt.ErrReply, bad)
 	}

@@ -227,7 +227,7 @@ func (k *Keeper) hybridOnce(ctx context.Context, computer Computer, r *Record, j
 	var err error
 	body.JoinType, body.Attributes = prt.JoinHybrid, map[string]string{"ReturnClientSid": "true"}
 	body.CertificateRequest.Type = "pkcs10"
-	if body.CertificateRequest.Data, err = prt.CSR(ctx, join.DeviceKey, k.cfg.Rand); err != nil {
+	if body.CertificateRequest.Data, err = prt.CSR(ctx, join.DeviceKey); err != nil {
 		return nil, err
 	}
 	body.ServerAdJoinData = hybridData{

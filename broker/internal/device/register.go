@@ -205,7 +205,6 @@ func (k *Keeper) requestCertificate(ctx context.Context, req *Request, stored *S
 		DisplayName:  k.cfg.DisplayName,
 		OSVersion:    k.cfg.OSVersion,
 		Reuse:        r.Phase == phaseRequested,
-		Rand:         k.cfg.Rand,
 	}
 	if join.Domain == "" {
 		join.Domain = k.cfg.Tenant
