@@ -36,6 +36,7 @@ var packages = []string{
 	"./claims/verify",
 	"./broker/internal/vault",
 	"./broker/internal/remember",
+	"./tpm/internal/envelope",
 }
 
 //go:embed equivalent.txt
