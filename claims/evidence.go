@@ -170,7 +170,7 @@ func (e Evidence) String() string {
 // how.
 func (e Evidence) OtherMethods() Methods {
 	const (
-		codes = SoftwareOATH | HardwareOATH | SMS
+		codes = SoftwareOATH | HardwareOATH | SMS | TemporaryAccessPassOneTime | TemporaryAccessPassMultiUse
 		any   = codes | Voice | AuthenticatorPush | DeviceBasedPush | CertificateMultiFactor |
 			WindowsHello | FIDO2 | FederatedMultiFactor
 	)

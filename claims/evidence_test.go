@@ -132,8 +132,9 @@ func TestEvidenceJSON(t *testing.T) {
 
 // amr says otp for several kinds of codes, and mfa without saying how.
 func TestOtherMethods(t *testing.T) {
+	codes := claims.SoftwareOATH | claims.HardwareOATH | claims.SMS | claims.TemporaryAccessPassOneTime | claims.TemporaryAccessPassMultiUse
 	any := claims.WindowsHello | claims.FIDO2 | claims.CertificateMultiFactor | claims.DeviceBasedPush | claims.FederatedMultiFactor |
-		claims.AuthenticatorPush | claims.SoftwareOATH | claims.HardwareOATH | claims.SMS | claims.Voice
+		claims.AuthenticatorPush | claims.Voice | codes
 	for name, tt := range map[string]struct {
 		e    claims.Evidence
 		want claims.Methods
@@ -142,7 +143,7 @@ func TestOtherMethods(t *testing.T) {
 		"one factor":       {claims.Evidence{MFA: claims.No, Methods: claims.Password}, 0},
 		"MFA, no method":   {claims.Evidence{MFA: claims.Yes, Methods: claims.MarkMFA}, any},
 		"a password, MFA":  {claims.Evidence{MFA: claims.Yes, Methods: claims.Password | claims.MarkMFA}, any},
-		"a code":           {claims.Evidence{MFA: claims.Yes, Methods: claims.Password | claims.SoftwareOATH}, claims.SoftwareOATH | claims.HardwareOATH | claims.SMS},
+		"a code":           {claims.Evidence{MFA: claims.Yes, Methods: claims.Password | claims.SoftwareOATH}, codes},
 		"Hello":            {claims.Evidence{MFA: claims.Yes, Methods: claims.WindowsHello | claims.MarkMFA}, 0},
 	} {
 		require.Equal(t, tt.want, tt.e.OtherMethods(), name)
