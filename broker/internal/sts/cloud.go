@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/prtbroker/prtbroker/internal/wire"
 )
@@ -69,7 +68,7 @@ func (c Cloud) WithDefaults() Cloud {
 func (c Cloud) Check() error {
 	for _, h := range append([]string{c.LoginHost, c.RegistrationHost, c.GraphHost, c.Environment}, c.Aliases...) {
 		u, err := url.Parse("https://" + h)
-		if err != nil || u.Host != h || h == "" || strings.ContainsAny(h, "/?#@ ") {
+		if err != nil || u.Host != h || h == "" {
 			return fmt.Errorf("%q is not a host", h)
 		}
 	}

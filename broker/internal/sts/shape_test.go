@@ -340,7 +340,7 @@ func TestOnce(t *testing.T) {
 		"a redirect that keeps the method":   {canned: canned{307, map[string]string{"Location": "https://login.microsoftonline.com/x"}, ""}},
 		"a permanent one":                    {canned: canned{308, map[string]string{"Location": "https://login.microsoftonline.com/x"}, ""}},
 		"a redirect to the same address":     {canned: canned{307, map[string]string{"Location": "/t/oauth2/token"}, ""}},
-		"a nonce is wanted, outside of that": {canned: refused(5000611)},
+		"a nonce is wanted, outside of that": {canned: refused(140000)},
 	}
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
 		call := calls[name]
