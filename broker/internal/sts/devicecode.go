@@ -65,8 +65,8 @@ func (c *Client) parseDeviceCode(body []byte) (*DeviceCode, error) {
 	if err != nil {
 		return nil, prt.ErrReply
 	}
-	life := time.Duration(o.Int("expires_in")) * time.Second
-	if life <= 0 || life > maxCodeLife {
+	life := min(time.Duration(o.Int("expires_in"))*time.Second, maxCodeLife)
+	if life <= 0 {
 		life = maxCodeLife
 	}
 	d := &DeviceCode{

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -226,7 +225,7 @@ func findAssertion(doc []byte) ([]byte, error) {
 	for {
 		before := d.InputOffset()
 		t, err := d.Token()
-		if errors.Is(err, io.EOF) || err != nil {
+		if err != nil {
 			return nil, errNoAssertion
 		}
 		start, ok := t.(xml.StartElement)

@@ -159,74 +159,78 @@ func soap(body string) string {
 // strangers are what somebody on the way answers: a proxy, a portal, a load
 // balancer, a gateway. None of it is the service's word, at any endpoint.
 var strangers = map[string]canned{
-	"302 to a portal":                  {302, map[string]string{"Location": "https://portal.example/login?u=x"}, ""},
-	"302 without an address":           {302, nil, ""},
-	"302 to a portal in the clear":     {302, map[string]string{"Location": "http://login.microsoftonline.com/"}, "<html>moved</html>"},
-	"303 to a portal":                  {303, map[string]string{"Location": "https://portal.example/"}, ""},
-	"307, which would send it again":   {307, map[string]string{"Location": "https://proxy.example/token"}, ""},
-	"308, which would send it again":   {308, map[string]string{"Location": "https://proxy.example/token"}, ""},
-	"300":                              {300, nil, ""},
-	"304":                              {304, nil, ""},
-	"a portal's page":                  {200, map[string]string{"Content-Type": "text/html"}, "<!DOCTYPE html><title>Accept the terms</title>"},
-	"a page after white space":         {200, map[string]string{"Content-Type": "text/html"}, "\r\n\t <html></html>"},
-	"a page that calls itself JSON":    {200, map[string]string{"Content-Type": "application/json"}, "<html></html>"},
-	"nothing at all":                   {200, nil, ""},
-	"204":                              {204, nil, ""},
-	"an empty object":                  {200, map[string]string{"Content-Type": "application/json"}, "{}"},
-	"an empty list":                    {200, map[string]string{"Content-Type": "application/json"}, "[]"},
-	"null":                             {200, map[string]string{"Content-Type": "application/json"}, "null"},
-	"a word":                           {200, map[string]string{"Content-Type": "text/plain"}, "OK"},
-	"a word as JSON":                   {200, map[string]string{"Content-Type": "application/json"}, `"ok"`},
-	"foreign JSON":                     {200, map[string]string{"Content-Type": "application/json"}, `{"status":"ok","result":[]}`},
-	"foreign JSON, nested":             {200, nil, `{"data":{"access_token":"x","Nonce":"y","issuer":"https://z"}}`},
-	"foreign XML":                      {200, map[string]string{"Content-Type": "text/xml"}, `<?xml version="1.0"?><response code="0"/>`},
-	"an envelope of another kind":      {200, map[string]string{"Content-Type": "text/xml"}, `<Envelope xmlns="urn:mail"><Body/></Envelope>`},
-	"an envelope, cut off":             {200, map[string]string{"Content-Type": "application/soap+xml"}, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><a`},
-	"500 and an envelope, cut off":     {500, map[string]string{"Content-Type": "application/soap+xml"}, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><s:Fault>`},
-	"WSDL, cut off":                    {200, map[string]string{"Content-Type": "text/xml"}, `<definitions xmlns="http://schemas.xmlsoap.org/wsdl/"><binding>`},
-	"bytes":                            {200, map[string]string{"Content-Encoding": "br"}, "\x0b\x02\x80\xff\xfe"},
-	"fields of the wrong type":         {200, nil, `{"access_token":1,"Nonce":2,"issuer":3,"account_type":4,"device_code":5,"Certificate":6,"kid":7,"AttestationResult":8,"tenant_discovery_endpoint":9,"error":10}`},
-	"cut off":                          {200, nil, `{"access_token":"eyJ0eXAi`},
-	"an error, cut off":                {400, nil, `{"error":"invalid_grant","error_codes":[50173`},
-	"400 of a gateway":                 {400, map[string]string{"Content-Type": "application/json"}, `{"message":"bad request"}`},
-	"400 of a Java server":             {400, map[string]string{"Content-Type": "application/json"}, `{"timestamp":"2026-03-02T09:00:00Z","status":400,"error":"Bad Request","path":"/x"}`},
-	"400 in OAuth's words alone":       {400, map[string]string{"Content-Type": "application/json"}, `{"error":"invalid_grant","error_description":"Session not active"}`},
-	"401 of a gateway":                 {401, map[string]string{"WWW-Authenticate": `Basic realm="corp"`}, ""},
-	"401 in OAuth's words alone":       {401, nil, `{"error":"unauthorized","error_description":"Full authentication is required"}`},
-	"401, invalid_client":              {401, nil, `{"error":"invalid_client"}`},
-	"403, a page":                      {403, map[string]string{"Content-Type": "text/html"}, "<html>the proxy says no</html>"},
-	"403, empty":                       {403, nil, ""},
-	"403 of a gateway":                 {403, nil, `{"code":403,"message":"Forbidden"}`},
-	"403 of a gateway, with words":     {403, nil, `{"code":"Forbidden","message":"blocked by policy"}`},
-	"403 as Google says it":            {403, nil, `{"error":{"code":403,"message":"denied","status":"PERMISSION_DENIED"}}`},
-	"403 as OData, by nobody we know":  {403, nil, `{"error":{"code":"Forbidden","message":"denied"}}`},
-	"404, a page":                      {404, map[string]string{"Content-Type": "text/html"}, "<html>not found</html>"},
-	"404 of an API gateway":            {404, nil, `{"fault":{"faultstring":"Unable to identify proxy","detail":{"errorcode":"messaging.adaptors"}}}`},
-	"404 as OData, by nobody we know":  {404, nil, `{"error":{"code":"NotFound","message":"no such route"}}`},
-	"405":                              {405, map[string]string{"Allow": "GET"}, ""},
-	"407 of a proxy":                   {407, map[string]string{"Proxy-Authenticate": "NTLM", "Content-Type": "text/html"}, "<html>authenticate</html>"},
-	"408":                              {408, nil, ""},
-	"410, empty":                       {410, nil, ""},
-	"413, a page":                      {413, nil, "<html>too large</html>"},
-	"418":                              {418, nil, "short and stout"},
-	"421":                              {421, nil, ""},
-	"426":                              {426, map[string]string{"Upgrade": "TLS/1.2"}, ""},
-	"429, empty":                       {429, nil, ""},
-	"429, a page that names a time":    {429, map[string]string{"Retry-After": "2", "Content-Type": "text/html"}, "<html>slow down</html>"},
-	"431":                              {431, nil, ""},
-	"451, a page":                      {451, map[string]string{"Content-Type": "text/html"}, "<html>blocked</html>"},
-	"500, a page":                      {500, nil, "<html>oops</html>"},
-	"500, a fault without an envelope": {500, nil, `<s:Fault xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Code/></s:Fault>`},
-	"502 of a balancer":                {502, map[string]string{"Content-Type": "text/html"}, "<html>bad gateway</html>"},
-	"503, empty":                       {503, nil, ""},
-	"503 that names a time":            {503, map[string]string{"Retry-After": "3"}, ""},
-	"503, foreign JSON":                {503, nil, `{"error":"Service Unavailable","status":503}`},
-	"504":                              {504, nil, "upstream timed out"},
-	"511 of a portal":                  {511, map[string]string{"Content-Type": "text/html"}, "<html>log in to the network</html>"},
-	"520 of a content network":         {520, nil, "error code: 520"},
-	"an error of success":              {200, nil, `{"error":"invalid_grant"}`},
-	"codes without an error":           {400, nil, `{"error_codes":[50173]}`},
-	"an error that is a number":        {400, nil, `{"error":50173,"error_codes":[50173]}`},
+	"302 to a portal":                   {302, map[string]string{"Location": "https://portal.example/login?u=x"}, ""},
+	"302 without an address":            {302, nil, ""},
+	"302 to a portal in the clear":      {302, map[string]string{"Location": "http://login.microsoftonline.com/"}, "<html>moved</html>"},
+	"303 to a portal":                   {303, map[string]string{"Location": "https://portal.example/"}, ""},
+	"307, which would send it again":    {307, map[string]string{"Location": "https://proxy.example/token"}, ""},
+	"308, which would send it again":    {308, map[string]string{"Location": "https://proxy.example/token"}, ""},
+	"300":                               {300, nil, ""},
+	"300 in the service's words":        {300, map[string]string{"x-ms-request-id": "1"}, `{"error":"invalid_grant","error_codes":[50173]}`},
+	"399 in the service's words":        {399, map[string]string{"x-ms-request-id": "1"}, `{"error":"invalid_grant","error_codes":[50173]}`},
+	"400 with something encrypted":      {400, nil, "e30.a.b.c.d"},
+	"403 of a gateway, with a response": {403, nil, `{"message":"denied","response":"blocked"}`},
+	"304":                               {304, nil, ""},
+	"a portal's page":                   {200, map[string]string{"Content-Type": "text/html"}, "<!DOCTYPE html><title>Accept the terms</title>"},
+	"a page after white space":          {200, map[string]string{"Content-Type": "text/html"}, "\r\n\t <html></html>"},
+	"a page that calls itself JSON":     {200, map[string]string{"Content-Type": "application/json"}, "<html></html>"},
+	"nothing at all":                    {200, nil, ""},
+	"204":                               {204, nil, ""},
+	"an empty object":                   {200, map[string]string{"Content-Type": "application/json"}, "{}"},
+	"an empty list":                     {200, map[string]string{"Content-Type": "application/json"}, "[]"},
+	"null":                              {200, map[string]string{"Content-Type": "application/json"}, "null"},
+	"a word":                            {200, map[string]string{"Content-Type": "text/plain"}, "OK"},
+	"a word as JSON":                    {200, map[string]string{"Content-Type": "application/json"}, `"ok"`},
+	"foreign JSON":                      {200, map[string]string{"Content-Type": "application/json"}, `{"status":"ok","result":[]}`},
+	"foreign JSON, nested":              {200, nil, `{"data":{"access_token":"x","Nonce":"y","issuer":"https://z"}}`},
+	"foreign XML":                       {200, map[string]string{"Content-Type": "text/xml"}, `<?xml version="1.0"?><response code="0"/>`},
+	"an envelope of another kind":       {200, map[string]string{"Content-Type": "text/xml"}, `<Envelope xmlns="urn:mail"><Body/></Envelope>`},
+	"an envelope, cut off":              {200, map[string]string{"Content-Type": "application/soap+xml"}, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><a`},
+	"500 and an envelope, cut off":      {500, map[string]string{"Content-Type": "application/soap+xml"}, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><s:Fault>`},
+	"WSDL, cut off":                     {200, map[string]string{"Content-Type": "text/xml"}, `<definitions xmlns="http://schemas.xmlsoap.org/wsdl/"><binding>`},
+	"bytes":                             {200, map[string]string{"Content-Encoding": "br"}, "\x0b\x02\x80\xff\xfe"},
+	"fields of the wrong type":          {200, nil, `{"access_token":1,"Nonce":2,"issuer":3,"account_type":4,"device_code":5,"Certificate":6,"kid":7,"AttestationResult":8,"tenant_discovery_endpoint":9,"error":10}`},
+	"cut off":                           {200, nil, `{"access_token":"eyJ0eXAi`},
+	"an error, cut off":                 {400, nil, `{"error":"invalid_grant","error_codes":[50173`},
+	"400 of a gateway":                  {400, map[string]string{"Content-Type": "application/json"}, `{"message":"bad request"}`},
+	"400 of a Java server":              {400, map[string]string{"Content-Type": "application/json"}, `{"timestamp":"2026-03-02T09:00:00Z","status":400,"error":"Bad Request","path":"/x"}`},
+	"400 in OAuth's words alone":        {400, map[string]string{"Content-Type": "application/json"}, `{"error":"invalid_grant","error_description":"Session not active"}`},
+	"401 of a gateway":                  {401, map[string]string{"WWW-Authenticate": `Basic realm="corp"`}, ""},
+	"401 in OAuth's words alone":        {401, nil, `{"error":"unauthorized","error_description":"Full authentication is required"}`},
+	"401, invalid_client":               {401, nil, `{"error":"invalid_client"}`},
+	"403, a page":                       {403, map[string]string{"Content-Type": "text/html"}, "<html>the proxy says no</html>"},
+	"403, empty":                        {403, nil, ""},
+	"403 of a gateway":                  {403, nil, `{"code":403,"message":"Forbidden"}`},
+	"403 of a gateway, with words":      {403, nil, `{"code":"Forbidden","message":"blocked by policy"}`},
+	"403 as Google says it":             {403, nil, `{"error":{"code":403,"message":"denied","status":"PERMISSION_DENIED"}}`},
+	"403 as OData, by nobody we know":   {403, nil, `{"error":{"code":"Forbidden","message":"denied"}}`},
+	"404, a page":                       {404, map[string]string{"Content-Type": "text/html"}, "<html>not found</html>"},
+	"404 of an API gateway":             {404, nil, `{"fault":{"faultstring":"Unable to identify proxy","detail":{"errorcode":"messaging.adaptors"}}}`},
+	"404 as OData, by nobody we know":   {404, nil, `{"error":{"code":"NotFound","message":"no such route"}}`},
+	"405":                               {405, map[string]string{"Allow": "GET"}, ""},
+	"407 of a proxy":                    {407, map[string]string{"Proxy-Authenticate": "NTLM", "Content-Type": "text/html"}, "<html>authenticate</html>"},
+	"408":                               {408, nil, ""},
+	"410, empty":                        {410, nil, ""},
+	"413, a page":                       {413, nil, "<html>too large</html>"},
+	"418":                               {418, nil, "short and stout"},
+	"421":                               {421, nil, ""},
+	"426":                               {426, map[string]string{"Upgrade": "TLS/1.2"}, ""},
+	"429, empty":                        {429, nil, ""},
+	"429, a page that names a time":     {429, map[string]string{"Retry-After": "2", "Content-Type": "text/html"}, "<html>slow down</html>"},
+	"431":                               {431, nil, ""},
+	"451, a page":                       {451, map[string]string{"Content-Type": "text/html"}, "<html>blocked</html>"},
+	"500, a page":                       {500, nil, "<html>oops</html>"},
+	"500, a fault without an envelope":  {500, nil, `<s:Fault xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Code/></s:Fault>`},
+	"502 of a balancer":                 {502, map[string]string{"Content-Type": "text/html"}, "<html>bad gateway</html>"},
+	"503, empty":                        {503, nil, ""},
+	"503 that names a time":             {503, map[string]string{"Retry-After": "3"}, ""},
+	"503, foreign JSON":                 {503, nil, `{"error":"Service Unavailable","status":503}`},
+	"504":                               {504, nil, "upstream timed out"},
+	"511 of a portal":                   {511, map[string]string{"Content-Type": "text/html"}, "<html>log in to the network</html>"},
+	"520 of a content network":          {520, nil, "error code: 520"},
+	"an error of success":               {200, nil, `{"error":"invalid_grant"}`},
+	"codes without an error":            {400, nil, `{"error_codes":[50173]}`},
+	"an error that is a number":         {400, nil, `{"error":50173,"error_codes":[50173]}`},
 }
 
 // Whatever a stranger answers, at any endpoint, is a temporary failure that
@@ -293,6 +297,7 @@ func TestShapesOfRefusals(t *testing.T) {
 		"of a key service, with an id":    {"Hello key", canned{403, nil, `{"code":"authorization_error","message":"m","clientrequestid":"1"}`}, 0, "authorization_error"},
 		"an object with an inner error":   {"Hello key", canned{403, nil, `{"error":{"code":"AuthorizationError","message":"m","innererror":{"trace":"1"}}}`}, 0, "AuthorizationError"},
 		"an object beside the header":     {"Hello key", canned{403, map[string]string{"x-ms-request-id": "1"}, `{"error":{"code":"AuthorizationError","message":"m"}}`}, 0, "AuthorizationError"},
+		"at the sign-in page":             {"sign-in page", refused(50076), 0, ""},
 		"of the sign-in service at a DRS": {"join", canned{401, nil, `{"error":"invalid_token","error_codes":[50155]}`}, 50155, "invalid_token"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -442,6 +447,89 @@ func TestStrangerAtRegistrationDiscovery(t *testing.T) {
 			c.cfg.Logger = textLogger(&log)
 			require.Equal(t, Public.fallback("t"), c.Discover(t.Context(), "t"))
 			require.Contains(t, log.String(), "well-known")
+		})
+	}
+}
+
+// A success that is not in the words of an endpoint is not the service's, though a
+// header says so. Only how a key's removal succeeds is not documented.
+func TestHeaderAloneIsNoReply(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			err := call.do(t.Context(), testClient(t, &answering{canned: canned{200, map[string]string{"request-id": "1"}, `{"status":"ok"}`}}))
+			if name == "removal of a Hello key" || name == "removal of the device" {
+				require.NoError(t, err)
+				err = call.do(t.Context(), testClient(t, &answering{canned: canned{500, map[string]string{"request-id": "1"}, `{"status":"oops"}`}}))
+			}
+			require.ErrorContains(t, err, "answered in its place")
+		})
+	}
+}
+
+// The service's replies carry an id of theirs, or that of the request.
+func TestSigned(t *testing.T) {
+	for name, tt := range map[string]struct {
+		header, value, id string
+		want              bool
+	}{
+		"of the sign-in service": {"x-ms-request-id", "1", "", true},
+		"of a key service":       {"request-id", "1", "", true},
+		"the request's":          {"client-request-id", "ABC", "abc", true},
+		"another request's":      {"client-request-id", "abd", "abc", false},
+		"none":                   {"x", "1", "abc", false},
+		"none, for none":         {"x", "1", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &Reply{Header: http.Header{}, CorrelationID: tt.id}
+			r.Header.Set(tt.header, tt.value)
+			require.Equal(t, tt.want, r.signed())
+		})
+	}
+}
+
+// The sign-in page redirects to the app or within the sign-in service.
+func TestSignInPageRedirects(t *testing.T) {
+	c := testClient(t, nil)
+	for name, tt := range map[string]struct {
+		to   string
+		want bool
+	}{
+		"to the app":                 {"ms-appx-web://app?code=c", true},
+		"to the app, in capitals":    {"MS-APPX-WEB://app?code=c", true},
+		"within the service":         {"https://login.microsoftonline.com/common/reprocess?x=1", true},
+		"to its other name":          {"https://LOGIN.windows.net/common/reprocess", true},
+		"by a path alone":            {"/common/reprocess", true},
+		"in the clear":               {"http://login.microsoftonline.com/common/reprocess", false},
+		"to a portal":                {"https://portal.example/", false},
+		"to a portal, by half a URL": {"//portal.example/", false},
+		"to another app":             {"msauth://other?code=c", false},
+		"nowhere":                    {"", false},
+		"not an address":             {"https://login.microsoftonline.com/%zz", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := Request{URL: "https://login.microsoftonline.com/t/oauth2/authorize", Endpoint: SignInPage, redirect: "ms-appx-web://app"}
+			r := &Reply{Status: 302, Header: http.Header{"Location": {tt.to}}}
+			require.Equal(t, tt.want, c.isServices(q, r))
+		})
+	}
+	require.False(t, c.isServices(Request{URL: "%zz", Endpoint: SignInPage}, &Reply{Status: 302, Header: http.Header{"Location": {"/x"}}}))
+	require.False(t, c.isServices(Request{URL: "https://login.microsoftonline.com/", Endpoint: SignInPage}, &Reply{Status: 302, Header: http.Header{"Location": {"app://x"}}}), "no app is meant")
+}
+
+// A person must be able to find what answers in the service's place.
+func TestStrangerText(t *testing.T) {
+	for want, c := range map[string]canned{
+		"answered in its place, with text/html":                    {200, map[string]string{"Content-Type": "text/html; charset=x"}, "<html>"},
+		"answered in its place, with text/plain; charset=utf-8":    {200, nil, "hello"},
+		"answered in its place, with an empty body":                {200, map[string]string{"Content-Type": "text/html"}, ""},
+		"answered in its place, with a redirect to portal.example": {302, map[string]string{"Location": "https://portal.example/?user=alice"}, "x"},
+		"answered in its place, with application/json":             {302, map[string]string{"Location": "https://login.microsoftonline.com/x", "Content-Type": "application/json"}, "x"},
+		"answered in its place, with text/css":                     {302, map[string]string{"Location": "/x", "Content-Type": "text/css"}, "x"},
+		"answered in its place, with text/xml":                     {302, map[string]string{"Location": "https://%zz", "Content-Type": "text/xml"}, "x"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			err := calls["refresh token"].do(t.Context(), testClient(t, &answering{canned: c}))
+			require.EqualError(t, err, "something on the way to login.microsoftonline.com "+want)
 		})
 	}
 }

@@ -24,6 +24,7 @@ func TestAuthorizeReply(t *testing.T) {
 		"in capitals, as browsers may": {"HTTPS://LOGIN.example/nativeclient?code=c&state=" + state, "c", ""},
 		"another host":                 {"https://evil.example/nativeclient?code=c&state=" + state, "", "another address"},
 		"another scheme":               {"http://login.example/nativeclient?code=c&state=" + state, "", "another address"},
+		"the bare redirect URI":        {redirect, "", "another request"},
 		"shorter":                      {redirect[:10], "", "another address"},
 		"nothing":                      {"", "", "another address"},
 		"the state of another request": {redirect + "?code=c&state=another", "", "another request"},
