@@ -65,8 +65,18 @@ func TestGivingUp(t *testing.T) {
 		synctest.Wait()
 		leave()
 		require.ErrorIs(t, <-left, context.Canceled)
+		var shared bool
+		go func() {
+			var err error
+			_, shared, err = g.Do(t.Context(), "k", fn)
+			left <- err
+		}()
+		synctest.Wait()
+		require.Equal(t, 2, g.Waiters(func(string) bool { return true }))
 		close(open)
 		require.NoError(t, <-stayed)
+		require.NoError(t, <-left)
+		require.True(t, shared, "who comes later joins the work that goes on")
 	})
 }
 

@@ -300,6 +300,54 @@ func TestLimit(t *testing.T) {
 	require.LessOrEqual(t, same.Len(), limit)
 }
 
+// Those that have just ended go too.
+func TestSweepAtTheEnd(t *testing.T) {
+	c := New[int](graph, 0)
+	for i := range minSweep {
+		k := key(i)
+		c.Put(&k, set(t, "User.Read"), entry(i, time.Hour), start)
+	}
+	k := key(minSweep)
+	c.Put(&k, set(t, "User.Read"), entry(1, 2*time.Hour), start.Add(time.Hour))
+	require.Equal(t, 1, c.Len())
+}
+
+// The tokens of one account are listed, with what they are kept under, and no other
+// account's.
+func TestAccount(t *testing.T) {
+	c := New[int](graph, 0)
+	k, other, abroad := key(1), key(2), key(1)
+	abroad.Environment = "login.microsoftonline.us"
+	c.Put(&other, set(t, "User.Read"), entry(-1, time.Hour), start)
+	c.Put(&abroad, set(t, "User.Read"), entry(-2, time.Hour), start)
+	c.Put(&k, set(t, "User.Read"), entry(1, time.Hour), start)
+	c.Put(&k, set(t, "api://payroll/.default"), entry(2, time.Hour), start)
+	got := map[int]Set{}
+	for _, kept := range c.Account(k.Account, k.Environment) {
+		require.Equal(t, k, kept.Key)
+		got[kept.Entry.Value] = kept.Set
+	}
+	require.Equal(t, map[int]Set{1: {graph + "/user.read"}, 2: {"api://payroll/.default"}}, got)
+	require.Empty(t, c.Account("nobody", k.Environment))
+}
+
+// As many scopes as may be are served, no scopes are not.
+func TestNumberOfScopes(t *testing.T) {
+	c := New[int](graph, 0)
+	k := key(1)
+	var many []string
+	for i := range MaxScopes {
+		many = append(many, fmt.Sprint("Scope.", i))
+	}
+	c.Put(&k, set(t, many...), entry(1, time.Hour), start)
+	_, s := c.Get(&k, many, start)
+	require.Equal(t, Fresh, s)
+	_, s = c.Get(&k, append(many, many[0]), start)
+	require.Equal(t, Missing, s)
+	_, s = c.Get(&k, nil, start)
+	require.Equal(t, Missing, s)
+}
+
 var benchScopes = map[string][]string{
 	"1": {"https://graph.microsoft.com/.default"},
 	"3": {"User.Read", "https://graph.microsoft.com/Mail.ReadWrite", "openid"},

@@ -1,6 +1,7 @@
 package tokencache
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -34,6 +35,8 @@ func TestNormalize(t *testing.T) {
 		{"double slash stays", []string{"https://management.core.windows.net//.default"}, Set{"https://management.core.windows.net//.default"}},
 		{"app id URI", []string{"api://PAYROLL/access"}, Set{"api://payroll/access"}},
 		{"resource with a path", []string{"https://analysis.windows.net/powerbi/api/.default"}, Set{"https://analysis.windows.net/powerbi/api/.default"}},
+		{"the longest", []string{strings.Repeat("a", 512-len(graph)-1)}, Set{graph + "/" + strings.Repeat("a", 512-len(graph)-1)}},
+		{"all that RFC 6749 allows", []string{"!#[]~"}, Set{graph + "/!#[]~"}},
 		{"guid", []string{"00000003-0000-0000-C000-000000000000/.default"}, Set{"00000003-0000-0000-c000-000000000000/.default"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,6 +63,7 @@ func TestNormalizeRefuses(t *testing.T) {
 		{"space", []string{"User.Read Mail.Read"}, "RFC 6749"},
 		{"control", []string{"User.Read\n"}, "RFC 6749"},
 		{"not ASCII", []string{"Üser.Read"}, "RFC 6749"},
+		{"delete", []string{"User.Read\x7f"}, "RFC 6749"},
 		{"long", []string{strings.Repeat("a", 513)}, "at most 512"},
 		{"long with its resource", []string{strings.Repeat("a", 500)}, "at most 512"},
 		{"many", make([]string, 65), "at most 64"},
@@ -70,6 +74,20 @@ func TestNormalizeRefuses(t *testing.T) {
 			require.ErrorContains(t, err, tt.says)
 		})
 	}
+}
+
+// Of what the service says it granted, the cache takes what is a scope of the
+// resource, and not without end.
+func TestGranted(t *testing.T) {
+	said := []string{"User.Read", "openid", "email", "", "Mail Read", "Mail.Read\n", "api://payroll/access", graph + "/Files.Read"}
+	require.Equal(t, Set{graph + "/files.read", graph + "/openid", graph + "/user.read"}, granted(said, graph, graph))
+	require.Equal(t, Set{"api://payroll/access", "api://payroll/user.read"}, granted(said[:7], "api://payroll", graph))
+	var many []string
+	for i := range 2 * maxGranted {
+		many = append(many, fmt.Sprint("Scope.", i))
+	}
+	require.Len(t, granted(many, graph, graph), maxGranted)
+	require.Equal(t, []string{graph + "/mail.read"}, set(t, "User.Read", "Mail.Read").Missing(said, graph))
 }
 
 // However a caller writes a set, it is the same key.

@@ -92,6 +92,7 @@ func TestCircuitIsForConnectionsAndServerErrors(t *testing.T) {
 		"500":                        {Result{Status: 500}, true},
 		"503 of the service":         {Result{Status: 503, Verdict: aadsts.Retry}, true},
 		"503 that names a time":      {Result{Status: 503, RetryAfter: time.Hour}, true},
+		"500 of a proxy":             {Result{Status: 500, Stranger: true}, true},
 		"503 of a balancer":          {Result{Status: 503, Stranger: true}, true},
 		"504 of a gateway":           {Result{Status: 504, Stranger: true, RetryAfter: time.Second}, true},
 		"429":                        {Result{Status: 429}, false},
@@ -191,4 +192,57 @@ func TestEndpointsAreBounded(t *testing.T) {
 	}
 	wg.Wait()
 	require.LessOrEqual(t, len(b.circuits), maxEndpoints)
+}
+
+// While one request tries an endpoint, the report of an older one lets no second one
+// try.
+func TestLateReport(t *testing.T) {
+	var b Breaker
+	require.Zero(t, send(t, &b, start, busy))
+	late, err := b.Enter(endpoint, start)
+	require.NoError(t, err)
+	for range failures - 1 {
+		require.Zero(t, send(t, &b, start, busy))
+	}
+	now := start.Add(openFor)
+	probe, err := b.Enter(endpoint, now)
+	require.NoError(t, err)
+	late(Result{Err: errors.New("canceled"), Stopped: true}, now)
+	_, err = b.Enter(endpoint, now)
+	require.ErrorAs(t, err, new(*OpenError))
+	late(ok, now) // the endpoint works
+	probe(ok, now)
+	require.Zero(t, send(t, &b, now, ok))
+}
+
+// Endpoints that rest, or that a request is trying, are remembered before others.
+func TestWhichEndpointsMakeRoom(t *testing.T) {
+	open := func(b *Breaker, endpoint string, rest time.Duration) {
+		b.circuits[endpoint] = &circuit{failed: failures, rests: 1, until: start.Add(rest)}
+	}
+	b := Breaker{circuits: map[string]*circuit{}}
+	open(&b, "rests", 1)
+	open(&b, "over", 0)
+	open(&b, "is tried", 0)
+	b.circuits["is tried"].trying = true
+	b.add("first", start)
+	require.Len(t, b.circuits, 4, "there is room")
+	for i := len(b.circuits); i < maxEndpoints; i++ {
+		b.add(fmt.Sprint(i), start)
+	}
+	require.Len(t, b.circuits, maxEndpoints)
+	b.add("new", start)
+	require.Len(t, b.circuits, 3)
+	for _, e := range []string{"rests", "is tried", "new"} {
+		require.Contains(t, b.circuits, e)
+	}
+
+	for i := range maxEndpoints {
+		open(&b, fmt.Sprint(i), time.Minute)
+	}
+	delete(b.circuits, "new")
+	delete(b.circuits, "rests")
+	delete(b.circuits, "is tried")
+	b.add("one more", start)
+	require.Len(t, b.circuits, 1, "nobody makes room, so all do")
 }

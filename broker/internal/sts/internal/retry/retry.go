@@ -188,9 +188,9 @@ func Unreachable(err error) bool {
 }
 
 // Wait waits for d or until ctx ends. It does not wait at all when ctx would
-// end first.
+// end by then.
 func Wait(ctx context.Context, d time.Duration) error {
-	if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
 		return context.DeadlineExceeded
 	}
 	t := time.NewTimer(d)

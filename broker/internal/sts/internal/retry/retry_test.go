@@ -40,6 +40,7 @@ func TestClass(t *testing.T) {
 		{"unavailable, by code too", Result{Status: 503, Verdict: aadsts.Retry}, Refused, true, false},
 		{"a proxy's no", Result{Status: 403, Stranger: true}, Elsewhere, false, false},
 		{"a portal's page", Result{Status: 200, Stranger: true}, Elsewhere, false, false},
+		{"a proxy's trouble", Result{Status: 500, Stranger: true}, Failed, true, false},
 		{"a balancer's trouble", Result{Status: 502, Stranger: true}, Failed, true, false},
 		{"a gateway's limit", Result{Status: 429, Stranger: true}, Failed, true, false},
 		{"no connection", Result{Err: errBroken}, Unsent, true, true},
@@ -117,7 +118,9 @@ func TestWait(t *testing.T) {
 		defer cancel()
 		start = time.Now()
 		require.ErrorIs(t, Wait(ctx, time.Hour), context.DeadlineExceeded)
+		require.ErrorIs(t, Wait(ctx, time.Minute), context.DeadlineExceeded)
 		require.Zero(t, time.Since(start), "a wait in vain is not begun")
+		require.NoError(t, Wait(ctx, time.Minute-1))
 
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)

@@ -23,7 +23,7 @@ const (
 // does not say. 0: it may be sent.
 func (r Result) Rest() time.Duration {
 	switch {
-	case r.Err != nil, r.Status >= 200 && r.Status < 300:
+	case r.Err != nil, r.success():
 		return 0
 	case r.RetryAfter > 0:
 		return r.RetryAfter
@@ -36,6 +36,9 @@ func (r Result) Rest() time.Duration {
 	}
 	return 0
 }
+
+// success reports whether a reply is one.
+func (r Result) success() bool { return r.Status >= 200 && r.Status < 300 }
 
 // A Key names a request: whose it is, for what, and where.
 type Key [32]byte
@@ -70,7 +73,7 @@ func (t *Throttle) Report(k Key, r Result, rest time.Duration, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if rest <= 0 {
-		if r.Err == nil && r.Status >= 200 && r.Status < 300 && !r.Stranger {
+		if r.success() && !r.Stranger {
 			delete(t.until, k)
 		}
 		return

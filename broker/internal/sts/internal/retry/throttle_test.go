@@ -32,6 +32,7 @@ func TestRest(t *testing.T) {
 		"throttled by a code":                {Result{Status: 400, Verdict: aadsts.Throttled}, time.Minute},
 		"a loop":                             {Result{Status: 400, Verdict: aadsts.Throttled, Loop: true}, 5 * time.Minute},
 		"a loop, and the reply names a time": {Result{Status: 400, Verdict: aadsts.Throttled, Loop: true, RetryAfter: time.Second}, time.Second},
+		"300 that names a time":              {Result{Status: 300, Stranger: true, RetryAfter: 3 * time.Second}, 3 * time.Second},
 		"no reply":                           {Result{Err: errors.New("reset"), Sent: true}, 0},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, tt.want, tt.r.Rest()) })
@@ -79,4 +80,23 @@ func TestThrottledRequestsAreBounded(t *testing.T) {
 	require.Len(t, th.until, maxThrottled)
 	require.ErrorAs(t, th.Enter(key(3*maxThrottled-1), endpoint, start), new(*OpenError))
 	require.NoError(t, th.Enter(key(0), endpoint, start))
+}
+
+// A request that is throttled again takes nobody's place, and those whose rest is
+// over go before those that rest.
+func TestWhoMakesRoom(t *testing.T) {
+	var th Throttle
+	for i := range uint64(maxThrottled) {
+		rest := time.Hour
+		if i < 2 {
+			rest = time.Minute
+		}
+		th.Report(key(i), Result{Status: 429}, rest, start)
+	}
+	th.Report(key(2), Result{Status: 429}, 2*time.Hour, start)
+	require.Len(t, th.until, maxThrottled)
+	th.Report(key(maxThrottled), Result{Status: 429}, time.Hour, start.Add(time.Minute))
+	require.Len(t, th.until, maxThrottled-1, "both are over")
+	require.NotContains(t, th.until, key(0))
+	require.NotContains(t, th.until, key(1))
 }
