@@ -34,6 +34,8 @@ import (
 // packages are those whose survivors all have a reason.
 var packages = []string{
 	"./claims/verify",
+	"./broker/internal/flight",
+	"./broker/internal/tokencache",
 	"./broker/internal/vault",
 	"./broker/internal/remember",
 	"./tpm/internal/envelope",
