@@ -22,7 +22,6 @@ type Account struct {
 	mu       sync.Mutex // guards all below; not held over I/O
 	record   *Record
 	sealed   vault.Record
-	from     store.Version           // of the vault's key that record was sealed under
 	sessions map[string]*heldSession // by blob; nil: closed
 	offline  *Offline                // nil: not open here
 }
@@ -59,8 +58,8 @@ func (a *Account) Load(ctx context.Context) (*Record, error) {
 	r, err := a.vault.Read(ctx, vault.StateSuffix)
 	if errors.Is(err, store.ErrDamaged) {
 		again, rerr := a.vault.Rekeyed(ctx)
-		if errors.Is(rerr, store.ErrNotFound) {
-			err = rerr // it is being erased
+		if rerr != nil {
+			err = rerr // it is being erased, or nobody can say
 		} else if again {
 			r, err = a.vault.Read(ctx, vault.StateSuffix)
 		}
@@ -99,14 +98,15 @@ func (a *Account) of(v store.Version) *Record {
 // start over under another data key: the account was removed and made again.
 func (a *Account) keep(rec *Record, r vault.Record) *Record {
 	r.Plain = nil
-	from := a.vault.KeyVersion()
+	now := a.vault.KeyVersion()
 	a.mu.Lock()
-	was := a.record
-	if was != nil && a.from == from && a.sealed.Generation > r.Generation {
+	was, old := a.record, a.sealed
+	newer := old.Key == r.Key && old.Generation > r.Generation || old.Key == now && r.Key != now
+	if was != nil && newer {
 		a.mu.Unlock()
 		return was
 	}
-	a.record, a.sealed, a.from = rec, r, from
+	a.record, a.sealed = rec, r
 	a.mu.Unlock()
 	if was != nil && was.Account != rec.Account {
 		a.renamed(rec.Account)

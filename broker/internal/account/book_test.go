@@ -153,8 +153,12 @@ func TestNewestRecordStays(t *testing.T) {
 	require.Same(t, newer, a.keep(older, read))
 	require.Same(t, newer, a.Record())
 
-	a.from++ // the account was removed and made again: generations count anew
-	require.Same(t, older, a.keep(older, read))
+	// The account was removed and made again: generations count anew.
+	late := read
+	late.Key++
+	require.Same(t, newer, a.keep(older, late), "a record of the account that was removed")
+	a.sealed.Key++
+	require.Same(t, older, a.keep(older, read), "a record of the account that was made")
 }
 
 func TestUnreadable(t *testing.T) {

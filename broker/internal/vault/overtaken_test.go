@@ -15,6 +15,14 @@ import (
 type scriptedStore struct {
 	store.Store
 	before map[string]func() error
+	after  map[string]func() // once, when the call was successful
+}
+
+func (s *scriptedStore) done(err error, op, name string) {
+	if do := s.after[op+" "+name]; do != nil && err == nil {
+		delete(s.after, op+" "+name)
+		do()
+	}
 }
 
 func (s *scriptedStore) call(op, name string) error {
@@ -30,14 +38,18 @@ func (s *scriptedStore) Get(ctx context.Context, name string) ([]byte, store.Ver
 	if err := s.call("Get", name); err != nil {
 		return nil, 0, err
 	}
-	return s.Store.Get(ctx, name)
+	data, v, err := s.Store.Get(ctx, name)
+	s.done(err, "Get", name)
+	return data, v, err
 }
 
 func (s *scriptedStore) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
 	if err := s.call("Put", name); err != nil {
 		return 0, err
 	}
-	return s.Store.Put(ctx, name, data, old)
+	v, err := s.Store.Put(ctx, name, data, old)
+	s.done(err, "Put", name)
+	return v, err
 }
 
 func (s *scriptedStore) Delete(ctx context.Context, name string, old store.Version) error {
@@ -125,4 +137,62 @@ func TestWriteWithoutLooking(t *testing.T) {
 	names, err := other.List(ctx, "")
 	require.NoError(t, err)
 	require.Equal(t, []string{"account-2.away"}, names)
+}
+
+// A removal and a new sign-in of another process come into the middle of a call,
+// and a second call of this process, which shares the vault, notices them first. The
+// generations of the old data key mean nothing under the new one.
+func TestRemadeDuringACall(t *testing.T) {
+	t.Parallel()
+	const state, mark = "account-1" + StateSuffix, "account-1" + markSuffix
+	read := func(ctx context.Context, v *Vault, _ Record) error {
+		_, err := v.Read(ctx, StateSuffix)
+		return err
+	}
+	write := func(ctx context.Context, v *Vault, old Record) error {
+		_, err := v.Write(ctx, StateSuffix, []byte("late"), old)
+		return err
+	}
+	for name, c := range map[string]struct {
+		after string
+		do    func(context.Context, *Vault, Record) error
+		want  error
+	}{
+		"the mark was read":           {"Get " + mark, read, nil},
+		"the state was read":          {"Get " + state, read, nil},
+		"the state was written":       {"Put " + state, write, errRekeyed},
+		"the mark was about to be":    {"Get " + mark, write, errRekeyed},
+		"the mark was written":        {"Put " + mark, write, nil},
+		"it was seen before the rest": {"", read, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
+			st := &scriptedStore{Store: inner, after: map[string]func(){}}
+			v := testVault(t, keys, st)
+			var old Record
+			for range 23 {
+				var err error
+				old, err = v.Write(ctx, StateSuffix, []byte("old"), old)
+				require.NoError(t, err)
+			}
+			remake := func() {
+				require.NoError(t, testVault(t, keys, inner).Destroy(ctx))
+				_, err := testVault(t, keys, inner).Write(ctx, StateSuffix, []byte("new"), Record{})
+				require.NoError(t, err)
+				again, err := v.Rekeyed(ctx)
+				require.NoError(t, err)
+				require.True(t, again)
+			}
+			if c.after == "" {
+				remake()
+			}
+			st.after[c.after] = remake
+			require.ErrorIs(t, c.do(ctx, v, old), c.want)
+			for who, v := range map[string]*Vault{"this process": v, "another": testVault(t, keys, inner)} {
+				r, err := v.Read(ctx, StateSuffix)
+				require.NoError(t, err, who)
+				require.Equal(t, "new", string(r.Plain), who)
+			}
+		})
+	}
 }

@@ -129,7 +129,7 @@ func TestNothingIsMadeUnderAnErasedKey(t *testing.T) {
 		seen.written = nil
 		before, err := st.List(ctx, "")
 		require.NoError(t, err)
-		require.ErrorIs(t, stale.mark(ctx, 1), store.ErrConflict)
+		require.ErrorIs(t, stale.mark(ctx, 1, stale.KeyVersion()), store.ErrConflict)
 		for _, suffix := range []string{StateSuffix, ".tokens", ".log"} {
 			_, err := stale.Write(ctx, suffix, []byte("stale"), Record{})
 			require.ErrorIs(t, err, store.ErrConflict, suffix)

@@ -19,12 +19,27 @@ import (
 type Record struct {
 	Plain      []byte
 	Version    store.Version
-	Generation uint64
+	Generation uint64        // counted anew under each data key
+	Key        store.Version // of the record of that data key
 }
 
 // Read returns a record that is not older than the newest one that this
 // process, or the mark beside the state, knows of.
 func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
+	for range MaxConflicts {
+		from := v.KeyVersion()
+		r, err := v.read(ctx, suffix, from)
+		if v.KeyVersion() == from {
+			return r, err
+		}
+		// Another call opened the vault under a new data key meanwhile. Generations
+		// of the two do not compare.
+		clear(r.Plain)
+	}
+	return Record{}, errRekeyed
+}
+
+func (v *Vault) read(ctx context.Context, suffix string, from store.Version) (Record, error) {
 	// Only what was known before the record is read counts: another call may
 	// write a newer one meanwhile. The mark is written after the state, so it is
 	// read first, too.
@@ -53,6 +68,9 @@ func (v *Vault) Read(ctx context.Context, suffix string) (Record, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.from != from {
+		return r, errRekeyed
+	}
 	newest := max(mark, min(known, v.seen[suffix]))
 	if r.Generation < newest {
 		return Record{}, fmt.Errorf("%w: %s has generation %d, but %d was written", store.ErrDamaged, v.owner+suffix, r.Generation, newest)
@@ -89,46 +107,69 @@ func (v *Vault) Get(ctx context.Context, suffix string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	plain, generation, err := v.Unseal(suffix, raw)
-	return Record{plain, version, generation}, err
+	from := v.KeyVersion()
+	plain, generation, err := v.unseal(suffix, raw, from)
+	return Record{plain, version, generation, from}, err
 }
 
 // Write replaces old. It returns store.ErrConflict when another writer was
 // faster.
 func (v *Vault) Write(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
+	from := v.KeyVersion()
 	if suffix == StateSuffix && old.Version == 0 {
-		if err := v.mark(ctx, 0); err != nil { // a state is never without a mark
+		if err := v.mark(ctx, 0, from); err != nil { // a state is never without a mark
 			return Record{}, err
 		}
 	}
-	r, err := v.Put(ctx, suffix, plain, old)
+	r, err := v.put(ctx, suffix, plain, old, from)
 	if err != nil {
 		return r, err
 	}
-	v.mu.Lock()
-	v.seen[suffix] = max(v.seen[suffix], r.Generation)
-	v.mu.Unlock()
+	if !v.saw(suffix, r) {
+		return Record{}, errRekeyed
+	}
 	if suffix != StateSuffix {
 		return r, nil
 	}
-	return r, v.mark(ctx, r.Generation)
+	return r, v.mark(ctx, r.Generation, from)
 }
 
-// mark records that generation was written.
-func (v *Vault) mark(ctx context.Context, generation uint64) error {
+// saw notes a record that was written, unless the vault is open under another data
+// key by now.
+func (v *Vault) saw(suffix string, r Record) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.from != r.Key {
+		return false
+	}
+	v.seen[suffix] = max(v.seen[suffix], r.Generation)
+	return true
+}
+
+// mark records that generation was written under the data key from.
+func (v *Vault) mark(ctx context.Context, generation uint64, from store.Version) error {
 	for {
 		m, err := v.Get(ctx, markSuffix)
+		if m.Key != from && err == nil || errors.Is(err, store.ErrDamaged) && v.replaced(ctx, from) {
+			return errRekeyed
+		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		if len(m.Plain) == 8 && binary.BigEndian.Uint64(m.Plain) >= generation {
 			return nil
 		}
-		_, err = v.Put(ctx, markSuffix, binary.BigEndian.AppendUint64(nil, generation), m)
+		_, err = v.put(ctx, markSuffix, binary.BigEndian.AppendUint64(nil, generation), m, from)
 		if !errors.Is(err, store.ErrConflict) || errors.Is(err, errRekeyed) {
 			return err
 		}
 	}
+}
+
+// replaced reports whether the store has no longer the data key from.
+func (v *Vault) replaced(ctx context.Context, from store.Version) bool {
+	_, now, err := v.store.Get(ctx, v.owner+KeySuffix)
+	return err == nil && now != from || errors.Is(err, store.ErrNotFound)
 }
 
 // errRekeyed reports a record that was made under a data key that another process
@@ -137,15 +178,15 @@ var errRekeyed = fmt.Errorf("broker: the data key was replaced meanwhile: %w", s
 
 // Put is Write without the protection against an older record being put back.
 func (v *Vault) Put(ctx context.Context, suffix string, plain []byte, old Record) (Record, error) {
+	return v.put(ctx, suffix, plain, old, v.KeyVersion())
+}
+
+func (v *Vault) put(ctx context.Context, suffix string, plain []byte, old Record, from store.Version) (Record, error) {
 	generation := old.Generation + 1
-	from := v.keyVersion()
-	if old.Version == 0 && from != 0 {
-		// Most often it is noticed here, before anyone sees the record.
-		if _, now, err := v.store.Get(ctx, v.owner+KeySuffix); err == nil && now != from || errors.Is(err, store.ErrNotFound) {
-			return Record{}, errRekeyed
-		}
+	if old.Version == 0 && from != 0 && v.replaced(ctx, from) {
+		return Record{}, errRekeyed // most often it is noticed here, before anyone sees the record
 	}
-	raw, err := v.Seal(suffix, plain, generation)
+	raw, err := v.seal(suffix, plain, generation, from)
 	if err != nil {
 		return Record{}, err
 	}
@@ -153,7 +194,7 @@ func (v *Vault) Put(ctx context.Context, suffix string, plain []byte, old Record
 	if err == nil && old.Version == 0 {
 		err = v.takeBack(ctx, suffix, version, from)
 	}
-	return Record{plain, version, generation}, err
+	return Record{plain, version, generation, from}, err
 }
 
 // takeBack removes a record that was made under a data key that is gone. A record
@@ -176,17 +217,15 @@ func (v *Vault) takeBack(ctx context.Context, suffix string, version, from store
 	return errRekeyed
 }
 
-func (v *Vault) keyVersion() store.Version {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.from
-}
-
-func (v *Vault) cipher(suffix string) (cipher.AEAD, error) {
+// cipher is that of a record under the data key from.
+func (v *Vault) cipher(suffix string, from store.Version) (cipher.AEAD, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.key == nil {
 		return nil, ErrClosed
+	}
+	if v.from != from {
+		return nil, errRekeyed
 	}
 	key, err := hkdf.Key(sha256.New, v.key, nil, recordPurpose+v.owner+suffix, 32)
 	if err != nil {
@@ -202,7 +241,11 @@ func (v *Vault) cipher(suffix string) (cipher.AEAD, error) {
 
 // Seal returns plain as a sealed record.
 func (v *Vault) Seal(suffix string, plain []byte, generation uint64) ([]byte, error) {
-	aead, err := v.cipher(suffix)
+	return v.seal(suffix, plain, generation, v.KeyVersion())
+}
+
+func (v *Vault) seal(suffix string, plain []byte, generation uint64, from store.Version) ([]byte, error) {
+	aead, err := v.cipher(suffix, from)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +260,10 @@ func (v *Vault) Seal(suffix string, plain []byte, generation uint64) ([]byte, er
 
 // Unseal opens what Seal returned for the same suffix.
 func (v *Vault) Unseal(suffix string, raw []byte) (plain []byte, generation uint64, err error) {
+	return v.unseal(suffix, raw, v.KeyVersion())
+}
+
+func (v *Vault) unseal(suffix string, raw []byte, from store.Version) (plain []byte, generation uint64, err error) {
 	damaged := fmt.Errorf("%w: record %s", store.ErrDamaged, v.owner+suffix)
 	if len(raw) < recordHeader {
 		return nil, 0, damaged
@@ -224,7 +271,7 @@ func (v *Vault) Unseal(suffix string, raw []byte) (plain []byte, generation uint
 	if raw[0] != recordFormat {
 		return nil, 0, fmt.Errorf("broker: record %s has format %d; this version reads %d: %w", v.owner+suffix, raw[0], recordFormat, errors.ErrUnsupported)
 	}
-	aead, err := v.cipher(suffix)
+	aead, err := v.cipher(suffix, from)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -28,10 +28,10 @@ type Vault struct {
 	rand  io.Reader
 	owner string
 
-	mu   sync.Mutex    // guards all below; not held over I/O
-	key  []byte        // the data key; nil before it is open
-	from store.Version // of the record that the data key came from
-	seen map[string]uint64
+	mu   sync.Mutex        // guards all below; not held over I/O
+	key  []byte            // the data key; nil before it is open
+	from store.Version     // of the record that the data key came from
+	seen map[string]uint64 // the newest generations under that data key
 }
 
 const (
@@ -85,6 +85,10 @@ func (v *Vault) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return v.unwrap(ctx, sealed, version)
+}
+
+func (v *Vault) unwrap(ctx context.Context, sealed []byte, version store.Version) error {
 	key, err := v.ring.unwrap(ctx, sealed, v.purpose())
 	if err != nil {
 		return fmt.Errorf("opening the state: %w", err)
@@ -153,20 +157,19 @@ func (v *Vault) Probe(ctx context.Context) error {
 func (v *Vault) purpose() []byte { return []byte(dataKeyPurpose + v.owner) }
 
 // Rekeyed opens the vault again if another process erased it and made a new
-// one.
+// one. Until then it stays open under the old data key for other calls.
 func (v *Vault) Rekeyed(ctx context.Context) (bool, error) {
-	_, version, err := v.wrappedKey(ctx)
+	sealed, version, err := v.wrappedKey(ctx)
 	if err != nil {
 		return false, err
 	}
 	v.mu.Lock()
-	same := v.from == version
+	same := v.key != nil && v.from == version
 	v.mu.Unlock()
 	if same {
 		return false, nil
 	}
-	v.drop()
-	return true, v.Open(ctx)
+	return true, v.unwrap(ctx, sealed, version)
 }
 
 // Create opens the vault, or makes it if it does not exist. What is in memory
@@ -223,6 +226,10 @@ func (v *Vault) drop() {
 func (v *Vault) setKey(key []byte, from store.Version) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	clear(v.key)
+	if from != v.from {
+		v.seen = map[string]uint64{} // generations start over
+	}
 	v.key, v.from = key, from
 }
 
