@@ -154,20 +154,21 @@ func TestRemadeDuringACall(t *testing.T) {
 		return err
 	}
 	for name, c := range map[string]struct {
-		after string
-		do    func(context.Context, *Vault, Record) error
-		want  error
+		before, after string
+		do            func(context.Context, *Vault, Record) error
+		want          error
 	}{
-		"the mark was read":           {"Get " + mark, read, nil},
-		"the state was read":          {"Get " + state, read, nil},
-		"the state was written":       {"Put " + state, write, errRekeyed},
-		"the mark was about to be":    {"Get " + mark, write, errRekeyed},
-		"the mark was written":        {"Put " + mark, write, nil},
-		"it was seen before the rest": {"", read, nil},
+		"before all of it":             {"", "", read, nil},
+		"the mark was read":            {"", "Get " + mark, read, nil},
+		"the state was read":           {"", "Get " + state, read, nil},
+		"the state was written":        {"", "Put " + state, write, errRekeyed},
+		"the mark was about to be":     {"Get " + mark, "", write, errRekeyed},
+		"the mark was read to replace": {"", "Get " + mark, write, errRekeyed},
+		"the mark was written":         {"", "Put " + mark, write, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
-			st := &scriptedStore{Store: inner, after: map[string]func(){}}
+			st := &scriptedStore{Store: inner, before: map[string]func() error{}, after: map[string]func(){}}
 			v := testVault(t, keys, st)
 			var old Record
 			for range 23 {
@@ -183,10 +184,14 @@ func TestRemadeDuringACall(t *testing.T) {
 				require.NoError(t, err)
 				require.True(t, again)
 			}
-			if c.after == "" {
+			switch {
+			case c.before != "":
+				st.before[c.before] = func() error { remake(); return nil }
+			case c.after != "":
+				st.after[c.after] = remake
+			default:
 				remake()
 			}
-			st.after[c.after] = remake
 			require.ErrorIs(t, c.do(ctx, v, old), c.want)
 			for who, v := range map[string]*Vault{"this process": v, "another": testVault(t, keys, inner)} {
 				r, err := v.Read(ctx, StateSuffix)

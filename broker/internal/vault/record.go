@@ -150,7 +150,7 @@ func (v *Vault) saw(suffix string, r Record) bool {
 func (v *Vault) mark(ctx context.Context, generation uint64, from store.Version) error {
 	for {
 		m, err := v.Get(ctx, markSuffix)
-		if m.Key != from && err == nil || errors.Is(err, store.ErrDamaged) && v.replaced(ctx, from) {
+		if errors.Is(err, store.ErrDamaged) && v.replaced(ctx, from) {
 			return errRekeyed
 		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
