@@ -39,6 +39,7 @@ var packages = []string{
 	"./broker/internal/vault",
 	"./broker/internal/remember",
 	"./tpm/internal/envelope",
+	"./broker/entratest/internal/verify",
 }
 
 //go:embed equivalent.txt
