@@ -33,10 +33,7 @@ func (o *object) raw(name string) json.RawMessage {
 func (o *object) object(name string) *object {
 	raw := o.raw(name)
 	if s, ok := str(raw); ok {
-		raw = json.RawMessage(strings.TrimSpace(s))
-	}
-	if len(raw) == 0 || raw[0] != '{' {
-		return nil
+		raw = json.RawMessage(s)
 	}
 	p, err := strictjson.Parse(raw, MaxReply)
 	if err != nil {
@@ -97,15 +94,8 @@ func (o *object) list(name string) []string {
 	if s, ok := str(raw); ok {
 		return strings.Fields(s)
 	}
-	if len(raw) == 0 || raw[0] != '[' {
-		return nil
-	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
-		return nil
-	}
 	var out []string
-	for _, e := range elements {
+	for _, e := range elements(raw) {
 		if s, ok := str(e); ok && s != "" {
 			out = append(out, s)
 		}
@@ -115,19 +105,20 @@ func (o *object) list(name string) []string {
 
 // objects returns the objects of a member that is an array.
 func (o *object) objects(name string) []*object {
-	raw := o.raw(name)
-	if len(raw) == 0 || raw[0] != '[' {
-		return nil
-	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
-		return nil
-	}
 	var out []*object
-	for _, e := range elements {
+	for _, e := range elements(o.raw(name)) {
 		if p, err := strictjson.Parse(e, MaxReply); err == nil {
 			out = append(out, &object{p.Members()})
 		}
 	}
 	return out
+}
+
+// elements returns the elements of an array; none of another value.
+func elements(raw json.RawMessage) []json.RawMessage {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	return list
 }

@@ -30,6 +30,35 @@ func TestRequestRoundTrip(t *testing.T) {
 	require.Equal(t, UserCanceled, got.Status)
 }
 
+// The short requests have the members that sso-mib and msalruntime send, and no other.
+func TestShortRequests(t *testing.T) {
+	r := Request{ClientID: "id", RedirectURI: "https://r", Username: "not sent", Account: Account{HomeAccountID: "o.t"}, PoP: &PoPParams{Scheme: "pop", Method: "GET", Host: "h", HomeAccountID: "o.t"}}
+	const account = `{"clientInfo":"","environment":"","familyName":"","givenName":"","homeAccountId":"o.t","localAccountId":"","name":"","passwordExpiry":0,"realm":"","username":""}`
+	for method, want := range map[string]string{
+		GetAccounts:     `{"clientId":"id","redirectUri":"https://r"}`,
+		GetVersion:      `{"msalCppVersion":"0"}`,
+		RemoveAccount:   `{"clientId":"id","account":` + account + `}`,
+		SignHTTPRequest: `{"clientId":"id","popParams":{"authenticationScheme":"pop","clientClaims":"","homeAccountId":"o.t","httpMethod":"GET","nonce":"","uriHost":"h","uriPath":""}}`,
+	} {
+		got, err := r.Marshal(method)
+		require.NoError(t, err)
+		require.JSONEq(t, want, got, method)
+	}
+	// A request that names no account and no bound token says so, as msalruntime does.
+	text, err := (&Request{}).Marshal(AcquireSilently)
+	require.NoError(t, err)
+	require.Contains(t, text, `"account":null`)
+	require.Contains(t, text, `"popParams":null`)
+}
+
+// One of three members identifies a user.
+func TestAccountIsZero(t *testing.T) {
+	require.True(t, Account{Name: "n", Realm: "t"}.IsZero())
+	for _, a := range []Account{{HomeAccountID: "o.t"}, {LocalAccountID: "o"}, {Username: "u"}} {
+		require.False(t, a.IsZero(), a)
+	}
+}
+
 // Requests are read as they come: members of the wrong type, null, empty, at
 // the root or nested.
 func TestTolerance(t *testing.T) {
@@ -51,13 +80,26 @@ func TestTolerance(t *testing.T) {
 		"empty popParams":           {`{"authParameters":{"popParams":{}}}`, Request{}},
 		"flags as text":             {`{"authParameters":{"isSignIn":"true"}}`, Request{SignIn: true}},
 		"unknown members":           {`{"authParameters":{"requestOptions":[205],"enrollmentId":"","password":"","isTestMode":false,"onboardingBlob":"{}"}}`, Request{}},
-		"escapes":                   {`{"clientId":"a\u0041\n"}`, Request{ClientID: "aA\n"}},
+		"the digits for strings":    {`{"clientId":0,"redirectUri":9,"username":-1,"prompt":true,"authority":{}}`, Request{ClientID: "0", RedirectURI: "9", Username: "-1"}},
+		"no array of scopes":        {`{"requestedScopes":{"a":1}}`, Request{}},
+		"parameters that are text":  {`{"authParameters":"{","clientId":"c"}`, Request{ClientID: "c"}},
+		"claims as text":            {`{"decodedClaims":" {\"a\":1} "}`, Request{Claims: `{"a":1}`}},
+		"claims in both places":     {`{"authParameters":{"decodedClaims":"{}"},"decodedClaims":{"a":1}}`, Request{Claims: `{}`}},
+		"a flag of 1":               {`{"isSignIn":1}`, Request{SignIn: true}},
+		"a flag of 0":               {`{"isSignIn":"0"}`, Request{}},
+		"popParams at the root":     {`{"popParams":{"uriHost":"h"}}`, Request{PoP: &PoPParams{Host: "h"}}},
+		"popParams in both places":  {`{"authParameters":{"popParams":{"uriHost":"inner"}},"popParams":{"uriHost":"h"}}`, Request{PoP: &PoPParams{Host: "inner"}}},
+		"an error":                  {`{"error":{"status":7}}`, Request{Status: UserCanceled}},
+		"escapes":                   {`{"clientId":"a\u0041\n","username":"\u0041"}`, Request{ClientID: "aA\n", Username: "A"}},
 	} {
 		got, err := ParseRequest(c.text)
 		require.NoError(t, err, name)
 		require.Equal(t, c.want, got, name)
 	}
-	_, err := ParseRequest(`{"requestedScopes":[` + strings.Repeat(`"a",`, MaxScopes) + `"a"]}`)
+	most, err := ParseRequest(`{"requestedScopes":[` + strings.Repeat(`"a",`, MaxScopes-1) + `"a"]}`)
+	require.NoError(t, err)
+	require.Len(t, most.Scopes, MaxScopes)
+	_, err = ParseRequest(`{"requestedScopes":[` + strings.Repeat(`"a",`, MaxScopes) + `"a"]}`)
 	require.ErrorContains(t, err, "too many scopes")
 	_, err = ParseRequest(`{"a":"` + strings.Repeat("x", MaxRequest) + `"}`)
 	require.ErrorContains(t, err, "larger")
@@ -69,10 +111,13 @@ func TestStatusNames(t *testing.T) {
 	require.Equal(t, "InteractionRequired", Status(2).String())
 	require.Equal(t, "DeviceNotRegistered", Status(17).String())
 	require.Equal(t, "AccountNotFound", Status(19).String())
+	require.Equal(t, "Unexpected", Status(0).String())
 	require.Equal(t, "Status22", Status(22).String())
+	require.Equal(t, "Status-1", Status(-1).String())
 	for s := range statusNames {
-		require.NotZero(t, Status(s).Tag())
+		require.Equal(t, 0x70727400+s, Status(s).Tag(), "prt and the number")
 	}
+	require.Equal(t, 0x707274ff, Status(-1).Tag())
 }
 
 // Errors have each member that msalruntime needs, and of the type it reads.
