@@ -122,15 +122,12 @@ func (p protocol) encrypt(key, plain []byte) ([]byte, error) {
 
 // decrypt is the inverse of encrypt.
 func (p protocol) decrypt(key, sealed []byte) ([]byte, error) {
-	iv := make([]byte, aes.BlockSize)
-	if p == 2 {
-		if len(sealed) < aes.BlockSize {
-			return nil, ErrMalformed
-		}
-		iv, sealed = sealed[:aes.BlockSize], sealed[aes.BlockSize:]
-	}
 	if len(sealed) == 0 || len(sealed)%aes.BlockSize != 0 {
 		return nil, ErrMalformed
+	}
+	iv := make([]byte, aes.BlockSize)
+	if p == 2 {
+		iv, sealed = sealed[:aes.BlockSize], sealed[aes.BlockSize:]
 	}
 	b, err := aes.NewCipher(key)
 	if err != nil {
