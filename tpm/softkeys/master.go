@@ -198,16 +198,23 @@ func (c argonCost) lock(secret, plaintext, context []byte) ([]byte, error) {
 	return append(b, seal(key, plaintext, aad(context, b))...), nil
 }
 
+// acceptable reports whether a record may cost this much. The least is what Argon2
+// allows (RFC 9106, 3.1).
+func (c argonCost) acceptable() bool {
+	return 1 <= c.time && c.time <= maxTime && 1 <= c.threads && c.threads <= maxThreads &&
+		8*uint32(c.threads) <= c.memory && c.memory <= maxMemory
+}
+
 func unlock(secret, locked, context []byte) ([]byte, error) {
 	if len(locked) < argonHeader {
 		return nil, fmt.Errorf("%w: truncated", tpm.ErrInvalidBlob)
 	}
 	head := locked[:argonHeader]
-	t, m, p := binary.BigEndian.Uint32(head), binary.BigEndian.Uint32(head[4:]), head[8]
-	if t < 1 || t > maxTime || p < 1 || p > maxThreads || m < 8*uint32(p) || m > maxMemory {
+	c := argonCost{time: binary.BigEndian.Uint32(head), memory: binary.BigEndian.Uint32(head[4:]), threads: head[8]}
+	if !c.acceptable() {
 		return nil, fmt.Errorf("%w: Argon2id parameters out of range", tpm.ErrInvalidBlob)
 	}
-	key := argon2.IDKey(secret, head[9:], t, m, p, 32)
+	key := argon2.IDKey(secret, head[9:], c.time, c.memory, c.threads, 32)
 	defer clear(key)
 	plaintext, err := open(key, locked[argonHeader:], aad(context, head))
 	if err != nil {

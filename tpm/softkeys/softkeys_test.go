@@ -147,6 +147,21 @@ func TestArgonParameters(t *testing.T) {
 	}
 }
 
+// The smallest and largest costs of a record. The smallest are those of RFC 9106, 3.1.
+func TestArgonLimits(t *testing.T) {
+	for _, c := range []struct {
+		time, memory uint32
+		threads      byte
+		want         bool
+	}{
+		{1, 8, 1, true}, {0, 8, 1, false}, {1, 7, 1, false}, {1, 8, 0, false},
+		{16, 256 << 10, 16, true}, {17, 256 << 10, 16, false}, {16, 256<<10 + 1, 16, false}, {16, 256 << 10, 17, false},
+		{1, 128, 16, true}, {1, 127, 16, false},
+	} {
+		require.Equal(t, c.want, softkeys.Acceptable(c.time, c.memory, c.threads), "%+v", c)
+	}
+}
+
 // Several processes that start at once agree on a master key.
 func TestFileIsMadeOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "master")
