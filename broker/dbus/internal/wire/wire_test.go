@@ -49,6 +49,7 @@ func TestShortRequests(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, text, `"account":null`)
 	require.Contains(t, text, `"popParams":null`)
+	require.Contains(t, text, `"uxContextHandle":-1`)
 }
 
 // One of three members identifies a user.

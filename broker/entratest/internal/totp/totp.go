@@ -44,7 +44,8 @@ func Code(secret []byte, step uint64) string {
 // Match returns the time step that a code belongs to, if it is within the tolerance.
 func Match(secret []byte, code string, at time.Time) (step uint64, ok bool) {
 	now := uint64(at.Unix()) / Step
-	for step = now - window; step <= now+window; step++ {
+	for i := range uint64(window + 1 + window) {
+		step = now + i - window
 		if subtle.ConstantTimeCompare([]byte(Code(secret, step)), []byte(code)) == 1 {
 			return step, true
 		}

@@ -21,6 +21,10 @@ func TestCode(t *testing.T) {
 		require.Equal(t, uint64(at)/totp.Step, step)
 		_, ok = totp.Match(secret, want, time.Unix(at+2*totp.Step, 0))
 		require.False(t, ok, "two steps late")
+		_, ok = totp.Match(secret, want, time.Unix(at-totp.Step, 0))
+		require.True(t, ok, "a step early")
+		_, ok = totp.Match(secret, want, time.Unix(at-2*totp.Step, 0))
+		require.False(t, ok, "two steps early")
 	}
 }
 
