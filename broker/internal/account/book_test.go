@@ -28,10 +28,10 @@ func testKeys(t testing.TB) tpm.KeyStore {
 }
 
 // process is a book as a process of its own would have it, and who is gone
-// from it.
+// from it or has a new name.
 type process struct {
 	*Book
-	gone []Identity
+	gone, renamed []Identity
 }
 
 func openBook(t testing.TB, keys tpm.KeyStore, s store.Store, user string) *process {
@@ -41,7 +41,7 @@ func openBook(t testing.TB, keys tpm.KeyStore, s store.Store, user string) *proc
 		Keys: keys, Ring: vault.NewKeyring(keys, s, rand.Reader), Store: s, Rand: rand.Reader, UserID: user, Logger: slog.New(slog.DiscardHandler),
 		Now:    func() time.Time { return noon },
 		Finish: func(ctx context.Context, work func(context.Context) error) error { return work(ctx) },
-		Gone:   func(id Identity) { p.gone = append(p.gone, id) },
+		Gone:   func(id Identity) { p.gone = append(p.gone, id) }, Renamed: func(id Identity) { p.renamed = append(p.renamed, id) },
 	})
 	t.Cleanup(func() {
 		for _, a := range p.Close() {
@@ -105,6 +105,298 @@ func TestFind(t *testing.T) {
 	require.ErrorIs(t, err, ErrNobody, "another user of the machine")
 }
 
+// A user name finds the account that has it, whoever else is signed in and however
+// it is spelled, and never another user's account.
+func TestFindByName(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &store.Memory{}, t.Context()
+	b := openBook(t, keys, s, "")
+	byName := func(name string) (Identity, error) {
+		_, rec, err := b.Find(ctx, Identity{PreferredUsername: name})
+		if err != nil {
+			return Identity{}, err
+		}
+		return rec.Account, nil
+	}
+	_, err := byName("alice@contoso.example")
+	require.ErrorIs(t, err, ErrUnknown)
+
+	alice, bob := person("alice"), person("bob")
+	_, err = b.Put(ctx, alice, nil)
+	require.NoError(t, err)
+	got, err := byName("Alice@Contoso.Example")
+	require.NoError(t, err)
+	require.Equal(t, alice, got)
+	_, err = byName("bob@contoso.example")
+	require.ErrorIs(t, err, ErrUnknown, "not the only account")
+
+	_, err = b.Put(ctx, bob, nil)
+	require.NoError(t, err)
+	got, err = byName("bob@contoso.example")
+	require.NoError(t, err)
+	require.Equal(t, bob, got)
+	_, err = byName("carol@contoso.example")
+	require.ErrorIs(t, err, ErrUnknown)
+
+	guest := bob
+	guest.HomeAccountID = "bob.another tenant"
+	_, err = b.Put(ctx, guest, nil)
+	require.NoError(t, err)
+	_, err = byName("bob@contoso.example")
+	require.ErrorIs(t, err, ErrSeveral)
+	_, rec, err := b.Find(ctx, guest)
+	require.NoError(t, err)
+	require.Equal(t, guest, rec.Account, "the account says more than its name")
+}
+
+// Putting an account that is there changes it, or leaves it as it is if there is
+// nothing to change.
+func TestPutAgain(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &store.Memory{}, t.Context()
+	b, alice := openBook(t, keys, s, ""), person("alice")
+	a, err := b.Put(ctx, alice, with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	again, err := b.Put(ctx, alice, nil)
+	require.NoError(t, err)
+	require.Same(t, a, again)
+	require.Len(t, a.Record().PRTs, 1)
+
+	_, err = b.Put(ctx, alice, with(bornOf(prt.ByHello)))
+	require.NoError(t, err)
+	_, rec, err := openBook(t, keys, s, "").Find(ctx, alice)
+	require.NoError(t, err)
+	require.Equal(t, []PRT{bornOf(prt.ByPassword), bornOf(prt.ByHello)}, rec.PRTs)
+
+	boom := errors.New("boom")
+	_, err = b.Put(ctx, alice, func(*Record) error { return boom })
+	require.ErrorIs(t, err, boom)
+
+	require.NoError(t, a.Close())
+	_, err = b.Put(ctx, alice, nil)
+	require.ErrorIs(t, err, vault.ErrClosed, "it is closed, but was not replaced")
+}
+
+// A store that lets a test act as another process between two accesses, and that
+// counts its lists.
+type watched struct {
+	store.Memory
+	lists        int
+	onGet, onPut func(name string) error
+}
+
+func (s *watched) List(ctx context.Context, prefix string) ([]string, error) {
+	s.lists++
+	return s.Memory.List(ctx, prefix)
+}
+
+func (s *watched) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
+	if s.onGet != nil {
+		if err := s.onGet(name); err != nil {
+			return nil, 0, err
+		}
+	}
+	return s.Memory.Get(ctx, name)
+}
+
+func (s *watched) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	if s.onPut != nil {
+		if err := s.onPut(name); err != nil {
+			return 0, err
+		}
+	}
+	return s.Memory.Put(ctx, name, data, old)
+}
+
+// Without a lease another writer may come first: then Put tries again.
+func TestPutConflict(t *testing.T) {
+	t.Parallel()
+	s, ctx := &watched{}, t.Context()
+	b := openBook(t, testKeys(t), s, "")
+	conflicts := 0
+	s.onPut = func(name string) error {
+		if name == b.Owner(person("alice"))+vault.StateSuffix && conflicts < 2 {
+			conflicts++
+			return store.ErrConflict
+		}
+		return nil
+	}
+	a, err := b.Put(ctx, person("alice"), with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	require.Equal(t, 2, conflicts)
+	require.Len(t, a.Record().PRTs, 1)
+}
+
+// A record of which only the version is new, as when the store was copied back,
+// is the current one: it can be changed.
+func TestSameRecordWrittenAgain(t *testing.T) {
+	t.Parallel()
+	s, ctx := &store.Memory{}, t.Context()
+	a, err := openBook(t, testKeys(t), s, "").Put(ctx, person("alice"), with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	name := a.Name() + vault.StateSuffix
+	data, v, err := s.Get(ctx, name)
+	require.NoError(t, err)
+	_, err = s.Put(ctx, name, data, v)
+	require.NoError(t, err)
+	rec, err := a.Update(ctx, with(bornOf(prt.ByHello)))
+	require.NoError(t, err)
+	require.Len(t, rec.PRTs, 2)
+}
+
+// A new name of the only account is its name, and that of another account changes
+// nothing of it.
+func TestRenamed(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &store.Memory{}, t.Context()
+	one, two := openBook(t, keys, s, ""), openBook(t, keys, s, "")
+	a, err := one.Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	_, _, err = two.Find(ctx, Identity{})
+	require.NoError(t, err)
+	require.Equal(t, person("alice"), *two.Only())
+	_, err = a.Update(ctx, func(r *Record) error { r.Rename("smith@contoso.example", ""); return nil })
+	require.NoError(t, err)
+
+	smith := person("alice")
+	smith.PreferredUsername = "smith@contoso.example"
+	_, _, err = two.Find(ctx, person("alice"))
+	require.NoError(t, err)
+	require.Equal(t, smith, *two.Only())
+	two.Book.renamed(person("bob"))
+	require.Equal(t, smith, *two.Only())
+	require.Equal(t, []Identity{smith, person("bob")}, two.renamed)
+
+	nobody := openBook(t, keys, s, "1000")
+	nobody.Book.renamed(smith)
+	require.Nil(t, nobody.Only())
+}
+
+// Refresh sees who came and who went in other processes.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &watched{}, t.Context()
+	one, two := openBook(t, keys, s, ""), openBook(t, keys, s, "")
+	alice, bob := person("alice"), person("bob")
+	refresh := func() *Identity {
+		unreadable, err := two.Refresh(ctx)
+		require.NoError(t, err)
+		require.NoError(t, unreadable)
+		return two.Only()
+	}
+	require.Nil(t, refresh())
+	_, err := one.Put(ctx, alice, nil)
+	require.NoError(t, err)
+	s.lists = 0
+	require.Equal(t, &alice, refresh())
+	require.Equal(t, 1, s.lists)
+
+	_, err = one.Put(ctx, bob, nil)
+	require.NoError(t, err)
+	require.Nil(t, refresh())
+	require.Equal(t, 1, two.Len(), "several are not read")
+	require.Empty(t, two.gone)
+
+	require.NoError(t, one.Remove(ctx, alice))
+	require.Equal(t, &bob, refresh())
+	require.Equal(t, []Identity{alice}, two.gone)
+	require.NoError(t, one.Remove(ctx, bob))
+	require.Nil(t, refresh())
+	require.Equal(t, []Identity{alice, bob}, two.gone)
+
+	_, err = one.Put(ctx, alice, nil)
+	require.NoError(t, err)
+	require.Empty(t, two.Close())
+	_, err = two.Refresh(ctx)
+	require.ErrorIs(t, err, vault.ErrClosed)
+}
+
+// While one account is read, Refresh reports what is wrong with it, and what ended
+// in the meantime.
+func TestRefreshUnreadable(t *testing.T) {
+	t.Parallel()
+	alice, bob := person("alice"), person("bob")
+	overwrite := func(t *testing.T, s store.Store, name string) {
+		_, v, err := s.Get(t.Context(), name)
+		require.NoError(t, err)
+		_, err = s.Put(t.Context(), name, []byte("nonsense"), v)
+		require.NoError(t, err)
+	}
+	remove := func(t *testing.T, s store.Store, name string) {
+		_, v, err := s.Get(t.Context(), name)
+		require.NoError(t, err)
+		require.NoError(t, s.Delete(t.Context(), name, v))
+	}
+	for name, tt := range map[string]struct {
+		open       bool // the account is open in this process
+		meanwhile  func(t *testing.T, s *watched, b *process, end context.CancelFunc)
+		unreadable error
+		err        error
+		only       bool
+	}{
+		"damaged": {false, func(t *testing.T, s *watched, b *process, _ context.CancelFunc) {
+			overwrite(t, s, b.Owner(alice)+vault.StateSuffix)
+		}, store.ErrDamaged, nil, false},
+		"data key lost": {true, func(t *testing.T, s *watched, b *process, _ context.CancelFunc) {
+			remove(t, s, b.Owner(alice)+vault.KeySuffix)
+		}, store.ErrDamaged, nil, true}, // accounts in memory stay in use
+		"sign-in that did not finish": {false, func(t *testing.T, s *watched, b *process, _ context.CancelFunc) {
+			require.NoError(t, b.newAccount(b.Owner(bob)).vault.Create(t.Context()))
+		}, nil, nil, true},
+		"another account without its record": {false, func(t *testing.T, s *watched, b *process, _ context.CancelFunc) {
+			require.NoError(t, b.newAccount(b.Owner(bob)).vault.Create(t.Context()))
+			overwrite(t, s, b.Owner(bob)+vault.KeySuffix)
+		}, tpm.ErrInvalidBlob, nil, false},
+		"removed meanwhile": {false, func(t *testing.T, s *watched, b *process, _ context.CancelFunc) {
+			s.onGet = func(string) error { return store.ErrNotFound }
+		}, nil, nil, false},
+		"given up": {false, func(t *testing.T, s *watched, b *process, end context.CancelFunc) {
+			s.onGet = func(string) error { end(); return errFull }
+		}, nil, context.Canceled, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			keys, s := testKeys(t), &watched{}
+			ctx, end := context.WithCancel(t.Context())
+			b := openBook(t, keys, s, "")
+			_, err := b.Put(ctx, alice, nil)
+			require.NoError(t, err)
+			if !tt.open {
+				b = openBook(t, keys, s, "")
+			} else {
+				_, _, err = b.Find(ctx, Identity{})
+				require.NoError(t, err)
+			}
+			tt.meanwhile(t, s, b, end)
+			unreadable, err := b.Refresh(ctx)
+			require.ErrorIs(t, err, tt.err)
+			require.ErrorIs(t, unreadable, tt.unreadable)
+			require.Equal(t, tt.only, b.Only() != nil)
+		})
+	}
+}
+
+// Nobody is told of an account that was removed here while a list was under way:
+// it may have signed in again.
+func TestForgetRemoved(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	b := openBook(t, testKeys(t), &store.Memory{}, "")
+	a, err := b.Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	known := b.Known()
+	b.accounts = map[string]*Account{}
+	b.forgetRemoved(ctx, known)
+	require.Empty(t, b.gone)
+	require.NotNil(t, a.Record())
+
+	b.accounts[a.Name()] = a
+	require.NoError(t, a.Close())
+	b.forgetRemoved(ctx, known)
+	require.Empty(t, b.gone)
+	require.False(t, b.Holds(a))
+}
+
 // A second process sees what the first one does, and forgets who is removed.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
@@ -133,8 +425,6 @@ func TestProcesses(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound, "what was removed is not made again by an update")
 }
 
-// An account that cannot be read takes nothing from the others, and it may be
-// the one that is meant when nobody is named.
 // A record is decoded once, and a slow reader of an older one does not put it in
 // the place of a newer one.
 func TestNewestRecordStays(t *testing.T) {
@@ -161,6 +451,8 @@ func TestNewestRecordStays(t *testing.T) {
 	require.Same(t, older, a.keep(older, read), "a record of the account that was made")
 }
 
+// An account that cannot be read takes nothing from the others, and it may be
+// the one that is meant when nobody is named.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	keys, s, ctx := testKeys(t), &store.Memory{}, t.Context()

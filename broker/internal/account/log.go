@@ -52,9 +52,8 @@ func (l *signInLog) note(d Observation) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pending = append(l.pending, d)
-	if over := len(l.pending) - maxObservations; over > 0 {
-		l.pending, l.first = l.pending[over:], l.first+over
-	}
+	over := max(0, len(l.pending)-maxObservations)
+	l.pending, l.first = l.pending[over:], l.first+over
 	return len(l.pending)
 }
 
@@ -145,9 +144,7 @@ func (a *Account) Flush(ctx context.Context) error {
 			return err
 		}
 		rec.Observed = append(rec.Observed, pending...)
-		if len(rec.Observed) > maxObservations {
-			rec.Observed = rec.Observed[len(rec.Observed)-maxObservations:]
-		}
+		rec.Observed = rec.Observed[max(0, len(rec.Observed)-maxObservations):]
 		plain, err := vault.Encode(rec)
 		if err != nil {
 			return err

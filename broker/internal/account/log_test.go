@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -33,6 +34,20 @@ func TestLog(t *testing.T) {
 	again, err := b.Log(ctx)
 	require.NoError(t, err)
 	require.Equal(t, all, again)
+}
+
+// A claims request of exactly the limit is kept, and one byte more is not.
+func TestLogClaims(t *testing.T) {
+	t.Parallel()
+	a, err := openBook(t, testKeys(t), &store.Memory{}, "").Put(t.Context(), person("alice"), nil)
+	require.NoError(t, err)
+	longest := strings.Repeat("c", 4<<10)
+	a.Note(Observation{Claims: longest})
+	a.Note(Observation{Claims: longest + "c"})
+	all, err := a.Log(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, longest, all[0].Claims)
+	require.Empty(t, all[1].Claims)
 }
 
 // A store that fails for a while.

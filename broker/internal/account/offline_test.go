@@ -86,3 +86,23 @@ func TestSealedAnew(t *testing.T) {
 		require.Equal(t, tt.anew, keys.pin != "", "after %v", tt.after)
 	}
 }
+
+// A sealed offline key equals another if it is the same key sealed the same way: an
+// update that lost a race must not pass for the one that won it.
+func TestSealedOfflineEqual(t *testing.T) {
+	t.Parallel()
+	sealed := func(id, blob string) *SealedOffline { return &SealedOffline{ID: id, Sealed: []byte(blob)} }
+	for name, tt := range map[string]struct {
+		a, b  *SealedOffline
+		equal bool
+	}{
+		"same":         {sealed("id", "blob"), sealed("id", "blob"), true},
+		"sealed anew":  {sealed("id", "blob"), sealed("id", "new"), false},
+		"another key":  {sealed("id", "blob"), sealed("another", "blob"), false},
+		"none and one": {nil, sealed("id", "blob"), false},
+		"none":         {nil, nil, true},
+	} {
+		require.Equal(t, tt.equal, tt.a.Equal(tt.b), name)
+		require.Equal(t, tt.equal, tt.b.Equal(tt.a), name)
+	}
+}

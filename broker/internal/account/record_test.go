@@ -85,8 +85,24 @@ func TestRecordRoundTrip(t *testing.T) {
 	require.NotNil(t, before.Hello)
 	require.Len(t, before.PRTs, 2)
 	require.Nil(t, a.Record().Hello)
-	require.Len(t, a.Record().PRTs, 1, "what the Hello key gave goes with it")
+	require.Nil(t, a.Record().PRT(prt.ByHello), "what the Hello key gave goes with it")
+	require.NotNil(t, a.Record().PRT(prt.ByPassword))
 	boom := errors.New("boom")
 	_, err = a.Update(ctx, func(*Record) error { return boom })
 	require.ErrorIs(t, err, boom)
+}
+
+// Why an account has no PRT to use: the last one died, the account is locked, or
+// there never was one.
+func TestOver(t *testing.T) {
+	t.Parallel()
+	dead := func(code int, at time.Time) PRT {
+		e := bornOf(prt.ByPassword)
+		e.Dead = &Death{Code: code, At: at}
+		return e
+	}
+	require.ErrorIs(t, (&Record{}).Over(), ErrNoPRT)
+	require.ErrorIs(t, (&Record{Away: []byte("PRTs")}).Over(), ErrLocked)
+	r := &Record{PRTs: []PRT{dead(50173, noon), dead(50057, noon.Add(time.Hour)), dead(70008, noon.Add(time.Minute))}}
+	require.EqualError(t, r.Over(), "broker: the PRT is no longer valid (AADSTS50057)")
 }
