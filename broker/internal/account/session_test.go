@@ -83,3 +83,31 @@ func TestSessions(t *testing.T) {
 	_, _, err = a.Session(ctx, n.Token)
 	require.ErrorIs(t, err, vault.ErrClosed)
 }
+
+// The session keys of a PRT and of the one that it replaced stay open while the
+// record has them, also when nobody uses them, and each is opened once.
+func TestSessionsOfARenewedPRT(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	keys := &keyRing{testKeys(t), map[string]int{}}
+	e := bornOf(prt.ByPassword)
+	e.Previous = bornOf(prt.ByPassword).Token
+	e.Token.SessionKey, e.Previous.SessionKey = []byte("new"), []byte("old")
+	a, err := openBook(t, keys, &store.Memory{}, "").Put(ctx, person("alice"), with(e))
+	require.NoError(t, err)
+	for range 2 {
+		for _, token := range []*prt.Token{e.Token, e.Previous} {
+			_, done, err := a.Session(ctx, token)
+			require.NoError(t, err)
+			done()
+		}
+		a.ReleaseUnused()
+		require.Equal(t, map[string]int{"new": 1, "old": 1}, keys.open)
+	}
+
+	e.Previous = nil
+	_, err = a.Update(ctx, with(e))
+	require.NoError(t, err)
+	a.ReleaseUnused()
+	require.Equal(t, map[string]int{"new": 1, "old": 0}, keys.open)
+}
