@@ -1,6 +1,7 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -372,6 +373,39 @@ func TestRefreshUnreadable(t *testing.T) {
 			require.ErrorIs(t, err, tt.err)
 			require.ErrorIs(t, unreadable, tt.unreadable)
 			require.Equal(t, tt.only, b.Only() != nil)
+		})
+	}
+}
+
+// Closing the keys of an account that another process removed may fail: the log
+// says so, and only then.
+func TestForgetRemovedKeys(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]error{"closed": nil, "not closed": errors.New("the TPM is gone")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			keys, s, ctx := &keyRing{KeyStore: testKeys(t), open: map[string]int{}, fail: fail}, &store.Memory{}, t.Context()
+			one, two := openBook(t, keys, s, ""), openBook(t, keys, s, "")
+			var log bytes.Buffer
+			two.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			e := bornOf(prt.ByPassword)
+			_, err := one.Put(ctx, person("alice"), with(e))
+			require.NoError(t, err)
+			a, _, err := two.Find(ctx, Identity{})
+			require.NoError(t, err)
+			_, done, err := a.Session(ctx, e.Token)
+			require.NoError(t, err)
+			done()
+			require.NoError(t, one.Remove(ctx, person("alice")))
+			_, err = two.Refresh(ctx)
+			require.NoError(t, err)
+			require.Equal(t, []Identity{person("alice")}, two.gone)
+			require.Zero(t, keys.open["key of password"])
+			if fail == nil {
+				require.Empty(t, log.String())
+			} else {
+				require.Contains(t, log.String(), fail.Error())
+			}
 		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 type keyRing struct {
 	tpm.KeyStore
 	open map[string]int
+	fail error // of closing
 }
 
 type ringKey struct {
@@ -29,13 +30,13 @@ func (k *keyRing) OpenSession(_ context.Context, blob []byte) (tpm.SessionKey, e
 	return ringKey{ring: k, blob: string(blob)}, nil
 }
 
-func (k ringKey) Close() error { k.ring.open[k.blob]--; return nil }
+func (k ringKey) Close() error { k.ring.open[k.blob]--; return k.ring.fail }
 
 // A session key is opened once and closed when no PRT has it and nobody uses it.
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	keys := &keyRing{testKeys(t), map[string]int{}}
+	keys := &keyRing{KeyStore: testKeys(t), open: map[string]int{}}
 	b := openBook(t, keys, &store.Memory{}, "")
 	e := bornOf(prt.ByPassword)
 	a, err := b.Put(ctx, person("alice"), with(e))
@@ -89,7 +90,7 @@ func TestSessions(t *testing.T) {
 func TestSessionsOfARenewedPRT(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	keys := &keyRing{testKeys(t), map[string]int{}}
+	keys := &keyRing{KeyStore: testKeys(t), open: map[string]int{}}
 	e := bornOf(prt.ByPassword)
 	e.Previous = bornOf(prt.ByPassword).Token
 	e.Token.SessionKey, e.Previous.SessionKey = []byte("new"), []byte("old")
