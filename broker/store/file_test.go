@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -202,4 +203,32 @@ func fileStore(t testing.TB, dir string) *store.File {
 	s, err := store.NewFile(dir)
 	require.NoError(t, err)
 	return s
+}
+
+// Each store takes and returns a record of exactly MaxRecord bytes.
+func TestLargestRecord(t *testing.T) {
+	t.Parallel()
+	data := make([]byte, store.MaxRecord)
+	data[0], data[len(data)-1] = 1, 2
+	for name, s := range map[string]store.Store{
+		"Memory":        &store.Memory{},
+		"File":          fileStore(t, t.TempDir()+"/state"),
+		"Blob reopened": &reopened{t: t, turn: make(chan struct{}, 1)},
+	} {
+		_, err := s.Put(t.Context(), "a", data, 0)
+		require.NoError(t, err, name)
+		got, _, err := s.Get(t.Context(), "a")
+		require.NoError(t, err, name)
+		require.True(t, bytes.Equal(data, got), name)
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a", "z", "0", "9", "az09._-", strings.Repeat("a", 128)} {
+		require.NoError(t, store.CheckName(name), name)
+	}
+	for _, name := range []string{"", ".a", "_a", "-a", "A", "a/b", "a:b", "a`b", "a{b", strings.Repeat("a", 129)} {
+		require.ErrorContains(t, store.CheckName(name), "is not a valid record name", name)
+	}
 }
