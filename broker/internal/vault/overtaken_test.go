@@ -201,3 +201,20 @@ func TestRemadeDuringACall(t *testing.T) {
 		})
 	}
 }
+
+// A mark that is damaged under the same data key is damage, not a new data key.
+func TestDamagedMark(t *testing.T) {
+	t.Parallel()
+	st, ctx := &store.Memory{}, t.Context()
+	v := testVault(t, testKeys(t), st)
+	r, err := v.Write(ctx, StateSuffix, []byte("one"), Record{})
+	require.NoError(t, err)
+	raw, version, err := st.Get(ctx, "account-1"+markSuffix)
+	require.NoError(t, err)
+	raw[len(raw)-1] ^= 1
+	_, err = st.Put(ctx, "account-1"+markSuffix, raw, version)
+	require.NoError(t, err)
+	_, err = v.Write(ctx, StateSuffix, []byte("two"), r)
+	require.ErrorIs(t, err, store.ErrDamaged)
+	require.NotErrorIs(t, err, store.ErrConflict)
+}
