@@ -34,11 +34,9 @@ import (
 // packages are those whose survivors all have a reason.
 var packages = []string{
 	"./claims", // and verify
-	"./prt",    // and kerberos
 	"./tpm/internal/envelope",
 	"./broker/internal/flight",
 	"./broker/internal/remember",
-	"./broker/internal/sts",
 	"./broker/internal/tokencache",
 	"./broker/internal/vault",
 	"./broker/dbus/internal/wire",
