@@ -441,7 +441,7 @@ func TestTGTShapes(t *testing.T) {
 	}
 }
 
-// The encryption type is a byte; what is none is unknown.
+// The encryption type is a byte; anything else counts as unknown.
 func TestTGTKeyType(t *testing.T) {
 	for value, want := range map[string]int{`18`: 18, `"18"`: 18, `0`: 0, `255`: 255, `256`: 0, `-1`: 0, `"AES"`: 0} {
 		r, err := prt.ParseTokens([]byte(`{"refresh_token":"r","tgt_cloud":{"clientKey":"k","messageBuffer":"AQID","keyType":` + value + `}}`))

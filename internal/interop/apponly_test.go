@@ -195,9 +195,8 @@ func TestAzidentity(t *testing.T) {
 // served runs the endpoint of a managed identity, and puts it into the environment
 // of this process, where azidentity looks for it.
 //
-// The client returned is that of a machine in whose network the address of the instance
-// metadata service leads there, since the Go clients know no other for it; there is no way
-// to any other address.
+// The client returned connects to it at the address of the instance metadata service,
+// the only one that the Go clients know, and reaches no other address.
 func served(t *testing.T, e *emulator, m entratest.ManagedIdentity) *http.Client {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -134,7 +134,7 @@ func TestRefusal(t *testing.T) {
 	require.Equal(t, "theirs", e.CorrelationID)
 }
 
-// A success that cannot be read is no word of the service, unless it holds an error.
+// A success that cannot be read does not count as the service's, unless it holds an error.
 func TestUnreadable(t *testing.T) {
 	r := &Reply{Status: 200, CorrelationID: "id"}
 	var e *Error

@@ -51,8 +51,8 @@ func TestAuthorizeReply(t *testing.T) {
 	}
 }
 
-// The page tells in the address why there is no code ("Error response", Microsoft
-// identity platform).
+// When there is no code, the page says why in the address it redirects to ("Error
+// response", Microsoft identity platform).
 func TestRedirectError(t *testing.T) {
 	for name, tt := range map[string]struct {
 		query string

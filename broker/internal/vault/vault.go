@@ -164,7 +164,7 @@ func (v *Vault) Rekeyed(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	v.mu.Lock()
-	same := v.key != nil && v.from == version
+	same := v.from == version
 	v.mu.Unlock()
 	if same {
 		return false, nil
