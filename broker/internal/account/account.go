@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,10 +52,6 @@ func (a *Account) Load(ctx context.Context) (*Record, error) {
 	if err := a.vault.Open(ctx); err != nil {
 		return nil, err
 	}
-	if a.isClosed() {
-		a.vault.Close()
-		return nil, vault.ErrClosed
-	}
 	r, err := a.vault.Read(ctx, vault.StateSuffix)
 	if errors.Is(err, store.ErrDamaged) {
 		again, rerr := a.vault.Rekeyed(ctx)
@@ -78,12 +75,6 @@ func (a *Account) Load(ctx context.Context) (*Record, error) {
 	return a.keep(rec, r), nil
 }
 
-func (a *Account) isClosed() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.sessions == nil
-}
-
 // of returns the record if it was read from this version, otherwise nil.
 func (a *Account) of(v store.Version) *Record {
 	a.mu.Lock()
@@ -102,9 +93,9 @@ func (a *Account) keep(rec *Record, r vault.Record) *Record {
 	a.mu.Lock()
 	was, old := a.record, a.sealed
 	newer := old.Key == r.Key && old.Generation > r.Generation || old.Key == now && r.Key != now
-	if was != nil && newer {
+	if was != nil && newer || a.sessions == nil { // a closed account holds nothing
 		a.mu.Unlock()
-		return was
+		return cmp.Or(was, rec)
 	}
 	a.record, a.sealed = rec, r
 	a.mu.Unlock()

@@ -313,6 +313,8 @@ func TestClosedBook(t *testing.T) {
 	require.Nil(t, a.Record())
 	_, err = a.Load(ctx)
 	require.ErrorIs(t, err, vault.ErrClosed)
+	require.NotNil(t, a.keep(&Record{}, vault.Record{}), "for the call that read it before")
+	require.Nil(t, a.Record())
 	_, err = b.Put(ctx, person("bob"), nil)
 	require.ErrorIs(t, err, vault.ErrClosed)
 }

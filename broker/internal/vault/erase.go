@@ -19,7 +19,7 @@ func (v *Vault) Destroy(ctx context.Context) error {
 	if err := v.Erase(ctx, KeySuffix); err != nil {
 		return err
 	}
-	v.Close()
+	v.drop()
 	return v.sweep(ctx)
 }
 

@@ -50,6 +50,47 @@ func TestRekeyed(t *testing.T) {
 	require.Equal(t, "theirs", string(r.Plain))
 }
 
+// A vault that is closed stays closed, also when that happens while another call
+// opens it: its data key does not stay in memory.
+func TestClosedForGood(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		began bool // the owner was erased and made again by another process
+		open  func(*Vault, context.Context) error
+	}{
+		"Open":    {open: (*Vault).Open},
+		"Create":  {open: (*Vault).Create},
+		"Rekeyed": {began: true, open: func(v *Vault, ctx context.Context) error { _, err := v.Rekeyed(ctx); return err }},
+	} {
+		for _, when := range []string{"", "account-1" + KeySuffix, rootName} {
+			t.Run(name+"/"+when, func(t *testing.T) {
+				keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
+				first := testVault(t, keys, inner)
+				st := &scriptedStore{Store: inner, before: map[string]func() error{}}
+				v := New(NewKeyring(keys, st, rand.Reader), st, rand.Reader, first.owner)
+				if c.began {
+					require.NoError(t, v.Open(ctx))
+					v.ring.Close()
+					require.NoError(t, first.Destroy(ctx))
+					testVault(t, keys, inner)
+				}
+				st.before["Get "+rootName] = func() error { t.Error("the root key was opened for nothing"); return nil }
+				if when == "" {
+					v.Close()
+				} else {
+					st.before["Get "+when] = func() error { v.Close(); return nil }
+				}
+				require.ErrorIs(t, c.open(v, ctx), ErrClosed)
+				require.NotContains(t, st.before, "Get "+when, "it was closed meanwhile")
+				require.Nil(t, v.CopyKey())
+				require.ErrorIs(t, v.Open(ctx), ErrClosed)
+				require.NoError(t, v.Destroy(ctx))
+				require.ErrorIs(t, v.Open(ctx), store.ErrNotFound)
+			})
+		}
+	}
+}
+
 // Create makes a vault anew that another process erased, although the data key is
 // in memory.
 func TestCreateAfterErasure(t *testing.T) {

@@ -28,10 +28,11 @@ type Vault struct {
 	rand  io.Reader
 	owner string
 
-	mu   sync.Mutex        // guards all below; not held over I/O
-	key  []byte            // the data key; nil before it is open
-	from store.Version     // of the record that the data key came from
-	seen map[string]uint64 // the newest generations under that data key
+	mu     sync.Mutex        // guards all below; not held over I/O
+	key    []byte            // the data key; nil before it is open
+	closed bool              // for good
+	from   store.Version     // of the record that the data key came from
+	seen   map[string]uint64 // the newest generations under that data key
 }
 
 const (
@@ -67,7 +68,7 @@ func New(ring *Keyring, s store.Store, rand io.Reader, owner string) *Vault {
 // it owns from now on.
 func (v *Vault) Beside(key []byte) *Vault {
 	other := New(v.ring, v.store, v.rand, v.owner)
-	other.setKey(key, 0)
+	other.key = key
 	return other
 }
 
@@ -75,8 +76,8 @@ func (v *Vault) Beside(key []byte) *Vault {
 func (v *Vault) Owner() string { return v.owner }
 
 // Open makes the data key available. It returns store.ErrNotFound if there is
-// none, and store.ErrDamaged if it is missing although the owner was not
-// erased.
+// none, store.ErrDamaged if it is missing although the owner was not erased,
+// and otherwise ErrClosed after Close.
 func (v *Vault) Open(ctx context.Context) error {
 	if v.dataKey() != nil {
 		return nil
@@ -89,6 +90,9 @@ func (v *Vault) Open(ctx context.Context) error {
 }
 
 func (v *Vault) unwrap(ctx context.Context, sealed []byte, version store.Version) error {
+	if v.isClosed() {
+		return ErrClosed // without a command of the key store
+	}
 	key, err := v.ring.unwrap(ctx, sealed, v.purpose())
 	if err != nil {
 		return fmt.Errorf("opening the state: %w", err)
@@ -96,8 +100,7 @@ func (v *Vault) unwrap(ctx context.Context, sealed []byte, version store.Version
 	if len(key) != KeySize {
 		return fmt.Errorf("%w: data key of %s has %d bytes", store.ErrDamaged, v.owner, len(key))
 	}
-	v.setKey(key, version)
-	return nil
+	return v.setKey(key, version)
 }
 
 // Check returns the error of Open for a missing data key, even if the key is
@@ -199,8 +202,7 @@ func (v *Vault) Create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.setKey(key, version)
-	return nil
+	return v.setKey(key, version)
 }
 
 // openCurrent is Open with the data key that the store has now.
@@ -223,14 +225,27 @@ func (v *Vault) drop() {
 	v.key, v.seen = nil, map[string]uint64{}
 }
 
-func (v *Vault) setKey(key []byte, from store.Version) {
+// setKey holds a data key. A vault that was closed while the key was being
+// unwrapped forgets it.
+func (v *Vault) setKey(key []byte, from store.Version) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.closed {
+		clear(key)
+		return ErrClosed
+	}
 	clear(v.key)
 	if from != v.from {
 		v.seen = map[string]uint64{} // generations start over
 	}
 	v.key, v.from = key, from
+	return nil
+}
+
+func (v *Vault) isClosed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.closed
 }
 
 // KeyVersion is the version of the record that the data key came from, also
@@ -254,10 +269,10 @@ func (v *Vault) CopyKey() []byte {
 	return bytes.Clone(v.key)
 }
 
-// Close forgets the data key.
+// Close forgets the data key. A closed vault cannot be opened again.
 func (v *Vault) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	clear(v.key)
-	v.key = nil
+	v.key, v.closed = nil, true
 }
