@@ -139,10 +139,7 @@ func (p *challengeParser) params(c *Challenge) error {
 		name := p.token()
 		p.skip(" \t")
 		if name == "" || p.pos == len(p.s) || p.s[p.pos] != '=' {
-			p.pos = start
-			if name == "" && start < len(p.s) {
-				return errScheme
-			}
+			p.pos = start // of a scheme, or of nothing that can be one
 			return nil
 		}
 		p.pos++

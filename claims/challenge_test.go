@@ -79,6 +79,7 @@ func TestParseChallenges(t *testing.T) {
 		"too many challenges":  strings.Repeat("A,", 40),
 		"too many parameters":  "Bearer " + func() (s string) { return strings.Repeat("a=1,", 1) + many(70) }(),
 		"invalid after quotes": `Bearer realm="a"; x`,
+		"after a token68":      `Negotiate YII=, realm="x"`,
 	} {
 		_, err := claims.ParseChallenges(bad)
 		require.ErrorIs(t, err, claims.ErrChallenge, name)
@@ -169,6 +170,7 @@ func TestRequestMerge(t *testing.T) {
 		{"essential spreads", `{"access_token":{"amr":{"essential":true,"values":["mfa"]}}}`, `{"access_token":{"amr":{"values":["mfa"]}}}`, `{"access_token":{"amr":{"essential":true,"values":["mfa"]}}}`},
 		{"names are exact", `{"access_token":{"x":{"vAlues":["a"]}}}`, `{"access_token":{"x":{"vAlues":["b"]}}}`, `{"access_token":{"x":{"vAlues":["b"]}}}`},
 		{"no values", `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":[]}}}`, `{"access_token":{"x":{"values":[]}}}`},
+		{"values that are one text", `{"access_token":{"x":{"values":"a"}}}`, `{"access_token":{"x":{"values":["b"]}}}`, `{"access_token":{"x":{"values":["b"]}}}`},
 		{"values of another type", `{"access_token":{"x":{"values":["a"]}}}`, `{"access_token":{"x":{"values":[1]}}}`, `{"access_token":{"x":{"values":[1]}}}`},
 		{"not essential", `{"access_token":{"x":{"essential":false,"values":["a"]}}}`, `{"access_token":{"x":{"essential":true,"values":["A","b"]}}}`, `{"access_token":{"x":{"essential":true,"values":["a","b"]}}}`},
 		{"not essential, twice", `{"access_token":{"x":{"essential":false,"values":["a"]}}}`, `{"access_token":{"x":{"essential":false,"values":["a"]}}}`, `{"access_token":{"x":{"essential":false,"values":["a"]}}}`},

@@ -302,6 +302,13 @@ func TestRenewed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, later.Add(14*24*time.Hour), n.ExpiresAt, "expires_in is the access token's")
 	})
+	t.Run("that only says expires_in", func(t *testing.T) {
+		r, err := prt.ParseTokens([]byte(`{"expires_in":86400,"refresh_token":"0.next"}`))
+		require.NoError(t, err)
+		n, err := old.Renewed(r, later)
+		require.NoError(t, err)
+		require.Equal(t, later.Add(24*time.Hour), n.ExpiresAt, "without an access token it is the PRT's")
+	})
 	t.Run("tickets", func(t *testing.T) {
 		with := *old
 		with.TGTs = []prt.TGT{{Realm: "old", ClientKey: prt.NewSecret("k"), ASRep: []byte{1}}}
@@ -432,6 +439,10 @@ func TestTGTShapes(t *testing.T) {
 	i, err := prt.ParseIssuance(issuance(t, `["pwd"]`, `,"tgt_client_key":"a.b.c.d.e","tgt_key_type":18,"tgt_message_buffer":"AQID"`), prt.PRTRequest{}, now)
 	require.NoError(t, err)
 	require.Len(t, i.Token.TGTs, 1, "the older form")
+	i, err = prt.ParseIssuance(issuance(t, `["pwd"]`, `,"tgt_cloud":`+ticket+`,"tgt_client_key":"a.b.c.d.e","tgt_key_type":18,"tgt_message_buffer":"AQID"`), prt.PRTRequest{}, now)
+	require.NoError(t, err)
+	require.Len(t, i.Token.TGTs, 1, "the older form is not a second ticket")
+	require.True(t, i.Token.TGTs[0].Cloud)
 	for _, odd := range []string{`,"tgt_cloud":5`, `,"tgt_cloud":"nonsense"`, `,"tgt_ad":[]`, `,"tgt_cloud":{"clientKey":7}`, `,"tgt_cloud":""`, `,"tgt_cloud":{}`,
 		`,"tgt_cloud":{"clientKey":"k"}`, `,"tgt_cloud":{"messageBuffer":"AQID"}`, `,"tgt_cloud":{"clientKey":"k","messageBuffer":"AQID*"}`,
 		`,"tgt_cloud":{"clientKey":"k","messageBuffer":"AQID","realm":5}`, `,"tgt_client_key":"k"`, `,"tgt_message_buffer":"AQID"`} {

@@ -76,7 +76,9 @@ func TestSignedRequest(t *testing.T) {
 	require.Len(t, p, 3, "at, ts and cnf")
 	v, err = prt.SignedRequest{AccessToken: prt.NewSecret("at"), URL: "https://api.example", Now: now}.Sign(bg, key)
 	require.NoError(t, err)
-	require.Equal(t, "/", decodeJWS(t, v.Reveal()).payload["p"], "as the request line has it")
+	p = decodeJWS(t, v.Reveal()).payload
+	require.Equal(t, "/", p["p"], "as the request line has it")
+	require.NotContains(t, p, "q", "no query, nothing to bind")
 }
 
 // A request that is signed without a token has no member for one.

@@ -88,6 +88,15 @@ func TestTokenRoundTrip(t *testing.T) {
 	}
 }
 
+// A token that a program filled in without a KDF has the one that is in use.
+func TestTokenWithoutKDF(t *testing.T) {
+	b, err := (&prt.Token{PRT: prt.NewSecret("p"), IssuedAt: now, RenewedAt: now, ExpiresAt: now}).Marshal()
+	require.NoError(t, err)
+	back, err := prt.UnmarshalToken(b)
+	require.NoError(t, err)
+	require.Equal(t, prt.KDFv2, back.KDF)
+}
+
 func TestTokenKeepsWhatItDoesNotKnow(t *testing.T) {
 	b, err := fullToken().Marshal()
 	require.NoError(t, err)

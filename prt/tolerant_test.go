@@ -67,6 +67,9 @@ func TestSpellingsOfMembers(t *testing.T) {
 	require.Equal(t, "1", r.FamilyID)
 	require.Positive(t, r.RefreshExpiresIn)
 	require.Zero(t, r.ExpiresOn)
+	r, err = prt.ParseTokens([]byte(`{"access_token":"eyJ","foci":"office"}`))
+	require.NoError(t, err)
+	require.Equal(t, "office", r.FamilyID)
 
 	for _, body := range []string{"\xef\xbb\xbf" + `{"Nonce":"a"}`} {
 		n, err := prt.ParseNonce([]byte(body))

@@ -28,7 +28,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // packages are those whose survivors all have a reason.
@@ -51,6 +53,9 @@ var equivalent string
 func main() {
 	log.SetFlags(0)
 	patience := flag.Int("patience", 10, "how many times as long as the first run a changed one may take")
+	once := flag.Bool("quick", false, "compile all changes into one binary and run only the tests that reach one")
+	judges := flag.String("judges", "", "with -quick: the packages whose tests judge, in commas; default those that are changed")
+	most := flag.Duration("most", time.Minute, "with -quick: how much time of tests a change is worth")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -61,6 +66,20 @@ func main() {
 	reasons, err := parseReasons(equivalent)
 	if err != nil {
 		log.Fatal("mutants: ", err)
+	}
+	if *once {
+		by := chosen
+		if *judges != "" {
+			by = strings.Split(*judges, ",")
+		}
+		unexplained, err := quick(ctx, os.Stdout, chosen, by, reasons, *patience, *most)
+		if err != nil {
+			log.Fatal("mutants: ", err)
+		}
+		if unexplained > 0 {
+			os.Exit(1)
+		}
+		return
 	}
 	unexplained, err := run(ctx, os.Stdout, chosen, reasons, *patience)
 	if err != nil {

@@ -55,27 +55,10 @@ type listing struct {
 
 // joined finds each + between strings in a package and those below it.
 func joined(ctx context.Context, pkg string) (map[place]bool, error) {
-	listed, err := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly",
-		"./"+filepath.ToSlash(filepath.Clean(pkg))+"/...").Output()
+	c, chosen, err := newChecker(ctx, "./"+filepath.ToSlash(filepath.Clean(pkg))+"/...")
 	if err != nil {
-		return nil, fmt.Errorf("go list: %w", err)
+		return nil, err
 	}
-	exports := map[string]string{}
-	var chosen []listing
-	for d := json.NewDecoder(bytes.NewReader(listed)); ; {
-		var p listing
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, err
-		}
-		exports[p.ImportPath] = p.Export
-		if !p.DepOnly {
-			chosen = append(chosen, p)
-		}
-	}
-	c := &checker{fset: token.NewFileSet(), joins: map[place]bool{}}
-	c.from = importer.ForCompiler(c.fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	for _, p := range chosen {
 		if err := c.check(p); err != nil {
 			return nil, err
@@ -91,17 +74,50 @@ type checker struct {
 	joins map[place]bool
 }
 
-func (c *checker) check(p listing) error {
+// newChecker returns a checker for packages, and what go list says of them.
+func newChecker(ctx context.Context, patterns ...string) (*checker, []listing, error) {
+	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly"}, patterns...)
+	listed, err := exec.CommandContext(ctx, "go", args...).Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("go list: %w", err)
+	}
+	exports := map[string]string{}
+	var chosen []listing
+	for d := json.NewDecoder(bytes.NewReader(listed)); ; {
+		var p listing
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, nil, err
+		}
+		exports[p.ImportPath] = p.Export
+		if !p.DepOnly {
+			chosen = append(chosen, p)
+		}
+	}
+	c := &checker{fset: token.NewFileSet(), joins: map[place]bool{}}
+	c.from = importer.ForCompiler(c.fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	return c, chosen, nil
+}
+
+// parse reads and type-checks a package.
+func (c *checker) parse(p listing) ([]*ast.File, *types.Info, error) {
 	var files []*ast.File
 	for _, name := range p.GoFiles {
-		f, err := parser.ParseFile(c.fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+		f, err := parser.ParseFile(c.fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		files = append(files, f)
 	}
 	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
-	if _, err := (&types.Config{Importer: c.from}).Check(p.ImportPath, c.fset, files, info); err != nil {
+	_, err := (&types.Config{Importer: c.from}).Check(p.ImportPath, c.fset, files, info)
+	return files, info, err
+}
+
+func (c *checker) check(p listing) error {
+	_, info, err := c.parse(p)
+	if err != nil {
 		return err
 	}
 	for e, t := range info.Types {

@@ -231,6 +231,24 @@ func TestASRepPartValues(t *testing.T) {
 	}
 }
 
+// Elements of another type do not count as absent or zero.
+func TestASRepPartTypes(t *testing.T) {
+	good := asRepPart(t, 18, "k", kerberosName(10, 2, "krbtgt", "R"))
+	at := hex.EncodeToString([]byte(now.UTC().Format("20060102150405Z")))
+	for name, change := range map[string][2]string{
+		"the name's type is octets": {"a003020102", "a003040102"},
+		"the name's type is empty":  {"a003020102", "a003020002"},
+		"authtime is a text":        {"a511180f" + at, "a5111b0f" + at},
+		"endtime is a text":         {"a711180f" + at, "a7111b0f" + at},
+		"authtime is not a time":    {"a511180f" + at, "a511180f" + "7a" + at[2:]},
+	} {
+		text := hex.EncodeToString(good)
+		require.Equal(t, 1, strings.Count(text, change[0]), name)
+		_, err := kerberos.ReadPart(unhex(t, strings.Replace(text, change[0], change[1], 1)))
+		require.ErrorIs(t, err, prt.ErrReply, name)
+	}
+}
+
 // What stands outside the encrypted part is not authentic, but must be an AS-REP.
 func TestOtherReplies(t *testing.T) {
 	_, v := tgts(t)
@@ -311,6 +329,11 @@ func TestCredentialCacheValues(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, back[0].EndTime.IsZero(), "%s is not a time of a cache", far)
 	}
+	b, err = kerberos.WriteCache([]*kerberos.Ticket{with(func(t *kerberos.Ticket) { t.StartTime = time.Time{} })})
+	require.NoError(t, err)
+	back, err = kerberos.ReadCache(b)
+	require.NoError(t, err)
+	require.Equal(t, ticket.AuthTime, back[0].StartTime, "RFC 4120 5.3: without a starttime the authtime is it")
 	b, err = kerberos.WriteCache([]*kerberos.Ticket{with(func(t *kerberos.Ticket) { t.Client.Names = names(17) })})
 	require.NoError(t, err)
 	_, err = kerberos.ReadCache(b)

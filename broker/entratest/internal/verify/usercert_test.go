@@ -31,6 +31,7 @@ func TestPrincipalName(t *testing.T) {
 		{"after a mail name", "301e8105612e622e63" + hex.EncodeToString(der[2:]), "a@b.c", false},
 		{"a mail name alone", "30078105612e622e63", "", false},
 		{"another other name", "3010a00e06082b06010505070804a0020c00", "", false},
+		{"after a chat name", "302aa011" + "06082b06010505070805" + "a0050c03784079" + hex.EncodeToString(der[2:]), "a@b.c", false},
 		{"no names", "3000", "", false},
 		{"text after it", hex.EncodeToString(der) + "00", "", true},
 		{"cut short", hex.EncodeToString(der[:20]), "", true},

@@ -56,6 +56,7 @@ func TestAssertion(t *testing.T) {
 	} {
 		require.ErrorIs(t, check(text), verify.ErrAssertion, name)
 	}
+	require.ErrorContains(t, check(assertion(t, key, "webauthn.get", "https://evil.example", party, 5, []byte("c"))), `origin "https://evil.example"`)
 	for _, bad := range []string{"", "{}", `{"id":"a","signature":"!"}`} {
 		_, err := verify.ParseAssertion(bad)
 		require.ErrorIs(t, err, verify.ErrAssertion)
@@ -63,7 +64,8 @@ func TestAssertion(t *testing.T) {
 	good := assertion(t, key, "webauthn.get", origin, party, 5, []byte("c"))
 	require.NoError(t, check(good+strings.Repeat(" ", verify.MaxJWS-len(good))))
 	_, err = verify.ParseAssertion(good + strings.Repeat(" ", verify.MaxJWS-len(good)+1))
-	require.ErrorIs(t, err, verify.ErrAssertion, "longer than a signed request")
+	require.ErrorIs(t, err, verify.ErrAssertion)
+	require.ErrorContains(t, err, "not a JSON object", "longer than a signed request")
 
 	cd, err := json.Marshal(map[string]string{"type": "webauthn.get", "challenge": "Yw", "origin": origin})
 	require.NoError(t, err)
