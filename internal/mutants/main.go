@@ -1,19 +1,24 @@
-// Mutants changes one operator at a time in the packages that guard people's
-// sign-in (gremlins does it) and runs the package's own tests after each
-// change. A change that no test notices is a survivor: a check that could be
-// removed, or one that makes no difference. Each survivor has its reason in
-// equivalent.txt; the program fails on a survivor without a reason, and on a
-// reason whose code is gone.
+// Mutants changes one operator, or removes one check, at a time in the packages that
+// guard people's sign-in, and runs tests after each change. A change that no test
+// notices is a survivor: a check that could be removed, or one that makes no
+// difference. Each survivor has its reason in equivalent.txt; the program fails on a
+// survivor without a reason, and on a reason whose code is gone.
 //
-//	go run ./internal/mutants                      all packages of the list
-//	go run ./internal/mutants ./prt ./broker/dbus  these, on the list or not
+//	go run ./internal/mutants                      all packages of both lists
+//	go run ./internal/mutants ./prt ./broker/dbus  these by gremlins, on the list or not
+//	go run ./internal/mutants -quick ./tpm         these with all changes in one binary
 //
-// Changes that do not compile are not counted: gremlins also turns the + between
-// strings into a -.
+// It works in two ways. Gremlins, which nobody here wrote, changes operators, compiles
+// the package for each and runs all tests of the package: about a second a change.
+// Changes of it that do not compile are not counted: it also turns the + between
+// strings into a -. With -quick, all changes are compiled into one binary and only the
+// tests that reach a change are run: ten times as fast, so that large packages have
+// their turn too. It makes the same changes and one more, an if whose condition is
+// never true. Left alone there: constants, calculations of named types, and an if that
+// only returns the error it was given.
 //
-// It takes about a second a change on a quiet machine. On a busy one tests run into
-// the time limit, which gremlins takes from the first run: such changes count as
-// noticed, so that -patience should be large there.
+// On a busy machine tests run into the time limit, which comes from the first run: such
+// changes count as noticed, so that -patience should be large there.
 package main
 
 import (
@@ -33,7 +38,7 @@ import (
 	"time"
 )
 
-// packages are those whose survivors all have a reason.
+// packages are those whose survivors of gremlins all have a reason.
 var packages = []string{
 	"./claims", // and verify
 	"./tpm/internal/envelope",
@@ -53,35 +58,31 @@ var equivalent string
 func main() {
 	log.SetFlags(0)
 	patience := flag.Int("patience", 10, "how many times as long as the first run a changed one may take")
-	once := flag.Bool("quick", false, "compile all changes into one binary and run only the tests that reach one")
-	judges := flag.String("judges", "", "with -quick: the packages whose tests judge, in commas; default those that are changed")
-	most := flag.Duration("most", time.Minute, "with -quick: how much time of tests a change is worth")
+	one := flag.Bool("quick", false, "compile all changes into one binary and run only the tests that reach one")
+	judges := flag.String("judges", "", "with -quick: the packages whose tests judge, separated by commas; default those that are changed")
+	most := flag.Duration("most", time.Minute, "with -quick: how long the tests for one change may take without it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	chosen := flag.Args()
-	if len(chosen) == 0 {
-		chosen = packages
-	}
 	reasons, err := parseReasons(equivalent)
 	if err != nil {
 		log.Fatal("mutants: ", err)
 	}
-	if *once {
-		by := chosen
-		if *judges != "" {
-			by = strings.Split(*judges, ",")
-		}
-		unexplained, err := quick(ctx, os.Stdout, chosen, by, reasons, *patience, *most)
-		if err != nil {
-			log.Fatal("mutants: ", err)
-		}
-		if unexplained > 0 {
-			os.Exit(1)
-		}
-		return
+	byGremlins, quickly := packages, groups
+	switch {
+	case *one:
+		byGremlins, quickly = nil, []group{{flag.Args(), strings.FieldsFunc(*judges, func(r rune) bool { return r == ',' })}}
+	case flag.NArg() > 0:
+		byGremlins, quickly = flag.Args(), nil
 	}
-	unexplained, err := run(ctx, os.Stdout, chosen, reasons, *patience)
+	unexplained, err := run(ctx, os.Stdout, byGremlins, reasons, *patience)
+	for _, g := range quickly {
+		if err == nil {
+			var more int
+			more, err = quick(ctx, os.Stdout, g, reasons, limits{*patience, 10 * time.Second, *most})
+			unexplained += more
+		}
+	}
 	if err != nil {
 		log.Fatal("mutants: ", err)
 	}
@@ -92,6 +93,9 @@ func main() {
 
 // run changes the packages, one after the other, and prints what was noticed.
 func run(ctx context.Context, out io.Writer, chosen []string, reasons []reason, patience int) (unexplained int, err error) {
+	if len(chosen) == 0 {
+		return 0, nil
+	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "package\tnoticed\tby the time limit\texplained\tunexplained\tnot reached by the package's tests")
 	for _, pkg := range chosen {

@@ -70,15 +70,15 @@ func (c *checker) changed(p listing, pkg string, base int) (*schema, error) {
 		w := &rewriter{schema: s, fset: c.fset, info: info, src: src}
 		s.files[path] = w.rewrite(f)
 	}
-	s.files[filepath.Join(p.Dir, "zz_mutants.go")] = fmt.Appendf(nil, runtime, s.name, base, len(s.changes)+1)
+	s.files[filepath.Join(p.Dir, "zz_mutants.go")] = fmt.Appendf(nil, support, s.name, base, len(s.changes)+1)
 	return s, nil
 }
 
-// runtime is what the changed package needs; its verbs are the package's name, and
+// support is what the changed package needs; its verbs are the package's name, and
 // where its numbers begin and how many there are. A change that is reached for the
 // first time is written down if the environment says where. That allocates nothing
 // from the second time on, which some tests count.
-const runtime = `package %s
+const support = `package %s
 
 import (
 	"os"
@@ -161,7 +161,7 @@ func (w *rewriter) rewrite(f *ast.File) []byte {
 func (w *rewriter) visit(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.IfStmt:
-		if !passesOn(n) {
+		if plainBool(w.info.Types[n.Cond].Type) && !passesOn(n) {
 			w.add(n.Cond, site{}, n.If, "if", removal)
 		}
 	case *ast.BinaryExpr:

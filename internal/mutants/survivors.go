@@ -178,7 +178,7 @@ func compare(pkg string, found, late []survivor, reasons []reason) (unexplained,
 	pkg = filepath.ToSlash(pkg)
 	for _, r := range reasons {
 		of := r.pkg == pkg || strings.HasPrefix(r.pkg, pkg+"/")
-		if of && !slices.Contains(found, r.survivor) && !slices.Contains(late, r.survivor) {
+		if of && r.mutation != removal && !slices.Contains(found, r.survivor) && !slices.Contains(late, r.survivor) {
 			stale = append(stale, r.survivor)
 		}
 	}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A group is packages that are changed together, and those whose tests judge.
+type group struct{ changed, judges []string }
+
+// groups are those whose survivors all have a reason. Their tests take too long for
+// gremlins, or its operators are not enough: a check that is removed is none of them.
+var groups = []group{
+	{changed: []string{"./claims"}},
+	{changed: []string{"./claims/verify"}},
+	{changed: []string{"./prt"}},
+	{changed: []string{"./prt/kerberos"}},
+	{changed: []string{"./broker/entratest/internal/verify"}},
+}
+
+// limits bound the tests for one change.
+type limits struct {
+	patience int           // how many times as long as without a change they may take
+	least    time.Duration // and how much longer
+	most     time.Duration // how long the tests that are run take without it; the fastest come first
+}
+
+// quick changes the packages of a group and prints what was noticed.
+func quick(ctx context.Context, out io.Writer, g group, reasons []reason, l limits) (unexplained int, err error) {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if g.judges == nil {
+		g.judges = g.changed
+	}
+	b, err := newBench(ctx, out, dir, g)
+	if err != nil {
+		return 0, err
+	}
+	b.limits = l
+	t := newTally(reasons)
+	if err := b.all(ctx, runtime.NumCPU(), t.add); err != nil {
+		return 0, err
+	}
+	return t.print(out), nil
+}
+
+// A tally counts the verdicts of each package.
+type tally struct {
+	reasons []reason
+	count   map[string]*[verdicts]int
+	seen    map[survivor][verdicts]bool // a line may be there twice
+}
+
+func newTally(reasons []reason) *tally {
+	return &tally{reasons: reasons, count: map[string]*[verdicts]int{}, seen: map[survivor][verdicts]bool{}}
+}
+
+func (t *tally) add(s survivor, v verdict) {
+	if t.count[s.pkg] == nil {
+		t.count[s.pkg] = new([verdicts]int)
+	}
+	t.count[s.pkg][v]++
+	seen := t.seen[s]
+	seen[v] = true
+	t.seen[s] = seen
+}
+
+// stale reports whether a reason is for a change that was noticed at each of its
+// places. Gremlins judges those that it knows.
+func (t *tally) stale(r reason) bool {
+	listed := slices.ContainsFunc(packages, func(p string) bool {
+		p = filepath.ToSlash(filepath.Clean(p))
+		return r.pkg == p || strings.HasPrefix(r.pkg, p+"/")
+	})
+	return (r.mutation == removal || !listed) && t.seen[r.survivor] == [verdicts]bool{noticed: true}
+}
+
+// print returns how many survivors have no reason, and reasons no survivor.
+func (t *tally) print(out io.Writer) (unexplained int) {
+	open := map[string]int{}
+	for _, s := range slices.SortedFunc(maps.Keys(t.seen), func(a, b survivor) int { return cmp.Compare(a.String(), b.String()) }) {
+		if slices.ContainsFunc(t.reasons, func(r reason) bool { return r.survivor == s }) {
+			continue
+		}
+		for v, text := range []string{survived: "nobody noticed:", unsettled: "the fast tests did not notice:", notReached: "no test reaches:"} {
+			if text != "" && t.seen[s][v] {
+				fmt.Fprintf(out, "%s\n%s\n", text, s)
+			}
+		}
+		if t.seen[s][survived] {
+			open[s.pkg]++
+		}
+	}
+	for _, r := range t.reasons {
+		if t.stale(r) {
+			fmt.Fprintf(out, "has a reason and did not survive:\n%s\n", r.survivor)
+			unexplained++
+		}
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "package\tnoticed\tby the time limit\tsurvived\tunexplained\tnot by the fast tests\tnot reached by a test")
+	for _, pkg := range slices.Sorted(maps.Keys(t.count)) {
+		n := t.count[pkg]
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", pkg, n[noticed], n[late], n[survived], open[pkg], n[unsettled], n[notReached])
+		unexplained += open[pkg]
+	}
+	_ = table.Flush()
+	return unexplained
+}
