@@ -11,9 +11,10 @@
 # make bench  the benchmarks, beside peers: writes BENCHMARKS.md, its charts and
 #             the table in README.md, and says what changed (benchstat). ONLY=silent
 #             runs one section; COUNT=6 each benchmark six times
-# make mutate  one operator at a time is changed in the packages that guard a
-#             sign-in, and their tests must notice, or internal/mutants/equivalent.txt
-#             says why they cannot. ONLY=./prt changes that package
+# make mutate  one operator at a time is changed, or one check removed, in the packages
+#             that guard a sign-in, and tests must notice, or
+#             internal/mutants/equivalent.txt says why they cannot. ONLY=./prt changes
+#             that package; ONLY='-quick ./prt' with all changes in one binary
 # make proof  the long forms of the tests that nothing is lost, leaked or left
 #             hanging: writes docs/proof.md and the tables in README.md and
 #             SECURITY.md. ONLY=faults runs one class; BUDGET=10m is the time for each

@@ -61,21 +61,22 @@ func quick(ctx context.Context, out io.Writer, g group, reasons []reason, l limi
 type tally struct {
 	reasons []reason
 	count   map[string]*[verdicts]int
-	seen    map[survivor][verdicts]bool // a line may be there twice
+	seen    map[survivor]*[verdicts]int // more than once if the line is there more often
 }
 
 func newTally(reasons []reason) *tally {
-	return &tally{reasons: reasons, count: map[string]*[verdicts]int{}, seen: map[survivor][verdicts]bool{}}
+	return &tally{reasons: reasons, count: map[string]*[verdicts]int{}, seen: map[survivor]*[verdicts]int{}}
 }
 
 func (t *tally) add(s survivor, v verdict) {
 	if t.count[s.pkg] == nil {
 		t.count[s.pkg] = new([verdicts]int)
 	}
+	if t.seen[s] == nil {
+		t.seen[s] = new([verdicts]int)
+	}
 	t.count[s.pkg][v]++
-	seen := t.seen[s]
-	seen[v] = true
-	t.seen[s] = seen
+	t.seen[s][v]++
 }
 
 // stale reports whether a reason is for a change that was noticed at each of its
@@ -85,7 +86,8 @@ func (t *tally) stale(r reason) bool {
 		p = filepath.ToSlash(filepath.Clean(p))
 		return r.pkg == p || strings.HasPrefix(r.pkg, p+"/")
 	})
-	return (r.mutation == removal || !listed) && t.seen[r.survivor] == [verdicts]bool{noticed: true}
+	n := t.seen[r.survivor]
+	return (r.mutation == removal || !listed) && n != nil && *n == [verdicts]int{noticed: n[noticed]}
 }
 
 // print returns how many survivors have no reason, and reasons no survivor.
@@ -96,13 +98,11 @@ func (t *tally) print(out io.Writer) (unexplained int) {
 			continue
 		}
 		for v, text := range []string{survived: "nobody noticed:", unsettled: "the fast tests did not notice:", notReached: "no test reaches:"} {
-			if text != "" && t.seen[s][v] {
+			if text != "" && t.seen[s][v] > 0 {
 				fmt.Fprintf(out, "%s\n%s\n", text, s)
 			}
 		}
-		if t.seen[s][survived] {
-			open[s.pkg]++
-		}
+		open[s.pkg] += t.seen[s][survived]
 	}
 	for _, r := range t.reasons {
 		if t.stale(r) {
@@ -111,10 +111,10 @@ func (t *tally) print(out io.Writer) (unexplained int) {
 		}
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "package\tnoticed\tby the time limit\tsurvived\tunexplained\tnot by the fast tests\tnot reached by a test")
+	fmt.Fprintln(table, "package\tnoticed\tby the time limit\texplained\tunexplained\tnot by the fast tests\tnot reached by a test")
 	for _, pkg := range slices.Sorted(maps.Keys(t.count)) {
 		n := t.count[pkg]
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", pkg, n[noticed], n[late], n[survived], open[pkg], n[unsettled], n[notReached])
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", pkg, n[noticed], n[late], n[survived]-open[pkg], open[pkg], n[unsettled], n[notReached])
 		unexplained += open[pkg]
 	}
 	_ = table.Flush()

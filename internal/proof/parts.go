@@ -78,8 +78,8 @@ session bus; so is its memory after sign-out and lock.`,
 	{
 		class:  "mutation",
 		budget: time.Hour,
-		about: `One operator at a time is changed in packages that guard a sign-in, and their tests must
-notice. A change passes if they do, be it by running out of time, or if
+		about: `One operator at a time is changed, or one check removed, in packages that guard a sign-in,
+and tests must notice. A change passes if they do, be it by running out of time, or if
 internal/mutants/equivalent.txt says why they cannot.`,
 		steps: []step{{args: []string{"go", "run", "./internal/mutants", "-patience", "25"}, count: countMutants}},
 	},

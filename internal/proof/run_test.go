@@ -55,10 +55,12 @@ func TestRunFails(t *testing.T) {
 }
 
 func TestCountMutants(t *testing.T) {
-	require.Equal(t, []count{{"a changed operator", 52, 50}}, countMutants([]string{
+	require.Equal(t, []count{{"a changed operator or removed check", 579 + 52, 578 + 50}}, countMutants([]string{
 		"package                noticed  by the time limit  explained  unexplained  not reached by the package's tests",
 		"claims/verify          30       1                  4          0            2",
 		"broker/internal/vault  15       0                  0          2            1",
+		"package  noticed  by the time limit  explained  unexplained  not by the fast tests  not reached by a test",
+		"prt      570      1                  7          1            4                      2",
 	}))
 }
 
