@@ -83,6 +83,9 @@ func TestParseChallenges(t *testing.T) {
 	} {
 		_, err := claims.ParseChallenges(bad)
 		require.ErrorIs(t, err, claims.ErrChallenge, name)
+		if strings.Contains(name, "scheme") {
+			require.ErrorContains(t, err, "expected a scheme", name)
+		}
 	}
 }
 

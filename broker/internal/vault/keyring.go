@@ -81,7 +81,7 @@ func (k *Keyring) wrap(ctx context.Context, key, purpose []byte) ([]byte, error)
 	}
 	defer give()
 	// Do not trust what is in memory: the directory may have been emptied.
-	if _, err := k.current(ctx); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err := k.current(ctx); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	} else if err != nil {
 		if err := k.create(ctx); err != nil {
@@ -120,9 +120,7 @@ func (k *Keyring) unwrap(ctx context.Context, wrapped, purpose []byte) ([]byte, 
 		return key, nil
 	}
 	// Another process may have made all of it again.
-	if changed, cerr := k.current(ctx); cerr != nil {
-		return nil, cerr
-	} else if !changed {
+	if err := k.open(ctx); err != nil {
 		return nil, err
 	}
 	return k.decrypt(wrapped, purpose)
@@ -158,40 +156,39 @@ func (k *Keyring) cipher(purpose []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// open unseals the root key. If it is missing, the state is damaged: the key to
-// open was wrapped under it.
+// open unseals the root key that the store has now. If it is missing, the state is
+// damaged: the key to open was wrapped under it.
 func (k *Keyring) open(ctx context.Context) error {
-	_, err := k.current(ctx)
+	err := k.current(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("%w: the root key %s is missing", store.ErrDamaged, rootName)
 	}
 	return err
 }
 
-// current opens the root key that the store has now, and reports whether it was
-// another one, or none, before.
-func (k *Keyring) current(ctx context.Context) (changed bool, err error) {
+// current opens the root key that the store has now, unless it is open.
+func (k *Keyring) current(ctx context.Context) error {
 	sealed, version, err := k.store.Get(ctx, rootName)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			k.forget()
 		}
-		return false, err
+		return err
 	}
 	if k.root != nil && k.from == version {
-		return false, nil
+		return nil
 	}
 	root, err := k.keys.Unseal(ctx, sealed, []byte(rootPurpose))
 	if err != nil {
-		return false, err
+		return err
 	}
 	if len(root) != KeySize {
 		clear(root)
-		return false, fmt.Errorf("%w: the root key has %d bytes", store.ErrDamaged, len(root))
+		return fmt.Errorf("%w: the root key has %d bytes", store.ErrDamaged, len(root))
 	}
 	k.forget()
 	k.root, k.from = root, version
-	return true, nil
+	return nil
 }
 
 // create makes the root key, unless something was wrapped under one before.

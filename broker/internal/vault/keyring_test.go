@@ -83,6 +83,49 @@ func TestKeyringRootGone(t *testing.T) {
 	_, err = st.Put(t.Context(), rootName, root, 0)
 	require.NoError(t, err)
 	require.NoError(t, New(ring, st, rand.Reader, "account-0").Open(t.Context()), "it comes back with the record")
+
+	// Nor is one that is gone a reason to believe that an account does not exist, for
+	// a keyring that has it in memory.
+	_, version, err = st.Get(t.Context(), rootName)
+	require.NoError(t, err)
+	require.NoError(t, st.Delete(t.Context(), rootName, version))
+	require.NoError(t, New(ring, st, rand.Reader, "account-1").Open(t.Context()), "what is in memory opens")
+	wrapped, version, err := st.Get(t.Context(), "account-0"+KeySuffix)
+	require.NoError(t, err)
+	wrapped[len(wrapped)-1] ^= 1
+	_, err = st.Put(t.Context(), "account-0"+KeySuffix, wrapped, version)
+	require.NoError(t, err)
+	err = New(ring, st, rand.Reader, "account-0").Open(t.Context())
+	require.ErrorIs(t, err, store.ErrDamaged)
+	require.NotErrorIs(t, err, store.ErrNotFound)
+	require.Nil(t, ring.root, "a root key whose record is gone is forgotten")
+}
+
+// Whether another data key needs the root key that is gone is not known while that
+// data key cannot be read: none is made then.
+func TestKeyringUnknownNeed(t *testing.T) {
+	t.Parallel()
+	keys, inner := testKeys(t), &store.Memory{}
+	st := &scriptedStore{Store: inner, before: map[string]func() error{}}
+	owners(t, NewKeyring(keys, inner, rand.Reader), inner, 1)
+	_, version, err := inner.Get(t.Context(), rootName)
+	require.NoError(t, err)
+	require.NoError(t, inner.Delete(t.Context(), rootName, version))
+	for name, c := range map[string]struct{ got, want error }{
+		"it cannot be read": {errCrash, errCrash},
+		"it was erased":     {store.ErrNotFound, nil},
+		"it is damaged":     {store.ErrDamaged, nil},
+	} {
+		other := New(NewKeyring(keys, st, rand.Reader), st, rand.Reader, "account-9")
+		st.before["Get account-0"+KeySuffix] = func() error { return c.got }
+		require.ErrorIs(t, other.Create(t.Context()), c.want, name)
+		_, version, err := inner.Get(t.Context(), rootName)
+		require.Equal(t, c.want == nil, err == nil, name)
+		if err == nil {
+			require.NoError(t, inner.Delete(t.Context(), rootName, version))
+			require.NoError(t, other.Destroy(t.Context()))
+		}
+	}
 }
 
 // A data key opens for its owner alone, and whatever is changed in it is found.

@@ -202,6 +202,40 @@ func TestRemadeDuringACall(t *testing.T) {
 	}
 }
 
+// A record that was written under a data key that this process has replaced since is
+// not counted among the new one's.
+func TestRekeyedAfterTheWrite(t *testing.T) {
+	t.Parallel()
+	keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
+	st := &scriptedStore{Store: inner, before: map[string]func() error{}, after: map[string]func(){}}
+	v := testVault(t, keys, st)
+	st.after["Put account-1.log"] = func() {
+		st.after["Get account-1"+KeySuffix] = func() { // the last look
+			require.NoError(t, testVault(t, keys, inner).Destroy(ctx))
+			testVault(t, keys, inner)
+			again, err := v.Rekeyed(ctx)
+			require.NoError(t, err)
+			require.True(t, again)
+		}
+	}
+	_, err := v.Write(ctx, ".log", []byte("late"), Record{})
+	require.ErrorIs(t, err, errRekeyed)
+	require.Zero(t, v.known(".log"))
+}
+
+// The mark never goes back, in whatever order two writers get to it.
+func TestMarkNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	v, ctx := testVault(t, testKeys(t), &store.Memory{}), t.Context()
+	for _, generation := range []uint64{0, 6, 5, 6, 0} {
+		require.NoError(t, v.mark(ctx, generation, v.from))
+	}
+	mark, there, err := v.readMark(ctx)
+	require.NoError(t, err)
+	require.True(t, there)
+	require.EqualValues(t, 6, mark)
+}
+
 // A mark that is damaged under the same data key is damage, not a new data key.
 func TestDamagedMark(t *testing.T) {
 	t.Parallel()

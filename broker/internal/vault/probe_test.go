@@ -55,11 +55,12 @@ func TestRekeyed(t *testing.T) {
 func TestClosedForGood(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		began bool // the owner was erased and made again by another process
+		began bool // the vault was open, and another process erased the owner and made it again
 		open  func(*Vault, context.Context) error
 	}{
 		"Open":    {open: (*Vault).Open},
 		"Create":  {open: (*Vault).Create},
+		"again":   {began: true, open: (*Vault).Create},
 		"Rekeyed": {began: true, open: func(v *Vault, ctx context.Context) error { _, err := v.Rekeyed(ctx); return err }},
 	} {
 		for _, when := range []string{"", "account-1" + KeySuffix, rootName} {
@@ -89,6 +90,21 @@ func TestClosedForGood(t *testing.T) {
 			})
 		}
 	}
+	v := testVault(t, testKeys(t), &store.Memory{})
+	v.Close()
+	require.ErrorIs(t, v.Create(t.Context()), ErrClosed, "the data key that is in the store was its own")
+}
+
+// A data key that was erased is forgotten, also when no new one can be made.
+func TestCreateFailsAfterErasure(t *testing.T) {
+	t.Parallel()
+	keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
+	st := &scriptedStore{Store: inner, before: map[string]func() error{}}
+	v := testVault(t, keys, st)
+	require.NoError(t, testVault(t, keys, inner).Destroy(ctx))
+	st.before["Put account-1"+KeySuffix] = func() error { return errCrash }
+	require.ErrorIs(t, v.Create(ctx), errCrash)
+	require.Nil(t, v.CopyKey())
 }
 
 // Create makes a vault anew that another process erased, although the data key is

@@ -163,6 +163,19 @@ func TestOfAnotherKeyStore(t *testing.T) {
 	require.ErrorIs(t, err, tpm.ErrInvalidBlob)
 }
 
+// An erasure that cannot be announced does not begin: without the announcement, what is
+// left of it would be damage.
+func TestDestroyUnannounced(t *testing.T) {
+	t.Parallel()
+	keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
+	st := &scriptedStore{Store: inner, before: map[string]func() error{}}
+	v := testVault(t, keys, st)
+	st.before["Put account-1"+erasingSuffix] = func() error { return errCrash }
+	require.ErrorIs(t, v.Destroy(ctx), errCrash)
+	require.NoError(t, testVault(t, keys, inner).Check(ctx))
+	require.NotNil(t, v.CopyKey())
+}
+
 func TestDestroy(t *testing.T) {
 	t.Parallel()
 	keys, st, ctx := testKeys(t), &store.Memory{}, t.Context()
@@ -316,6 +329,55 @@ func TestMissing(t *testing.T) {
 			require.ErrorIs(t, err, store.ErrNotFound)
 		})
 	}
+}
+
+// A data key that comes while its absence is looked into is taken, and a store that
+// cannot be read says nothing about an owner.
+func TestMissingMeanwhile(t *testing.T) {
+	t.Parallel()
+	keys, inner, ctx := testKeys(t), &store.Memory{}, t.Context()
+	st := &scriptedStore{Store: inner, before: map[string]func() error{}}
+	first := testVault(t, keys, inner)
+	_, err := first.Write(ctx, StateSuffix, []byte("one"), Record{})
+	require.NoError(t, err)
+	key, version, err := inner.Get(ctx, "account-1"+KeySuffix)
+	require.NoError(t, err)
+	require.NoError(t, inner.Delete(ctx, "account-1"+KeySuffix, version))
+
+	v := New(NewKeyring(keys, st, rand.Reader), st, rand.Reader, "account-1")
+	for _, name := range []string{KeySuffix, StateSuffix, erasingSuffix} {
+		st.before["Get account-1"+name] = func() error { return errCrash }
+		require.ErrorIs(t, v.Open(ctx), errCrash, name)
+	}
+	st.before["Get account-1"+erasingSuffix] = func() error { // then the state is read again
+		st.before["Get account-1"+StateSuffix] = func() error { return errCrash }
+		return nil
+	}
+	require.ErrorIs(t, v.Open(ctx), errCrash)
+	require.ErrorIs(t, v.Open(ctx), store.ErrDamaged)
+	st.before["Get account-1"+StateSuffix] = func() error {
+		_, err := inner.Put(ctx, "account-1"+KeySuffix, key, 0)
+		return err
+	}
+	require.NoError(t, v.Open(ctx))
+}
+
+// A record of a later version is not damage: nobody shall be told to erase it.
+func TestLaterFormat(t *testing.T) {
+	t.Parallel()
+	st, ctx := &store.Memory{}, t.Context()
+	v := testVault(t, testKeys(t), st)
+	r, err := v.Write(ctx, ".log", []byte("one"), Record{})
+	require.NoError(t, err)
+	raw, _, err := st.Get(ctx, "account-1.log")
+	require.NoError(t, err)
+	raw[0]++
+	_, err = st.Put(ctx, "account-1.log", raw, r.Version)
+	require.NoError(t, err)
+	_, err = v.Get(ctx, ".log")
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.NotErrorIs(t, err, store.ErrDamaged)
+	require.ErrorContains(t, err, "record account-1.log has format 2; this version reads 1")
 }
 
 // A state that was put back without the mark beside it is not believed, be it
