@@ -25,7 +25,14 @@ var groups = []group{
 	{changed: []string{"./claims/verify"}},
 	{changed: []string{"./prt"}},
 	{changed: []string{"./prt/kerberos"}},
+	{changed: []string{"./tpm/internal/envelope"}},
 	{changed: []string{"./broker/internal/vault"}},
+	{changed: []string{"./broker/internal/flight"}},
+	{changed: []string{"./broker/internal/remember"}},
+	{changed: []string{"./broker/internal/tokencache"}},
+	{changed: []string{"./broker/internal/sts"}},
+	{changed: []string{"./broker/internal/sts/internal/nonce"}},
+	{changed: []string{"./broker/internal/sts/internal/retry"}},
 	{changed: []string{"./broker/entratest/internal/verify"}},
 }
 

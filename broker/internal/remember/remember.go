@@ -34,10 +34,7 @@ type entry[State comparable, Answer any] struct {
 func (a *Answers[State, Answer]) Get(request string, state State, now time.Time) (answer Answer, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e, ok := a.list[request]
-	if !ok {
-		return answer, false
-	}
+	e := a.list[request] // one that is not there is over
 	if left := clock.Left(e.until, now); left <= 0 || left > For || e.state != state {
 		delete(a.list, request)
 		return answer, false

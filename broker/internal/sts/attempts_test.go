@@ -44,7 +44,8 @@ func TestCorrelationID(t *testing.T) {
 // A caller who leaves while the client waits for another attempt is told so. If the
 // wait would only outlast the caller, the service's error is worth more.
 func TestWaitingEnds(t *testing.T) {
-	c := testClient(t, &answering{canned: refused(90033)})
+	from := &answering{canned: refused(90033)}
+	c := testClient(t, from)
 	ctx, cancel := context.WithCancel(t.Context())
 	c.Wait = func(ctx context.Context, _ time.Duration) error { cancel(); return ctx.Err() }
 	err := calls["refresh token"].do(ctx, c)
@@ -54,6 +55,7 @@ func TestWaitingEnds(t *testing.T) {
 	c.Wait = func(context.Context, time.Duration) error { return context.DeadlineExceeded }
 	err = calls["refresh token"].do(t.Context(), c)
 	require.ErrorContains(t, err, "AADSTS90033")
+	require.Equal(t, 2, from.asked, "not again without the wait")
 }
 
 // An endpoint that fails is left alone, and no other endpoint is. The text names

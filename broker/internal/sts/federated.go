@@ -137,10 +137,7 @@ func addresses(doc []byte) (out []string) {
 		if err != nil {
 			return out
 		}
-		start, ok := t.(xml.StartElement)
-		if !ok {
-			continue
-		}
+		start, _ := t.(xml.StartElement) // anything else has no name
 		if start.Name.Local == "address" {
 			for _, a := range start.Attr {
 				if a.Name.Local == "location" {

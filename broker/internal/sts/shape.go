@@ -94,15 +94,7 @@ func has(o *strictjson.Object, field string) bool {
 		raw := o.Raw(name)
 		return raw != nil && raw[0] == '{'
 	}
-	return text(o, field) != ""
-}
-
-// text returns a field that is a string; else it is empty.
-func text(o *strictjson.Object, field string) string {
-	if raw := o.Raw(field); raw == nil || raw[0] != '"' {
-		return ""
-	}
-	return o.String(field)
+	return o.String(field) != ""
 }
 
 // isRefusal reports whether an object is an error of the sign-in service or of
@@ -110,17 +102,17 @@ func text(o *strictjson.Object, field string) string {
 // gateways send that too. Microsoft's comes with a code, or with what finds the
 // request in its log ("Error response", Microsoft identity platform).
 func isRefusal(o *strictjson.Object, r *Reply) bool {
-	logged := r.signed() || text(o, "trace_id") != "" || text(o, "correlation_id") != ""
+	logged := r.signed() || o.String("trace_id") != "" || o.String("correlation_id") != ""
 	switch {
-	case text(o, "error") != "":
+	case o.String("error") != "":
 		return logged || len(prt.ParseError(r.Status, r.Body).Codes) > 0
-	case text(o, "ErrorType") != "": // of the device registration service
+	case o.String("ErrorType") != "": // of the device registration service
 		return true
-	case text(o, "code") != "" && text(o, "message") != "": // MS-KPP 2.2.3.1, AD FS
-		return logged || text(o, "response") != "" || text(o, "clientrequestid") != ""
+	case o.String("code") != "" && o.String("message") != "": // MS-KPP 2.2.3.1, AD FS
+		return logged || o.String("response") != "" || o.String("clientrequestid") != ""
 	case has(o, "error{"):
 		in := o.Object("error")
-		return text(in, "code") != "" && (logged || has(in, "innererror{") || has(in, "innerError{"))
+		return in.String("code") != "" && (logged || has(in, "innererror{") || has(in, "innerError{"))
 	}
 	return false
 }

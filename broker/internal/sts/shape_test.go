@@ -248,6 +248,7 @@ func TestStrangers(t *testing.T) {
 				require.True(t, e.Transient(), "%v", err)
 				require.Equal(t, from.status, e.StatusCode)
 				require.ErrorContains(t, err, "answered in its place")
+				require.Equal(t, from.status == 429, e.Verdict == aadsts.Throttled)
 				if call.once {
 					require.Equal(t, 1, from.asked)
 				}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/wire"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -89,6 +90,7 @@ func TestThrottleSparesNeighbours(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, 1, from.asked, "the same request again")
 			require.Equal(t, 90*time.Second, e.RetryAfter)
+			require.Equal(t, aadsts.Throttled, e.Verdict)
 			require.ErrorContains(t, err, "is throttling this request")
 
 			_ = tt.neighbour(t.Context(), c)

@@ -151,9 +151,6 @@ func New[V any](defaultResource string, limit int) *Cache[V] {
 // without a lock and without allocating. Else Get normalises them, looks as
 // [Cache.Serve] does, and remembers the spelling.
 func (c *Cache[V]) Get(k *Key, scopes []string, now time.Time) (*Entry[V], State) {
-	if len(scopes) > MaxScopes {
-		return nil, Missing
-	}
 	h := hash(k, scopes)
 	if m := c.shards[h%shards].Load(); m != nil {
 		for _, s := range (*m)[h] {

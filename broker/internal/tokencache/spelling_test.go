@@ -37,15 +37,15 @@ func TestSpellings(t *testing.T) {
 			require.Equal(t, Fresh, s)
 			require.Equal(t, 1, e.Value)
 		}
-		require.LessOrEqual(t, c.spellings(), 1+maxSpellings)
+		require.LessOrEqual(t, c.spellings(t), 1+maxSpellings)
 	}
-	require.Equal(t, 1+maxSpellings, c.spellings())
+	require.Equal(t, 1+maxSpellings, c.spellings(t))
 	c.Put(&k, set(t, "user.read"), entry(3, time.Hour), start)
-	require.Equal(t, 1+maxSpellings, c.spellings(), "the new token has those of the old")
+	require.Equal(t, 1+maxSpellings, c.spellings(t), "the new token has those of the old")
 	c.DropAccount(k.Account, k.Environment)
-	require.Equal(t, 1, c.spellings())
+	require.Equal(t, 1, c.spellings(t))
 	c.Clear()
-	require.Zero(t, c.spellings())
+	require.Zero(t, c.spellings(t))
 }
 
 // What a caller does to its slice afterwards does not change what was asked.

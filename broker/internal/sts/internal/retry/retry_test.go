@@ -99,6 +99,8 @@ func TestAfter(t *testing.T) {
 	} {
 		require.Equalf(t, want, After(http.Header{"Retry-After": {in}}, now), "%q", in)
 	}
+	until := http.Header{"Retry-After": {"Mon, 02 Mar 2026 09:00:30 GMT"}, "Date": {"Mon, 02 Mar 2026 09:00:10 GMT"}}
+	require.Equal(t, 20*time.Second, After(until, now), "by the clock that wrote it")
 }
 
 func TestUnreachable(t *testing.T) {

@@ -56,11 +56,7 @@ type Throttle struct {
 func (t *Throttle) Enter(k Key, endpoint string, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	until, ok := t.until[k]
-	if !ok {
-		return nil
-	}
-	if left := clock.Left(until, now); left > 0 {
+	if left := clock.Left(t.until[k], now); left > 0 {
 		return &OpenError{Endpoint: endpoint, Throttled: true, Wait: left}
 	}
 	delete(t.until, k)
