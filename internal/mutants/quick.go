@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -58,24 +57,23 @@ func quick(ctx context.Context, out io.Writer, g group, reasons []reason, l limi
 		return 0, err
 	}
 	b.limits = l
-	t := newTally(reasons)
+	t := &tally{out: out, reasons: reasons, count: map[string]*[verdicts]int{}, open: map[string]int{}, seen: map[survivor]*[verdicts]int{}}
 	if err := b.all(ctx, runtime.NumCPU(), t.add); err != nil {
 		return 0, err
 	}
-	return t.print(out), nil
+	return t.print(), nil
 }
 
 // A tally counts the verdicts of each package.
 type tally struct {
+	out     io.Writer
 	reasons []reason
 	count   map[string]*[verdicts]int
+	open    map[string]int              // survivors without a reason
 	seen    map[survivor]*[verdicts]int // more than once if the line is there more often
 }
 
-func newTally(reasons []reason) *tally {
-	return &tally{reasons: reasons, count: map[string]*[verdicts]int{}, seen: map[survivor]*[verdicts]int{}}
-}
-
+// add counts a verdict, and prints it at once where it wants work.
 func (t *tally) add(s survivor, v verdict) {
 	if t.count[s.pkg] == nil {
 		t.count[s.pkg] = new([verdicts]int)
@@ -85,7 +83,19 @@ func (t *tally) add(s survivor, v verdict) {
 	}
 	t.count[s.pkg][v]++
 	t.seen[s][v]++
+	if slices.ContainsFunc(t.reasons, func(r reason) bool { return r.survivor == s }) {
+		return
+	}
+	if text := unwelcome[v]; text != "" {
+		fmt.Fprintf(t.out, "%s\n%s\n", text, s)
+	}
+	if v == survived {
+		t.open[s.pkg]++
+	}
 }
+
+// unwelcome are the verdicts that want work.
+var unwelcome = [verdicts]string{survived: "nobody noticed:", unsettled: "the fast tests did not notice:", notReached: "no test reaches:"}
 
 // stale reports whether a reason is for a change that was noticed at each of its
 // places. Gremlins judges those that it knows.
@@ -99,31 +109,19 @@ func (t *tally) stale(r reason) bool {
 }
 
 // print returns how many survivors have no reason, and reasons no survivor.
-func (t *tally) print(out io.Writer) (unexplained int) {
-	open := map[string]int{}
-	for _, s := range slices.SortedFunc(maps.Keys(t.seen), func(a, b survivor) int { return cmp.Compare(a.String(), b.String()) }) {
-		if slices.ContainsFunc(t.reasons, func(r reason) bool { return r.survivor == s }) {
-			continue
-		}
-		for v, text := range []string{survived: "nobody noticed:", unsettled: "the fast tests did not notice:", notReached: "no test reaches:"} {
-			if text != "" && t.seen[s][v] > 0 {
-				fmt.Fprintf(out, "%s\n%s\n", text, s)
-			}
-		}
-		open[s.pkg] += t.seen[s][survived]
-	}
+func (t *tally) print() (unexplained int) {
 	for _, r := range t.reasons {
 		if t.stale(r) {
-			fmt.Fprintf(out, "has a reason and did not survive:\n%s\n", r.survivor)
+			fmt.Fprintf(t.out, "has a reason and did not survive:\n%s\n", r.survivor)
 			unexplained++
 		}
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "package\tnoticed\tby the time limit\texplained\tunexplained\tnot by the fast tests\tnot reached by a test")
 	for _, pkg := range slices.Sorted(maps.Keys(t.count)) {
 		n := t.count[pkg]
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", pkg, n[noticed], n[late], n[survived]-open[pkg], open[pkg], n[unsettled], n[notReached])
-		unexplained += open[pkg]
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", pkg, n[noticed], n[late], n[survived]-t.open[pkg], t.open[pkg], n[unsettled], n[notReached])
+		unexplained += t.open[pkg]
 	}
 	_ = table.Flush()
 	return unexplained
