@@ -36,6 +36,27 @@ func TestLog(t *testing.T) {
 	require.Equal(t, all, again)
 }
 
+// Entries that come while others are being written stay, also when they push some of
+// those out.
+func TestLogBesideAWriter(t *testing.T) {
+	t.Parallel()
+	var l signInLog
+	code := 0
+	note := func(n int) {
+		for range n {
+			code++
+			l.note(Observation{Code: code})
+		}
+	}
+	note(maxObservations + 4)
+	_, upTo := l.peek()
+	note(10)
+	l.written(upTo)
+	left, _ := l.peek()
+	require.Len(t, left, 10)
+	require.Equal(t, maxObservations+5, left[0].Code)
+}
+
 // A claims request of exactly the limit is kept, and one byte more is not.
 func TestLogClaims(t *testing.T) {
 	t.Parallel()
@@ -101,4 +122,7 @@ func TestLogKeepsWhatCouldNotBeWritten(t *testing.T) {
 	require.Len(t, codes(b), maxObservations)
 	require.Equal(t, codes(a), codes(b))
 	require.Equal(t, 10, codes(b)[0])
+
+	s.puts.Store(true)
+	require.NoError(t, a.Flush(ctx), "there is nothing to write")
 }

@@ -82,17 +82,19 @@ func TestRefresh(t *testing.T) {
 	require.ErrorIs(t, err, vault.ErrClosed)
 }
 
+// overwrite damages a record.
+func overwrite(t *testing.T, s store.Store, name string) {
+	_, v, err := s.Get(t.Context(), name)
+	require.NoError(t, err)
+	_, err = s.Put(t.Context(), name, []byte("nonsense"), v)
+	require.NoError(t, err)
+}
+
 // While one account is read, Refresh reports what is wrong with it, and what ended
 // in the meantime.
 func TestRefreshUnreadable(t *testing.T) {
 	t.Parallel()
 	alice, bob := person("alice"), person("bob")
-	overwrite := func(t *testing.T, s store.Store, name string) {
-		_, v, err := s.Get(t.Context(), name)
-		require.NoError(t, err)
-		_, err = s.Put(t.Context(), name, []byte("nonsense"), v)
-		require.NoError(t, err)
-	}
 	remove := func(t *testing.T, s store.Store, name string) {
 		_, v, err := s.Get(t.Context(), name)
 		require.NoError(t, err)
@@ -199,6 +201,44 @@ func TestForgetRemoved(t *testing.T) {
 	b.forgetRemoved(ctx, known)
 	require.Empty(t, b.gone)
 	require.False(t, b.Holds(a))
+}
+
+// What another process did to the account shows when its record no longer opens.
+func TestLoadAfterAnother(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &watched{}, t.Context()
+	one, two := openBook(t, keys, s, ""), openBook(t, keys, s, "")
+	_, err := one.Put(ctx, person("alice"), with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	a, _, err := two.Find(ctx, person("alice"))
+	require.NoError(t, err)
+	remake := func() *Account {
+		require.NoError(t, one.Remove(ctx, person("alice")))
+		made, err := one.Put(ctx, person("alice"), with(bornOf(prt.ByHello)))
+		require.NoError(t, err)
+		return made
+	}
+	remake()
+	rec, err := a.Load(ctx)
+	require.NoError(t, err)
+	require.Equal(t, prt.ByHello, rec.PRTs[0].Token.Credential, "it was removed and made again")
+
+	remake()
+	s.onGet = func(name string) error {
+		if name == a.Name()+vault.KeySuffix {
+			return errFull
+		}
+		return nil
+	}
+	_, err = a.Load(ctx)
+	require.ErrorIs(t, err, errFull, "nobody can say")
+	require.NotErrorIs(t, err, store.ErrDamaged)
+	s.onGet = nil
+	_, err = a.Load(ctx)
+	require.NoError(t, err)
+	overwrite(t, s, a.Name()+vault.StateSuffix)
+	_, err = a.Load(ctx)
+	require.ErrorIs(t, err, store.ErrDamaged)
 }
 
 // A second process sees what the first one does, and forgets who is removed.

@@ -31,6 +31,7 @@ func TestKeepToken(t *testing.T) {
 
 	hour := noon.Add(time.Hour)
 	require.NoError(t, one.KeepToken(ctx, keptFor("a", noon, hour), noon))
+	require.NoError(t, one.KeepToken(ctx, keptFor("a", noon.Add(time.Second), hour), noon), "in the place of the newest")
 	require.NoError(t, two.KeepToken(ctx, keptFor("b", noon, hour), noon))
 	newer := keptFor("a", noon.Add(time.Minute), hour)
 	require.NoError(t, two.KeepToken(ctx, newer, noon))
@@ -40,7 +41,7 @@ func TestKeepToken(t *testing.T) {
 	require.Len(t, all, 2)
 	require.Equal(t, newer.AccessToken, all[0].AccessToken, "the newest wins")
 
-	later := hour.Add(time.Second)
+	later := hour // when the others end
 	require.NoError(t, one.KeepToken(ctx, keptFor("c", later, later.Add(time.Hour)), later))
 	all, err = two.Tokens(ctx)
 	require.NoError(t, err)
@@ -50,6 +51,49 @@ func TestKeepToken(t *testing.T) {
 	all, err = one.Tokens(ctx)
 	require.NoError(t, err)
 	require.Empty(t, all)
+}
+
+// A kept token takes the place of one for the same request only.
+func TestSameRequest(t *testing.T) {
+	t.Parallel()
+	a, err := openBook(t, testKeys(t), &store.Memory{}, "").Put(t.Context(), person("alice"), nil)
+	require.NoError(t, err)
+	one := keptFor("a", noon, noon.Add(time.Hour))
+	tenant, client, cae, scopes := one, one, one, one
+	tenant.Tenant, client.Client, cae.CAE, scopes.Scopes = "another", "another", true, []string{"a", "b"}
+	for i, k := range []KeptToken{one, tenant, client, cae, scopes} {
+		require.NoError(t, a.KeepToken(t.Context(), k, noon))
+		all, err := a.Tokens(t.Context())
+		require.NoError(t, err)
+		require.Len(t, all, i+1)
+	}
+}
+
+// Nothing is written if no token matches.
+func TestDropNoTokens(t *testing.T) {
+	t.Parallel()
+	s, ctx := &watched{}, t.Context()
+	a, err := openBook(t, testKeys(t), s, "").Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	require.NoError(t, a.KeepToken(ctx, keptFor("a", noon, noon.Add(time.Hour)), noon))
+	s.onPut = func(name string) error { return fmt.Errorf("%s was written", name) }
+	require.NoError(t, a.DropTokens(ctx, func(k KeptToken) bool { return k.Scopes[0] == "b" }))
+	require.ErrorContains(t, a.DropTokens(ctx, func(k KeptToken) bool { return k.Scopes[0] == "a" }), tokensSuffix+" was written")
+}
+
+// As many bytes as the limit are written.
+func TestKeptTokensOfTheLargestSize(t *testing.T) {
+	t.Parallel()
+	rec := keptRecord{Tokens: []KeptToken{keptFor("a", noon, noon)}}
+	plain, err := encodeTokens(rec)
+	require.NoError(t, err)
+	rec.Tokens[0].AccessToken += strings.Repeat("x", maxTokens-len(plain))
+	for _, fits := range []bool{true, false} {
+		plain, err = encodeTokens(rec)
+		require.NoError(t, err)
+		require.Equal(t, fits, strings.Contains(string(plain), "xxx"))
+		rec.Tokens[0].AccessToken += "x"
+	}
 }
 
 // The record is bounded by number and by size, and the newest tokens stay.
