@@ -4,6 +4,8 @@ package tpm_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,8 +54,10 @@ func TestSwtpmDocumentation(t *testing.T) {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
+	var s *tpm.TPM
 	for {
-		if _, err := os.Stat(socket); err == nil {
+		s, err = tpm.Open(ctx, tpm.Swtpm(socket), tpm.Config{})
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) { // bound, and not listening yet
 			break
 		}
 		select {
@@ -62,7 +66,6 @@ func TestSwtpmDocumentation(t *testing.T) {
 			t.Fatal("swtpm does not listen")
 		}
 	}
-	s, err := tpm.Open(t.Context(), tpm.Swtpm(socket), tpm.Config{})
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, s.Check(t.Context()))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -107,8 +108,9 @@ func startSwtpm(e *testscript.Env, program string) (socket string, err error) {
 		_ = os.RemoveAll(dir)
 	})
 	for range 1000 {
-		if _, err = os.Stat(socket); err == nil {
-			return socket, nil
+		var conn net.Conn
+		if conn, err = net.Dial("unix", socket); err == nil { // the file is there before anyone listens
+			return socket, conn.Close()
 		}
 		if err := exec.Command("sleep", "0.01").Run(); err != nil {
 			return "", err
