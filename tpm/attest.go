@@ -83,9 +83,6 @@ const (
 	persistentEK tpm2.TPMHandle = 0x81010001
 )
 
-// maxCert bounds an EK certificate, in bytes.
-const maxCert = 8 << 10
-
 // Identity reads what identifies the TPM. The EK is the one that has a
 // certificate, or the P-256 one if none does.
 func (t *TPM) Identity(ctx context.Context) (*Identity, error) {
@@ -125,12 +122,13 @@ func findEK(sp *space) (template tpm2.TPMTPublic, cert []byte, err error) {
 func loadEK(sp *space, template tpm2.TPMTPublic) (object, []byte, error) {
 	if template.Type == tpm2.TPMAlgRSA {
 		rsp, err := tpm2.ReadPublic{ObjectHandle: persistentEK}.Execute(sp)
-		if err == nil {
+		switch {
+		case err == nil:
 			area := rsp.OutPublic.Bytes()
-			if p, err := parsePublic(area); err == nil && soundEK(p) && p.Type == tpm2.TPMAlgRSA {
+			if p, err := parsePublic(area); err == nil && p.Type == tpm2.TPMAlgRSA && soundEK(p) {
 				return object{persistentEK, nameOf(area)}, bytes.Clone(area), nil
 			}
-		} else if !isCode(err) {
+		case !isNoHandle(err):
 			return object{}, nil, err
 		}
 	}
@@ -152,37 +150,35 @@ func createEndorsement(sp *space, template tpm2.TPMTPublic) (object, []byte, err
 	return object{rsp.ObjectHandle, nameOf(area)}, bytes.Clone(area), nil
 }
 
-// readCert returns nil when there is no such certificate.
+// readCert returns nil when there is no such certificate. Trouble with the TPM
+// is an error: without its certificate the TPM would show another EK.
 func readCert(sp *space, index tpm2.TPMHandle) ([]byte, error) {
 	public, err := tpm2.NVReadPublic{NVIndex: index}.Execute(sp)
+	if isNoHandle(err) {
+		return nil, nil
+	}
 	if err != nil {
-		if isCode(err) {
-			return nil, nil
-		}
 		return nil, err
 	}
 	nv, err := public.NVPublic.Contents()
-	if err != nil || nv.DataSize == 0 || nv.DataSize > maxCert {
-		return nil, nil
+	if err != nil {
+		return nil, err
 	}
 	var cert []byte
+	size := int(nv.DataSize)
 	const chunk = 512 // every TPM reads that much at once
-	for len(cert) < int(nv.DataSize) {
-		handle := tpm2.AuthHandle{Handle: index, Name: public.NVName, Auth: tpm2.PasswordAuth(nil)}
+	for at := 0; at < size; at += chunk {
 		rsp, err := tpm2.NVRead{
-			AuthHandle: handle,
+			AuthHandle: tpm2.AuthHandle{Handle: index, Name: public.NVName, Auth: tpm2.PasswordAuth(nil)},
 			NVIndex:    tpm2.NamedHandle{Handle: index, Name: public.NVName},
-			Size:       uint16(min(chunk, int(nv.DataSize)-len(cert))),
-			Offset:     uint16(len(cert)),
+			Size:       uint16(min(chunk, size-at)),
+			Offset:     uint16(at),
 		}.Execute(sp)
-		if err != nil {
-			if isCode(err) {
-				return nil, nil
-			}
-			return nil, err
-		}
-		if len(rsp.Data.Buffer) == 0 {
+		if isAny(err, unreadable) {
 			return nil, nil
+		}
+		if err != nil {
+			return nil, err
 		}
 		cert = append(cert, rsp.Data.Buffer...)
 	}
@@ -192,6 +188,13 @@ func readCert(sp *space, index tpm2.TPMHandle) ([]byte, error) {
 		return nil, nil
 	}
 	return raw.FullBytes, nil
+}
+
+// unreadable are the codes for an index that was never written, or that is not
+// for everyone to read (Part 3, 31.13).
+var unreadable = []tpm2.TPMRC{
+	tpm2.TPMRCNVUninitialized, tpm2.TPMRCNVLocked, tpm2.TPMRCNVAuthorization,
+	tpm2.TPMRCAuthUnavailable, tpm2.TPMRCBadAuth, tpm2.TPMRCAuthFail,
 }
 
 // ActivateCredential uses a policy session for the EK and our salted session to

@@ -309,6 +309,12 @@ func TestAttestSoftwareKey(t *testing.T) {
 			_, err = s.Attest(t.Context(), own, make([]byte, n))
 			require.ErrorContains(t, err, "it must have 8 to 32")
 		}
+		for _, n := range []int{8, 32} {
+			a, err := s.Attest(t.Context(), own, make([]byte, n))
+			require.NoError(t, err)
+			_, err = tpm.VerifyAttestation(a, tpm.Verification{Nonce: make([]byte, n), AKName: a.AKName()})
+			require.NoError(t, err, "a nonce of %d bytes", n)
+		}
 	})
 }
 
@@ -469,14 +475,23 @@ func newCA(t testing.TB) (*x509.CertPool, func(ek crypto.PublicKey, change func(
 	}
 }
 
-func writeNV(t testing.TB, c transport.TPM, index tpm2.TPMHandle, data []byte) {
-	t.Helper()
-	public := tpm2.TPMSNVPublic{
-		NVIndex: index, NameAlg: tpm2.TPMAlgSHA256, DataSize: uint16(len(data)),
+func nvPublic(index tpm2.TPMHandle, size int) tpm2.TPMSNVPublic {
+	return tpm2.TPMSNVPublic{
+		NVIndex: index, NameAlg: tpm2.TPMAlgSHA256, DataSize: uint16(size),
 		Attributes: tpm2.TPMANV{OwnerWrite: true, OwnerRead: true, AuthRead: true, NoDA: true, NT: tpm2.TPMNTOrdinary},
 	}
-	_, err := tpm2.NVDefineSpace{AuthHandle: tpm2.TPMRHOwner, PublicInfo: tpm2.New2B(public)}.Execute(c)
+}
+
+func defineNV(t testing.TB, c transport.TPM, public tpm2.TPMSNVPublic, auth []byte) {
+	t.Helper()
+	_, err := tpm2.NVDefineSpace{
+		AuthHandle: tpm2.TPMRHOwner, Auth: tpm2.TPM2BAuth{Buffer: auth}, PublicInfo: tpm2.New2B(public),
+	}.Execute(c)
 	require.NoError(t, err)
+}
+
+func fillNV(t testing.TB, c transport.TPM, index tpm2.TPMHandle, data []byte) {
+	t.Helper()
 	for at := 0; at < len(data); at += 512 {
 		read, err := tpm2.NVReadPublic{NVIndex: index}.Execute(c)
 		require.NoError(t, err)
@@ -488,4 +503,10 @@ func writeNV(t testing.TB, c transport.TPM, index tpm2.TPMHandle, data []byte) {
 		}.Execute(c)
 		require.NoError(t, err)
 	}
+}
+
+func writeNV(t testing.TB, c transport.TPM, index tpm2.TPMHandle, data []byte) {
+	t.Helper()
+	defineNV(t, c, nvPublic(index, len(data)), nil)
+	fillNV(t, c, index, data)
 }

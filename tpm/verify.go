@@ -24,7 +24,8 @@ var ErrAttestation = errors.New("tpm: attestation refused")
 
 const (
 	minNonce, maxNonce = 8, 32
-	maxCredential      = 32 // the digest size of the names
+	maxCredential      = 32      // the digest size of the names
+	maxCert            = 8 << 10 // an EK certificate, in bytes
 )
 
 // Verification says what a verifier knows.
