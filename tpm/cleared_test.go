@@ -3,6 +3,7 @@ package tpm_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -17,6 +18,19 @@ import (
 func lockEndorsement(t testing.TB, c transport.TPM) {
 	t.Helper()
 	_, err := tpm2.HierarchyChangeAuth{AuthHandle: tpm2.TPMRHEndorsement, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("x")}}.Execute(c)
+	require.NoError(t, err)
+}
+
+// evict removes a persistent key.
+func evict(t testing.TB, c transport.TPM, handle tpm2.TPMHandle) {
+	t.Helper()
+	read, err := tpm2.ReadPublic{ObjectHandle: handle}.Execute(c)
+	require.NoError(t, err)
+	_, err = tpm2.EvictControl{
+		Auth:             tpm2.TPMRHOwner,
+		ObjectHandle:     &tpm2.NamedHandle{Handle: handle, Name: read.Name},
+		PersistentHandle: handle,
+	}.Execute(c)
 	require.NoError(t, err)
 }
 
@@ -44,6 +58,10 @@ func TestPINSealClearedOrReplaced(t *testing.T) {
 		{"replaced", false, false, func(_ *testing.T, e *tpmtest.Emulator) error { return e.Wipe() }, replaced},
 		{"replaced, persistent SRK", true, false, func(_ *testing.T, e *tpmtest.Emulator) error { return e.Wipe() }, replaced},
 		{"replaced, another persistent SRK", true, true, func(_ *testing.T, e *tpmtest.Emulator) error { return e.Wipe() }, replaced},
+		{"persistent SRK removed by its owner", true, false, func(t *testing.T, e *tpmtest.Emulator) error {
+			evict(t, e, srkHandle)
+			return nil
+		}, cleared},
 		{"cleared, with an auth value of the endorsement hierarchy", false, false, func(t *testing.T, e *tpmtest.Emulator) error {
 			err := e.Clear()
 			lockEndorsement(t, e)
@@ -101,22 +119,57 @@ func TestPINSealWithoutAttestationKey(t *testing.T) {
 }
 
 // That the TPM once had no attestation key to give, for a passing reason, costs
-// the blob of that moment its knowledge and no later one.
+// the blob of that moment its knowledge and no later one, also in a store that
+// opened that blob. What a retry overcomes costs nothing.
 func TestPassingRefusalOfAttestationKey(t *testing.T) {
-	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil) // no other primary is made
-		f := tpmtest.NewFaulty(e.Opener())
-		s := open(t, f.Opener(), tpm.Config{})
-		f.Inject(tpmtest.Fault{On: createPrimary, RC: tpm2.TPMRCNVUnavailable})
-		first := sealPIN(t, s, threeDays)
-		require.Equal(t, 1, f.Injected())
-		second := sealPIN(t, s, threeDays)
-		opens(t, s, first)
-		opens(t, s, second)
-		require.NoError(t, e.Clear())
-		require.NotErrorIs(t, refuses(t, s, first, aad, rightPIN), tpm.ErrCleared)
-		require.ErrorIs(t, refuses(t, s, second, aad, rightPIN), tpm.ErrCleared)
-	})
+	tests := []struct {
+		name    string
+		fault   tpmtest.Fault
+		refused bool
+	}{
+		{"cannot write just now", tpmtest.Fault{RC: tpm2.TPMRCNVUnavailable}, true},
+		{"lost connection", tpmtest.Fault{Err: io.EOF}, false},
+		{"no free slot", tpmtest.Fault{RC: tpm2.TPMRCObjectMemory}, false},
+		{"not started", tpmtest.Fault{RC: tpm2.TPMRCInitialize}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil) // no other primary is made
+				f := tpmtest.NewFaulty(e.Opener())
+				s, err := tpm.Open(t.Context(), f.Opener(), tpm.Config{})
+				require.NoError(t, err)
+				seal := func() []byte {
+					sealed, err := s.Seal(t.Context(), plaintext, aad)
+					require.NoError(t, err)
+					return sealed
+				}
+				unseal := func(sealed []byte) error {
+					_, err := s.Unseal(t.Context(), sealed, aad)
+					return err
+				}
+				tt.fault.On = createPrimary
+				f.Inject(tt.fault)
+				first := seal()
+				require.Equal(t, 1, f.Injected())
+				second := seal()
+				require.NoError(t, unseal(first))
+				require.NoError(t, s.Close())
+
+				s = open(t, e.Opener(), tpm.Config{})
+				require.NoError(t, unseal(first))
+				third := seal()
+				require.NoError(t, unseal(second))
+				require.NoError(t, e.Clear())
+				require.ErrorIs(t, unseal(second), tpm.ErrCleared)
+				require.ErrorIs(t, unseal(third), tpm.ErrCleared)
+				err = unseal(first)
+				require.ErrorIs(t, err, tpm.ErrKeyUnusable)
+				require.Equal(t, !tt.refused, errors.Is(err, tpm.ErrCleared))
+				require.NotErrorIs(t, err, tpm.ErrTPMChanged, "nobody knows that")
+			})
+		})
+	}
 }
 
 // The storage root key is there, and the TPM in between is another: the session
@@ -137,20 +190,29 @@ func TestPINSealReplacedBySameHandle(t *testing.T) {
 	})
 }
 
+// alterLastByte is of the HMAC; an error code, which has none, stays.
+func alterLastByte(rsp []byte) []byte {
+	if len(rsp) > 10 {
+		rsp[len(rsp)-1] ^= 1
+	}
+	return rsp
+}
+
 // What went wrong with a TPM that was not cleared is not that it was: neither a
 // lost session nor a response that was altered.
 func TestFailuresAreNotCleared(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault tpmtest.Fault
+		want  error
 	}{
-		{"lost handle", tpmtest.Fault{RC: tpm2.TPMRCReferenceH0}},
-		{"lost session", tpmtest.Fault{RC: tpm2.TPMRCReferenceS0}},
-		{"another session", tpmtest.Fault{RC: tpm2.TPMRCBadAuth}},
-		{"damaged", tpmtest.Fault{RC: tpm2.TPMRCIntegrity}},
-		{"altered response", tpmtest.Fault{Tamper: func(rsp []byte) []byte { rsp[len(rsp)-1] ^= 1; return rsp }}},
+		{"lost handle", tpmtest.Fault{RC: tpm2.TPMRCReferenceH0}, tpm.ErrNoTPM},
+		{"lost session", tpmtest.Fault{RC: tpm2.TPMRCReferenceS0}, tpm.ErrNoTPM},
+		{"another session", tpmtest.Fault{RC: tpm2.TPMRCBadAuth}, tpm.ErrNoTPM}, // the auth value was right before
+		{"damaged", tpmtest.Fault{RC: tpm2.TPMRCIntegrity}, tpm.ErrInvalidBlob},
+		{"altered response", tpmtest.Fault{Tamper: alterLastByte}, tpm.ErrTPMChanged},
 	}
-	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+	run := func(t *testing.T, e *tpmtest.Emulator) {
 		f := tpmtest.NewFaulty(e.Opener())
 		s := open(t, f.Opener(), tpm.Config{})
 		pinned := sealPIN(t, s, threeDays)
@@ -170,10 +232,32 @@ func TestFailuresAreNotCleared(t *testing.T) {
 				err := run()
 				f.Clear()
 				require.ErrorContains(t, err, "tpm: "+op, "%s, %s", tt.name, op)
+				require.ErrorIs(t, err, tt.want, "%s, %s", tt.name, op)
 				require.NotErrorIs(t, err, tpm.ErrCleared, "%s, %s", tt.name, op)
 			}
 		}
 		opens(t, s, pinned)
+	}
+	t.Run("transient SRK", func(t *testing.T) { onEmulators(t, run) })
+	t.Run("persistent SRK", func(t *testing.T) {
+		onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+			provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+			run(t, e)
+		})
+	})
+}
+
+// An error that says nothing about the TPM is not looked into.
+func TestOtherAADCostsNoQuestion(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		count := tpmtest.NewCounting(e.Opener())
+		s := open(t, count.Opener(), tpm.Config{})
+		sealed, err := s.Seal(t.Context(), plaintext, aad)
+		require.NoError(t, err)
+		count.Take()
+		_, err = s.Unseal(t.Context(), sealed, []byte("another account"))
+		require.ErrorIs(t, err, tpm.ErrInvalidBlob)
+		require.Equal(t, commands{load, unseal, flush}, count.Take())
 	})
 }
 
