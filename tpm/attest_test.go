@@ -182,6 +182,12 @@ func TestAttestationChecks(t *testing.T) {
 		{name: "restricted key", area: withAttributes(t, key, func(a *tpm2.TPMAObject) { a.Restricted = true })},
 		{name: "key with two purposes", area: withAttributes(t, key, func(a *tpm2.TPMAObject) { a.Decrypt = true })},
 		{name: "session key", area: tpm2.Marshal(tpm.SessionKeyTemplate())},
+		{name: "RSA", ok: true, area: rsaArea(2048, 65537, 0x80)},
+		{name: "RSA with the exponent of the specification", ok: true, area: rsaArea(2048, 0, 0x80)},
+		{name: "RSA with another exponent", area: rsaArea(2048, 3, 0x80)},
+		{name: "RSA of another size", area: rsaArea(1024, 65537, 0x80)},
+		{name: "RSA with a modulus that is too small", area: rsaArea(2048, 65537, 0x7f)},
+		{name: "another curve", area: withCurve(t, key, tpm2.TPMECCNistP384)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -227,6 +233,28 @@ func TestAttestationChecks(t *testing.T) {
 		require.ErrorIs(t, err, tpm.ErrAttestation)
 		require.ErrorContains(t, err, "AK", attr)
 	}
+}
+
+// rsaArea is a signing key whose modulus begins with a byte.
+func rsaArea(bits tpm2.TPMKeyBits, exponent uint32, first byte) []byte {
+	modulus := bytes.Repeat([]byte{0xff}, 256)
+	modulus[0] = first
+	return tpm2.Marshal(tpm2.TPMTPublic{
+		Type:    tpm2.TPMAlgRSA,
+		NameAlg: tpm2.TPMAlgSHA256,
+		ObjectAttributes: tpm2.TPMAObject{
+			FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, SignEncrypt: true,
+		},
+		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{KeyBits: bits, Exponent: exponent}),
+		Unique:     tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: modulus}),
+	})
+}
+
+func withCurve(t testing.TB, area []byte, curve tpm2.TPMECCCurve) []byte {
+	p, err := tpm2.Unmarshal[tpm2.TPMTPublic](area)
+	require.NoError(t, err)
+	p.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: curve})
+	return tpm2.Marshal(p)
 }
 
 func sized(b, contents []byte) []byte {

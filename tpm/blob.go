@@ -97,11 +97,9 @@ func nameOf(public []byte) []byte {
 // parsePublic decodes a public area and refuses one that go-tpm would encode
 // in another way: the name is computed over the bytes.
 func parsePublic(area []byte) (*tpm2.TPMTPublic, error) {
-	if len(area) < 10 || len(area) > maxResponse {
-		return nil, errors.New("size")
-	}
 	// go-tpm panics on a type it does not know.
-	switch tpm2.TPMAlgID(binary.BigEndian.Uint16(area)) {
+	r := &reader{b: area}
+	switch tpm2.TPMAlgID(r.uint16()) {
 	case tpm2.TPMAlgRSA, tpm2.TPMAlgECC, tpm2.TPMAlgKeyedHash:
 	default:
 		return nil, errors.New("type")

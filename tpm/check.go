@@ -134,6 +134,10 @@ func takes(sp *space, public tpm2.TPMTPublic) (bool, error) {
 // fewer and says that there are more.
 const commandsAtOnce = 256
 
+// vendorCommand is the bit of commands that are not in the specification: they
+// have a numbering of their own, and come last (Part 2, 6.5 and 8.9).
+const vendorCommand = 1 << 29
+
 func implemented(sp *space) (map[tpm2.TPMCC]bool, error) {
 	has := map[tpm2.TPMCC]bool{}
 	for next := uint32(0); ; {
@@ -150,10 +154,12 @@ func implemented(sp *space) (map[tpm2.TPMCC]bool, error) {
 			return nil, err
 		}
 		for _, c := range list.CommandAttributes {
-			if !c.V { // vendor commands have a numbering of their own
-				has[tpm2.TPMCC(c.CommandIndex)] = true
+			cc := uint32(c.CommandIndex)
+			if c.V {
+				cc |= vendorCommand
 			}
-			next = max(next, uint32(c.CommandIndex)+1)
+			has[tpm2.TPMCC(cc)] = true
+			next = max(next, cc+1)
 		}
 		if !rsp.MoreData || len(list.CommandAttributes) == 0 {
 			return has, nil

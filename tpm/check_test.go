@@ -2,11 +2,14 @@ package tpm_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/tpm"
@@ -46,6 +49,76 @@ func without(lacks ...tpm2.TPMCC) func([]byte) []byte {
 		}
 		return rsp
 	}
+}
+
+// pagedTPM lists its commands a few at a time, and two pages of vendor commands
+// after them, which are numbered from zero again (Part 2, 6.5).
+type pagedTPM struct {
+	transport.TPMCloser
+	page, asked int
+}
+
+func (p *pagedTPM) Send(cmd []byte) ([]byte, error) {
+	if tpm2.TPMCC(binary.BigEndian.Uint32(cmd[6:])) != tpm2.TPMCCGetCapability || binary.BigEndian.Uint32(cmd[10:]) != uint32(tpm2.TPMCapCommands) {
+		return p.TPMCloser.Send(cmd)
+	}
+	if p.asked++; p.asked > 1000 {
+		return nil, errors.New("it asks for ever")
+	}
+	first := binary.BigEndian.Uint32(cmd[14:])
+	all, err := tpm2.GetCapability{Capability: tpm2.TPMCapCommands, PropertyCount: 256}.Execute(p.TPMCloser)
+	if err != nil {
+		return nil, err
+	}
+	list, err := all.CapabilityData.Data.Command()
+	if err != nil {
+		return nil, err
+	}
+	const vendor = 1 << 29
+	var codes []uint32
+	for _, c := range list.CommandAttributes {
+		if !c.V {
+			codes = append(codes, uint32(c.CommandIndex))
+		}
+	}
+	for n := range uint32(2 * p.page) {
+		codes = append(codes, vendor|n)
+	}
+	codes = slices.DeleteFunc(codes, func(cc uint32) bool { return cc < first })
+	more := byte(0)
+	if len(codes) > p.page {
+		codes, more = codes[:p.page], 1
+	}
+	rsp := append(make([]byte, 10), more)
+	rsp = binary.BigEndian.AppendUint32(rsp, uint32(tpm2.TPMCapCommands))
+	rsp = binary.BigEndian.AppendUint32(rsp, uint32(len(codes)))
+	for _, cc := range codes {
+		rsp = binary.BigEndian.AppendUint32(rsp, cc)
+	}
+	binary.BigEndian.PutUint16(rsp, uint16(tpm2.TPMSTNoSessions))
+	binary.BigEndian.PutUint32(rsp[2:], uint32(len(rsp)))
+	return rsp, nil
+}
+
+// A TPM may give fewer commands at once than it is asked for.
+func TestCheckOfPagedCommands(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		p := &pagedTPM{page: 8}
+		o := e.Opener()
+		inner := o.Open
+		o.Open = func(ctx context.Context) (transport.TPMCloser, error) {
+			c, err := inner(ctx)
+			p.TPMCloser = c
+			return p, err
+		}
+		s := open(t, o, tpm.Config{})
+		require.NoError(t, s.Check(t.Context()))
+		all, err := tpm2.GetCapability{Capability: tpm2.TPMCapCommands, PropertyCount: 256}.Execute(e)
+		require.NoError(t, err)
+		list, err := all.CapabilityData.Data.Command()
+		require.NoError(t, err)
+		require.LessOrEqual(t, p.asked, (len(list.CommandAttributes)+2*p.page+p.page-1)/p.page, "each page once")
+	})
 }
 
 func TestCheckNamesWhatIsLacking(t *testing.T) {

@@ -94,6 +94,3 @@ func (t *TPM) storageGone(sp *space, b *keyBlob) (bool, error) {
 	sp.flush(h)
 	return !bytes.Equal(k.name, b.parentName), nil
 }
-
-// isAKName reports whether ak may be what [TPM.attestationName] returned.
-func isAKName(ak []byte) bool { return len(ak) == 0 || len(ak) == nameSize }

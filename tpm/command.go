@@ -80,9 +80,6 @@ func (c *command) run(t transport.TPM) (*response, error) {
 func (c *command) marshal() ([]byte, error) {
 	for i := range c.auths {
 		a := &c.auths[i]
-		if a.session == nil {
-			continue
-		}
 		if _, err := rand.Read(c.nonceFresh[i][:]); err != nil {
 			return nil, err
 		}
@@ -103,7 +100,7 @@ func (c *command) marshal() ([]byte, error) {
 	if len(c.auths) == 0 {
 		return c.header(tpm2.TPMSTNoSessions, nil), nil
 	}
-	areas := make([]byte, 0, len(c.auths)*64)
+	var areas []byte
 	for i, a := range c.auths {
 		areas = c.appendAuth(areas, i, a, cpHash)
 	}
@@ -139,7 +136,7 @@ func (c *command) appendAuth(b []byte, i int, a auth, cpHash []byte) []byte {
 	var extra []byte
 	if i == 0 {
 		for _, other := range c.auths[1:] {
-			if other.session != nil && other.dir != clearText {
+			if other.dir != clearText {
 				extra = append(extra, other.session.nonceTPM...)
 			}
 		}
@@ -168,18 +165,12 @@ func (a auth) attributes() byte {
 
 func (c *command) unmarshal(raw []byte) (*response, error) {
 	r := &reader{b: raw}
-	tag, size, rc := tpm2.TPMST(r.uint16()), r.uint32(), tpm2.TPMRC(r.uint32())
-	if r.failed || int(size) != len(raw) {
-		return nil, errShort
-	}
+	tag, _, rc := tpm2.TPMST(r.uint16()), r.uint32(), tpm2.TPMRC(r.uint32())
 	if rc != tpm2.TPMRCSuccess {
 		return nil, rc
 	}
 	rsp := &response{raw: raw}
 	if len(c.auths) == 0 {
-		if tag != tpm2.TPMSTNoSessions {
-			return nil, errShort
-		}
 		rsp.params = r.b
 		return rsp, nil
 	}
@@ -190,9 +181,6 @@ func (c *command) unmarshal(raw []byte) (*response, error) {
 		rsp.handle = tpm2.TPMHandle(r.uint32())
 	}
 	rsp.params = r.bytes(int(r.uint32()))
-	if r.failed {
-		return nil, errShort
-	}
 	h := sha256.New()
 	h.Write(binary.BigEndian.AppendUint32(nil, uint32(rc)))
 	h.Write(binary.BigEndian.AppendUint32(nil, uint32(c.code)))
@@ -204,9 +192,6 @@ func (c *command) unmarshal(raw []byte) (*response, error) {
 			return nil, errShort
 		}
 		if a.session == nil { // a password, or a policy session that asks for no HMAC
-			if len(mac) > 0 || a.policy == 0 && len(nonce) > 0 {
-				return nil, errShort
-			}
 			continue
 		}
 		if (attributes^a.attributes())&attrContinue != 0 ||
@@ -247,8 +232,8 @@ type reader struct {
 }
 
 func (r *reader) bytes(n int) []byte {
-	if r.failed || n < 0 || n > len(r.b) {
-		r.failed = true
+	if n < 0 || n > len(r.b) {
+		r.b, r.failed = nil, true
 		return nil
 	}
 	b := r.b[:n:n]

@@ -22,6 +22,8 @@ var (
 	AuthValue   = authValue
 	UnpadOAEP   = unpadOAEP
 	ParsePublic = parsePublic
+
+	AttestedClock = attestedClock
 )
 
 // PINAuth returns the auth value that a PIN makes for a key of t.

@@ -60,7 +60,7 @@ const boundsSize = 8 + 4 + 4
 
 // from returns the bounds of what is sealed at now.
 func (l Limit) from(now tpm2.TPMSClockInfo) bounds {
-	b := bounds{math.MaxUint64, math.MaxUint32, math.MaxUint32}
+	b := unbounded
 	if l.Time > 0 {
 		// A duration has fewer milliseconds than any TPM's clock has left.
 		b.clock = now.Clock + uint64((l.Time-1)/time.Millisecond) + 1
@@ -75,15 +75,10 @@ func (l Limit) from(now tpm2.TPMSClockInfo) bounds {
 }
 
 func add(count uint32, n int) uint32 {
-	if uint64(n) >= uint64(math.MaxUint32-count) {
-		return math.MaxUint32
-	}
-	return count + uint32(n)
+	return uint32(min(uint64(count)+uint64(n), math.MaxUint32))
 }
 
-func (b bounds) none() bool {
-	return b.clock == math.MaxUint64 && b.resets == math.MaxUint32 && b.restarts == math.MaxUint32
-}
+var unbounded = bounds{math.MaxUint64, math.MaxUint32, math.MaxUint32}
 
 func (b bounds) marshal() []byte {
 	out := binary.BigEndian.AppendUint64(nil, b.clock)
@@ -112,10 +107,8 @@ func (b bounds) left(now tpm2.TPMSClockInfo) (Limit, error) {
 		return Limit{}, fmt.Errorf("%w: the TPM was restarted too often", ErrExpired)
 	}
 	if b.clock != math.MaxUint64 {
-		l.Time = math.MaxInt64
-		if ms := b.clock - now.Clock; ms < math.MaxInt64/uint64(time.Millisecond) {
-			l.Time = time.Duration(ms) * time.Millisecond
-		}
+		const most = uint64(math.MaxInt64 / time.Millisecond)
+		l.Time = time.Duration(min(b.clock-now.Clock, most)) * time.Millisecond
 	}
 	if b.resets != math.MaxUint32 {
 		l.Resets = int(b.resets - now.ResetCount)

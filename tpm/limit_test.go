@@ -1,6 +1,9 @@
 package tpm_test
 
 import (
+	"bytes"
+	"encoding/binary"
+	"math"
 	"testing"
 	"time"
 
@@ -75,6 +78,69 @@ func TestPullingThePlugStopsTheClock(t *testing.T) {
 			return
 		}
 		require.NoError(t, e.Reset())
+	}
+}
+
+// A bound that stands alone is counted from the TPM's time of sealing, and the
+// first millisecond that is over is the bound itself.
+func TestOneBound(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		require.NoError(t, e.Reset())
+		require.NoError(t, e.AdvanceClock(day))
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		for name, l := range map[string]tpm.Limit{
+			"time":     {Time: 23 * time.Hour, Resets: -1, Restarts: -1},
+			"resets":   {Resets: 0, Restarts: -1},
+			"restarts": {Resets: -1, Restarts: 0},
+		} {
+			left := opens(t, s, sealPIN(t, s, l))
+			require.Equal(t, l.Resets, left.Resets, name)
+			require.Equal(t, l.Restarts, left.Restarts, name)
+			require.Equal(t, l.Time > 0, left.Time > 0, name)
+		}
+		sealed := sealPIN(t, s, tpm.Limit{Time: day, Resets: -1, Restarts: -1})
+		bound, _, _ := tpm.BoundsOf(sealed)
+		at := func(clock uint64) (tpm.Limit, error) {
+			f.Inject(tpmtest.Fault{On: readClock, Tamper: clockAt(clock)})
+			return s.Left(t.Context(), sealed, aad)
+		}
+		left, err := at(bound - 1)
+		require.NoError(t, err)
+		require.Equal(t, time.Millisecond, left.Time)
+		_, err = at(bound)
+		require.ErrorIs(t, err, tpm.ErrExpired)
+		const centuries = time.Duration(math.MaxInt64)
+		left = opens(t, s, sealPIN(t, s, tpm.Limit{Time: centuries, Resets: math.MaxInt, Restarts: math.MaxInt}))
+		require.Greater(t, left.Time, centuries-day)
+		require.Equal(t, -1, left.Resets, "more than the TPM counts is no bound")
+		require.Equal(t, -1, left.Restarts)
+	})
+}
+
+// Only a whole TPMS_ATTEST of the time has the clock (Part 2, 10.12.12).
+func TestAttestedClock(t *testing.T) {
+	attest := func(magic uint32, kind tpm2.TPMST) []byte {
+		b := binary.BigEndian.AppendUint32(nil, magic)
+		b = binary.BigEndian.AppendUint16(b, uint16(kind))
+		b = sized(sized(b, name(nil)), nil)
+		b = append(b, make([]byte, 17+8+8)...) // clock info, firmware version, time
+		b = binary.BigEndian.AppendUint64(b, 1<<32|5)
+		b = binary.BigEndian.AppendUint32(b, 6)
+		b = binary.BigEndian.AppendUint32(b, 7)
+		return append(b, make([]byte, 1+8)...) // safe, firmware version
+	}
+	good := attest(0xff544347, tpm2.TPMSTAttestTime)
+	now, err := tpm.AttestedClock(good)
+	require.NoError(t, err)
+	require.Equal(t, tpm2.TPMSClockInfo{Clock: 1<<32 | 5, ResetCount: 6, RestartCount: 7}, now)
+	bad := [][]byte{append(bytes.Clone(good), 0), attest(0x00544347, tpm2.TPMSTAttestTime), attest(0xff544347, tpm2.TPMSTAttestCertify)}
+	for n := range good {
+		bad = append(bad, good[:n])
+	}
+	for _, b := range bad {
+		_, err := tpm.AttestedClock(b)
+		require.ErrorContains(t, err, "not an attestation of the time")
 	}
 }
 

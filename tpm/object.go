@@ -125,10 +125,10 @@ func (sp *space) create(parent object, sensitive []byte, template tpm2.TPMTPubli
 		params:  params,
 	}
 	rsp, err := cmd.run(sp)
+	if isRefusal(err) {
+		return nil, &parentRefusal{err}
+	}
 	if err != nil {
-		if isForeign(err) || isRefusal(err) {
-			return nil, parentError(err)
-		}
 		return nil, err
 	}
 	r := &reader{b: rsp.params}
@@ -144,7 +144,7 @@ func (sp *space) create(parent object, sensitive []byte, template tpm2.TPMTPubli
 // it in TPM2_Create, so that a secret in it is not copied again.
 func sensitiveCreate(auth, data []byte) []byte {
 	size := 2 + len(auth) + 2 + len(data)
-	b := make([]byte, 0, 2+size+512)
+	b := make([]byte, 0, size+514)
 	b = append(b, byte(size>>8), byte(size))
 	return append2B(append2B(b, auth), data)
 }

@@ -75,9 +75,6 @@ func unmarshalPINSealed(data []byte) (*pinSealed, error) {
 		return nil, err
 	}
 	s := &pinSealed{keyBlob: *b, ak: bytes.Clone(f[envelopeFields+1])}
-	if len(s.salt) != saltSize || !isAKName(s.ak) {
-		return nil, fmt.Errorf("%w: field sizes", ErrInvalidBlob)
-	}
 	s.bounds, err = unmarshalBounds(f[envelopeFields])
 	return s, err
 }
@@ -160,7 +157,7 @@ func (t *TPM) SealPIN(ctx context.Context, plaintext, aad, pin []byte, l Limit) 
 
 func (t *TPM) sealPIN(sp *space, parent object, s *pinSealed, sensitive, aad []byte, l Limit) error {
 	s.bounds = l.from(tpm2.TPMSClockInfo{})
-	if !s.bounds.none() {
+	if s.bounds != unbounded {
 		now, err := t.provenClock(sp, parent)
 		if err != nil {
 			return err
@@ -239,7 +236,7 @@ func (t *TPM) startPolicy(sp *space, k *storageKey, parent object) (*session, er
 // left returns what is left of bounds. The clock that it reads is not
 // authenticated.
 func (sp *space) left(b bounds) (Limit, error) {
-	if b.none() {
+	if b == unbounded {
 		return b.left(tpm2.TPMSClockInfo{})
 	}
 	now, err := sp.clock()
@@ -252,9 +249,9 @@ func (sp *space) left(b bounds) (Limit, error) {
 // satisfy makes the policy session p satisfy everything but the PIN, which
 // comes when p is used.
 func (sp *space) satisfy(p *session, demands []comparison) error {
-	for i, c := range demands {
+	for _, c := range demands {
 		err := sp.demand(p, c)
-		if errors.Is(err, tpm2.TPMRCPolicy) && i > 0 { // the commitment cannot fail
+		if errors.Is(err, tpm2.TPMRCPolicy) { // the commitment cannot fail
 			return fmt.Errorf("%w, according to the TPM", ErrExpired)
 		}
 		if err != nil {

@@ -98,7 +98,7 @@ func troubleError(err error) error {
 
 // noTPM explains why the TPM could not be opened.
 func noTPM(err error) error {
-	if errors.Is(err, ErrNoTPM) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, ErrNoTPM) {
 		return err
 	}
 	switch {

@@ -3,7 +3,9 @@ package tpm_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"syscall"
@@ -370,6 +372,10 @@ func TestNoTPM(t *testing.T) {
 	}
 	_, err := tpm.Open(t.Context(), tpm.Opener{}, tpm.Config{})
 	require.EqualError(t, err, "tpm: Opener.Open is nil")
+	_, err = tpm.Open(t.Context(), tpm.Opener{Open: func(context.Context) (transport.TPMCloser, error) {
+		return nil, fmt.Errorf("%w: switched off", tpm.ErrNoTPM)
+	}}, tpm.Config{})
+	require.EqualError(t, err, "tpm: opening: no TPM: switched off", "an opener that knows better")
 }
 
 // A TPM that cannot be opened again says so, and recovers when it can.
@@ -397,7 +403,30 @@ func TestTamperedResponse(t *testing.T) {
 			require.ErrorContains(t, m.derive(t, t.Context(), m.session), "tpm: deriving: ", "%d bytes", n)
 			f.Clear()
 		}
+		f.Inject(tpmtest.Fault{On: hmacCommand, Times: 2, Tamper: func(rsp []byte) []byte {
+			rsp = append(bytes.Clone(rsp), 0)
+			binary.BigEndian.PutUint32(rsp[2:], uint32(len(rsp)))
+			return rsp
+		}})
+		require.ErrorIs(t, m.derive(t, t.Context(), m.session), tpm.ErrNoTPM, "a byte after the authorisation")
 		m.all(t)
+	})
+}
+
+// Without a PIN nothing can be counted: the connection may be opened again, and
+// a refusal is not a wrong PIN.
+func TestSigningWithoutPIN(t *testing.T) {
+	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+		signing := func() error {
+			_, err := m.device.SignContext(t.Context(), make([]byte, 32), sha256Hash)
+			return err
+		}
+		f.Inject(tpmtest.Fault{On: sign, Err: io.EOF})
+		require.NoError(t, signing())
+		f.Inject(tpmtest.Fault{On: sign, RC: tpm2.TPMRCAuthFail})
+		err := signing()
+		require.ErrorIs(t, err, tpm.ErrAuth)
+		require.NotErrorIs(t, err, tpm.ErrWrongPIN)
 	})
 }
 

@@ -44,11 +44,7 @@ func unmarshalSealed(data []byte) (*sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sealed{*b, bytes.Clone(f[envelopeFields])}
-	if !isAKName(s.ak) {
-		return nil, fmt.Errorf("%w: field sizes", ErrInvalidBlob)
-	}
-	return s, nil
+	return &sealed{*b, bytes.Clone(f[envelopeFields])}, nil
 }
 
 // Seal turns plaintext, 1 to [MaxSeal] bytes, into an object of the TPM. It

@@ -74,6 +74,31 @@ func TestTwoSessionKeys(t *testing.T) {
 	}
 }
 
+// The descriptor for session keys is free again once its key is closed, or has
+// gone with idleness: the next one is no guest, whom a signature puts out.
+func TestSeatIsFreed(t *testing.T) {
+	for name, free := range map[string]func(t *testing.T, m *material){
+		"closed": func(t *testing.T, m *material) { require.NoError(t, m.session.Close()) },
+		"idle":   func(t *testing.T, m *material) { require.NoError(t, tpm.Rest(t.Context(), m.store)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				ours := tpmtest.NewCounting(managed(t, e.Opener()))
+				m := newMaterial(t, open(t, ours.Opener(), tpm.Config{Idle: -1}))
+				next, err := m.store.UnwrapSession(t.Context(), m.transport, tpmtest.Wrap(t, m.transport.Public(), m.secret))
+				require.NoError(t, err)
+				require.NoError(t, m.derive(t, t.Context(), m.session))
+				free(t, m)
+				require.NoError(t, m.derive(t, t.Context(), next))
+				require.NoError(t, m.operations()[1].run(t, t.Context()), "Sign")
+				ours.Take()
+				require.NoError(t, m.derive(t, t.Context(), next))
+				require.Equal(t, commands{hmacCommand}, ours.Take())
+			})
+		})
+	}
+}
+
 // A token does not wait while a key is made, which takes a chip many seconds on
 // the descriptor that a second session key shares.
 func TestDeriveWhileAKeyIsMade(t *testing.T) {

@@ -394,7 +394,7 @@ func (sp *space) stopIdle() {
 // startIdle arranges for release to run after a while without use: slots are
 // scarce where no resource manager swaps them.
 func (sp *space) startIdle() {
-	if len(sp.held) == 0 && sp.primary.key == nil && sp.session == nil || sp.idleAfter <= 0 {
+	if sp.idleAfter < 0 {
 		return
 	}
 	if sp.idle != nil {

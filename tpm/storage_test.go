@@ -3,12 +3,14 @@ package tpm_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/stretchr/testify/require"
 
+	"github.com/prtbroker/prtbroker/internal/kdf"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/tpmtest"
 )
@@ -228,6 +230,55 @@ func TestForeignKeyWithoutParentName(t *testing.T) {
 		require.NoError(t, err)
 		_, err = k.(tpm.Signer).Sign(nil, make([]byte, 32), sha256Hash)
 		require.ErrorIs(t, err, tpm.ErrKeyUnusable)
+	})
+}
+
+func TestSealSize(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		count := tpmtest.NewCounting(e.Opener())
+		s := open(t, count.Opener(), tpm.Config{})
+		for _, n := range []int{1, tpm.MaxSeal} {
+			sealed, err := s.Seal(t.Context(), make([]byte, n), aad)
+			require.NoError(t, err)
+			got, err := s.Unseal(t.Context(), sealed, aad)
+			require.NoError(t, err)
+			require.Equal(t, make([]byte, n), got)
+		}
+		count.Take()
+		for _, n := range []int{0, tpm.MaxSeal + 1} {
+			_, err := s.Seal(t.Context(), make([]byte, n), aad)
+			require.ErrorContains(t, err, fmt.Sprintf("%d bytes; it takes 1 to 128", n))
+		}
+		require.Empty(t, count.Take())
+	})
+}
+
+// What TPM2_HMAC takes on every TPM is the limit, and the error says by how much
+// it was exceeded.
+func TestDeriveSize(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		m := newMaterial(t, open(t, e.Opener(), tpm.Config{}))
+		label := []byte(kdf.Label)
+		context := make([]byte, 1024-len(kdf.Message(label, nil)))
+		got, err := m.session.Derive(t.Context(), label, context)
+		require.NoError(t, err)
+		require.Equal(t, kdf.Derive(m.secret, label, context), got)
+		_, err = m.session.Derive(t.Context(), label, append(context, 1, 2, 3))
+		require.ErrorContains(t, err, "label and context are 3 bytes too long")
+	})
+}
+
+// A transport key decrypts session keys and nothing else, where the TPM can fix
+// the padding in it.
+func TestTransportKeyHasItsPadding(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		k := transportKey(t, open(t, e.Opener(), tpm.Config{}))
+		parms, err := tpm.PublicArea(k).Parameters.RSADetail()
+		require.NoError(t, err)
+		require.Equal(t, tpm2.TPMAlgOAEP, parms.Scheme.Scheme)
+		details, err := parms.Scheme.Details.OAEP()
+		require.NoError(t, err)
+		require.Equal(t, tpm2.TPMAlgSHA1, details.HashAlg)
 	})
 }
 

@@ -50,6 +50,10 @@ func TestTSS2Form(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, m.device.Public(), k.Public())
 
+		_, err = s.OpenSession(t.Context(), m.device.Blob())
+		require.ErrorIs(t, err, tpm.ErrInvalidBlob)
+		require.ErrorContains(t, err, "an asymmetric key")
+
 		for name, change := range map[string][2][]byte{
 			"another type":             {{0x0a, 0x01, 0x03}, {0x0a, 0x01, 0x05}},
 			"a parent that is no key":  {{0x02, 0x04, 0x40, 0, 0, 1}, {0x02, 0x04, 0x40, 0, 0, 7}},
