@@ -309,3 +309,48 @@ func TestSealedKnowsACleared(t *testing.T) {
 		})
 	}
 }
+
+// A blob may name another persistent key as its parent: it has to be there, to
+// be a storage key, and to be the one by its name if the blob has that.
+func TestParentAtAnotherHandle(t *testing.T) {
+	const other = tpm2.TPMHandle(0x81000002)
+	decrypt := tpm2.RSASRKTemplate
+	decrypt.ObjectAttributes.Restricted = false
+	decrypt.Parameters = tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{KeyBits: 2048})
+	tests := []struct {
+		name          string
+		there         *tpm2.TPMTPublic // nil: nothing
+		named, opened error
+	}{
+		{"the same key", new(tpm.SRKTemplate()), nil, nil},
+		{"another storage key", &tpm2.ECCSRKTemplate, tpm.ErrTPMChanged, nil},
+		{"not a storage key", &decrypt, tpm.ErrTPMChanged, tpm.ErrInvalidBlob},
+		{"nothing", nil, tpm.ErrKeyUnusable, tpm.ErrKeyUnusable},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+				if tt.there != nil {
+					provision(t, e.Opener(), other, *tt.there, nil)
+				}
+				opening := func(change func([]byte) []byte) (tpm.Key, error) {
+					s := open(t, e.Opener(), tpm.Config{})
+					defer s.Close()
+					k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256})
+					require.NoError(t, err)
+					moved := reencode(t, k.Blob(), []byte{0x02, 0x05, 0, 0x81, 0, 0, 1}, []byte{0x02, 0x05, 0, 0x81, 0, 0, 2})
+					k, err = s.OpenKey(t.Context(), change(moved))
+					if err == nil && tt.named == nil {
+						_, err = k.(tpm.Signer).Sign(nil, make([]byte, 32), sha256Hash)
+					}
+					return k, err
+				}
+				_, err := opening(bytes.Clone)
+				require.ErrorIs(t, err, tt.named)
+				_, err = opening(func(blob []byte) []byte { return withoutParentName(t, blob) })
+				require.ErrorIs(t, err, tt.opened)
+			})
+		})
+	}
+}
