@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // Names that stand for sets of applications in includeApplications and
 // excludeApplications. Microsoft edits the sets without publishing them by id,
 // so what ships here is the part that is known; WithAppGroup replaces it.
@@ -107,21 +109,13 @@ const (
 func ScopesOf(scopes []string) ScopeKind {
 	kind := AnyScopes
 	for _, s := range scopes {
-		k := scopeKind(lower(trimGraph(s)))
+		k := scopeKind(strings.TrimPrefix(lower(s), "https://graph.microsoft.com/"))
 		if k == AnyScopes {
 			return AnyScopes
 		}
 		kind = max(kind, k)
 	}
 	return kind
-}
-
-func trimGraph(scope string) string {
-	const graph = "https://graph.microsoft.com/"
-	if len(scope) > len(graph) && equalASCII(scope[:len(graph)], graph) {
-		return scope[len(graph):]
-	}
-	return scope
 }
 
 func scopeKind(scope string) ScopeKind {

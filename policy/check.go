@@ -208,8 +208,8 @@ func (c *checker) applications(a *ApplicationCondition) {
 // authContext returns the number of cN, 0 for anything else.
 func authContext(s string) int {
 	digits, ok := strings.CutPrefix(lower(strings.TrimSpace(s)), "c")
-	n, err := strconv.Atoi(digits)
-	if !ok || err != nil || n < 1 || n > maxAuthContext || strconv.Itoa(n) != digits {
+	n, _ := strconv.Atoi(digits) // 0, or a number far too large, when it is none
+	if !ok || n < 1 || n > maxAuthContext || strconv.Itoa(n) != digits {
 		return 0
 	}
 	return n

@@ -38,6 +38,21 @@ func TestAuthoring(t *testing.T) {
 		{"password change by sign-in risk", []string{"mfa", "passwordChange"}, []func(*policy.Policy){userRisk, all, func(p *policy.Policy) {
 			p.Conditions.SignInRiskLevels = []string{"high"}
 		}}, []string{"user risk only"}},
+		{"password change by risk of a workload", []string{"mfa", "passwordChange"}, []func(*policy.Policy){userRisk, all, func(p *policy.Policy) {
+			p.Conditions.ServicePrincipalRiskLevels = []string{"high"}
+		}}, []string{"user risk only"}},
+		{"password change by insider risk", []string{"mfa", "passwordChange"}, []func(*policy.Policy){userRisk, all, func(p *policy.Policy) {
+			p.Conditions.InsiderRiskLevels = policy.Flags{"elevated"}
+		}}, []string{"user risk only"}},
+		{"password change by risk of an agent", []string{"mfa", "passwordChange"}, []func(*policy.Policy){userRisk, all, func(p *policy.Policy) {
+			p.Conditions.AgentIDRiskLevels = policy.Flags{"high"}
+		}}, []string{"user risk only"}},
+		{"password change with a strength", []string{"passwordChange"}, []func(*policy.Policy){userRisk, all, func(p *policy.Policy) {
+			p.GrantControls.AuthenticationStrength = &policy.Strength{ID: policy.StrengthMFA}
+		}}, nil},
+		{"password change or a strength", []string{"passwordChange"}, []func(*policy.Policy){userRisk, func(p *policy.Policy) {
+			p.GrantControls.AuthenticationStrength = &policy.Strength{ID: policy.StrengthMFA}
+		}}, []string{"as an alternative to MFA"}},
 		{"password change and a device", []string{"passwordChange", "compliantDevice"}, []func(*policy.Policy){userRisk, all}, []string{"other controls than MFA"}},
 		{"password change or MFA", []string{"mfa", "passwordChange"}, []func(*policy.Policy){userRisk}, []string{"as an alternative to MFA"}},
 		{"registering devices", []string{"mfa"}, []func(*policy.Policy){registering(func(*policy.Policy) {})}, nil},
@@ -58,6 +73,14 @@ func TestAuthoring(t *testing.T) {
 			IncludeUsers: []string{"alice@contoso.com"}, ExcludeGroups: []string{"staff@contoso.com"},
 		})}, []string{`"alice@contoso.com" is a user name`, `"staff@contoso.com" is a user name`}},
 		{"block and MFA", []string{"block", "mfa"}, nil, []string{"block beside"}},
+		{"block and terms of use", []string{"block"}, []func(*policy.Policy){func(p *policy.Policy) {
+			p.GrantControls.TermsOfUse = []string{"tou"}
+		}}, []string{"block beside"}},
+		{"block and a custom control", []string{"block"}, []func(*policy.Policy){func(p *policy.Policy) {
+			p.GrantControls.CustomFactors = []string{"Duo"}
+		}}, []string{"block beside"}},
+		{"MFA of a workload", []string{"mfa"}, []func(*policy.Policy){workloads}, []string{"can only be blocked"}},
+		{"nothing demanded of a workload", nil, []func(*policy.Policy){workloads}, []string{"neither a grant control nor a session control"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := setOf(t, rule("p", tt.grant, tt.change...))
@@ -70,6 +93,11 @@ func TestAuthoring(t *testing.T) {
 			}
 		})
 	}
+}
+
+func workloads(p *policy.Policy) {
+	p.Conditions.Users = nil
+	p.Conditions.ClientApplications = &policy.ClientApplicationCondition{Include: []string{"ServicePrincipalsInMyTenant"}}
 }
 
 func registering(change func(*policy.Policy)) func(*policy.Policy) {

@@ -83,7 +83,8 @@ type options struct {
 func FailClosed() Option { return func(o *options) { o.closed = true } }
 
 // WithTrustedIPs sets the multifactor authentication trusted IPs, which Graph
-// does not export. They are part of AllTrusted.
+// does not export, even if the Bundle holds a location of their id. They are
+// part of AllTrusted.
 func WithTrustedIPs(ips ...netip.Prefix) Option {
 	return func(o *options) { o.trusted = true; o.trustedIPs = append(o.trustedIPs, ips...) }
 }

@@ -79,9 +79,7 @@ func (c *compiler) applications(i int) {
 	}
 	if t := a.GlobalSecureAccess; t != nil {
 		for _, s := range t.Profiles {
-			if p := member(trafficNames, s); p > 0 {
-				c.apps.mention(c.trafficApp(TrafficProfile(p)), i, false)
-			}
+			c.apps.mention(c.trafficApp(TrafficProfile(member(trafficNames, s))), i, false)
 		}
 	}
 	for _, s := range a.AuthContexts {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 )
 
@@ -36,6 +35,13 @@ func isAllTrusted(s string) bool { return equalASCII(s, "AllTrusted") }
 func (c *compiler) collectLocations() {
 	t := &c.locations
 	t.bySymbol = map[uint32]int{}
+	trustedIPs := &NamedLocation{Kind: IPLocation, ID: trustedIPsID, IsTrusted: true}
+	for _, p := range c.opt.trustedIPs {
+		trustedIPs.Ranges = append(trustedIPs.Ranges, p.String())
+	}
+	if c.opt.trusted { // before the bundle: the option counts
+		c.wellKnownPlace(trustedIPs)
+	}
 	for i := range c.bundle.Locations {
 		l := &c.bundle.Locations[i]
 		at := l.Source.or("locations", i)
@@ -53,8 +59,8 @@ func (c *compiler) collectLocations() {
 		}
 		t.places = append(t.places, p)
 	}
-	c.wellKnownPlace(&NamedLocation{Kind: IPLocation, ID: trustedIPsID, IsTrusted: true}, c.opt.trustedIPs)
-	c.wellKnownPlace(&NamedLocation{Kind: CompliantNetworkLocation, ID: compliantNetworkID}, nil)
+	c.wellKnownPlace(trustedIPs)
+	c.wellKnownPlace(&NamedLocation{Kind: CompliantNetworkLocation, ID: compliantNetworkID})
 	for i := range t.places {
 		t.places[i].pair = pair{newRow(c.blocks), newRow(c.blocks)}
 	}
@@ -69,13 +75,12 @@ func (l *NamedLocation) key() string {
 	return l.ID
 }
 
-func (c *compiler) wellKnownPlace(l *NamedLocation, prefixes []netip.Prefix) {
+// wellKnownPlace adds a location that exports refer to and do not hold, unless
+// there is one of its id.
+func (c *compiler) wellKnownPlace(l *NamedLocation) {
 	sym := c.ids.intern(l.ID)
 	if _, ok := c.locations.bySymbol[sym]; ok {
 		return
-	}
-	for _, p := range prefixes {
-		l.Ranges = append(l.Ranges, p.String())
 	}
 	c.locations.bySymbol[sym] = len(c.locations.places)
 	c.locations.places = append(c.locations.places, newPlace(l))
@@ -122,7 +127,7 @@ func (c *compiler) locationRefs(k *checker, path string, ids []string) {
 			k.add(at(path, i), SeverityError, CodeNoLocation, dimLocations, "the bundle has no named location %q", id)
 		case c.locations.places[n].bad != "":
 			k.add(at(path, i), SeverityError, CodeBadLocation, dimLocations, "named location %q: %s", id, c.locations.places[n].bad)
-		case equalASCII(id, trustedIPsID) && !c.opt.trusted:
+		case equalASCII(id, trustedIPsID) && !c.opt.trusted && len(c.locations.places[n].spans) == 0:
 			k.add(at(path, i), SeverityWarning, CodeNoLocation, dimNone, "multifactor authentication trusted IPs are not exported: taken for none, see WithTrustedIPs")
 		}
 	}

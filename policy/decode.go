@@ -98,7 +98,7 @@ func (o *object) list(key string, flags bool) []string {
 		}
 	}
 	switch {
-	case n.kind == nodeString && n.text != "":
+	case n.kind == nodeString:
 		add(n.text)
 	case n.kind == nodeArray:
 		for i := range n.list {
@@ -132,7 +132,7 @@ func (o *object) flag(key string) (v, set bool) {
 
 func (o *object) number(key string) *int {
 	n := o.get(key)
-	if n.kind == nodeNumber || n.kind == nodeString && n.text != "" {
+	if n.kind == nodeNumber || n.kind == nodeString {
 		if v, err := strconv.Atoi(strings.TrimSpace(n.text)); err == nil {
 			return &v
 		}

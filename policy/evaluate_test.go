@@ -50,6 +50,11 @@ func TestInvalidQuestions(t *testing.T) {
 			require.Empty(t, slices.Collect(d.Policies()))
 			require.Empty(t, prompts(d))
 			require.Nil(t, s.Explain(in).Policies)
+			var r policy.Results
+			s.EvaluateInto(ask(), &r)
+			require.Len(t, r.Policies, 1)
+			require.Equal(t, d, s.EvaluateInto(in, &r))
+			require.Empty(t, r.Policies, "nothing is left of the question before")
 		})
 	}
 	require.Nil(t, s.Subject(nil))
@@ -254,6 +259,108 @@ func TestManyDecidersAndControls(t *testing.T) {
 	require.Len(t, slices.Collect(d.Prompt()), 8)
 	require.Len(t, r.Controls, 12)
 	require.Equal(t, r.Controls[:8], slices.Collect(d.Prompt()))
+}
+
+// Who has read enough of a Decision stops.
+func TestDecisionIsReadInPart(t *testing.T) {
+	s := setOf(t, rule("a", []string{"mfa"}), rule("b", []string{"compliantDevice"}))
+	d := s.Evaluate(ask())
+	for p := range d.Policies() {
+		require.Equal(t, "a", p.ID)
+		break
+	}
+	for c := range d.Prompt() {
+		require.Equal(t, policy.MFA, c.Kind)
+		break
+	}
+}
+
+func TestNothingToCompile(t *testing.T) {
+	_, err := policy.Compile(nil)
+	require.EqualError(t, err, "policy: no bundle to compile")
+}
+
+// A device is the same to a policy however it is told, and in sets of every
+// size. A request that cannot show a device has none, whatever is said of it.
+func TestWaysToTellTheDevice(t *testing.T) {
+	laptop := &policy.Device{TrustType: policy.TrustJoined, Model: "X1"}
+	desktop := &policy.Device{TrustType: policy.TrustJoined, Model: "Z2"}
+	on := func(model string) policy.Policy {
+		return rule(model, []string{"block"}, func(p *policy.Policy) {
+			p.Conditions.Devices = &policy.DeviceCondition{Filter: &policy.Filter{Mode: "include", Rule: `device.model -eq "` + model + `"`}}
+		})
+	}
+	off := rule("off", []string{"block"}, func(p *policy.Policy) { p.State = policy.StateDisabled })
+	for name, s := range map[string]*policy.Set{
+		"few policies":  setOf(t, on("X1"), on("Z2")),
+		"many policies": setOf(t, append(slices.Repeat([]policy.Policy{off}, 300), on("X1"), on("Z2"))...),
+	} {
+		for _, tt := range []struct {
+			name   string
+			change func(*policy.SignIn)
+			want   []string
+		}{
+			{"not at all", func(*policy.SignIn) {}, nil},
+			{"by its facts", func(in *policy.SignIn) { in.Device = laptop }, []string{"X1"}},
+			{"by its row", func(in *policy.SignIn) { in.Endpoint = s.Endpoint(laptop) }, []string{"X1"}},
+			{"by both, of which the row counts", func(in *policy.SignIn) { in.Endpoint, in.Device = s.Endpoint(laptop), desktop }, []string{"X1"}},
+			{"by its facts in a device code flow", func(in *policy.SignIn) { in.Device, in.Flow = laptop, policy.TransferDeviceCode }, nil},
+			{"by its row in a device code flow", func(in *policy.SignIn) { in.Endpoint, in.Flow = s.Endpoint(laptop), policy.TransferDeviceCode }, nil},
+			{"by its facts over a legacy protocol", func(in *policy.SignIn) { in.Device, in.ClientApp = laptop, policy.ClientOther }, nil},
+			{"by its facts at home, without trust", func(in *policy.SignIn) { in.Device, in.User.Guest = laptop, policy.GuestB2BCollaboration }, nil},
+		} {
+			t.Run(name+"/"+tt.name, func(t *testing.T) {
+				in := ask(tt.change)
+				decide := func() (ids []string) {
+					d := s.Evaluate(in)
+					for p := range d.Policies() {
+						ids = append(ids, p.ID)
+					}
+					require.Equal(t, tt.want, applies(s, in))
+					return ids
+				}
+				require.Equal(t, tt.want, decide())
+				in.Subject, in.User = s.Subject(in.User), nil
+				require.Equal(t, tt.want, decide(), "of a user whose row was made before")
+			})
+		}
+	}
+}
+
+// Exclusion wins ("Users and groups", 2024-01-23), over all of a list too; the
+// flag none of guest types is nobody.
+func TestWhatIncludesNobody(t *testing.T) {
+	s := setOf(t,
+		rule("all but all", []string{"mfa"}, apps([]string{"All"}, []string{"All"})),
+		rule("one but all", []string{"mfa"}, apps([]string{exchange}, []string{"All"})),
+		rule("no type of guest", []string{"mfa"}, users(policy.UserCondition{IncludeGuests: &policy.GuestCondition{Types: policy.Flags{"none"}}})),
+		rule("none excluded", []string{"mfa"}, users(policy.UserCondition{IncludeUsers: []string{"All"}, ExcludeGuests: &policy.GuestCondition{Types: policy.Flags{"none"}}})))
+	for g := policy.GuestNone; g <= policy.GuestServiceProvider; g++ {
+		require.Equal(t, []string{"none excluded"}, applies(s, ask(func(in *policy.SignIn) { in.User.Guest = g })), g.String())
+	}
+}
+
+// A filter for applications asks for the custom security attributes of the
+// resource ("Filter for applications", 2024).
+func TestApplicationFilters(t *testing.T) {
+	filter := func(mode string, include ...string) func(*policy.Policy) {
+		return func(p *policy.Policy) {
+			p.Conditions.Applications = &policy.ApplicationCondition{Include: include, Filter: &policy.Filter{Mode: mode, Rule: `CustomSecurityAttribute.Finance_Level -eq "high"`}}
+		}
+	}
+	s := setOf(t,
+		rule("marked", []string{"mfa"}, filter("include")),
+		rule("marked or named", []string{"mfa"}, filter("include", "named")),
+		rule("all but marked", []string{"mfa"}, filter("exclude", "All")))
+	of := func(app string, values ...string) []string {
+		return applies(s, ask(func(in *policy.SignIn) {
+			in.AppID, in.AppAttributes = app, []policy.Attribute{{Name: "Finance_Level", Values: values}}
+		}))
+	}
+	require.Equal(t, []string{"marked", "marked or named"}, of("app", "high"))
+	require.Equal(t, []string{"all but marked"}, of("app", "low"))
+	require.Equal(t, []string{"all but marked"}, of("app"))
+	require.Equal(t, []string{"marked or named", "all but marked"}, of("named"))
 }
 
 func TestAgents(t *testing.T) {

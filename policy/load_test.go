@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -70,6 +71,9 @@ func TestLoadShapes(t *testing.T) {
 				require.Equal(t, []string{"All"}, p.Conditions.Users.IncludeUsers)
 				require.Equal(t, []string{"mfa"}, p.GrantControls.BuiltInControls)
 				require.Empty(t, p.Unmodeled)
+				if strings.Contains(tt.text, "Require MFA") {
+					require.Equal(t, "Require MFA", p.DisplayName)
+				}
 			}
 		})
 	}
@@ -109,13 +113,62 @@ func TestLoadTolerance(t *testing.T) {
 	require.True(t, s.Evaluable(0))
 }
 
+// Members of enumerations are known in any casing, and have Graph's afterwards.
+func TestLoadCasing(t *testing.T) {
+	for text, want := range map[string]policy.State{"Enabled": policy.StateEnabled, "DISABLED": policy.StateDisabled} {
+		for written, operator := range map[string]string{"and": "AND", "Or": "OR"} {
+			b, _ := load(t, `{"state":"`+text+`","conditions":{"users":{"includeUsers":["All"]}},"grantControls":{"operator":"`+written+`","builtInControls":["mfa"]}}`)
+			require.Equal(t, want, b.Policies[0].State)
+			require.Equal(t, operator, b.Policies[0].GrantControls.Operator)
+			require.True(t, compile(t, b).Evaluable(0))
+		}
+	}
+}
+
+// PowerShell writes booleans as words now and then.
+func TestLoadSwitches(t *testing.T) {
+	for text, want := range map[string]bool{`true`: true, `"True"`: true, `false`: false, `"False"`: false, `null`: true, `""`: true} {
+		t.Run(text, func(t *testing.T) {
+			b, _ := load(t, `{"state":"enabled","conditions":{"users":{"includeUsers":["All"]}},"sessionControls":{"persistentBrowser":{"isEnabled":`+text+`,"mode":"never"}}}`)
+			require.Empty(t, b.Policies[0].Unmodeled)
+			require.Equal(t, want, b.Policies[0].SessionControls.PersistentBrowser.IsEnabled)
+		})
+	}
+}
+
+// What does not name the kind of a list of tenants tells it by its type, or by
+// what it lists.
+func TestLoadKindOfTenants(t *testing.T) {
+	for _, tt := range []struct{ name, tenants, want string }{
+		{"its own word", `{"membershipKind":"all"}`, "all"},
+		{"enumerated by type", `{"@odata.type":"#microsoft.graph.conditionalAccessEnumeratedExternalTenants","members":[]}`, "enumerated"},
+		{"enumerated by members", `{"members":["contoso"]}`, "enumerated"},
+		{"all by type", `{"@odata.type":"#microsoft.graph.conditionalAccessAllExternalTenants"}`, "all"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, _ := load(t, `{"state":"enabled","conditions":{"users":{"includeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"serviceProvider","externalTenants":`+tt.tenants+`}}},
+				"grantControls":{"builtInControls":["mfa"]}}`)
+			require.Equal(t, tt.want, b.Policies[0].Conditions.Users.IncludeGuests.Tenants.MembershipKind)
+			partner := ask(func(in *policy.SignIn) { in.User.Guest, in.User.HomeTenant = policy.GuestServiceProvider, "fabrikam" })
+			require.Equal(t, tt.want == "all", len(applies(compile(t, b), partner)) == 1)
+		})
+	}
+}
+
+// Older exports call the filtering profile networkAccessSecurity.
+func TestLoadOlderFilteringProfile(t *testing.T) {
+	b, _ := load(t, `{"state":"enabled","conditions":{"users":{"includeUsers":["All"]}},"sessionControls":{"networkAccessSecurity":{"isEnabled":true,"policyId":"profile"}}}`)
+	require.Empty(t, b.Policies[0].Unmodeled)
+	require.Equal(t, &policy.SecureAccess{IsEnabled: true, ProfileID: "profile"}, b.Policies[0].SessionControls.GlobalSecureAccessProfile)
+}
+
 // Whatever cannot be modelled makes its policy unevaluable, and is reported
 // with the place where it stands.
 func TestUnevaluable(t *testing.T) {
 	for _, tt := range []struct {
-		name, conditions, grant, session string
-		path                             string
-		code                             policy.Code
+		name, conditions, grant, session, beside string
+		path                                     string
+		code                                     policy.Code
 	}{
 		{name: "times", conditions: `"times":{"includeDays":{"daysOfWeek":["monday"]}}`, path: "$.conditions.times", code: policy.CodeUnmodeled},
 		{name: "unknown condition", conditions: `"moonPhases":["full"]`, path: "$.conditions.moonPhases", code: policy.CodeUnmodeled},
@@ -127,14 +180,29 @@ func TestUnevaluable(t *testing.T) {
 		{name: "control", grant: `"builtInControls":["compliantNetwork"]`, path: "$.grantControls.builtInControls[0]", code: policy.CodeUnknownValue},
 		{name: "unknown grant", grant: `"builtInControls":["mfa"],"oath":{"needed":true}`, path: "$.grantControls.oath", code: policy.CodeUnmodeled},
 		{name: "frequency", session: `"signInFrequency":{"isEnabled":true,"type":"weeks","value":1}`, path: "$.sessionControls.signInFrequency", code: policy.CodeUnknownValue},
+		{name: "a frequency in words", session: `"signInFrequency":{"isEnabled":true,"type":"hours","value":"twelve"}`, path: "$.sessionControls.signInFrequency.value", code: policy.CodeUnmodeled},
+		{name: "neither on nor off", session: `"persistentBrowser":{"isEnabled":"perhaps","mode":"never"}`, path: "$.sessionControls.persistentBrowser.isEnabled", code: policy.CodeUnmodeled},
+		{name: "a number where a list belongs", conditions: `"clientAppTypes":5`, path: "$.conditions.clientAppTypes", code: policy.CodeUnmodeled},
+		{name: "kind of tenants", conditions: `"users":{"includeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"serviceProvider","externalTenants":{"membershipKind":"some","members":["t"]}}}`,
+			path: "$.conditions.users.includeGuestsOrExternalUsers.externalTenants.membershipKind", code: policy.CodeUnknownValue},
+		{name: "mode of a filter", conditions: `"devices":{"deviceFilter":{"mode":"only","rule":"device.model -eq \"x\""}}`, path: "$.conditions.devices.deviceFilter.mode", code: policy.CodeUnknownValue},
+		{name: "device state", conditions: `"deviceStates":{"includeStates":["All"],"excludeStates":["Rooted"]}`, path: "$.conditions.deviceStates.excludeStates[0]", code: policy.CodeUnknownValue},
+		{name: "agent context", conditions: `"agentContext":{"includeAgentContexts":["agentDreams"]}`, path: "$.conditions.agentContext.includeAgentContexts[0]", code: policy.CodeUnknownValue},
+		{name: "traffic profile", conditions: `"applications":{"globalSecureAccess":{"includeTrafficProfiles":"darkWeb"}}`, path: "$.conditions.applications.globalSecureAccess.includeTrafficProfiles[0]", code: policy.CodeUnknownValue},
+		{name: "operator", grant: `"operator":"XOR","builtInControls":["mfa"]`, path: "$.grantControls.operator", code: policy.CodeUnknownValue},
+		{name: "kind of app control", session: `"cloudAppSecurity":{"isEnabled":true,"cloudAppSecurityType":"blockUploads"}`, path: "$.sessionControls.cloudAppSecurity.cloudAppSecurityType[0]", code: policy.CodeUnknownValue},
+		{name: "mode of the browser", session: `"persistentBrowser":{"isEnabled":true,"mode":"sometimes"}`, path: "$.sessionControls.persistentBrowser.mode[0]", code: policy.CodeUnknownValue},
+		{name: "mode of continuous access evaluation", session: `"continuousAccessEvaluation":{"mode":"relaxed"}`, path: "$.sessionControls.continuousAccessEvaluation.mode[0]", code: policy.CodeUnknownValue},
+		{name: "state", beside: `"state":"enabledForSome"`, path: "$.state", code: policy.CodeUnknownValue},
+		{name: "partial enablement", beside: `"state":"enabled","partialEnablementStrategy":{"percent":10}`, path: "$.partialEnablementStrategy", code: policy.CodeUnmodeled},
 		{name: "unknown session control", session: `"blockSensitiveActions":{"isEnabled":true}`, path: "$.sessionControls.blockSensitiveActions", code: policy.CodeUnmodeled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			conditions := `"users":{"includeUsers":["All"]}`
-			if tt.conditions != "" {
-				conditions += "," + tt.conditions
+			conditions := tt.conditions
+			if !strings.HasPrefix(conditions, `"users"`) {
+				conditions = strings.TrimSuffix(`"users":{"includeUsers":["All"]},`+conditions, ",")
 			}
-			b, diags := load(t, `{"displayName":"P","state":"enabled","conditions":{`+conditions+`},"grantControls":{`+tt.grant+`},"sessionControls":{`+tt.session+`}}`)
+			b, diags := load(t, `{"displayName":"P",`+cmp.Or(tt.beside, `"state":"enabled"`)+`,"conditions":{`+conditions+`},"grantControls":{`+tt.grant+`},"sessionControls":{`+tt.session+`}}`)
 			require.Contains(t, diags, policy.Diagnostic{Path: tt.path, Policy: "P", Severity: policy.SeverityError, Code: tt.code, Message: diags[0].Message})
 			s := compile(t, b)
 			require.False(t, s.Evaluable(0))
@@ -195,6 +263,42 @@ func TestLoadLocationsAndStrengths(t *testing.T) {
 		codes = append(codes, d.Code)
 	}
 	require.ElementsMatch(t, []policy.Code{policy.CodeHostBits, policy.CodeWrongType}, codes)
+}
+
+func TestLoadKindsOfLocations(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		want       policy.LocationKind
+	}{
+		{"in another casing", `{"@odata.type":"#Microsoft.Graph.CountryNamedLocation","countriesAndRegions":["DE"]}`, policy.CountryLocation},
+		{"without the mark", `{"@odata.type":"microsoft.graph.serviceTagNamedLocation","serviceTags":["AzureCloud"]}`, policy.ServiceTagLocation},
+		{"by its ranges", `{"ipRanges":["192.0.2.0/24"]}`, policy.IPLocation},
+		{"by its countries", `{"countriesAndRegions":["DE"]}`, policy.CountryLocation},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, diags := load(t, tt.text)
+			require.Len(t, b.Locations, 1)
+			require.Equal(t, tt.want, b.Locations[0].Kind)
+			for _, d := range diags {
+				require.NotEqual(t, policy.SeverityError, d.Severity, d.String())
+			}
+		})
+	}
+}
+
+// A location that cannot be evaluated is reported when it is loaded, whether or
+// not a policy refers to it.
+func TestLoadBadLocation(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"@odata.type":"#microsoft.graph.moonNamedLocation","displayName":"Base"}`: `$: error: location "Base": unknown kind of location "#microsoft.graph.moonNamedLocation" (bad-location)`,
+		`{"displayName":"Abroad","countriesAndRegions":["DEU"]}`:                    `$: error: location "Abroad": "DEU" is not a country code (bad-location)`,
+	} {
+		_, diags := load(t, text)
+		require.Len(t, diags, 1)
+		require.Equal(t, want, diags[0].String())
+		diags[0].File = "places.json"
+		require.Equal(t, "places.json: "+want, diags[0].String())
+	}
 }
 
 func TestNotJSON(t *testing.T) {

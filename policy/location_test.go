@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prtbroker/prtbroker/policy"
@@ -67,6 +69,7 @@ func TestBadLocations(t *testing.T) {
 		{Kind: policy.IPLocation, ID: "x", Ranges: []string{"::ffff:10.0.0.0/90"}},
 		{Kind: policy.IPLocation, ID: "x", Ranges: []string{""}},
 		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"DEU"}},
+		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"??"}},
 		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"DE"}, LookupMethod: "guess"},
 		{Kind: "#microsoft.graph.moonNamedLocation", ID: "x"},
 	} {
@@ -86,6 +89,41 @@ func TestPlacesKnownByOtherMeans(t *testing.T) {
 	require.Equal(t, []string{"gps"}, applies(s, ask(func(in *policy.SignIn) { in.GPSCountry = "DE" })))
 	require.Equal(t, []string{"network"}, applies(s, ask(func(in *policy.SignIn) { in.CompliantNetwork = true })))
 	require.Equal(t, []string{"tags", "link"}, applies(s, ask(func(in *policy.SignIn) { in.Locations = s.Symbols(nil, []string{"TAGS", "link", "other"}) })))
+}
+
+// The well-known locations are not exported; where a program names them, what
+// it says counts.
+func TestWellKnownLocationsOfTheBundle(t *testing.T) {
+	const trustedIPs, compliantNetwork = "00000000-0000-0000-0000-000000000000", "3d46dbda-8382-466a-856d-eb00cbc6b910"
+	b := &policy.Bundle{
+		Locations: []policy.NamedLocation{
+			{Kind: policy.IPLocation, ID: trustedIPs, IsTrusted: true, Ranges: []string{"198.51.100.0/24"}},
+			{Kind: policy.IPLocation, ID: compliantNetwork, Ranges: []string{"192.0.2.0/24"}},
+		},
+	}
+	for name, id := range map[string]string{"a trusted IPs": trustedIPs, "b network": compliantNetwork, "c trusted": "AllTrusted"} {
+		b.Policies = append(b.Policies, rule(name, []string{"mfa"}, func(p *policy.Policy) {
+			p.Conditions.Locations = &policy.LocationCondition{Include: []string{id}}
+		}))
+	}
+	slices.SortFunc(b.Policies, func(x, y policy.Policy) int { return strings.Compare(x.ID, y.ID) })
+	from := func(s *policy.Set, ip string) []string {
+		return applies(s, ask(func(in *policy.SignIn) { in.IP = netip.MustParseAddr(ip) }))
+	}
+	s := compile(t, b)
+	require.Empty(t, s.Diagnostics(), "what the bundle holds is not taken for none")
+	require.Equal(t, []string{"a trusted IPs", "c trusted"}, from(s, "198.51.100.7"))
+	require.Equal(t, []string{"b network"}, from(s, "192.0.2.7"))
+
+	s = compile(t, b, policy.WithTrustedIPs(netip.MustParsePrefix("203.0.113.0/24")))
+	require.Equal(t, []string{"a trusted IPs", "c trusted"}, from(s, "203.0.113.7"), "the option comes first")
+	require.Empty(t, from(s, "198.51.100.7"))
+	require.Len(t, diagnosed(s, policy.CodeDuplicate), 1, "and the other is reported")
+
+	b.Locations = nil
+	s = compile(t, b)
+	require.Empty(t, from(s, "198.51.100.7"))
+	require.Len(t, diagnosed(s, policy.CodeNoLocation), 1, "of none that are known the author is told")
 }
 
 // FuzzRegions compares the region table with asking each prefix.

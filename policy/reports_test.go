@@ -96,6 +96,10 @@ func TestReportGuardrails561(t *testing.T) {
 	for c := policy.ClientBrowser; c <= policy.ClientOther; c++ {
 		require.Len(t, applies(s, ask(func(in *policy.SignIn) { in.ClientApp = c })), 1, c.String())
 	}
+	s, _ = reported(t, `{"id":"1","state":"enabled","conditions":{"clientApplications":{"includeServicePrincipals":["ServicePrincipalsInMyTenant"]},"applications":{"includeApplications":["All"]},
+		"clientAppTypes":["browser","mobileAppsAndDesktopClients","exchangeActiveSync","other"]},"grantControls":{"operator":"OR","builtInControls":["block"]}}`)
+	job := &policy.SignIn{User: &policy.User{Kind: policy.IdentityWorkload, ID: "job"}, AppID: exchange}
+	require.Equal(t, policy.OutcomeBlock, s.Evaluate(job).Outcome, "also to a workload, which is no type of client")
 }
 
 // ssc-spc-ccoe-cei/azure-guardrails-solution-accelerator 731: an authentication
