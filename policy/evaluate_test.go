@@ -327,6 +327,20 @@ func TestWaysToTellTheDevice(t *testing.T) {
 	}
 }
 
+// A device's row grants what its facts do, and counts before them.
+func TestRowsOfDevicesGrant(t *testing.T) {
+	compliant := setOf(t, rule("p", []string{"compliantDevice"}))
+	hybrid := setOf(t, rule("p", []string{"domainJoinedDevice"}))
+	joined := &policy.Device{TrustType: policy.TrustHybrid}
+	outcome := func(s *policy.Set, row, facts *policy.Device) policy.Outcome {
+		return s.Evaluate(ask(func(in *policy.SignIn) { in.Endpoint, in.Device = s.Endpoint(row), facts })).Outcome
+	}
+	require.Equal(t, policy.OutcomeGrant, outcome(compliant, compliantLaptop, nil))
+	require.Equal(t, policy.OutcomeGrant, outcome(hybrid, joined, nil))
+	require.Equal(t, policy.OutcomeInterrupt, outcome(compliant, nil, compliantLaptop))
+	require.Equal(t, policy.OutcomeInterrupt, outcome(hybrid, compliantLaptop, joined))
+}
+
 // Exclusion wins ("Users and groups", 2024-01-23), over all of a list too; the
 // flag none of guest types is nobody.
 func TestWhatIncludesNobody(t *testing.T) {
@@ -361,6 +375,12 @@ func TestApplicationFilters(t *testing.T) {
 	require.Equal(t, []string{"all but marked"}, of("app", "low"))
 	require.Equal(t, []string{"all but marked"}, of("app"))
 	require.Equal(t, []string{"marked or named", "all but marked"}, of("named"))
+
+	s = setOf(t, rule("not marked", []string{"mfa"}, func(p *policy.Policy) {
+		p.Conditions.Applications = &policy.ApplicationCondition{Filter: &policy.Filter{Mode: "include", Rule: `CustomSecurityAttribute.Finance_Level -ne "high"`}}
+	}))
+	require.Empty(t, s.Diagnostics(), "what is not assigned is null, in no doubt")
+	require.Len(t, applies(s, ask()), 1)
 }
 
 func TestAgents(t *testing.T) {

@@ -76,12 +76,9 @@ func (m *matcher) person(u *User) {
 	for _, sym := range u.RoleSymbols {
 		m.id(m.roles, uint32(sym), "users", "roleId")
 	}
-	if u.Guest == GuestNone {
-		return
-	}
 	m.base(m.guests[u.Guest].base, "users", guestNames[u.Guest])
 	m.id(m.guests[u.Guest], m.ids.find(u.HomeTenant), "users", guestNames[u.Guest])
-	if other := u.alsoGuest(); other != GuestNone && m.sharedApp(m.f.app) {
+	if other := u.alsoGuest(); m.sharedApp(m.f.app) {
 		n := len(m.x.Exclude)
 		m.base(m.guests[other].base, "users", guestNames[other])
 		m.id(m.guests[other], m.ids.find(u.HomeTenant), "users", guestNames[other])
@@ -131,7 +128,7 @@ func (m *matcher) target() {
 	switch {
 	case in.Action != ActionNone:
 		if m.actions.row(int(in.Action)).has(m.policy) {
-			m.targetRule(userActionNames[in.Action], "appId", func(a *ApplicationCondition) []string { return a.UserActions })
+			m.action(userActionNames[in.Action])
 		}
 	case in.AuthContext != 0:
 		if m.contexts.row(in.AuthContext).has(m.policy) {
@@ -142,10 +139,10 @@ func (m *matcher) target() {
 	}
 }
 
-func (m *matcher) targetRule(name, satisfied string, list func(*ApplicationCondition) []string) {
+func (m *matcher) action(name string) {
 	a := m.policies[m.policy].Conditions.Applications
-	if a != nil && containsID(list(a), name) {
-		m.add(false, "application", satisfied, name)
+	if a != nil && containsID(a.UserActions, name) {
+		m.add(false, "application", "appId", name)
 		return
 	}
 	m.add(false, "application", "allApps", "")
@@ -278,10 +275,10 @@ func (m *matcher) device() {
 // flags are the conditions that are lists of one value's names.
 func (m *matcher) flags() {
 	k, in := &m.policies[m.policy].Conditions, m.f.in
-	if f := k.AuthenticationFlows; f != nil && len(f.TransferMethods) > 0 && containsID(f.TransferMethods, flowNames[in.Flow]) {
+	if f := k.AuthenticationFlows; f != nil && containsID(f.TransferMethods, flowNames[in.Flow]) {
 		m.add(false, "authenticationFlows", flowNames[in.Flow], "")
 	}
-	if len(k.InsiderRiskLevels) > 0 && containsID(k.InsiderRiskLevels, insiderNames[in.InsiderRisk]) {
+	if containsID(k.InsiderRiskLevels, insiderNames[in.InsiderRisk]) {
 		m.add(false, "insiderRisk", "insiderRisk", insiderNames[in.InsiderRisk])
 	}
 }

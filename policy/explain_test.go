@@ -3,6 +3,7 @@ package policy_test
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -105,6 +106,131 @@ func TestRuleMatches(t *testing.T) {
 		{"devicePlatform", "devicePlatform", "windows"}, {"location", "allTrustedLocations", ""}, {"location", "locationId", "office"},
 		{"deviceState", "deviceFilter", "device.isCompliant -eq True"},
 	}, x.Exclude)
+}
+
+// What is said of the principal, the target and the device is what was judged.
+func TestRuleMatchesOfOthers(t *testing.T) {
+	guests := users(policy.UserCondition{
+		IncludeUsers: []string{"None"}, IncludeGuests: &policy.GuestCondition{Types: policy.Flags{"b2bDirectConnectUser"}},
+		ExcludeGuests: &policy.GuestCondition{Types: policy.Flags{"b2bDirectConnectUser"}, Tenants: &policy.ExternalTenants{MembershipKind: "enumerated", Members: []string{"fabrikam"}}},
+	})
+	action := func(p *policy.Policy) {
+		p.Conditions.Applications = &policy.ApplicationCondition{UserActions: []string{"urn:user:registersecurityinfo"}}
+	}
+	register := func(in *policy.SignIn) { in.AppID, in.Action = "", policy.ActionRegisterSecurityInfo }
+	filter := func(mode string) func(*policy.Policy) {
+		return func(p *policy.Policy) {
+			p.Conditions.Devices = &policy.DeviceCondition{Filter: &policy.Filter{Mode: mode, Rule: `device.isCompliant -eq True`}}
+		}
+	}
+	states := func(d policy.DeviceCondition) func(*policy.Policy) {
+		return func(p *policy.Policy) { p.Conditions.Devices = &d }
+	}
+	const teams = "cc15fd57-2c6c-4117-a88c-83b1d56b4bbe"
+	direct := policy.RuleMatch{Condition: "users", Satisfied: "b2bDirectConnectUser"}
+	state := policy.RuleMatch{Condition: "deviceState", Satisfied: "deviceState"}
+	for _, tt := range []struct {
+		name             string
+		policy           func(*policy.Policy)
+		in               func(*policy.SignIn)
+		condition        string // the rules of it are compared
+		include, exclude []policy.RuleMatch
+	}{
+		{"a collaborator where there are shared channels", guests, func(in *policy.SignIn) {
+			in.User.Guest, in.User.HomeTenant, in.AppID = policy.GuestB2BCollaboration, "fabrikam", teams
+		}, "users", []policy.RuleMatch{direct}, nil},
+		{"a collaborator elsewhere", guests, func(in *policy.SignIn) {
+			in.User.Guest, in.User.HomeTenant = policy.GuestB2BCollaboration, "fabrikam"
+		}, "users", nil, nil},
+		{"a member where there are shared channels", guests, func(in *policy.SignIn) { in.AppID = teams }, "users", nil, nil},
+		{"a direct connect user", guests, func(in *policy.SignIn) {
+			in.User.Guest, in.User.HomeTenant = policy.GuestB2BDirectConnect, "fabrikam"
+		}, "users", []policy.RuleMatch{direct}, []policy.RuleMatch{{Condition: "users", Satisfied: "b2bDirectConnectUser", Value: "fabrikam"}}},
+		{"a workload", workloads, func(in *policy.SignIn) { in.User.Kind = policy.IdentityWorkload }, "servicePrincipals",
+			[]policy.RuleMatch{{Condition: "servicePrincipals", Satisfied: "allUsers"}}, nil},
+		{"a workload of another tenant's app", workloads, func(in *policy.SignIn) {
+			in.User.Kind, in.User.MultiTenant = policy.IdentityWorkload, true
+		}, "servicePrincipals", nil, nil},
+		{"the action that is named", action, register, "application",
+			[]policy.RuleMatch{{Condition: "application", Satisfied: "appId", Value: "urn:user:registersecurityinfo"}}, nil},
+		{"the action among all resources", nil, register, "application", []policy.RuleMatch{{Condition: "application", Satisfied: "allApps"}}, nil},
+		{"insider risk", func(p *policy.Policy) { p.Conditions.InsiderRiskLevels = policy.Flags{"minor", "elevated"} },
+			func(in *policy.SignIn) { in.InsiderRisk = policy.InsiderRiskElevated }, "insiderRisk",
+			[]policy.RuleMatch{{Condition: "insiderRisk", Satisfied: "insiderRisk", Value: "elevated"}}, nil},
+		{"another insider risk", func(p *policy.Policy) { p.Conditions.InsiderRiskLevels = policy.Flags{"minor"} },
+			func(in *policy.SignIn) { in.InsiderRisk = policy.InsiderRiskElevated }, "insiderRisk", nil, nil},
+		{"a device in a device code flow", filter("include"), func(in *policy.SignIn) { in.Device, in.Flow = compliantLaptop, policy.TransferDeviceCode }, "deviceState",
+			nil, []policy.RuleMatch{{Condition: "deviceState", Satisfied: "deviceFilterIncludeRuleNotMatched", Value: "device.isCompliant -eq True"}}},
+		{"a device by its facts", filter("include"), func(in *policy.SignIn) { in.Device = compliantLaptop }, "deviceState",
+			[]policy.RuleMatch{{Condition: "deviceState", Satisfied: "deviceFilter", Value: "device.isCompliant -eq True"}}, nil},
+		{"a device that the filter does not exclude", filter("exclude"), nil, "deviceState", nil, nil},
+		{"included device", states(policy.DeviceCondition{Include: []string{"Compliant"}}), func(in *policy.SignIn) { in.Device = compliantLaptop }, "deviceState", []policy.RuleMatch{state}, nil},
+		{"device that is not included", states(policy.DeviceCondition{Include: []string{"DomainJoined"}}), nil, "deviceState", nil, []policy.RuleMatch{state}},
+		{"excluded device", states(policy.DeviceCondition{Exclude: []string{"Compliant"}}), func(in *policy.SignIn) { in.Device = compliantLaptop }, "deviceState", nil, []policy.RuleMatch{state}},
+		{"included state", states(policy.DeviceCondition{IncludeStates: []string{"Compliant"}}), func(in *policy.SignIn) { in.Device = compliantLaptop }, "deviceState", []policy.RuleMatch{state}, nil},
+		{"excluded state", states(policy.DeviceCondition{ExcludeStates: []string{"Compliant"}}), func(in *policy.SignIn) { in.Device = compliantLaptop }, "deviceState", nil, []policy.RuleMatch{state}},
+		{"oldest form", func(p *policy.Policy) {
+			p.Conditions.DeviceStates = &policy.DeviceStateCondition{Include: []string{"All"}, Exclude: []string{"Compliant"}}
+		}, func(in *policy.SignIn) { in.Device = compliantLaptop }, "deviceState", nil, []policy.RuleMatch{state}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, in := rule("p", []string{"block"}), ask()
+			if tt.policy != nil {
+				tt.policy(&p)
+			}
+			if tt.in != nil {
+				tt.in(in)
+			}
+			of := func(list []policy.RuleMatch) (out []policy.RuleMatch) {
+				for _, m := range list {
+					if m.Condition == tt.condition {
+						out = append(out, m)
+					}
+				}
+				return out
+			}
+			x := explainOne(t, p, in)
+			require.Equal(t, tt.include, of(x.Include))
+			require.Equal(t, tt.exclude, of(x.Exclude))
+			s := setOf(t, p)
+			in.Subject, in.User, in.Endpoint, in.Device = s.Subject(in.User), nil, s.Endpoint(in.Device), nil
+			x = s.Explain(in).Policies[0]
+			require.Equal(t, tt.include, of(x.Include), "of rows made before")
+			require.Equal(t, tt.exclude, of(x.Exclude), "of rows made before")
+		})
+	}
+}
+
+// The last policies of a large set are explained as the first are.
+func TestExplainManyPolicies(t *testing.T) {
+	off := rule("off", []string{"block"}, func(p *policy.Policy) { p.State = policy.StateDisabled })
+	last := []policy.Policy{
+		rule("applies", []string{"mfa"}),
+		rule("of others", []string{"mfa"}, users(policy.UserCondition{IncludeUsers: []string{"bob"}})),
+		rule("elsewhere", []string{"mfa"}, apps([]string{"x"}, nil)),
+		rule("on a phone", []string{"mfa"}, func(p *policy.Policy) { p.Conditions.Platforms = &policy.PlatformCondition{Include: []string{"iOS"}} }),
+		rule("on a device", []string{"mfa"}, func(p *policy.Policy) {
+			p.Conditions.Devices = &policy.DeviceCondition{Filter: &policy.Filter{Mode: "include", Rule: `device.model -eq "x"`}}
+		}),
+	}
+	s := setOf(t, slices.Concat(slices.Repeat([]policy.Policy{off}, 4500), last)...)
+	e := s.Explain(ask())
+	require.Len(t, e.Policies, 4505)
+	for i, want := range []policy.AnalysisReasons{0, policy.ReasonUsers, policy.ReasonApplication, policy.ReasonDevicePlatform, policy.ReasonDevices} {
+		x := e.Policies[4500+i]
+		require.Equal(t, want, x.Reasons, x.Policy.ID)
+		require.Equal(t, want == 0, x.Applies, x.Policy.ID)
+	}
+	require.Equal(t, policy.ReasonPolicyNotEnabled, e.Policies[4499].Reasons)
+}
+
+// A request that token protection refuses is told what it lacks.
+func TestExplainTokenProtection(t *testing.T) {
+	x := explainOne(t, rule("bound", []string{"mfa"}, func(p *policy.Policy) {
+		p.SessionControls = &policy.SessionControls{SecureSignInSession: &policy.Switch{IsEnabled: true}}
+	}), ask())
+	require.True(t, x.Unbound)
+	require.Equal(t, "bound: failure, without secureSignInSession, mfa", x.String())
 }
 
 func TestExplainGrants(t *testing.T) {

@@ -156,18 +156,21 @@ func TestPage04ExtensionAttributesOfUnmanagedDevices(t *testing.T) {
 	}
 	in := ask(func(in *policy.SignIn) { in.Device = unmanaged })
 	for _, tt := range []struct {
-		name, rule string
-		doubtful   bool
+		name, rule       string
+		doubtful, warned bool
 	}{
-		{"decided by another property", `device.extensionAttribute1 -ne "office" -or device.model -eq "X1"`, false},
-		{"decided against", `device.extensionAttribute1 -ne "office" -and device.model -eq "X2"`, false},
-		{"a negated positive", `-not (device.extensionAttribute1 -eq "office")`, true},
-		{"a negated negative", `-not (device.extensionAttribute1 -ne "office")`, false},
-		{"null", `device.extensionAttribute1 -eq null`, true},
+		{"decided by another property", `device.extensionAttribute1 -ne "office" -or device.model -eq "X1"`, false, true},
+		{"decided against", `device.extensionAttribute1 -ne "office" -and device.model -eq "X2"`, false, true},
+		{"a negated positive", `-not (device.extensionAttribute1 -eq "office")`, true, true},
+		{"a negated negative", `-not (device.extensionAttribute1 -ne "office")`, false, false},
+		{"null", `device.extensionAttribute1 -eq null`, true, true},
+		{"another property in a negative way", `device.model -ne "X2"`, false, false},
+		{"a positive comparison", `device.extensionAttribute15 -eq "office"`, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := setOf(t, rule("p", []string{"mfa"}, filter("include", tt.rule)))
 			require.Equal(t, tt.doubtful, s.Evaluate(in).Unevaluable == 1)
+			require.Equal(t, tt.warned, len(diagnosed(s, policy.CodeFilterRule)) == 1, "the author is told of what may be in doubt")
 			in := *in
 			in.Endpoint = s.Endpoint(unmanaged)
 			require.Equal(t, tt.doubtful, s.Evaluate(&in).Unevaluable == 1, "by a row made before")

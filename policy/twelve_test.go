@@ -199,6 +199,11 @@ func Test06Guests(t *testing.T) {
 	teams := "cc15fd57-2c6c-4117-a88c-83b1d56b4bbe"
 	require.Contains(t, of(policy.GuestB2BCollaboration, "fabrikam", teams), "direct", "collaborators in Teams are direct connect users too")
 	require.NotContains(t, of(policy.GuestB2BCollaboration, "fabrikam", exchange), "direct")
+	collaborator := s.Subject(&policy.User{ID: "bob", Guest: policy.GuestB2BCollaboration, HomeTenant: "fabrikam"})
+	for app, want := range map[string]int{teams: 3, exchange: 2} {
+		d := s.Evaluate(ask(func(in *policy.SignIn) { in.User, in.Subject, in.AppID = nil, collaborator, app }))
+		require.Equal(t, want, d.Applied, "by a row made before, too")
+	}
 }
 
 func Test07AnAddressLiesInManyLocations(t *testing.T) {

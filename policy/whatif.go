@@ -104,6 +104,9 @@ func (x PolicyExplanation) String() string {
 	if x.Reauthenticate != NoControl {
 		missing = append(missing, x.Reauthenticate.String())
 	}
+	if x.Unbound {
+		missing = append(missing, TokenProtection.String())
+	}
 	for _, g := range x.Grants {
 		if !g.Satisfied {
 			missing = append(missing, g.String())
