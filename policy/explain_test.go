@@ -146,6 +146,7 @@ func TestRuleMatchesOfOthers(t *testing.T) {
 		{"a direct connect user", guests, func(in *policy.SignIn) {
 			in.User.Guest, in.User.HomeTenant = policy.GuestB2BDirectConnect, "fabrikam"
 		}, "users", []policy.RuleMatch{direct}, []policy.RuleMatch{{Condition: "users", Satisfied: "b2bDirectConnectUser", Value: "fabrikam"}}},
+		{"no type of guest", users(policy.UserCondition{IncludeGuests: &policy.GuestCondition{Types: policy.Flags{"none"}}}), nil, "users", nil, nil},
 		{"a workload", workloads, func(in *policy.SignIn) { in.User.Kind = policy.IdentityWorkload }, "servicePrincipals",
 			[]policy.RuleMatch{{Condition: "servicePrincipals", Satisfied: "allUsers"}}, nil},
 		{"a workload of another tenant's app", workloads, func(in *policy.SignIn) {

@@ -124,6 +124,7 @@ func TestWellKnownLocationsOfTheBundle(t *testing.T) {
 	s = compile(t, b)
 	require.Empty(t, from(s, "198.51.100.7"))
 	require.Len(t, diagnosed(s, policy.CodeNoLocation), 1, "of none that are known the author is told")
+	require.Empty(t, compile(t, b, policy.WithTrustedIPs()).Diagnostics(), "but not when the option says that there are none")
 }
 
 // FuzzRegions compares the region table with asking each prefix.
