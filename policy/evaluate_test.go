@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,7 @@ func TestSymbolsOfEqualSets(t *testing.T) {
 }
 
 func TestOutcomes(t *testing.T) {
+	beforeRetirement := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	s := setOf(t,
 		rule("device or terms", []string{"domainJoinedDevice", "compliantDevice"}, func(p *policy.Policy) {
 			p.GrantControls.TermsOfUse = []string{"tou"}
@@ -102,6 +104,24 @@ func TestOutcomes(t *testing.T) {
 		kinds  []policy.ControlKind
 	}{
 		{"a device before terms, of those that can be had", func(in *policy.SignIn) {}, policy.OutcomeInterrupt, []policy.ControlKind{policy.CompliantDevice}},
+		{"terms accepted, in place of a device", func(in *policy.SignIn) { in.AcceptedTerms = []string{"tou"} }, policy.OutcomeGrant, nil},
+		{"no app protection for an external user", func(in *policy.SignIn) {
+			in.Platform, in.User.Guest = policy.PlatformIOS, policy.GuestB2BCollaboration
+		}, policy.OutcomeBlock, []policy.ControlKind{policy.CompliantApplication}},
+		{"no app protection of a legacy client", func(in *policy.SignIn) {
+			in.Platform, in.ClientApp = policy.PlatformIOS, policy.ClientOther
+		}, policy.OutcomeBlock, []policy.ControlKind{policy.CompliantApplication}},
+		{"an approved app while it counted", func(in *policy.SignIn) {
+			in.Platform, in.Now = policy.PlatformIOS, beforeRetirement
+		}, policy.OutcomeInterrupt, []policy.ControlKind{policy.ApprovedApplication}},
+		{"no approved app for an external user", func(in *policy.SignIn) {
+			in.Platform, in.Now, in.User.Guest = policy.PlatformIOS, beforeRetirement, policy.GuestB2BCollaboration
+		}, policy.OutcomeBlock, []policy.ControlKind{policy.ApprovedApplication, policy.CompliantApplication}},
+		{"no approved app of a legacy client", func(in *policy.SignIn) {
+			in.Platform, in.Now, in.ClientApp = policy.PlatformIOS, beforeRetirement, policy.ClientOther
+		}, policy.OutcomeBlock, []policy.ControlKind{policy.ApprovedApplication, policy.CompliantApplication}},
+		{"nor on Linux", func(in *policy.SignIn) { in.Platform, in.Now = policy.PlatformLinux, beforeRetirement },
+			policy.OutcomeBlock, []policy.ControlKind{policy.ApprovedApplication, policy.CompliantApplication}},
 		{"terms when there can be no device", func(in *policy.SignIn) { in.Flow = policy.TransferDeviceCode }, policy.OutcomeInterrupt, []policy.ControlKind{policy.TermsOfUse}},
 		{"hybrid join elsewhere than on Windows", func(in *policy.SignIn) { in.Platform = policy.PlatformMacOS }, policy.OutcomeBlock, []policy.ControlKind{policy.HybridJoinedDevice}},
 		{"app protection on a phone, where an approved app would have come first", func(in *policy.SignIn) { in.Platform = policy.PlatformIOS }, policy.OutcomeInterrupt, []policy.ControlKind{policy.CompliantApplication}},
@@ -205,6 +225,47 @@ func TestRestrictedStrengths(t *testing.T) {
 			require.Equal(t, tt.want, s.Evaluate(in).Outcome)
 		})
 	}
+}
+
+// A strength that is embedded whole in a policy counts for every policy that
+// names its id, unless the bundle has it; the first of an id counts.
+func TestEmbeddedStrengths(t *testing.T) {
+	demand := func(id string, combinations ...string) policy.Policy {
+		return rule(strings.Join(append(combinations, id), " "), nil, func(p *policy.Policy) {
+			p.Conditions.Applications.Include = []string{id}
+			p.GrantControls.AuthenticationStrength = &policy.Strength{ID: id, AllowedCombinations: combinations}
+		})
+	}
+	s := compile(t, &policy.Bundle{
+		Strengths: []policy.Strength{
+			{ID: "held", AllowedCombinations: []string{"fido2"}},
+			{ID: "HELD", AllowedCombinations: []string{"password"}},
+			{ID: "empty"},
+		},
+		Policies: []policy.Policy{
+			demand("embedded"), demand("Embedded", "fido2"), demand("held", "password"), demand("empty", "fido2"),
+			demand("nowhere"), demand("odd", "telepathy"),
+		},
+	})
+	for i, want := range []bool{true, true, true, true, false, false} {
+		require.Equal(t, want, s.Evaluable(i), s.Policy(i).ID)
+	}
+	for _, app := range []string{"embedded", "held", "empty"} {
+		for m, want := range map[claims.Methods]policy.Outcome{claims.FIDO2: policy.OutcomeGrant, claims.Password: policy.OutcomeInterrupt} {
+			require.Equal(t, want, s.Evaluate(ask(func(in *policy.SignIn) { in.AppID, in.Methods = app, m })).Outcome, app)
+		}
+	}
+	require.Equal(t, 1, s.Evaluate(ask(func(in *policy.SignIn) { in.AppID = "odd" })).Unevaluable)
+	require.Equal(t, policy.ReasonInvalidPolicy, s.Explain(ask(func(in *policy.SignIn) { in.AppID = "odd" })).Policies[5].Reasons)
+	var told []string
+	for _, d := range s.Diagnostics() {
+		told = append(told, d.String())
+	}
+	require.ElementsMatch(t, []string{
+		`$.strengths[1]: warning: a strength of this id was there before: the first one counts (duplicate)`,
+		`$.policies[4].grantControls.authenticationStrength: error: the bundle has no authentication strength "nowhere" (no-strength)`,
+		`$.policies[5].grantControls.authenticationStrength: error: unknown authentication method "telepathy" (bad-strength)`,
+	}, told)
 }
 
 func TestSessionControlsMerge(t *testing.T) {

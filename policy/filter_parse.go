@@ -236,9 +236,6 @@ func (p *ruleParser) values(c *comparison) error {
 			return err
 		}
 		c.values, c.null = []string{v}, null
-		if null {
-			c.values = nil
-		}
 		return nil
 	}
 	if c.op != opIn {

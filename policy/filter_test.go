@@ -14,7 +14,7 @@ import (
 func TestFilterRules(t *testing.T) {
 	d := &policy.Device{
 		ID: "d-1", DisplayName: `Bob's "box"`, Model: "Surface Pro 9", OperatingSystem: "Windows", OperatingSystemVersion: "10.0.22631",
-		Ownership: "Company", TrustType: policy.TrustHybrid, Compliant: claims.No, Manufacturer: `C:\`, MDMAppID: "0000000a-0000-0000-c000-000000000000",
+		EnrollmentProfileName: "École Ä", Ownership: "Company", TrustType: policy.TrustHybrid, Compliant: claims.No, Manufacturer: `C:\`, MDMAppID: "0000000a-0000-0000-c000-000000000000",
 		ExtensionAttributes: [15]string{0: "SAW", 14: "x"}, SystemLabels: []string{"CloudPC"},
 	}
 	for _, tt := range []struct {
@@ -42,6 +42,16 @@ func TestFilterRules(t *testing.T) {
 		{"device.displayName -eq \"Bob's `\"box`\"\"", true},
 		{`device.displayName -eq "Bob's \"box\""`, true},
 		{"device.manufacturer -eq \"C:`\\\"", true},
+		{`device.model -endsWith "Pro"`, false}, // it is in the middle
+		{`device.model -contains "Pixel"`, false},
+		{`device.model -startsWith "" -and device.model -endsWith "" -and device.model -contains ""`, true},
+		{`device.profileType -eq "" -or device.profileType -contains ""`, false}, // it is null
+		{`device.profileType -ne ""`, true},
+		{`device.enrollmentProfileName -eq "ÉCOLE ä"`, true},
+		{`device.enrollmentProfileName -eq "école ö"`, false},
+		{`device.enrollmentProfileName -startsWith "éa"`, false},
+		{`device.enrollmentProfileName -contains "cole Ä"`, true},
+		{`device.enrollmentProfileName -contains "è"`, false},
 		// -and binds tighter than -or, -not tighter than both
 		{`device.deviceId -eq "d-1" -or device.deviceId -eq "x" -and device.deviceId -eq "y"`, true},
 		{`(device.deviceId -eq "d-1" -or device.deviceId -eq "x") -and device.deviceId -eq "y"`, false},
@@ -70,6 +80,11 @@ func TestFilterRuleErrors(t *testing.T) {
 		{`user.department -eq "x"`, "expected device.property"},
 		{`device.model -like "x"`, "byte 13: expected an operator"},
 		{`device.model -eq "x`, "byte 17: string without an end"},
+		{"device.model -eq \"x`", "byte 17: string without an end"},
+		{`device.model -eq "x\`, "byte 17: string without an end"},
+		{`"device.model" -eq "x"`, "byte 0: expected device.property"},
+		{`CustomSecurityAttribute. -eq "x"`, "byte 0: expected device.property or CustomSecurityAttribute.Set_Attribute"},
+		{`device.model -and device.model -eq "x"`, "byte 13: expected an operator"},
 		{`device.model -eq "x" device.model -eq "y"`, "byte 21: expected -and, -or or the end"},
 		{`(device.model -eq "x"`, "expected )"},
 		{`device.model -eq ["x"]`, "a list needs -in"},
@@ -80,12 +95,61 @@ func TestFilterRuleErrors(t *testing.T) {
 		{`device.isCompliant -eq "yes"`, "isCompliant is True or False"},
 		{`device.systemLabels -eq "CloudPC"`, "a collection needs -contains"},
 		{strings.Repeat("(", 100) + `device.model -eq "x"`, "nested too deeply"},
+		{strings.Repeat("(", 65) + `device.model -eq "x"` + strings.Repeat(")", 65), "nested too deeply"},
 		{strings.Repeat("-not ", 100) + `device.model -eq "x"`, "nested too deeply"},
 		{strings.Repeat(" ", 3073), "longer than 3072"},
 	} {
 		_, err := policy.ParseFilterRule(tt.rule)
 		require.ErrorContains(t, err, tt.want, tt.rule)
 		require.True(t, strings.HasPrefix(err.Error(), "policy: "))
+	}
+}
+
+// A device that never reported is neither compliant nor not: to rules it is null.
+func TestFilterRulesOnCompliance(t *testing.T) {
+	for rule, want := range map[string][3]bool{ // unknown, no, yes
+		`device.isCompliant -eq True`:  {false, false, true},
+		`device.isCompliant -eq False`: {false, true, false},
+		`device.isCompliant -ne True`:  {true, true, false},
+		`device.isCompliant -ne False`: {true, false, true},
+		`device.isCompliant -eq null`:  {true, false, false},
+		`device.isCompliant -ne null`:  {false, true, true},
+	} {
+		r, err := policy.ParseFilterRule(rule)
+		require.NoError(t, err)
+		for i, c := range []claims.Answer{claims.Unknown, claims.No, claims.Yes} {
+			require.Equal(t, want[i], r.MatchDevice(&policy.Device{Compliant: c}), "%s: %v", rule, c)
+		}
+	}
+}
+
+// An attribute that is not assigned is null, and so is one without values.
+func TestFilterRulesOnAttributes(t *testing.T) {
+	one := policy.Attribute{Name: "Set_Level", Values: []string{"high", "low"}}
+	list := one
+	list.Multiple = true
+	for _, tt := range []struct {
+		rule                    string
+		absent, empty, one, all bool
+	}{
+		{`CustomSecurityAttribute.Set_Level -eq null`, true, true, false, false},
+		{`CustomSecurityAttribute.Set_Level -ne null`, false, false, true, true},
+		{`customsecurityattribute.SET_level -eq "LOW"`, false, false, true, true},
+		{`CustomSecurityAttribute.Set_Level -ne "low"`, true, true, false, false},
+		{`CustomSecurityAttribute.Set_Level -contains "hig"`, false, false, true, false},
+		{`CustomSecurityAttribute.Set_Level -contains "high"`, false, false, true, true},
+		{`CustomSecurityAttribute.Set_Level -in ["none", "low"]`, false, false, true, true},
+		{`CustomSecurityAttribute.Set_Lev -eq "low"`, false, false, false, false},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			r, err := policy.ParseFilterRule(tt.rule)
+			require.NoError(t, err)
+			other := policy.Attribute{Name: "Other", Values: []string{"high"}}
+			require.Equal(t, tt.absent, r.MatchAttributes([]policy.Attribute{other}))
+			require.Equal(t, tt.empty, r.MatchAttributes([]policy.Attribute{{Name: "Set_Level"}}))
+			require.Equal(t, tt.one, r.MatchAttributes([]policy.Attribute{other, one}))
+			require.Equal(t, tt.all, r.MatchAttributes([]policy.Attribute{other, list}))
+		})
 	}
 }
 
@@ -97,6 +161,11 @@ func TestLongRule(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, r.MatchDevice(&policy.Device{Model: "B"}))
 	require.False(t, r.MatchDevice(nil))
+
+	_, err = policy.ParseFilterRule(term + strings.Repeat(" ", 3072-len(term)))
+	require.NoError(t, err, "3,072 characters are allowed")
+	_, err = policy.ParseFilterRule(strings.Repeat("(", 64) + term + strings.Repeat(")", 64))
+	require.NoError(t, err, "so are 64 levels")
 }
 
 func FuzzFilterRule(f *testing.F) {

@@ -166,7 +166,7 @@ func (c *compiler) numberStrengths() {
 		}
 		s := g.AuthenticationStrength
 		id := lower(s.ID)
-		if have, ok := c.strengthIDs[id]; (!ok || len(have.AllowedCombinations) == 0) && len(s.AllowedCombinations) > 0 {
+		if have, ok := c.strengthIDs[id]; !ok || len(have.AllowedCombinations) == 0 {
 			c.strengthIDs[id] = s
 		}
 		if !seen[id] {
@@ -176,17 +176,13 @@ func (c *compiler) numberStrengths() {
 	}
 	c.strengths = make([]*strength, numStrengths)
 	for _, id := range ids {
-		var st *strength
-		written := id
-		if s, ok := c.strengthIDs[id]; ok {
-			st, _ = newStrength(s)
-			written = s.ID
-		}
-		if st == nil {
+		s := c.strengthIDs[id]
+		st, err := newStrength(s)
+		if err != nil { // reported where a policy refers to it
 			st = &strength{}
 		}
 		c.strengths = append(c.strengths, st)
-		c.controls = append(c.controls, Control{Kind: AuthenticationStrength, ID: written})
+		c.controls = append(c.controls, Control{Kind: AuthenticationStrength, ID: s.ID})
 	}
 }
 

@@ -214,13 +214,3 @@ func (n *node) hasObjects() bool {
 	}
 	return false
 }
-
-// emptyCollection says whether the object is {"value": []} with annotations.
-func (n *node) emptyCollection() bool {
-	for i, k := range n.keys {
-		if !annotation(k) && !n.list[i].empty() {
-			return false
-		}
-	}
-	return true
-}

@@ -183,7 +183,6 @@ func (l *loader) object(path string, n *node) {
 
 // container looks for objects inside an object that is not itself one.
 func (l *loader) container(path string, n *node) {
-	before := len(l.bundle.Policies) + len(l.bundle.Locations) + len(l.bundle.Strengths) + len(l.diags)
 	inner := false
 	for i := range n.keys {
 		v := &n.list[i]
@@ -192,8 +191,7 @@ func (l *loader) container(path string, n *node) {
 			l.walk(path+"."+n.keys[i], v)
 		}
 	}
-	found := len(l.bundle.Policies)+len(l.bundle.Locations)+len(l.bundle.Strengths)+len(l.diags) > before
-	if !inner && len(n.keys) > 0 && !found && !n.emptyCollection() {
+	if !inner && !n.empty() {
 		l.report(path, SeverityNote, CodeUnknownThing, "", "neither a policy, a named location nor a strength: skipped")
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -49,7 +52,7 @@ func TestLoadShapes(t *testing.T) {
 		{"array", "[" + exported + "," + exported + "]", 2},
 		{"collection", `{"@odata.context":"https://graph.microsoft.com/beta/$metadata","value":[` + exported + `]}`, 1},
 		{"empty collection", `{"@odata.context":"x","value":[]}`, 0},
-		{"containers", `{"tenant":{"name":"contoso","ConditionalAccess":{"policies":[` + exported + `],"more":[[` + exported + `]]}}}`, 2},
+		{"containers", `{"tenant":{"name":"contoso","tags":["a"],"@odata.more":{"x":"y"},"ConditionalAccess":{"policies":[` + exported + `],"more":[[` + exported + `]]}}}`, 2},
 		{"documents one after the other", exported + "\n" + exported, 2},
 		{"template", template, 1},
 		{"templates", `{"value":[` + template + `]}`, 1},
@@ -65,7 +68,7 @@ func TestLoadShapes(t *testing.T) {
 			b, diags := load(t, tt.text)
 			require.Len(t, b.Policies, tt.policies, "%v", diags)
 			for _, d := range diags {
-				require.NotEqual(t, policy.SeverityError, d.Severity, d.String())
+				require.Equal(t, policy.CodeTemplate, d.Code, d.String())
 			}
 			for _, p := range b.Policies {
 				require.Equal(t, []string{"All"}, p.Conditions.Users.IncludeUsers)
@@ -123,6 +126,37 @@ func TestLoadCasing(t *testing.T) {
 			require.True(t, compile(t, b).Evaluable(0))
 		}
 	}
+}
+
+// Of a key in several casings the exact one counts.
+func TestLoadKeysTwice(t *testing.T) {
+	b, _ := load(t, `{"State":"disabled","state":"enabled","STATE":"disabled","conditions":{"users":{"includeUsers":["All"]}},"grantControls":{"builtInControls":["mfa"]}}`)
+	require.Equal(t, policy.StateEnabled, b.Policies[0].State)
+}
+
+// What holds nothing but nulls, empty lists and annotations is not configured.
+func TestLoadEmptyConditions(t *testing.T) {
+	for _, conditions := range []string{
+		`"times":{"@odata.type":"#microsoft.graph.times","includeDays":null}`, `"platforms":{"includePlatforms":[],"excludePlatforms":null}`,
+		`"locations":{"@odata.type":"x"}`, `"devices":{"deviceFilter":{"mode":null,"rule":""}}`,
+	} {
+		b, _ := load(t, `{"state":"enabled","conditions":{"users":{"includeUsers":["All"]},`+conditions+`},"grantControls":{"builtInControls":["mfa"]}}`)
+		require.Equal(t, policy.Conditions{Users: &policy.UserCondition{IncludeUsers: []string{"All"}}}, b.Policies[0].Conditions, conditions)
+		require.Empty(t, b.Policies[0].Unmodeled, conditions)
+	}
+}
+
+// Each document of a file has a name of its own in diagnostics.
+func TestLoadDocuments(t *testing.T) {
+	_, diags := load(t, exported+"\n"+`{"displayName":"second","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"times":{"x":1}},"grantControls":{"builtInControls":["mfa"]}}`)
+	require.Len(t, diags, 1)
+	require.Equal(t, "$[document 2].conditions.times: error: is not understood (unmodeled)", diags[0].String())
+}
+
+func TestLoadBadStrength(t *testing.T) {
+	_, diags := load(t, `{"displayName":"Strong","allowedCombinations":["telepathy"]}`)
+	require.Len(t, diags, 1)
+	require.Equal(t, `$: error: strength "Strong": unknown authentication method "telepathy" (bad-strength)`, diags[0].String())
 }
 
 // PowerShell writes booleans as words now and then.
@@ -349,6 +383,7 @@ func TestLoadFS(t *testing.T) {
 		"policies/a.json":    {Data: []byte(exported)},
 		"policies/b.JSON":    {Data: []byte(encoded(exported, binary.LittleEndian, true))},
 		"policies/bad.json":  {Data: []byte("{\n,")},
+		"old.json/notes.txt": {Data: []byte("#")},
 		"readme.md":          {Data: []byte("#")},
 		"agreements/t.json":  {Data: []byte(`{"displayName":"Terms","isViewingBeforeAcceptanceRequired":true}`)},
 		"policies/time.json": {Data: []byte(`{"state":"enabled","conditions":{"times":{"includeAllTimes":true}}}`)},
@@ -356,12 +391,19 @@ func TestLoadFS(t *testing.T) {
 	var syntax *policy.SyntaxError
 	require.ErrorAs(t, err, &syntax)
 	require.Equal(t, "policies/bad.json", syntax.File)
+	require.EqualError(t, err, "policy: policies/bad.json: line 2, column 1: "+syntax.Err.Error(), "of that file alone")
 	require.Len(t, b.Policies, 3, "a bad file does not hide the others")
 	files := map[string]policy.Code{}
 	for _, d := range diags {
 		files[d.File] = d.Code
 	}
 	require.Equal(t, map[string]policy.Code{"agreements/t.json": policy.CodeUnknownThing, "policies/time.json": policy.CodeUnmodeled}, files)
+}
+
+func TestLoadFSOfNothing(t *testing.T) {
+	b, _, err := policy.LoadFS(os.DirFS(filepath.Join(t.TempDir(), "gone")))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.Empty(t, b.Policies)
 }
 
 // What Load read, json.Marshal writes, so that it is read again as the same.

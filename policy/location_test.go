@@ -29,6 +29,7 @@ func TestRanges(t *testing.T) {
 		policy.NamedLocation{Kind: policy.IPLocation, ID: "top", Ranges: []string{"255.255.255.255/32", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"}},
 		policy.NamedLocation{Kind: policy.IPLocation, ID: "adjacent", Ranges: []string{"10.0.0.0/25", "10.0.0.128/25", "10.0.1.0-10.0.1.0"}},
 		policy.NamedLocation{Kind: policy.IPLocation, ID: "nested", Ranges: []string{"10.0.0.0/8", "10.0.0.0/24", "10.0.0.0/24"}},
+		policy.NamedLocation{Kind: policy.IPLocation, ID: "within", Ranges: []string{"10.9.0.0/16", "10.9.1.0/24"}},
 		policy.NamedLocation{Kind: policy.IPLocation, ID: "mapped", Ranges: []string{"::ffff:172.16.0.0/108"}},
 		policy.NamedLocation{Kind: policy.IPLocation, ID: "v6", Ranges: []string{"2001:db8::/127", "fe80::1-fe80::5"}},
 		policy.NamedLocation{Kind: policy.IPLocation, ID: "address", Ranges: []string{"192.0.2.1"}},
@@ -47,6 +48,9 @@ func TestRanges(t *testing.T) {
 		{"10.0.1.1", []string{"all4", "nested"}},
 		{"10.255.255.255", []string{"all4", "nested"}},
 		{"11.0.0.0", []string{"all4"}},
+		{"10.9.0.255", []string{"all4", "nested", "within"}},
+		{"10.9.1.5", []string{"all4", "nested", "within"}},
+		{"10.9.2.0", []string{"all4", "nested", "within"}},
 		{"172.31.255.255", []string{"all4", "mapped"}},
 		{"::ffff:172.16.0.0", []string{"all4", "mapped"}},
 		{"2001:db8::1", []string{"v6"}},
@@ -59,6 +63,32 @@ func TestRanges(t *testing.T) {
 		require.Equal(t, tt.want, applies(s, ask(func(in *policy.SignIn) { in.IP = netip.MustParseAddr(tt.ip) })), tt.ip)
 	}
 	require.Empty(t, applies(s, ask()), "an unknown address lies nowhere")
+
+	s = placesOf(t,
+		policy.NamedLocation{Kind: policy.IPLocation, ID: "all6", Ranges: []string{"::/0"}},
+		policy.NamedLocation{Kind: policy.IPLocation, ID: "all4", Ranges: []string{"::ffff:0.0.0.0/96"}},
+	)
+	for ip, want := range map[string][]string{
+		"::": {"all6"}, "ffff::1": {"all6"}, "0.0.0.0": {"all4"}, "255.255.255.255": {"all4"}, "::ffff:10.0.0.1": {"all4"},
+	} {
+		require.Equal(t, want, applies(s, ask(func(in *policy.SignIn) { in.IP = netip.MustParseAddr(ip) })), ip)
+	}
+	require.Empty(t, applies(s, ask()), "not even in what holds every address")
+}
+
+// Two letters are a country; whatever else the service may say is unknown.
+func TestCountries(t *testing.T) {
+	s := placesOf(t,
+		policy.NamedLocation{Kind: policy.CountryLocation, ID: "germany", Countries: []string{"DE", "de"}},
+		policy.NamedLocation{Kind: policy.CountryLocation, ID: "ends", Countries: []string{"AA", "zz"}},
+		policy.NamedLocation{Kind: policy.CountryLocation, ID: "unknown", IncludeUnknown: true},
+	)
+	for country, want := range map[string][]string{
+		"DE": {"germany"}, "dE": {"germany"}, "BE": nil, "DK": nil, "ED": nil, "aa": {"ends"}, "ZZ": {"ends"},
+		"": {"unknown"}, "D": {"unknown"}, "DEU": {"unknown"}, "D1": {"unknown"}, "1D": {"unknown"}, "Z{": {"unknown"}, "{A": {"unknown"}, policy.UnknownCountry: {"unknown"},
+	} {
+		require.Equal(t, want, applies(s, ask(func(in *policy.SignIn) { in.Country = country })), country)
+	}
 }
 
 func TestBadLocations(t *testing.T) {
@@ -70,6 +100,8 @@ func TestBadLocations(t *testing.T) {
 		{Kind: policy.IPLocation, ID: "x", Ranges: []string{""}},
 		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"DEU"}},
 		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"??"}},
+		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"{A"}},
+		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"A{"}},
 		{Kind: policy.CountryLocation, ID: "x", Countries: []string{"DE"}, LookupMethod: "guess"},
 		{Kind: "#microsoft.graph.moonNamedLocation", ID: "x"},
 	} {

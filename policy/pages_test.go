@@ -91,6 +91,18 @@ func TestPage02ApprovedClientAppIsRetired(t *testing.T) {
 	require.Equal(t, policy.OutcomeGrant, either.Evaluate(phone(before, func(in *policy.SignIn) { in.ApprovedApp = true })).Outcome)
 	require.Len(t, diagnosed(either, policy.CodeRetired), 1)
 
+	for name, other := range map[string]func(*policy.GrantControls){
+		"app protection": func(g *policy.GrantControls) { g.BuiltInControls = append(g.BuiltInControls, "compliantApplication") },
+		"terms":          func(g *policy.GrantControls) { g.TermsOfUse = []string{"tou"} },
+		"custom control": func(g *policy.GrantControls) { g.CustomFactors = []string{"Duo"} },
+		"strength":       func(g *policy.GrantControls) { g.AuthenticationStrength = &policy.Strength{ID: policy.StrengthMFA} },
+	} {
+		told := diagnosed(setOf(t, rule("p", []string{"approvedApplication"}, func(p *policy.Policy) { other(p.GrantControls) })), policy.CodeRetired)
+		require.Len(t, told, 1, name)
+		require.Contains(t, told[0].Message, "the other controls remain", name)
+		require.Equal(t, policy.SeverityNote, told[0].Severity, name)
+	}
+
 	both := setOf(t, rule("both", []string{"approvedApplication", "mfa"}, func(p *policy.Policy) { p.GrantControls.Operator = "AND" }))
 	require.Equal(t, []policy.ControlKind{policy.MFA}, prompts(both.Evaluate(phone())))
 	require.Equal(t, policy.OutcomeGrant, both.Evaluate(phone(func(in *policy.SignIn) { in.Methods = claims.FIDO2 })).Outcome)

@@ -286,6 +286,13 @@ func Test09StrengthsAreCombinations(t *testing.T) {
 	register.AcceptedTerms = []string{"TOU"}
 	d = s.Evaluate(register)
 	require.Equal(t, policy.OutcomeGrant, d.Outcome)
+	s = setOf(t,
+		rule("resistant everywhere", nil, strength(policy.StrengthPhishingResistant)),
+		rule("registration of others", nil, strength(policy.StrengthMFA), func(p *policy.Policy) {
+			p.Conditions.Users.ExcludeUsers = []string{"alice"}
+			p.Conditions.Applications = &policy.ApplicationCondition{UserActions: []string{"urn:user:registersecurityinfo"}}
+		}))
+	require.Equal(t, []policy.ControlKind{policy.AuthenticationStrength}, prompts(s.Evaluate(register)), "only a policy that applies replaces another")
 	register.AppID, register.Action = exchange, policy.ActionNone
 	d = s.Evaluate(register)
 	require.Equal(t, policy.OutcomeInterrupt, d.Outcome)
