@@ -190,9 +190,11 @@ func TestRestrictedStrengths(t *testing.T) {
 			{ID: "keys", AllowedCombinations: []string{"fido2", "password,sms,voice"}, Configurations: []policy.CombinationConfig{{AppliesTo: []string{"fido2"}, AllowedAAGUIDs: []string{"a-1", "a-2"}}}},
 			{ID: "cards", AllowedCombinations: []string{"x509CertificateMultiFactor"}, Configurations: []policy.CombinationConfig{{AllowedIssuerSKIs: []string{"9A4248C6"}, AllowedPolicyOIDs: []string{"1.2.3"}}}},
 			{ID: "hello", AllowedCombinations: []string{"windowsHelloForBusiness"}},
+			{ID: "models", AllowedCombinations: []string{"fido2", "password,sms", "federatedSingleFactor,voice", "x509CertificateMultiFactor"}, Configurations: []policy.CombinationConfig{{AllowedAAGUIDs: []string{"a-1"}}}},
+			{ID: "password", AllowedCombinations: []string{"password"}},
 		},
 	}
-	for _, id := range []string{"keys", "cards", "hello"} {
+	for _, id := range []string{"keys", "cards", "hello", "models", "password"} {
 		b.Policies = append(b.Policies, rule(id, nil, func(p *policy.Policy) {
 			p.GrantControls.AuthenticationStrength = &policy.Strength{ID: id}
 			p.Conditions.Applications.Include = []string{id}
@@ -213,6 +215,17 @@ func TestRestrictedStrengths(t *testing.T) {
 			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "9a4248c6", []string{"1", "1.2.3"}
 		}, policy.OutcomeGrant},
 		{"issuer only", "cards", func(in *policy.SignIn) { in.Methods, in.CertIssuerSKI = claims.CertificateMultiFactor, "9a4248c6" }, policy.OutcomeInterrupt},
+		{"another issuer", "cards", func(in *policy.SignIn) {
+			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "00000000", []string{"1.2.3"}
+		}, policy.OutcomeInterrupt},
+		{"a model, of all combinations with keys", "models", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "a-1" }, policy.OutcomeGrant},
+		{"another model, of all combinations with keys", "models", func(in *policy.SignIn) { in.Methods, in.AAGUID = claims.FIDO2, "a-2" }, policy.OutcomeInterrupt},
+		{"models are a matter of keys", "models", func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS }, policy.OutcomeGrant},
+		{"and not of certificates", "models", func(in *policy.SignIn) { in.Methods = claims.CertificateMultiFactor }, policy.OutcomeGrant},
+		{"the second factor of another combination", "models", func(in *policy.SignIn) { in.Methods = claims.Password | claims.Voice }, policy.OutcomeInterrupt},
+		{"the other combination", "models", func(in *policy.SignIn) { in.Methods = claims.FederatedSingleFactor | claims.Voice }, policy.OutcomeGrant},
+		{"one method", "password", func(in *policy.SignIn) { in.Methods = claims.Password }, policy.OutcomeGrant},
+		{"not the one method", "password", func(in *policy.SignIn) { in.Methods = claims.SMS }, policy.OutcomeInterrupt},
 		{"the sixth policy does not count", "cards", func(in *policy.SignIn) {
 			in.Methods, in.CertIssuerSKI, in.CertPolicyOIDs = claims.CertificateMultiFactor, "9a4248c6", []string{"1", "2", "3", "4", "5", "1.2.3"}
 		}, policy.OutcomeInterrupt},
@@ -301,6 +314,46 @@ func TestSessionControlsMerge(t *testing.T) {
 		SignInFrequency: 8 * time.Hour, EveryTimeMFA: true, PersistentBrowser: policy.BrowserNever, CloudAppSecurity: policy.CloudAppSecurityBlockDownloads,
 		ContinuousAccess: policy.ContinuousAccessStrictLocation, AppEnforcedRestrictions: true, TokenProtection: true, ResilienceDisabled: true, SecureAccessProfiles: 1,
 	}, d.Session)
+}
+
+// A frequency of every time has five minutes of tolerance ("Conditional Access
+// adaptive session lifetime policies", 2025-03-03); what is not known is due.
+func TestSignInFrequencyIsDue(t *testing.T) {
+	hour := 1
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) func(*policy.SignIn) {
+		return func(in *policy.SignIn) { in.Now, in.AuthTime, in.MFATime = now, now.Add(-d), now.Add(-d) }
+	}
+	for _, second := range []string{"primaryAndSecondaryAuthentication", "secondaryAuthentication"} {
+		every := policy.SignInFrequency{IsEnabled: true, Interval: "everyTime", AuthenticationType: second}
+		hourly := policy.SignInFrequency{IsEnabled: true, Type: "hours", Value: &hour, AuthenticationType: second}
+		for _, tt := range []struct {
+			name      string
+			frequency policy.SignInFrequency
+			change    func(*policy.SignIn)
+			want      policy.Outcome
+		}{
+			{"every time, within the tolerance", every, ago(5 * time.Minute), policy.OutcomeGrant},
+			{"every time, after it", every, ago(5*time.Minute + 1), policy.OutcomeInterrupt},
+			{"hourly, before", hourly, ago(time.Hour - 1), policy.OutcomeGrant},
+			{"hourly, after", hourly, ago(time.Hour), policy.OutcomeInterrupt},
+			{"no time of authentication", hourly, func(in *policy.SignIn) { in.Now = now }, policy.OutcomeInterrupt},
+			{"no time of the sign-in", hourly, func(in *policy.SignIn) { in.AuthTime, in.MFATime = now, now }, policy.OutcomeInterrupt},
+		} {
+			t.Run(second+"/"+tt.name, func(t *testing.T) {
+				limited := rule("limited", nil, func(p *policy.Policy) {
+					p.GrantControls, p.SessionControls = nil, &policy.SessionControls{SignInFrequency: &tt.frequency}
+				})
+				s := setOf(t, limited, rule("other", nil, func(p *policy.Policy) {
+					p.GrantControls, p.SessionControls = nil, &policy.SessionControls{PersistentBrowser: &policy.PersistentBrowser{IsEnabled: true, Mode: "never"}}
+				}))
+				d := s.Evaluate(ask(tt.change, func(in *policy.SignIn) { in.Methods = claims.FIDO2 }))
+				require.Equal(t, tt.want, d.Outcome)
+				first, mfa := tt.frequency.Interval != "" && second[0] == 'p', tt.frequency.Interval != "" && second[0] == 's'
+				require.Equal(t, [2]bool{first, mfa}, [2]bool{d.Session.EveryTime, d.Session.EveryTimeMFA}, "whichever policies apply beside")
+			})
+		}
+	}
 }
 
 // A Decision names the first policies and controls; Results hold all.

@@ -214,6 +214,7 @@ func TestUnevaluable(t *testing.T) {
 		{name: "control", grant: `"builtInControls":["compliantNetwork"]`, path: "$.grantControls.builtInControls[0]", code: policy.CodeUnknownValue},
 		{name: "unknown grant", grant: `"builtInControls":["mfa"],"oath":{"needed":true}`, path: "$.grantControls.oath", code: policy.CodeUnmodeled},
 		{name: "frequency", session: `"signInFrequency":{"isEnabled":true,"type":"weeks","value":1}`, path: "$.sessionControls.signInFrequency", code: policy.CodeUnknownValue},
+		{name: "kind of authentication", session: `"signInFrequency":{"isEnabled":true,"type":"hours","value":1,"authenticationType":"tertiary"}`, path: "$.sessionControls.signInFrequency", code: policy.CodeUnknownValue},
 		{name: "a frequency in words", session: `"signInFrequency":{"isEnabled":true,"type":"hours","value":"twelve"}`, path: "$.sessionControls.signInFrequency.value", code: policy.CodeUnmodeled},
 		{name: "neither on nor off", session: `"persistentBrowser":{"isEnabled":"perhaps","mode":"never"}`, path: "$.sessionControls.persistentBrowser.isEnabled", code: policy.CodeUnmodeled},
 		{name: "a number where a list belongs", conditions: `"clientAppTypes":5`, path: "$.conditions.clientAppTypes", code: policy.CodeUnmodeled},

@@ -186,6 +186,9 @@ func TestPage04ExtensionAttributesOfUnmanagedDevices(t *testing.T) {
 			in := *in
 			in.Endpoint = s.Endpoint(unmanaged)
 			require.Equal(t, tt.doubtful, s.Evaluate(&in).Unevaluable == 1, "by a row made before")
+			inNetwork := in
+			inNetwork.CompliantNetwork = true
+			require.Equal(t, tt.doubtful, s.Evaluate(&inNetwork).Unevaluable == 1, "wherever it is")
 			require.Equal(t, tt.doubtful, s.Explain(&in).Policies[0].Result == policy.ResultUnknown)
 			require.Zero(t, s.Evaluate(ask()).Unevaluable, "an unregistered device is in the table")
 		})
@@ -266,6 +269,13 @@ func TestPage07TokenProtectionRefusesUnboundRequests(t *testing.T) {
 	require.Equal(t, policy.OutcomeGrant, d.Outcome)
 	require.True(t, d.Session.TokenProtection)
 	require.Equal(t, policy.OutcomeGrant, s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.IdentityWorkload, ID: "job"}, AppID: exchange}).Outcome, "it is about people")
+	s = setOf(t, rule("p", nil, workloads, func(p *policy.Policy) {
+		p.GrantControls = nil
+		p.SessionControls = &policy.SessionControls{SecureSignInSession: &policy.Switch{IsEnabled: true}}
+	}))
+	d = s.Evaluate(&policy.SignIn{User: &policy.User{Kind: policy.IdentityWorkload, ID: "job"}, AppID: exchange})
+	require.Equal(t, policy.OutcomeGrant, d.Outcome, "even in a policy for workloads")
+	require.Equal(t, 1, d.Applied)
 }
 
 // "Target agents in Microsoft Entra Conditional Access policies", 2026-07-31:

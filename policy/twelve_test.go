@@ -199,10 +199,24 @@ func Test06Guests(t *testing.T) {
 	teams := "cc15fd57-2c6c-4117-a88c-83b1d56b4bbe"
 	require.Contains(t, of(policy.GuestB2BCollaboration, "fabrikam", teams), "direct", "collaborators in Teams are direct connect users too")
 	require.NotContains(t, of(policy.GuestB2BCollaboration, "fabrikam", exchange), "direct")
+	others := setOf(t, rule("others", []string{"mfa"}, include(nil, "bob"), func(p *policy.Policy) {
+		p.Conditions.Users.ExcludeGuests = &policy.GuestCondition{
+			Types: policy.Flags{"b2bDirectConnectUser"}, Tenants: &policy.ExternalTenants{MembershipKind: "enumerated", Members: []string{"fabrikam"}},
+		}
+	}))
+	for user, want := range map[string]int{"alice": 0, "bob": 1} {
+		require.Len(t, applies(others, ask(func(in *policy.SignIn) {
+			in.User.ID, in.User.Guest, in.User.HomeTenant, in.AppID = user, policy.GuestB2BCollaboration, "fabrikam", teams
+		})), want, "the exclusion of another type neither includes nor excludes")
+	}
 	collaborator := s.Subject(&policy.User{ID: "bob", Guest: policy.GuestB2BCollaboration, HomeTenant: "fabrikam"})
 	for app, want := range map[string]int{teams: 3, exchange: 2} {
-		d := s.Evaluate(ask(func(in *policy.SignIn) { in.User, in.Subject, in.AppID = nil, collaborator, app }))
-		require.Equal(t, want, d.Applied, "by a row made before, too")
+		for _, network := range []bool{false, true} {
+			d := s.Evaluate(ask(func(in *policy.SignIn) {
+				in.User, in.Subject, in.AppID, in.CompliantNetwork = nil, collaborator, app, network
+			}))
+			require.Equal(t, want, d.Applied, "by a row made before, too")
+		}
 	}
 }
 
