@@ -225,6 +225,18 @@ func TestExplainManyPolicies(t *testing.T) {
 	require.Equal(t, policy.ReasonPolicyNotEnabled, e.Policies[4499].Reasons)
 }
 
+// Of alternatives only one is needed: the others are not missing.
+func TestExplainAlternatives(t *testing.T) {
+	either := rule("either", []string{"mfa", "compliantDevice"})
+	key := func(in *policy.SignIn) { in.Methods = claims.FIDO2 }
+	require.Equal(t, "either: success", explainOne(t, either, ask(key)).String())
+	require.Equal(t, "either: failure, without mfa, compliantDevice", explainOne(t, either, ask()).String())
+	either.State = policy.StateReportOnly
+	require.Equal(t, "either: reportOnlySuccess", explainOne(t, either, ask(key)).String())
+	require.Equal(t, "either: reportOnlyInterrupted, without mfa, compliantDevice", explainOne(t, either, ask()).String())
+	require.Equal(t, "block: failure", explainOne(t, rule("block", []string{"block"}), ask()).String())
+}
+
 // A request that token protection refuses is told what it lacks.
 func TestExplainTokenProtection(t *testing.T) {
 	x := explainOne(t, rule("bound", []string{"mfa"}, func(p *policy.Policy) {

@@ -95,6 +95,7 @@ func TestPage02ApprovedClientAppIsRetired(t *testing.T) {
 		"app protection": func(g *policy.GrantControls) { g.BuiltInControls = append(g.BuiltInControls, "compliantApplication") },
 		"terms":          func(g *policy.GrantControls) { g.TermsOfUse = []string{"tou"} },
 		"custom control": func(g *policy.GrantControls) { g.CustomFactors = []string{"Duo"} },
+		"both":           func(g *policy.GrantControls) { g.TermsOfUse, g.CustomFactors = []string{"tou"}, []string{"Duo"} },
 		"strength":       func(g *policy.GrantControls) { g.AuthenticationStrength = &policy.Strength{ID: policy.StrengthMFA} },
 	} {
 		told := diagnosed(setOf(t, rule("p", []string{"approvedApplication"}, func(p *policy.Policy) { other(p.GrantControls) })), policy.CodeRetired)
@@ -354,6 +355,12 @@ func TestPage11TermsOfUseWhileMFAIsPending(t *testing.T) {
 	d := s.EvaluateInto(in, &r)
 	require.Equal(t, []policy.ControlKind{policy.MFA}, prompts(d), "it is a matter of the log: nothing is asked for again")
 	require.Equal(t, []policy.Result{policy.ResultFailure, policy.ResultFailure, policy.ResultReportOnlyInterrupted, policy.ResultSuccess}, r.Policies)
+	strong := setOf(t, rule("strength", nil, func(p *policy.Policy) {
+		p.GrantControls.AuthenticationStrength = &policy.Strength{ID: policy.StrengthPhishingResistant}
+	}), rule("terms", nil, terms))
+	strong.EvaluateInto(in, &r)
+	require.Equal(t, []policy.Result{policy.ResultFailure, policy.ResultFailure}, r.Policies, "a strength is MFA too")
+	s.EvaluateInto(in, &r)
 	in.Methods = claims.FIDO2
 	require.Equal(t, policy.OutcomeGrant, s.EvaluateInto(in, &r).Outcome)
 	require.Equal(t, []policy.Result{policy.ResultSuccess, policy.ResultSuccess, policy.ResultReportOnlySuccess, policy.ResultSuccess}, r.Policies)
