@@ -29,6 +29,9 @@ var (
 // PINAuth returns the auth value that a PIN makes for a key of t.
 func PINAuth(t *TPM, k Key, pin []byte) []byte { return t.pinAuth(pin, ownKey(k).b.salt) }
 
+// KeepsPIN reports whether k has its PIN in memory.
+func KeepsPIN(k Key) bool { return !ownKey(k).pin.IsZero() }
+
 // HMACWithAuth has a session of ours authorise an HMAC key on a bare TPM.
 func HMACWithAuth(c transport.TPM, handle tpm2.TPMHandle, name, value, message []byte) ([]byte, error) {
 	s, err := startSession(c, tpm2.TPMSEHMAC, 0, nil)

@@ -232,3 +232,26 @@ func TestLockoutIsTold(t *testing.T) {
 		require.NoError(t, signWith(t, s, k.Blob(), rightPIN))
 	})
 }
+
+// A key that is closed while its PIN is changed does not keep the new one.
+func TestClosedWhileThePINChanges(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		f := tpmtest.NewFaulty(e.Opener())
+		s := open(t, f.Opener(), tpm.Config{})
+		k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: rightPIN})
+		require.NoError(t, err)
+		require.True(t, tpm.KeepsPIN(k))
+		wait := make(chan struct{})
+		f.Inject(tpmtest.Fault{On: changeAuth, Wait: wait})
+		changed := make(chan error, 1)
+		go func() {
+			_, err := k.(tpm.PINKey).ChangePIN(t.Context(), wrongPIN)
+			changed <- err
+		}()
+		<-f.Hung()
+		require.NoError(t, k.Close())
+		close(wait)
+		require.NoError(t, <-changed)
+		require.False(t, tpm.KeepsPIN(k))
+	})
+}
