@@ -394,7 +394,7 @@ func (sp *space) stopIdle() {
 // startIdle arranges for release to run after a while without use: slots are
 // scarce where no resource manager swaps them.
 func (sp *space) startIdle() {
-	if sp.idleAfter < 0 {
+	if sp.idleAfter < 0 || sp.holdsNothing() { // a timer would only wake the processor
 		return
 	}
 	if sp.idle != nil {
@@ -402,6 +402,10 @@ func (sp *space) startIdle() {
 		return
 	}
 	sp.idle = time.AfterFunc(sp.idleAfter, sp.release)
+}
+
+func (sp *space) holdsNothing() bool {
+	return len(sp.held) == 0 && sp.primary.key == nil && sp.session == nil
 }
 
 // release lets go of what is held, unless the space is in use.
