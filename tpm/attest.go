@@ -84,7 +84,10 @@ const (
 )
 
 // Identity reads what identifies the TPM. The EK is the one that has a
-// certificate, or the P-256 one if none does.
+// certificate, or the P-256 one if none does. It is made from the default
+// template: a template or nonce that the manufacturer left in NV is not read
+// (TCG EK Credential Profile, 2.2.1), and such an EK does not match its
+// certificate.
 func (t *TPM) Identity(ctx context.Context) (*Identity, error) {
 	id, err := do(ctx, t.keys, func() (*Identity, error) {
 		sp := t.keys
