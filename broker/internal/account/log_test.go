@@ -57,6 +57,26 @@ func TestLogBesideAWriter(t *testing.T) {
 	require.Equal(t, maxObservations+5, left[0].Code)
 }
 
+// A log that is damaged is not worth a failure: it begins anew.
+func TestDamagedLog(t *testing.T) {
+	t.Parallel()
+	s, ctx := &store.Memory{}, t.Context()
+	a, err := openBook(t, testKeys(t), s, "").Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	a.Note(Observation{Code: 1})
+	require.NoError(t, a.Flush(ctx))
+	overwrite(t, s, a.Name()+logSuffix)
+	a.Note(Observation{Code: 2})
+	all, err := a.Log(ctx)
+	require.ErrorIs(t, err, store.ErrDamaged)
+	require.Len(t, all, 1, "and what is not written yet is there")
+	require.NoError(t, a.Flush(ctx))
+	all, err = a.Log(ctx)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, 2, all[0].Code)
+}
+
 // A claims request of exactly the limit is kept, and one byte more is not.
 func TestLogClaims(t *testing.T) {
 	t.Parallel()
