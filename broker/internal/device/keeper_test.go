@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -41,12 +42,13 @@ type machine struct {
 	store store.Store
 	wire  func(*http.Request) // looks at each request
 	sleep func()
+	name  string // as which it registers
 }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{t: t, clock: entratest.NewClock(time.Time{}), store: &store.Memory{}, sleep: func() {}}
-	m.srv = entratest.NewTB(t, entratest.Options{Clock: m.clock, Seed: 1, ReplicationLag: -1, Users: []entratest.User{{Username: "alice", Password: password}}})
+	m.srv = entratest.NewTB(t, entratest.Options{Clock: m.clock, Seed: 1, ReplicationLag: -1, Domains: []string{otherName}, Users: []entratest.User{{Username: "alice", Password: password}}})
 	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, keys.Close()) })
@@ -66,6 +68,9 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 	return t.client.Do(r)
 }
 
+// otherName is another domain of the tenant.
+const otherName = "contoso-mail.example"
+
 // process is a keeper as a process of its own has it.
 type process struct {
 	*device.Keeper
@@ -73,7 +78,10 @@ type process struct {
 	gone     int
 }
 
-func (m *machine) start() *process {
+func (m *machine) start() *process { return m.startFor("contoso.example") }
+
+// startFor is start with one of the names of the tenant.
+func (m *machine) startFor(tenant string) *process {
 	m.t.Helper()
 	client := *m.srv.Client()
 	client.CheckRedirect = sts.NoRedirect
@@ -85,7 +93,7 @@ func (m *machine) start() *process {
 	p.Keeper = device.New(device.Config{
 		Keys: m.keys, Ring: vault.NewKeyring(m.keys, m.store, rand.Reader), Store: m.store, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler), Now: m.clock.Now,
 		Sleep:    func(ctx context.Context, d time.Duration) error { m.clock.Advance(d); m.sleep(); return ctx.Err() },
-		Services: p.services, Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12",
+		Services: p.services, Tenant: tenant, Type: "Linux", DisplayName: cmp.Or(m.name, "pc-1"), OSVersion: "Debian 12",
 		Finish: func(ctx context.Context, work func(context.Context) error) error { return work(ctx) },
 		Gone:   func() { p.gone++ },
 	})
@@ -268,6 +276,61 @@ func TestDelete(t *testing.T) {
 	require.ErrorAs(t, p.Delete(ctx, d, nil), &said)
 	require.True(t, said.Said)
 	require.Len(t, m.srv.Devices(), 1)
+}
+
+// The registration of a tenant is found under another name of it, and is the same one:
+// nothing is sent, and nothing of it changes but the names. One of another type stands
+// in the way there too.
+func TestRegisterUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p := m.start()
+	d, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
+	require.NoError(t, err)
+
+	m.name = "renamed since"
+	q := m.startFor(otherName)
+	_, err = q.Load(ctx)
+	require.ErrorIs(t, err, device.ErrNone)
+	_, _, err = q.Register(ctx, device.Request{Token: p.token(t), JoinType: prt.JoinPersonal})
+	var other *device.OtherTypeError
+	require.ErrorAs(t, err, &other)
+	require.Equal(t, device.OtherTypeError{Is: prt.JoinEntra, Want: prt.JoinPersonal}, *other)
+
+	m.wire = func(r *http.Request) { require.NotEqual(t, http.MethodPost, r.Method, "%s", r.URL) }
+	again, existing, err := q.Register(ctx, device.Request{})
+	require.NoError(t, err)
+	require.True(t, existing)
+	require.Equal(t, d.Cert.DER, again.Cert.DER)
+	want := *d.Record
+	want.TenantNames = []string{"contoso.example", otherName}
+	require.Equal(t, &want, again.Record)
+	require.Len(t, m.srv.Devices(), 1)
+	for _, name := range want.TenantNames {
+		_, err := m.startFor(name).Load(ctx)
+		require.NoError(t, err, name)
+	}
+}
+
+// A data key that was lost is damage: the registration in memory is not let go for it.
+func TestNoticeOfDamage(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p := m.start()
+	d, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
+	require.NoError(t, err)
+	names, err := m.store.List(ctx, "device-")
+	require.NoError(t, err)
+	for _, n := range names {
+		if strings.HasSuffix(n, vault.KeySuffix) {
+			_, v, err := m.store.Get(ctx, n)
+			require.NoError(t, err)
+			require.NoError(t, m.store.Delete(ctx, n, v))
+		}
+	}
+	require.ErrorIs(t, p.Notice(ctx), store.ErrDamaged)
+	require.Same(t, d, p.Open())
+	require.Zero(t, p.gone)
 }
 
 // A registration that cannot be read is not taken for a missing one.

@@ -144,6 +144,10 @@ func (k *Keeper) prepare(ctx context.Context, req Request) (*Stored, error) {
 		return nil, err
 	}
 	r := stored.record
+	if r.Phase == phaseComplete && r.JoinType != req.JoinType {
+		stored.vault.Close()
+		return nil, &OtherTypeError{r.JoinType, req.JoinType}
+	}
 	if name := k.cfg.Tenant; name != tenantID && !slices.Contains(r.TenantNames, name) {
 		r.TenantNames = append(r.TenantNames, name)
 	}
