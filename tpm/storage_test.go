@@ -136,10 +136,12 @@ func TestOwnerAuth(t *testing.T) {
 		require.Zero(t, loaded(t, e.Opener()))
 
 		refused := errors.New("the user closed the window")
-		_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{OwnerAuth: func(context.Context) ([]byte, error) {
-			return nil, refused
-		}})
-		require.ErrorIs(t, err, refused)
+		for _, value := range [][]byte{nil, owner} {
+			_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{OwnerAuth: func(context.Context) ([]byte, error) {
+				return value, refused
+			}})
+			require.ErrorIs(t, err, refused)
+		}
 	})
 }
 

@@ -70,6 +70,36 @@ func TestTSS2Form(t *testing.T) {
 	})
 }
 
+// The line with the parent's name is whole or not there, and no file is too
+// large to look at.
+func TestTSS2Refused(t *testing.T) {
+	key, _, _ := tpmtest.Samples()
+	block := withoutParentName(t, key)
+	for _, tt := range []struct {
+		name string
+		data []byte
+		says string // "": good
+	}{
+		{"without a name", block, ""},
+		{"with a name", key, ""},
+		{"an empty name", fmt.Appendf(nil, "Parent-Name: \n%s", block), "parent name"},
+		{"a name that is cut", fmt.Appendf(nil, "Parent-Name: 000b0102\n%s", block), "parent name"},
+		{"a name that is too long", fmt.Appendf(nil, "Parent-Name: %070x\n%s", 1, block), "parent name"},
+		{"a name that is not hexadecimal", fmt.Appendf(nil, "Parent-Name: %s\n%s", strings.Repeat("0", 68)+"g", block), "parent name"},
+		{"too large", bytes.Repeat(block, 16<<10/len(block)+1), "size"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, _, _, err := tpm.ParseTSS2(tt.data)
+			if tt.says == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, tpm.ErrInvalidBlob)
+			require.ErrorContains(t, err, tt.says)
+		})
+	}
+}
+
 // reencode replaces bytes within the DER of a blob.
 func reencode(t testing.TB, blob, old, new []byte) []byte {
 	t.Helper()
