@@ -75,3 +75,19 @@ func TestParsePublic(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+// A point whose coordinates are too long is refused, also when the bytes too
+// many are zero.
+func TestP256Point(t *testing.T) {
+	key := fixedKey(t, 1)
+	x, y := key.X.Bytes(), key.Y.Bytes()
+	got, err := tpm.P256Point(x, y)
+	require.NoError(t, err)
+	require.True(t, key.PublicKey.Equal(got))
+	for _, long := range []int{33, 34, 66} {
+		_, err := tpm.P256Point(key.X.FillBytes(make([]byte, long)), y)
+		require.ErrorContains(t, err, "coordinate size")
+		_, err = tpm.P256Point(x, key.Y.FillBytes(make([]byte, long)))
+		require.ErrorContains(t, err, "coordinate size")
+	}
+}

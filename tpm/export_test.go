@@ -76,6 +76,9 @@ func ParseEnvelope(data []byte, kind byte) (remarshal []byte, err error) {
 	return b.marshal(envelope.Kind(kind)), nil
 }
 
+// P256Point returns the public key of a point.
+var P256Point = p256
+
 // ParseTSS2 returns the public area, the private area and the parent's name.
 func ParseTSS2(data []byte) (remarshal, public, private, parentName []byte, err error) {
 	b, err := unmarshalTSS2(data)

@@ -35,17 +35,15 @@ func (s KeySpec) CheckImport(private crypto.PrivateKey) error {
 	intact := false
 	switch k := private.(type) {
 	case *rsa.PrivateKey:
-		if s.Algorithm != RSA2048 || k.N == nil || k.N.BitLen() != 2048 {
+		if s.Algorithm != RSA2048 || k == nil || k.N == nil || k.N.BitLen() != 2048 {
 			return errors.New("tpm: the key to import is RSA, and not of 2048 bits as asked for")
 		}
 		intact = k.Validate() == nil
 	case *ecdsa.PrivateKey:
-		if s.Algorithm != P256 || k.Curve != elliptic.P256() {
+		if s.Algorithm != P256 || k == nil || k.Curve != elliptic.P256() {
 			return errors.New("tpm: the key to import is ECDSA, and not on P-256 as asked for")
 		}
-		d, err := k.ECDH()
-		public, perr := k.PublicKey.ECDH()
-		intact = err == nil && perr == nil && d.PublicKey().Equal(public)
+		intact = intactP256(k)
 	default:
 		return fmt.Errorf("tpm: the key to import is a %T; only RSA keys of 2048 bits and ECDSA keys on P-256 are accepted", private)
 	}
@@ -53,4 +51,15 @@ func (s KeySpec) CheckImport(private crypto.PrivateKey) error {
 		return errors.New("tpm: the key to import is damaged")
 	}
 	return nil
+}
+
+// intactP256 reports whether both halves of a key on P-256 are there and belong
+// together. Package ecdsa panics when a number is missing.
+func intactP256(k *ecdsa.PrivateKey) bool {
+	if k.X == nil || k.Y == nil || k.D == nil {
+		return false
+	}
+	d, err := k.ECDH()
+	public, perr := k.PublicKey.ECDH()
+	return err == nil && perr == nil && d.PublicKey().Equal(public)
 }

@@ -155,6 +155,37 @@ func TestFileRefusals(t *testing.T) {
 	})
 }
 
+// Version 0 deletes what is not a valid record, and only that.
+func TestFileDeletesDamaged(t *testing.T) {
+	t.Parallel()
+	s, ctx := fileStore(t, t.TempDir()+"/state"), t.Context()
+	require.ErrorIs(t, s.Delete(ctx, "missing", 0), store.ErrNotFound)
+
+	v, err := s.Put(ctx, "good", []byte("1"), 0)
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Delete(ctx, "good", 0), store.ErrConflict)
+	_, still, err := s.Get(ctx, "good")
+	require.NoError(t, err)
+	require.Equal(t, v, still)
+
+	damaged := filepath.Join(s.Dir(), "damaged.rec")
+	require.NoError(t, os.WriteFile(damaged, []byte("prtb"), 0o600))
+	require.ErrorIs(t, s.Delete(ctx, "damaged", 1), store.ErrDamaged)
+	require.FileExists(t, damaged)
+	require.NoError(t, s.Delete(ctx, "damaged", 0))
+	require.NoFileExists(t, damaged)
+	_, err = s.Put(ctx, "damaged", []byte("1"), 0)
+	require.NoError(t, err)
+
+	directory := filepath.Join(s.Dir(), "directory.rec")
+	require.NoError(t, os.Mkdir(directory, 0o700))
+	_, _, err = s.Get(ctx, "directory")
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.ErrorContains(t, err, "record directory is not a regular file")
+	require.ErrorIs(t, s.Delete(ctx, "directory", 0), fs.ErrPermission)
+	require.DirExists(t, directory)
+}
+
 // Parents are made, for the user alone.
 func TestFileMakesParents(t *testing.T) {
 	t.Parallel()

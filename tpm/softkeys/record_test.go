@@ -92,6 +92,41 @@ func TestAuthenticRecordsRefused(t *testing.T) {
 	require.ErrorIs(t, err, tpm.ErrWrongStore)
 }
 
+// Only an RSA key decrypts a session key, whatever the record says of its purpose.
+func TestUnwrapWithoutRSA(t *testing.T) {
+	s, err := Open(Secret(make([]byte, 32)))
+	require.NoError(t, err)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	k, err := s.encryptKey(tpm.Unwrap, private, nil)
+	require.NoError(t, err)
+	_, err = s.UnwrapSession(t.Context(), k, make([]byte, 256))
+	require.ErrorIs(t, err, tpm.ErrPurpose)
+}
+
+// A key whose PIN was not given asks for it, and does not try one.
+func TestWithoutPIN(t *testing.T) {
+	s, err := Open(Secret(make([]byte, 32)), InsecureFastPINs())
+	require.NoError(t, err)
+	k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256, PIN: []byte("271828")})
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		pin  []byte
+		says string
+	}{{nil, "the key needs WithPIN"}, {[]byte("314159"), "wrong PIN"}} {
+		opened, err := s.OpenKey(t.Context(), k.Blob(), tpm.WithPIN(tt.pin))
+		require.NoError(t, err)
+		_, err = opened.(tpm.Signer).SignContext(t.Context(), make([]byte, 32), crypto.SHA256)
+		require.ErrorIs(t, err, tpm.ErrWrongPIN)
+		require.ErrorContains(t, err, "signing: ")
+		require.ErrorContains(t, err, tt.says)
+		_, err = opened.(tpm.PINKey).ChangePIN(t.Context(), []byte("161803"))
+		require.ErrorIs(t, err, tpm.ErrWrongPIN)
+		require.ErrorContains(t, err, "changing a PIN: ")
+		require.ErrorContains(t, err, tt.says)
+	}
+}
+
 // What a passphrase opens may be another size than a master key.
 func TestPassphraseOfAnotherSecret(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "locked")
@@ -121,6 +156,8 @@ func TestClosedStore(t *testing.T) {
 	require.ErrorIs(t, err, tpm.ErrClosed)
 	_, err = k.Derive(t.Context(), nil, nil)
 	require.ErrorIs(t, err, tpm.ErrClosed)
+	_, err = s.encrypt(envelope.Session, nil, make([]byte, 32), nil)
+	require.ErrorIs(t, err, tpm.ErrClosed, "an operation that began before encrypts nothing under a key that was cleared")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = s.Info(ended)
