@@ -55,10 +55,12 @@ func (s KeySpec) CheckImport(private crypto.PrivateKey) error {
 
 // intactP256 reports whether both halves of a key on P-256 are there and belong
 // together. Package ecdsa panics when a number is missing.
-func intactP256(k *ecdsa.PrivateKey) bool {
-	if k.X == nil || k.Y == nil || k.D == nil {
-		return false
-	}
+func intactP256(k *ecdsa.PrivateKey) (intact bool) {
+	defer func() {
+		if recover() != nil {
+			intact = false
+		}
+	}()
 	d, err := k.ECDH()
 	public, perr := k.PublicKey.ECDH()
 	return err == nil && perr == nil && d.PublicKey().Equal(public)
