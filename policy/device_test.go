@@ -9,8 +9,8 @@ import (
 	"github.com/prtbroker/prtbroker/policy"
 )
 
-// A device is the same to a policy however it is told, and in sets of every
-// size. A request that cannot show a device has none, whatever is said of it.
+// A device is the same to a policy however the request describes it, and in sets
+// of every size. A request that cannot show a device has none, whatever is said of it.
 func TestWaysToTellTheDevice(t *testing.T) {
 	laptop := &policy.Device{TrustType: policy.TrustJoined, Model: "X1"}
 	desktop := &policy.Device{TrustType: policy.TrustJoined, Model: "Z2"}

@@ -202,7 +202,7 @@ func TestManyDecidersAndControls(t *testing.T) {
 	require.Equal(t, r.Controls[:8], slices.Collect(d.Prompt()))
 }
 
-// Who has read enough of a Decision stops.
+// A caller that has read enough of a Decision can stop.
 func TestDecisionIsReadInPart(t *testing.T) {
 	s := setOf(t, rule("a", []string{"mfa"}), rule("b", []string{"compliantDevice"}))
 	d := s.Evaluate(ask())
@@ -221,8 +221,8 @@ func TestNothingToCompile(t *testing.T) {
 	require.EqualError(t, err, "policy: no bundle to compile")
 }
 
-// Exclusion wins ("Users and groups", 2024-01-23), over all of a list too; the
-// flag none of guest types is nobody.
+// Exclusion wins ("Users and groups", 2024-01-23), also over the whole list; the
+// guest type "none" matches nobody.
 func TestWhatIncludesNobody(t *testing.T) {
 	s := setOf(t,
 		rule("all but all", []string{"mfa"}, apps([]string{"All"}, []string{"All"})),

@@ -300,42 +300,6 @@ func TestLoadLocationsAndStrengths(t *testing.T) {
 	require.ElementsMatch(t, []policy.Code{policy.CodeHostBits, policy.CodeWrongType}, codes)
 }
 
-func TestLoadKindsOfLocations(t *testing.T) {
-	for _, tt := range []struct {
-		name, text string
-		want       policy.LocationKind
-	}{
-		{"in another casing", `{"@odata.type":"#Microsoft.Graph.CountryNamedLocation","countriesAndRegions":["DE"]}`, policy.CountryLocation},
-		{"without the mark", `{"@odata.type":"microsoft.graph.serviceTagNamedLocation","serviceTags":["AzureCloud"]}`, policy.ServiceTagLocation},
-		{"by its ranges", `{"ipRanges":["192.0.2.0/24"]}`, policy.IPLocation},
-		{"by its countries", `{"countriesAndRegions":["DE"]}`, policy.CountryLocation},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			b, diags := load(t, tt.text)
-			require.Len(t, b.Locations, 1)
-			require.Equal(t, tt.want, b.Locations[0].Kind)
-			for _, d := range diags {
-				require.NotEqual(t, policy.SeverityError, d.Severity, d.String())
-			}
-		})
-	}
-}
-
-// A location that cannot be evaluated is reported when it is loaded, whether or
-// not a policy refers to it.
-func TestLoadBadLocation(t *testing.T) {
-	for text, want := range map[string]string{
-		`{"@odata.type":"#microsoft.graph.moonNamedLocation","displayName":"Base"}`: `$: error: location "Base": unknown kind of location "#microsoft.graph.moonNamedLocation" (bad-location)`,
-		`{"displayName":"Abroad","countriesAndRegions":["DEU"]}`:                    `$: error: location "Abroad": "DEU" is not a country code (bad-location)`,
-	} {
-		_, diags := load(t, text)
-		require.Len(t, diags, 1)
-		require.Equal(t, want, diags[0].String())
-		diags[0].File = "places.json"
-		require.Equal(t, "places.json: "+want, diags[0].String())
-	}
-}
-
 func TestNotJSON(t *testing.T) {
 	for _, tt := range []struct {
 		name, text   string

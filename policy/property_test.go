@@ -5,8 +5,9 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/prtbroker/prtbroker/policy/policytest"
 	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/policy/policytest"
 )
 
 // TestAgainstNaive compares the compiled engine with an evaluator that reads

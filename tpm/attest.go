@@ -153,8 +153,8 @@ func createEndorsement(sp *space, template tpm2.TPMTPublic) (object, []byte, err
 	return object{rsp.ObjectHandle, nameOf(area)}, bytes.Clone(area), nil
 }
 
-// readCert returns nil when there is no such certificate. Trouble with the TPM
-// is an error: without its certificate the TPM would show another EK.
+// readCert returns nil when there is no such certificate. A failure of the TPM is
+// an error: without the certificate, Identity would return a different EK.
 func readCert(sp *space, index tpm2.TPMHandle) ([]byte, error) {
 	public, err := tpm2.NVReadPublic{NVIndex: index}.Execute(sp)
 	if isNoHandle(err) {

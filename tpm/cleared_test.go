@@ -118,9 +118,9 @@ func TestPINSealWithoutAttestationKey(t *testing.T) {
 	})
 }
 
-// That the TPM once had no attestation key to give, for a passing reason, costs
-// the blob of that moment its knowledge and no later one, also in a store that
-// opened that blob. What a retry overcomes costs nothing.
+// A temporary failure to make the attestation key leaves its name out of the blob
+// that is made at that moment, and out of no later one, also in a store that opened
+// that blob. A failure that a retry overcomes leaves nothing out.
 func TestPassingRefusalOfAttestationKey(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -23,23 +23,6 @@ const (
 // aCertificate is DER, which is all that a TPM's side looks at.
 var aCertificate = append([]byte{0x30, 0x82, 0x03, 0x00}, make([]byte, 0x300)...)
 
-// persistEK makes a key of the endorsement hierarchy persistent, as an operating
-// system does, and returns its public area.
-func persistEK(t testing.TB, c transport.TPM, template tpm2.TPMTPublic) []byte {
-	t.Helper()
-	rsp, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHEndorsement, InPublic: tpm2.New2B(template)}.Execute(c)
-	require.NoError(t, err)
-	_, err = tpm2.EvictControl{
-		Auth:             tpm2.TPMRHOwner,
-		ObjectHandle:     &tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name},
-		PersistentHandle: ekHandle,
-	}.Execute(c)
-	require.NoError(t, err)
-	_, err = tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}.Execute(c)
-	require.NoError(t, err)
-	return rsp.OutPublic.Bytes()
-}
-
 // ekWithNonce is the RSA template with a nonce, which makes another key than the
 // template alone.
 func ekWithNonce() tpm2.TPMTPublic {
@@ -69,7 +52,7 @@ func TestPersistentEK(t *testing.T) {
 			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 				var persistent []byte
 				raw(t, e.Opener(), func(c transport.TPM) {
-					persistent = persistEK(t, c, tt.template)
+					persistent = persist(t, c, tpm2.TPMRHEndorsement, ekHandle, tt.template, nil)
 					writeNV(t, c, tt.cert, aCertificate)
 				})
 				s := open(t, e.Opener(), tpm.Config{})
@@ -140,12 +123,12 @@ func TestNoEKCertificate(t *testing.T) {
 	}
 }
 
-// A TPM in trouble has the same identity or says none: another EK, or none of
-// its certificate, would be another machine to a verifier.
+// A failing TPM returns the same identity or an error: a different EK, or one without
+// its certificate, would look like another machine to a verifier.
 func TestTroubleKeepsTheIdentity(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		raw(t, e.Opener(), func(c transport.TPM) {
-			persistEK(t, c, ekWithNonce())
+			persist(t, c, tpm2.TPMRHEndorsement, ekHandle, ekWithNonce(), nil)
 			writeNV(t, c, rsaCertIndex, aCertificate)
 		})
 		f := tpmtest.NewFaulty(e.Opener())

@@ -32,28 +32,33 @@ func raw(t testing.TB, o tpm.Opener, use func(transport.TPM)) {
 
 const srkHandle = tpm2.TPMHandle(0x81000001)
 
-// provision makes a persistent primary, as an operating system does.
+// provision makes a persistent primary of the owner, as an operating system does.
 func provision(t testing.TB, o tpm.Opener, handle tpm2.TPMHandle, template tpm2.TPMTPublic, auth []byte) {
 	t.Helper()
-	raw(t, o, func(c transport.TPM) {
-		rsp, err := tpm2.CreatePrimary{
-			PrimaryHandle: tpm2.TPMRHOwner,
-			InPublic:      tpm2.New2B(template),
-			InSensitive: tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{
-				UserAuth: tpm2.TPM2BAuth{Buffer: auth},
-				Data:     tpm2.NewTPMUSensitiveCreate(&tpm2.TPM2BSensitiveData{}),
-			}},
-		}.Execute(c)
-		require.NoError(t, err)
-		_, err = tpm2.EvictControl{
-			Auth:             tpm2.TPMRHOwner,
-			ObjectHandle:     &tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name},
-			PersistentHandle: handle,
-		}.Execute(c)
-		require.NoError(t, err)
-		_, err = tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}.Execute(c)
-		require.NoError(t, err)
-	})
+	raw(t, o, func(c transport.TPM) { persist(t, c, tpm2.TPMRHOwner, handle, template, auth) })
+}
+
+// persist makes a persistent primary of a hierarchy and returns its public area.
+func persist(t testing.TB, c transport.TPM, hierarchy, handle tpm2.TPMHandle, template tpm2.TPMTPublic, auth []byte) []byte {
+	t.Helper()
+	rsp, err := tpm2.CreatePrimary{
+		PrimaryHandle: hierarchy,
+		InPublic:      tpm2.New2B(template),
+		InSensitive: tpm2.TPM2BSensitiveCreate{Sensitive: &tpm2.TPMSSensitiveCreate{
+			UserAuth: tpm2.TPM2BAuth{Buffer: auth},
+			Data:     tpm2.NewTPMUSensitiveCreate(&tpm2.TPM2BSensitiveData{}),
+		}},
+	}.Execute(c)
+	require.NoError(t, err)
+	_, err = tpm2.EvictControl{
+		Auth:             tpm2.TPMRHOwner,
+		ObjectHandle:     &tpm2.NamedHandle{Handle: rsp.ObjectHandle, Name: rsp.Name},
+		PersistentHandle: handle,
+	}.Execute(c)
+	require.NoError(t, err)
+	_, err = tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}.Execute(c)
+	require.NoError(t, err)
+	return rsp.OutPublic.Bytes()
 }
 
 // loaded returns how many transient objects and sessions the TPM holds.

@@ -74,8 +74,9 @@ func TestTwoSessionKeys(t *testing.T) {
 	}
 }
 
-// The descriptor for session keys is free again once its key is closed, or has
-// gone with idleness: the next one is no guest, whom a signature puts out.
+// The descriptor for session keys is free again once its key is closed or was
+// unloaded after Config.Idle. The next session key then has it to itself: a
+// signature does not unload that key.
 func TestSeatIsFreed(t *testing.T) {
 	for name, free := range map[string]func(t *testing.T, m *material){
 		"closed": func(t *testing.T, m *material) { require.NoError(t, m.session.Close()) },

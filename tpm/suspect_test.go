@@ -2,7 +2,6 @@ package tpm_test
 
 import (
 	"encoding/binary"
-	"errors"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -119,44 +118,5 @@ func TestReplacedBeforeTheFirstSession(t *testing.T) {
 		_, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256})
 		require.ErrorIs(t, err, tpm.ErrTPMChanged)
 		require.NotContains(t, count.Take(), createPrimary)
-	})
-}
-
-// A response that ends too early is a lost connection, from the first one on.
-func TestShortResponse(t *testing.T) {
-	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		f := tpmtest.NewFaulty(e.Opener())
-		for _, left := range []int{0, 9, 30} {
-			f.Inject(tpmtest.Fault{Tamper: func(rsp []byte) []byte { return rsp[:min(left, len(rsp)-1)] }})
-			s := open(t, f.Opener(), tpm.Config{})
-			require.NoError(t, s.Close())
-		}
-		require.Equal(t, 3, f.Injected())
-	})
-}
-
-// A connection that was lost for good does not cost the next operation its one
-// attempt with a new one.
-func TestRecoveryAfterALostConnection(t *testing.T) {
-	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
-		lost := errors.New("lost")
-		f.Inject(tpmtest.Fault{Err: lost, Times: 2})
-		require.ErrorIs(t, m.derive(t, t.Context(), m.session), tpm.ErrNoTPM)
-		f.Inject(tpmtest.Fault{Err: lost})
-		require.NoError(t, m.derive(t, t.Context(), m.session))
-		require.Equal(t, 3, f.Injected())
-	})
-}
-
-// A full TPM that does not list what is loaded in it stays full.
-func TestFullAndNotListed(t *testing.T) {
-	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
-		f.Inject(
-			tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCObjectMemory, Times: -1},
-			tpmtest.Fault{On: tpm2.TPMCCGetCapability, RC: tpm2.TPMRCFailure, Times: -1},
-		)
-		require.ErrorIs(t, m.derive(t, t.Context(), m.session), tpm.ErrBusy)
-		f.Clear()
-		m.all(t)
 	})
 }

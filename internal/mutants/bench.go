@@ -270,11 +270,15 @@ func (b *bench) all(ctx context.Context, side int, report func(survivor, verdict
 		}
 	}()
 	for n := 1; n < len(results); n++ {
-		r := <-results[n]
-		if r.err != nil {
-			return r.err
+		select {
+		case r := <-results[n]:
+			if r.err != nil {
+				return r.err
+			}
+			report(change(b.schemas, n), r.verdict)
+		case <-ctx.Done(): // the rest is not begun
+			return ctx.Err()
 		}
-		report(change(b.schemas, n), r.verdict)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,4 +126,12 @@ func TestQuickLimits(t *testing.T) {
 
 	_, err = quick(t.Context(), &out, group{changed: []string{"./missing"}}, nil, limits{})
 	require.ErrorContains(t, err, "go list")
+}
+
+// A run that is interrupted ends, whatever was not begun.
+func TestInterrupted(t *testing.T) {
+	b := &bench{schemas: []*schema{{changes: make([]survivor, 10_000)}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := b.all(ctx, 1, func(survivor, verdict) { cancel() })
+	require.ErrorIs(t, err, context.Canceled)
 }

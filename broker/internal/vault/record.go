@@ -166,7 +166,7 @@ func (v *Vault) mark(ctx context.Context, generation uint64, from store.Version)
 	}
 }
 
-// replaced reports whether the data key from is no longer in the store.
+// replaced reports whether the store no longer has the data key of version from.
 func (v *Vault) replaced(ctx context.Context, from store.Version) bool {
 	_, now, err := v.store.Get(ctx, v.owner+KeySuffix)
 	return err == nil && now != from || errors.Is(err, store.ErrNotFound)
