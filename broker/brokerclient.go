@@ -105,8 +105,9 @@ func (s *signIns) startBrokerCode(ctx context.Context, resource string, mfa bool
 	if mfa {
 		v.Set("amr_values", "ngcmfa")
 	}
-	return s.sts.DeviceCode(ctx, s.cfg.Tenant, wire.PathDeviceCode, v)
+	return s.sts.DeviceCode(ctx, s.cfg.Tenant, wire.PathDeviceCode, v, "")
 }
+
 func shown(d *sts.DeviceCode) DeviceCode {
 	return DeviceCode{UserCode: d.UserCode, VerificationURL: d.VerificationURL, Message: d.Message, ExpiresOn: d.ExpiresOn}
 }
@@ -189,7 +190,7 @@ func (s *signIns) grantForApp(ctx context.Context, op string, cred Credential, q
 		}
 		return s.visit(ctx, op, c.pages, q.visit(s.sts.Cloud(), c.LoginHint, v.Get("claims")))
 	case DeviceCodeFlow:
-		f, err := s.sts.DeviceCode(ctx, q.tenant, wire.PathDeviceCodeV2, v)
+		f, err := s.sts.DeviceCode(ctx, q.tenant, wire.PathDeviceCodeV2, v, q.confirmation())
 		if err != nil {
 			return nil, opError(op, err)
 		}
@@ -210,6 +211,7 @@ func (s *signIns) grantForApp(ctx context.Context, op string, cred Credential, q
 	default:
 		return nil, &Error{Op: op, kind: ErrDeviceNotRegistered, detail: "this credential needs a registered device"}
 	}
+	sts.Bind(v, q.confirmation())
 	t, err := s.sts.Grant(ctx, q.tenant, wire.PathTokenV2, v)
 	return t, opError(op, err)
 }

@@ -98,7 +98,7 @@ func (b *Broker) unboundCode(ctx context.Context, op string, q tokenRequest) (De
 	if err != nil {
 		return DeviceCode{}, err
 	}
-	f, err := b.sts.DeviceCode(ctx, q.tenant, wire.PathDeviceCodeV2, v)
+	f, err := b.sts.DeviceCode(ctx, q.tenant, wire.PathDeviceCodeV2, v, q.confirmation())
 	if err != nil {
 		return DeviceCode{}, err
 	}

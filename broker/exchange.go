@@ -19,10 +19,7 @@ func (b *Broker) exchangeRequest(q tokenRequest) (signon.Request, error) {
 	}
 	x := signon.Request{
 		Tenant: q.tenant, ClientID: q.app.ClientID, RedirectURI: q.app.redirect(b.cloud()), Resource: q.resource, Scopes: q.scopes,
-		Claims: wanted, CorrelationID: q.correlationID,
-	}
-	if q.pop != nil {
-		x.Confirmation = q.pop.confirmation
+		Claims: wanted, Confirmation: q.confirmation(), CorrelationID: q.correlationID,
 	}
 	return x, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/prtbroker/prtbroker/broker/internal/vault"
@@ -173,8 +174,30 @@ func newPoPKey(k tpm.Key) (*proofKey, error) {
 	return out, nil
 }
 
-// present puts a bound token into a request that the key signs.
+// confirmation is the req_cnf of the key that the token is to be bound to; empty: a
+// bearer token.
+func (q *tokenRequest) confirmation() string {
+	if q.pop == nil {
+		return ""
+	}
+	return q.pop.confirmation
+}
+
+// checkBound refuses a bearer token in place of one that is bound to a key, as a
+// service would give that does not know such tokens.
+func (q *tokenRequest) checkBound(op string, r *prt.Reply) error {
+	if q.pop != nil && !strings.EqualFold(r.TokenType, popType) {
+		return &Error{Op: op, detail: "the service gave a token that is not bound to the key"}
+	}
+	return nil
+}
+
+// present puts a bound token into a request that the key signs; a bearer token,
+// and one for a key of the caller's own, stay as they are.
 func present(ctx context.Context, now time.Time, q tokenRequest, res AuthResult) (AuthResult, error) {
+	if q.pop == nil || q.pop.signer == nil {
+		return res, nil
+	}
 	signed, err := signRequest(ctx, now, q.pop.signer, res.AccessToken, *q.callOptions.pop)
 	if err != nil {
 		return AuthResult{}, err

@@ -257,17 +257,15 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 	if r.AccessToken.IsZero() {
 		return AuthResult{}, &Error{Op: op, detail: "the reply has no access token"}
 	}
-	if q.pop != nil {
-		// The page gives bearer tokens; the PRT can now give a bound one.
-		c.forceRefresh = true
-		return interactive(b.acquire(ctx, c, scopes))
+	if err := q.checkBound(op, r); err != nil {
+		return AuthResult{}, err
 	}
 	res := b.cfg.result(q, &prt.Token{}, r, &sts.Reply{})
 	res.Metadata.Source = SourceInteractive
 	if err := b.tokens.keep(op, a, q, res); err != nil {
 		return AuthResult{}, err
 	}
-	return res, nil
+	return present(ctx, b.sts.Now(), q, res)
 }
 
 // isOf reports whether a reply names the account.

@@ -41,6 +41,7 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 		}
 		v.Set("grant_type", wire.GrantRefreshToken)
 		v.Set("refresh_token", e.Token)
+		sts.Bind(v, q.confirmation())
 		r, err := b.sts.Grant(ctx, q.tenant, wire.PathTokenV2, v)
 		err = opError(op, err)
 		if err == nil {
@@ -62,7 +63,7 @@ func (b *Broker) redeem(ctx context.Context, op string, a *account.Account, q to
 	return AuthResult{}, last
 }
 
-// unboundForm returns what every grant of the app's own client sends.
+// unboundForm returns what every request of the app's own client sends.
 func (q *tokenRequest) unboundForm() (url.Values, error) {
 	wanted, err := q.claimsRequest()
 	if err != nil {
@@ -74,10 +75,6 @@ func (q *tokenRequest) unboundForm() (url.Values, error) {
 	}
 	if wanted != "" {
 		v.Set("claims", wanted)
-	}
-	if q.pop != nil {
-		v.Set("token_type", "pop")
-		v.Set("req_cnf", q.pop.confirmation)
 	}
 	return v, nil
 }
@@ -108,8 +105,8 @@ func (b *Broker) unbound(ctx context.Context, op string, a *account.Account, q t
 	if r.AccessToken.IsZero() {
 		return AuthResult{}, &Error{Op: op, detail: "the reply has no access token"}
 	}
-	if q.pop != nil && !strings.EqualFold(r.TokenType, popType) {
-		return AuthResult{}, &Error{Op: op, detail: "the service gave a token that is not bound to the key"}
+	if err := q.checkBound(op, r); err != nil {
+		return AuthResult{}, err
 	}
 	err := b.cfg.keepRefresh(ctx, a, q.app.ClientID, r)
 	if err != nil && !b.book.Holds(a) {
@@ -171,10 +168,7 @@ func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *
 	if err := b.tokens.keep(op, a, q, res); err != nil {
 		return AuthResult{}, err
 	}
-	if q.pop != nil {
-		return present(ctx, b.sts.Now(), q, res)
-	}
-	return res, nil
+	return present(ctx, b.sts.Now(), q, res)
 }
 
 // visit is a visit to the authorize page for the app's own client.
@@ -188,6 +182,7 @@ func (q *tokenRequest) visit(c sts.Cloud, hint, wanted string) sts.Visit {
 		Scope:     appScope(q.scopes),
 		LoginHint: hint,
 		Claims:    wanted,
+		BoundTo:   q.confirmation(),
 	}
 }
 

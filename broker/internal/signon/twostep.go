@@ -45,10 +45,7 @@ func (e *Engine) secondStep(ctx context.Context, q Request, tokens *prt.Reply, r
 	if q.Claims != "" {
 		v.Set("claims", q.Claims)
 	}
-	if q.Confirmation != "" {
-		v.Set("token_type", "pop")
-		v.Set("req_cnf", q.Confirmation)
-	}
+	sts.Bind(v, q.Confirmation)
 	tokens, err := e.cfg.Services.Grant(ctx, q.Tenant, wire.PathTokenV2, v)
 	if err != nil {
 		return nil, err

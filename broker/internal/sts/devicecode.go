@@ -37,8 +37,9 @@ const (
 	maxCodeReply    = 64 << 10
 )
 
-// DeviceCode asks a tenant for a device code, v1 or v2.
-func (c *Client) DeviceCode(ctx context.Context, tenant, path string, v url.Values) (*DeviceCode, error) {
+// DeviceCode asks a tenant for a device code, v1 or v2, which is redeemed for a token
+// bound to a key (req_cnf). Empty: a bearer token.
+func (c *Client) DeviceCode(ctx context.Context, tenant, path string, v url.Values, boundTo string) (*DeviceCode, error) {
 	r, err := c.Post(ctx, tenant, prt.Form{Path: path, Values: v}, ByUser, From{})
 	if err != nil {
 		return nil, err
@@ -56,6 +57,10 @@ func (c *Client) DeviceCode(ctx context.Context, tenant, path string, v url.Valu
 	} else {
 		redeem.Set("device_code", d.code)
 	}
+	if v.Has("claims") { // at both endpoints, like the claims of a [Visit]
+		redeem["claims"] = v["claims"]
+	}
+	Bind(redeem, boundTo)
 	d.tenant, d.path, d.redeem = tenant, token, redeem
 	return d, nil
 }

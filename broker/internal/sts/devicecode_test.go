@@ -54,20 +54,28 @@ func TestParseDeviceCode(t *testing.T) {
 	require.Equal(t, "https://v2", d.VerificationURL, "as RFC 8628 names it")
 }
 
-// v1 calls it code and names the resource, v2 calls it device_code.
+// v1 calls it code and names the resource, v2 calls it device_code. Claims go to both
+// endpoints, the key that the token is bound to only to the token endpoint, as MSAL.NET
+// 4.70 (TokenClient) and MSAL Go 1.10 (accesstokens) have it.
 func TestDeviceCodeIsRedeemedWhereItCameFrom(t *testing.T) {
 	for name, tt := range map[string]struct {
 		path, token string
+		ask         url.Values
+		boundTo     string
 		redeem      url.Values
 	}{
-		"v1": {wire.PathDeviceCode, "/t/oauth2/token", url.Values{"code": {"d"}, "resource": {"r"}}},
-		"v2": {wire.PathDeviceCodeV2, "/t/oauth2/v2.0/token", url.Values{"device_code": {"d"}}},
+		"v1":     {wire.PathDeviceCode, "/t/oauth2/token", url.Values{"resource": {"r"}}, "", url.Values{"code": {"d"}, "resource": {"r"}}},
+		"v2":     {wire.PathDeviceCodeV2, "/t/oauth2/v2.0/token", url.Values{"scope": {"s"}}, "", url.Values{"device_code": {"d"}}},
+		"claims": {wire.PathDeviceCodeV2, "/t/oauth2/v2.0/token", url.Values{"scope": {"s"}, "claims": {"{}"}}, "", url.Values{"device_code": {"d"}, "claims": {"{}"}}},
+		"bound":  {wire.PathDeviceCodeV2, "/t/oauth2/v2.0/token", url.Values{"scope": {"s"}}, "k", url.Values{"device_code": {"d"}, "token_type": {"pop"}, "req_cnf": {"k"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &hosts{replies: map[string]canned{wire.LoginHost: calls["device code"].ok}}
 			c := clientOf(t, h, Public, true)
-			d, err := c.DeviceCode(t.Context(), "t", tt.path, url.Values{"client_id": {"app"}, "resource": {"r"}})
+			tt.ask.Set("client_id", "app")
+			d, err := c.DeviceCode(t.Context(), "t", tt.path, tt.ask, tt.boundTo)
 			require.NoError(t, err)
+			require.Equal(t, tt.ask, h.forms[0])
 			tt.redeem["grant_type"], tt.redeem["client_id"] = []string{"urn:ietf:params:oauth:grant-type:device_code"}, []string{"app"}
 			require.Equal(t, tt.redeem, d.redeem)
 			h.replies[wire.LoginHost] = tokens

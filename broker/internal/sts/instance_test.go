@@ -1,6 +1,7 @@
 package sts
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"testing"
@@ -15,10 +16,22 @@ import (
 type hosts struct {
 	replies map[string]canned
 	asked   []*url.URL
+	forms   []url.Values // what was sent, for each of asked
 }
 
 func (h *hosts) Do(r *http.Request) (*http.Response, error) {
 	h.asked = append(h.asked, r.URL)
+	var form url.Values
+	if r.Body != nil {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		if form, err = url.ParseQuery(string(body)); err != nil {
+			return nil, err
+		}
+	}
+	h.forms = append(h.forms, form)
 	return (&answering{canned: h.replies[r.URL.Host]}).Do(r)
 }
 

@@ -89,7 +89,7 @@ var calls = map[string]struct {
 		return err
 	}},
 	"device code": {ok: canned{200, nil, `{"device_code":"d","user_code":"u","expires_in":"900"}`}, no: refused(50059), do: func(ctx context.Context, c *Client) error {
-		_, err := c.DeviceCode(ctx, "t", wire.PathDeviceCode, url.Values{"client_id": {"c"}})
+		_, err := c.DeviceCode(ctx, "t", wire.PathDeviceCode, url.Values{"client_id": {"c"}}, "")
 		return err
 	}},
 	"tenant": {ok: canned{200, nil, `{"issuer":"https://sts.windows.net/f3d10000-0000-4000-8000-000000000002/","token_endpoint":"https://x"}`}, no: refused(90002), do: func(ctx context.Context, c *Client) error {

@@ -29,9 +29,10 @@ type Visit struct {
 	Scope     string
 	LoginHint string
 	Claims    string
-	MFA       bool // v1: amr_values=ngcmfa
-	Again     bool // prompt=login: not with the browser's session
-	Silent    bool // prompt=none: no page
+	BoundTo   string // req_cnf: the key that the token is bound to; empty: a bearer token
+	MFA       bool   // v1: amr_values=ngcmfa
+	Again     bool   // prompt=login: not with the browser's session
+	Silent    bool   // prompt=none: no page
 }
 
 // A Page is a visit that has begun, by the authorization code flow with PKCE
@@ -131,7 +132,21 @@ func (v Visit) redemption(code, verifier string) url.Values {
 	if v.Scope != "" {
 		form.Set("scope", v.Scope)
 	}
+	if v.Claims != "" { // at both endpoints, as MSAL does: they also say what the app can handle
+		form.Set("claims", v.Claims)
+	}
+	Bind(form, v.BoundTo)
 	return form
+}
+
+// Bind asks, in a token request of any grant, for a token that is bound to a key;
+// confirmation names the key (req_cnf). Empty: a bearer token.
+func Bind(form url.Values, confirmation string) {
+	if confirmation == "" {
+		return
+	}
+	form.Set("token_type", "pop")
+	form.Set("req_cnf", confirmation)
 }
 
 // maxRedirect bounds the address that a Prompter brings back, in bytes.

@@ -90,6 +90,7 @@ func TestVisit(t *testing.T) {
 		more  url.Values
 	}{
 		"the least":            {Visit{}, nil},
+		"a bound token":        {Visit{BoundTo: "k"}, nil}, // is asked for where the code is redeemed
 		"all that is optional": {Visit{Resource: "r", Scope: "s", LoginHint: "h", Claims: "c"}, url.Values{"resource": {"r"}, "scope": {"s"}, "login_hint": {"h"}, "claims": {"c"}}},
 		"MFA":                  {Visit{MFA: true}, url.Values{"amr_values": {"ngcmfa"}}},
 		"again":                {Visit{Again: true}, url.Values{"prompt": {"login"}}},
@@ -111,8 +112,10 @@ func TestVisit(t *testing.T) {
 
 	form := Visit{ClientID: "app", Redirect: "app://x"}.redemption("c", "v")
 	require.Equal(t, url.Values{"grant_type": {"authorization_code"}, "client_id": {"app"}, "code": {"c"}, "redirect_uri": {"app://x"}, "code_verifier": {"v"}}, form)
-	form = Visit{Resource: "r", Scope: "s"}.redemption("c", "v")
-	require.Equal(t, []string{"r", "s"}, []string{form.Get("resource"), form.Get("scope")})
+	form = Visit{Resource: "r", Scope: "s", Claims: "{}", BoundTo: "k", LoginHint: "h"}.redemption("c", "v")
+	for name, want := range map[string]string{"resource": "r", "scope": "s", "claims": "{}", "token_type": "pop", "req_cnf": "k", "login_hint": ""} {
+		require.Equal(t, want, form.Get(name), name)
+	}
 }
 
 // The verifier and the state are 32 random bytes each, and only the state is in the
