@@ -52,7 +52,7 @@ type Config struct {
 
 	// MutualTLS returns a transport that presents a client certificate, which
 	// UnregisterDevice needs. Nil: one like Transport, if that is an *http.Client
-	// over an *http.Transport.
+	// over an *http.Transport without DialTLSContext.
 	MutualTLS func(tls.Certificate) Transport
 
 	// AllowUnbound lets users sign in on a machine without a device

@@ -22,7 +22,7 @@ import (
 // there.
 //
 // If Config.Transport is set and is not an *http.Client over an
-// *http.Transport, Config.MutualTLS is needed.
+// *http.Transport, or its DialTLSContext is set, Config.MutualTLS is needed.
 func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 	const op = "unregister device"
 	ctx, leave, err := b.enter(ctx)
@@ -40,8 +40,12 @@ func (b *Broker) UnregisterDevice(ctx context.Context) (err error) {
 	if err != nil {
 		return opError(op, err)
 	}
+	t, err := b.cfg.mutualTLS(ctx, d)
+	if err != nil { // before anything is deleted
+		return opError(op, err)
+	}
 	b.removeHelloKeys(ctx, op)
-	if err := b.deleteDevice(ctx, d); err != nil {
+	if err := b.deleteDevice(ctx, d, t); err != nil {
 		return opError(op, err)
 	}
 	b.cfg.Logger.InfoContext(ctx, "device unregistered", "device", d.Cert.DeviceID)
@@ -93,11 +97,7 @@ func (b *Broker) removeHelloKeys(ctx context.Context, op string) {
 	}
 }
 
-func (b *Broker) deleteDevice(ctx context.Context, d *device.Device) error {
-	t, err := b.cfg.mutualTLS(ctx, d)
-	if err != nil {
-		return err
-	}
+func (b *Broker) deleteDevice(ctx context.Context, d *device.Device, t Transport) error {
 	if c, ok := t.(interface{ CloseIdleConnections() }); ok {
 		defer c.CloseIdleConnections()
 	}
@@ -123,12 +123,16 @@ func (c *Config) mutualTLS(ctx context.Context, d *device.Device) (Transport, er
 	default:
 		return nil, &Error{detail: "the RoundTripper of Config.Transport cannot present a client certificate: set Config.MutualTLS"}
 	}
+	if t.DialTLSContext != nil || t.DialTLS != nil { //nolint:staticcheck // a caller may still set it
+		return nil, &Error{detail: "Config.Transport does TLS by itself (DialTLSContext), without the device's certificate: set Config.MutualTLS"}
+	}
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{}
 	}
 	t.TLSClientConfig.MinVersion = tls.VersionTLS12
 	t.TLSClientConfig.MaxVersion = tls.VersionTLS12
 	t.TLSClientConfig.Certificates = []tls.Certificate{cert}
+	t.TLSClientConfig.GetClientCertificate = nil // it would win over the device's
 	t.ForceAttemptHTTP2 = false
 	t.TLSClientConfig.NextProtos = []string{"http/1.1"}
 	return &http.Client{Transport: t, Timeout: h.Timeout, CheckRedirect: sts.NoRedirect}, nil
