@@ -67,7 +67,7 @@ func NewFile(dir string) (*File, error) {
 
 // makeDir makes a directory and its missing parents, each of which survives a power
 // loss: without that, everything that is synced in it later would be lost with its
-// name. A directory with nothing in it may be one whose maker was killed in between.
+// name. One that is there already may be one whose maker was killed in between.
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,13 +76,7 @@ func makeDir(dir string) error {
 		}
 		err = os.Mkdir(dir, 0o700)
 	}
-	if errors.Is(err, fs.ErrExist) {
-		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-			return nil // an error shows where the store is used
-		}
-		err = nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
@@ -242,10 +236,6 @@ func (s *File) Delete(ctx context.Context, name string, old Version) error {
 		return err
 	}
 	if old == 0 {
-		err := s.write(ctx, name, 0, func() error { return ErrNotFound })
-		if !errors.Is(err, ErrDamaged) {
-			return err
-		}
 		return s.removeDamaged(ctx, name)
 	}
 	return s.write(ctx, name, old, func() error { return s.remove(name) })
@@ -253,6 +243,9 @@ func (s *File) Delete(ctx context.Context, name string, old Version) error {
 
 // removeDamaged removes a file that is not a valid record, and nothing else.
 func (s *File) removeDamaged(ctx context.Context, name string) error {
+	if err := s.checkDir(); err != nil {
+		return err
+	}
 	unlock, err := s.lock(ctx, writeLock)
 	if err != nil {
 		return err

@@ -26,6 +26,24 @@ func TestFileUnwritable(t *testing.T) {
 	defer func() { _ = os.Chmod(s.Dir(), 0o700) }()
 	_, err := s.Put(t.Context(), "x", []byte("y"), 0)
 	require.ErrorIs(t, err, fs.ErrPermission)
+	_, err = store.NewFile(s.Dir() + "/below")
+	require.ErrorIs(t, err, fs.ErrPermission, "that the directory is missing is not the cause")
+}
+
+// A parent may let the user make a directory in it and not be read, so that its name
+// cannot be synced.
+func TestFileInAnUnreadableParent(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		asNobody(t) // root reads everything
+		return
+	}
+	parent := t.TempDir()
+	require.NoError(t, os.Chmod(parent, 0o300))
+	defer func() { _ = os.Chmod(parent, 0o700) }()
+	s := fileStore(t, parent+"/state")
+	_, err := s.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
 }
 
 // Under systemd, StateDirectory= with DynamicUser=yes is a link that root owns into

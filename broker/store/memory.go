@@ -112,7 +112,7 @@ func (s *Memory) Lease(ctx context.Context, name string) (func(), error) {
 func (s *Memory) snapshot() map[string]memoryRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	records := make(map[string]memoryRecord, len(s.records)+1)
+	records := make(map[string]memoryRecord, len(s.records))
 	maps.Copy(records, s.records)
 	return records
 }

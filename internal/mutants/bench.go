@@ -106,7 +106,13 @@ func (b *bench) changes() int {
 	return last.base + len(last.changes)
 }
 
-func (b *bench) addJudge(ctx context.Context, root, overlay, pkg string) error {
+// addJudge makes the tests of a package judges, or with "package=pattern" those whose
+// names match.
+func (b *bench) addJudge(ctx context.Context, root, overlay, judge string) error {
+	pkg, pattern, some := strings.Cut(judge, "=")
+	if !some {
+		pattern = "."
+	}
 	binary := filepath.Join(b.dir, strings.ReplaceAll(filepath.Clean(pkg), string(filepath.Separator), "_")+".test")
 	out, err := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-overlay", overlay, "-o", binary, "./"+filepath.ToSlash(filepath.Clean(pkg))).CombinedOutput()
 	if err != nil {
@@ -116,7 +122,7 @@ func (b *bench) addJudge(ctx context.Context, root, overlay, pkg string) error {
 		return nil // it has no tests
 	}
 	dir := filepath.Join(root, filepath.Clean(pkg))
-	list := exec.CommandContext(ctx, binary, "-test.list", ".")
+	list := exec.CommandContext(ctx, binary, "-test.list", pattern)
 	list.Dir = dir
 	names, err := list.Output()
 	if err != nil {
@@ -133,9 +139,22 @@ func (b *bench) addJudge(ctx context.Context, root, overlay, pkg string) error {
 	return nil
 }
 
+// newForAll makes an empty file that everyone may write to: some tests run themselves
+// again as another user.
+func newForAll(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o666), f.Close())
+}
+
 // survey runs a test alone, without a change, and notes which changes it reaches.
 func (b *bench) survey(ctx context.Context, t test) error {
 	reached := filepath.Join(b.dir, "reached")
+	if err := newForAll(reached); err != nil {
+		return err
+	}
 	start := time.Now()
 	out, err := runTests(ctx, t, 10*time.Minute, "MUTANTS_REACHED="+reached)
 	if ctx.Err() != nil {
@@ -147,11 +166,11 @@ func (b *bench) survey(ctx context.Context, t test) error {
 	}
 	t.took = time.Since(start)
 	raw, err := os.ReadFile(reached)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
+	}
+	if len(raw) == 0 {
+		return os.Remove(reached)
 	}
 	if err := os.Remove(reached); err != nil {
 		return err

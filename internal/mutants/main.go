@@ -59,7 +59,7 @@ func main() {
 	log.SetFlags(0)
 	patience := flag.Int("patience", 10, "how many times as long as the first run a changed one may take")
 	one := flag.Bool("quick", false, "compile all changes into one binary and run only the tests that reach one")
-	judges := flag.String("judges", "", "with -quick: the packages whose tests judge, separated by commas; default those that are changed")
+	judges := flag.String("judges", "", "with -quick: the packages whose tests judge, separated by commas, or package=pattern for some of their tests; default those that are changed")
 	most := flag.Duration("most", time.Minute, "with -quick: how long the tests for one change may take without it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

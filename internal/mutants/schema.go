@@ -102,7 +102,7 @@ func zzIs(n int) bool {
 }
 
 func zzNote(n int) {
-	f, err := os.OpenFile(zzReached, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(zzReached, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		panic(err)
 	}

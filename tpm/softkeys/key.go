@@ -267,9 +267,6 @@ func (k *signer) SignContext(ctx context.Context, digest []byte, opts crypto.Sig
 	}
 	if pss, ok := opts.(*rsa.PSSOptions); ok {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: pss.Hash}
-		if _, ok := k.public.(*rsa.PublicKey); !ok {
-			opts = pss.Hash
-		}
 	}
 	digest = bytes.Clone(digest)
 	return bounded(ctx, func() ([]byte, error) {

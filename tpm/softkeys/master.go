@@ -177,6 +177,7 @@ const (
 	maxThreads  = 16
 	argonSalt   = 16
 	argonHeader = 4 + 4 + 1 + argonSalt
+	gcmOverhead = 12 + 16 // nonce and tag
 )
 
 // errSecret means that a passphrase or PIN is wrong.
@@ -206,7 +207,7 @@ func (c argonCost) acceptable() bool {
 }
 
 func unlock(secret, locked, context []byte) ([]byte, error) {
-	if len(locked) < argonHeader {
+	if len(locked) < argonHeader+gcmOverhead {
 		return nil, fmt.Errorf("%w: truncated", tpm.ErrInvalidBlob)
 	}
 	head := locked[:argonHeader]

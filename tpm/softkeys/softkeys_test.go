@@ -136,13 +136,13 @@ func TestArgonParameters(t *testing.T) {
 		_, err := softkeys.Open(m)
 		require.ErrorIs(t, err, tt.want, tt.name)
 	}
-	for _, n := range []int{0, 24, len(good) - 1} {
+	const parts = 4 + 4 + 1 + 16 + 12 + 16 // the parameters, the salt, the nonce and the tag
+	for n, want := range map[int]error{
+		0: tpm.ErrInvalidBlob, parts - 1: tpm.ErrInvalidBlob,
+		parts: softkeys.ErrPassphrase, len(good) - 1: softkeys.ErrPassphrase, // all parts, and the last is short
+	} {
 		require.NoError(t, os.WriteFile(path, good[:n], 0o600))
 		_, err := softkeys.Open(m)
-		want := tpm.ErrInvalidBlob
-		if n == len(good)-1 { // it has all parts, and the last is short
-			want = softkeys.ErrPassphrase
-		}
 		require.ErrorIs(t, err, want, "%d bytes", n)
 	}
 }

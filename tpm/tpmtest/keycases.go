@@ -122,6 +122,7 @@ func (s *suite) signCases() []testCase {
 		signs("ES256", ecKey, crypto.SHA256),
 		signs("ECDSA with SHA-384", ecKey, crypto.SHA384),
 		signs("ECDSA with SHA-512", ecKey, crypto.SHA512),
+		signs("ECDSA with options of PSS", ecKey, pss(crypto.SHA384, rsa.PSSSaltLengthEqualsHash)),
 		refuses("no options are refused", digest(crypto.SHA256), nil),
 		refuses("SHA-1 is refused", make([]byte, 20), crypto.SHA1),
 		refuses("no hash is refused", digest(crypto.SHA256), crypto.Hash(0)),
