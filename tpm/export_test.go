@@ -24,7 +24,18 @@ var (
 	ParsePublic = parsePublic
 
 	AttestedClock = attestedClock
+
+	SoundStorageKey = soundStorageKey
 )
+
+// SendAfterLoss sends two commands in an operation whose connection fails at the
+// first, and returns the error of the second.
+func SendAfterLoss(conn transport.TPMCloser) error {
+	sp := &space{ctx: context.Background(), conn: conn}
+	_, _ = sp.Send(make([]byte, 10))
+	_, err := sp.Send(make([]byte, 10))
+	return err
+}
 
 // PINAuth returns the auth value that a PIN makes for a key of t.
 func PINAuth(t *TPM, k Key, pin []byte) []byte { return t.pinAuth(pin, ownKey(k).b.salt) }

@@ -2,6 +2,7 @@ package tpm_test
 
 import (
 	"context"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,3 +157,23 @@ func TestUsePutsIdleOff(t *testing.T) {
 		})
 	})
 }
+
+// What a connection says after it failed may be the answer to an earlier command: in
+// the same operation nothing more is sent.
+func TestNothingIsSentOnALostConnection(t *testing.T) {
+	c := &failsOnce{}
+	require.ErrorContains(t, tpm.SendAfterLoss(c), "connection lost")
+	require.Equal(t, 1, c.sent)
+}
+
+// failsOnce fails at the first command and answers the others.
+type failsOnce struct{ sent int }
+
+func (c *failsOnce) Send([]byte) ([]byte, error) {
+	if c.sent++; c.sent == 1 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return []byte{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0}, nil
+}
+
+func (c *failsOnce) Close() error { return nil }

@@ -71,9 +71,6 @@ func (s *sessionKey) leaveSeat() *space {
 	if t.seats.first == s {
 		t.seats.first = nil
 	}
-	if t.seats.last == s {
-		t.seats.last = nil
-	}
 	return sp
 }
 

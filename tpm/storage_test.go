@@ -356,3 +356,85 @@ func TestParentAtAnotherHandle(t *testing.T) {
 		})
 	}
 }
+
+// A parent is a storage key as the TCG's provisioning guidance has it: anything else
+// could be known outside the TPM, or be of the other program's making.
+func TestSoundStorageKey(t *testing.T) {
+	rsa := func(bits tpm2.TPMKeyBits) *tpm2.TPMUPublicParms {
+		return new(tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{KeyBits: bits}))
+	}
+	ecc := func(curve tpm2.TPMECCCurve) *tpm2.TPMUPublicParms {
+		return new(tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{CurveID: curve}))
+	}
+	for name, tt := range map[string]struct {
+		change func(*tpm2.TPMTPublic)
+		sound  bool
+	}{
+		"the template":            {func(*tpm2.TPMTPublic) {}, true},
+		"RSA":                     {func(p *tpm2.TPMTPublic) { *p = tpm2.RSASRKTemplate }, true},
+		"not fixed to the TPM":    {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedTPM = false }, false},
+		"not fixed to its parent": {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedParent = false }, false},
+		"made outside":            {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SensitiveDataOrigin = false }, false},
+		"not restricted":          {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Restricted = false }, false},
+		"does not decrypt":        {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Decrypt = false }, false},
+		"signs":                   {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.SignEncrypt = true }, false},
+		"under a policy alone":    {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.UserWithAuth = false }, false},
+		"can be locked out":       {func(p *tpm2.TPMTPublic) { p.ObjectAttributes.NoDA = false }, false},
+		"another name algorithm":  {func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA384 }, false},
+		"RSA of 1024 bits":        {func(p *tpm2.TPMTPublic) { *p = tpm2.RSASRKTemplate; p.Parameters = *rsa(1024) }, false},
+		"RSA of 3072 bits":        {func(p *tpm2.TPMTPublic) { *p = tpm2.RSASRKTemplate; p.Parameters = *rsa(3072) }, false},
+		"RSA, said to be ECC":     {func(p *tpm2.TPMTPublic) { p.Type, p.Parameters = tpm2.TPMAlgECC, *rsa(2048) }, false},
+		"P-384":                   {func(p *tpm2.TPMTPublic) { p.Parameters = *ecc(tpm2.TPMECCNistP384) }, false},
+		"ECC, said to be RSA":     {func(p *tpm2.TPMTPublic) { p.Type, p.Parameters = tpm2.TPMAlgRSA, *ecc(tpm2.TPMECCNistP256) }, false},
+		"an HMAC key":             {func(p *tpm2.TPMTPublic) { p.Type = tpm2.TPMAlgKeyedHash }, false},
+	} {
+		p := tpm.SRKTemplate()
+		tt.change(&p)
+		require.Equal(t, tt.sound, tpm.SoundStorageKey(&p), name)
+	}
+}
+
+// The parent of another program's key is read once and is pinned from then on: what
+// is put in its place later is another TPM's key.
+func TestForeignParentIsPinned(t *testing.T) {
+	const other = srkHandle + 1
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		provision(t, e.Opener(), srkHandle, tpm.SRKTemplate(), nil)
+		provision(t, e.Opener(), other, tpm.SRKTemplate(), nil)
+		count := tpmtest.NewCounting(e.Opener())
+		s := open(t, count.Opener(), tpm.Config{})
+		made, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Sign, Algorithm: tpm.P256})
+		require.NoError(t, err)
+		blob := withoutParentName(t, reencode(t, made.Blob(), []byte{0x02, 0x05, 0, 0x81, 0, 0, 1}, []byte{0x02, 0x05, 0, 0x81, 0, 0, 2}))
+		reads := func() (n int) {
+			count.Take()
+			k, err := s.OpenKey(t.Context(), blob)
+			require.NoError(t, err)
+			_, err = k.(tpm.Signer).Sign(nil, make([]byte, 32), sha256Hash)
+			require.NoError(t, err)
+			for _, c := range count.Take() {
+				if c == tpm2.TPMCCReadPublic {
+					n++
+				}
+			}
+			return n
+		}
+		require.Equal(t, 1, reads())
+		require.Zero(t, reads())
+	})
+}
+
+// Whether the storage root key can be used without an auth value is asked once.
+func TestSRKNameAsksOnce(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		count := tpmtest.NewCounting(e.Opener())
+		s := open(t, count.Opener(), tpm.Config{})
+		name, err := s.SRKName(t.Context())
+		require.NoError(t, err)
+		require.Contains(t, count.Take(), tpm2.TPMCCLoad)
+		again, err := s.SRKName(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, name, again)
+		require.Empty(t, count.Take())
+	})
+}
