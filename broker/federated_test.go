@@ -1,10 +1,13 @@
 package broker_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -39,6 +42,39 @@ func TestFederated(t *testing.T) {
 	_, err = w.b.SignIn(t.Context(), broker.Federated{Username: alice, Password: password})
 	require.ErrorIs(t, err, broker.ErrAppConfig)
 	require.ErrorContains(t, err, "not federated")
+}
+
+// An assertion that the program got by itself gives a PRT, as one that the broker got.
+func TestAssertion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withFederation())
+	w.join()
+	var assertion []byte
+	inner := w.wire.inner
+	w.wire.inner = apiDo(func(r *http.Request) (*http.Response, error) {
+		rep, err := inner.Do(r)
+		if err != nil || !strings.Contains(r.URL.Path, "/trust/") || r.Method != http.MethodPost {
+			return rep, err
+		}
+		body, err := io.ReadAll(rep.Body)
+		require.NoError(t, err)
+		rep.Body = io.NopCloser(bytes.NewReader(body))
+		assertion = regexp.MustCompile(`(?s)<(\w+:)?Assertion .*</(\w+:)?Assertion>`).Find(body)
+		return rep, nil
+	})
+	_, err := w.b.SignIn(t.Context(), broker.Federated{Username: dora, Password: password})
+	require.NoError(t, err)
+	require.NotEmpty(t, assertion)
+	w.wire.take()
+	res, err := w.b.SignIn(t.Context(), broker.SAMLAssertion{Assertion: assertion})
+	require.NoError(t, err)
+	require.Equal(t, dora, res.Account.PreferredUsername)
+	require.Equal(t, prt.BySAML, w.status(res.Account).Credential)
+	require.Zero(t, countTrust(w.wire.take()))
+	w.silent(graph)
+
+	_, err = w.b.SignIn(t.Context(), broker.SAMLAssertion{Assertion: bytes.Replace(assertion, []byte("dora"), []byte("dira"), 1)})
+	require.ErrorIs(t, err, broker.ErrBadCredential)
 }
 
 // toTrust reports whether a request carries a password to a federation server.

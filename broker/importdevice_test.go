@@ -167,6 +167,20 @@ func TestImportDevice(t *testing.T) {
 	}
 }
 
+// A certificate does not say that a device is of the on-premises directory too: the
+// caller does.
+func TestImportHybridDevice(t *testing.T) {
+	t.Parallel()
+	w, p := importer(t, prt.JoinEntra, false)
+	d, err := w.b.ImportDevice(t.Context(), broker.DeviceImport{Certificate: p.cert.DER, Key: pkcs8(t, p.key), Hybrid: true})
+	require.NoError(t, err)
+	require.Equal(t, prt.JoinHybrid, d.JoinType)
+	_, err = w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: prt.JoinEntra})
+	require.ErrorContains(t, err, "unregister it before")
+	w.signIn()
+	w.silent(open)
+}
+
 func TestImportDeviceRefusals(t *testing.T) {
 	t.Parallel()
 	w, p := importer(t, prt.JoinEntra, false)

@@ -359,6 +359,34 @@ func TestChangePINOffline(t *testing.T) {
 	require.False(t, l.unlock(rightPIN).Offline)
 }
 
+// A sign-in that comes between the two halves of a change of the PIN seals what the
+// PIN opens anew: it is then changed once more, and nothing opens with the old PIN.
+func TestChangePINWhileAnotherProcessSignsIn(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
+	other := l.open()
+	require.NoError(t, l.b.Close())
+	trap := &trapped{Store: l.store}
+	l.cfg.Store = trap
+	l.b = l.open()
+	l.clock.Advance(2 * 24 * time.Hour) // so that the sign-in renews the limits
+	require.NoError(t, l.tpm.AdvanceClock(2*24*time.Hour))
+	signedIn := false
+	trap.on(".state", func() { // the try is counted
+		_, err := other.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+		require.NoError(t, err)
+		signedIn = true
+	})
+	require.NoError(t, l.b.ChangePIN(t.Context(), l.acct, rightPIN, otherPIN))
+	require.True(t, signedIn)
+	l.cut()
+	_, err := l.b.Unlock(t.Context(), l.acct, rightPIN)
+	require.ErrorIs(t, err, broker.ErrWrongPIN)
+	u := l.unlock(otherPIN)
+	require.True(t, u.Offline)
+	require.Greater(t, u.Left.Time, 6*24*time.Hour, "what the sign-in renewed stays")
+}
+
 // The TPM locks out too, says for how long, and the keys without a PIN go on.
 func TestTPMLocksOut(t *testing.T) {
 	t.Parallel()
@@ -445,4 +473,19 @@ func TestOfflineOfTwoProcesses(t *testing.T) {
 	require.True(t, l.unlock(rightPIN).Offline)
 	l.silent(ledger)
 	require.Len(t, l.status(l.acct).Others, 1)
+}
+
+// A process that still has the offline key brings back, at a sign-in with the PIN,
+// what another process put away.
+func TestSignInAfterAnotherProcessLocked(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t, tpms.Swtpm(t), aWeek)
+	other := l.open()
+	_, err := other.Unlock(t.Context(), l.acct, rightPIN)
+	require.NoError(t, err)
+	require.NoError(t, other.Lock(t.Context(), l.acct))
+	_, err = l.b.SignIn(t.Context(), broker.HelloPIN{PIN: rightPIN})
+	require.NoError(t, err)
+	require.Len(t, l.status(l.acct).Others, 1, "the PRT of the page is back beside that of the key")
+	l.silent(payroll)
 }

@@ -68,7 +68,17 @@ func statuses() map[string]broker.Status {
 		Time: at, Username: "bob@contoso.example", Credential: prt.ByPassword, CorrelationID: "63648321-fc5c-46eb-996e-ed1f3ba7740f",
 		Endpoint: joined.Tenant.TokenURL, Method: "POST", HTTPStatus: 400, Code: 50126, ErrorCode: "invalid_grant", Description: "the user name or password is wrong",
 	}
+	two := joined
+	bob := acct
+	bob.HomeAccountID, bob.PreferredUsername, bob.Name = "0b6a1c22-0000-4000-8000-000000000003.f3d10000-0000-4000-8000-000000000002", "bob@contoso.example", "Bob Example"
+	none := broker.PRTStatus{Account: bob, State: broker.PRTNone}
+	two.Accounts, two.PRTs = []broker.Account{acct, bob}, []broker.PRTStatus{session, none}
+	two.Hello = []broker.HelloStatus{
+		{Account: acct, Set: true, KeyID: "6b0e0b1f-9f5a-4c3e-8a77-0d3f6a1f2c11", Created: at, WrongPINs: 6, RetryAfter: 2 * time.Minute, Locked: true},
+		{Account: bob, Set: true, KeyID: "6b0e0b1f-9f5a-4c3e-8a77-0d3f6a1f2c12", Created: at, Software: true, Unknown: true},
+	}
 	return map[string]broker.Status{
+		"two-users":    two,
 		"failed":       failed,
 		"joined":       joined,
 		"revoked":      over,
