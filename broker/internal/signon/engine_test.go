@@ -109,7 +109,7 @@ func newLaptop(t *testing.T, changes ...any) *laptop {
 		Apps: []entratest.App{
 			{ClientID: appID, Name: "The app", Public: true, Redirects: []string{native}, AdminConsent: true},
 			{ClientID: moneyID, Name: "Money", URIs: []string{"api://money"}},
-			{ClientID: "a4a365df-50f1-4397-bc59-1a1564b8bb9c", Name: "Remote desktop", URIs: []string{desktop}},
+			{ClientID: "a4a365df-50f1-4397-bc59-1a1564b8bb9c", Name: "Remote desktop", URIs: []string{desktop}, OptionalClaims: []string{"xms_cc"}},
 		},
 	}
 	for _, c := range changes {
@@ -224,6 +224,17 @@ func TestTwoSteps(t *testing.T) {
 	tok, err := claims.Parse(r.AccessToken.Reveal())
 	require.NoError(t, err)
 	require.Equal(t, []string{desktop}, tok.Audience)
+	require.Empty(t, tok.Capabilities)
+
+	// Claims are about the token, not about the refresh token in between.
+	require.NoError(t, l.Use(t.Context(), a, func(p *prt.Token, s prt.Session) (err error) {
+		r, _, err = l.Exchange(t.Context(), a, p, s, signon.Request{Tenant: "contoso.example", ClientID: appID, RedirectURI: native, Resource: desktop, Scopes: []string{desktop + "/.default"},
+			Claims: `{"access_token":{"xms_cc":{"values":["cp1"]}}}`})
+		return err
+	}))
+	tok, err = claims.Parse(r.AccessToken.Reveal())
+	require.NoError(t, err)
+	require.Equal(t, []string{"CP1"}, tok.Capabilities)
 }
 
 // A PRT that is four hours old is renewed before it is used, and the old one is
