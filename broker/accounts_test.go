@@ -339,6 +339,22 @@ func TestDeviceCodeFlow(t *testing.T) {
 	w.silent(payroll)
 }
 
+// Where the app lacks consent as well, its own page comes after a new sign-in.
+func TestNewSignInAndConsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory, withOptions(func(o *entratestOptions) { o.Apps[0].AdminConsent = false }))
+	w.join()
+	w.signIn()
+	before := w.person.prompts()
+	res, err := w.b.AcquireTokenInteractive(t.Context(), payroll, broker.WithNewSignIn())
+	require.NoError(t, err)
+	require.Equal(t, before+2, w.person.prompts())
+	require.Equal(t, broker.SourceInteractive, res.Metadata.Source)
+	require.Contains(t, amr(t, res), "mfa")
+	require.Len(t, w.status(res.Account).Others, 1, "the new sign-in gave a PRT")
+	require.Equal(t, res.AccessToken, w.silent(payroll).AccessToken)
+}
+
 // Where no page can be shown, a step-up is done by a device code.
 func TestStepUpByDeviceCode(t *testing.T) {
 	t.Parallel()
