@@ -136,7 +136,7 @@ func (c *Config) fill() {
 	}
 	if h, ok := c.Transport.(*http.Client); ok {
 		stay := *h
-		stay.CheckRedirect = sts.NoRedirect
+		stay.CheckRedirect, stay.Jar = sts.NoRedirect, nil
 		c.Transport = &stay
 	}
 	if c.UserAgent == "" {

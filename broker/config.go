@@ -174,8 +174,9 @@ const (
 )
 
 // A Transport sends one request, like [http.Client]. It must not follow
-// redirects, since requests carry credentials: an *http.Client is used without
-// its CheckRedirect. The caller's context bounds it.
+// redirects, since requests carry credentials, nor keep cookies, since those of one
+// user's session would go into the requests of another: an *http.Client is used
+// without its CheckRedirect and its Jar. The caller's context bounds it.
 type Transport interface {
 	Do(*http.Request) (*http.Response, error)
 }
