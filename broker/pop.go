@@ -194,11 +194,11 @@ func (q *tokenRequest) checkBound(op string, r *prt.Reply) error {
 
 // present puts a bound token into a request that the key signs; a bearer token,
 // and one for a key of the caller's own, stay as they are.
-func (b *Broker) present(ctx context.Context, q tokenRequest, res AuthResult) (AuthResult, error) {
+func (q *tokenRequest) present(ctx context.Context, now func() time.Time, res AuthResult) (AuthResult, error) {
 	if q.pop == nil || q.pop.signer == nil {
 		return res, nil
 	}
-	signed, err := signRequest(ctx, b.sts.Now(), q.pop.signer, res.AccessToken, *q.callOptions.pop)
+	signed, err := signRequest(ctx, now(), q.pop.signer, res.AccessToken, *q.callOptions.pop)
 	if err != nil {
 		return AuthResult{}, err
 	}

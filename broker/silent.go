@@ -238,7 +238,7 @@ func (b *Broker) acquire(ctx context.Context, c callOptions, scopes []string) (r
 	if err != nil {
 		return AuthResult{}, about(namingRedirect(opError(op, err), q.app.redirect(b.cloud())), scopes, q.account)
 	}
-	res, err = b.present(ctx, q, res)
+	res, err = q.present(ctx, b.sts.Now, res)
 	return res, opError(op, err)
 }
 

@@ -265,7 +265,7 @@ func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, s
 	if err := b.tokens.keep(op, a, q, res); err != nil {
 		return AuthResult{}, err
 	}
-	return b.present(ctx, q, res)
+	return q.present(ctx, b.sts.Now, res)
 }
 
 // isOf reports whether a reply names the account.

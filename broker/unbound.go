@@ -168,7 +168,7 @@ func (b *Broker) keepUnbound(ctx context.Context, op string, q tokenRequest, r *
 	if err := b.tokens.keep(op, a, q, res); err != nil {
 		return AuthResult{}, err
 	}
-	return b.present(ctx, q, res)
+	return q.present(ctx, b.sts.Now, res)
 }
 
 // visit is a visit to the authorize page for the app's own client.

@@ -123,7 +123,8 @@ func (c *Config) mutualTLS(ctx context.Context, d *device.Device) (Transport, er
 	default:
 		return nil, &Error{detail: "the RoundTripper of Config.Transport cannot present a client certificate: set Config.MutualTLS"}
 	}
-	if t.DialTLSContext != nil || t.DialTLS != nil { //nolint:staticcheck // a caller may still set it
+	//lint:ignore SA1019 a caller may still set DialTLS
+	if t.DialTLSContext != nil || t.DialTLS != nil { //nolint:staticcheck // the same, for golangci-lint
 		return nil, &Error{detail: "Config.Transport does TLS by itself (DialTLSContext), without the device's certificate: set Config.MutualTLS"}
 	}
 	if t.TLSClientConfig == nil {
