@@ -157,6 +157,27 @@ func TestRenamedUserUnlocks(t *testing.T) {
 	}
 }
 
+// A key that the service does not know is looked for under a newer name once: one
+// renewal asks for the name, and without a newer one nothing is signed again.
+func TestUnknownKeyIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	softwareHello(w)
+	w.join()
+	acct := w.hello()
+	_, err := w.b.Unlock(t.Context(), acct, rightPIN) // so that there are two PRTs
+	require.NoError(t, err)
+	require.NoError(t, w.srv.RemoveHelloKey(alice, w.helloKeys(alice)[0]))
+	before := len(w.srv.SignIns())
+	_, err = w.b.Unlock(t.Context(), acct, rightPIN)
+	require.ErrorContains(t, err, "the Hello key is not on the user's object")
+	var grants []string
+	for _, s := range w.srv.SignIns()[before:] {
+		grants = append(grants, s.Grant)
+	}
+	require.Equal(t, []string{"prt", "prt_renewal"}, grants)
+}
+
 // A name that another tenant has for a guest, and a reply without a name, change
 // nothing.
 func TestRenamedNeverToNothing(t *testing.T) {

@@ -227,6 +227,24 @@ func TestPutConflict(t *testing.T) {
 	require.Len(t, a.Record().PRTs, 1)
 }
 
+// A change is made again on top of what another process wrote in between.
+func TestUpdateAfterAnother(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &watched{}, t.Context()
+	a, err := openBook(t, keys, s, "").Put(ctx, person("alice"), with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	other, _, err := openBook(t, keys, s, "").Find(ctx, person("alice"))
+	require.NoError(t, err)
+	s.onPut = func(string) error {
+		s.onPut = nil
+		_, err := other.Update(ctx, with(bornOf(prt.ByHello)))
+		return err
+	}
+	rec, err := a.Update(ctx, with(bornOf(prt.BySAML)))
+	require.NoError(t, err)
+	require.Equal(t, []PRT{bornOf(prt.ByPassword), bornOf(prt.ByHello), bornOf(prt.BySAML)}, rec.PRTs)
+}
+
 // A record of which only the version is new, as when the store was copied back,
 // is the current one: it can be changed.
 func TestSameRecordWrittenAgain(t *testing.T) {
@@ -299,6 +317,27 @@ func TestUnreadable(t *testing.T) {
 	require.NoError(t, b.Remove(ctx, bob))
 	_, _, err = b.Find(ctx, Identity{})
 	require.NoError(t, err)
+}
+
+// A data key that is missing from the store is damage, also for a process that still
+// has it in memory: the next one could not read the account.
+func TestMissingKeyIsDamage(t *testing.T) {
+	t.Parallel()
+	s, ctx, alice := &store.Memory{}, t.Context(), person("alice")
+	b := openBook(t, testKeys(t), s, "")
+	a, err := b.Put(ctx, alice, with(bornOf(prt.ByPassword)))
+	require.NoError(t, err)
+	name := a.Name() + vault.KeySuffix
+	_, v, err := s.Get(ctx, name)
+	require.NoError(t, err)
+	require.NoError(t, s.Delete(ctx, name, v))
+	all, unreadable, err := b.All(ctx)
+	require.NoError(t, err)
+	require.Empty(t, all)
+	require.ErrorIs(t, unreadable, store.ErrDamaged)
+	_, rec, err := b.Find(ctx, alice)
+	require.NoError(t, err, "it stays in use here")
+	require.Len(t, rec.PRTs, 1)
 }
 
 func TestClosedBook(t *testing.T) {

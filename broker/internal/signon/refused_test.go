@@ -189,6 +189,24 @@ func TestLearn(t *testing.T) {
 	_, _, err = l.token(a, graph)
 	require.NoError(t, err)
 	require.Equal(t, known, a.Record().PRTs[0].Token.Evidence, "what is known is not learnt again")
+
+	// A token that nobody here can read says nothing, and what another PRT brought is
+	// not said of its successor.
+	forget(claims.Evidence{})
+	used := a.Record().PRTs[0].Token
+	l.Learn(t.Context(), a, used, &prt.Reply{AccessToken: prt.NewSecret("an-opaque-token")})
+	require.Equal(t, claims.Evidence{}, a.Record().PRTs[0].Token.Evidence)
+	r, _, err := l.token(a, graph)
+	require.NoError(t, err)
+	_, err = a.Update(t.Context(), func(r *account.Record) error {
+		next := *used
+		next.PRT = prt.NewSecret("the-next-prt")
+		r.Set(account.PRT{Token: &next})
+		return nil
+	})
+	require.NoError(t, err)
+	l.Learn(t.Context(), a, used, r)
+	require.Equal(t, claims.Evidence{}, a.Record().PRTs[0].Token.Evidence)
 }
 
 // The evidence of a sign-in completes that of the PRT which it gave, and never
