@@ -239,7 +239,7 @@ func TestSeveralRefusals(t *testing.T) {
 		verdict aadsts.Verdict
 	}{
 		"one serves":                           {[]account.Origin{account.Direct, account.Direct}, []error{stepUp, nil}, nil, aadsts.None},
-		"the first stands":                     {[]account.Origin{account.Direct, account.Direct}, []error{stepUp, stepUp}, stepUp, aadsts.StepUp},
+		"the first stands":                     {[]account.Origin{account.Direct, account.Direct}, []error{stepUp, refusal(aadsts.StepUp, 50079)}, stepUp, aadsts.StepUp},
 		"a new sign-in is enough":              {[]account.Origin{account.Direct, account.Direct}, []error{stepUp, stale}, stale, aadsts.StaleMFA},
 		"one is over":                          {[]account.Origin{account.Direct, account.Direct}, []error{over, stepUp}, stepUp, aadsts.StepUp},
 		"all are over":                         {[]account.Origin{account.Direct, account.Direct}, []error{over, over}, over, aadsts.SignInAgain},
