@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"testing"
 
@@ -201,14 +202,7 @@ func TestAttestationChecks(t *testing.T) {
 			if tt.area != nil {
 				area = tt.area
 			}
-			info := binary.BigEndian.AppendUint32(nil, magic)
-			info = binary.BigEndian.AppendUint16(info, uint16(kind))
-			info = sized(info, make([]byte, 34))
-			info = sized(info, n)
-			info = append(info, make([]byte, 25)...)
-			info = sized(info, name(area))
-			info = sized(info, make([]byte, 34))
-			info = append(info, tt.suffix...)
+			info := append(structure(magic, kind, n, area), tt.suffix...)
 			a := &tpm.Attestation{Identity: tpm.Identity{AK: ak}, Key: area, Info: info, Signature: sign(info)}
 			_, err := tpm.VerifyAttestation(a, tpm.Verification{Nonce: nonce, AKName: name(ak)})
 			if tt.ok {
@@ -229,6 +223,35 @@ func TestAttestationChecks(t *testing.T) {
 			tpm.Verification{Nonce: nonce, AKName: name(bad)})
 		require.ErrorIs(t, err, tpm.ErrAttestation)
 		require.ErrorContains(t, err, "AK", attr)
+	}
+}
+
+// structure is a TPMS_ATTEST about a key.
+func structure(magic uint32, kind tpm2.TPMST, nonce, area []byte) []byte {
+	info := binary.BigEndian.AppendUint32(nil, magic)
+	info = binary.BigEndian.AppendUint16(info, uint16(kind))
+	info = sized(info, make([]byte, 34))
+	info = sized(info, nonce)
+	info = append(info, make([]byte, 25)...)
+	info = sized(info, name(area))
+	return sized(info, make([]byte, 34))
+}
+
+// A verifier's nonce has the sizes that Attest takes: a shorter one could be guessed.
+func TestVerifierNonce(t *testing.T) {
+	sign, ak := softwareAK(t)
+	key := softwareKey(t)
+	for n, ok := range map[int]bool{0: false, 7: false, 8: true, 32: true, 33: false} {
+		nonce := make([]byte, n)
+		info := structure(0xff544347, tpm2.TPMSTAttestCertify, nonce, key)
+		a := &tpm.Attestation{Identity: tpm.Identity{AK: ak}, Key: key, Info: info, Signature: sign(info)}
+		_, err := tpm.VerifyAttestation(a, tpm.Verification{Nonce: nonce, AKName: name(ak)})
+		if ok {
+			require.NoError(t, err, n)
+			continue
+		}
+		require.ErrorIs(t, err, tpm.ErrAttestation)
+		require.ErrorContains(t, err, fmt.Sprintf("nonce has %d bytes", n))
 	}
 }
 

@@ -60,21 +60,32 @@ func TestEKCertificate(t *testing.T) {
 				otherCA, otherIssue := newCA(t)
 				stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 				require.NoError(t, err)
-				tests := map[string]func(a *tpm.Attestation, v *tpm.Verification){
-					"another CA":               func(_ *tpm.Attestation, v *tpm.Verification) { v.Roots = otherCA },
-					"certificate of its":       func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = otherIssue(ek, nil) },
-					"certificate of another":   func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = issue(stranger.Public(), nil) },
-					"certificate for a server": func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = issue(ek, serverUsage) },
-					"no certificate":           func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = nil },
-					"expired":                  func(_ *tpm.Attestation, v *tpm.Verification) { v.Now = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) },
-					"another EK":               func(a *tpm.Attestation, _ *tpm.Verification) { a.EK = a.AK },
-					"garbage":                  func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = []byte{0x30, 0} },
+				tests := map[string]struct {
+					says   string
+					change func(a *tpm.Attestation, v *tpm.Verification)
+				}{
+					"another CA":               {"EK certificate: x509", func(_ *tpm.Attestation, v *tpm.Verification) { v.Roots = otherCA }},
+					"certificate of its":       {"EK certificate: x509", func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = otherIssue(ek, nil) }},
+					"certificate of another":   {"belongs to another EK", func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = issue(stranger.Public(), nil) }},
+					"certificate for a server": {"not for an EK", func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = issue(ek, serverUsage) }},
+					"no certificate":           {"no EK certificate", func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = nil }},
+					"too large":                {"no EK certificate", func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = make([]byte, 8<<10+1) }},
+					"expired": {"EK certificate: x509", func(_ *tpm.Attestation, v *tpm.Verification) {
+						v.Now = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+					}},
+					"another EK": {"not an endorsement key", func(a *tpm.Attestation, _ *tpm.Verification) { a.EK = a.AK }},
+					"no EK":      {"not an endorsement key", func(a *tpm.Attestation, _ *tpm.Verification) { a.EK = nil }},
+					"a key of the EK that decrypts anything": {"not an endorsement key", func(a *tpm.Attestation, _ *tpm.Verification) {
+						a.EK = withAttributes(t, a.EK, func(at *tpm2.TPMAObject) { at.Restricted = false })
+					}},
+					"garbage": {"EK certificate: x509", func(a *tpm.Attestation, _ *tpm.Verification) { a.EKCert = []byte{0x30, 0} }},
 				}
-				for name, change := range tests {
+				for name, tt := range tests {
 					a, v := *a, v
-					change(&a, &v)
+					tt.change(&a, &v)
 					_, err := tpm.VerifyAttestation(&a, v)
 					require.ErrorIs(t, err, tpm.ErrAttestation, name)
+					require.ErrorContains(t, err, tt.says, name)
 				}
 			})
 		})

@@ -26,6 +26,7 @@ var (
 	AttestedClock = attestedClock
 
 	SoundStorageKey = soundStorageKey
+	InfoOf          = infoOf
 )
 
 // SendAfterLoss sends two commands in an operation whose connection fails at the

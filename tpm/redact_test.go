@@ -3,11 +3,13 @@ package tpm_test
 import (
 	"bytes"
 	"crypto"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"testing"
 
+	"github.com/google/go-tpm/tpm2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/tpm"
@@ -85,4 +87,15 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		require.NoError(t, err)
 		check(t, s)
 	})
+}
+
+// What a TPM says of its maker goes into logs and terminals: only what can be printed.
+func TestInfoIsPrintable(t *testing.T) {
+	four := func(s string) uint32 { return binary.BigEndian.Uint32([]byte(s)) }
+	info := tpm.InfoOf(map[tpm2.TPMPT]uint32{
+		tpm2.TPMPTManufacturer:  four("IB\x1b\x00"),
+		tpm2.TPMPTVendorString1: four("SW  "), tpm2.TPMPTVendorString2: four(" \nT~"), tpm2.TPMPTVendorString3: four("\x7f\x80P\x1f"), tpm2.TPMPTVendorString4: four("M!\x00\x00"),
+		tpm2.TPMPTFirmwareVersion1: 0x00020001, tpm2.TPMPTFirmwareVersion2: 0x0003ffff,
+	})
+	require.Equal(t, tpm.Info{Hardware: true, Backend: "tpm", Manufacturer: "IB", Model: "SW T~PM!", Firmware: "2.1.3.65535"}, info)
 }
