@@ -379,19 +379,24 @@ func accountOf(t *wire.Token, asked broker.Account) broker.Account {
 		return brokerAccount(t.Account)
 	}
 	tok, err := claims.Parse(t.IDToken)
-	info, ierr := claims.ParseClientInfo(t.ClientInfo)
-	if err != nil || tok.ObjectID == "" || tok.TenantID == "" {
-		return asked
+	if err != nil {
+		tok = &claims.Token{}
 	}
-	home := tok.ObjectID + "." + tok.TenantID
-	if named := info.HomeAccountID(); ierr == nil && named != "" { // differs for a guest
-		home = named
+	info, err := claims.ParseClientInfo(t.ClientInfo)
+	if err != nil || info.HomeAccountID() == "" {
+		// An id_token names a guest as the other tenant does, so that it says whose the
+		// token is only where nobody was asked for.
+		info = claims.ClientInfo{UID: tok.ObjectID, UTID: tok.TenantID}
+		if !asked.IsZero() {
+			return asked
+		}
 	}
-	if strings.EqualFold(home, asked.HomeAccountID) || !asked.IsZero() {
+	home := info.HomeAccountID()
+	if home == "" || strings.EqualFold(home, asked.HomeAccountID) {
 		return asked
 	}
 	return broker.Account{
-		HomeAccountID: home, Environment: "login.windows.net", Realm: tok.TenantID, LocalAccountID: tok.ObjectID,
+		HomeAccountID: home, Environment: "login.windows.net", Realm: info.UTID, LocalAccountID: info.UID,
 		PreferredUsername: tok.Username, Name: tok.Name,
 	}
 }

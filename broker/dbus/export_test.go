@@ -16,3 +16,6 @@ func (s *Service) Releasing(f func(), limit time.Duration) { s.releasing, s.limi
 // Sending sets what is called before s writes a reply, with how many calls are under
 // way then.
 func (s *Service) Sending(f func(underWay int)) { s.sending = f }
+
+// AccountOf is whose token a reply holds.
+var AccountOf = accountOf
