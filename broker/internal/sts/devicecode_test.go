@@ -55,8 +55,8 @@ func TestParseDeviceCode(t *testing.T) {
 }
 
 // v1 calls it code and names the resource, v2 calls it device_code. Claims go to both
-// endpoints, the key that the token is bound to only to the token endpoint, as MSAL.NET
-// 4.70 (TokenClient) and MSAL Go 1.10 (accesstokens) have it.
+// endpoints, as in MSAL Go 1.10.1 (accesstokens); the key that the token is bound to goes
+// to the token endpoint alone, as in MSAL.NET (TokenClient.cs at 02628611).
 func TestDeviceCodeIsRedeemedWhereItCameFrom(t *testing.T) {
 	for name, tt := range map[string]struct {
 		path, token string
