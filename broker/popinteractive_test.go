@@ -28,6 +28,17 @@ func TestPoPAfterConsent(t *testing.T) {
 	require.Equal(t, "/v1.0/me", r.Path)
 }
 
+// A bearer token from that page is not served in place of a bound one.
+func TestBearerAfterConsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory, withOptions(func(o *entratestOptions) { o.Apps[0].AdminConsent = false }))
+	w.join()
+	w.signIn()
+	w.bearerOnly()
+	_, err := w.b.AcquireTokenInteractive(t.Context(), []string{"User.Read"}, broker.WithPoP(broker.PoP{Method: "GET", URL: "https://graph.microsoft.com/v1.0/me"}))
+	require.ErrorContains(t, err, "not bound to the key")
+}
+
 // On a machine without a registration, a sign-in that the call had to make gives the
 // token bound to the key, by page and by device code: MSAL sends token_type=pop and
 // req_cnf when it redeems a code.

@@ -152,24 +152,29 @@ func TestUnboundBearerInPlaceOfPoP(t *testing.T) {
 	res, err := w.b.AcquireTokenSilent(t.Context(), open, bound)
 	require.NoError(t, err)
 	require.Equal(t, "PoP", res.TokenType)
+	w.bearerOnly()
+	_, err = w.b.AcquireTokenSilent(t.Context(), open, bound, broker.WithForceRefresh())
+	require.ErrorContains(t, err, "not bound to the key")
+}
+
+// bearerOnly makes the service one that knows no bound tokens.
+func (w *world) bearerOnly() {
 	inner := w.wire.inner
 	w.wire.inner = apiDo(func(r *http.Request) (*http.Response, error) {
 		if r.Body == nil {
 			return inner.Do(r)
 		}
 		body, err := io.ReadAll(r.Body)
-		require.NoError(t, err)
+		require.NoError(w.t, err)
 		form, err := url.ParseQuery(string(body))
-		require.NoError(t, err)
+		require.NoError(w.t, err)
 		form.Del("token_type")
 		form.Del("req_cnf")
 		older, err := http.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), strings.NewReader(form.Encode()))
-		require.NoError(t, err)
+		require.NoError(w.t, err)
 		older.Header = r.Header
 		return inner.Do(older)
 	})
-	_, err = w.b.AcquireTokenSilent(t.Context(), open, bound, broker.WithForceRefresh())
-	require.ErrorContains(t, err, "not bound to the key")
 }
 
 // An account that is removed while its sign-in comes to its end leaves no token

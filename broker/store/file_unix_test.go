@@ -30,6 +30,19 @@ func TestFileUnwritable(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrPermission, "that the directory is missing is not the cause")
 }
 
+// In a directory that others may write to, nothing is deleted, damaged or not.
+func TestFileDeletesNothingInAnOpenDirectory(t *testing.T) {
+	t.Parallel()
+	s := fileStore(t, t.TempDir()+"/state")
+	v, err := s.Put(t.Context(), "x", []byte("1"), 0)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.Dir()+"/damaged.rec", []byte("prtb"), 0o600))
+	require.NoError(t, os.Chmod(s.Dir(), 0o777))
+	require.ErrorIs(t, s.Delete(t.Context(), "x", v), fs.ErrPermission)
+	require.ErrorIs(t, s.Delete(t.Context(), "damaged", 0), fs.ErrPermission)
+	require.FileExists(t, s.Dir()+"/damaged.rec")
+}
+
 // A parent may let the user make a directory in it and not be read, so that its name
 // cannot be synced.
 func TestFileInAnUnreadableParent(t *testing.T) {

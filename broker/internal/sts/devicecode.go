@@ -37,8 +37,8 @@ const (
 	maxCodeReply    = 64 << 10
 )
 
-// DeviceCode asks a tenant for a device code, v1 or v2, which is redeemed for a token
-// bound to a key (req_cnf). Empty: a bearer token.
+// DeviceCode asks a tenant for a device code, v1 or v2. boundTo names the key that the
+// token is bound to, as for [Bind]; empty: a bearer token.
 func (c *Client) DeviceCode(ctx context.Context, tenant, path string, v url.Values, boundTo string) (*DeviceCode, error) {
 	r, err := c.Post(ctx, tenant, prt.Form{Path: path, Values: v}, ByUser, From{})
 	if err != nil {
