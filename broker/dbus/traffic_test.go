@@ -51,19 +51,28 @@ func monitor(t *testing.T, bus *bustest.Bus) (messages func() string) {
 	t.Helper()
 	c, err := godbus.Connect(bus.Address)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
-	in := make(chan *godbus.Message, 1000)
+	in, done := make(chan *godbus.Message, 1000), make(chan struct{})
+	t.Cleanup(func() {
+		// A Conn that still eavesdrops when it is closed closes the channel and may
+		// then send to it: godbus panics on a message that arrives just then.
+		c.Eavesdrop(nil)
+		_ = c.Close()
+		close(done)
+	})
 	require.NoError(t, c.BusObject().Call("org.freedesktop.DBus.Monitoring.BecomeMonitor", 0, []string{}, uint32(0)).Err)
 	c.Eavesdrop(in)
 	var mu sync.Mutex
 	var all strings.Builder
-	ended := make(chan struct{})
 	go func() {
-		defer close(ended)
-		for m := range in {
-			mu.Lock()
-			fmt.Fprintf(&all, "%v %v\n", m.Headers, m.Body)
-			mu.Unlock()
+		for {
+			select {
+			case m := <-in:
+				mu.Lock()
+				fmt.Fprintf(&all, "%v %v\n", m.Headers, m.Body)
+				mu.Unlock()
+			case <-done:
+				return
+			}
 		}
 	}()
 	looks := 0
