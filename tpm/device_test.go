@@ -3,6 +3,8 @@
 package tpm_test
 
 import (
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -28,6 +30,54 @@ func TestDeviceSpaces(t *testing.T) {
 		require.ErrorIs(t, err, tpm.ErrNoTPM)
 		require.ErrorContains(t, err, "/dev/tpmrm0")
 		require.ErrorContains(t, err, "tss")
+	}
+}
+
+// The raw device is opened only where there is no other: a resource manager that
+// cannot be reached is no reason to take the TPM away from the rest of the machine.
+func TestDeviceOf(t *testing.T) {
+	dir := t.TempDir()
+	there, other, notThere := filepath.Join(dir, "file"), filepath.Join(dir, "another"), filepath.Join(dir, "none")
+	for _, f := range []string{there, other} {
+		require.NoError(t, os.WriteFile(f, nil, 0o600))
+	}
+	loop := filepath.Join(dir, "loop")
+	require.NoError(t, os.Symlink(loop, loop))
+	for name, tt := range map[string]struct {
+		managed, raw string
+		spaces       int
+		opens        string
+	}{
+		"both":                      {there, other, 2, there},
+		"managed alone":             {there, notThere, 2, there},
+		"raw alone":                 {notThere, other, 1, other},
+		"neither":                   {notThere, filepath.Join(dir, "nor this"), 2, notThere},
+		"managed one out of reach":  {loop, other, 2, loop},
+		"managed, raw out of reach": {there, loop, 2, there},
+		"nothing, raw out of reach": {notThere, loop, 2, notThere},
+	} {
+		o := tpm.DeviceOf(tt.managed, tt.raw)
+		require.Equal(t, tt.spaces, o.Spaces, name)
+		require.Equal(t, tt.spaces == 1, o.Exclusive, name)
+		_, err := o.Open(t.Context())
+		var failed *fs.PathError
+		require.ErrorAs(t, err, &failed, name)
+		require.Equal(t, tt.opens, failed.Path, name)
+	}
+}
+
+// A character device is opened, whatever it says, and what it says last is the error.
+func TestDeviceSend(t *testing.T) {
+	for device, want := range map[string]error{"/dev/null": io.EOF, "/dev/full": syscall.ENOSPC} {
+		if _, err := os.Stat(device); err != nil && device != "/dev/null" {
+			continue // Linux and FreeBSD have it
+		}
+		c, err := tpm.DeviceFile(device, 1).Open(t.Context())
+		require.NoError(t, err, device)
+		rsp, err := c.Send(make([]byte, 10))
+		require.ErrorIs(t, err, want, device)
+		require.Empty(t, rsp, device)
+		require.NoError(t, c.Close())
 	}
 }
 

@@ -19,13 +19,15 @@ const (
 
 // Default opens the machine's TPM: /dev/tpmrm0, or /dev/tpm0 where the kernel
 // has no resource manager.
-func Default() Opener {
-	if _, err := os.Stat(managedDevice); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(rawDevice); err == nil {
-			return DeviceFile(rawDevice, 1)
+func Default() Opener { return deviceOf(managedDevice, rawDevice) }
+
+func deviceOf(managed, raw string) Opener {
+	if _, err := os.Stat(managed); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(raw); err == nil {
+			return DeviceFile(raw, 1)
 		}
 	}
-	return DeviceFile(managedDevice, 2)
+	return DeviceFile(managed, 2)
 }
 
 // DeviceFile opens a TPM by its device file. Spaces is 2 for a device of the

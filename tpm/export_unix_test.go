@@ -1,0 +1,6 @@
+//go:build !windows
+
+package tpm
+
+// DeviceOf is [Default] with the paths of other devices.
+var DeviceOf = deviceOf
