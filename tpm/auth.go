@@ -11,6 +11,10 @@ import (
 
 const saltSize = 16
 
+// strictKeySize is how many bytes the key of an HMAC has to have under
+// GODEBUG=fips140=only, which panics or fails otherwise: 112 bits.
+const strictKeySize = 14
+
 func newSalt() ([]byte, error) {
 	salt := make([]byte, saltSize)
 	_, err := rand.Read(salt)
@@ -26,11 +30,14 @@ func authValue(info string, salt []byte, secrets ...[]byte) []byte {
 	for _, s := range secrets {
 		size += 4 + len(s)
 	}
-	secret := make([]byte, 0, size) // growing it would leave copies behind
+	secret := make([]byte, 0, max(strictKeySize, size)) // growing it would leave copies behind
 	defer func() { clear(secret) }()
 	for _, s := range secrets {
 		secret = binary.BigEndian.AppendUint32(secret, uint32(len(s)))
 		secret = append(secret, s...)
+	}
+	for len(secret) < strictKeySize {
+		secret = append(secret, 0xff) // no secret is that long
 	}
 	key, err := hkdf.Key(sha256.New, secret, salt, info, 24)
 	if err != nil {

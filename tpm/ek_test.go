@@ -2,7 +2,10 @@ package tpm_test
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"io"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -118,6 +121,28 @@ func TestNoEKCertificate(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, tpm2.TPMAlgECC, ek.Type)
 				require.Zero(t, tries(t, e))
+			})
+		})
+	}
+}
+
+// A certificate is read in pieces of 512 bytes, and no further than the index goes:
+// a TPM refuses to read at its end.
+func TestEKCertificateInPieces(t *testing.T) {
+	for size, reads := range map[int]int{100: 1, 511: 1, 512: 1, 513: 2, 1024: 2, 1025: 3} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				cert, err := asn1.Marshal(make([]byte, size-10))
+				require.NoError(t, err)
+				raw(t, e.Opener(), func(c transport.TPM) {
+					writeNV(t, c, rsaCertIndex, append(cert, make([]byte, size-len(cert))...))
+				})
+				count := tpmtest.NewCounting(e.Opener())
+				id, err := open(t, count.Opener(), tpm.Config{}).Identity(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, cert, id.EKCert)
+				sent := count.Take()
+				require.Len(t, slices.DeleteFunc(sent, func(c tpm2.TPMCC) bool { return c != tpm2.TPMCCNVRead }), reads)
 			})
 		})
 	}

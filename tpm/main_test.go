@@ -7,12 +7,15 @@ import (
 	"crypto/rsa"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"os"
 	"testing"
+
+	"github.com/google/go-tpm/tpm2"
 
 	"github.com/prtbroker/prtbroker/tpm"
 )
@@ -110,6 +113,55 @@ func useTPM(socket string) error {
 	if err != nil {
 		return err
 	}
-	_, err = sk.Derive(ctx, nil, nil)
+	if _, err = sk.Derive(ctx, nil, nil); err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	return useShortSecrets(ctx, socket)
+}
+
+// useShortSecrets uses secrets of less than the 112 bits that strict mode wants of
+// the key of an HMAC: of people, of an app and of the owner.
+func useShortSecrets(ctx context.Context, socket string) error {
+	const owner = "o"
+	c, err := tpm.Swtpm(socket).Open(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = tpm2.HierarchyChangeAuth{AuthHandle: tpm2.TPMRHOwner, NewAuth: tpm2.TPM2BAuth{Buffer: []byte(owner)}}.Execute(c)
+	if err = errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	s, err := tpm.Open(ctx, tpm.Swtpm(socket), tpm.Config{
+		KeyAuth:   []byte("k"),
+		OwnerAuth: func(context.Context) ([]byte, error) { return []byte(owner), nil },
+	})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for _, pin := range [][]byte{nil, []byte("1234")} {
+		k, err := s.GenerateKey(ctx, tpm.KeySpec{Purpose: tpm.Sign, PIN: pin})
+		if err != nil {
+			return err
+		}
+		if _, err := k.(tpm.Signer).Sign(nil, make([]byte, 32), crypto.SHA256); err != nil {
+			return err
+		}
+	}
+	sealed, err := s.Seal(ctx, plaintext, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Unseal(ctx, sealed, nil); err != nil {
+		return err
+	}
+	sealed, err = s.SealPIN(ctx, plaintext, nil, []byte("1"), tpm.Limit{Resets: -1, Restarts: -1})
+	if err != nil {
+		return err
+	}
+	_, err = s.UnsealPIN(ctx, sealed, nil, []byte("1"))
 	return err
 }

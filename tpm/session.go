@@ -97,7 +97,12 @@ func startSession(t transport.TPM, kind tpm2.TPMSE, handle tpm2.TPMHandle, ancho
 
 // mac computes the authorisation HMAC of a command or a response.
 func (s *session) mac(auth, pHash, newer, older, extra []byte, attributes byte) []byte {
-	h := hmac.New(sha256.New, append(append([]byte(nil), s.key...), trimAuth(auth)...))
+	// HMAC fills a short key up with zeros. Where they are there already, an auth value
+	// of the owner's may be short under GODEBUG=fips140=only.
+	value := trimAuth(auth)
+	key := make([]byte, max(strictKeySize, len(s.key)+len(value)))
+	copy(key[copy(key, s.key):], value)
+	h := hmac.New(sha256.New, key)
 	h.Write(pHash)
 	h.Write(newer)
 	h.Write(older)

@@ -157,29 +157,6 @@ func TestOwnerAuthIsNotNeeded(t *testing.T) {
 	})
 }
 
-// Some firmware cannot decrypt a salt to an RSA SRK that Windows made
-// (systemd#28655). Sessions are then salted to the transient primary.
-func TestSaltFallback(t *testing.T) {
-	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		provision(t, e.Opener(), srkHandle, tpm2.RSASRKTemplate, nil)
-		f := tpmtest.NewFaulty(e.Opener())
-		f.Inject(tpmtest.Fault{On: startSession, RC: tpm2.TPMRCValue})
-		count := tpmtest.NewCounting(f.Opener())
-		s := open(t, count.Opener(), tpm.Config{})
-		count.Take()
-		m := ownMaterial(t, s)
-		require.Contains(t, count.Take(), createPrimary)
-		require.Equal(t, srkHandle, s.Parent())
-		require.Equal(t, 1, f.Injected())
-		m.all(t)
-		count.Take()
-		require.NoError(t, m.derive(t, t.Context(), m.session))
-		require.Equal(t, commands{hmacCommand}, count.Take())
-		f.Inject(tpmtest.Fault{Err: errors.New("lost")})
-		require.NoError(t, m.derive(t, t.Context(), m.session))
-	})
-}
-
 func TestSRKName(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 		s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})

@@ -156,4 +156,7 @@ func TestAuthValueIsUnambiguous(t *testing.T) {
 		tpm.AuthValue("test", nil, []byte("ab"), []byte("c")),
 		tpm.AuthValue("test", nil, []byte("a"), []byte("bc")))
 	require.NotEqual(t, tpm.AuthValue("test", nil, []byte("a")), tpm.AuthValue("test", nil, []byte("a"), nil))
+	require.NotEqual(t, tpm.AuthValue("test", nil, []byte("a")), tpm.AuthValue("test", nil, []byte("a\xff")))
+	require.NotEqual(t, tpm.AuthValue("test", nil), tpm.AuthValue("test", nil, nil))
+	require.NotEqual(t, tpm.AuthValue("test", nil, nil), tpm.AuthValue("test", nil, nil, nil, nil))
 }
