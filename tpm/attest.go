@@ -290,9 +290,8 @@ func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, er
 	if err != nil {
 		return nil, err
 	}
-	a := &Attestation{Identity: *id, Key: b.public}
 	nonce = bytes.Clone(nonce)
-	rsp, err := do(ctx, t.keys, func() ([]byte, error) {
+	a, err := do(ctx, t.keys, func() (*Attestation, error) {
 		sp := t.keys
 		loaded, err := t.load(sp, b)
 		if err != nil {
@@ -313,17 +312,24 @@ func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, er
 		if err != nil {
 			return nil, t.authError(sp, b, err)
 		}
-		return rsp.params, nil
+		info, signature, err := parseCertified(rsp.params)
+		return &Attestation{Identity: *id, Key: b.public, Info: info, Signature: signature}, err
 	})
 	if err != nil {
 		return nil, failed("attesting", err)
 	}
-	r := &reader{b: rsp}
-	a.Info, a.Signature = bytes.Clone(r.sized()), bytes.Clone(r.b)
-	if r.failed {
-		return nil, errShort
-	}
 	return a, nil
+}
+
+// parseCertified takes the response to TPM2_Certify apart. The signature stays as it
+// is: the verifier parses it.
+func parseCertified(params []byte) (info, signature []byte, err error) {
+	r := &reader{b: params}
+	info, signature = bytes.Clone(r.sized()), bytes.Clone(r.b)
+	if r.failed {
+		return nil, nil, errShort
+	}
+	return info, signature, nil
 }
 
 func ownKey(k Key) *key {
