@@ -3,8 +3,11 @@
 package tpm_test
 
 import (
+	"encoding/binary"
+	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -96,6 +99,39 @@ func TestDeviceThatIsNone(t *testing.T) {
 	require.ErrorIs(t, err, tpm.ErrNoTPM, "a device that says nothing")
 	_, err = tpm.Open(t.Context(), tpm.Swtpm(file), tpm.Config{})
 	require.ErrorIs(t, err, tpm.ErrNoTPM)
+}
+
+// A response over a network says how long it is: no longer than a TPM makes them, and
+// no shorter than its header.
+func TestStreamSizes(t *testing.T) {
+	const longest = 4096
+	for size, fits := range map[uint32]bool{
+		0: false, 9: false, 10: true, 11: true, longest: true, longest + 1: false, 0xffffffff: false,
+	} {
+		listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+		require.NoError(t, err)
+		go func() {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, _ = io.ReadFull(conn, make([]byte, 10))
+			rsp := binary.BigEndian.AppendUint32([]byte{0x80, 0x01}, size)
+			_, _ = conn.Write(append(rsp, make([]byte, 2*longest)...))
+		}()
+		c, err := tpm.Stream("unix", listener.Addr().String()).Open(t.Context())
+		require.NoError(t, err)
+		rsp, err := c.Send(make([]byte, 10))
+		if fits {
+			require.NoError(t, err, size)
+			require.Len(t, rsp, int(size))
+		} else {
+			require.EqualError(t, err, fmt.Sprintf("response of %d bytes", size))
+		}
+		require.NoError(t, c.Close())
+		require.NoError(t, listener.Close())
+	}
 }
 
 // swtpm takes a state directory that does not exist, and a relative one.

@@ -80,6 +80,8 @@ func (sp *space) drop() {
 func newSpace(o Opener, idle time.Duration, done <-chan struct{}) *space {
 	sp := &space{open: o.Open, exclusive: o.Exclusive, idleAfter: idle, done: done, cut: make(chan struct{}), queue: make(chan struct{}, 1)}
 	sp.queue <- struct{}{}
+	sp.idle = time.AfterFunc(time.Hour, sp.release)
+	sp.idle.Stop()
 	return sp
 }
 
@@ -154,7 +156,6 @@ func wipe(secrets [][]byte) {
 // full.
 func attempt[T any](ctx context.Context, sp *space, op func() (T, error)) (T, error) {
 	var none T
-	sp.stopIdle()
 	defer sp.startIdle()
 	sp.ctx = ctx
 	for reopened, freed, moved := false, false, false; ; {
@@ -288,11 +289,9 @@ type unloading struct{ *space }
 func (u unloading) Send(cmd []byte) ([]byte, error) { return u.send(context.Background(), cmd) }
 
 func (sp *space) flush(h tpm2.TPMHandle) {
-	sp.loaded = slices.DeleteFunc(sp.loaded, func(l tpm2.TPMHandle) bool { return l == h })
-	if sp.conn != nil && !sp.broken {
-		// An object that is gone already is as good as flushed.
-		_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(unloading{sp})
-	}
+	sp.gone(h)
+	// An object that is gone already, or a connection, is as good as flushed.
+	_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(unloading{sp})
 }
 
 // dropHeld flushes the session keys that were not used lately, until at most
@@ -385,23 +384,13 @@ const (
 	hmacSessionFirst tpm2.TPMHandle = 0x02000000
 )
 
-func (sp *space) stopIdle() {
-	if sp.idle != nil {
-		sp.idle.Stop()
-	}
-}
-
 // startIdle arranges for release to run after a while without use: slots are
 // scarce where no resource manager swaps them.
 func (sp *space) startIdle() {
 	if sp.idleAfter < 0 || sp.holdsNothing() { // a timer would only wake the processor
 		return
 	}
-	if sp.idle != nil {
-		sp.idle.Reset(sp.idleAfter)
-		return
-	}
-	sp.idle = time.AfterFunc(sp.idleAfter, sp.release)
+	sp.idle.Reset(sp.idleAfter)
 }
 
 func (sp *space) holdsNothing() bool {
@@ -450,7 +439,7 @@ func (sp *space) shut(grace time.Duration) error {
 		}
 		return fmt.Errorf("%w: the TPM did not answer within %v of closing", ErrBusy, grace)
 	}
-	sp.stopIdle()
+	sp.idle.Stop()
 	sp.drop()
 	var err error
 	if sp.conn != nil {
