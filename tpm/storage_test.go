@@ -157,24 +157,6 @@ func TestOwnerAuthIsNotNeeded(t *testing.T) {
 	})
 }
 
-func TestSRKName(t *testing.T) {
-	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		s, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
-		require.NoError(t, err)
-		pin, err := s.SRKName(t.Context())
-		require.NoError(t, err)
-		require.Len(t, pin, 34)
-		require.NoError(t, s.Close())
-		require.NoError(t, e.Reset())
-		s, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{SRKName: pin})
-		require.NoError(t, err)
-		require.NoError(t, s.Close())
-		pin[33] ^= 1
-		_, err = tpm.Open(t.Context(), e.Opener(), tpm.Config{SRKName: pin})
-		require.ErrorIs(t, err, tpm.ErrTPMChanged)
-	})
-}
-
 // After TPM2_Clear the keys are gone for good, and the error says so without
 // saying that anything should be deleted.
 func TestCleared(t *testing.T) {

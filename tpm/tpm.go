@@ -115,11 +115,16 @@ func (t *TPM) findParent(sp *space) (*storageKey, error) {
 	if err != nil || t.isPinned(k) {
 		return k, err
 	}
-	// The pinned key may be persistent and fail to answer just now.
-	if _, err := t.readPersistent(sp, persistentSRK); isNoHandle(err) {
-		if err := t.missing(sp, persistentSRK, err); !errors.Is(err, ErrKeyUnusable) {
-			return nil, err
-		}
+	// The pinned key may be persistent and have failed to answer just now.
+	k, err = t.readPersistent(sp, persistentSRK)
+	if isNoHandle(err) {
+		err = t.missing(sp, persistentSRK, err)
+	}
+	switch {
+	case err != nil && !errors.Is(err, ErrKeyUnusable):
+		return nil, err
+	case err == nil && t.isPinned(k) && soundStorageKey(&k.public):
+		return t.remember(k), nil
 	}
 	return nil, errOtherSRK
 }
