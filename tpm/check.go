@@ -120,14 +120,20 @@ func lacking(sp *space) (lacks []string, err error) {
 // TPM2_TestParms, this shows only when the key is made.
 func takes(sp *space, public tpm2.TPMTPublic) (bool, error) {
 	_, err := tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{Type: public.Type, Parameters: public.Parameters}}.Execute(sp)
-	var parameter tpm2.TPMFmt1Error
 	switch {
 	case err == nil, isNoCommand(err):
 		return true, nil
-	case errors.As(err, &parameter) && !isRefusal(err) && !errors.Is(err, tpm2.TPMRCHandle):
+	case refusesParameter(err):
 		return false, nil
 	}
 	return false, err
+}
+
+// refusesParameter reports whether err is about a parameter of a command, and not
+// about the state of the TPM.
+func refusesParameter(err error) bool {
+	var parameter tpm2.TPMFmt1Error
+	return errors.As(err, &parameter) && !isRefusal(err) && !errors.Is(err, tpm2.TPMRCHandle)
 }
 
 // commandsAtOnce is how many commands are asked for at once; a TPM may return

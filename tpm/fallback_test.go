@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
+	"io"
 	"math/big"
 	"testing"
 
@@ -62,6 +63,47 @@ func TestWithoutSHA1(t *testing.T) {
 		}
 		m.all(t)
 	})
+}
+
+// A TPM that fails when it is asked for OAEP has not refused it: the transport key,
+// which is for years, gets its padding or is not made.
+func TestFailureIsNoLackOfSHA1(t *testing.T) {
+	tests := []struct {
+		name   string
+		fault  tpmtest.Fault
+		want   error
+		scheme tpm2.TPMAlgID
+	}{
+		{"refused", tpmtest.Fault{RC: tpm2.TPMRCScheme, Times: -1}, nil, tpm2.TPMAlgNull},
+		{"no such command", tpmtest.Fault{RC: tpm2.TPMRCCommandCode, Times: -1}, nil, tpm2.TPMAlgNull},
+		{"failure", tpmtest.Fault{RC: tpm2.TPMRCFailure, Times: -1}, tpm.ErrNoTPM, 0},
+		{"full", tpmtest.Fault{RC: tpm2.TPMRCMemory, Times: -1}, tpm.ErrBusy, 0},
+		{"full once", tpmtest.Fault{RC: tpm2.TPMRCMemory}, nil, tpm2.TPMAlgOAEP},
+		{"cut off", tpmtest.Fault{Err: io.ErrUnexpectedEOF, Times: -1}, tpm.ErrNoTPM, 0},
+		{"cut off once", tpmtest.Fault{Err: io.ErrUnexpectedEOF}, nil, tpm2.TPMAlgOAEP},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+				f := tpmtest.NewFaulty(e.Opener())
+				count := tpmtest.NewCounting(f.Opener())
+				s := open(t, count.Opener(), tpm.Config{})
+				tt.fault.On = tpm2.TPMCCTestParms
+				f.Inject(tt.fault)
+				count.Take()
+				k, err := s.GenerateKey(t.Context(), tpm.KeySpec{Purpose: tpm.Unwrap, Algorithm: tpm.RSA2048})
+				if tt.want != nil {
+					require.ErrorIs(t, err, tt.want)
+					require.NotContains(t, count.Take(), create)
+					return
+				}
+				require.NoError(t, err)
+				parms, err := tpm.PublicArea(k).Parameters.RSADetail()
+				require.NoError(t, err)
+				require.Equal(t, tt.scheme, parms.Scheme.Scheme)
+			})
+		})
+	}
 }
 
 // unpad agrees with crypto/rsa, whatever is changed in the padded message.

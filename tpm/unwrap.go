@@ -24,16 +24,17 @@ var oaepSHA1 = tpm2.TPMTRSAScheme{
 
 // supportsOAEP asks whether the TPM can fix the padding in the key, which makes
 // the key useless for anything else. A TPM without SHA-1 refuses; its transport
-// key then has no scheme and the padding is checked here.
+// key then has no scheme and the padding is checked here. A TPM that fails has not
+// refused: the key is for years.
 func supportsOAEP(sp *space) (bool, error) {
 	_, err := tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{
 		Type:       tpm2.TPMAlgRSA,
 		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgRSA, &tpm2.TPMSRSAParms{Scheme: oaepSHA1, KeyBits: 2048}),
 	}}.Execute(sp)
-	if err != nil && !isCode(err) {
-		return false, err
+	if isNoCommand(err) || refusesParameter(err) {
+		return false, nil
 	}
-	return err == nil, nil
+	return err == nil, err
 }
 
 // sessionKeyTemplate is an HMAC key that the TPM holds but did not make:
