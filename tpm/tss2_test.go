@@ -7,8 +7,11 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
+	"encoding/binary"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,6 +93,75 @@ func TestTSS2Refused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, _, _, err := tpm.ParseTSS2(tt.data)
+			if tt.says == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, tpm.ErrInvalidBlob)
+			require.ErrorContains(t, err, tt.says)
+		})
+	}
+}
+
+// Each field of a TPMKey is there once, whole, and nothing comes after it.
+func TestTSS2Fields(t *testing.T) {
+	key, _, _ := tpmtest.Samples()
+	_, public, private, _, err := tpm.ParseTSS2(withoutParentName(t, key))
+	require.NoError(t, err)
+	// What stands in a field is len bytes long by its own word.
+	sized := func(n int, contents []byte) []byte {
+		return append(binary.BigEndian.AppendUint16(nil, uint16(n)), contents...)
+	}
+	type fields struct {
+		oid            asn1.ObjectIdentifier
+		parent         *big.Int
+		pub, priv      []byte
+		inside, behind []byte // extra DER in the SEQUENCE, and after it
+	}
+	extra, err := asn1.Marshal(1)
+	require.NoError(t, err)
+	tests := []struct {
+		name   string
+		change func(f *fields)
+		says   string // "": good
+	}{
+		{"as it should be", func(*fields) {}, ""},
+		{"the first persistent parent", func(f *fields) { f.parent.SetUint64(0x81000000) }, ""},
+		{"the last persistent parent", func(f *fields) { f.parent.SetUint64(0x81ffffff) }, ""},
+		{"another type", func(f *fields) { f.oid = asn1.ObjectIdentifier{2, 23, 133, 10, 1, 4} }, ": type"},
+		{"something behind it", func(f *fields) { f.behind = extra }, ": type"},
+		{"one more field", func(f *fields) { f.inside = extra }, ": fields"},
+		{"a negative parent", func(f *fields) { f.parent.SetInt64(-1) }, ": fields"},
+		{"no parent", func(f *fields) { f.parent.SetInt64(0) }, "parent 0x0 is neither"},
+		{"the last handle", func(f *fields) { f.parent.SetUint64(0xffffffff) }, "parent 0xffffffff is neither"},
+		{"a parent that is no handle", func(f *fields) { f.parent.SetUint64(0x140000001) }, ": fields"},
+		{"a parent larger than an int64", func(f *fields) { f.parent.Lsh(big.NewInt(0x40000001), 64) }, ": fields"},
+		{"no public area", func(f *fields) { f.pub = nil }, ": structures"},
+		{"a public area that is cut", func(f *fields) { f.pub = sized(len(public), public[:len(public)-1]) }, ": structures"},
+		{"a public area with more behind it", func(f *fields) { f.pub = append(f.pub, 0) }, ": structures"},
+		{"an empty public area", func(f *fields) { f.pub = sized(0, nil) }, "public area: "},
+		{"no private area", func(f *fields) { f.priv = nil }, ": structures"},
+		{"a private area that is cut", func(f *fields) { f.priv = sized(len(private), private[1:]) }, ": structures"},
+		{"a private area with more behind it", func(f *fields) { f.priv = append(f.priv, 0) }, ": structures"},
+		{"an empty private area", func(f *fields) { f.priv = sized(0, nil) }, ": structures"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := fields{
+				oid: asn1.ObjectIdentifier{2, 23, 133, 10, 1, 3}, parent: big.NewInt(0x40000001),
+				pub: sized(len(public), public), priv: sized(len(private), private),
+			}
+			tt.change(&f)
+			var in []byte
+			for _, field := range []any{f.oid, f.parent, f.pub, f.priv} {
+				der, err := asn1.Marshal(field)
+				require.NoError(t, err)
+				in = append(in, der...)
+			}
+			der, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: append(in, f.inside...)})
+			require.NoError(t, err)
+			block := &pem.Block{Type: "TSS2 PRIVATE KEY", Bytes: append(der, f.behind...)}
+			_, _, _, _, err = tpm.ParseTSS2(pem.EncodeToMemory(block))
 			if tt.says == "" {
 				require.NoError(t, err)
 				return

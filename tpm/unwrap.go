@@ -166,25 +166,20 @@ func (b *keyBlob) rawScheme() bool {
 }
 
 // unpadOAEP removes OAEP padding with SHA-1 and an empty label (RFC 8017
-// 7.1.2) from an encoded message of size bytes, in place and in constant time
-// up to the verdict.
+// 7.1.2) from an encoded message of size bytes, in constant time up to the verdict.
 func unpadOAEP(em []byte, size int) ([]byte, error) {
 	const h = sha1.Size
 	if len(em) > size {
 		return nil, fmt.Errorf("%w: size", ErrDecrypt)
 	}
-	// A TPM may leave out leading zero bytes.
-	if len(em) < size {
-		padded := make([]byte, size)
-		copy(padded[size-len(em):], em)
-		defer clear(padded)
-		em = padded
-	}
-	seed, db := em[1:1+h], em[1+h:]
+	padded := make([]byte, size)
+	defer clear(padded)
+	copy(padded[size-len(em):], em) // a TPM may leave out leading zero bytes
+	seed, db := padded[1:1+h], padded[1+h:]
 	mgf1XOR(seed, db)
 	mgf1XOR(db, seed)
 	label := sha1.Sum(nil)
-	good := subtle.ConstantTimeByteEq(em[0], 0) & subtle.ConstantTimeCompare(db[:h], label[:])
+	good := subtle.ConstantTimeByteEq(padded[0], 0) & subtle.ConstantTimeCompare(db[:h], label[:])
 	looking, index := 1, 0
 	for i, c := range db[h:] {
 		one := subtle.ConstantTimeByteEq(c, 1)
