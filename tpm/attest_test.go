@@ -132,6 +132,18 @@ func TestAttestationRefused(t *testing.T) {
 				require.ErrorIs(t, err, tpm.ErrAttestation)
 			})
 		}
+		// What is no signature at all is not merely a wrong one.
+		for name, signature := range map[string][]byte{
+			"nothing": nil, "cut off": good.Signature[:len(good.Signature)-1], "with more behind it": append(bytes.Clone(good.Signature), 0),
+			"of another algorithm": append([]byte{0, 0x14}, good.Signature[2:]...),
+			"of another hash":      append([]byte{0, 0x18, 0, 0x0c}, good.Signature[4:]...),
+		} {
+			a := *good
+			a.Signature = signature
+			_, err := tpm.VerifyAttestation(&a, v)
+			require.ErrorIs(t, err, tpm.ErrAttestation, name)
+			require.ErrorContains(t, err, "malformed signature", name)
+		}
 		// Every byte counts, of what is signed and of what is sent beside it.
 		for name, field := range map[string]func(*tpm.Attestation) *[]byte{
 			"key":       func(a *tpm.Attestation) *[]byte { return &a.Key },
@@ -397,6 +409,10 @@ func TestCredentialForAnother(t *testing.T) {
 		for _, n := range []int{0, 15, 33} {
 			_, err = tpm.MakeCredential(id, make([]byte, n))
 			require.ErrorContains(t, err, "it must have 16 to 32")
+		}
+		for _, n := range []int{16, 32} {
+			_, err = tpm.MakeCredential(id, make([]byte, n))
+			require.NoError(t, err)
 		}
 		_, err = tpm.MakeCredential(&tpm.Identity{AK: id.AK, EK: id.AK}, secret)
 		require.ErrorIs(t, err, tpm.ErrAttestation, "an AK for an EK")

@@ -57,6 +57,18 @@ func TestEKCertificate(t *testing.T) {
 				_, err = tpm.VerifyAttestation(a, v)
 				require.NoError(t, err)
 
+				// A maker may leave out what an EK is for, and write much else.
+				for name, cert := range map[string][]byte{
+					"no usage":    issue(ek, func(c *x509.Certificate) { c.UnknownExtKeyUsage = nil }),
+					"two usages":  issue(ek, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }),
+					"the largest": issueOfSize(8<<10, func(change func(*x509.Certificate)) []byte { return issue(ek, change) }),
+				} {
+					a := *a
+					a.EKCert = cert
+					_, err = tpm.VerifyAttestation(&a, v)
+					require.NoError(t, err, name)
+				}
+
 				otherCA, otherIssue := newCA(t)
 				stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 				require.NoError(t, err)
@@ -89,6 +101,19 @@ func TestEKCertificate(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// issueOfSize makes certificates until one has the size; signatures vary by a byte or two.
+func issueOfSize(size int, issue func(change func(*x509.Certificate)) []byte) []byte {
+	for n := size; ; {
+		cert := issue(func(c *x509.Certificate) {
+			c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: make([]byte, n)})
+		})
+		if len(cert) == size {
+			return cert
+		}
+		n += size - len(cert)
 	}
 }
 

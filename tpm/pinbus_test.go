@@ -220,6 +220,24 @@ func TestManagedDemandsForged(t *testing.T) {
 	})
 }
 
+// Every demand that a PIN's policy makes is authenticated by the TPM, where a session
+// is there for it: it says that the demand was met.
+func TestDemandsAreAuthenticated(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		record := tpmtest.NewRecording(e.Opener())
+		s := open(t, record.Opener(), tpm.Config{})
+		opens(t, s, sealPIN(t, s, threeDays))
+		demands := 0
+		for _, msg := range record.Messages() {
+			if tpm2.TPMCC(binary.BigEndian.Uint32(msg[6:])) == counterTimer {
+				demands++
+				require.Equal(t, uint16(tpm2.TPMSTSessions), binary.BigEndian.Uint16(msg))
+			}
+		}
+		require.Equal(t, 4, demands)
+	})
+}
+
 // A mitm makes policy sessions trial sessions and puts the clock ahead.
 type mitm struct {
 	on     bool

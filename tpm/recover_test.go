@@ -189,6 +189,26 @@ func TestFullSlotsAreFreedOnce(t *testing.T) {
 	})
 }
 
+// A TPM that does not list what it has loaded may have room for all that.
+func TestFullSlotsThatAreNotListed(t *testing.T) {
+	wrongList := func(rsp []byte) []byte {
+		binary.BigEndian.PutUint32(rsp[11:], uint32(tpm2.TPMCapCommands))
+		return rsp
+	}
+	withFaults(t, func(t *testing.T, f *tpmtest.Faulty, m *material) {
+		for name, list := range map[string]tpmtest.Fault{
+			"refused":          {RC: tpm2.TPMRCFailure},
+			"of another thing": {Tamper: wrongList},
+		} {
+			before := f.Injected()
+			list.On, list.Times = tpm2.TPMCCGetCapability, 2
+			f.Inject(tpmtest.Fault{On: hmacCommand, RC: tpm2.TPMRCObjectMemory}, list)
+			require.NoError(t, m.derive(t, t.Context(), m.session), name)
+			require.Equal(t, before+3, f.Injected(), name)
+		}
+	})
+}
+
 // What a process left behind that died fills the TPM until its reset, where no
 // resource manager cleans up.
 func TestLeftBehind(t *testing.T) {

@@ -189,6 +189,28 @@ func TestSaltElsewhere(t *testing.T) {
 	}
 }
 
+// A primary that is known is not made again to learn its name.
+func TestSaltToAKnownPrimary(t *testing.T) {
+	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
+		first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+		require.NoError(t, err)
+		k, err := first.GenerateKey(t.Context(), signP256)
+		require.NoError(t, err)
+		require.NoError(t, first.Close())
+		provision(t, e.Opener(), srkHandle, tpm2.RSASRKTemplate, nil)
+		f := tpmtest.NewFaulty(e.Opener())
+		count := tpmtest.NewCounting(f.Opener())
+		s := open(t, count.Opener(), tpm.Config{})
+		_, err = s.OpenKey(t.Context(), k.Blob())
+		require.NoError(t, err)
+		f.Inject(tpmtest.Fault{On: startSession, RC: tpm2.TPMRCValue})
+		count.Take()
+		_, err = s.GenerateKey(t.Context(), signP256)
+		require.NoError(t, err)
+		require.Equal(t, 1, countOf(count.Take(), createPrimary))
+	})
+}
+
 // A primary that cannot be made once is not the sign of another TPM.
 func TestSaltWithoutAPrimary(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {

@@ -3,6 +3,7 @@ package tpm
 import (
 	"testing"
 
+	"github.com/google/go-tpm/tpm2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -65,4 +66,16 @@ func TestUnseat(t *testing.T) {
 	b.unseat(store.sessions)
 	require.Nil(t, store.seats.first)
 	require.Nil(t, b.seat)
+}
+
+// The first key that was read at a handle stays the one that is meant.
+func TestRemember(t *testing.T) {
+	store := &TPM{storage: map[tpm2.TPMHandle]*storageKey{}}
+	first, second := &storageKey{handle: persistentSRK}, &storageKey{handle: persistentSRK}
+	require.Nil(t, store.known(persistentSRK))
+	require.Same(t, first, store.remember(first))
+	require.Same(t, first, store.remember(second))
+	require.Same(t, first, store.known(persistentSRK))
+	other := &storageKey{handle: persistentSRK + 1}
+	require.Same(t, other, store.remember(other))
 }

@@ -58,7 +58,7 @@ func MakeCredential(id *Identity, secret []byte) (*Credential, error) {
 	if err != nil || !soundEK(ek) {
 		return nil, refuse("the EK is not an endorsement key")
 	}
-	if err := checkAK(id.AK); err != nil {
+	if _, err := attestationKey(id.AK); err != nil {
 		return nil, err
 	}
 	pub, err := tpm2.ImportEncapsulationKey(ek)
@@ -83,7 +83,8 @@ func VerifyAttestation(a *Attestation, v Verification) (crypto.PublicKey, error)
 	if subtle.ConstantTimeCompare(v.AKName, a.AKName()) != 1 {
 		return nil, refuse("the AK is not the one that was verified")
 	}
-	if err := checkAK(a.AK); err != nil {
+	ak, err := attestationKey(a.AK)
+	if err != nil {
 		return nil, err
 	}
 	if v.Roots != nil {
@@ -91,7 +92,7 @@ func VerifyAttestation(a *Attestation, v Verification) (crypto.PublicKey, error)
 			return nil, err
 		}
 	}
-	if err := a.verifySignature(); err != nil {
+	if err := a.verifySignature(ak); err != nil {
 		return nil, err
 	}
 	name, err := a.certified(v.Nonce)
@@ -123,18 +124,23 @@ func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrAttestation, fmt.Sprintf(format, args...))
 }
 
-// checkAK accepts our AK template with any point.
-func checkAK(area []byte) error {
+// attestationKey returns the key of an AK that is our template with any point.
+func attestationKey(area []byte) (*ecdsa.PublicKey, error) {
 	p, err := parsePublic(area)
 	if err != nil {
-		return refuse("AK: %v", err)
+		return nil, refuse("AK: %v", err)
 	}
 	want := akTemplate
 	want.Unique = p.Unique
-	if p.Type != tpm2.TPMAlgECC || !bytes.Equal(tpm2.Marshal(want), area) {
-		return refuse("the AK is not a restricted signing key of the template")
+	point, err := p.Unique.ECC()
+	if err != nil || !bytes.Equal(tpm2.Marshal(want), area) {
+		return nil, refuse("the AK is not a restricted signing key of the template")
 	}
-	return nil
+	key, err := p256(point.X.Buffer, point.Y.Buffer)
+	if err != nil {
+		return nil, refuse("AK: %v", err)
+	}
+	return key, nil
 }
 
 // soundEK accepts the two low-range templates of the TCG EK Credential
@@ -196,19 +202,7 @@ func (a *Attestation) verifyEK(v Verification) error {
 	return nil
 }
 
-func (a *Attestation) verifySignature() error {
-	p, err := parsePublic(a.AK)
-	if err != nil {
-		return refuse("AK: %v", err)
-	}
-	key, err := publicKey(p)
-	if err != nil {
-		return refuse("AK: %v", err)
-	}
-	ak, ok := key.(*ecdsa.PublicKey)
-	if !ok {
-		return refuse("the AK is not on P-256")
-	}
+func (a *Attestation) verifySignature(ak *ecdsa.PublicKey) error {
 	r := &reader{b: a.Signature}
 	scheme, hash := tpm2.TPMAlgID(r.uint16()), tpm2.TPMAlgID(r.uint16())
 	x, y := r.sized(), r.sized()
