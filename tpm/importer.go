@@ -57,7 +57,7 @@ func (s KeySpec) CheckImport(private crypto.PrivateKey) error {
 // together. Package ecdsa panics when a number is missing.
 func intactP256(k *ecdsa.PrivateKey) (intact bool) {
 	defer func() {
-		if recover() != nil {
+		if r := recover(); r != nil {
 			intact = false
 		}
 	}()
