@@ -160,3 +160,25 @@ func TestAuthValueIsUnambiguous(t *testing.T) {
 	require.NotEqual(t, tpm.AuthValue("test", nil), tpm.AuthValue("test", nil, nil))
 	require.NotEqual(t, tpm.AuthValue("test", nil, nil), tpm.AuthValue("test", nil, nil, nil, nil))
 }
+
+// Keys that exist open with the values that they were made with. These come from
+// another implementation of HKDF (Python's cryptography).
+func TestAuthValueStays(t *testing.T) {
+	for _, tt := range []struct {
+		secrets []string
+		want    string
+	}{
+		{nil, "BZ4D28UqgM3HKuaSOYT7K-1G_XHhAwLD"},
+		{[]string{""}, "BeilZsILMKSqYgXdpFoj0CreWULoV8bP"},
+		{[]string{"1234", ""}, "oYDl4-BvHFqTS5ZQgjzyKTM5k99n01il"},
+		{[]string{"123456", ""}, "Vl0Y1BSeWCTSWihUHPUAdMtLqmzFa5ns"},
+		{[]string{"1234567", ""}, "3KXgJSvYXztS0dC_VFDEeKtGI1SDiIoS"},
+		{[]string{"123456", "of the app"}, "966yV1igpEdR42vsqZl6PTy9OPwdJk08"},
+	} {
+		var secrets [][]byte
+		for _, s := range tt.secrets {
+			secrets = append(secrets, []byte(s))
+		}
+		require.Equal(t, tt.want, string(tpm.AuthValue("test", []byte("salt"), secrets...)), "%q", tt.secrets)
+	}
+}
