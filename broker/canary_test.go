@@ -222,6 +222,12 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // No secret is in a log, in a trace, in an error, in a printed value, on disk or
 // on the way to the TPM, whatever was done, in any encoding.
 func TestCanary(t *testing.T) {

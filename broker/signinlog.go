@@ -66,9 +66,6 @@ func (b *Broker) flush(accounts []*account.Account) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), flushTimeout)
 	defer cancel()
 	for _, a := range accounts {
-		if a.Record() == nil {
-			continue
-		}
 		if err := a.Flush(ctx); err != nil {
 			b.cfg.Logger.InfoContext(ctx, "writing the sign-in log failed", "error", err)
 		}
