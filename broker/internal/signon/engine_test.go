@@ -51,6 +51,9 @@ type laptop struct {
 	srv   *entratest.Server
 	book  *account.Book
 	wire  *counter
+	cfg   signon.Config
+
+	newBook func() *account.Book // of another process
 }
 
 // counter counts the requests to token endpoints, nonces apart.
@@ -97,8 +100,8 @@ func (c *counter) without(resp *http.Response) (*http.Response, error) {
 // requireEncrypted makes an engine that refuses answers in the clear.
 func requireEncrypted(c *signon.Config) { c.RequireEncrypted = true }
 
-// newLaptop takes changes to the options of the emulator and to the engine's
-// configuration.
+// newLaptop takes changes to the options of the emulator, to the store and to the
+// engine's configuration.
 func newLaptop(t *testing.T, changes ...any) *laptop {
 	t.Helper()
 	ctx := t.Context()
@@ -127,14 +130,22 @@ func newLaptop(t *testing.T, changes ...any) *laptop {
 	log, finish := slog.New(slog.DiscardHandler), func(ctx context.Context, work func(context.Context) error) error { return work(ctx) }
 	sleep := func(ctx context.Context, d time.Duration) error { l.clock.Advance(d); return ctx.Err() }
 	span := func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
-	s := &store.Memory{}
+	var s store.Store = &store.Memory{}
+	for _, c := range changes {
+		if change, ok := c.(func(store.Store) store.Store); ok {
+			s = change(s)
+		}
+	}
 	ring := vault.NewKeyring(keys, s, rand.Reader)
 	services := sts.New(sts.Config{Transport: l.wire, UserAgent: "test (X11; Linux x86_64)", Cloud: sts.Cloud{}.WithDefaults(), Movable: true, Logger: log, Now: l.clock.Now, Rand: rand.Reader, Span: span})
 	devices := device.New(device.Config{
 		Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Sleep: sleep, Services: services,
 		Tenant: "contoso.example", Type: "Linux", DisplayName: "pc-1", OSVersion: "Debian 12", Finish: finish, Gone: func() {},
 	})
-	l.book = account.NewBook(account.Config{Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}, Renamed: func(account.Identity) {}})
+	l.newBook = func() *account.Book {
+		return account.NewBook(account.Config{Keys: keys, Ring: ring, Store: s, Rand: rand.Reader, Logger: log, Now: l.clock.Now, Finish: finish, Gone: func(account.Identity) {}, Renamed: func(account.Identity) {}})
+	}
+	l.book = l.newBook()
 	cfg := signon.Config{
 		Book: l.book, Devices: devices, Services: services, Keys: keys, Store: s, Logger: log, Now: l.clock.Now, Sleep: sleep,
 		Tenant: "contoso.example", OSVersion: "Debian 12", Finish: finish, Span: span,
@@ -144,6 +155,7 @@ func newLaptop(t *testing.T, changes ...any) *laptop {
 			change(&cfg)
 		}
 	}
+	l.cfg = cfg
 	l.Engine = signon.New(cfg)
 	t.Cleanup(func() {
 		l.Close()
