@@ -40,6 +40,7 @@ type machine struct {
 	srv   *entratest.Server
 	keys  tpm.KeyStore
 	store store.Store
+	log   *slog.Logger
 	wire  func(*http.Request) // looks at each request
 	sleep func()
 	name  string // as which it registers
@@ -47,7 +48,7 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{t: t, clock: entratest.NewClock(time.Time{}), store: &store.Memory{}, sleep: func() {}}
+	m := &machine{t: t, clock: entratest.NewClock(time.Time{}), store: &store.Memory{}, log: slog.New(slog.DiscardHandler), sleep: func() {}}
 	m.srv = entratest.NewTB(t, entratest.Options{Clock: m.clock, Seed: 1, ReplicationLag: -1, Domains: []string{otherName}, Users: []entratest.User{{Username: "alice", Password: password}}})
 	keys, err := softkeys.Open(softkeys.File(t.TempDir() + "/master"))
 	require.NoError(t, err)
@@ -91,7 +92,7 @@ func (m *machine) startFor(tenant string) *process {
 		Span: func(ctx context.Context, _ string) (context.Context, func(error)) { return ctx, func(error) {} },
 	})}
 	p.Keeper = device.New(device.Config{
-		Keys: m.keys, Ring: vault.NewKeyring(m.keys, m.store, rand.Reader), Store: m.store, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler), Now: m.clock.Now,
+		Keys: m.keys, Ring: vault.NewKeyring(m.keys, m.store, rand.Reader), Store: m.store, Rand: rand.Reader, Logger: m.log, Now: m.clock.Now,
 		Sleep:    func(ctx context.Context, d time.Duration) error { m.clock.Advance(d); m.sleep(); return ctx.Err() },
 		Services: p.services, Tenant: tenant, Type: "Linux", DisplayName: cmp.Or(m.name, "pc-1"), OSVersion: "Debian 12",
 		Finish: func(ctx context.Context, work func(context.Context) error) error { return work(ctx) },
@@ -156,6 +157,29 @@ func TestRegister(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, d.Cert.DeviceID, same.Cert.DeviceID)
 	require.Equal(t, d.Key.Public(), same.Key.Public())
+}
+
+// A process that finds that another one has registered the device meanwhile asks
+// nobody anything.
+func TestRegisteredByAnother(t *testing.T) {
+	t.Parallel()
+	m, ctx := newMachine(t), t.Context()
+	p, q := m.start(), m.start()
+	_, err := q.Load(ctx)
+	require.ErrorIs(t, err, device.ErrNone)
+	d, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
+	require.NoError(t, err)
+
+	m.wire = func(r *http.Request) { require.Fail(t, "a request", "%s", r.URL) }
+	var steps []string
+	same, existing, err := q.Register(ctx, device.Request{Step: func(s string) { steps = append(steps, s) }})
+	require.NoError(t, err)
+	require.True(t, existing)
+	require.Equal(t, d.Cert.DER, same.Cert.DER)
+	require.Empty(t, steps)
+	var other *device.OtherTypeError
+	_, _, err = q.Register(ctx, device.Request{JoinType: prt.JoinPersonal})
+	require.ErrorAs(t, err, &other)
 }
 
 // A registration that was cut off is taken up with the same keys, and the
@@ -235,49 +259,6 @@ func TestSavedBeforeSent(t *testing.T) {
 	}
 }
 
-// What another process forgets is forgotten here, with its tokens; what it
-// registers anew stays when this one then forgets the old.
-func TestForget(t *testing.T) {
-	t.Parallel()
-	m, ctx := newMachine(t), t.Context()
-	p, q := m.start(), m.start()
-	_, err := p.Forget(ctx)
-	require.ErrorIs(t, err, device.ErrNone)
-	first, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
-	require.NoError(t, err)
-	_, err = q.Current(ctx)
-	require.NoError(t, err)
-
-	gone, err := p.Forget(ctx)
-	require.NoError(t, err)
-	require.True(t, gone)
-	require.Equal(t, 1, p.gone)
-	second, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
-	require.NoError(t, err)
-	require.NotEqual(t, first.Cert.DeviceID, second.Cert.DeviceID)
-
-	gone, err = q.Forget(ctx)
-	require.NoError(t, err)
-	require.False(t, gone, "the one that it used is gone, and the new one is not its")
-	require.Equal(t, 1, q.gone)
-	now, err := q.Current(ctx)
-	require.NoError(t, err)
-	require.Equal(t, second.Cert.DeviceID, now.Cert.DeviceID)
-}
-
-// The device object is deleted by the certificate, and not without it.
-func TestDelete(t *testing.T) {
-	t.Parallel()
-	m, ctx := newMachine(t), t.Context()
-	p := m.start()
-	d, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
-	require.NoError(t, err)
-	var said *sts.Error
-	require.ErrorAs(t, p.Delete(ctx, d, nil), &said)
-	require.True(t, said.Said)
-	require.Len(t, m.srv.Devices(), 1)
-}
-
 // The registration of a tenant is found under another name of it, and is the same one:
 // nothing is sent, and nothing of it changes but the names. One of another type stands
 // in the way there too.
@@ -310,27 +291,6 @@ func TestRegisterUnderAnotherName(t *testing.T) {
 		_, err := m.startFor(name).Load(ctx)
 		require.NoError(t, err, name)
 	}
-}
-
-// A data key that was lost is damage: the registration in memory is not let go for it.
-func TestNoticeOfDamage(t *testing.T) {
-	t.Parallel()
-	m, ctx := newMachine(t), t.Context()
-	p := m.start()
-	d, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
-	require.NoError(t, err)
-	names, err := m.store.List(ctx, "device-")
-	require.NoError(t, err)
-	for _, n := range names {
-		if strings.HasSuffix(n, vault.KeySuffix) {
-			_, v, err := m.store.Get(ctx, n)
-			require.NoError(t, err)
-			require.NoError(t, m.store.Delete(ctx, n, v))
-		}
-	}
-	require.ErrorIs(t, p.Notice(ctx), store.ErrDamaged)
-	require.Same(t, d, p.Open())
-	require.Zero(t, p.gone)
 }
 
 // A registration that cannot be read is not taken for a missing one.
