@@ -10,7 +10,6 @@ import (
 	"github.com/prtbroker/prtbroker/broker/internal/account"
 	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
-	"github.com/prtbroker/prtbroker/internal/aadsts"
 	"github.com/prtbroker/prtbroker/internal/clock"
 	"github.com/prtbroker/prtbroker/prt"
 )
@@ -343,9 +342,6 @@ func about(err error, scopes []string, acct Account) error {
 	c.Scopes = scopes
 	if c.Account.IsZero() {
 		c.Account = acct
-	}
-	if e.action == aadsts.StaleMFA && c.detail == "" {
-		c.detail = "the MFA is stale"
 	}
 	return &c
 }
