@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
 	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/tpm"
 	"github.com/prtbroker/prtbroker/tpm/softkeys"
@@ -306,16 +308,64 @@ func TestKeptTokensAreSealed(t *testing.T) {
 	require.True(t, found, "nothing was kept")
 }
 
-// A store that does not answer withholds no token: see also TestBlackHole.
+// A store that fails withholds no token, and whoever reads the log learns of it: see
+// also TestBlackHole.
 func TestKeptTokensStoreFails(t *testing.T) {
 	t.Parallel()
 	w := keeping(t)
+	log := &lockedBuffer{}
+	w.cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	sound := w.open()
+	_, err := sound.AcquireTokenSilent(t.Context(), graph)
+	require.NoError(t, err)
+	_, err = sound.AcquireTokenSilent(t.Context(), graph, broker.WithClaims(`{"access_token":{"nbf":{"essential":true,"value":"1"}}}`))
+	require.NoError(t, err)
+	require.NotContains(t, log.String(), "cannot be")
+
 	w.cfg.Store = tokenless{w.store}
 	b := w.open()
 	res, err := b.AcquireTokenSilent(t.Context(), graph)
 	require.NoError(t, err)
 	require.NotEmpty(t, res.AccessToken)
+	require.Contains(t, log.String(), "kept tokens cannot be read")
+	require.Contains(t, log.String(), "a token cannot be kept")
+	_, err = b.AcquireTokenSilent(t.Context(), graph, broker.WithClaims(`{"access_token":{"nbf":{"essential":true,"value":"2"}}}`))
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "challenged tokens cannot be dropped")
+	require.NoError(t, w.srv.Revoke(alice))
+	w.clock.Advance(time.Second)
+	_, err = b.AcquireTokenSilent(t.Context(), graph, broker.WithForceRefresh())
+	require.ErrorIs(t, err, broker.ErrPRTRevoked)
+	require.Contains(t, log.String(), "kept tokens cannot be erased")
 	require.NoError(t, b.Close())
+}
+
+// A challenge is about one app's token for one resource: what is kept for other
+// resources, and for other apps, stays.
+func TestChallengeDropsOneToken(t *testing.T) {
+	t.Parallel()
+	const other = "11111111-aaaa-4bbb-8ccc-00000000000a"
+	w := keeping(t, withOptions(func(o *entratest.Options) {
+		o.Apps = append(o.Apps, entratest.App{ClientID: other, Name: "Another app", Public: true, Redirects: []string{native}, AdminConsent: true})
+	}))
+	as := broker.WithApp(broker.App{ClientID: other})
+	w.silent(graph)
+	forOpen, ofOther := w.silent(open), w.silent(graph, as)
+	w.wire.set(func(*http.Request) error { return errors.New("network is unreachable") }, nil)
+	_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithClaims(`{"access_token":{"nbf":{"essential":true,"value":"1"}}}`))
+	require.ErrorIs(t, err, broker.ErrTransient)
+	b := w.open()
+	for _, tt := range []struct {
+		scopes []string
+		opts   []broker.CallOption
+		want   string
+	}{{open, nil, forOpen.AccessToken}, {graph, []broker.CallOption{as}, ofOther.AccessToken}} {
+		res, err := b.AcquireTokenSilent(t.Context(), tt.scopes, tt.opts...)
+		require.NoError(t, err)
+		require.Equal(t, tt.want, res.AccessToken)
+	}
+	_, err = b.AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrTransient, "that one is gone")
 }
 
 // tokenless is a store that fails for the tokens.
@@ -326,4 +376,11 @@ func (s tokenless) Get(ctx context.Context, name string) ([]byte, store.Version,
 		return nil, 0, errors.New("input/output error")
 	}
 	return s.Store.Get(ctx, name)
+}
+
+func (s tokenless) Delete(ctx context.Context, name string, old store.Version) error {
+	if strings.HasSuffix(name, ".tokens") {
+		return errors.New("input/output error")
+	}
+	return s.Store.Delete(ctx, name, old)
 }
