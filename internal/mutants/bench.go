@@ -42,7 +42,8 @@ type bench struct {
 	out     io.Writer
 	schemas []*schema
 	tests   []test
-	reach   map[int][]int // the tests that reach a change
+	reach   map[int][]int     // the tests that reach a change
+	only    map[survivor]bool // nil: every change
 }
 
 // newBench compiles all changes of a group, and runs each test alone to see what it
@@ -261,7 +262,17 @@ func runTests(ctx context.Context, t test, limit time.Duration, env string) ([]b
 	return out, err
 }
 
-// all tries every change, several side by side, and reports each.
+// chosen are the numbers of the changes to try.
+func (b *bench) chosen() (list []int) {
+	for n := 1; n <= b.changes(); n++ {
+		if b.only == nil || b.only[change(b.schemas, n)] {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// all tries every change that was chosen, several side by side, and reports each.
 func (b *bench) all(ctx context.Context, side int, report func(survivor, verdict)) error {
 	type result struct {
 		verdict
@@ -274,8 +285,9 @@ func (b *bench) all(ctx context.Context, side int, report func(survivor, verdict
 	for n := range results {
 		results[n] = make(chan result, 1)
 	}
+	left := b.chosen()
 	go func() {
-		for n := 1; n < len(results); n++ {
+		for _, n := range left {
 			select {
 			case turns <- struct{}{}:
 			case <-ctx.Done():
@@ -288,7 +300,7 @@ func (b *bench) all(ctx context.Context, side int, report func(survivor, verdict
 			}()
 		}
 	}()
-	for n := 1; n < len(results); n++ {
+	for _, n := range left {
 		select {
 		case r := <-results[n]:
 			if r.err != nil {

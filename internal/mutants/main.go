@@ -17,6 +17,9 @@
 // never true. Left alone there: constants, calculations of named types, and an if that
 // only returns the error it was given.
 //
+// A whole run takes long. With -again, only the changes are made that an earlier run
+// wanted work for, which is what to look at after writing tests.
+//
 // On a busy machine tests run into the time limit, which comes from the first run: such
 // changes count as noticed, so that -patience should be large there.
 package main
@@ -61,12 +64,21 @@ func main() {
 	one := flag.Bool("quick", false, "compile all changes into one binary and run only the tests that reach one")
 	judges := flag.String("judges", "", "with -quick: the packages whose tests judge, separated by commas, or package=pattern for some of their tests; default those that are changed")
 	most := flag.Duration("most", time.Minute, "with -quick: how long the tests for one change may take without it")
+	again := flag.String("again", "", "with -quick: a file with what an earlier run printed; only the changes that it wanted work for are made")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	reasons, err := parseReasons(equivalent)
 	if err != nil {
 		log.Fatal("mutants: ", err)
+	}
+	var only map[survivor]bool
+	if *again != "" {
+		text, err := os.ReadFile(*again)
+		if err != nil {
+			log.Fatal("mutants: ", err)
+		}
+		only = printed(string(text))
 	}
 	byGremlins, quickly := packages, groups
 	switch {
@@ -79,7 +91,7 @@ func main() {
 	for _, g := range quickly {
 		if err == nil {
 			var more int
-			more, err = quick(ctx, os.Stdout, g, reasons, limits{*patience, 10 * time.Second, *most})
+			more, err = quick(ctx, os.Stdout, g, reasons, limits{*patience, 10 * time.Second, *most}, only)
 			unexplained += more
 		}
 	}

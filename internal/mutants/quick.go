@@ -47,7 +47,7 @@ type limits struct {
 }
 
 // quick changes the packages of a group and prints what was noticed.
-func quick(ctx context.Context, out io.Writer, g group, reasons []reason, l limits) (unexplained int, err error) {
+func quick(ctx context.Context, out io.Writer, g group, reasons []reason, l limits, only map[survivor]bool) (unexplained int, err error) {
 	dir, err := os.MkdirTemp("", "mutants")
 	if err != nil {
 		return 0, err
@@ -63,7 +63,7 @@ func quick(ctx context.Context, out io.Writer, g group, reasons []reason, l limi
 	if err != nil {
 		return 0, err
 	}
-	b.limits = l
+	b.limits, b.only = l, only
 	t := &tally{out: out, reasons: reasons, count: map[string]*[verdicts]int{}, open: map[string]int{}, seen: map[survivor]*[verdicts]int{}}
 	if err := b.all(ctx, runtime.NumCPU(), t.add); err != nil {
 		return 0, err
@@ -103,6 +103,21 @@ func (t *tally) add(s survivor, v verdict) {
 
 // unwelcome are the verdicts that want work.
 var unwelcome = [verdicts]string{survived: "nobody noticed:", unsettled: "the fast tests did not notice:", notReached: "no test reaches:"}
+
+// printed returns the changes that an earlier run wanted work for, from its output.
+func printed(text string) map[survivor]bool {
+	found := map[survivor]bool{}
+	lines := strings.Split(text, "\n")
+	for i := range len(lines) - 2 {
+		if lines[i] == "" || !slices.Contains(unwelcome[:], lines[i]) {
+			continue
+		}
+		if f := strings.Fields(lines[i+1]); len(f) == 3 {
+			found[survivor{f[0], f[1], f[2], strings.TrimSpace(lines[i+2])}] = true
+		}
+	}
+	return found
+}
 
 // stale reports whether a reason is for a change that was noticed at each of its
 // places. Gremlins judges those that it knows.

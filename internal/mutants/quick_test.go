@@ -88,7 +88,7 @@ func TestQuick(t *testing.T) {
 		{survivor{"p", "Box.Put", removal, "«if» b.n+n > Limit && // a comment"}, "It is noticed."},
 	}
 	var out bytes.Buffer
-	unexplained, err := quick(t.Context(), &out, group{changed: []string{"./p"}}, reasons, limits{patience: 10, least: 10 * time.Second, most: time.Minute})
+	unexplained, err := quick(t.Context(), &out, group{changed: []string{"./p"}}, reasons, limits{patience: 10, least: 10 * time.Second, most: time.Minute}, nil)
 	require.NoError(t, err)
 	text := out.String()
 	for _, want := range []string{
@@ -105,6 +105,17 @@ func TestQuick(t *testing.T) {
 	require.NotContains(t, text, "«if» f", "a condition of a type of its own cannot be changed so")
 	open := strings.Count(text, "nobody noticed:") + strings.Count(text, "did not survive:")
 	require.Equal(t, open, unexplained)
+
+	// Only these are made again, after a test that holds one of them.
+	require.NoError(t, os.WriteFile(filepath.FromSlash("p/more_test.go"), []byte("package p\n\nimport \"testing\"\n\nfunc TestMuch(t *testing.T) {\n\tif new(Box).Put(13) != err {\n\t\tt.Fatal(\"wrong\")\n\t}\n\tif (&Box{n: -10}).Put(13) != err {\n\t\tt.Fatal(\"too much at once\")\n\t}\n}\n"), 0o600))
+	left := printed(text)
+	require.Len(t, left, strings.Count(text, "nobody noticed:")+strings.Count(text, "no test reaches:"))
+	out.Reset()
+	again, err := quick(t.Context(), &out, group{changed: []string{"./p"}}, nil, limits{patience: 10, least: 10 * time.Second, most: time.Minute}, left)
+	require.NoError(t, err)
+	require.Less(t, again, strings.Count(text, "nobody noticed:"))
+	require.NotContains(t, out.String(), "p Box.Put CHECK_REMOVED\n\t«if» n > Limit {")
+	require.Contains(t, out.String(), "p Box.Put CONDITIONALS_BOUNDARY\n\tif n «<» 0 {")
 }
 
 // A change that is worth little time is settled by the fast tests only, tests that fail
@@ -117,14 +128,14 @@ func TestQuickLimits(t *testing.T) {
 			"func TestSlow(t *testing.T) {\n\ttime.Sleep(2 * time.Second)\n\tif Count(2) != 1 {\n\t\tt.Fatal(\"wrong\")\n\t}\n}\n\nfunc TestBroken(t *testing.T) { Count(1); t.Fatal(\"always\") }\n",
 	})
 	var out bytes.Buffer
-	unexplained, err := quick(t.Context(), &out, group{changed: []string{"./p"}}, nil, limits{patience: 1, least: time.Second, most: time.Second})
+	unexplained, err := quick(t.Context(), &out, group{changed: []string{"./p"}}, nil, limits{patience: 1, least: time.Second, most: time.Second}, nil)
 	require.NoError(t, err)
 	require.Zero(t, unexplained)
 	require.Contains(t, out.String(), "TestBroken fails alone and without a change")
 	require.Contains(t, out.String(), "the fast tests did not notice:\np Count CHECK_REMOVED\n\t«if» n == 2 {\n")
 	require.NotContains(t, out.String(), "ARITHMETIC_BASE", "n+1 does not end")
 
-	_, err = quick(t.Context(), &out, group{changed: []string{"./missing"}}, nil, limits{})
+	_, err = quick(t.Context(), &out, group{changed: []string{"./missing"}}, nil, limits{}, nil)
 	require.ErrorContains(t, err, "go list")
 }
 
