@@ -103,3 +103,40 @@ func BenchmarkOwnEverything(b *testing.B) {
 		})
 	}
 }
+
+// A set takes no more blocks than its policies need: a set of one is judged the
+// fastest.
+func TestBlocks(t *testing.T) {
+	for policies, want := range map[int]int{0: 1, 1: 1, 255: 1, 256: 1, 257: 2, 512: 2, 513: 3} {
+		s, err := Compile(&Bundle{Policies: make([]Policy, policies)})
+		require.NoError(t, err)
+		require.Equal(t, want, s.blocks, "%d policies", policies)
+	}
+}
+
+// Each application has a row, as long as all of them take no more memory than
+// they may; beyond, none has, and the answers are the same.
+func TestRowsOfApplications(t *testing.T) {
+	named := func(n int) *Set {
+		p := Policy{
+			ID: "p", State: StateEnabled,
+			Conditions: Conditions{
+				Users:        &UserCondition{IncludeUsers: []string{"All"}},
+				Applications: &ApplicationCondition{Include: make([]string, n)},
+			},
+			GrantControls: &GrantControls{Operator: "OR", BuiltInControls: []string{"block"}},
+		}
+		for i := range n {
+			p.Conditions.Applications.Include[i] = fmt.Sprintf("app-%d", i)
+		}
+		s, err := Compile(&Bundle{Policies: append([]Policy{p}, make([]Policy, blockSize)...)}) // two blocks
+		require.NoError(t, err)
+		for app, want := range map[string]Outcome{"app-0": OutcomeBlock, fmt.Sprintf("app-%d", n-1): OutcomeBlock, "app": OutcomeGrant} {
+			require.Equal(t, want, s.Evaluate(&SignIn{User: &User{ID: "u"}, AppID: app, ClientApp: ClientBrowser}).Outcome, app)
+		}
+		return s
+	}
+	require.Len(t, named(1).appRows.cells, 2*2, "the first row is that of all others")
+	require.Len(t, named(maxAppCells/2-1).appRows.cells, maxAppCells)
+	require.Empty(t, named(maxAppCells/2).appRows.cells)
+}
