@@ -35,7 +35,8 @@ func ownEverything(t testing.TB, n int) *Set {
 // policies that have it, and sets no more bits: the cost grows with the number
 // of policies, not with its square.
 func TestFiltersGrowWithPolicies(t *testing.T) {
-	for _, n := range []int{1, 300, 5_000, 9_000} {
+	const window = windowBlocks * blockSize
+	for _, n := range []int{1, 300, window, window + 1, 9_000} {
 		s := ownEverything(t, n)
 		rules, posts, blocks := 0, 0, 0
 		for _, w := range s.devices.filters.windows {
@@ -48,7 +49,32 @@ func TestFiltersGrowWithPolicies(t *testing.T) {
 		require.Equal(t, n, rules)
 		require.Equal(t, n, posts)
 		require.Zero(t, blocks)
+		in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: ClientBrowser, Device: &Device{TrustType: TrustJoined, DisplayName: fmt.Sprintf("PC-%d", n-1)}}
+		facts := s.Evaluate(in)
+		require.Equal(t, n-1, facts.Applied, "all but the one that excludes the device")
+		in.Endpoint = s.Endpoint(in.Device)
+		require.Equal(t, s.Evaluate(in), facts)
 	}
+}
+
+// The locations that an address can be in at once are one set, however many ranges
+// and countries lead to it.
+func TestSetsOfLocations(t *testing.T) {
+	s, err := Compile(&Bundle{Locations: []NamedLocation{
+		{Kind: IPLocation, ID: "office", Ranges: []string{"10.0.0.0/24", "10.0.2.0/24", "2001:db8::/32"}},
+		{Kind: IPLocation, ID: "floor", Ranges: []string{"10.0.0.0/28", "10.0.2.0/28"}},
+		{Kind: CountryLocation, ID: "here", Countries: []string{"DE", "AT", "CH"}},
+	}})
+	require.NoError(t, err)
+	places := s.locations.bySymbol
+	at := func(ids ...string) (set []int) {
+		for _, id := range ids {
+			set = append(set, places[s.ids.find(id)])
+		}
+		return set
+	}
+	require.ElementsMatch(t, [][]int{nil, at("office"), at("office", "floor"), at("floor"), at("here"), at(trustedIPsID), at(compliantNetworkID)}, s.locations.members)
+	require.Len(t, s.locations.sets.cells, 2*len(s.locations.members), "what includes by it, and what excludes")
 }
 
 // A rule that many policies share is one row, and rows hold no more than a
