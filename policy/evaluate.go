@@ -240,9 +240,6 @@ func (s *Set) judge(f *facts, t *tally, d *Decision, b int, l *lanes, unsat *blo
 			t.unknown.word(base, x)
 		}
 		enforced := applied & m.enabled[w] &^ doubt
-		if enforced == 0 {
-			continue
-		}
 		t.applied.word(base, enforced)
 		if x := enforced & m.deny[w]; x != 0 {
 			t.denied.word(base, x)

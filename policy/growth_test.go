@@ -158,7 +158,10 @@ func TestRowsOfApplications(t *testing.T) {
 		s, err := Compile(&Bundle{Policies: append([]Policy{p}, make([]Policy, blockSize)...)}) // two blocks
 		require.NoError(t, err)
 		for app, want := range map[string]Outcome{"app-0": OutcomeBlock, fmt.Sprintf("app-%d", n-1): OutcomeBlock, "app": OutcomeGrant} {
-			require.Equal(t, want, s.Evaluate(&SignIn{User: &User{ID: "u"}, AppID: app, ClientApp: ClientBrowser}).Outcome, app)
+			in := &SignIn{User: &User{ID: "u"}, AppID: app, ClientApp: ClientBrowser}
+			require.Equal(t, want, s.Evaluate(in).Outcome, app)
+			in.Subject = s.Subject(in.User)
+			require.Equal(t, want, s.Evaluate(in).Outcome, "%s, of a user whose row was made before", app)
 		}
 		return s
 	}
