@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -219,6 +220,22 @@ func TestDecisionIsReadInPart(t *testing.T) {
 func TestNothingToCompile(t *testing.T) {
 	_, err := policy.Compile(nil)
 	require.EqualError(t, err, "policy: no bundle to compile")
+}
+
+// Controls are numbered in sixteen bits, of which every set takes ten numbers.
+func TestTooManyControls(t *testing.T) {
+	terms := func(n int) *policy.Bundle {
+		p := rule("p", nil)
+		for i := range n {
+			p.GrantControls.TermsOfUse = append(p.GrantControls.TermsOfUse, strconv.Itoa(i))
+		}
+		return &policy.Bundle{Policies: []policy.Policy{p}}
+	}
+	const most = 65_535 - 10
+	d := compile(t, terms(most)).Evaluate(ask(func(in *policy.SignIn) { in.AcceptedTerms = []string{strconv.Itoa(most - 1)} }))
+	require.Equal(t, policy.OutcomeGrant, d.Outcome, "the last number is told from all others")
+	_, err := policy.Compile(terms(most + 1))
+	require.EqualError(t, err, "policy: more than 65535 distinct grant controls")
 }
 
 // Exclusion wins ("Users and groups", 2024-01-23), also over the whole list; the

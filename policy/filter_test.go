@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -150,6 +151,24 @@ func TestFilterRulesOnAttributes(t *testing.T) {
 			require.Equal(t, tt.one, r.MatchAttributes([]policy.Attribute{other, one}))
 			require.Equal(t, tt.all, r.MatchAttributes([]policy.Attribute{other, list}))
 		})
+	}
+	r, err := policy.ParseFilterRule(`CustomSecurityAttribute.Set_Level -eq null`)
+	require.NoError(t, err)
+	require.False(t, r.MatchAttributes([]policy.Attribute{{Name: "Set_Level", Values: []string{"null"}}}), "the word is a value")
+}
+
+// Case is folded letter by letter, also where a letter outside of ASCII folds to one
+// inside.
+func TestFilterRulesFoldCase(t *testing.T) {
+	for _, same := range []string{"Kelvin", "\u212aelvin", "KELV\u0130N"} { // the sign of Kelvin, an I with its dot
+		for _, rule := range []string{`device.model -eq "%s"`, `device.model -startsWith "%s"`, `device.model -endsWith "%s"`, `device.model -contains "%s"`} {
+			r, err := policy.ParseFilterRule(fmt.Sprintf(rule, same))
+			require.NoError(t, err)
+			for _, model := range []string{"kelvin", "\u212aelvin", "kelv\u0130n"} {
+				require.True(t, r.MatchDevice(&policy.Device{Model: model}), "%s: %s", r, model)
+			}
+			require.False(t, r.MatchDevice(&policy.Device{Model: "k\u00e9lvin"}), "%s", r)
+		}
 	}
 }
 

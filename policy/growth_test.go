@@ -46,6 +46,7 @@ func TestFiltersGrowWithPolicies(t *testing.T) {
 				blocks += len(f.rows.inc) + len(f.rows.exc)
 			}
 		}
+		require.Len(t, s.devices.filters.windows, (n+window-1)/window)
 		require.Equal(t, n, rules)
 		require.Equal(t, n, posts)
 		require.Zero(t, blocks)
@@ -101,12 +102,30 @@ func TestSharedFiltersAreRows(t *testing.T) {
 			blocks += len(f.rows.inc)
 		}
 	}
+	require.Equal(t, 7*s.blocks, blocks, "of the last window no more than there is of it")
 	require.LessOrEqual(t, blocks, 9_000/2)
 	in := &SignIn{User: &User{ID: "u"}, AppID: "a", ClientApp: ClientBrowser, Device: &Device{TrustType: TrustJoined, Model: "M3"}}
 	facts := s.Evaluate(in)
 	in.Endpoint = s.Endpoint(in.Device)
 	require.Equal(t, s.Evaluate(in), facts)
 	require.Zero(t, testing.AllocsPerRun(5, func() { in.Endpoint = nil; s.Evaluate(in) }))
+}
+
+// Rows of one block hold as much as a list of two.
+func TestRulesOfFewPoliciesAreLists(t *testing.T) {
+	for sharing, rows := range map[int]int{1: 0, 2: 0, 3: 1} {
+		b := &Bundle{}
+		for range sharing {
+			b.Policies = append(b.Policies, Policy{
+				State:      StateEnabled,
+				Conditions: Conditions{Devices: &DeviceCondition{Filter: &Filter{Mode: "include", Rule: `device.model -eq "X1"`}}},
+			})
+		}
+		s, err := Compile(b)
+		require.NoError(t, err)
+		require.Len(t, s.devices.filters.windows[0], 1)
+		require.Len(t, s.devices.filters.windows[0][0].rows.inc, rows, "%d policies", sharing)
+	}
 }
 
 // BenchmarkOwnEverything is the worst set: it shows the growth in time.

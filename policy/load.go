@@ -167,10 +167,10 @@ func (l *loader) walk(path string, n *node) {
 func (l *loader) object(path string, n *node) {
 	kind := lower(n.annotation("type"))
 	switch {
-	case n.has("conditions") && n.get("conditions").kind == nodeObject,
+	case n.get("conditions").kind == nodeObject,
 		strings.HasSuffix(kind, ".conditionalaccesspolicy"), n.has("grantControls") && !n.has("value"):
 		l.policy(path, n, n)
-	case n.get("details").kind == nodeObject && n.get("details").has("conditions"):
+	case n.get("details").has("conditions"):
 		l.policy(path+".details", n.get("details"), n)
 	case strings.HasSuffix(kind, "namedlocation"), n.has("ipRanges"), n.has("countriesAndRegions"):
 		l.location(path, n)

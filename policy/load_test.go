@@ -5,13 +5,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
@@ -300,77 +295,6 @@ func TestLoadLocationsAndStrengths(t *testing.T) {
 	require.ElementsMatch(t, []policy.Code{policy.CodeHostBits, policy.CodeWrongType}, codes)
 }
 
-func TestNotJSON(t *testing.T) {
-	for _, tt := range []struct {
-		name, text   string
-		line, column int
-	}{
-		{"empty", "", 1, 1},
-		{"missing comma", "{\n  \"id\": \"a\"\n  \"state\": \"enabled\"\n}", 3, 3},
-		{"placeholder", "{\"value\": <policies>}", 1, 11},
-		{"cut off", "{\"conditions\": {", 1, 17},
-		{"text behind", exported + "\nend", 2, 1},
-		{"too deep", strings.Repeat("[", 100), 1, 65},
-		{"UTF-16", encoded("{\n!", binary.LittleEndian, true), 2, 1},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			_, _, err := policy.Load(strings.NewReader(tt.text))
-			var syntax *policy.SyntaxError
-			require.ErrorAs(t, err, &syntax)
-			require.Equal(t, [2]int{tt.line, tt.column}, [2]int{syntax.Line, syntax.Column}, err.Error())
-			require.True(t, strings.HasPrefix(err.Error(), "policy: "))
-		})
-	}
-}
-
-type failing struct{}
-
-func (failing) Read([]byte) (int, error) { return 0, errors.New("broken pipe") }
-
-type endless struct{}
-
-func (endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
-}
-
-func TestLoadLimits(t *testing.T) {
-	_, _, err := policy.Load(failing{})
-	require.ErrorContains(t, err, "broken pipe")
-	_, _, err = policy.Load(endless{})
-	require.ErrorContains(t, err, "larger than")
-}
-
-func TestLoadFS(t *testing.T) {
-	b, diags, err := policy.LoadFS(fstest.MapFS{
-		"policies/a.json":    {Data: []byte(exported)},
-		"policies/b.JSON":    {Data: []byte(encoded(exported, binary.LittleEndian, true))},
-		"policies/bad.json":  {Data: []byte("{\n,")},
-		"old.json/notes.txt": {Data: []byte("#")},
-		"readme.md":          {Data: []byte("#")},
-		"agreements/t.json":  {Data: []byte(`{"displayName":"Terms","isViewingBeforeAcceptanceRequired":true}`)},
-		"policies/time.json": {Data: []byte(`{"state":"enabled","conditions":{"times":{"includeAllTimes":true}}}`)},
-	})
-	var syntax *policy.SyntaxError
-	require.ErrorAs(t, err, &syntax)
-	require.Equal(t, "policies/bad.json", syntax.File)
-	require.EqualError(t, err, "policy: policies/bad.json: line 2, column 1: "+syntax.Err.Error(), "of that file alone")
-	require.Len(t, b.Policies, 3, "a bad file does not hide the others")
-	files := map[string]policy.Code{}
-	for _, d := range diags {
-		files[d.File] = d.Code
-	}
-	require.Equal(t, map[string]policy.Code{"agreements/t.json": policy.CodeUnknownThing, "policies/time.json": policy.CodeUnmodeled}, files)
-}
-
-func TestLoadFSOfNothing(t *testing.T) {
-	b, _, err := policy.LoadFS(os.DirFS(filepath.Join(t.TempDir(), "gone")))
-	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.Empty(t, b.Policies)
-}
-
 // What Load read, json.Marshal writes, so that it is read again as the same.
 func TestMarshalRoundTrip(t *testing.T) {
 	g := policytest.NewGenerator(11)
@@ -448,25 +372,4 @@ func TestRemarks(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, dup)
-}
-
-// What compiling finds is told at the place where loading found the policy.
-func TestDiagnosticsNameTheFile(t *testing.T) {
-	fsys := fstest.MapFS{
-		"a/first.json":  {Data: []byte(`{"value":[{"id":"1","conditions":{},"grantControls":{"builtInControls":["block"]}},{"id":"2","conditions":{"locations":{"includeLocations":["gone"]}},"grantControls":{"builtInControls":["block"]}}]}`)},
-		"b/place.json":  {Data: []byte(`{"id":"p","displayName":"P","ipRanges":[{"cidrAddress":"nowhere"}]}`)},
-		"c/second.json": {Data: []byte(`{"id":"3","conditions":{},"grantControls":{"builtInControls":["approvedApplication"]}}`)},
-	}
-	b, _, err := policy.LoadFS(fsys)
-	require.NoError(t, err)
-	require.Equal(t, policy.Source{File: "a/first.json", Path: "$.value[1]"}, b.Policies[1].Source)
-	var got []string
-	for _, d := range compile(t, b).Diagnostics() {
-		got = append(got, d.File+" "+d.Path+" "+string(d.Code))
-	}
-	require.ElementsMatch(t, []string{
-		"a/first.json $.value[1].conditions.locations.includeLocations[0] no-location",
-		"b/place.json $ bad-location",
-		"c/second.json $.grantControls.builtInControls retired",
-	}, got)
 }

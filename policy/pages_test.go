@@ -241,6 +241,10 @@ func TestPage05BaselineScopes(t *testing.T) {
 	require.Equal(t, []string{"all"}, from(legacy, false, policy.UserScopes), "before: exempt from policies with exclusions")
 	require.Equal(t, []string{"all", "all but own"}, from(legacy, false, policy.DirectoryScopes), "the list of public clients was shorter")
 	require.Equal(t, []string{"all", "all but own"}, from(legacy, true, policy.DirectoryScopes), "a confidential client had to be excluded itself")
+
+	off := rule("off", nil, func(p *policy.Policy) { p.State = policy.StateDisabled })
+	b.Policies = append(slices.Repeat([]policy.Policy{off}, 300), b.Policies...)
+	require.Equal(t, []string{"all"}, from(compile(t, b, policy.LegacyBaselineScopes()), false, policy.UserScopes), "in a set of several blocks")
 }
 
 // "Require device compliance with Conditional Access", 2025-04-01: the control

@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,4 +107,40 @@ func TestEmbeddedStrengths(t *testing.T) {
 		`$.policies[4].grantControls.authenticationStrength: error: the bundle has no authentication strength "nowhere" (no-strength)`,
 		`$.policies[5].grantControls.authenticationStrength: error: unknown authentication method "telepathy" (bad-strength)`,
 	}, told)
+}
+
+// The strength of a policy that names the registration of security information
+// replaces others there and nowhere else, in sets of every size.
+func TestStrengthOfRegistration(t *testing.T) {
+	demand := func(id string, change func(*policy.Policy)) func(*policy.Policy) {
+		return func(p *policy.Policy) {
+			p.GrantControls.AuthenticationStrength = &policy.Strength{ID: id}
+			change(p)
+		}
+	}
+	off := rule("off", nil, func(p *policy.Policy) { p.State = policy.StateDisabled })
+	for _, others := range []int{0, 300, 4_200} {
+		s := setOf(t, append(slices.Repeat([]policy.Policy{off}, others),
+			rule("everywhere", nil, demand(policy.StrengthPhishingResistant, func(*policy.Policy) {})),
+			rule("registration", nil, demand(policy.StrengthMFA, func(p *policy.Policy) {
+				p.Conditions.Applications = &policy.ApplicationCondition{Include: []string{"portal"}, UserActions: []string{"urn:user:registersecurityinfo"}}
+			})))...)
+		for _, tt := range []struct {
+			name   string
+			change func(*policy.SignIn)
+			want   policy.Outcome
+		}{
+			{"registration", func(in *policy.SignIn) { in.AppID, in.Action = "", policy.ActionRegisterSecurityInfo }, policy.OutcomeGrant},
+			{"an application of the same policy", func(in *policy.SignIn) { in.AppID = "portal" }, policy.OutcomeInterrupt},
+			{"the application from a place that is looked up", func(in *policy.SignIn) { in.AppID, in.CompliantNetwork = "portal", true }, policy.OutcomeInterrupt},
+		} {
+			t.Run(fmt.Sprintf("%d more/%s", others, tt.name), func(t *testing.T) {
+				in := ask(tt.change, func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS })
+				require.Equal(t, tt.want, s.Evaluate(in).Outcome)
+				require.Equal(t, tt.want, s.Explain(in).Decision.Outcome)
+				in.Subject = s.Subject(in.User)
+				require.Equal(t, tt.want, s.Evaluate(in).Outcome, "of a user whose row was made before")
+			})
+		}
+	}
 }
