@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -77,6 +78,30 @@ func TestNoAllocations(t *testing.T) {
 		ids := tenant.Employee(200).Groups
 		dst := make([]policy.Symbol, 0, len(ids))
 		require.Zero(t, testing.AllocsPerRun(20, func() { dst = s.Symbols(dst[:0], ids) }), "Symbols")
+	}
+}
+
+// No memory is taken either when more of a user's groups and roles are in policies
+// than are kept from one window to the next, which are 256 with the mark between.
+func TestNoAllocationsForManyRoles(t *testing.T) {
+	off := rule("off", nil, func(p *policy.Policy) { p.State = policy.StateDisabled })
+	for _, tt := range []struct{ groups, roles int }{{254, 1}, {255, 1}, {254, 2}, {0, 255}, {0, 256}, {256, 0}} {
+		t.Run(fmt.Sprintf("groups=%d/roles=%d", tt.groups, tt.roles), func(t *testing.T) {
+			policies := slices.Repeat([]policy.Policy{off}, 4_100)
+			user := &policy.User{ID: "u"}
+			for i := range tt.groups {
+				user.Groups = append(user.Groups, fmt.Sprintf("group-%d", i))
+				policies = append(policies, rule("p", nil, users(policy.UserCondition{IncludeGroups: user.Groups[i:]})))
+			}
+			for i := range tt.roles {
+				user.Roles = append(user.Roles, fmt.Sprintf("role-%d", i))
+				policies = append(policies, rule("p", nil, users(policy.UserCondition{IncludeRoles: user.Roles[i:]})))
+			}
+			s := setOf(t, policies...)
+			in := ask(func(in *policy.SignIn) { in.User = user })
+			require.Equal(t, tt.groups+tt.roles, s.Evaluate(in).Applied)
+			require.Zero(t, testing.AllocsPerRun(5, func() { s.Evaluate(in) }))
+		})
 	}
 }
 

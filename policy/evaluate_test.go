@@ -316,6 +316,7 @@ func TestNames(t *testing.T) {
 	require.Equal(t, "interrupt", policy.OutcomeInterrupt.String())
 	require.Equal(t, "unsatisfiable", policy.Unsatisfiable.String())
 	require.Equal(t, "99", policy.Outcome(99).String(), "what has no name is a number")
+	require.Equal(t, "4", policy.Outcome(4).String(), "as is the first that has none")
 	require.Equal(t, "termsOfUse tou", policy.Control{Kind: policy.TermsOfUse, ID: "tou"}.String())
 	require.Equal(t, "iOS", policy.PlatformIOS.String())
 	require.Equal(t, "easSupported", policy.ClientExchangeActiveSyncOK.String())

@@ -128,6 +128,18 @@ func TestRulesOfFewPoliciesAreLists(t *testing.T) {
 	}
 }
 
+// The numbers that a selector keeps end with the last id that policies mention.
+func TestNumbersOfIDs(t *testing.T) {
+	var groups []string
+	for i := range 100 {
+		groups = append(groups, fmt.Sprintf("group-%d", i))
+	}
+	s, err := Compile(&Bundle{Policies: []Policy{{Conditions: Conditions{Users: &UserCondition{IncludeGroups: groups}}}}})
+	require.NoError(t, err)
+	require.Len(t, s.groups.number, int(s.ids.find(groups[99]))+1)
+	require.Len(t, s.groups.posts, 1+100)
+}
+
 // BenchmarkOwnEverything is the worst set: it shows the growth in time.
 func BenchmarkOwnEverything(b *testing.B) {
 	for _, n := range []int{1_000, 2_000, 4_000, 8_000} {
