@@ -137,3 +137,16 @@ func TestSignInFrequencyIsDue(t *testing.T) {
 		}
 	}
 }
+
+// A period is of 1 to 100,000 hours or days.
+func TestSignInFrequencyPeriods(t *testing.T) {
+	for value, want := range map[int]bool{-1: false, 0: false, 1: true, 100_000: true, 100_001: false} {
+		s := compile(t, &policy.Bundle{Policies: []policy.Policy{rule("p", nil, func(p *policy.Policy) {
+			p.SessionControls = &policy.SessionControls{SignInFrequency: &policy.SignInFrequency{IsEnabled: true, Type: "days", Value: &value}}
+		})}})
+		require.Equal(t, want, s.Evaluable(0), "%d", value)
+		if want {
+			require.Equal(t, time.Duration(value)*24*time.Hour, s.Evaluate(ask(atNoon)).Session.SignInFrequency)
+		}
+	}
+}
