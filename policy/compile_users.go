@@ -35,7 +35,7 @@ func (c *compiler) userIDs(i int, ids []string, exclude bool) {
 		switch {
 		case isAll(id):
 			c.people.base.put(i, exclude)
-		case isNone(id):
+		case isNone(id), id == "":
 		case equalASCII(id, legacyGuests):
 			for _, g := range c.guests[GuestInternal:] {
 				g.base.put(i, exclude)

@@ -251,6 +251,68 @@ func TestWhatIncludesNobody(t *testing.T) {
 	}
 }
 
+// A program can write an empty string where an id belongs. It names nobody and
+// nothing: neither those of whom no policy speaks, nor those whose id is not known.
+func TestEmptyIDsNameNothing(t *testing.T) {
+	workload := func(p *policy.Policy) { p.Conditions.Users = nil }
+	for _, tt := range []struct {
+		name             string
+		include, exclude func(*policy.Policy)
+		ask              func(*policy.SignIn)
+	}{
+		{"users", users(policy.UserCondition{IncludeUsers: []string{""}}), users(policy.UserCondition{IncludeUsers: []string{"All"}, ExcludeUsers: []string{""}}), func(in *policy.SignIn) {}},
+		{
+			"groups", users(policy.UserCondition{IncludeGroups: []string{""}}), users(policy.UserCondition{IncludeUsers: []string{"All"}, ExcludeGroups: []string{""}}),
+			func(in *policy.SignIn) { in.User.Groups = []string{"", "g"} },
+		},
+		{
+			"roles", users(policy.UserCondition{IncludeRoles: []string{""}}), users(policy.UserCondition{IncludeUsers: []string{"All"}, ExcludeRoles: []string{""}}),
+			func(in *policy.SignIn) { in.User.Roles = []string{"", "r"} },
+		},
+		{
+			"tenants",
+			users(policy.UserCondition{IncludeGuests: &policy.GuestCondition{Types: policy.Flags{"otherExternalUser"}, Tenants: &policy.ExternalTenants{MembershipKind: "enumerated", Members: []string{""}}}}),
+			users(policy.UserCondition{IncludeUsers: []string{"All"}, ExcludeGuests: &policy.GuestCondition{Types: policy.Flags{"otherExternalUser"}, Tenants: &policy.ExternalTenants{MembershipKind: "enumerated", Members: []string{""}}}}),
+			func(in *policy.SignIn) { in.User.Guest = policy.GuestOtherExternal },
+		},
+		{"applications", apps([]string{""}, nil), apps([]string{"All"}, []string{""}), func(in *policy.SignIn) {}},
+		{
+			"service principals",
+			func(p *policy.Policy) {
+				workload(p)
+				p.Conditions.ClientApplications = &policy.ClientApplicationCondition{Include: []string{""}}
+			},
+			func(p *policy.Policy) {
+				workload(p)
+				p.Conditions.ClientApplications = &policy.ClientApplicationCondition{Include: []string{"All"}, Exclude: []string{""}}
+			},
+			func(in *policy.SignIn) { in.User.Kind = policy.IdentityWorkload },
+		},
+		{
+			"agents",
+			func(p *policy.Policy) {
+				workload(p)
+				p.Conditions.ClientApplications = &policy.ClientApplicationCondition{IncludeAgents: []string{""}}
+			},
+			func(p *policy.Policy) {
+				workload(p)
+				p.Conditions.ClientApplications = &policy.ClientApplicationCondition{IncludeAgents: []string{"All"}, ExcludeAgents: []string{""}}
+			},
+			func(in *policy.SignIn) { in.User.Kind = policy.IdentityAgent },
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := compile(t, &policy.Bundle{Policies: []policy.Policy{rule("the empty one", []string{"block"}, tt.include), rule("all but it", []string{"block"}, tt.exclude)}})
+			for _, id := range []string{"alice", ""} {
+				in := ask(tt.ask, func(in *policy.SignIn) { in.User.ID = id })
+				require.Equal(t, []string{"all but it"}, applies(s, in), id)
+				in.Subject = s.Subject(in.User)
+				require.Equal(t, []string{"all but it"}, applies(s, in), "%q, by a row made before", id)
+			}
+		})
+	}
+}
+
 // A filter for applications asks for the custom security attributes of the
 // resource ("Filter for applications", 2024).
 func TestApplicationFilters(t *testing.T) {

@@ -171,32 +171,41 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// Each application has a row, as long as all of them take no more memory than
-// they may; beyond, none has, and the answers are the same.
-func TestRowsOfApplications(t *testing.T) {
-	named := func(n int) *Set {
-		p := Policy{
-			ID: "p", State: StateEnabled,
-			Conditions: Conditions{
-				Users:        &UserCondition{IncludeUsers: []string{"All"}},
-				Applications: &ApplicationCondition{Include: make([]string, n)},
-			},
-			GrantControls: &GrantControls{Operator: "OR", BuiltInControls: []string{"block"}},
-		}
-		for i := range n {
-			p.Conditions.Applications.Include[i] = fmt.Sprintf("app-%d", i)
-		}
-		s, err := Compile(&Bundle{Policies: append([]Policy{p}, make([]Policy, blockSize)...)}) // two blocks
-		require.NoError(t, err)
-		for app, want := range map[string]Outcome{"app-0": OutcomeBlock, fmt.Sprintf("app-%d", n-1): OutcomeBlock, "app": OutcomeGrant} {
-			in := &SignIn{User: &User{ID: "u"}, AppID: app, ClientApp: ClientBrowser}
-			require.Equal(t, want, s.Evaluate(in).Outcome, app)
-			in.Subject = s.Subject(in.User)
-			require.Equal(t, want, s.Evaluate(in).Outcome, "%s, of a user whose row was made before", app)
-		}
-		return s
+// applicationsNamed makes a set of two blocks with a policy that names n
+// applications, and asks it about some.
+func applicationsNamed(t *testing.T, n int) *Set {
+	t.Helper()
+	p := Policy{
+		ID: "p", State: StateEnabled,
+		Conditions: Conditions{
+			Users:        &UserCondition{IncludeUsers: []string{"All"}},
+			Applications: &ApplicationCondition{Include: make([]string, n)},
+		},
+		GrantControls: &GrantControls{Operator: "OR", BuiltInControls: []string{"block"}},
 	}
-	require.Len(t, named(1).appRows.cells, 2*2, "the first row is that of all others")
-	require.Len(t, named(maxAppCells/2-1).appRows.cells, maxAppCells)
-	require.Empty(t, named(maxAppCells/2).appRows.cells)
+	for i := range n {
+		p.Conditions.Applications.Include[i] = fmt.Sprintf("app-%d", i)
+	}
+	s, err := Compile(&Bundle{Policies: append([]Policy{p}, make([]Policy, blockSize)...)})
+	require.NoError(t, err)
+	for app, want := range map[string]Outcome{"app-0": OutcomeBlock, fmt.Sprintf("app-%d", n-1): OutcomeBlock, "app": OutcomeGrant} {
+		in := &SignIn{User: &User{ID: "u"}, AppID: app, ClientApp: ClientBrowser}
+		require.Equal(t, want, s.Evaluate(in).Outcome, app)
+		in.Subject = s.Subject(in.User)
+		require.Equal(t, want, s.Evaluate(in).Outcome, "%s, of a user whose row was made before", app)
+	}
+	return s
+}
+
+// Each application that policies name has a row, and so have all others together.
+func TestRowsOfApplications(t *testing.T) {
+	require.Len(t, applicationsNamed(t, 1).appRows.cells, 2*2)
+	require.Len(t, applicationsNamed(t, 7).appRows.cells, 8*2)
+}
+
+// Where they would take more memory than they may, none has, and the answers are the
+// same.
+func TestTooManyRowsOfApplications(t *testing.T) {
+	require.Len(t, applicationsNamed(t, maxAppCells/2-1).appRows.cells, maxAppCells)
+	require.Empty(t, applicationsNamed(t, maxAppCells/2).appRows.cells)
 }

@@ -62,6 +62,7 @@ func TestIDsOfOneHash(t *testing.T) {
 // larger than that takes.
 func TestTableOfIDsIsHalfFull(t *testing.T) {
 	ids, size := newSymbols(), 64
+	require.Zero(t, ids.intern(""), "which is no id")
 	for n := 1; n < 1_000; n++ {
 		require.EqualValues(t, n, ids.intern(strings.Repeat("x", n)))
 		if 2*len(ids.ids) > size {
