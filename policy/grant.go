@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -155,7 +156,8 @@ func (c *compiler) collectControls() error {
 }
 
 // numberStrengths numbers strengths by id. One that is embedded whole in a
-// policy counts for every policy that names its id, unless the bundle has it.
+// policy counts for every policy that names its id, unless the bundle has it. Of
+// those without an id one counts: see strengthRef.
 func (c *compiler) numberStrengths() {
 	var ids []string
 	seen := map[string]bool{}
@@ -205,9 +207,17 @@ func (c *compiler) strengthRef(k *checker, ref *Strength) {
 		k.add(path, SeverityError, CodeNoStrength, dimNone, "the bundle has no authentication strength %q", ref.ID)
 		return
 	}
+	if ref.ID == "" && !ref.sameAs(s) {
+		k.add(path, SeverityError, CodeBadStrength, dimNone, "an authentication strength without an id, where another one without an id is unlike it")
+	}
 	if _, err := newStrength(s); err != nil {
 		k.add(path, SeverityError, CodeBadStrength, dimNone, "%s", err)
 	}
+}
+
+// sameAs says whether two strengths are satisfied by the same, as they are written.
+func (p *Strength) sameAs(o *Strength) bool {
+	return slices.Equal(p.AllowedCombinations, o.AllowedCombinations) && reflect.DeepEqual(p.Configurations, o.Configurations)
 }
 
 // grant compiles the grant controls of a policy, as if approvedApplication were

@@ -109,6 +109,45 @@ func TestEmbeddedStrengths(t *testing.T) {
 	}, told)
 }
 
+// A strength that is embedded without an id is its policy's own: no other one without
+// an id takes its place, in a policy or in the bundle.
+func TestStrengthsWithoutIDs(t *testing.T) {
+	models := func(ids ...string) []policy.CombinationConfig {
+		return []policy.CombinationConfig{{AllowedAAGUIDs: ids}}
+	}
+	password := policy.Strength{AllowedCombinations: []string{"password"}}
+	keys := policy.Strength{AllowedCombinations: []string{"fido2"}}
+	for _, tt := range []struct {
+		name      string
+		held      []policy.Strength
+		own       []policy.Strength // of one policy each
+		evaluable []bool
+	}{
+		{"one", nil, []policy.Strength{keys}, []bool{true}},
+		{"two that are alike", nil, []policy.Strength{keys, {DisplayName: "Keys", AllowedCombinations: []string{"fido2"}}}, []bool{true, true}},
+		{"two of other combinations", nil, []policy.Strength{password, keys}, []bool{true, false}},
+		{"two of other models", nil, []policy.Strength{
+			{AllowedCombinations: []string{"fido2"}, Configurations: models("a")},
+			{AllowedCombinations: []string{"fido2"}, Configurations: models("b")},
+		}, []bool{true, false}},
+		{"another in the bundle", []policy.Strength{password}, []policy.Strength{keys}, []bool{false}},
+		{"nothing but the absence of an id", []policy.Strength{password}, []policy.Strength{{}}, []bool{false}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &policy.Bundle{Strengths: tt.held}
+			for i := range tt.own {
+				b.Policies = append(b.Policies, rule("p", nil, func(p *policy.Policy) { p.GrantControls.AuthenticationStrength = &tt.own[i] }))
+			}
+			s := compile(t, b, policy.FailClosed())
+			for i, want := range tt.evaluable {
+				require.Equal(t, want, s.Evaluable(i), "policy %d", i)
+			}
+			d := s.Evaluate(ask(func(in *policy.SignIn) { in.Methods = claims.Password }))
+			require.NotEqual(t, policy.OutcomeGrant, d.Outcome, "a password is not enough for any of them")
+		})
+	}
+}
+
 // The strength of a policy that names the registration of security information
 // replaces others there and nowhere else, in sets of every size.
 func TestStrengthOfRegistration(t *testing.T) {
