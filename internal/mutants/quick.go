@@ -26,6 +26,7 @@ var groups = []group{
 	{changed: []string{"./claims/verify"}},
 	{changed: []string{"./prt"}},
 	{changed: []string{"./prt/kerberos"}},
+	{changed: []string{"./policy"}, judges: []string{"./policy", "./policy/policytest"}},
 	{changed: []string{"./tpm/internal/envelope"}},
 	{changed: []string{"./tpm/softkeys"}},
 	{changed: []string{"./broker/store"}, judges: []string{"./broker/store", "./broker=PowerLoss"}},
