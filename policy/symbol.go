@@ -76,9 +76,6 @@ func (t *symbols) seal() {
 // find returns the number of an id, 0 when the Set does not mention it. It
 // does not allocate.
 func (t *symbols) find(id string) uint32 {
-	if id == "" {
-		return 0
-	}
 	h := hashFold(id)
 	mask := uint32(len(t.slots) - 1)
 	for i := h & mask; ; i = (i + 1) & mask {

@@ -69,5 +69,6 @@ func TestTableOfIDsIsHalfFull(t *testing.T) {
 			size *= 2
 		}
 		require.Len(t, ids.slots, size, "%d ids", n)
+		require.Zero(t, ids.find(""))
 	}
 }
