@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -37,6 +39,12 @@ func TestLower(t *testing.T) {
 	}
 }
 
+// An id that is not known is on no list, not even on one that holds such.
+func TestEmptyIDIsOnNoList(t *testing.T) {
+	require.True(t, containsID([]string{"", "A"}, "a"))
+	require.False(t, containsID([]string{"", "A"}, ""))
+}
+
 // A Symbol is another set's by its tag, whatever its number.
 func TestForeignSymbols(t *testing.T) {
 	ids := newSymbols()
@@ -70,5 +78,39 @@ func TestTableOfIDsIsHalfFull(t *testing.T) {
 		}
 		require.Len(t, ids.slots, size, "%d ids", n)
 		require.Zero(t, ids.find(""))
+	}
+}
+
+// Ids of every kind are spread over the table about as well as by chance, which puts
+// half as many ids as there are slots into 79 % as many slots.
+func TestIDsAreSpread(t *testing.T) {
+	const n = 1 << 12
+	random := rand.New(rand.NewPCG(1, 2))
+	for name, id := range map[string]func(i int) string{
+		"GUIDs": func(int) string {
+			a, b := random.Uint64(), random.Uint64()
+			return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>48&0xfff, b&(1<<48-1))
+		},
+		"GUIDs in a row":     func(i int) string { return fmt.Sprintf("00000000-0000-0000-0000-%012x", i) },
+		"GUIDs that begin":   func(i int) string { return fmt.Sprintf("%08x-0000-0ff1-ce00-000000000000", i) },
+		"GUIDs in between":   func(i int) string { return fmt.Sprintf("00000002-0000-%04x-ce00-000000000000", i) },
+		"short names":        func(i int) string { return fmt.Sprintf("g%d", i) },
+		"eight letters":      func(i int) string { return fmt.Sprintf("grp-%04x", i) },
+		"nine letters":       func(i int) string { return fmt.Sprintf("team-%04x", i) },
+		"names with numbers": func(i int) string { return fmt.Sprintf("conditional access group %d", i) },
+		"numbers with names": func(i int) string { return fmt.Sprintf("%04x of a conditional access group", i) },
+		"numbers in between": func(i int) string { return fmt.Sprintf("CA policy %04x excluded persons", i) },
+		"sixteen letters":    func(i int) string { return fmt.Sprintf("emergency %06d", i) },
+		"lengths":            func(i int) string { return strings.Repeat("x", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			slots, hashes := map[uint32]bool{}, map[uint32]bool{}
+			for i := range n {
+				h := hashFold(id(i))
+				hashes[h], slots[h%(2*n)] = true, true
+			}
+			require.GreaterOrEqual(t, len(hashes), n-8)
+			require.GreaterOrEqual(t, len(slots), n*3/4)
+		})
 	}
 }
