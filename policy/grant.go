@@ -179,7 +179,10 @@ func (c *compiler) numberStrengths() {
 	c.strengths = make([]*strength, numStrengths)
 	for _, id := range ids {
 		s := c.strengthIDs[id]
-		st, _ := newStrength(s) // none if it is bad: no policy that refers to it is judged
+		st, err := newStrength(s)
+		if err != nil { // reported where a policy refers to it
+			st = &strength{}
+		}
 		c.strengths = append(c.strengths, st)
 		c.controls = append(c.controls, Control{Kind: AuthenticationStrength, ID: s.ID})
 	}
@@ -254,7 +257,11 @@ func (c *compiler) grant(p *Policy, retired bool) grant {
 }
 
 func (c *compiler) controlNumber(want Control) uint16 {
-	return c.numbers[Control{want.Kind, lower(want.ID)}]
+	n, ok := c.numbers[Control{want.Kind, lower(want.ID)}]
+	if !ok {
+		panic("policy: the control has no number")
+	}
+	return n
 }
 
 // sealGrants fills the masks of what policies demand, and the tables of the
