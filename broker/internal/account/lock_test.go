@@ -20,11 +20,12 @@ type sealer struct {
 	expired bool
 	left    *tpm.Limit // of what is sealed; nil: one hour
 	leftErr error
+	sealErr error
 }
 
 func (s *sealer) SealPIN(_ context.Context, secret, aad, pin []byte, _ tpm.Limit) ([]byte, error) {
 	s.pin = string(pin)
-	return append(append([]byte{}, aad...), secret...), nil
+	return append(append([]byte{}, aad...), secret...), s.sealErr
 }
 
 func (s *sealer) UnsealPIN(_ context.Context, sealed, aad, pin []byte) ([]byte, error) {
@@ -45,7 +46,10 @@ func (s *sealer) Left(context.Context, []byte, []byte) (tpm.Limit, error) {
 }
 
 func (s *sealer) ChangeSealPIN(_ context.Context, sealed, _, old, pin []byte) ([]byte, error) {
-	if string(old) != s.pin {
+	switch {
+	case s.expired:
+		return nil, tpm.ErrExpired
+	case string(old) != s.pin:
 		return nil, tpm.ErrWrongPIN
 	}
 	s.pin = string(pin)
@@ -100,6 +104,9 @@ func TestLock(t *testing.T) {
 	err = b.OpenOffline(ctx, []byte("999999"))
 	require.ErrorIs(t, err, tpm.ErrExpired)
 	require.Zero(t, b.Record().Hello.Wrong, "what was not judged does not count")
+	changed, err = b.ChangedOffline(ctx, changed, []byte("999999"), []byte("123456"))
+	require.NoError(t, err)
+	require.True(t, changed.Equal(b.Record().Hello.Offline), "what the TPM no longer opens stays as it is")
 	require.ErrorIs(t, b.GiveUpOffline(ctx, &SealedOffline{ID: "another"}), ErrReplaced)
 	require.NoError(t, b.GiveUpOffline(ctx, b.Record().Hello.Offline))
 	require.Nil(t, b.Record().Hello.Offline)

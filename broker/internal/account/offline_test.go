@@ -2,6 +2,8 @@ package account
 
 import (
 	"bytes"
+	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +38,101 @@ func TestOfflineKeyIsForgotten(t *testing.T) {
 	a.HoldOffline(late)
 	require.Equal(t, wiped, lateKey)
 	require.Nil(t, a.Offline())
+}
+
+// remembering is a source of randomness that remembers where it was read into.
+type remembering struct{ into [][]byte }
+
+func (r *remembering) Read(b []byte) (int, error) {
+	r.into = append(r.into, b)
+	return rand.Read(b)
+}
+
+// An offline key that was made and could not be sealed is forgotten, and one that is
+// forgotten is not sealed.
+func TestOfflineKeyIsNotSealed(t *testing.T) {
+	t.Parallel()
+	keys, random, ctx := &sealer{KeyStore: testKeys(t)}, &remembering{}, t.Context()
+	limit := tpm.Limit{Time: time.Hour}
+	pin, key := []byte("123456"), []byte("key")
+	a, err := openBook(t, keys, &store.Memory{}, "").Put(ctx, person("alice"), func(r *Record) error { r.Hello = &Hello{Key: key}; return nil })
+	require.NoError(t, err)
+	a.cfg.Rand = random
+	keys.sealErr = errFull
+	require.ErrorIs(t, a.PrepareOffline(ctx, pin, key, limit), errFull)
+	require.Len(t, random.into, 2, "the id and the key")
+	require.Equal(t, make([]byte, vault.KeySize), random.into[1])
+	require.Nil(t, a.Offline())
+
+	keys.sealErr, keys.pin = nil, ""
+	gone := a.newOffline(bytes.Repeat([]byte{1}, vault.KeySize), "gone")
+	gone.Forget()
+	require.ErrorIs(t, a.sealOffline(ctx, keys, gone, pin, key, limit), vault.ErrClosed)
+	require.Empty(t, keys.pin)
+	require.Nil(t, a.Record().Hello.Offline)
+}
+
+// What opens under the PIN and is no key, or opens for an account that is closed
+// meanwhile, is not held.
+func TestOpenOfflineInVain(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		short bool // the key
+		want  error
+	}{
+		"no key":           {true, store.ErrDamaged},
+		"closed meanwhile": {false, vault.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			keys, s, ctx := &sealer{KeyStore: testKeys(t)}, &watched{}, t.Context()
+			pin, key := []byte("123456"), []byte("key")
+			a, err := openBook(t, keys, s, "").Put(ctx, person("alice"), func(r *Record) error { r.Hello = &Hello{Key: key}; return nil })
+			require.NoError(t, err)
+			require.NoError(t, a.PrepareOffline(ctx, pin, key, tpm.Limit{Time: time.Hour}))
+			a.HoldOffline(nil)
+			if tt.short {
+				_, err = a.Update(ctx, func(r *Record) error {
+					h := *r.Hello
+					h.Offline = &SealedOffline{ID: h.Offline.ID, Sealed: h.Offline.Sealed[:len(h.Offline.Sealed)-1]}
+					r.Hello = &h
+					return nil
+				})
+				require.NoError(t, err)
+			}
+			marks := 0
+			s.onPut = func(name string) error {
+				if strings.HasSuffix(name, ".mark") {
+					if marks++; marks == 3 { // of the count, of its end, of what came back
+						return a.Close()
+					}
+				}
+				return nil
+			}
+			require.ErrorIs(t, a.OpenOffline(ctx, pin), tt.want)
+			require.Nil(t, a.Offline())
+		})
+	}
+}
+
+// Tokens are not kept where the store cannot say what is there.
+func TestKeepUnderOfflineKey(t *testing.T) {
+	t.Parallel()
+	s, ctx := &watched{}, t.Context()
+	a, err := openBook(t, testKeys(t), s, "").Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	o := a.newOffline(bytes.Repeat([]byte{1}, vault.KeySize), "one")
+	s.onGet = func(name string) error {
+		if strings.HasSuffix(name, offlineSuffix) {
+			return errFull
+		}
+		return nil
+	}
+	require.ErrorIs(t, o.Keep(ctx, []KeptToken{{Client: "app"}}), errFull)
+	s.onGet = nil
+	kept, err := o.Kept(ctx)
+	require.NoError(t, err)
+	require.Empty(t, kept)
 }
 
 // What one process prepared for the PIN is not undone by another that knows less:

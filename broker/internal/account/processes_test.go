@@ -43,6 +43,26 @@ func TestRenamed(t *testing.T) {
 	require.Nil(t, nobody.Only())
 }
 
+// Whoever hears of another process's new name may close the account: the change
+// that was to be made on it is not.
+func TestClosedDuringUpdate(t *testing.T) {
+	t.Parallel()
+	keys, s, ctx := testKeys(t), &store.Memory{}, t.Context()
+	one, two := openBook(t, keys, s, ""), openBook(t, keys, s, "")
+	a, err := one.Put(ctx, person("alice"), nil)
+	require.NoError(t, err)
+	other, _, err := two.Find(ctx, Identity{})
+	require.NoError(t, err)
+	_, err = other.Update(ctx, func(r *Record) error { r.Rename("smith@contoso.example", ""); return nil })
+	require.NoError(t, err)
+	a.renamed = func(Identity) { require.NoError(t, a.Close()) }
+	_, err = a.Update(ctx, with(bornOf(prt.ByPassword)))
+	require.ErrorIs(t, err, vault.ErrClosed)
+	rec, err := other.Load(ctx)
+	require.NoError(t, err)
+	require.Empty(t, rec.PRTs)
+}
+
 // Refresh sees who came and who went in other processes.
 func TestRefresh(t *testing.T) {
 	t.Parallel()
