@@ -2,7 +2,7 @@ package device_test
 
 import (
 	"bytes"
-	"log/slog"
+	"io"
 	"strings"
 	"testing"
 
@@ -83,9 +83,9 @@ func TestNoticeIsLogged(t *testing.T) {
 	t.Parallel()
 	m, ctx := newMachine(t), t.Context()
 	var log bytes.Buffer
-	m.log = slog.New(slog.NewTextHandler(&log, nil))
+	m.log = &log
 	p := m.start()
-	m.log = slog.New(slog.DiscardHandler)
+	m.log = io.Discard
 	q := m.start()
 	d, _, err := p.Register(ctx, device.Request{Token: p.token(t)})
 	require.NoError(t, err)

@@ -104,6 +104,7 @@ func (k *Keeper) directoryKey(ctx context.Context, stored *Stored) (tpm.Signer, 
 	}
 	s, ok := made.(tpm.Signer)
 	if !ok {
+		_ = made.Close()
 		return nil, errors.New("broker: the key store made a key that cannot sign")
 	}
 	stored.record.DirectoryKey = s.Blob()
@@ -187,7 +188,7 @@ type hybridIdentity struct {
 }
 
 // hybridJoin asks again until the directory knows the computer's certificate.
-func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join prt.JoinRequest) (*prt.DeviceCertificate, error) {
+func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join prt.JoinRequest, key tpm.Signer) (*prt.DeviceCertificate, error) {
 	if req.Computer == nil || r.DirectoryKey == nil {
 		return nil, ErrNoComputer
 	}
@@ -202,7 +203,7 @@ func (k *Keeper) hybridJoin(ctx context.Context, req *Request, r *Record, join p
 	defer directory.Close()
 	wait := hybridFirstWait
 	for try := 1; ; try++ {
-		cert, err := k.hybridOnce(ctx, computer, r, join, directory)
+		cert, err := k.hybridOnce(ctx, computer, r, join, key, directory)
 		if err == nil || try == hybridTries || !unsynced(err) {
 			return cert, err
 		}
@@ -222,12 +223,12 @@ func unsynced(err error) bool {
 	return errors.As(err, &e) && e.Said && e.OAuth == "DirectoryError" || errors.Is(err, tpm.ErrBusy)
 }
 
-func (k *Keeper) hybridOnce(ctx context.Context, computer Computer, r *Record, join prt.JoinRequest, directory tpm.Signer) (*prt.DeviceCertificate, error) {
+func (k *Keeper) hybridOnce(ctx context.Context, computer Computer, r *Record, join prt.JoinRequest, key, directory tpm.Signer) (*prt.DeviceCertificate, error) {
 	var body hybridJSON
 	var err error
 	body.JoinType, body.Attributes = prt.JoinHybrid, map[string]string{"ReturnClientSid": "true"}
 	body.CertificateRequest.Type = "pkcs10"
-	if body.CertificateRequest.Data, err = prt.CSR(ctx, join.DeviceKey); err != nil {
+	if body.CertificateRequest.Data, err = prt.CSR(ctx, key); err != nil {
 		return nil, err
 	}
 	body.ServerAdJoinData = hybridData{
@@ -252,10 +253,6 @@ func (k *Keeper) hybridOnce(ctx context.Context, computer Computer, r *Record, j
 	rep, err := k.cfg.Services.Register(ctx, http.MethodPut, address, raw, prt.Secret{}, computer.SID)
 	if err != nil {
 		return nil, err
-	}
-	key, ok := join.DeviceKey.(tpm.Signer)
-	if !ok {
-		return nil, errors.New("broker: the device key does not belong to the key store")
 	}
 	return readCertificate(rep, key)
 }

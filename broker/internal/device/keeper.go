@@ -76,11 +76,12 @@ func (k *Keeper) Close() error {
 	all := k.retired
 	k.retired = nil
 	k.mu.Unlock()
+	if d := k.device.Swap(nil); d != nil {
+		all = append(all, d)
+	}
 	var errs []error
-	for _, d := range append(all, k.device.Swap(nil)) {
-		if d != nil {
-			errs = append(errs, d.close())
-		}
+	for _, d := range all {
+		errs = append(errs, d.close())
 	}
 	return errors.Join(errs...)
 }

@@ -165,7 +165,7 @@ func (k *Keeper) prepare(ctx context.Context, req Request) (*Stored, error) {
 // them and saves them before anything is sent.
 func (k *Keeper) registrationKeys(ctx context.Context, req *Request, stored *Stored) (tpm.Signer, tpm.Key, error) {
 	r := stored.record
-	if r.DeviceKey != nil && r.TransportKey != nil {
+	if r.DeviceKey != nil { // both were saved at once
 		return k.openKeys(ctx, r)
 	}
 	req.step(stepDeviceKey)
@@ -175,6 +175,7 @@ func (k *Keeper) registrationKeys(ctx context.Context, req *Request, stored *Sto
 	}
 	key, ok := made.(tpm.Signer)
 	if !ok {
+		_ = made.Close()
 		return nil, nil, errors.New("broker: the key store made a device key that cannot sign")
 	}
 	req.step(stepTransportKey)
@@ -221,7 +222,7 @@ func (k *Keeper) requestCertificate(ctx context.Context, req *Request, stored *S
 	}
 	req.step(stepRequest)
 	if req.JoinType == prt.JoinHybrid {
-		return k.hybridJoin(ctx, req, r, join)
+		return k.hybridJoin(ctx, req, r, join, key)
 	}
 	body, err := join.Marshal(ctx)
 	if err != nil {
