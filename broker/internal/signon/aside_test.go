@@ -2,35 +2,13 @@ package signon_test
 
 import (
 	"context"
-	"io/fs"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/prtbroker/prtbroker/broker/store"
 	"github.com/prtbroker/prtbroker/prt"
 )
-
-// sluggish is a store that hangs, or fails, while it should.
-type sluggish struct {
-	store.Store
-	hangs, fails atomic.Bool
-	writes       atomic.Int32
-}
-
-func (s *sluggish) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
-	s.writes.Add(1)
-	switch {
-	case s.fails.Load():
-		return 0, fs.ErrPermission
-	case s.hangs.Load():
-		<-ctx.Done()
-		return 0, ctx.Err()
-	}
-	return s.Store.Put(ctx, name, data, old)
-}
 
 // What is written on the side of a call that has its answer holds up one call for a
 // moment where the store hangs, and for a minute none. A store that fails at once, or a
@@ -38,24 +16,24 @@ func (s *sluggish) Put(ctx context.Context, name string, data []byte, old store.
 func TestAside(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		trouble func(s *sluggish, cancel func())
+		trouble func(s *watched, cancel func())
 		pauses  bool
 	}{
-		"hangs":       {func(s *sluggish, _ func()) { s.hangs.Store(true) }, true},
-		"fails":       {func(s *sluggish, _ func()) { s.fails.Store(true) }, false},
-		"caller left": {func(s *sluggish, cancel func()) { s.hangs.Store(true); cancel() }, false},
+		"hangs":       {func(s *watched, _ func()) { s.hangs = true }, true},
+		"fails":       {func(s *watched, _ func()) { s.onPut = s.fails }, false},
+		"caller left": {func(s *watched, cancel func()) { s.hangs = true; cancel() }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &sluggish{}
-			l := newLaptop(t, func(inner store.Store) store.Store { s.Store = inner; return s })
+			l := newLaptop(t)
+			s := l.store
 			a := l.signIn()
 			renewed, err := l.Renew(t.Context(), a, prt.ByPassword, true)
 			require.NoError(t, err)
 			answered := func(ctx context.Context) (tried bool) {
-				before := s.writes.Load()
+				before := s.puts
 				l.Answered(ctx, a, renewed, "contoso.example", nil)
-				return s.writes.Load() > before
+				return s.puts > before
 			}
 			unproved := func() bool { return a.Record().PRT(prt.ByPassword).Previous != nil }
 
@@ -64,8 +42,7 @@ func TestAside(t *testing.T) {
 			tt.trouble(s, cancel)
 			answered(ctx)
 			require.True(t, unproved())
-			s.hangs.Store(false)
-			s.fails.Store(false)
+			s.hangs, s.onPut = false, nil
 			if !tt.pauses {
 				require.True(t, answered(t.Context()))
 				require.False(t, unproved())

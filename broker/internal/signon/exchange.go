@@ -55,8 +55,11 @@ func (e *Engine) Exchange(ctx context.Context, a *account.Account, t *prt.Token,
 	if err == nil && q.isTwoStep() {
 		tokens, err = e.secondStep(ctx, q, tokens, rep)
 	}
-	if rec := a.Record(); over(err) && (rec == nil || !e.isHome(rec.Account, q.Tenant)) {
-		err = abroad(err)
+	var said *sts.Error
+	if rec := a.Record(); errors.As(err, &said) && said.Over() && (rec == nil || !e.isHome(rec.Account, q.Tenant)) {
+		c := *said
+		c.Abroad = true // the user signs in for that tenant; the PRT is still good for its own
+		err = &c
 	}
 	e.Answered(ctx, a, t, q.Tenant, err)
 	return tokens, rep, err
@@ -146,18 +149,6 @@ func sameResource(asked, got string) bool {
 func isGUID(s string) bool {
 	_, err := prt.ParseGUID(s)
 	return err == nil
-}
-
-// abroad converts the refusal of a PRT by another tenant: the user has to sign
-// in for that tenant, and the PRT is still good for its own.
-func abroad(err error) error {
-	var said *sts.Error
-	if !errors.As(err, &said) {
-		return err
-	}
-	c := *said
-	c.Abroad = true
-	return &c
 }
 
 // Answered records what follows from an answer of the service to a PRT.

@@ -63,6 +63,28 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
+// An answer that serves the account ends every doubt and the refusals that it takes
+// back; of the device it says when.
+func TestPardon(t *testing.T) {
+	t.Parallel()
+	e := &Engine{cfg: Config{Now: func() time.Time { return noon }}}
+	for name, tt := range map[string]struct {
+		before, after account.Hello
+		takesBack     bool
+		changed       bool
+	}{
+		"nothing":              {account.Hello{}, account.Hello{}, true, false},
+		"a doubt":              {account.Hello{Doubt: said(aadsts.DeviceAuth, noon)}, account.Hello{}, false, true},
+		"a refused user":       {account.Hello{Refused: said(aadsts.UserDisabled, noon)}, account.Hello{}, true, true},
+		"a refused device":     {account.Hello{Refused: said(aadsts.DeviceGone, noon)}, account.Hello{Restored: noon}, true, true},
+		"refused as it stands": {account.Hello{Refused: said(aadsts.HelloKey, noon)}, account.Hello{Refused: said(aadsts.HelloKey, noon)}, false, false},
+	} {
+		h := tt.before
+		require.Equal(t, tt.changed, e.pardon(func(aadsts.Verdict) bool { return tt.takesBack })(&h), name)
+		require.Equal(t, tt.after, h, name)
+	}
+}
+
 // A reply for another resource is refused, unless the two cannot be compared.
 func TestSameResource(t *testing.T) {
 	t.Parallel()

@@ -55,6 +55,20 @@ func TestFailedSignIn(t *testing.T) {
 	l.signIn()
 	require.Nil(t, a.Record().Failed)
 
+	for name, grant := range map[string]prt.Grant{
+		"of somebody else":     prt.PasswordGrant{Username: bob, Password: prt.NewSecret("wrong")},
+		"of nobody knows whom": prt.RefreshTokenGrant{Token: prt.NewSecret("none")},
+	} {
+		_, err = l.Issue(t.Context(), grant, signon.Provenance{}, account.Identity{})
+		require.ErrorAs(t, err, new(*sts.Error), name)
+		require.NotNil(t, l.Failed(), name)
+		require.Nil(t, a.Record().Failed, name)
+		l.signIn()
+	}
+	_, err = l.Issue(t.Context(), prt.PasswordGrant{Username: "ALICE@contoso.example", Password: prt.NewSecret("wrong")}, signon.Provenance{}, account.Identity{})
+	require.ErrorContains(t, err, "AADSTS50126")
+	require.Equal(t, "ALICE@contoso.example", a.Record().Failed.Username, "as it was typed")
+
 	l.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.DropBefore, Times: -1})
 	_, err = l.Issue(t.Context(), prt.RefreshTokenGrant{Token: prt.NewSecret("none")}, signon.Provenance{}, a.Record().Account)
 	require.ErrorContains(t, err, "no answer from the service")
@@ -62,6 +76,42 @@ func TestFailedSignIn(t *testing.T) {
 	require.Zero(t, at.HTTPStatus)
 	require.Contains(t, at.HTTPError, "no answer from the service")
 	require.Equal(t, alice, at.Username, "the account's")
+}
+
+// A caller who goes away has not failed to sign in.
+func TestNoAttempt(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	l.wire.before = cancel
+	_, err := l.Issue(ctx, passwordOf(alice), signon.Provenance{}, account.Identity{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Nil(t, l.Failed())
+}
+
+// A sign-in whose PRT cannot be kept failed, and its session key is closed.
+func TestNotKept(t *testing.T) {
+	t.Parallel()
+	l := newLaptop(t)
+	l.store.onPut = l.store.fails
+	_, err := l.Issue(t.Context(), passwordOf(alice), signon.Provenance{}, account.Identity{})
+	require.ErrorIs(t, err, errFull)
+	require.Zero(t, l.keys.open)
+}
+
+// A renewal failed for the user of the account, by the newest name that is known.
+func TestNameOfFailedRenewal(t *testing.T) {
+	t.Parallel()
+	for name, known := range map[string]string{married: married, alice: ""} {
+		l := newLaptop(t)
+		a := l.signIn()
+		l.change(a, func(r *account.Record) { r.Account.PreferredUsername = known })
+		l.srv.AddFault(entratest.Fault{Endpoint: entratest.EndpointToken, Kind: entratest.AADSTS, Code: 50173, Times: -1})
+		_, err := l.Renew(t.Context(), a, prt.ByPassword, true)
+		require.ErrorContains(t, err, "AADSTS50173")
+		require.True(t, a.Record().Failed.Renewal)
+		require.Equal(t, name, a.Record().Failed.Username)
+	}
 }
 
 // A renewal that fails for the moment withholds no PRT that is valid, and one that
@@ -277,50 +327,5 @@ func TestSeveralRefusals(t *testing.T) {
 				require.Same(t, tt.want, said)
 			}
 		})
-	}
-}
-
-// AADSTS50155 has many causes: one says nothing for certain, a second one ten
-// minutes later does. What the service says of a Hello key only the key takes back.
-func TestDoubt(t *testing.T) {
-	t.Parallel()
-	unknown := &sts.Error{Said: true, By: sts.ByPRT, Verdict: aadsts.DeviceAuth, Code: 50155}
-	key := &sts.Error{Said: true, By: sts.ByPRT, Verdict: aadsts.HelloKey, Code: 130004}
-	network := &sts.Error{Verdict: aadsts.UserDisabled, Detail: "concluded here"}
-	type step struct {
-		after   time.Duration
-		err     error
-		refused aadsts.Verdict // afterwards
-	}
-	l := newLaptop(t)
-	a := l.signIn()
-	walk := func(t *testing.T, steps []step) {
-		t.Helper()
-		_, err := a.Update(t.Context(), func(r *account.Record) error { r.Hello = &account.Hello{Key: []byte("key")}; return nil })
-		require.NoError(t, err)
-		for i, s := range steps {
-			l.clock.Advance(s.after)
-			l.Answered(t.Context(), a, a.Record().PRTs[0].Token, "contoso.example", s.err)
-			got := aadsts.None
-			if h := a.Record().Hello; h.Refused != nil {
-				got = h.Refused.Verdict
-			}
-			require.Equalf(t, s.refused, got, "step %d", i)
-		}
-	}
-	walk(t, []step{{time.Minute, unknown, aadsts.None}, {9 * time.Minute, unknown, aadsts.None}}) // while the device is young
-	for name, steps := range map[string][]step{
-		"once":                            {{time.Hour, unknown, aadsts.None}},
-		"twice within ten minutes":        {{time.Hour, unknown, aadsts.None}, {9 * time.Minute, unknown, aadsts.None}},
-		"twice, ten minutes apart":        {{time.Hour, unknown, aadsts.None}, {10 * time.Minute, unknown, aadsts.DeviceAuth}},
-		"served between":                  {{time.Hour, unknown, aadsts.None}, {time.Minute, nil, aadsts.None}, {10 * time.Minute, unknown, aadsts.None}},
-		"taken back by the service":       {{time.Hour, unknown, aadsts.None}, {10 * time.Minute, unknown, aadsts.DeviceAuth}, {time.Minute, nil, aadsts.None}},
-		"just restored":                   {{time.Hour, unknown, aadsts.None}, {10 * time.Minute, unknown, aadsts.DeviceAuth}, {time.Minute, nil, aadsts.None}, {time.Minute, unknown, aadsts.None}, {9 * time.Minute, unknown, aadsts.None}},
-		"of the device while it is young": {{time.Minute, unknown, aadsts.None}, {9 * time.Minute, unknown, aadsts.None}},
-		"of the key, which stays":         {{time.Hour, key, aadsts.HelloKey}, {time.Minute, nil, aadsts.HelloKey}, {time.Minute, unknown, aadsts.HelloKey}},
-		"what the service did not say":    {{time.Hour, network, aadsts.None}},
-		"an error of something else":      {{time.Hour, context.DeadlineExceeded, aadsts.None}},
-	} {
-		t.Run(name, func(t *testing.T) { walk(t, steps) })
 	}
 }
