@@ -262,6 +262,7 @@ func TestConfig(t *testing.T) {
 		"Keys is required":               {Tenant: "contoso.example"},
 		"Scope is neither ScopeUser nor": {Tenant: "contoso.example", Keys: keys, Scope: 7},
 		"UserID requires ScopeSystem":    {Tenant: "contoso.example", Keys: keys, UserID: "1000"},
+		"Offline.Time is negative":       {Tenant: "contoso.example", Keys: keys, Offline: tpm.Limit{Time: -1}},
 		`"a/b" is not a host`:            {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a/b", RegistrationHost: "c"}},
 		`"" is not a host`:               {Tenant: "contoso.example", Keys: keys, Cloud: broker.Cloud{LoginHost: "a"}},
 	} {

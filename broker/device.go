@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"os"
@@ -99,18 +100,9 @@ var osTypes = map[string]string{"linux": "Linux", "windows": "Windows", "darwin"
 const maxOSRelease = 64 << 10
 
 func (d *DeviceInfo) fill() {
-	if d.Type == "" {
-		d.Type = osTypes[runtime.GOOS]
-	}
-	if d.Type == "" {
-		d.Type = runtime.GOOS
-	}
-	if d.DisplayName == "" {
-		d.DisplayName, _ = os.Hostname()
-	}
-	if d.DisplayName == "" {
-		d.DisplayName = d.Type
-	}
+	d.Type = cmp.Or(d.Type, osTypes[runtime.GOOS], runtime.GOOS)
+	host, _ := os.Hostname()
+	d.DisplayName = cmp.Or(d.DisplayName, host, d.Type)
 	if d.OSVersion == "" {
 		d.OSVersion = osVersion()
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,6 +97,49 @@ func TestErrorTextIsClean(t *testing.T) {
 	require.NotContains(t, e.Error(), "\x1b")
 	require.NotContains(t, e.Error(), "description")
 	require.Less(t, len(e.Error()), 400)
+}
+
+// An error is one line: the operation, what happened, and how to find it.
+func TestErrorText(t *testing.T) {
+	t.Parallel()
+	for want, e := range map[string]Error{
+		"broker: failed":                                  {},
+		"broker: sign in: failed":                         {Op: "sign in"},
+		"broker: sign in: the PIN is short":               {Op: "sign in", detail: "the PIN is short", kind: ErrPINRules},
+		"broker: blocked":                                 {kind: ErrBlocked},
+		"broker: no route":                                {cause: errors.New("broker: no route")},
+		"broker: temporary failure: no route":             {kind: ErrTransient, cause: errors.New("no route")},
+		"broker: failed (HTTP 502)":                       {StatusCode: 502},
+		"broker: failed (invalid_grant)":                  {OAuth: "invalid_grant", StatusCode: 400},
+		"broker: failed (AADSTS50076)":                    {Code: 50076, StatusCode: 400},
+		"broker: failed (AADSTS50076, invalid_grant)":     {Code: 50076, OAuth: "invalid_grant", StatusCode: 400},
+		"broker: failed (HTTP 400, correlation id an-id)": {StatusCode: 400, CorrelationID: "an-id"},
+		"broker: failed (AADSTS50076, invalid_grant, basic_action, remembered, correlation id an-id): why": {
+			Code: 50076, OAuth: "invalid_grant", SubError: "basic_action", Remembered: true, CorrelationID: "an-id", detail: "failed", cause: errors.New("why"),
+		},
+	} {
+		require.Equal(t, want, e.Error())
+	}
+}
+
+// A flight that Close ended is the end of the broker; what else failed is not.
+func TestFlightAfterClose(t *testing.T) {
+	t.Parallel()
+	var f flights
+	work := func(err error) func(context.Context) (int, error) {
+		return func(context.Context) (int, error) { return 1, err }
+	}
+	for _, err := range []error{context.Canceled, ErrTransient} {
+		_, got := do(t.Context(), &f, "k", work(err))
+		require.ErrorIs(t, got, err)
+		require.NotErrorIs(t, got, ErrClosed)
+	}
+	n, err := do(t.Context(), &f, "k", work(nil))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	f.group.Close()
+	_, err = do(t.Context(), &f, "k", work(nil))
+	require.ErrorIs(t, err, ErrClosed)
 }
 
 func TestPrettyName(t *testing.T) {
