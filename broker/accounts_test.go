@@ -405,54 +405,6 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) Do(r *http.Request) (*http.Response, error) { return f(r) }
 
-// An account is found by its user name alone, and by the login hint; with several
-// and no word about which, the error says so.
-func TestAccountByName(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.join()
-	a := w.signIn()
-	byName := broker.Account{PreferredUsername: "Alice@Contoso.Example"}
-	one := w.silent(open)
-	w.wire.take()
-	for _, opt := range []broker.CallOption{broker.WithAccount(byName), broker.WithLoginHint(alice)} {
-		require.Equal(t, one.AccessToken, w.silent(open, opt).AccessToken)
-	}
-	require.Empty(t, w.wire.take(), "from memory")
-	for _, opt := range []broker.CallOption{broker.WithAccount(broker.Account{PreferredUsername: bob}), broker.WithLoginHint(bob)} {
-		_, err := w.b.AcquireTokenSilent(t.Context(), open, opt)
-		require.ErrorIs(t, err, broker.ErrNoAccount, "the only account is another one")
-	}
-
-	b := w.signInBob()
-	_, err := w.b.AcquireTokenSilent(t.Context(), graph)
-	require.ErrorIs(t, err, broker.ErrSeveralAccounts)
-	require.NotErrorIs(t, err, broker.ErrInteractionRequired)
-	for _, want := range []broker.Account{a, b} {
-		require.Equal(t, want, w.silent(graph, broker.WithLoginHint(want.PreferredUsername)).Account)
-		require.Equal(t, want, w.silent(graph, broker.WithAccount(broker.Account{PreferredUsername: want.PreferredUsername})).Account)
-		s, err := w.b.PRTStatus(t.Context(), broker.Account{PreferredUsername: want.PreferredUsername})
-		require.NoError(t, err)
-		require.Equal(t, want, s.Account)
-	}
-	res, err := w.b.SignIn(t.Context(), broker.Password{Username: alice, Password: password}, broker.WithAccount(byName))
-	require.NoError(t, err)
-	require.Equal(t, a, res.Account)
-	_, err = w.b.SignIn(t.Context(), broker.Password{Username: bob, Password: password}, broker.WithAccount(byName))
-	require.ErrorIs(t, err, broker.ErrInteractionRequired, "another user")
-
-	require.NoError(t, w.b.RemoveAccount(t.Context(), byName))
-	require.NoError(t, w.b.RemoveAccount(t.Context(), byName), "nobody of that name")
-	left, err := w.b.Accounts(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, []broker.Account{b}, left)
-
-	// A hint of somebody who is not here leads to a sign-in, and binds nobody.
-	res, err = w.b.AcquireTokenInteractive(t.Context(), open, broker.WithLoginHint(alice))
-	require.NoError(t, err)
-	require.Equal(t, a, res.Account)
-}
-
 // On a machine without a registration the error says what to call.
 func TestNotRegisteredSaysWhatToCall(t *testing.T) {
 	t.Parallel()

@@ -151,10 +151,32 @@ func TestNoPrompter(t *testing.T) {
 	w.signIn()
 	w.cfg.Prompter = nil
 	b := w.open()
-	_, err := b.AcquireTokenInteractive(t.Context(), payroll)
-	require.ErrorIs(t, err, broker.ErrInteractionRequired)
-	_, err = b.SignIn(t.Context(), broker.AuthCode{})
-	require.ErrorIs(t, err, broker.ErrInteractionRequired)
+	const fresh = `{"access_token":{"amr":{"values":["mfa"]}}}`
+	for name, call := range map[string]struct {
+		do     func() error
+		says   string
+		claims string
+	}{
+		"a page":            {func() error { _, err := b.SignIn(t.Context(), broker.AuthCode{}); return err }, "Config.Prompter is nil", ""},
+		"a device code":     {func() error { _, err := b.SignIn(t.Context(), broker.DeviceCodeFlow{}); return err }, "Config.Prompter is nil", ""},
+		"what it asked for": {func() error { _, err := b.AcquireTokenInteractive(t.Context(), payroll); return err }, "AADSTS50076", `{"access_token":`},
+		"given claims": {func() error {
+			_, err := b.AcquireTokenInteractive(t.Context(), payroll, broker.WithClaims(fresh))
+			return err
+		}, "Config.Prompter is nil", fresh},
+		"a new sign-in": {func() error {
+			_, err := b.AcquireTokenInteractive(t.Context(), payroll, broker.WithNewSignIn())
+			return err
+		}, "a new sign-in was requested", ""},
+	} {
+		err := call.do()
+		require.ErrorIs(t, err, broker.ErrInteractionRequired, name)
+		require.ErrorContains(t, err, call.says, name)
+		var e *broker.Error
+		require.ErrorAs(t, err, &e, name)
+		require.True(t, strings.HasPrefix(e.Claims, call.claims), "%s: %s", name, e.Claims)
+		require.Equal(t, call.claims == "", e.Claims == "", name)
+	}
 }
 
 func TestUnknownTenant(t *testing.T) {

@@ -147,8 +147,12 @@ func TestRoundTripperKeepsTheToken(t *testing.T) {
 
 	_, err = c.Get("http://api.example/")
 	require.ErrorContains(t, err, "without TLS")
-	_, err = (&http.Client{Transport: &broker.RoundTripper{}}).Get(here.URL)
-	require.ErrorContains(t, err, "needs a Broker and Scopes")
+	for _, rt := range []*broker.RoundTripper{{}, {Broker: w.b}, {Scopes: open}} {
+		_, err = (&http.Client{Transport: rt}).Get(here.URL)
+		require.ErrorContains(t, err, "needs a Broker and Scopes")
+	}
+	_, err = (&http.Client{Transport: &broker.RoundTripper{Broker: w.b, Scopes: open}}).Get(here.URL)
+	require.ErrorContains(t, err, "certificate", "http.DefaultTransport does not know this server")
 
 	failing := errors.New("no route")
 	c.Transport = &broker.RoundTripper{Broker: w.b, Scopes: open, Base: apiTrip(func(*http.Request) (*http.Response, error) { return nil, failing })}
