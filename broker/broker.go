@@ -71,7 +71,7 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	anywhere := cfg.Cloud.LoginHost == "" && cfg.Cloud.RegistrationHost == ""
+	anywhere := cfg.Cloud.LoginHost == "" // otherwise Check wants the other hosts too
 	cloud := sts.Cloud(cfg.Cloud).WithDefaults()
 	if err := cloud.Check(); err != nil {
 		return nil, fmt.Errorf("broker: Config.Cloud: %w", err)

@@ -46,7 +46,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 	if err != nil {
 		return AuthResult{}, err
 	}
-	var why error = &Error{action: aadsts.StepUp, Claims: c.claims}
+	why := &Error{action: aadsts.StepUp, Claims: c.claims}
 	if c.claims == "" && c.newSignIn {
 		why = &Error{Op: op, kind: ErrInteractionRequired, action: aadsts.SignInAgain, Scopes: scopes, Account: c.account, detail: "a new sign-in was requested"}
 	} else if c.claims == "" {
@@ -55,7 +55,7 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		if !errors.Is(err, ErrInteractionRequired) {
 			return res, err
 		}
-		why = err
+		errors.As(err, &why)
 	}
 	if b.cfg.Prompter == nil {
 		if c.claims != "" {
@@ -68,10 +68,10 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		return res, about(namingRedirect(opError(op, err), c.app.redirect(b.cloud())), scopes, c.account)
 	}
 	if isConsent(why) {
-		res, err := b.interactiveApp(ctx, op, c, scopes, why)
+		res, err := b.interactiveApp(ctx, op, c, scopes, why.Claims)
 		return res, about(namingRedirect(opError(op, err), c.app.redirect(b.cloud())), scopes, c.account)
 	}
-	steps := []func(context.Context, string, callOptions, error) (Account, error){b.stepUpByHello, b.stepUp}
+	steps := []func(context.Context, string, callOptions, *Error) (Account, error){b.stepUpByHello, b.stepUp}
 	if c.newSignIn {
 		steps = steps[1:] // any user may sign in
 	}
@@ -85,14 +85,15 @@ func (b *Broker) AcquireTokenInteractive(ctx context.Context, scopes []string, o
 		}
 		c.account, c.forceRefresh = acct, true
 		res, err := b.acquire(ctx, c, scopes)
-		if errors.Is(err, ErrInteractionRequired) && isConsent(err) {
-			res, err = b.interactiveApp(ctx, op, c, scopes, err)
-			return res, about(namingRedirect(opError(op, err), c.app.redirect(b.cloud())), scopes, acct)
-		}
 		if !errors.Is(err, ErrInteractionRequired) {
 			return interactive(res, err)
 		}
-		why = err // the Hello key was not enough
+		errors.As(err, &why)
+		if isConsent(why) {
+			res, err = b.interactiveApp(ctx, op, c, scopes, why.Claims)
+			return res, about(namingRedirect(opError(op, err), c.app.redirect(b.cloud())), scopes, acct)
+		}
+		// the Hello key was not enough
 	}
 	return AuthResult{}, why
 }
@@ -110,12 +111,10 @@ var errNoPIN = fmt.Errorf("broker: no step-up with a PIN: %w", errors.ErrUnsuppo
 // stepUpByHello gets a new PRT with the PIN of the Hello key. Such a sign-in is
 // MFA, but not MFA that the user was prompted for just now (ngcmfa), and it
 // does not help where a PRT from that key was not enough.
-func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, why error) (Account, error) {
-	var e *Error
-	errors.As(why, &e)
+func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, why *Error) (Account, error) {
 	want := c.meant()
-	if want.IsZero() && e != nil {
-		want = e.Account
+	if want.IsZero() {
+		want = why.Account
 	}
 	_, rec, err := b.accountFor(ctx, want)
 	if err != nil || rec.Hello == nil || rec.Hello.Refused != nil {
@@ -127,7 +126,7 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, wh
 	tried := slices.ContainsFunc(b.engine.Choices(rec), func(p account.PRT) bool {
 		return p.Token.Credential == prt.ByHello && p.Token.State(b.cfg.Now()) != prt.Expired
 	})
-	if tried && e != nil && e.action == aadsts.StepUp && c.claims == "" {
+	if tried && why.action == aadsts.StepUp && c.claims == "" {
 		return Account{}, errNoPIN
 	}
 	pin, err := b.signIns.promptPIN(ctx, Account(rec.Account))
@@ -141,22 +140,20 @@ func (b *Broker) stepUpByHello(ctx context.Context, op string, c callOptions, wh
 
 // stepUp gets a new PRT with what the service asked for: by the authorize page
 // for the broker client, or by a device code.
-func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error) (Account, error) {
-	var e *Error
-	errors.As(why, &e)
+func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why *Error) (Account, error) {
 	hint := c.loginHint
 	want := c.account
-	if want.IsZero() && e != nil && !account.Identity(e.Account).ByName() { // a hint is not binding: it may be another name of the user
-		want = e.Account
+	if want.IsZero() && !account.Identity(why.Account).ByName() { // a hint is not binding: it may be another name of the user
+		want = why.Account
 	}
 	a, rec, err := b.accountFor(ctx, want)
 	if hint == "" && !want.IsZero() {
 		hint = newestName(want, rec)
 	}
-	page := AuthCode{LoginHint: hint, MFA: needsMFA(e), again: e != nil && e.Code == 70043}
+	page := AuthCode{LoginHint: hint, MFA: needsMFA(why), again: why.Code == 70043}
 	var was aadsts.Verdict
-	if e != nil && e.action == aadsts.Interact {
-		was, page.only = blockedAs(e.Code) // another device code would be refused as well
+	if why.action == aadsts.Interact {
+		was, page.only = blockedAs(why.Code) // another device code would be refused as well
 	}
 	signIn := func(ctx context.Context) (Account, error) { return b.stepUpByPage(ctx, op, page, want) }
 	var acct Account
@@ -166,7 +163,7 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 		acct, err = do(ctx, &b.flights, c.stepUpKey(a, page), signIn)
 	}
 	if page.only && errors.Is(err, errors.ErrUnsupported) {
-		refused := *e
+		refused := *why
 		refused.kind, refused.action, refused.Verdict = sentinels[was], was, Verdict(was.String())
 		return Account{}, &refused
 	}
@@ -174,9 +171,10 @@ func (b *Broker) stepUp(ctx context.Context, op string, c callOptions, why error
 }
 
 // newestName is the user name to fill in for an account, which the caller may
-// have kept from before the user was renamed.
+// have kept from before the user was renamed. The record is the account's; nil if
+// it has none.
 func newestName(acct Account, rec *account.Record) string {
-	if rec != nil && rec.Account.Key() == acct.Key() {
+	if rec != nil {
 		return rec.Account.PreferredUsername
 	}
 	return acct.PreferredUsername
@@ -193,8 +191,8 @@ func (c *callOptions) stepUpKey(a *account.Account, page AuthCode) string {
 // blockedAs reports whether a code says that a policy or an administrator
 // refuses, and with which verdict.
 func blockedAs(code int) (aadsts.Verdict, bool) {
-	row, ok := aadsts.Lookup(code)
-	return row.Verdict, ok && (row.Verdict == aadsts.Blocked || row.Verdict == aadsts.DeviceNotCompliant)
+	row, _ := aadsts.Lookup(code)
+	return row.Verdict, row.Verdict == aadsts.Blocked || row.Verdict == aadsts.DeviceNotCompliant
 }
 
 // stepUpByPage gets a new PRT by a sign-in on the page or, where no page can be
@@ -220,9 +218,6 @@ func (b *Broker) stepUpByPage(ctx context.Context, op string, page AuthCode, wan
 // needsMFA reports whether the sign-in must show MFA that is fresh. A PRT that
 // has ended needs the user, but MFA only where the page asks for it.
 func needsMFA(e *Error) bool {
-	if e == nil {
-		return false
-	}
 	switch e.action {
 	case aadsts.StepUp, aadsts.StaleMFA:
 		return true
@@ -232,16 +227,16 @@ func needsMFA(e *Error) bool {
 	return false
 }
 
-// interactiveApp signs in at the authorize page for the app's own client. The
-// token does not come from the PRT, and the refresh token is dropped.
-func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, scopes []string, why error) (AuthResult, error) {
+// interactiveApp signs in at the authorize page for the app's own client; asked are the
+// claims that the service asked for, unless the caller asks for others. The token does
+// not come from the PRT, and the refresh token is dropped.
+func (b *Broker) interactiveApp(ctx context.Context, op string, c callOptions, scopes []string, asked string) (AuthResult, error) {
 	a, q, err := b.resolve(ctx, c, scopes)
 	if err != nil {
 		return AuthResult{}, err
 	}
-	var e *Error
-	if errors.As(why, &e) && q.claims == "" {
-		q.claims = e.Claims
+	if q.claims == "" {
+		q.claims = asked
 	}
 	wanted, err := q.claimsRequest()
 	if err != nil {
