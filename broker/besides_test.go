@@ -1,0 +1,174 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/broker/entratest"
+	"github.com/prtbroker/prtbroker/broker/store"
+)
+
+// A logbook keeps the messages that were logged.
+type logbook struct {
+	mu       sync.Mutex // guards messages
+	messages []string
+}
+
+func (*logbook) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logbook) WithAttrs([]slog.Attr) slog.Handler     { return l }
+func (l *logbook) WithGroup(string) slog.Handler          { return l }
+func (l *logbook) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages = append(l.messages, r.Message)
+	return nil
+}
+
+// take returns the messages since the last call.
+func (l *logbook) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.messages
+	l.messages = nil
+	return out
+}
+
+var errDisk = errors.New("input/output error")
+
+// A brokenStore fails where a test says so.
+type brokenStore struct {
+	store.Store
+	mu     sync.Mutex // guards broken
+	broken string     // the operation and the end of the name, such as "put .log"; empty: nothing
+}
+
+func (s *brokenStore) set(broken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = broken
+}
+
+func (s *brokenStore) fails(op, name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	what, suffix, _ := strings.Cut(s.broken, " ")
+	return what == op && strings.HasPrefix(name, "account-") && strings.HasSuffix(name, suffix)
+}
+
+func (s *brokenStore) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
+	if s.fails("get", name) {
+		return nil, 0, errDisk
+	}
+	return s.Store.Get(ctx, name)
+}
+
+func (s *brokenStore) Put(ctx context.Context, name string, data []byte, old store.Version) (store.Version, error) {
+	if s.fails("put", name) {
+		return 0, errDisk
+	}
+	return s.Store.Put(ctx, name, data, old)
+}
+
+func (s *brokenStore) Delete(ctx context.Context, name string, old store.Version) error {
+	if s.fails("delete", name) {
+		return errDisk
+	}
+	return s.Store.Delete(ctx, name, old)
+}
+
+func (s *brokenStore) List(ctx context.Context, prefix string) ([]string, error) {
+	if s.fails("list", prefix) {
+		return nil, errDisk
+	}
+	return s.Store.List(ctx, prefix)
+}
+
+func (s *brokenStore) Lease(ctx context.Context, name string) (func(), error) {
+	return s.Store.(store.Leaser).Lease(ctx, name)
+}
+
+// What fails beside what a call is for does not fail the call; it is logged, and only
+// then.
+func TestFailuresBesideAreLogged(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		says   string
+		broken string
+		do     func(t *testing.T, w *world, broken bool)
+	}{
+		{"an account is not readable", "get .state", func(_ *testing.T, w *world, _ bool) { w.open() }},
+		{"writing the sign-in log failed", "put .log", func(_ *testing.T, w *world, _ bool) {
+			for range 33 {
+				w.silent(graph, broker.WithForceRefresh())
+			}
+			broker.WaitBackground(w.b)
+		}},
+		{"writing the sign-in log failed", "put .log", func(t *testing.T, w *world, _ bool) {
+			w.silent(open)
+			require.NoError(t, w.b.Close())
+		}},
+		{"kept tokens cannot be read", "get .tokens", func(_ *testing.T, w *world, _ bool) {
+			w.silent(open)
+		}},
+		{"a token cannot be kept", "put .tokens", func(_ *testing.T, w *world, _ bool) { w.silent(open) }},
+		{"challenged tokens cannot be dropped", "put .tokens", func(_ *testing.T, w *world, _ bool) {
+			w.silent(graph, broker.WithClaims(contextC1))
+		}},
+		{"kept tokens cannot be erased", "delete .tokens", func(t *testing.T, w *world, _ bool) {
+			require.NoError(t, w.srv.Revoke(alice))
+			_, err := w.b.AcquireTokenSilent(t.Context(), open)
+			require.ErrorIs(t, err, broker.ErrPRTRevoked)
+		}},
+		{"refresh of a valid token failed", "", func(_ *testing.T, w *world, broken bool) {
+			w.silent(graph, broker.WithCAE())
+			w.clock.Advance(13 * time.Hour)
+			if broken {
+				w.wire.set(func(*http.Request) error { return errCut }, nil)
+			}
+			w.silent(graph, broker.WithCAE())
+			broker.WaitBackground(w.b)
+		}},
+		{"removing the Hello key failed", "", func(t *testing.T, w *world, broken bool) {
+			w.wire.set(func(r *http.Request) error {
+				if broken && r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/key") {
+					return errCut
+				}
+				return nil
+			}, nil)
+			require.NoError(t, w.b.UnregisterDevice(t.Context()))
+		}},
+	} {
+		for name, broken := range map[string]bool{"": false, ", broken": true} {
+			t.Run(tt.says+name, func(t *testing.T) {
+				w := newWorld(t, withMemory, withOptions(func(o *entratest.Options) { o.Logf = func(string, ...any) {} }))
+				log, disk := &logbook{}, &brokenStore{Store: w.store}
+				w.cfg.Logger, w.cfg.Store, w.cfg.KeepTokens = slog.New(log), disk, true
+				softwareHello(w)
+				w.join()
+				w.hello()
+				w.silent(graph)
+				log.take()
+				if broken {
+					disk.set(tt.broken)
+				}
+				tt.do(t, w, broken)
+				disk.set("")
+				messages := log.take()
+				if !broken {
+					require.NotContains(t, messages, tt.says)
+					return
+				}
+				require.Contains(t, messages, tt.says)
+			})
+		}
+	}
+}
