@@ -138,6 +138,7 @@ func TestFailuresBesideAreLogged(t *testing.T) {
 			broker.WaitBackground(w.b)
 		}},
 		{"removing the Hello key failed", "", func(t *testing.T, w *world, broken bool) {
+			w.signInBob() // who has none
 			w.wire.set(func(r *http.Request) error {
 				if broken && r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/key") {
 					return errCut
@@ -171,4 +172,49 @@ func TestFailuresBesideAreLogged(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A store that cannot list the accounts is no reason to stop, and one to look again
+// soon; a broker is not begun over it.
+func TestAccountsThatCannotBeListed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory)
+	w.join()
+	w.signIn()
+	log, disk := &logbook{}, &brokenStore{Store: w.store}
+	w.cfg.Logger, w.cfg.Store = slog.New(log), disk
+	w.reopen()
+	require.GreaterOrEqual(t, w.runOnce(), 15*time.Minute)
+	require.NotContains(t, log.take(), "reading the accounts failed")
+	disk.set("list ")
+	require.Less(t, w.runOnce(), 15*time.Minute)
+	require.Contains(t, log.take(), "reading the accounts failed")
+	_, err := broker.New(t.Context(), w.cfg)
+	require.ErrorIs(t, err, errDisk)
+}
+
+// The sign-in log is written from time to time, not at each token.
+func TestSignInLogIsWrittenSeldom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory)
+	w.join()
+	w.signIn()
+	written := 0
+	g := &gateStore{Store: w.store}
+	g.set(func(op, name string) {
+		if op == "put" && strings.HasSuffix(name, ".log") {
+			written++
+		}
+	})
+	w.cfg.Store = g
+	w.reopen()
+	w.silent(graph)
+	broker.WaitBackground(w.b)
+	require.Zero(t, written)
+	for range 40 {
+		w.silent(graph, broker.WithForceRefresh())
+		broker.WaitBackground(w.b)
+	}
+	require.Positive(t, written)
+	require.Less(t, written, 5)
 }

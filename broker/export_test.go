@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prtbroker/prtbroker/broker/internal/device"
 	"github.com/prtbroker/prtbroker/broker/internal/tokencache"
 )
 
@@ -61,19 +60,5 @@ func SteppingUp(b *Broker) int {
 	return b.flights.group.Waiters(func(key string) bool { return strings.HasPrefix(key, "step up ") })
 }
 
-// BlockedAs is the word of the verdict with which a code refuses, if it does.
-func BlockedAs(code int) (string, bool) {
-	v, ok := blockedAs(code)
-	return v.String(), ok
-}
-
-// NeedsMFA reports whether a sign-in because of an error has to show fresh MFA.
-var NeedsMFA = needsMFA
-
-// TenantName is the name of a registration's tenant, by what was discovered and by
-// the names that it was registered under.
-func TenantName(b *Broker, discovered string, names ...string) string {
-	r := &device.Record{TenantNames: names}
-	r.Endpoints.TenantName = discovered
-	return b.tenant(r).Name
-}
+// Refresh refreshes a token in the background, as a call does that finds it due.
+func Refresh(b *Broker) { b.goBackground(callOptions{}, nil, &cachedToken{}) }

@@ -87,6 +87,9 @@ func (c *Config) popOwner() string { return "pop-" + vault.HashedID("user", c.Us
 // proofKey returns the key, from memory, the store or new. Making one in a hardware TPM
 // takes up to 15 seconds.
 func (b *Broker) proofKey(ctx context.Context) (*proofKey, error) {
+	if k := b.pop.Load(); k != nil {
+		return k, nil
+	}
 	return do(ctx, &b.flights, "pop key", func(ctx context.Context) (*proofKey, error) {
 		if k := b.pop.Load(); k != nil {
 			return k, nil

@@ -117,10 +117,12 @@ func (b *Broker) goBackground(c callOptions, scopes []string, t *cachedToken) {
 		if err == nil || b.ctx.Err() != nil {
 			return
 		}
+		wait := refreshPause
 		var e *Error
-		if errors.As(err, &e) && e.RetryAfter > refreshPause {
-			t.notBefore.Store(b.cfg.Now().Add(e.RetryAfter).UnixNano())
+		if errors.As(err, &e) {
+			wait = max(wait, e.RetryAfter)
 		}
+		t.notBefore.Store(b.cfg.Now().Add(wait).UnixNano())
 		b.cfg.Logger.InfoContext(b.ctx, "refresh of a valid token failed", "client", c.app.ClientID, "error", err)
 	})
 }

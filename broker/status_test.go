@@ -199,3 +199,15 @@ func (w *world) lastSignIn() entratest.SignIn {
 	all := w.srv.SignIns()
 	return all[len(all)-1]
 }
+
+// A user is named beside a Hello key only where there are several, and a failed
+// attempt stands apart from the PRTs only where there are any.
+func TestStatusLines(t *testing.T) {
+	acct := broker.Account{HomeAccountID: "oid.tid", PreferredUsername: "alice@contoso.example"}
+	hello := []broker.HelloStatus{{Account: acct, Set: true, KeyID: "6b0e0b1f-9f5a-4c3e-8a77-0d3f6a1f2c11"}}
+	require.NotContains(t, broker.Status{Accounts: []broker.Account{acct}, Hello: hello}.String(), "NgcUser")
+	require.Contains(t, broker.Status{Accounts: []broker.Account{acct, {HomeAccountID: "b.tid"}}, Hello: hello}.String(), "NgcUser")
+
+	failed := broker.Status{Failed: &broker.Attempt{Username: "bob@contoso.example", Method: "POST"}}.String()
+	require.Regexp(t, `AzureAdPrt : NO\n +AcquirePrtDiagnostics : PRESENT`, failed)
+}

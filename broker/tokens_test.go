@@ -193,60 +193,6 @@ func TestThousandCallersOneRequest(t *testing.T) {
 	w.wire.set(nil, nil)
 }
 
-// A token that is due for a refresh is handed out, and a service in trouble
-// does not take it away.
-func TestRefreshInTheBackground(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, withMemory)
-	w.join()
-	w.signIn()
-	first := w.silent(graph, broker.WithCAE())
-	require.Equal(t, 24*time.Hour, first.ExpiresOn.Sub(w.clock.Now()))
-	require.Equal(t, 12*time.Hour, first.Metadata.RefreshOn.Sub(w.clock.Now()))
-
-	w.clock.Advance(13 * time.Hour)
-	remove := w.srv.AddFault(entratest.Fault{Kind: entratest.Status, Times: -1})
-	w.wire.take()
-	for range 10 {
-		require.Equal(t, first.AccessToken, w.silent(graph, broker.WithCAE()).AccessToken)
-	}
-	broker.WaitBackground(w.b)
-	require.Len(t, w.wire.take(), 6, "one refresh, not one a call: three tries to renew the PRT, three to use it as it is")
-	remove()
-
-	w.clock.Advance(10 * time.Minute)
-	require.Equal(t, first.AccessToken, w.silent(graph, broker.WithCAE()).AccessToken, "nobody waits for a refresh")
-	broker.WaitBackground(w.b)
-	second := w.silent(graph, broker.WithCAE())
-	require.NotEqual(t, first.AccessToken, second.AccessToken)
-	require.Equal(t, broker.SourceCache, second.Metadata.Source)
-}
-
-// A refresh in the background that the service put off is not begun again
-// before then, which may be later than after another failure.
-func TestRefreshWaitsAsTold(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, withMemory)
-	w.join()
-	w.signIn()
-	first := w.silent(graph, broker.WithCAE())
-	w.clock.Advance(13 * time.Hour)
-	remove := w.srv.AddFault(entratest.Fault{Kind: entratest.Throttle, Endpoint: entratest.EndpointToken, RetryAfter: 20 * time.Minute, Times: -1})
-	asked := func() int {
-		t.Helper()
-		w.wire.take()
-		require.Equal(t, first.AccessToken, w.silent(graph, broker.WithCAE()).AccessToken)
-		broker.WaitBackground(w.b)
-		return len(w.wire.take())
-	}
-	require.Positive(t, asked())
-	remove()
-	w.clock.Advance(10 * time.Minute)
-	require.Zero(t, asked(), "the service said 20 minutes")
-	w.clock.Advance(11 * time.Minute)
-	require.Positive(t, asked())
-}
-
 // Near its end a token is replaced before it is handed out; if that fails, it
 // serves to its last second.
 func TestOffline(t *testing.T) {
