@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prtbroker/prtbroker/claims"
 	"github.com/prtbroker/prtbroker/policy"
 )
 
@@ -68,4 +69,30 @@ func TestRowsOfDevicesGrant(t *testing.T) {
 	require.Equal(t, policy.OutcomeGrant, outcome(hybrid, joined, nil))
 	require.Equal(t, policy.OutcomeInterrupt, outcome(compliant, nil, compliantLaptop))
 	require.Equal(t, policy.OutcomeInterrupt, outcome(hybrid, compliantLaptop, joined))
+}
+
+// The older lists tell compliant devices and hybrid joined ones apart.
+func TestListsOfDeviceStates(t *testing.T) {
+	listed := func(name string, include, exclude policy.Flags) policy.Policy {
+		return rule(name, []string{"mfa"}, func(p *policy.Policy) {
+			p.Conditions.DeviceStates = &policy.DeviceStateCondition{Include: include, Exclude: exclude}
+		})
+	}
+	s := setOf(t,
+		listed("compliant", policy.Flags{"Compliant"}, nil), listed("hybrid", policy.Flags{"domainJoined"}, nil),
+		listed("not compliant", policy.Flags{"All"}, policy.Flags{"Compliant"}), listed("not hybrid", policy.Flags{"All"}, policy.Flags{"DomainJoined"}))
+	for _, tt := range []struct {
+		name   string
+		device *policy.Device
+		want   []string
+	}{
+		{"none", nil, []string{"not compliant", "not hybrid"}},
+		{"compliant", compliantLaptop, []string{"compliant", "not hybrid"}},
+		{"hybrid joined", &policy.Device{TrustType: policy.TrustHybrid}, []string{"hybrid", "not compliant"}},
+		{"both", &policy.Device{TrustType: policy.TrustHybrid, Compliant: claims.Yes}, []string{"compliant", "hybrid"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.Equal(t, tt.want, applies(s, ask(func(in *policy.SignIn) { in.Device = tt.device })))
+		})
+	}
 }

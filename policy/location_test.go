@@ -81,7 +81,7 @@ func TestRanges(t *testing.T) {
 func TestCountries(t *testing.T) {
 	s := placesOf(t,
 		policy.NamedLocation{Kind: policy.CountryLocation, ID: "germany", Countries: []string{"DE", "de"}},
-		policy.NamedLocation{Kind: policy.CountryLocation, ID: "ends", Countries: []string{"AA", "zz"}},
+		policy.NamedLocation{Kind: policy.CountryLocation, ID: "ends", Countries: []string{"AA", "zz"}, LookupMethod: "clientIpAddress"},
 		policy.NamedLocation{Kind: policy.CountryLocation, ID: "unknown", IncludeUnknown: true},
 	)
 	for country, want := range map[string][]string{
