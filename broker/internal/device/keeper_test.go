@@ -43,6 +43,7 @@ func TestRegister(t *testing.T) {
 	require.Equal(t, []string{"discover", "device key", "transport key", "save keys", "request certificate", "save certificate"}, steps)
 	require.Equal(t, m.srv.TenantID(), d.Record.TenantID)
 	require.Equal(t, []string{"contoso.example"}, d.Record.TenantNames)
+	require.Equal(t, m.clock.Now(), d.Record.Registered)
 	require.Equal(t, m.srv.Devices()[0].ID, d.Cert.DeviceID)
 	require.Same(t, d, p.Open())
 	require.Equal(t, d.Cert.DER, d.Proof().Certificate)
