@@ -220,10 +220,7 @@ func statusOf(r *account.Record, now time.Time) PRTStatus {
 		return PRTStatus{Account: Account(r.Account), State: PRTNone, Failed: attemptOf(r.Failed)}
 	}
 	first := all[0]
-	first.Failed = attemptOf(r.Failed)
-	if len(all) > 1 {
-		first.Others = all[1:]
-	}
+	first.Failed, first.Others = attemptOf(r.Failed), all[1:]
 	return first
 }
 

@@ -77,7 +77,13 @@ func statuses() map[string]broker.Status {
 		{Account: acct, Set: true, KeyID: "6b0e0b1f-9f5a-4c3e-8a77-0d3f6a1f2c11", Created: at, WrongPINs: 6, RetryAfter: 2 * time.Minute, Locked: true},
 		{Account: bob, Set: true, KeyID: "6b0e0b1f-9f5a-4c3e-8a77-0d3f6a1f2c12", Created: at, Software: true, Unknown: true},
 	}
+	hello := joined
+	hello.Hello = two.Hello[:1]
+	unknown := joined
+	unknown.Accounts, unknown.PRTs, unknown.Failed = []broker.Account{}, []broker.PRTStatus{}, failed.Failed
 	return map[string]broker.Status{
+		"hello":        hello,
+		"failed-first": unknown,
 		"two-users":    two,
 		"failed":       failed,
 		"joined":       joined,
