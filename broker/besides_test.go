@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -47,6 +48,7 @@ var errDisk = errors.New("input/output error")
 // A brokenStore fails where a test says so.
 type brokenStore struct {
 	store.Store
+	prefix string     // of the records that fail; empty: those of accounts
 	mu     sync.Mutex // guards broken
 	broken string     // the operation and the end of the name, such as "put .log"; empty: nothing
 }
@@ -61,7 +63,7 @@ func (s *brokenStore) fails(op, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	what, suffix, _ := strings.Cut(s.broken, " ")
-	return what == op && strings.HasPrefix(name, "account-") && strings.HasSuffix(name, suffix)
+	return what == op && strings.HasPrefix(name, cmp.Or(s.prefix, "account-")) && strings.HasSuffix(name, suffix)
 }
 
 func (s *brokenStore) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
