@@ -90,6 +90,13 @@ func TestTSS2Refused(t *testing.T) {
 		{"a name that is too long", fmt.Appendf(nil, "Parent-Name: %070x\n%s", 1, block), "parent name"},
 		{"a name that is not hexadecimal", fmt.Appendf(nil, "Parent-Name: %s\n%s", strings.Repeat("0", 68)+"g", block), "parent name"},
 		{"too large", bytes.Repeat(block, 16<<10/len(block)+1), "size"},
+		{"a byte too large", bytes.Repeat([]byte("x"), 16<<10+1), "size"},
+		{"just not too large", bytes.Repeat([]byte("x"), 16<<10), "not exactly one complete"},
+		{"cut at the beginning", block[1:], "not exactly one complete"},
+		{"cut at the end", block[:len(block)-1], "not exactly one complete"},
+		{"not Base64", bytes.Replace(block, []byte("\n"), []byte("\n!"), 1), "not exactly one complete"},
+		{"twice", append(bytes.Clone(block), block...), "not exactly one complete"},
+		{"with a header", bytes.Replace(block, []byte("KEY-----\n"), []byte("KEY-----\nProc-Type: 4,ENCRYPTED\n\n"), 1), "not exactly one complete"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, _, _, err := tpm.ParseTSS2(tt.data)
