@@ -62,3 +62,12 @@ func SteppingUp(b *Broker) int {
 
 // Refresh refreshes a token in the background, as a call does that finds it due.
 func Refresh(b *Broker) { b.goBackground(callOptions{}, nil, &cachedToken{}) }
+
+// HelloUsername is the name under which the Hello key of the only account signs.
+func HelloUsername(ctx context.Context, b *Broker) string {
+	_, rec, err := b.accountFor(ctx, Account{})
+	if err != nil {
+		panic(err)
+	}
+	return rec.Hello.Username
+}
