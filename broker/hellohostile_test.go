@@ -80,6 +80,7 @@ func TestHostileProvisioning(t *testing.T) {
 			return redirect(app + "?state=" + url.QueryEscape(r.URL.Query().Get("state")))
 		}), nil, "no code"},
 		{"the answer to another request", visit(func(*http.Request) *http.Response { return redirect(app + "?code=x&state=y") }), nil, "another request"},
+		{"the bare redirect", visit(func(*http.Request) *http.Response { return redirect(app) }), nil, "another request"},
 		{"the user must be asked", visit(func(r *http.Request) *http.Response {
 			return redirect(app + "?error=interaction_required&error_description=AADSTS50076&state=" + url.QueryEscape(r.URL.Query().Get("state")))
 		}), broker.ErrInteractionRequired, "AADSTS50076"},

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -130,6 +132,8 @@ func TestImportDevice(t *testing.T) {
 			w, p := importer(t, tt.join, tt.two)
 			w.store = fileStore(t, filepath.Join(t.TempDir(), "state"))
 			w.cfg.Store = w.store
+			log := &logbook{}
+			w.cfg.Logger = slog.New(log)
 			w.b = w.open()
 			in := tt.in(t, p)
 			w.clock.Advance(30 * time.Minute)
@@ -144,11 +148,13 @@ func TestImportDevice(t *testing.T) {
 			require.Equal(t, tt.join, d.JoinType)
 			require.Equal(t, w.clock.Now(), d.Registered)
 			require.False(t, d.Existing)
+			require.Contains(t, log.take(), "device imported")
 
 			w.b = w.open() // another process
 			again, err := w.b.ImportDevice(t.Context(), in)
 			require.NoError(t, err)
 			require.True(t, again.Existing)
+			require.NotContains(t, log.take(), "device imported")
 			same, err := w.b.RegisterDevice(t.Context(), broker.RegisterRequest{JoinType: tt.join})
 			require.NoError(t, err)
 			require.True(t, same.Existing)
@@ -205,6 +211,14 @@ func TestImportDeviceRefusals(t *testing.T) {
 			in.Key = pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte{1}})
 		}, "Key is encrypted"},
 		{"a broken key", func(in *broker.DeviceImport) { in.Key = pemOf("PRIVATE KEY", []byte{0x30, 0}) }, "Key is not a private key"},
+		{"a broken key, PKCS #1", func(in *broker.DeviceImport) { in.Key = pemOf("RSA PRIVATE KEY", []byte{0x30, 0}) }, "Key is not a private key"},
+		{"a key that cannot sign", func(in *broker.DeviceImport) {
+			k, err := ecdh.X25519().GenerateKey(rand.Reader)
+			require.NoError(t, err)
+			der, err := x509.MarshalPKCS8PrivateKey(k)
+			require.NoError(t, err)
+			in.Key = pemOf("PRIVATE KEY", der)
+		}, "Key is not a private key"},
 		{"a broken transport key", func(in *broker.DeviceImport) { in.TransportKey = []byte("nonsense") }, "TransportKey has no PRIVATE KEY block"},
 		{"another key", func(in *broker.DeviceImport) { in.Key = pkcs8(t, stranger) }, "the certificate is not for this key"},
 	} {
