@@ -220,3 +220,49 @@ func TestSignInLogIsWrittenSeldom(t *testing.T) {
 	require.Positive(t, written)
 	require.Less(t, written, 5)
 }
+
+// A second Close does nothing, also while the first is writing.
+func TestCloseDuringClose(t *testing.T) {
+	t.Parallel()
+	l := &laptop{tpm: tpms.Swtpm(t)}
+	l.prepare(t, l.openTPM(t), aWeek)
+	g := &gateStore{Store: l.store}
+	l.cfg.Store = g
+	l.reopen()
+	l.unlock(rightPIN)
+	l.silent(open)
+	again := false
+	g.set(func(op, name string) {
+		if op == "put" && strings.HasSuffix(name, ".log") {
+			g.set(nil)
+			again = true
+			require.NoError(t, l.b.Close())
+		}
+	})
+	require.NoError(t, l.b.Close())
+	require.True(t, again)
+	l.b = l.open()
+	l.cut()
+	require.True(t, l.unlock(rightPIN).Offline)
+	require.Equal(t, broker.SourceCache, l.silent(open).Metadata.Source)
+}
+
+// The end of a call's context is not a problem of the state.
+func TestStatusEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory)
+	w.join()
+	disk := &brokenStore{Store: w.store, prefix: "device-"}
+	g := &gateStore{Store: disk}
+	w.cfg.Store = g
+	w.reopen()
+	ctx, cancel := context.WithCancel(t.Context())
+	disk.set("get ")
+	g.set(func(_, name string) {
+		if strings.HasPrefix(name, "device-") {
+			cancel()
+		}
+	})
+	_, err := w.b.Status(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}

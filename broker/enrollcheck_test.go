@@ -3,11 +3,13 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/prtbroker/prtbroker/broker"
+	"github.com/prtbroker/prtbroker/prt"
 	"github.com/prtbroker/prtbroker/tpm"
 )
 
@@ -50,4 +52,21 @@ func TestEnrollWithAnUnsuitableTPM(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, s.Registered, tt.name)
 	}
+}
+
+// On a registered device Enroll is SignIn: the credential gets the PRT by itself.
+func TestEnrollOnARegisteredDevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory)
+	log := &logbook{}
+	w.cfg.Logger = slog.New(log)
+	w.reopen()
+	w.join()
+	require.Contains(t, log.take(), "device registered")
+	var steps []broker.Step
+	res, err := w.b.Enroll(t.Context(), broker.Password{Username: alice, Password: password}, broker.EnrollRequest{Progress: func(s broker.Step) { steps = append(steps, s) }})
+	require.NoError(t, err)
+	require.Equal(t, []broker.Step{broker.StepPRT}, steps)
+	require.Equal(t, prt.ByPassword, w.status(res.Account).Credential)
+	require.NotContains(t, log.take(), "device registered")
 }

@@ -264,6 +264,82 @@ func TestKeptTokensEnd(t *testing.T) {
 	}
 }
 
+// A claims challenge drops the tokens of its app and resource, and no others.
+func TestKeptTokensOutliveAnothersChallenge(t *testing.T) {
+	t.Parallel()
+	const second = "11111111-aaaa-4bbb-8ccc-00000000000a"
+	w := keeping(t, withOptions(func(o *entratestOptions) {
+		o.Apps = append(o.Apps, entratest.App{ClientID: second, Public: true, Redirects: []string{native}, AdminConsent: true})
+	}))
+	other := broker.WithApp(broker.App{ClientID: second})
+	w.silent(graph)
+	w.silent(open)
+	w.silent(graph, other)
+	w.wire.set(func(*http.Request) error { return errCut }, nil)
+	_, err := w.b.AcquireTokenSilent(t.Context(), graph, broker.WithClaims(contextC1))
+	require.ErrorIs(t, err, broker.ErrTransient)
+	next := w.open()
+	for name, get := range map[string]func() (broker.AuthResult, error){
+		"another resource": func() (broker.AuthResult, error) { return next.AcquireTokenSilent(t.Context(), open) },
+		"another app":      func() (broker.AuthResult, error) { return next.AcquireTokenSilent(t.Context(), graph, other) },
+	} {
+		res, err := get()
+		require.NoError(t, err, name)
+		require.Equal(t, broker.SourceCache, res.Metadata.Source, name)
+	}
+	_, err = next.AcquireTokenSilent(t.Context(), graph)
+	require.ErrorIs(t, err, broker.ErrTransient)
+}
+
+// afterRead is a store that does something once after a record was read.
+type afterRead struct {
+	store.Store
+	suffix string
+	do     func()
+}
+
+func (s *afterRead) Get(ctx context.Context, name string) ([]byte, store.Version, error) {
+	data, v, err := s.Store.Get(ctx, name)
+	if do := s.do; do != nil && strings.HasSuffix(name, s.suffix) {
+		s.do = nil
+		do()
+	}
+	return data, v, err
+}
+
+func (s *afterRead) Lease(ctx context.Context, name string) (func(), error) {
+	return s.Store.(store.Leaser).Lease(ctx, name)
+}
+
+// A kept token of an account that is removed or locked while it is read is not served.
+func TestKeptTokenIsReadTooLate(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		end  func(l *laptop) error
+		want error
+	}{
+		"removed": {func(l *laptop) error { return l.b.RemoveAccount(l.t.Context(), l.acct) }, broker.ErrNoAccount},
+		"locked":  {func(l *laptop) error { return l.b.Lock(l.t.Context(), l.acct) }, broker.ErrLocked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &laptop{tpm: tpms.Swtpm(t)}
+			l.prepare(t, l.openTPM(t), aWeek)
+			s := &afterRead{Store: l.store, suffix: ".tokens"}
+			l.cfg.Store, l.cfg.KeepTokens = s, true
+			l.reopen()
+			l.unlock(rightPIN)
+			other := l.open()
+			_, err := other.AcquireTokenSilent(t.Context(), open)
+			require.NoError(t, err)
+			s.do = func() { require.NoError(t, tt.end(l)) }
+			_, err = l.b.AcquireTokenSilent(t.Context(), open)
+			require.ErrorIs(t, err, tt.want)
+			_, err = l.b.AcquireTokenSilent(t.Context(), open)
+			require.ErrorIs(t, err, tt.want)
+		})
+	}
+}
+
 // Lock erases them; only the PIN brings tokens back, those under its own key.
 func TestKeptTokensAndLock(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,7 @@ func TestUnregisterByTheConfiguredClient(t *testing.T) {
 func TestUnregisterWithoutClientCertificate(t *testing.T) {
 	t.Parallel()
 	for name, transport := range map[string]func(*http.Transport) http.RoundTripper{
+		"another Transport":    nil,
 		"another RoundTripper": func(tr *http.Transport) http.RoundTripper { return struct{ http.RoundTripper }{tr} },
 		"a dialer that does TLS by itself": func(tr *http.Transport) http.RoundTripper {
 			conf := tr.TLSClientConfig
@@ -61,7 +62,10 @@ func TestUnregisterWithoutClientCertificate(t *testing.T) {
 			w := newWorld(t, withMemory)
 			tr := w.srv.HTTPTransport()
 			t.Cleanup(tr.CloseIdleConnections)
-			w.cfg.Transport, w.cfg.MutualTLS = &http.Client{Transport: transport(tr)}, nil
+			w.cfg.MutualTLS = nil
+			if transport != nil {
+				w.cfg.Transport = &http.Client{Transport: transport(tr)}
+			}
 			softwareHello(w)
 			w.join()
 			acct := w.hello()
@@ -72,4 +76,15 @@ func TestUnregisterWithoutClientCertificate(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// A transport without a configuration of its own for TLS is given one.
+func TestUnregisterByABareTransport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withMemory)
+	w.join()
+	w.cfg.Transport, w.cfg.MutualTLS = &http.Client{Transport: &http.Transport{DialContext: w.srv.HTTPTransport().DialContext}}, nil
+	w.reopen()
+	require.ErrorContains(t, w.b.UnregisterDevice(t.Context()), "certificate", "which does not know the server's")
+	require.Len(t, w.srv.Devices(), 1)
 }
