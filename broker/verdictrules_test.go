@@ -38,12 +38,12 @@ func TestVerdict(t *testing.T) {
 	var e *Error
 	require.ErrorAs(t, keyError("opening", unknown), &e)
 	for says, err := range map[string]error{
-		"broker: Key is encrypted":                                     &device.ImportError{Why: "Key is encrypted"},
-		"broker: no cookie for that address: " + "no TLS":              &signon.AddressError{Err: errors.New("no TLS")},
-		"broker: the request is incomplete: " + prt.ErrRequest.Error(): prt.ErrRequest,
-		"broker: temporary failure: " + tpm.ErrBusy.Error():            tpm.ErrBusy,
-		"broker: the account is locked: Unlock opens it by the PIN":    account.ErrLocked,
-		"broker: the PRT was revoked (AADSTS1)":                        &account.Death{Code: 1, Verdict: aadsts.SignInAgain},
+		"broker: Key is encrypted":                                              &device.ImportError{Why: "Key is encrypted"},
+		"broker: no cookie for that address: " + "no TLS":                       &signon.AddressError{Err: errors.New("no TLS")},
+		"broker: the request is incomplete: wrapped: " + prt.ErrRequest.Error(): prt.ErrRequest,
+		"broker: temporary failure: wrapped: " + tpm.ErrBusy.Error():            tpm.ErrBusy,
+		"broker: the account is locked: Unlock opens it by the PIN":             account.ErrLocked,
+		"broker: the PRT was revoked (AADSTS1)":                                 &account.Death{Code: 1, Verdict: aadsts.SignInAgain},
 	} {
 		got := verdict(fmt.Errorf("wrapped: %w", err))
 		require.ErrorAs(t, got, &e, says)
