@@ -22,7 +22,7 @@ import (
 func TestVerdict(t *testing.T) {
 	t.Parallel()
 	unknown := errors.New("something else")
-	own := &Error{Op: "sign in", kind: ErrBlocked}
+	own := &Error{Op: "sign in", kind: ErrBlocked, cause: tpm.ErrBusy}
 	require.NoError(t, verdict(nil))
 	require.NoError(t, opError("sign in", nil))
 	for _, err := range []error{unknown, own, fmt.Errorf("more: %w", own), context.Canceled, context.DeadlineExceeded} {
