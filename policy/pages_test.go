@@ -190,6 +190,9 @@ func TestPage04ExtensionAttributesOfUnmanagedDevices(t *testing.T) {
 			inNetwork := in
 			inNetwork.CompliantNetwork = true
 			require.Equal(t, tt.doubtful, s.Evaluate(&inNetwork).Unevaluable == 1, "wherever it is")
+			bound := in
+			bound.Subject = s.Subject(in.User)
+			require.Equal(t, tt.doubtful, s.Evaluate(&bound).Unevaluable == 1, "whoever asks")
 			require.Equal(t, tt.doubtful, s.Explain(&in).Policies[0].Result == policy.ResultUnknown)
 			require.Zero(t, s.Evaluate(ask()).Unevaluable, "an unregistered device is in the table")
 		})

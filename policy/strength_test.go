@@ -176,7 +176,9 @@ func TestStrengthOfRegistration(t *testing.T) {
 			t.Run(fmt.Sprintf("%d more/%s", others, tt.name), func(t *testing.T) {
 				in := ask(tt.change, func(in *policy.SignIn) { in.Methods = claims.Password | claims.SMS })
 				require.Equal(t, tt.want, s.Evaluate(in).Outcome)
-				require.Equal(t, tt.want, s.Explain(in).Decision.Outcome)
+				e := s.Explain(in)
+				require.Equal(t, tt.want, e.Decision.Outcome)
+				require.Equal(t, tt.want == policy.OutcomeGrant, e.Policies[others].Grants[0].Satisfied)
 				in.Subject = s.Subject(in.User)
 				require.Equal(t, tt.want, s.Evaluate(in).Outcome, "of a user whose row was made before")
 			})

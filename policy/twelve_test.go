@@ -65,10 +65,19 @@ func prompts(d policy.Decision) (kinds []policy.ControlKind) {
 	return kinds
 }
 
+// applies names the policies that Explain says apply, and adds a word if Evaluate
+// counted others.
 func applies(s *policy.Set, in *policy.SignIn) []string {
 	var ids []string
-	for _, x := range s.Explain(in).Applied() {
+	e, enforced := s.Explain(in), 0
+	for _, x := range e.Applied() {
 		ids = append(ids, x.Policy.ID)
+		if x.Policy.State == policy.StateEnabled {
+			enforced++
+		}
+	}
+	if enforced != e.Decision.Applied {
+		ids = append(ids, "Evaluate disagrees")
 	}
 	return ids
 }
