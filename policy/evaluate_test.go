@@ -205,7 +205,8 @@ func TestManyDecidersAndControls(t *testing.T) {
 
 // A caller that has read enough of a Decision can stop.
 func TestDecisionIsReadInPart(t *testing.T) {
-	s := setOf(t, rule("a", []string{"mfa"}), rule("b", []string{"compliantDevice"}))
+	off := rule("off", nil, func(p *policy.Policy) { p.State = policy.StateDisabled })
+	s := setOf(t, off, rule("a", []string{"mfa"}), rule("b", []string{"compliantDevice"}))
 	d := s.Evaluate(ask())
 	for p := range d.Policies() {
 		require.Equal(t, "a", p.ID)
