@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -135,6 +136,21 @@ func TestSignInFrequencyIsDue(t *testing.T) {
 				require.Equal(t, [2]bool{first, mfa}, [2]bool{d.Session.EveryTime, d.Session.EveryTimeMFA}, "whichever policies apply beside")
 			})
 		}
+	}
+}
+
+// What cannot be asked again blocks, and the decision names it.
+func TestNobodyToAskAgain(t *testing.T) {
+	hour := 1
+	for second, want := range map[string]policy.ControlKind{"primaryAndSecondaryAuthentication": policy.Reauthenticate, "secondaryAuthentication": policy.ReauthenticateMFA} {
+		t.Run(second, func(t *testing.T) {
+			s := setOf(t, rule("p", nil, func(p *policy.Policy) {
+				p.SessionControls = &policy.SessionControls{SignInFrequency: &policy.SignInFrequency{IsEnabled: true, Type: "hours", Value: &hour, AuthenticationType: second}}
+			}))
+			d := s.Evaluate(ask(atNoon, func(in *policy.SignIn) { in.ClientApp = policy.ClientOther }))
+			require.Equal(t, policy.Unsatisfiable, d.Reason)
+			require.Equal(t, []policy.Control{{Kind: want}}, slices.Collect(d.Missing()))
+		})
 	}
 }
 

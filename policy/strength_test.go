@@ -185,3 +185,25 @@ func TestStrengthOfRegistration(t *testing.T) {
 		}
 	}
 }
+
+// Beyond the first 128 different grants of a set, each policy is judged by itself, as
+// strictly.
+func TestStrengthAmongManyGrants(t *testing.T) {
+	for _, others := range []int{0, 127, 128, 129} {
+		t.Run(fmt.Sprint(others), func(t *testing.T) {
+			var policies []policy.Policy
+			in := ask(func(in *policy.SignIn) { in.Methods = claims.Password })
+			for i := range others {
+				terms := []string{fmt.Sprint("terms ", i)}
+				in.AcceptedTerms = append(in.AcceptedTerms, terms...)
+				policies = append(policies, rule("terms", nil, func(p *policy.Policy) { p.GrantControls.TermsOfUse = terms }))
+			}
+			s := setOf(t, append(policies, rule("strength", nil, func(p *policy.Policy) {
+				p.GrantControls.AuthenticationStrength = &policy.Strength{ID: policy.StrengthMFA}
+			}))...)
+			require.Equal(t, []policy.ControlKind{policy.AuthenticationStrength}, prompts(s.Evaluate(in)))
+			in.Methods |= claims.SMS
+			require.Equal(t, policy.OutcomeGrant, s.Evaluate(in).Outcome)
+		})
+	}
+}
