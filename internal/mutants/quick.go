@@ -40,6 +40,7 @@ var groups = []group{
 	{changed: []string{"./broker/internal/sts"}},
 	{changed: []string{"./broker/internal/sts/internal/nonce"}},
 	{changed: []string{"./broker/internal/sts/internal/retry"}},
+	{changed: []string{"./broker/oauth2broker"}},
 	{changed: []string{"./broker/entratest/internal/verify"}},
 }
 
