@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,28 +68,35 @@ func TestRefreshWaitsAsTold(t *testing.T) {
 	require.Positive(t, asked())
 }
 
-// After a failure a refresh is begun again when a minute is over, and not sooner.
+// After a failure a refresh is begun again when a minute is over, and not sooner, however
+// long the attempt took.
 func TestRefreshPauses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withMemory)
-	w.join()
-	w.signIn()
-	w.silent(graph, broker.WithCAE())
-	w.clock.Advance(13 * time.Hour)
-	w.srv.AddFault(entratest.Fault{Kind: entratest.AADSTS, Endpoint: entratest.EndpointToken, Code: 50076, Times: -1})
-	asked := func() int {
-		t.Helper()
-		w.wire.take()
-		w.silent(graph, broker.WithCAE())
-		broker.WaitBackground(w.b)
-		return len(w.wire.take())
+	for name, took := range map[string]time.Duration{"failed at once": 0, "failed after a while": 2 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withMemory)
+			w.join()
+			w.signIn()
+			w.silent(graph, broker.WithCAE())
+			w.clock.Advance(13 * time.Hour)
+			w.srv.AddFault(entratest.Fault{Kind: entratest.AADSTS, Endpoint: entratest.EndpointToken, Code: 50076, Times: -1})
+			asked := func() int {
+				t.Helper()
+				w.wire.take()
+				w.silent(graph, broker.WithCAE())
+				broker.WaitBackground(w.b)
+				return len(w.wire.take())
+			}
+			var once sync.Once
+			w.wire.set(nil, func(*http.Request) error { once.Do(func() { w.clock.Advance(took) }); return nil })
+			require.Positive(t, asked())
+			require.Zero(t, asked())
+			w.clock.Advance(time.Minute - time.Second)
+			require.Zero(t, asked())
+			w.clock.Advance(time.Second)
+			require.Positive(t, asked())
+		})
 	}
-	require.Positive(t, asked())
-	require.Zero(t, asked())
-	w.clock.Advance(time.Minute - time.Second)
-	require.Zero(t, asked())
-	w.clock.Advance(time.Second)
-	require.Positive(t, asked())
 }
 
 // A refresh that is found due when the broker is closed is not begun.

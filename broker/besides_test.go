@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +58,15 @@ func (s *brokenStore) set(broken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = broken
+}
+
+// failing runs do while the store fails so, and returns what is logged meanwhile.
+func (s *brokenStore) failing(broken string, log *logbook, do func()) []string {
+	log.take()
+	s.set(broken)
+	do()
+	s.set("")
+	return log.take()
 }
 
 func (s *brokenStore) fails(op, name string) bool {
@@ -159,25 +169,16 @@ func TestFailuresBesideAreLogged(t *testing.T) {
 				w.join()
 				w.hello()
 				w.silent(graph)
-				log.take()
-				if broken {
-					disk.set(tt.broken)
-				}
-				tt.do(t, w, broken)
-				disk.set("")
-				messages := log.take()
-				if !broken {
-					require.NotContains(t, messages, tt.says)
-					return
-				}
-				require.Contains(t, messages, tt.says)
+				fault := map[bool]string{true: tt.broken}[broken]
+				messages := disk.failing(fault, log, func() { tt.do(t, w, broken) })
+				require.Equal(t, broken, slices.Contains(messages, tt.says), messages)
 			})
 		}
 	}
 }
 
-// A store that cannot list the accounts is no reason to stop, and one to look again
-// soon; a broker is not begun over it.
+// A store that cannot list the accounts does not stop Run, which looks again soon; a
+// new broker does not start with it.
 func TestAccountsThatCannotBeListed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withMemory)

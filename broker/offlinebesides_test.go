@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,18 +85,9 @@ func TestOfflineFailuresBesideAreLogged(t *testing.T) {
 				l.reopen()
 				l.unlock(rightPIN)
 				l.silent(payroll)
-				log.take()
-				if broken {
-					disk.set(tt.broken)
-				}
-				tt.do(l, keys, broken)
-				disk.set("")
-				messages := log.take()
-				if !broken {
-					require.NotContains(t, messages, tt.says)
-					return
-				}
-				require.Contains(t, messages, tt.says)
+				fault := map[bool]string{true: tt.broken}[broken]
+				messages := disk.failing(fault, log, func() { tt.do(l, keys, broken) })
+				require.Equal(t, broken, slices.Contains(messages, tt.says), messages)
 			})
 		}
 	}

@@ -58,19 +58,32 @@ func TestRunRenewsWhatIsDue(t *testing.T) {
 	}
 }
 
-// What is over cannot be renewed, and the error says why.
+// What is over cannot be renewed: the error says why, and what the service has ended is
+// not sent again.
 func TestRenewWhatIsOver(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withMemory)
-	w.join()
-	acct := w.signIn()
-	require.NoError(t, w.srv.Revoke(alice))
-	w.clock.Advance(time.Second)
-	for range 2 { // the service says it, and then the state
-		err := w.b.RenewPRT(t.Context(), acct)
-		require.ErrorIs(t, err, broker.ErrPRTRevoked)
-		var e *broker.Error
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, acct, e.Account)
+	for name, tt := range map[string]struct {
+		end  func(*world)
+		sent int // token requests of the first call
+		want error
+	}{
+		"revoked": {func(w *world) { require.NoError(w.t, w.srv.Revoke(alice)); w.clock.Advance(time.Second) }, 1, broker.ErrPRTRevoked},
+		"expired": {func(w *world) { w.clock.Advance(15 * 24 * time.Hour) }, 1, broker.ErrPRTExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withMemory)
+			w.join()
+			acct := w.signIn()
+			tt.end(w)
+			for _, sent := range []int{tt.sent, 0} { // the service says it, and then the state
+				w.wire.take()
+				err := w.b.RenewPRT(t.Context(), acct)
+				require.ErrorIs(t, err, tt.want)
+				var e *broker.Error
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, acct, e.Account)
+				require.Equal(t, sent, w.exchanges())
+			}
+		})
 	}
 }

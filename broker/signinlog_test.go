@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -49,4 +50,26 @@ func TestBlockedStore(t *testing.T) {
 	log, err = w.b.SignInLog(t.Context(), acct)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(log), 32, "what was written before")
+}
+
+// What an account's log still has to write is not written for an account that
+// another process removed.
+func TestNoLogOfARemovedAccount(t *testing.T) {
+	t.Parallel()
+	log := &lockedBuffer{}
+	w := newWorld(t)
+	w.cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	w.b = w.open()
+	w.join()
+	acct := w.signIn()
+	w.silent(graph, broker.WithForceRefresh())
+	require.NoError(t, w.open().RemoveAccount(t.Context(), acct))
+	all, err := w.b.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, all)
+	require.NoError(t, w.b.Close())
+	require.NotContains(t, log.String(), "failed")
+	names, err := w.store.List(t.Context(), "account-")
+	require.NoError(t, err)
+	require.Empty(t, names)
 }

@@ -313,7 +313,10 @@ func (t *TPM) Attest(ctx context.Context, k Key, nonce []byte) (*Attestation, er
 			return nil, t.authError(sp, b, err)
 		}
 		info, signature, err := parseCertified(rsp.params)
-		return &Attestation{Identity: *id, Key: b.public, Info: info, Signature: signature}, err
+		if err != nil {
+			return nil, err
+		}
+		return &Attestation{Identity: *id, Key: b.public, Info: info, Signature: signature}, nil
 	})
 	if err != nil {
 		return nil, failed("attesting", err)

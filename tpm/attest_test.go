@@ -132,7 +132,7 @@ func TestAttestationRefused(t *testing.T) {
 				require.ErrorIs(t, err, tpm.ErrAttestation)
 			})
 		}
-		// What is no signature at all is not merely a wrong one.
+		// Bytes that are not a signature are reported as malformed, not as a wrong one.
 		for name, signature := range map[string][]byte{
 			"nothing": nil, "cut off": good.Signature[:len(good.Signature)-1], "with more behind it": append(bytes.Clone(good.Signature), 0),
 			"of another algorithm": append([]byte{0, 0x14}, good.Signature[2:]...),

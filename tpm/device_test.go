@@ -36,8 +36,8 @@ func TestDeviceSpaces(t *testing.T) {
 	}
 }
 
-// The raw device is opened only where there is no other: a resource manager that
-// cannot be reached is no reason to take the TPM away from the rest of the machine.
+// The raw device is opened only where there is no resource manager: one that cannot be
+// reached still serves the rest of the machine.
 func TestDeviceOf(t *testing.T) {
 	dir := t.TempDir()
 	there, other, notThere := filepath.Join(dir, "file"), filepath.Join(dir, "another"), filepath.Join(dir, "none")

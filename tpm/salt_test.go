@@ -46,6 +46,24 @@ func TestSaltFallback(t *testing.T) {
 	})
 }
 
+// knowingPrimary opens a store whose parent is a persistent SRK, and in it a key from
+// before, under the primary.
+func knowingPrimary(t *testing.T, e *tpmtest.Emulator, srk tpm2.TPMTPublic) (*tpm.TPM, tpm.Key, *tpmtest.Faulty, *tpmtest.Counting) {
+	t.Helper()
+	first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
+	require.NoError(t, err)
+	k, err := first.GenerateKey(t.Context(), signP256)
+	require.NoError(t, err)
+	require.NoError(t, first.Close())
+	provision(t, e.Opener(), srkHandle, srk, nil)
+	f := tpmtest.NewFaulty(e.Opener())
+	count := tpmtest.NewCounting(f.Opener())
+	s := open(t, count.Opener(), tpm.Config{})
+	k, err = s.OpenKey(t.Context(), k.Blob())
+	require.NoError(t, err)
+	return s, k, f, count
+}
+
 // Sessions are salted to another key for good only where the firmware said that it
 // cannot do it, and not because of a TPM that is full, was reset or is cut off.
 func TestSaltStaysWhereItIs(t *testing.T) {
@@ -72,18 +90,8 @@ func TestSaltStaysWhereItIs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
 				// The primary is known, so that it costs nothing to take it.
-				first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
-				require.NoError(t, err)
-				k, err := first.GenerateKey(t.Context(), signP256)
-				require.NoError(t, err)
-				require.NoError(t, first.Close())
-				provision(t, e.Opener(), srkHandle, tt.srk, nil)
-				f := tpmtest.NewFaulty(e.Opener())
-				count := tpmtest.NewCounting(f.Opener())
-				s := open(t, count.Opener(), tpm.Config{})
-				k, err = s.OpenKey(t.Context(), k.Blob())
-				require.NoError(t, err)
-				_, err = k.(tpm.Signer).Sign(nil, make([]byte, 32), sha256Hash)
+				s, k, f, count := knowingPrimary(t, e, tt.srk)
+				_, err := k.(tpm.Signer).Sign(nil, make([]byte, 32), sha256Hash)
 				require.NoError(t, err)
 				require.NoError(t, tpm.Rest(t.Context(), s))
 
@@ -192,20 +200,10 @@ func TestSaltElsewhere(t *testing.T) {
 // A primary that is known is not made again to learn its name.
 func TestSaltToAKnownPrimary(t *testing.T) {
 	onEmulators(t, func(t *testing.T, e *tpmtest.Emulator) {
-		first, err := tpm.Open(t.Context(), e.Opener(), tpm.Config{})
-		require.NoError(t, err)
-		k, err := first.GenerateKey(t.Context(), signP256)
-		require.NoError(t, err)
-		require.NoError(t, first.Close())
-		provision(t, e.Opener(), srkHandle, tpm2.RSASRKTemplate, nil)
-		f := tpmtest.NewFaulty(e.Opener())
-		count := tpmtest.NewCounting(f.Opener())
-		s := open(t, count.Opener(), tpm.Config{})
-		_, err = s.OpenKey(t.Context(), k.Blob())
-		require.NoError(t, err)
+		s, _, f, count := knowingPrimary(t, e, tpm2.RSASRKTemplate)
 		f.Inject(tpmtest.Fault{On: startSession, RC: tpm2.TPMRCValue})
 		count.Take()
-		_, err = s.GenerateKey(t.Context(), signP256)
+		_, err := s.GenerateKey(t.Context(), signP256)
 		require.NoError(t, err)
 		require.Equal(t, 1, countOf(count.Take(), createPrimary))
 	})

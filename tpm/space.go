@@ -290,7 +290,7 @@ func (u unloading) Send(cmd []byte) ([]byte, error) { return u.send(context.Back
 
 func (sp *space) flush(h tpm2.TPMHandle) {
 	sp.gone(h)
-	// An object that is gone already, or a connection, is as good as flushed.
+	// An object that is gone already, or whose connection is, is as good as flushed.
 	_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(unloading{sp})
 }
 

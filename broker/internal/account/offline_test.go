@@ -72,7 +72,7 @@ func TestOfflineKeyIsNotSealed(t *testing.T) {
 	require.Nil(t, a.Record().Hello.Offline)
 }
 
-// What opens under the PIN and is no key, or opens for an account that is closed
+// What opens under the PIN but is not a key, or opens for an account that is closed
 // meanwhile, is not held.
 func TestOpenOfflineInVain(t *testing.T) {
 	t.Parallel()

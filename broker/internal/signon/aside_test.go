@@ -10,9 +10,9 @@ import (
 	"github.com/prtbroker/prtbroker/prt"
 )
 
-// What is written on the side of a call that has its answer holds up one call for a
-// moment where the store hangs, and for a minute none. A store that fails at once, or a
-// caller who went away, is no reason to wait.
+// A write on the side of a call that already has its answer: where the store hangs, it
+// holds up one call for a moment and then none for a minute. After a store that fails at
+// once, or a caller who went away, the next call writes again.
 func TestAside(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
